@@ -1,0 +1,118 @@
+/**
+ * What services may ask of a store, with the guarantees they rely on. Every implementation passes test/store/*.test.ts.
+ *
+ * - A promise that resolves means: committed, and there after `kill -9` of this process.
+ * - A method that rejects has changed nothing. It rejects with `INTERNAL_SERVER_ERROR` when the database cannot answer; a row that is not
+ *   there is a value (null, false, an outcome), never an error.
+ * - All inputs are checked and cleaned (shared/*.ts); times come back as Date, counts as number, absent values as null.
+ */
+import type {
+  ApiKey,
+  Interception,
+  InterceptionDetail,
+  User,
+  UserStatus,
+} from '../../shared/admin.js'
+import type { ProviderType } from '../../shared/provider-configurator.js'
+import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/recorder.js'
+import type { JsonObject } from '../../shared/text.js'
+
+export interface Store extends RecordStore, UserStore, ApiKeyStore, ProviderStore {
+  /** Resolves when the database answers. */
+  ping(): Promise<void>
+  /** Ends open work, then closes the database. A second call gets the same promise. */
+  close(): Promise<void>
+}
+
+/** A checked record and the SHA-256 of its normalised content, which decides whether a repeat is the same. */
+export type StoredRecord = {
+  [K in RecordKind]: { kind: K; record: CheckedRecord<K>; contentHash: Uint8Array }
+}[RecordKind]
+
+export interface RecordStore {
+  /**
+   * Stores records in one transaction, in order; a refused one does not stop the others. One outcome per record:
+   * - same id and kind, same hash: ok, nothing changes; other hash: `CONFLICT`
+   * - a child or an end whose interception neither is stored nor stands earlier in `records`: `NOT_FOUND`
+   * - an end: the first one wins, a later one is ok and changes nothing; its hint is applied to `centralized` rows only
+   *
+   * Lineage: an interception with a `correlatingToolCallId` has as parent the interception of the newest tool usage (by `createdAt`, then id)
+   * of the same initiator with that `toolCallId`, other than its own; its root is the parent's root or else the parent. It is the same whichever of
+   * the two is stored first, also by concurrent calls. A link that would close a cycle is left out.
+   */
+  record(records: readonly StoredRecord[]): Promise<RecordOutcome[]>
+  /** Newest first, by `startedAt` and then id. `before` is the position after which the page begins. */
+  listInterceptions(query: InterceptionQuery): Promise<Interception[]>
+  getInterception(id: string): Promise<InterceptionDetail | null>
+}
+
+export interface InterceptionQuery {
+  limit: number
+  before?: { startedAt: Date; id: string } | undefined
+  initiatorId?: string | undefined
+  /** matches the type or the configured name */
+  provider?: string | undefined
+  model?: string | undefined
+  client?: string | undefined
+  clientSessionId?: string | undefined
+  errorType?: string | undefined
+  /** `from` ≤ startedAt < `to` */
+  from?: Date | undefined
+  to?: Date | undefined
+}
+
+export interface UserStore {
+  /** false: a user that is not deleted has this name. */
+  createUser(user: { id: string; username: string; isSystem?: boolean }): Promise<User | null>
+  /** By id, or by the name of a user that is not deleted. */
+  findUser(idOrUsername: string): Promise<User | null>
+  /** Deleted users too, sorted by name, then creation. */
+  listUsers(): Promise<User[]>
+  setUserStatus(id: string, status: UserStatus): Promise<User | null>
+  /** Marks the user as deleted, once; the records stay. */
+  deleteUser(id: string): Promise<User | null>
+}
+
+export interface ApiKeyStore {
+  /** false: the id is taken. */
+  createApiKey(key: { id: string; userId: string; secretHash: Uint8Array; expiresAt: Date | null }): Promise<ApiKey | null>
+  /** The key and its owner, read in one snapshot. */
+  findApiKey(id: string): Promise<{ id: string; secretHash: Uint8Array; expiresAt: Date | null; owner: User | null } | null>
+  /** Sorted by creation, then id. */
+  listApiKeys(filter: { userId?: string | undefined }): Promise<ApiKey[]>
+  /** Sets `expiresAt` to `at` unless it is already earlier. */
+  expireApiKey(id: string, at: Date): Promise<ApiKey | null>
+  deleteApiKey(id: string): Promise<boolean>
+}
+
+/** A provider as it is stored: its keys sealed, each with a hint that may be shown. */
+export interface ProviderRow {
+  name: string
+  type: ProviderType
+  enabled: boolean
+  /** absolute, or a path that is relative to this server's own address (the provider `demo`) */
+  baseUrl: string
+  settings: JsonObject | null
+  keys: SealedKey[]
+  createdAt: Date
+  updatedAt: Date
+}
+export interface SealedKey {
+  id: string
+  sealed: Uint8Array
+  hint: string
+}
+
+export interface ProviderStore {
+  /** One consistent snapshot, sorted by name; keys in the order in which they were given. */
+  listProviders(): Promise<ProviderRow[]>
+  /** Adds or replaces by name. Keys are replaced where they are given, else kept. */
+  upsertProvider(provider: Omit<ProviderRow, 'keys' | 'createdAt' | 'updatedAt'> & { keys?: SealedKey[] | undefined }): Promise<ProviderRow>
+  setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
+  removeProvider(name: string): Promise<boolean>
+  /**
+   * Adds `providers` if this database has never been seeded, and remembers that, both in one transaction.
+   * Concurrent callers seed once. Returns whether this call did.
+   */
+  seedProviders(providers: Parameters<ProviderStore['upsertProvider']>[0][]): Promise<boolean>
+}

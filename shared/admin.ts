@@ -1,0 +1,168 @@
+/** What an operator does: users, API keys, providers, and reading the records. Needs an identity with the role `admin`. */
+import { z } from 'zod'
+import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
+import { adminLimits, recordLimits } from './limits.js'
+import { providerTypes, type ProviderType } from './provider-configurator.js'
+import type { ErrorType } from './recorder.js'
+import type { JsonObject } from './text.js'
+
+/** 1 to 64 characters of letters, digits and `._@-`; begins with a letter or digit. */
+export const username = z
+  .string()
+  .max(adminLimits.maxUsernameLength)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._@-]*$/, 'must be letters, digits and ._@-, the first a letter or digit')
+
+export const userStatuses = ['active', 'suspended'] as const
+export type UserStatus = (typeof userStatuses)[number]
+
+export interface User {
+  id: string
+  username: string
+  status: UserStatus
+  /** owns things the server does by itself; its keys are refused */
+  isSystem: boolean
+  createdAt: Date
+  deletedAt: Date | null
+}
+
+/** A user by id or by name. */
+const userRef = z.union([uuid, username])
+
+export const usersCreateInput = z.object({ username })
+export const usersSetStatusInput = z.object({ user: userRef, status: z.enum(userStatuses) })
+export const usersDeleteInput = z.object({ user: userRef })
+
+export interface ApiKey {
+  id: string
+  userId: string
+  /** null if the user is gone */
+  username: string | null
+  createdAt: Date
+  expiresAt: Date | null
+}
+
+/** The answer to `apiKeys.create`: the only time the whole key leaves the server. */
+export interface CreatedApiKey extends ApiKey {
+  key: string
+}
+
+/** `expiresAt` must lie in the future. */
+export const apiKeysCreateInput = z.object({ user: userRef, expiresAt: time.optional() })
+export const apiKeysListInput = z.object({ user: userRef.optional() })
+export const apiKeysExpireInput = z.object({ id: apiKeyId })
+export const apiKeysDeleteInput = z.object({ id: apiKeyId })
+
+const httpUrl = z
+  .url({ protocol: /^https?$/ })
+  .max(recordLimits.maxUrlLength)
+  .refine(url => !/[?#]|\/\/[^/]*@/.test(url), 'must have no credentials, query or fragment')
+
+/** Adds or replaces a provider. `keys` replaces all keys where it is given; left out, the keys stay. */
+export const providersUpsertInput = z.object({
+  name: slug,
+  type: z.enum(providerTypes),
+  /** left out: the type's own default, for instance `https://api.anthropic.com` */
+  baseUrl: httpUrl.optional(),
+  keys: z.array(text(adminLimits.maxProviderKeyLength).min(1)).max(adminLimits.maxProviderKeys).optional(),
+  enabled: z.boolean().default(true),
+})
+export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolean() })
+export const providersRemoveInput = z.object({ name: slug })
+
+/** A provider as an operator sees it. */
+export interface ProviderSummary {
+  name: string
+  type: ProviderType
+  enabled: boolean
+  baseUrl: string
+  /** each key's hint, for instance `sk-a…wxyz`; never a key */
+  keys: string[]
+  createdAt: Date
+  updatedAt: Date
+}
+
+/** Newest first. `cursor` is the `nextCursor` of the page before. */
+export const interceptionsListInput = z.object({
+  limit: z.number().int().min(1).max(adminLimits.maxPageSize).default(adminLimits.defaultPageSize),
+  cursor: z.string().max(256).optional(),
+  user: userRef.optional(),
+  provider: name.optional(),
+  model: name.optional(),
+  client: name.optional(),
+  clientSessionId: name.optional(),
+  errorType: z.string().max(64).optional(),
+  from: time.optional(),
+  to: time.optional(),
+})
+export const interceptionsGetInput = z.object({ id: uuid })
+
+/** One recorded AI request. Fields as in `recordInterception` and `recordInterceptionEnded`; what is not set is null. */
+export interface Interception {
+  id: string
+  initiatorId: string
+  apiKeyId: string
+  provider: string
+  providerName: string
+  model: string
+  startedAt: Date
+  client: string | null
+  userAgent: string | null
+  clientSessionId: string | null
+  correlatingToolCallId: string | null
+  credentialKind: 'centralized' | 'byok'
+  credentialHint: string | null
+  metadata: JsonObject | null
+  endedAt: Date | null
+  errorType: ErrorType | null
+  errorMessage: string | null
+  /** the interception whose tool call this one continues */
+  parentId: string | null
+  /** the first interception of that chain */
+  rootId: string | null
+}
+
+interface Child {
+  id: string
+  interceptionId: string
+  metadata: JsonObject | null
+  createdAt: Date
+}
+export interface TokenUsage extends Child {
+  msgId: string
+  inputTokens: number
+  outputTokens: number
+  cacheReadInputTokens: number
+  cacheWriteInputTokens: number
+}
+export interface PromptUsage extends Child {
+  msgId: string
+  prompt: string
+}
+export interface ToolUsage extends Child {
+  msgId: string
+  toolCallId: string | null
+  itemId: string | null
+  serverUrl: string | null
+  tool: string
+  input: string
+  injected: boolean
+  invocationError: string | null
+}
+export interface ModelThought extends Child {
+  content: string
+}
+
+export interface InterceptionsPage {
+  interceptions: Interception[]
+  /** null on the last page */
+  nextCursor: string | null
+}
+
+/** An interception with all its records, each list in the order of creation. */
+export interface InterceptionDetail {
+  interception: Interception
+  tokenUsages: TokenUsage[]
+  promptUsages: PromptUsage[]
+  toolUsages: ToolUsage[]
+  modelThoughts: ModelThought[]
+}

@@ -1,0 +1,60 @@
+/** The field types that several schemas share. Every text is cleaned (see text.ts) before anything else looks at it. */
+import { z } from 'zod'
+import { recordLimits } from './limits.js'
+import { cleanJsonObject, cleanText, cutToBytes, type JsonObject, JsonRefused } from './text.js'
+
+/** Text of at most `maxLength` UTF-16 code units. */
+export const text = (maxLength: number) => z.string().max(maxLength).overwrite(cleanText)
+
+/** A name that a provider, a client or a model made; not empty. */
+export const name = text(recordLimits.maxNameLength).min(1)
+
+/** Any UUID, as lower-case text. */
+export const uuid = z.guid().toLowerCase()
+
+/** The public part of an API key: the 10 characters before its dash. */
+export const apiKeyId = z.string().regex(/^[A-Za-z0-9]{10}$/, 'must be 10 characters of [A-Za-z0-9]')
+
+/** The name of a provider or MCP server. */
+export const slug = z.string().regex(/^[a-z0-9-]{1,32}$/, 'must be 1 to 32 characters of [a-z0-9-]')
+
+/** A point in time between the years 1970 and 9999, UTC, to the millisecond. */
+export const time = z.date().min(new Date(0)).max(new Date('9999-12-31T23:59:59.999Z'))
+
+/** A count of tokens in [0, 1e12]. */
+export const tokenCount = z.number().int().min(0).max(recordLimits.maxTokens)
+
+/** Content that is cut, not refused, when it is too long; see {@link withContentCut}. */
+export const content = z.string().overwrite(cleanText)
+
+/** A JSON object of at most 64 KiB. */
+export const metadata = z.custom<JsonObject>(() => true).transform((value, context): JsonObject => {
+  try {
+    return cleanJsonObject(value, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
+  } catch (error) {
+    if (!(error instanceof JsonRefused)) throw error
+    context.issues.push({ code: 'custom', message: `metadata ${error.message}`, input: value })
+    return z.NEVER
+  }
+})
+
+/** The key of `metadata` under which the sizes of cut content fields stand, in bytes: `{prompt: 2000000}`. */
+export const originalBytesKey = 'original_bytes'
+
+/**
+ * Cuts the named fields of a record to `maxContentBytes` at a character boundary and keeps their original size in
+ * `metadata.original_bytes`. Content that fits leaves the record as it is.
+ */
+export function cutContent<R extends { metadata?: JsonObject | undefined }>(record: R, fields: readonly (keyof R)[]): R {
+  let cut: R | undefined
+  for (const field of fields) {
+    const value = record[field]
+    if (typeof value !== 'string') continue
+    const short = cutToBytes(value, recordLimits.maxContentBytes)
+    if (short === value) continue
+    const sizes: JsonObject = { ...(cut?.metadata?.[originalBytesKey] as JsonObject | undefined) } // set three lines below, by this loop
+    sizes[String(field)] = Buffer.byteLength(value)
+    cut = { ...record, ...cut, [field]: short, metadata: { ...record.metadata, [originalBytesKey]: sizes } }
+  }
+  return cut ?? record
+}

@@ -1,0 +1,13 @@
+/** Public names of `aibridge/shared`: the contract. */
+export * from './admin.js'
+export * from './authorizer.js'
+export * from './duplex.js'
+export * from './errors.js'
+export * from './limits.js'
+export type { Logger } from './log.js'
+export * from './provider-configurator.js'
+export * from './recorder.js'
+export type { JsonObject, JsonValue } from './text.js'
+export { transformer } from './transformer.js'
+export { apiVersion } from './version.js'
+export * from './wire.js'

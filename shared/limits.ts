@@ -1,0 +1,85 @@
+/**
+ * Every size and time of the contract, with its unit and where the number comes from.
+ * "contract" means: agreed between daemons and control plane; a change of it is a change of the API version.
+ */
+
+const kib = 1024
+const mib = 1024 * kib
+
+/** What one connection may ask of the other end. Each is the default of an option of the same name. */
+export const connectionLimits = {
+  /** bytes of one message, either direction; the largest record (two content fields of 1 MiB) fits (contract) */
+  maxMessageBytes: 4 * mib,
+  /** calls in flight on one connection; the client holds further ones back (contract) */
+  maxInFlight: 1024,
+  /** subscriptions open on one connection, part of `maxInFlight` (contract) */
+  maxSubscriptions: 256,
+  /** bytes waiting for a slow reader above which no subscription is pulled and no new call started */
+  highWaterMarkBytes: 1 * mib,
+  /** bytes waiting for a slow reader above which the connection is closed with 4008 */
+  maxBufferedBytes: 16 * mib,
+  /** items pulled from one subscription before other work gets a turn of the event loop; measured: 256 small items take 0.5 ms */
+  subscriptionBurst: 256,
+} as const
+
+/** Limits of one connection, see {@link connectionLimits}. */
+export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits]: number }
+
+export const times = {
+  /** a call that names no deadline of its own, waiting for a connection included (contract) */
+  callTimeoutMs: 30_000,
+  /** longest deadline a caller may ask for: setTimeout's largest delay, 2^31 - 1 */
+  maxCallTimeoutMs: 2 ** 31 - 1,
+  /** how long `close()` lets calls in flight run (contract) */
+  graceMs: 30_000,
+} as const
+
+/** What a record may hold. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
+export const recordLimits = {
+  /** a name, an id or a hint that a provider or a client made */
+  maxNameLength: 256,
+  maxUserAgentLength: 1024,
+  maxUrlLength: 2048,
+  /** `prompt`, `input`, `content`, `invocationError`: cut here at a character boundary */
+  maxContentBytes: 1 * mib,
+  maxErrorMessageBytes: 1024,
+  maxMetadataBytes: 64 * kib,
+  /** nesting of `metadata`; PostgreSQL's own jsonb limit lies far above, the walk's stack far below */
+  maxMetadataDepth: 64,
+  maxTokens: 1e12,
+  maxBatchRecords: 500,
+  /** estimated bytes of all records of a batch; a larger record goes through its own procedure */
+  maxBatchBytes: 1 * mib,
+} as const
+
+/** What an operator may configure. */
+export const adminLimits = {
+  maxUsernameLength: 64,
+  maxProviderKeys: 32,
+  maxProviderKeyLength: 1024,
+  /** rows of one page of a list */
+  maxPageSize: 200,
+  defaultPageSize: 50,
+} as const
+
+/** The bridge's front door and outbox; all can be configured. */
+export const bridgeLimits = {
+  /** body of one AI request; Anthropic's own limit for Messages is 32 MB */
+  maxBodyBytes: 32 * mib,
+  /** how long a revoked key may still work (contract) */
+  authCacheTtlMs: 5_000,
+  authCacheEntries: 10_000,
+  /** from the request until the provider's status line; a blocking answer of a long generation takes minutes */
+  upstreamHeadersTimeoutMs: 600_000,
+  /** silence inside an answer; Anthropic pings within seconds */
+  upstreamIdleTimeoutMs: 120_000,
+  upstreamConnectTimeoutMs: 10_000,
+  /** bytes kept of a blocking answer or of one stream event for the record; more is passed on unread */
+  maxInspectedBytes: 16 * mib,
+  outboxMaxRecords: 50_000,
+  outboxMaxBytes: 256 * mib,
+  outboxRetryMinMs: 50,
+  outboxRetryMaxMs: 10_000,
+  /** providers are read again after this time, until `watchProviders` signals changes */
+  providerTtlMs: 1_000,
+} as const

@@ -1,0 +1,24 @@
+/** The providerConfigurator: AI providers and their keys, for daemons. Its answers hold secrets and are never logged. */
+import type { JsonObject } from './text.js'
+
+/** The APIs a bridge speaks. */
+export const providerTypes = ['anthropic'] as const
+export type ProviderType = (typeof providerTypes)[number]
+
+/** A provider as a daemon gets it. `keys` and `settings` are empty for a disabled one. */
+export interface Provider {
+  /** slug, the path segment of `/bridge/<name>` */
+  name: string
+  type: ProviderType
+  enabled: boolean
+  /** absolute URL; the path after the mount is appended */
+  baseUrl: string
+  /** in the order they were added; the newest is last */
+  keys: string[]
+  settings?: JsonObject
+}
+
+/** One consistent snapshot, sorted by name. */
+export interface ProvidersOutput {
+  providers: Provider[]
+}

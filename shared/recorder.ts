@@ -1,0 +1,137 @@
+/** The recorder: what daemons report about AI requests. Every procedure is idempotent; see RecordKind for the six records. */
+import { z } from 'zod'
+import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, uuid } from './fields.js'
+import { recordLimits } from './limits.js'
+import { cutToBytes } from './text.js'
+
+/** How an interception can fail; anything else a daemon sends is stored as `unknown`. */
+export const errorTypes = [
+  'bad_request',
+  'unauthorized',
+  'rate_limited',
+  'overloaded',
+  'server_error',
+  'timeout',
+  'unknown',
+] as const
+export type ErrorType = (typeof errorTypes)[number]
+
+/**
+ * One AI request, recorded before the provider is called. The same `id` with the same content changes nothing.
+ * - `initiatorId` the user; `apiKeyId` the key it came with
+ * - `provider` the type (`anthropic`), `providerName` the configured name; blank becomes `provider`
+ * - `correlatingToolCallId` the tool call whose result the request carries: it gives the lineage
+ * - `credentialKind` whose provider key is used: ours (`centralized`) or the client's own (`byok`)
+ * - `credentialHint` enough of that key to recognise it, never the key
+ */
+export const recordInterceptionInput = z.object({
+  id: uuid,
+  initiatorId: uuid,
+  apiKeyId,
+  provider: name,
+  providerName: text(recordLimits.maxNameLength).optional(),
+  model: name,
+  startedAt: time,
+  client: name.optional(),
+  userAgent: text(recordLimits.maxUserAgentLength).optional(),
+  clientSessionId: name.optional(),
+  correlatingToolCallId: name.optional(),
+  credentialKind: z.enum(['centralized', 'byok']).default('centralized'),
+  credentialHint: name.optional(),
+  metadata: metadata.optional(),
+})
+
+/**
+ * The end of an interception; the first one wins, a later one succeeds and changes nothing.
+ * - `errorMessage` kept only with an `errorType`, cut to 1,024 bytes
+ */
+export const recordInterceptionEndedInput = z
+  .object({
+    id: uuid,
+    endedAt: time,
+    credentialHint: name.optional(),
+    errorType: z.string().transform(toErrorType).optional(),
+    errorMessage: content.optional(),
+  })
+  .transform(({ errorMessage, ...end }) =>
+    end.errorType === undefined || errorMessage === undefined
+      ? end
+      : { ...end, errorMessage: cutToBytes(errorMessage, recordLimits.maxErrorMessageBytes) },
+  )
+
+function toErrorType(value: string): ErrorType {
+  return errorTypes.find(known => known === value) ?? 'unknown'
+}
+
+const child = { id: uuid, interceptionId: uuid }
+
+/** The tokens of one provider answer. `inputTokens` excludes cached ones (Anthropic `usage.input_tokens`). */
+export const recordTokenUsageInput = z.object({
+  ...child,
+  msgId: name,
+  inputTokens: tokenCount,
+  outputTokens: tokenCount,
+  cacheReadInputTokens: tokenCount,
+  cacheWriteInputTokens: tokenCount,
+  metadata: metadata.optional(),
+  createdAt: time,
+})
+
+/** What the user asked. `msgId` is the provider's id of the answer, or the interception's id where there was none. */
+export const recordPromptUsageInput = z
+  .object({ ...child, msgId: name, prompt: content, metadata: metadata.optional(), createdAt: time })
+  .transform(record => cutContent(record, ['prompt']))
+
+/** A tool call that the model selected. `input` is the provider's text, unparsed. `injected`: run by the bridge, not by the client. */
+export const recordToolUsageInput = z
+  .object({
+    ...child,
+    msgId: name,
+    toolCallId: name.optional(),
+    itemId: name.optional(),
+    serverUrl: text(recordLimits.maxUrlLength).optional(),
+    tool: name,
+    input: content,
+    injected: z.boolean(),
+    invocationError: content.optional(),
+    metadata: metadata.optional(),
+    createdAt: time,
+  })
+  .transform(record => cutContent(record, ['input', 'invocationError']))
+
+/** One block of the model's reasoning. */
+export const recordModelThoughtInput = z
+  .object({ ...child, content, metadata: metadata.optional(), createdAt: time })
+  .transform(record => cutContent(record, ['content']))
+
+/** Kind of record → its schema. The kind is the tag in a batch; `record` + the kind in capitals is the procedure. */
+export const recordSchemas = {
+  interception: recordInterceptionInput,
+  interceptionEnded: recordInterceptionEndedInput,
+  tokenUsage: recordTokenUsageInput,
+  promptUsage: recordPromptUsageInput,
+  toolUsage: recordToolUsageInput,
+  modelThought: recordModelThoughtInput,
+} as const
+export type RecordKind = keyof typeof recordSchemas
+
+/** A record as a daemon sends it, by kind. */
+export type RecordInput<K extends RecordKind = RecordKind> = z.input<(typeof recordSchemas)[K]>
+/** A record after the check: text cleaned, content cut, defaults set. */
+export type CheckedRecord<K extends RecordKind = RecordKind> = z.output<(typeof recordSchemas)[K]>
+
+/** A record in a batch: the input of its procedure and its `kind`. */
+export type BatchRecord = { [K in RecordKind]: RecordInput<K> & { kind: K } }[RecordKind]
+
+/** 1 to 500 records. Each is checked by itself, so that a bad one does not stop the others. */
+export const recordBatchInput = z.object({
+  records: z.array(z.custom<BatchRecord>(() => true)).min(1).max(recordLimits.maxBatchRecords),
+})
+
+/** What became of one record of a batch. */
+export type RecordOutcome = { ok: true } | { ok: false; code: 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT'; message: string }
+/** One outcome per record, in order. */
+export type RecordBatchOutput = { results: RecordOutcome[] }
+
+/** What every single record procedure answers. */
+export type RecordedOutput = Record<string, never>

@@ -1,0 +1,112 @@
+/**
+ * Text and JSON from outside, made fit for PostgreSQL and for the limits. Everything here keeps a value that is already fit as it is.
+ */
+
+/** Replaces U+0000 and lone surrogates by U+FFFD: PostgreSQL's text and jsonb take neither. */
+export function cleanText(text: string): string {
+  const wellFormed = text.isWellFormed() ? text : text.toWellFormed()
+  return wellFormed.includes('\0') ? wellFormed.replaceAll('\0', '\uFFFD') : wellFormed
+}
+
+/** Cuts well-formed text to at most `maxBytes` of UTF-8, never inside a character. */
+export function cutToBytes(text: string, maxBytes: number): string {
+  // A UTF-16 code unit takes at most 3 bytes of UTF-8, so most text needs no encoding to be known as short enough.
+  if (text.length * 3 <= maxBytes) return text
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(maxBytes))
+  return read === text.length ? text : text.slice(0, read)
+}
+
+/** Cuts text to at most `maxLength` UTF-16 code units, never inside a surrogate pair. */
+export function cutToLength(text: string, maxLength: number): string {
+  if (text.length <= maxLength) return text
+  const last = text.charCodeAt(maxLength - 1)
+  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? maxLength - 1 : maxLength)
+}
+
+export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject
+export interface JsonObject {
+  [key: string]: JsonValue
+}
+
+/** Why {@link cleanJsonObject} refused a value. */
+export class JsonRefused extends Error {}
+
+/**
+ * Copies a JSON object: text cleaned, keys too, `undefined` fields left out, keys such as `__proto__` as own properties.
+ * @throws JsonRefused if it is no plain JSON, larger than `maxBytes` (as JSON text in UTF-8) or nested deeper than `maxDepth`
+ */
+export function cleanJsonObject(value: unknown, maxBytes: number, maxDepth: number): JsonObject {
+  if (!isPlainObject(value)) throw new JsonRefused('is not a JSON object')
+  const budget = { bytes: maxBytes, maxBytes, maxDepth }
+  return copyObject(value, budget, 1)
+}
+
+interface Budget {
+  bytes: number
+  readonly maxBytes: number
+  readonly maxDepth: number
+}
+
+function copyValue(value: unknown, budget: Budget, depth: number): JsonValue {
+  switch (typeof value) {
+    case 'string':
+      return copyString(value, budget)
+    case 'number':
+      if (!Number.isFinite(value)) throw new JsonRefused(`holds ${value}, which is not JSON`)
+      spend(budget, String(value).length)
+      return value
+    case 'boolean':
+      spend(budget, 5)
+      return value
+    case 'object':
+      if (value === null) {
+        spend(budget, 4)
+        return null
+      }
+      if (depth >= budget.maxDepth) throw new JsonRefused(`is nested deeper than ${budget.maxDepth}`)
+      if (Array.isArray(value)) {
+        spend(budget, 2 + value.length)
+        return Array.from(value, item => copyValue(item === undefined ? null : item, budget, depth + 1))
+      }
+      if (isPlainObject(value)) return copyObject(value, budget, depth + 1)
+      throw new JsonRefused('holds an object that is neither plain nor an array')
+    default:
+      throw new JsonRefused(`holds a ${typeof value}, which is not JSON`)
+  }
+}
+
+function copyObject(source: Record<string, unknown>, budget: Budget, depth: number): JsonObject {
+  const copy: JsonObject = {}
+  spend(budget, 2)
+  for (const key of Object.keys(source)) {
+    const value = source[key]
+    if (value === undefined) continue
+    spend(budget, 2)
+    setOwn(copy, copyString(key, budget), copyValue(value, budget, depth))
+  }
+  return copy
+}
+
+function copyString(text: string, budget: Budget): string {
+  // Escapes are counted as one byte: the limit is about size, and each escaped character is at least that.
+  spend(budget, 2 + Buffer.byteLength(text))
+  return cleanText(text)
+}
+
+function spend(budget: Budget, bytes: number): void {
+  budget.bytes -= bytes
+  if (budget.bytes < 0) throw new JsonRefused(`is larger than ${budget.maxBytes.toLocaleString('en')} bytes`)
+}
+
+/** Sets a property as the object's own, whatever its name: plain assignment of `__proto__` would change the prototype. */
+export function setOwn<T>(target: Record<string, T>, key: string, value: T): void {
+  if (key === '__proto__') Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true })
+  else target[key] = value
+}
+
+/** An object literal or an object without prototype: what JSON.parse makes. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
