@@ -18,8 +18,6 @@ export const connectionLimits = {
   highWaterMarkBytes: 1 * mib,
   /** bytes waiting for a slow reader above which the connection is closed with 4008 */
   maxBufferedBytes: 16 * mib,
-  /** items pulled from one subscription before other work gets a turn of the event loop; measured: 256 small items take 0.5 ms */
-  subscriptionBurst: 256,
 } as const
 
 /** Limits of one connection, see {@link connectionLimits}. */
@@ -32,6 +30,13 @@ export const times = {
   maxCallTimeoutMs: 2 ** 31 - 1,
   /** how long `close()` lets calls in flight run (contract) */
   graceMs: 30_000,
+  /** after the grace: how long an aborted procedure may take to return before `close()` stops waiting for it */
+  abortGraceMs: 1_000,
+  /** reconnecting: full jitter between 0 and a bound that doubles from the first to the second (contract) */
+  reconnectMinMs: 50,
+  reconnectMaxMs: 10_000,
+  /** a connection that stayed up this long, or served a call, resets the backoff (contract) */
+  reconnectResetMs: 10_000,
 } as const
 
 /** What a record may hold. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */

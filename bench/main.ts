@@ -1,0 +1,4 @@
+/** `npm run bench`: this project beside its peers in one run. */
+import { benchMemoryCall } from './memory-call.js'
+
+await benchMemoryCall()

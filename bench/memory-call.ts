@@ -1,0 +1,50 @@
+/** One `recordTokenUsage` with nested metadata and a Date, checked by the contract's schema, a handler that returns `{}`, superjson. */
+import { createTRPCClient, unstable_localLink } from '@trpc/client'
+import { initTRPC } from '@trpc/server'
+import { connect } from '../client/rpc/connection.js'
+import { createDuplexClient } from '../client/rpc/client.js'
+import { duplexLink } from '../client/rpc/link.js'
+import { serveDuplex } from '../server/rpc/connection.js'
+import { memoryDuplexPair } from '../shared/duplex.js'
+import { recordSchemas } from '../shared/recorder.js'
+import { transformer } from '../shared/transformer.js'
+import { measure, print } from './harness.js'
+
+const t = initTRPC.create({ transformer })
+const router = t.router({
+  recorder: t.router({ recordTokenUsage: t.procedure.input(recordSchemas.tokenUsage).mutation(() => ({})) }),
+})
+
+const record = {
+  id: '0199f0a0-0000-7000-8000-000000000001',
+  interceptionId: '0199f0a0-0000-7000-8000-000000000002',
+  msgId: 'msg_01Pvyf26bY17RcjmWfJsXGBn',
+  inputTokens: 18,
+  outputTokens: 240,
+  cacheReadInputTokens: 13_993,
+  cacheWriteInputTokens: 22,
+  metadata: { service_tier: 'standard', cache_creation: { ephemeral_5m_input_tokens: 22, ephemeral_1h_input_tokens: 0 } },
+  createdAt: new Date('2026-11-21T08:00:00.000Z'),
+}
+
+/** The in-memory link beside tRPC's own in-process calls. */
+export async function benchMemoryCall(): Promise<void> {
+  const [serverEnd, clientEnd] = memoryDuplexPair()
+  serveDuplex({ duplex: serverEnd, router })
+  const connection = connect({ dial: () => clientEnd })
+  const duplexClient = createDuplexClient<typeof router>({ connection, transformer })
+  const linkClient = createTRPCClient<typeof router>({ links: [duplexLink({ connection, transformer })] })
+  const localClient = createTRPCClient<typeof router>({ links: [unstable_localLink({ router, createContext: async () => ({}), transformer })] })
+  const caller = router.createCaller({})
+  const schema = recordSchemas.tokenUsage
+
+  const figures = await measure([
+    { name: 'bare function + zod', call: async () => schema.parseAsync(record) },
+    { name: 'tRPC createCaller (no link)', call: () => caller.recorder.recordTokenUsage(record) },
+    { name: 'tRPC unstable_localLink', call: () => localClient.recorder.recordTokenUsage.mutate(record) },
+    { name: 'createDuplexClient, in memory', call: () => duplexClient.recorder.recordTokenUsage.mutate(record) },
+    { name: 'createTRPCClient + duplexLink, in memory', call: () => linkClient.recorder.recordTokenUsage.mutate(record) },
+  ])
+  print('In-memory call', figures, 'tRPC createCaller (no link)')
+  await connection.close()
+}

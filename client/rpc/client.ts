@@ -1,0 +1,113 @@
+import { RpcError } from '../../shared/errors.js'
+import type { CallType } from '../../shared/wire.js'
+import type { CallObserver, Connection } from './connection.js'
+import { localError, notDecodable, notEncodable, remoteError } from './errors.js'
+import { duplexLink } from './link.js'
+import { type DataTransformer, noTransformer } from './transformer.js'
+import { type AnyRouter, createTRPCUntypedClient, type TRPCClient, type TRPCClientError } from './trpc-internals.js'
+
+/** Options of one call. `context.timeoutMs` is its deadline, on this side and on the server's. */
+export interface ProcedureOptions {
+  signal?: AbortSignal
+  context?: { timeoutMs?: number }
+}
+
+const callTypes: { readonly [method: string]: CallType } = { query: 'query', mutate: 'mutation', subscribe: 'subscription' }
+
+/**
+ * A router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`, without its chain of links.
+ * `client.recorder.recordTokenUsage.mutate(input, { signal, context: { timeoutMs } })`.
+ *
+ * Every call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
+ * @param transformer the router's; left out for a router that has none
+ */
+export function createDuplexClient<R extends AnyRouter>(options: { connection: Connection; transformer?: DataTransformer }): TRPCClient<R> {
+  const caller = new Caller(options.connection, options.transformer ?? noTransformer)
+  return stub(caller, '') as TRPCClient<R> // the proxy answers to exactly the paths that the type has
+}
+
+/** The step of a path: `client.a.b`, and at its end `query`, `mutate` or `subscribe`. Each step is made once. */
+function stub(caller: Caller, path: string): unknown {
+  const steps: { [key: string]: unknown } = Object.create(null)
+  return new Proxy(steps, {
+    get(_target, key) {
+      // An awaited or inspected client is no promise and no procedure.
+      if (typeof key !== 'string' || key === 'then') return undefined
+      const known = steps[key]
+      if (known !== undefined) return known
+      const type = path === '' || !Object.hasOwn(callTypes, key) ? undefined : callTypes[key]
+      steps[key] = type ? caller.procedure(type, path) : stub(caller, path === '' ? key : `${path}.${key}`)
+      return steps[key]
+    },
+  })
+}
+
+type Subscribe = ReturnType<typeof createTRPCUntypedClient<AnyRouter>>['subscription']
+
+class Caller {
+  readonly #connection: Connection
+  readonly #transformer: DataTransformer
+  readonly #subscribe: Subscribe
+
+  constructor(connection: Connection, transformer: DataTransformer) {
+    this.#connection = connection
+    this.#transformer = transformer
+    // A subscription is opened once and read many times, so tRPC's own client serves it: callbacks and async iteration are its own.
+    const client = createTRPCUntypedClient<AnyRouter>({ links: [duplexLink({ connection, transformer })] })
+    this.#subscribe = client.subscription.bind(client) as Subscribe // bind() keeps only the last overload
+  }
+
+  procedure(type: CallType, path: string): unknown {
+    if (type === 'subscription') {
+      return (input: unknown, options?: Parameters<Subscribe>[2]) => this.#subscribe(path, input, options as Parameters<Subscribe>[2])
+    }
+    return (input: unknown, options?: ProcedureOptions) => this.#call(type, path, input, options)
+  }
+
+  #call(type: CallType, path: string, input: unknown, options: ProcedureOptions | undefined): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      let encoded: unknown
+      try {
+        encoded = this.#transformer.serialize(input)
+      } catch (cause) {
+        return reject(notEncodable(cause))
+      }
+      this.#connection.call(
+        { type, path, input: encoded, timeoutMs: options?.context?.timeoutMs, signal: options?.signal },
+        new PromiseObserver(resolve, reject, this.#transformer),
+      )
+    })
+  }
+}
+
+/** Settles a promise with the one answer of a query or mutation. */
+class PromiseObserver implements CallObserver {
+  readonly #resolve: (value: unknown) => void
+  readonly #reject: (error: TRPCClientError<never>) => void
+  readonly #transformer: DataTransformer
+
+  constructor(resolve: (value: unknown) => void, reject: (error: TRPCClientError<never>) => void, transformer: DataTransformer) {
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#transformer = transformer
+  }
+
+  onData(data: unknown): void {
+    let value: unknown
+    try {
+      value = this.#transformer.deserialize(data)
+    } catch (cause) {
+      return this.#reject(notDecodable(cause))
+    }
+    this.#resolve(value)
+  }
+
+  onError(error: Parameters<CallObserver['onError']>[0]): void {
+    this.#reject('remote' in error ? remoteError(error.remote, this.#transformer) : localError(error.local))
+  }
+
+  /** No server ends a query or mutation so; one that does has answered nothing. */
+  onStopped(): void {
+    this.#reject(localError(new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true })))
+  }
+}

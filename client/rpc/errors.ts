@@ -1,0 +1,58 @@
+import { type ErrorReason, errorCodes, RpcError } from '../../shared/errors.js'
+import type { DataTransformer } from './transformer.js'
+import { TRPCClientError } from './trpc-internals.js'
+
+/** `dial` throws it to say whether dialling again makes sense. */
+export class DialError extends Error {
+  override readonly name = 'DialError'
+  /** true: the connection stops with this error; false: it dials again after a pause */
+  readonly fatal: boolean
+  readonly reason: ErrorReason | undefined
+
+  constructor(message: string, options: { fatal: boolean; reason?: ErrorReason; cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.fatal = options.fatal
+    this.reason = options.reason
+  }
+}
+
+/** The error of a call that got no answer, in the shape of one that did: `data.code`, `data.reason`, `data.mayHaveRun`. */
+export function localError(error: RpcError): TRPCClientError<never> {
+  const { number, status } = errorCodes[error.code]
+  const data = {
+    code: error.code,
+    httpStatus: status,
+    ...(error.reason !== undefined && { reason: error.reason }),
+    ...(error.mayHaveRun !== undefined && { mayHaveRun: error.mayHaveRun }),
+  }
+  const shape = { code: number, message: error.message, data }
+  return new TRPCClientError(error.message, { result: { error: shape as never }, cause: error }) // the type is the router's, see remoteError
+}
+
+/** The error that the server answered with. */
+export function remoteError(encoded: unknown, transformer: DataTransformer): TRPCClientError<never> {
+  let shape: unknown
+  try {
+    shape = transformer.deserialize(encoded)
+  } catch (cause) {
+    return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the error of the server cannot be decoded', { mayHaveRun: true, cause }))
+  }
+  if (typeof shape === 'object' && shape !== null && 'message' in shape && typeof shape.message === 'string') {
+    // A server's formatter makes the shape; TRPCClientError's type for it is the router's, which is not known here.
+    return new TRPCClientError(shape.message, { result: { error: shape as never } })
+  }
+  return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the server answered with an error of an unknown shape', { mayHaveRun: true }))
+}
+
+/** The error for an input that the transformer refuses; nothing was sent. */
+export function notEncodable(cause: unknown): TRPCClientError<never> {
+  const problem = cause instanceof Error ? cause.message : String(cause)
+  return localError(
+    new RpcError('BAD_REQUEST', `the input cannot be encoded: ${problem}`, { reason: 'not_encodable', mayHaveRun: false, cause }),
+  )
+}
+
+/** The error for an answer that the transformer refuses. */
+export function notDecodable(cause: unknown): TRPCClientError<never> {
+  return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the answer cannot be decoded', { mayHaveRun: true, cause }))
+}

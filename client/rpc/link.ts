@@ -1,0 +1,70 @@
+import type { Connection, ConnectionState } from './connection.js'
+import { localError, notDecodable, notEncodable, remoteError } from './errors.js'
+import { type DataTransformer, noTransformer } from './transformer.js'
+import { type AnyRouter, observable, type TRPCClientError, type TRPCLink } from './trpc-internals.js'
+
+/**
+ * A connection as a terminating tRPC link, behind any other links: `createTRPCClient<R>({ links: [loggerLink(), duplexLink({ connection })] })`.
+ * `context.timeoutMs` of a call is its deadline, `signal` cancels it; a cancelled subscription completes, as with tRPC's own links.
+ * @param transformer the router's; left out for a router that has none
+ */
+export function duplexLink<R extends AnyRouter>(options: { connection: Connection; transformer?: DataTransformer }): TRPCLink<R> {
+  const { connection, transformer = noTransformer } = options
+  return () =>
+    ({ op }) =>
+      observable(observer => {
+        // An error's type is the router's error shape, which only the caller knows.
+        const fail = (error: TRPCClientError<never>): void => observer.error(error as TRPCClientError<R>)
+        let input: unknown
+        try {
+          input = transformer.serialize(op.input)
+        } catch (cause) {
+          fail(notEncodable(cause))
+          return
+        }
+        const isSubscription = op.type === 'subscription'
+        const timeoutMs = typeof op.context['timeoutMs'] === 'number' ? op.context['timeoutMs'] : undefined
+        const signal = op.signal ?? undefined
+        const unobserve = isSubscription ? observeState(connection, observer.next) : undefined
+        const cancel = connection.call(
+          { type: op.type, path: op.path, input, timeoutMs, signal },
+          {
+            onStarted: () => observer.next({ result: { type: 'started' }, context: op.context }),
+            onData(data) {
+              let value: unknown
+              try {
+                value = transformer.deserialize(data)
+              } catch (cause) {
+                cancel()
+                return fail(notDecodable(cause))
+              }
+              observer.next({ result: { type: 'data', data: value }, context: op.context })
+              if (!isSubscription) observer.complete()
+            },
+            onError(error) {
+              if (isSubscription && signal?.aborted) observer.complete()
+              else fail('remote' in error ? remoteError(error.remote, transformer) : localError(error.local))
+            },
+            onStopped() {
+              observer.next({ result: { type: 'stopped' }, context: op.context })
+              observer.complete()
+            },
+          },
+        )
+        return () => {
+          unobserve?.()
+          cancel()
+        }
+      })
+}
+
+type StateResult = { result: { type: 'state'; state: 'connecting' | 'pending'; error: null } }
+
+/** Tells a subscriber the connection's state in tRPC's words: now, and after each change. */
+function observeState(connection: Connection, next: (envelope: StateResult) => void): () => void {
+  const tell = (state: ConnectionState): void => {
+    if (state !== 'closed') next({ result: { type: 'state', state: state === 'open' ? 'pending' : 'connecting', error: null } })
+  }
+  tell(connection.state)
+  return connection.onStateChange(tell)
+}

@@ -1,0 +1,94 @@
+import { type Deadline, type Deadlines, now } from '../../shared/deadlines.js'
+import { RpcError } from '../../shared/errors.js'
+import type { CallMessage } from '../../shared/wire.js'
+import type { Invocation } from './invoke.js'
+import type { AnyRouter } from './trpc-internals.js'
+
+/** What a call needs of its connection. */
+interface Owner {
+  readonly deadlines: Deadlines
+  expire(call: Call, timeoutMs: number): void
+}
+
+/** One call in flight: its input, its deadline, and its signal, which is made only when somebody looks at it. */
+export class Call implements Invocation, Deadline {
+  readonly id: string | number
+  readonly jsonrpc: '2.0' | undefined
+  readonly type: CallMessage['method']
+  readonly path: string
+  readonly batchIndex: number
+  /** its one terminal message is sent, or will never be */
+  answered = false
+  deadlineAt = Infinity
+  readonly #params: CallMessage['params']
+  readonly #router: AnyRouter
+  readonly #owner: Owner
+  #timeoutMs = 0
+  #controller: AbortController | undefined
+  #abortReason: RpcError | undefined
+  #onAbort: (() => void) | undefined
+
+  constructor(message: CallMessage, batchIndex: number, router: AnyRouter, owner: Owner) {
+    this.id = message.id
+    this.jsonrpc = message.jsonrpc
+    this.type = message.method
+    this.path = message.params.path
+    this.batchIndex = batchIndex
+    this.#params = message.params
+    this.#router = router
+    this.#owner = owner
+  }
+
+  /** Aborts with an RpcError on cancel, deadline, lost connection and shutdown. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#abortReason) this.#controller.abort(this.#abortReason)
+    }
+    return this.#controller.signal
+  }
+
+  get aborted(): boolean {
+    return this.#abortReason !== undefined
+  }
+
+  abort(reason: RpcError): void {
+    if (this.#abortReason) return
+    this.#abortReason = reason
+    this.#controller?.abort(reason)
+    this.#onAbort?.()
+  }
+
+  /** One listener that costs no signal. */
+  onAbort(listener: () => void): void {
+    this.#onAbort = listener
+  }
+
+  /** The input as the procedure's parser gets it; a subscription's `lastEventId` is merged into it, as tRPC documents. */
+  async getRawInput(): Promise<unknown> {
+    const { input: encoded, lastEventId } = this.#params
+    let input: unknown
+    try {
+      input = this.#router._def._config.transformer.input.deserialize(encoded)
+    } catch (cause) {
+      throw new RpcError('BAD_REQUEST', 'the input cannot be decoded', { cause })
+    }
+    if (lastEventId === undefined) return input
+    if (input === undefined || input === null) return { lastEventId }
+    return typeof input === 'object' && !Array.isArray(input) ? { ...input, lastEventId } : input
+  }
+
+  setDeadline(timeoutMs: number): void {
+    this.#timeoutMs = timeoutMs
+    this.deadlineAt = now() + timeoutMs
+    this.#owner.deadlines.add(this)
+  }
+
+  clearDeadline(): void {
+    if (this.deadlineAt !== Infinity) this.#owner.deadlines.delete(this)
+  }
+
+  onDeadline(): void {
+    this.#owner.expire(this, this.#timeoutMs)
+  }
+}

@@ -1,0 +1,124 @@
+import { type CloseReason, closeCodes } from '../../shared/duplex.js'
+import { RpcError } from '../../shared/errors.js'
+import { times } from '../../shared/limits.js'
+
+/** A connection as its group sees it. */
+export interface GroupMember {
+  /** queries and mutations whose procedure has not returned */
+  readonly activeCalls: number
+  /** Tells the peer to move on and refuses calls that still come. */
+  drain(): void
+  /** Resolves when no query or mutation runs any more, or the connection has closed. */
+  whenIdle(): Promise<void>
+  /** Resolves when every procedure has returned, those of subscriptions too. */
+  whenReleased(): Promise<void>
+  /** Answers and aborts what still runs. */
+  abortCalls(): void
+  /** Closes when everything sent so far is delivered. */
+  close(reason: CloseReason): void
+  terminate(reason: CloseReason): void
+  readonly closed: Promise<CloseReason>
+}
+
+/** What became of the calls that were in flight when `close()` was called: ended by themselves, or aborted at the end of the grace. */
+export interface CloseResult {
+  drained: number
+  aborted: number
+}
+
+/**
+ * Counts connections and their calls, of every link, so that shutting down can wait for them.
+ *
+ * ```
+ * open ──close()──▶ draining ──every call ended, or graceMs──▶ closed
+ *   add: yes          add: throws                                add: throws
+ * ```
+ * Adding is decided under the same state that waiting reads: what was added before `close()` is waited for, nothing is added after it.
+ */
+export class ConnectionGroup {
+  readonly #members = new Set<GroupMember>()
+  #state: 'open' | 'draining' | 'closed' = 'open'
+  #closing: Promise<CloseResult> | undefined
+
+  get state(): 'open' | 'draining' | 'closed' {
+    return this.#state
+  }
+
+  /** connections that have not closed */
+  get connections(): number {
+    return this.#members.size
+  }
+
+  /** queries and mutations whose procedure has not returned */
+  get calls(): number {
+    let calls = 0
+    for (const member of this.#members) calls += member.activeCalls
+    return calls
+  }
+
+  /**
+   * Counts a connection until it closes.
+   * @throws RpcError `SERVICE_UNAVAILABLE` (draining) after `close()` was called
+   */
+  add(member: GroupMember): void {
+    if (this.#state !== 'open') {
+      throw new RpcError('SERVICE_UNAVAILABLE', `the connection group is ${this.#state}`, { reason: 'draining', mayHaveRun: false })
+    }
+    this.#members.add(member)
+    void member.closed.then(() => this.#members.delete(member))
+  }
+
+  /**
+   * Lets calls in flight end and be answered, refuses later ones, closes the connections with 1001. What still runs after `graceMs` is
+   * aborted and cut off. Resolves when nothing is left; a second call gets the same promise.
+   * @param graceMs how long calls in flight may run (default 30 s)
+   */
+  close({ graceMs = times.graceMs }: { graceMs?: number } = {}): Promise<CloseResult> {
+    this.#closing ??= this.#close(graceMs)
+    return this.#closing
+  }
+
+  async #close(graceMs: number): Promise<CloseResult> {
+    this.#state = 'draining'
+    const members = [...this.#members]
+    const inFlight = this.calls
+    for (const member of members) member.drain()
+    const grace = timer(graceMs)
+    const goingAway = { code: closeCodes.goingAway, message: 'the server shuts down', reason: 'draining' } as const
+    const ended = Promise.all(
+      members.map(async member => {
+        await member.whenIdle()
+        member.close(goingAway)
+        await member.closed
+        await member.whenReleased()
+      }),
+    )
+    const outcome = await Promise.race([ended.then(() => 'ended' as const), grace.over])
+    grace.stop()
+    const aborted = outcome === 'ended' ? 0 : this.calls
+    if (outcome !== 'ended') {
+      for (const member of this.#members) {
+        member.abortCalls()
+        member.close(goingAway)
+      }
+      // The answers above go out in the turn that follows; a peer that takes no more is cut off.
+      await new Promise(resolve => setImmediate(resolve))
+      for (const member of this.#members) member.terminate(goingAway)
+      await Promise.all(members.map(member => member.closed))
+      // A procedure that ignores its signal cannot be ended; it is waited for a little and then left behind.
+      const patience = timer(times.abortGraceMs)
+      await Promise.race([ended, patience.over])
+      patience.stop()
+    }
+    this.#state = 'closed'
+    return { drained: inFlight - aborted, aborted }
+  }
+}
+
+function timer(ms: number): { over: Promise<'over'>; stop(): void } {
+  let handle: NodeJS.Timeout | undefined
+  const over = new Promise<'over'>(resolve => {
+    handle = setTimeout(resolve, ms, 'over')
+  })
+  return { over, stop: () => clearTimeout(handle) }
+}

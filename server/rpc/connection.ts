@@ -1,0 +1,463 @@
+/**
+ * Serves one tRPC router on one duplex, until it closes. Knows neither the link below nor the procedures above.
+ *
+ * A call: started ──▶ answered (one terminal message) ──▶ released (the procedure has returned). A cancel, a deadline or a lost
+ * connection answers first and aborts the call's signal; it is released when the procedure lets go.
+ *
+ * The connection: open ──drain()──▶ draining ──▶ closed, or open ──▶ closed. Draining refuses calls that come and lets those in flight end.
+ */
+import { randomUUID } from 'node:crypto'
+import { Deadlines } from '../../shared/deadlines.js'
+import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
+import { RpcError } from '../../shared/errors.js'
+import { type ConnectionLimits, connectionLimits, times } from '../../shared/limits.js'
+import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
+import { Call } from './call.js'
+import type { ConnectionGroup, GroupMember } from './connection-group.js'
+import { errorShape, toTrpcError } from './error-shape.js'
+import { invoke } from './invoke.js'
+import { pump } from './subscription.js'
+import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
+
+/** A failed call or connection, for the server's log. `error.cause` and its stack never reach the peer. */
+export interface ErrorReport {
+  error: TRPCError
+  /** also in the error that the peer got */
+  requestId: string
+  type: 'query' | 'mutation' | 'subscription' | 'unknown'
+  path: string | undefined
+}
+
+export interface ServeDuplexOptions<R extends AnyRouter> {
+  duplex: Duplex
+  router: R
+  /** Called once per connection. Its rejection is sent as the connection's error and closes it with 4401. */
+  createContext?: (info: { signal: AbortSignal }) => inferRouterContext<R> | Promise<inferRouterContext<R>>
+  /** Counts the connection and its calls, so that the group's `close()` waits for them. */
+  group?: ConnectionGroup
+  limits?: Partial<ConnectionLimits>
+  onError?: (report: ErrorReport) => void
+}
+
+/** The server's end of one connection. */
+export interface ServerConnection {
+  /** Resolves, never rejects, when the connection has closed; every call's signal is aborted by then. */
+  readonly closed: Promise<CloseReason>
+  close(reason: CloseReason): void
+}
+
+/**
+ * Serves a router on a duplex.
+ * @throws RpcError `SERVICE_UNAVAILABLE` (draining) if the group is closing; the duplex is closed with 1001
+ */
+export function serveDuplex<R extends AnyRouter>(options: ServeDuplexOptions<R>): ServerConnection {
+  const connection = new Connection(options)
+  try {
+    options.group?.add(connection)
+  } catch (error) {
+    options.duplex.close({ code: closeCodes.goingAway, message: 'the server is draining', reason: 'draining' })
+    throw error
+  }
+  connection.start(options.createContext)
+  return connection
+}
+
+type CreateContext = (info: { signal: AbortSignal }) => unknown
+
+class Connection implements ServerConnection, GroupMember, DuplexReceiver {
+  readonly closed: Promise<CloseReason>
+  readonly deadlines = new Deadlines()
+  readonly #duplex: Duplex
+  readonly #router: AnyRouter
+  readonly #limits: ConnectionLimits
+  readonly #onError: ((report: ErrorReport) => void) | undefined
+  readonly #lifetime = new AbortController()
+  /** not yet answered, by id */
+  readonly #calls = new Map<string | number, Call>()
+  /** held back while the peer reads too slowly, or until there is a context */
+  #waiting: { message: CallMessage; batchIndex: number }[] = []
+  #context: unknown
+  #ready = false
+  #state: 'open' | 'draining' | 'closed' = 'open'
+  /** queries and mutations that were started and not released; subscriptions likewise */
+  #running = 0
+  #subscriptions = 0
+  #drainWaiters: (() => void)[] = []
+  #idleWaiters: (() => void)[] = []
+  #releaseWaiters: (() => void)[] = []
+  #id = ''
+  #resolveClosed: (reason: CloseReason) => void = () => {}
+
+  constructor(options: ServeDuplexOptions<AnyRouter>) {
+    this.#duplex = options.duplex
+    this.#router = options.router
+    this.#limits = { ...connectionLimits, ...options.limits }
+    this.#onError = options.onError
+    this.closed = new Promise(resolve => {
+      this.#resolveClosed = resolve
+    })
+  }
+
+  start(createContext: CreateContext | undefined): void {
+    this.#duplex.open(this)
+    if (!createContext) return this.#begin(undefined)
+    let context: unknown
+    try {
+      context = createContext({ signal: this.#lifetime.signal })
+    } catch (error) {
+      return this.#refuse(error)
+    }
+    if (!(context instanceof Promise)) return this.#begin(context)
+    context.then(
+      value => this.#begin(value),
+      error => this.#refuse(error),
+    )
+  }
+
+  onMessage(message: Message): void {
+    if (message === 'PING') this.#duplex.send('PONG')
+    else if (message === 'PONG') return
+    else if (Array.isArray(message)) {
+      for (let index = 0; index < message.length; index++) this.#receive(message[index], index)
+    } else this.#receive(message, 0)
+  }
+
+  onDrain(): void {
+    for (const resume of this.#drainWaiters.splice(0)) resume()
+    this.#startWaiting()
+  }
+
+  onClose(reason: CloseReason): void {
+    this.#state = 'closed'
+    this.deadlines.clear()
+    this.#waiting = []
+    const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${reason.message}`, { reason: 'connection_lost' })
+    for (const call of [...this.#calls.values()]) this.#end(call, lost)
+    this.#lifetime.abort(lost)
+    for (const resume of this.#drainWaiters.splice(0)) resume()
+    this.#settleIdle()
+    this.#resolveClosed(reason)
+  }
+
+  close(reason: CloseReason): void {
+    this.#duplex.close(reason)
+  }
+
+  // ── what the connection group asks ──
+
+  drain(): void {
+    if (this.#state !== 'open') return
+    this.#state = 'draining'
+    this.#duplex.send({ id: null, method: 'reconnect' })
+    for (const { message } of this.#waiting.splice(0)) this.#answerError(message, draining())
+    this.#settleIdle()
+  }
+
+  get activeCalls(): number {
+    return this.#running
+  }
+
+  whenIdle(): Promise<void> {
+    if (this.#running === 0 || this.#state === 'closed') return Promise.resolve()
+    return new Promise(resolve => this.#idleWaiters.push(resolve))
+  }
+
+  whenReleased(): Promise<void> {
+    if (this.#running + this.#subscriptions === 0) return Promise.resolve()
+    return new Promise(resolve => this.#releaseWaiters.push(resolve))
+  }
+
+  abortCalls(): void {
+    const error = new RpcError('SERVICE_UNAVAILABLE', 'the server shut down before the call ended', { reason: 'draining', mayHaveRun: true })
+    for (const call of [...this.#calls.values()]) {
+      if (call.type !== 'subscription') this.#answerError(call, error)
+      this.#end(call, error)
+    }
+  }
+
+  terminate(reason: CloseReason): void {
+    this.#duplex.terminate(reason)
+  }
+
+  // ── what a subscription asks ──
+
+  /** Whether a subscription must wait before it is pulled again. */
+  get full(): boolean {
+    return this.#duplex.full
+  }
+
+  /** Resolves when the peer has caught up, or the connection has closed. */
+  drained(): Promise<void> {
+    return new Promise(resolve => this.#drainWaiters.push(resolve))
+  }
+
+  /** One event of a subscription. */
+  sendData(call: Call, data: unknown, eventId?: string): void {
+    const encoded: unknown = this.#router._def._config.transformer.output.serialize(data)
+    this.#send(call, { result: eventId === undefined ? { type: 'data', data: encoded } : { type: 'data', id: eventId, data: encoded } })
+    if (this.#duplex.bufferedBytes > this.#limits.maxBufferedBytes) {
+      const bytes = this.#duplex.bufferedBytes.toLocaleString('en')
+      const limit = this.#limits.maxBufferedBytes.toLocaleString('en')
+      const message = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
+      this.#duplex.terminate({ code: closeCodes.slowReader, message })
+    }
+  }
+
+  sendStarted(call: Call): void {
+    this.#send(call, { result: { type: 'started' } })
+  }
+
+  /** The terminal message of a subscription that ran to its end or was stopped. */
+  stop(call: Call): void {
+    if (call.answered) return
+    this.#answered(call)
+    this.#send(call, { result: { type: 'stopped' } })
+  }
+
+  /** The terminal message of a call that failed. */
+  fail(call: Call, thrown: unknown): void {
+    if (call.answered) {
+      // Cancelled, timed out or lost: the peer has its answer, and how the procedure then gave up is not news unless it is a fault.
+      if (!isAbort(thrown)) this.#report(toTrpcError(thrown), call)
+      return
+    }
+    this.#answerError(call, thrown)
+  }
+
+  /** Something failed that the peer is not told: the clean-up of a subscription. */
+  report(call: Call, thrown: unknown): void {
+    this.#report(toTrpcError(thrown), call)
+  }
+
+  // ── calls ──
+
+  #begin(context: unknown): void {
+    if (this.#state === 'closed') return
+    this.#context = context
+    this.#ready = true
+    this.#startWaiting()
+  }
+
+  #refuse(thrown: unknown): void {
+    if (this.#state === 'closed') return
+    const error = toTrpcError(thrown)
+    const requestId = this.#report(error, undefined)
+    this.#trySend({ id: null, error: this.#encodeShape(error, undefined, requestId) })
+    this.#duplex.close({ code: error.code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.unauthorized, message: error.message })
+  }
+
+  #receive(raw: unknown, batchIndex: number): void {
+    if (this.#state === 'closed') return
+    const message = parseClientMessage(raw)
+    if (message instanceof InvalidMessage) return this.#receiveInvalid(message)
+    if (message.method === 'subscription.stop') {
+      const call = this.#calls.get(message.id)
+      if (call) this.#cancel(call)
+      else this.#cancelWaiting(message.id)
+      return
+    }
+    if (this.#state === 'draining') return this.#answerError(message, draining())
+    if (!this.#ready || this.#duplex.full || this.#waiting.length > 0) this.#hold(message, batchIndex)
+    else this.#start(message, batchIndex)
+  }
+
+  #receiveInvalid({ id, problem }: InvalidMessage): void {
+    if (id === null) return this.#duplex.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
+    const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`)
+    this.#trySend({ id, error: this.#encodeShape(toTrpcError(error), undefined, this.#requestId(id)) })
+  }
+
+  #hold(message: CallMessage, batchIndex: number): void {
+    const refused = this.#refusal(message)
+    if (refused) this.#answerError(message, refused)
+    else this.#waiting.push({ message, batchIndex })
+  }
+
+  #startWaiting(): void {
+    while (this.#ready && this.#state === 'open' && !this.#duplex.full) {
+      const next = this.#waiting.shift()
+      if (!next) return
+      this.#start(next.message, next.batchIndex)
+    }
+  }
+
+  #refusal(message: CallMessage): RpcError | undefined {
+    const { maxInFlight, maxSubscriptions } = this.#limits
+    if (this.#calls.has(message.id)) {
+      return new RpcError('CONFLICT', `a call with id ${message.id} is in flight`, { reason: 'duplicate_id' })
+    }
+    if (this.#running + this.#subscriptions + this.#waiting.length >= maxInFlight) {
+      return new RpcError('TOO_MANY_REQUESTS', `${maxInFlight} calls are in flight, as many as maxInFlight allows`, {
+        reason: 'too_many_calls',
+      })
+    }
+    if (message.method === 'subscription' && this.#subscriptions >= maxSubscriptions) {
+      return new RpcError('TOO_MANY_REQUESTS', `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`, {
+        reason: 'too_many_subscriptions',
+      })
+    }
+    return undefined
+  }
+
+  #start(message: CallMessage, batchIndex: number): void {
+    const refused = this.#refusal(message)
+    if (refused) return this.#answerError(message, refused)
+    const call = new Call(message, batchIndex, this.#router, this)
+    this.#calls.set(call.id, call)
+    if (call.type === 'subscription') {
+      this.#subscriptions++
+      void pump(this, call, invoke(this.#router, this.#context, call)).then(() => this.#release(call))
+    } else {
+      this.#running++
+      void this.#run(call)
+    }
+    const { timeoutMs } = message.params
+    if (timeoutMs !== undefined && timeoutMs <= times.maxCallTimeoutMs && !call.answered) call.setDeadline(timeoutMs)
+  }
+
+  async #run(call: Call): Promise<void> {
+    try {
+      const value = await invoke(this.#router, this.#context, call)
+      if (!call.answered) {
+        if (isIterable(value)) {
+          const message = `a ${call.type} cannot return an async iterable or observable on this link`
+          throw new TRPCError({ code: 'UNSUPPORTED_MEDIA_TYPE', message })
+        }
+        const data: unknown = this.#router._def._config.transformer.output.serialize(value)
+        this.#send(call, { result: { type: 'data', data } })
+        this.#answered(call)
+      }
+    } catch (thrown) {
+      this.fail(call, thrown)
+    }
+    this.#release(call)
+  }
+
+  #cancel(call: Call): void {
+    const cancelled = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled')
+    if (call.type === 'subscription') this.stop(call)
+    else this.#answerError(call, cancelled)
+    call.abort(cancelled)
+  }
+
+  #cancelWaiting(id: string | number): void {
+    const index = this.#waiting.findIndex(waiting => waiting.message.id === id)
+    const [cancelled] = index < 0 ? [] : this.#waiting.splice(index, 1)
+    if (cancelled) this.#answerError(cancelled.message, new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }))
+  }
+
+  /** A call's deadline has passed. */
+  expire(call: Call, timeoutMs: number): void {
+    const error = new RpcError('TIMEOUT', `no answer within timeoutMs ${timeoutMs}`, { mayHaveRun: true })
+    this.#answerError(call, error)
+    call.abort(error)
+  }
+
+  /** Ends a call whose peer is not told any more. */
+  #end(call: Call, reason: RpcError): void {
+    this.#answered(call)
+    call.abort(reason)
+  }
+
+  #answered(call: Call): void {
+    call.answered = true
+    call.clearDeadline()
+    this.#calls.delete(call.id)
+  }
+
+  #release(call: Call): void {
+    if (call.type === 'subscription') this.#subscriptions--
+    else this.#running--
+    if (this.#running === 0) this.#settleIdle()
+    if (this.#running + this.#subscriptions === 0) for (const resolve of this.#releaseWaiters.splice(0)) resolve()
+  }
+
+  #settleIdle(): void {
+    if (this.#running > 0 && this.#state !== 'closed') return
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  // ── answers ──
+
+  #send(call: { id: string | number; jsonrpc?: '2.0' | undefined }, body: { result: unknown } | { error: unknown }): void {
+    this.#duplex.send(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
+  }
+
+  #trySend(message: Message): void {
+    try {
+      this.#duplex.send(message)
+    } catch (error) {
+      this.#report(toTrpcError(error), undefined)
+    }
+  }
+
+  #answerError(call: Call | CallMessage, thrown: unknown): void {
+    if (call instanceof Call) {
+      if (call.answered) return
+      this.#answered(call)
+    }
+    const error = toTrpcError(thrown)
+    const described = call instanceof Call ? call : { id: call.id, type: call.method, path: call.params.path }
+    const requestId = this.#report(error, described)
+    try {
+      this.#send(call, { error: this.#encodeShape(error, described, requestId) })
+    } catch (failure) {
+      // The formatter made something that cannot be sent; the caller still gets an answer.
+      this.#report(toTrpcError(failure), described)
+      this.#trySend({ id: call.id, error: this.#encodeFallback(requestId) })
+    }
+  }
+
+  #encodeShape(error: TRPCError, call: Described | undefined, requestId: string): unknown {
+    const { transformer } = this.#router._def._config
+    try {
+      return transformer.output.serialize(errorShape(this.#router, error, this.#context, call, requestId))
+    } catch (failure) {
+      this.#report(toTrpcError(failure), call)
+      return this.#encodeFallback(requestId)
+    }
+  }
+
+  #encodeFallback(requestId: string): unknown {
+    const data = { code: 'INTERNAL_SERVER_ERROR', httpStatus: 500, requestId }
+    return this.#router._def._config.transformer.output.serialize({ code: -32603, message: 'internal server error', data })
+  }
+
+  #report(error: TRPCError, call: Described | undefined): string {
+    const requestId = this.#requestId(call?.id ?? 0)
+    try {
+      this.#onError?.({ error, requestId, type: call?.type ?? 'unknown', path: call?.path })
+    } catch {
+      // An observer that throws must not change what the peer gets, and there is nobody else to tell.
+    }
+    return requestId
+  }
+
+  #requestId(id: string | number): string {
+    this.#id ||= randomUUID().slice(0, 8)
+    return `${this.#id}-${id}`
+  }
+}
+
+interface Described {
+  id: string | number
+  type: 'query' | 'mutation' | 'subscription'
+  path: string
+}
+
+function draining(): RpcError {
+  return new RpcError('SERVICE_UNAVAILABLE', 'the server is draining; call again on another connection', {
+    reason: 'draining',
+    mayHaveRun: false,
+  })
+}
+
+function isAbort(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false
+  const cause = thrown.cause instanceof Error ? thrown.cause : thrown
+  return cause.name === 'AbortError' || cause instanceof RpcError
+}
+
+function isIterable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && (Symbol.asyncIterator in value || ('subscribe' in value && typeof value.subscribe === 'function'))
+}

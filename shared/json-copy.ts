@@ -1,0 +1,106 @@
+/**
+ * The value that `JSON.parse(JSON.stringify(value))` would give, without the text: what the in-memory link carries. `toJSON` is applied,
+ * functions, symbols and undefined are left out (null in arrays), numbers that JSON does not have become null, -0 becomes 0.
+ */
+import { RpcError } from './errors.js'
+import { setOwn } from './text.js'
+
+/** Estimated bytes of the JSON text of the last copy; read it right after {@link copyJson}. Kept apart so that a copy allocates nothing else. */
+export let copiedBytes = 0
+let limitBytes = 0
+
+/**
+ * Copies a message and estimates its size on the way: exact for ASCII without escapes, else a little below the UTF-8 text.
+ * @throws RpcError `PAYLOAD_TOO_LARGE` above `maxBytes`; `BAD_REQUEST` (not_encodable) for a cycle, a bigint, or a `toJSON` or getter that throws
+ */
+export function copyJson(message: object, maxBytes: number): object {
+  copiedBytes = 0
+  limitBytes = maxBytes
+  try {
+    const copy = copyValue(message, '')
+    if (typeof copy === 'object' && copy !== null) return copy
+  } catch (error) {
+    if (error instanceof RpcError) throw error
+    // A RangeError is the stack's end: a cycle, or nesting that no JSON parser would follow either.
+    const problem = error instanceof RangeError ? 'it is circular or nested too deeply' : error instanceof Error ? error.message : String(error)
+    throw new RpcError('BAD_REQUEST', `the value cannot be sent as JSON: ${problem}`, { reason: 'not_encodable', cause: error })
+  }
+  throw new RpcError('BAD_REQUEST', 'the value cannot be sent as JSON: a message is an object', { reason: 'not_encodable' })
+}
+
+/** The error for a message above the limit; every link words it the same. */
+export function messageTooLarge(bytes: number, maxBytes: number): RpcError {
+  const size = bytes.toLocaleString('en')
+  return new RpcError('PAYLOAD_TOO_LARGE', `message of ${size} bytes is larger than maxMessageBytes ${maxBytes.toLocaleString('en')}`, {
+    reason: 'message_too_large',
+  })
+}
+
+function count(bytes: number): void {
+  copiedBytes += bytes
+  if (copiedBytes > limitBytes) throw messageTooLarge(copiedBytes, limitBytes)
+}
+
+/** Undefined stands for "leave it out", as in JSON.stringify. */
+function copyValue(value: unknown, key: string): unknown {
+  switch (typeof value) {
+    case 'string':
+      count(value.length + 2)
+      return value
+    case 'number':
+      count(8)
+      return Number.isFinite(value) ? value + 0 : null // -0 + 0 is 0
+    case 'boolean':
+      count(5)
+      return value
+    case 'object':
+      if (value === null) {
+        count(4)
+        return null
+      }
+      return copyObject(value, key)
+    case 'bigint':
+      return copyBigInt(value, key)
+    default:
+      return undefined
+  }
+}
+
+function copyObject(value: object, key: string): unknown {
+  const toJson: unknown = (value as { toJSON?: unknown }).toJSON // any object may have one
+  if (typeof toJson === 'function') {
+    const replaced: unknown = toJson.call(value, key)
+    // What toJSON gives is copied as it is: its own toJSON is not asked again.
+    return typeof replaced === 'object' && replaced !== null ? copyPlain(replaced) : copyValue(replaced, key)
+  }
+  return copyPlain(value)
+}
+
+function copyPlain(value: object): unknown {
+  if (Array.isArray(value)) {
+    count(2 + value.length)
+    const copy = new Array<unknown>(value.length)
+    for (let index = 0; index < value.length; index++) copy[index] = copyValue(value[index], String(index)) ?? null
+    return copy
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype && isWrapper(value)) return copyValue(value.valueOf(), '')
+  const copy: Record<string, unknown> = {}
+  count(2)
+  for (const key of Object.keys(value)) {
+    const field = copyValue((value as Record<string, unknown>)[key], key) // one of its own keys
+    if (field === undefined) continue
+    count(key.length + 4)
+    setOwn(copy, key, field)
+  }
+  return copy
+}
+
+function isWrapper(value: object): boolean {
+  return value instanceof Number || value instanceof String || value instanceof Boolean || value instanceof BigInt
+}
+
+function copyBigInt(value: bigint, key: string): unknown {
+  const toJson: unknown = Reflect.get(BigInt.prototype, 'toJSON')
+  if (typeof toJson === 'function') return copyValue(toJson.call(value, key), key)
+  throw new TypeError('a bigint needs a transformer')
+}

@@ -1,0 +1,223 @@
+/**
+ * superjson on the wire. Plain JSON, Date, undefined, bigint and numbers that JSON does not have take a fast path whose output is the same
+ * to the byte; everything else (Map, Set, Error, class instances, repeated objects, …) is given to superjson itself.
+ *
+ * superjson throws on the keys `constructor`, `prototype` and `__proto__`. The fast path carries them as own properties: AI tool schemas
+ * have them, and nothing here follows a prototype.
+ */
+import { SuperJSON } from 'superjson'
+import { isPlainObject, setOwn } from './text.js'
+
+/** superjson's output: JSON, and what each value was that JSON does not have. */
+interface Encoded {
+  json: unknown
+  meta?: { values?: unknown; referentialEqualities?: unknown; v?: number }
+}
+
+/** An instance of its own: classes that an application registers with the default one do not change this wire. */
+const superjson = new SuperJSON()
+
+/** A tRPC data transformer; stock peers use superjson. */
+export const transformer = {
+  serialize(value: unknown): Encoded {
+    return serializePlain(value) ?? (superjson.serialize(value) as Encoded) // superjson's own type, without its generics
+  },
+  /**
+   * May take over `encoded`: nobody else may hold it (a message's value belongs to its receiver).
+   * @throws Error if it is nothing that a serializer made
+   */
+  deserialize(encoded: unknown): unknown {
+    // A stock client without input sends no `input` at all.
+    if (encoded === undefined) return undefined
+    if (typeof encoded !== 'object' || encoded === null) throw new Error('not a superjson value: it must be an object with json')
+    const { json, meta } = encoded as Encoded // an object, checked above; each field is checked where it is used
+    if (meta === undefined || meta === null) return json
+    if (meta.referentialEqualities === undefined && meta.v === 1) {
+      const root = { json }
+      if (applyPlain(root, meta.values)) return root.json
+    }
+    return superjson.deserialize(encoded as Parameters<typeof superjson.deserialize>[0]) // superjson checks it
+  },
+}
+
+/** Thrown inside the walk to hand the whole value to superjson. */
+const leaveToSuperjson = Symbol('superjson')
+
+type Annotations = Record<string, [string]>
+interface Walk {
+  values: Annotations | undefined
+  /** objects met so far: superjson annotates what it meets twice */
+  readonly seen: unknown[]
+}
+
+/** undefined: a value that superjson must encode. */
+function serializePlain(value: unknown): Encoded | undefined {
+  const walk: Walk = { values: undefined, seen: [] }
+  try {
+    const json = encode(value, '', undefined, walk)
+    if (!walk.values) return { json }
+    const rootType = Object.hasOwn(walk.values, '') ? walk.values[''] : undefined
+    const isRoot = typeof value !== 'object' || value instanceof Date
+    return { json, meta: { values: isRoot ? rootType : walk.values, v: 1 } }
+  } catch (thrown) {
+    if (thrown === leaveToSuperjson || thrown instanceof RangeError) return undefined
+    throw thrown
+  }
+}
+
+/** `parent` and `key` name the place; the path is only put together where there is something to annotate. */
+function encode(value: unknown, key: string, parent: Place | undefined, walk: Walk): unknown {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'number':
+      if (Number.isFinite(value) && (value !== 0 || 1 / value > 0)) return value
+      // To superjson NaN is no primitive: two of them count as the same object.
+      if (Number.isNaN(value)) remember(value, walk)
+      annotate(key, parent, 'number', walk)
+      return Object.is(value, -0) ? '-0' : String(value)
+    case 'undefined':
+      annotate(key, parent, 'undefined', walk)
+      return null
+    case 'bigint':
+      remember(value, walk)
+      annotate(key, parent, 'bigint', walk)
+      return value.toString()
+    case 'object':
+      return value === null ? null : encodeObject(value, key, parent, walk)
+    default:
+      throw leaveToSuperjson
+  }
+}
+
+interface Place {
+  key: string
+  parent: Place | undefined
+}
+
+function encodeObject(value: object, key: string, parent: Place | undefined, walk: Walk): unknown {
+  remember(value, walk)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return encodeFields(value as Record<string, unknown>, key, parent, walk) // plain
+  if (Array.isArray(value)) return encodeItems(value, key, parent, walk)
+  if (prototype === Date.prototype && value instanceof Date && !Number.isNaN(value.getTime())) {
+    annotate(key, parent, 'Date', walk)
+    return value.toISOString()
+  }
+  throw leaveToSuperjson
+}
+
+function encodeFields(source: Record<string, unknown>, key: string, parent: Place | undefined, walk: Walk): unknown {
+  const json: Record<string, unknown> = {}
+  let place: Place | undefined
+  for (const field of Object.keys(source)) {
+    const value = source[field]
+    if (typeof value === 'string' || typeof value === 'boolean' || value === null) setOwn(json, field, value)
+    else {
+      place ??= { key, parent }
+      setOwn(json, field, encode(value, field, place, walk))
+    }
+  }
+  return json
+}
+
+function encodeItems(source: unknown[], key: string, parent: Place | undefined, walk: Walk): unknown {
+  const json = new Array<unknown>(source.length)
+  const place: Place = { key, parent }
+  for (let index = 0; index < source.length; index++) {
+    const item = source[index]
+    if (item === undefined && !(index in source)) throw leaveToSuperjson
+    json[index] = encode(item, String(index), place, walk)
+  }
+  return json
+}
+
+function remember(value: unknown, walk: Walk): void {
+  // Linear up to a few dozen objects, which is what messages have; a list of rows turns to superjson's own map.
+  if (walk.seen.length < 64 ? walk.seen.includes(value) : hasInSet(walk, value)) throw leaveToSuperjson
+  walk.seen.push(value)
+}
+
+const seenSets = new WeakMap<Walk, Set<unknown>>()
+
+function hasInSet(walk: Walk, value: unknown): boolean {
+  let set = seenSets.get(walk)
+  if (!set) {
+    set = new Set(walk.seen)
+    seenSets.set(walk, set)
+  }
+  const known = set.has(value)
+  set.add(value)
+  return known
+}
+
+function annotate(key: string, parent: Place | undefined, type: string, walk: Walk): void {
+  walk.values ??= {}
+  // The root's own key is '' and is not part of a path; a field named '' is.
+  let path = escapeKey(key)
+  for (let place = parent; place?.parent; place = place.parent) path = `${escapeKey(place.key)}.${path}`
+  setOwn(walk.values, path, [type])
+}
+
+function escapeKey(key: string): string {
+  return key.includes('\\') || key.includes('.') ? key.replaceAll('\\', '\\\\').replaceAll('.', '\\.') : key
+}
+
+/** Puts the annotated values in place; false, with nothing changed, where an annotation needs superjson. */
+function applyPlain(root: { json: unknown }, values: unknown): boolean {
+  if (values === undefined) return true
+  if (Array.isArray(values)) return values.length === 1 && applyAt(root, 'json', values[0])
+  if (!isPlainObject(values)) return false
+  const paths = Object.keys(values)
+  for (const path of paths) {
+    const leaf = values[path]
+    if (!Array.isArray(leaf) || leaf.length !== 1 || !Object.hasOwn(decoders, String(leaf[0]))) return false
+  }
+  for (const path of paths) {
+    const keys = splitPath(path)
+    const last = keys.pop() ?? ''
+    let parent: unknown = root.json
+    for (const key of keys) {
+      if (!isContainer(parent) || !Object.hasOwn(parent, key)) throw new Error(`superjson: no value at ${path}`)
+      parent = parent[key]
+    }
+    const leaf = values[path]
+    if (!isContainer(parent) || !Array.isArray(leaf) || !applyAt(parent, last, leaf[0])) throw new Error(`superjson: no value at ${path}`)
+  }
+  return true
+}
+
+function applyAt(parent: { [key: string]: unknown }, key: string, type: unknown): boolean {
+  if (typeof type !== 'string' || !Object.hasOwn(decoders, type) || !Object.hasOwn(parent, key)) return false
+  setOwn(parent, key, decoders[type]?.(parent[key]))
+  return true
+}
+
+const decoders: Record<string, (json: unknown) => unknown> = {
+  Date: json => new Date(json as string), // an invalid date where it is no text, as superjson gives
+  undefined: () => undefined,
+  number: Number,
+  bigint: json => BigInt(json as string), // throws where it is no integer, as superjson does
+}
+
+function isContainer(value: unknown): value is { [key: string]: unknown } {
+  return typeof value === 'object' && value !== null
+}
+
+function splitPath(path: string): string[] {
+  if (!path.includes('\\')) return path.split('.')
+  const keys: string[] = []
+  let key = ''
+  for (let index = 0; index < path.length; index++) {
+    const char = path[index]
+    if (char === '.') {
+      keys.push(key)
+      key = ''
+    } else if (char === '\\') {
+      key += path[++index] ?? ''
+    } else key += char
+  }
+  keys.push(key)
+  return keys
+}

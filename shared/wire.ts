@@ -1,0 +1,123 @@
+/**
+ * tRPC's WebSocket messages (trpc.io, "WebSockets", and its envelopes.ts) as types, with the two fields this project adds to `params`.
+ * A message from outside becomes one of these types here and nowhere else.
+ */
+
+export type CallId = number | string
+export type CallType = 'query' | 'mutation' | 'subscription'
+
+/** A call. `input` went through the input transformer. */
+export interface CallMessage {
+  id: CallId
+  jsonrpc?: '2.0'
+  method: CallType
+  params: {
+    path: string
+    input?: unknown
+    /** where a subscription goes on */
+    lastEventId?: string
+    /** the caller's remaining time; ours only */
+    timeoutMs?: number
+    /** W3C trace context; ours only */
+    traceparent?: string
+  }
+}
+
+/** Ends a subscription; for a query or mutation (ours only) it cancels the call. */
+export interface StopMessage {
+  id: CallId
+  jsonrpc?: '2.0'
+  method: 'subscription.stop'
+}
+
+export type ClientMessage = CallMessage | StopMessage
+
+/** An error as the router's formatter shaped it, after the output transformer. */
+export type WireError = unknown
+
+export interface ResultMessage {
+  id: CallId
+  jsonrpc?: '2.0'
+  result: { type: 'started' } | { type: 'stopped' } | { type: 'data'; data?: unknown; id?: string }
+}
+export interface ErrorMessage {
+  /** null: the connection as a whole */
+  id: CallId | null
+  jsonrpc?: '2.0'
+  error: WireError
+}
+/** Asks the client to dial anew and move there. */
+export interface ReconnectMessage {
+  id: null
+  method: 'reconnect'
+}
+export type ServerMessage = ResultMessage | ErrorMessage | ReconnectMessage
+
+/** Why a message was refused; with the id it can be answered under, or null. */
+export class InvalidMessage {
+  readonly id: CallId | null
+  readonly problem: string
+
+  constructor(id: CallId | null, problem: string) {
+    this.id = id
+    this.problem = problem
+  }
+}
+
+/** Longest path of a procedure and longest call or event id, in UTF-16 code units. */
+const maxIdLength = 1024
+
+/** Checks one message of a client; a batch is checked item by item. */
+export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage {
+  if (!isRecord(raw)) return new InvalidMessage(null, 'a message must be an object')
+  const id = raw['id']
+  if (!isCallId(id)) return new InvalidMessage(null, 'id must be a number or a string of at most 1,024 characters')
+  if (raw['jsonrpc'] !== undefined && raw['jsonrpc'] !== '2.0') return new InvalidMessage(id, 'jsonrpc must be "2.0"')
+  const method = raw['method']
+  if (method === 'subscription.stop') return raw as unknown as StopMessage // checked above
+  if (method !== 'query' && method !== 'mutation' && method !== 'subscription') {
+    return new InvalidMessage(id, 'method must be query, mutation, subscription or subscription.stop')
+  }
+  const params = raw['params']
+  if (!isRecord(params)) return new InvalidMessage(id, 'params must be an object')
+  const { path, lastEventId, timeoutMs, traceparent } = params
+  if (typeof path !== 'string' || path.length > maxIdLength) {
+    return new InvalidMessage(id, 'params.path must be a string of at most 1,024 characters')
+  }
+  if (lastEventId !== undefined && (typeof lastEventId !== 'string' || lastEventId.length > maxIdLength)) {
+    return new InvalidMessage(id, 'params.lastEventId must be a string of at most 1,024 characters')
+  }
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
+    return new InvalidMessage(id, 'params.timeoutMs must be a number of milliseconds, not below 0')
+  }
+  if (traceparent !== undefined && typeof traceparent !== 'string') return new InvalidMessage(id, 'params.traceparent must be a string')
+  return raw as unknown as CallMessage // checked above, field by field
+}
+
+/** Checks one message of a server. */
+export function parseServerMessage(raw: unknown): ServerMessage | InvalidMessage {
+  if (!isRecord(raw)) return new InvalidMessage(null, 'a message must be an object')
+  const id = raw['id']
+  if (id === null || id === undefined) {
+    if (raw['method'] === 'reconnect') return { id: null, method: 'reconnect' }
+    if (raw['error'] !== undefined) return { id: null, error: raw['error'] }
+    return new InvalidMessage(null, 'a message without id must be an error or reconnect')
+  }
+  if (!isCallId(id)) return new InvalidMessage(null, 'id must be a number or a string')
+  if (raw['error'] !== undefined) return raw as unknown as ErrorMessage // id checked, error is unknown
+  const result = raw['result']
+  if (!isRecord(result)) return new InvalidMessage(id, 'result must be an object')
+  const type = result['type'] ?? 'data'
+  if (type !== 'data' && type !== 'started' && type !== 'stopped') return new InvalidMessage(id, 'result.type must be data, started or stopped')
+  if (result['id'] !== undefined && typeof result['id'] !== 'string') return new InvalidMessage(id, 'result.id must be a string')
+  if (result['type'] === undefined) result['type'] = 'data'
+  return raw as unknown as ResultMessage // checked above, field by field
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isCallId(value: unknown): value is CallId {
+  return (typeof value === 'number' && Number.isFinite(value)) || (typeof value === 'string' && value.length <= maxIdLength)
+}
