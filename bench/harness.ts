@@ -68,7 +68,9 @@ export function print(title: string, figures: readonly Figures[], base: string):
   const reference = figures.find(row => row.name === base)
   if (!reference) throw new Error(`no row is called ${base}`)
   console.log(`\n${title} (Node ${process.versions.node}; × against ${base})`)
-  console.log(`${''.padEnd(44)}${'µs/call'.padStart(10)}${'×'.padStart(8)}${'64 in flight/s'.padStart(18)}${'×'.padStart(8)}`)
+  console.log(
+    `${''.padEnd(44)}${'µs/call'.padStart(10)}${'×'.padStart(8)}${'64 in flight/s'.padStart(18)}${'×'.padStart(8)}`,
+  )
   for (const { name, sequentialUs: us, perSecond } of figures) {
     const columns = [
       us.toFixed(1).padStart(10),

@@ -1,8 +1,8 @@
 /** One `recordTokenUsage` with nested metadata and a Date, checked by the contract's schema, a handler that returns `{}`, superjson. */
 import { createTRPCClient, unstable_localLink } from '@trpc/client'
 import { initTRPC } from '@trpc/server'
-import { connect } from '../client/rpc/connection.js'
 import { createDuplexClient } from '../client/rpc/client.js'
+import { connect } from '../client/rpc/connection.js'
 import { duplexLink } from '../client/rpc/link.js'
 import { serveDuplex } from '../server/rpc/connection.js'
 import { memoryDuplexPair } from '../shared/duplex.js'
@@ -23,7 +23,10 @@ const record = {
   outputTokens: 240,
   cacheReadInputTokens: 13_993,
   cacheWriteInputTokens: 22,
-  metadata: { service_tier: 'standard', cache_creation: { ephemeral_5m_input_tokens: 22, ephemeral_1h_input_tokens: 0 } },
+  metadata: {
+    service_tier: 'standard',
+    cache_creation: { ephemeral_5m_input_tokens: 22, ephemeral_1h_input_tokens: 0 },
+  },
   createdAt: new Date('2026-11-21T08:00:00.000Z'),
 }
 
@@ -34,7 +37,9 @@ export async function benchMemoryCall(): Promise<void> {
   const connection = connect({ dial: () => clientEnd })
   const duplexClient = createDuplexClient<typeof router>({ connection, transformer })
   const linkClient = createTRPCClient<typeof router>({ links: [duplexLink({ connection, transformer })] })
-  const localClient = createTRPCClient<typeof router>({ links: [unstable_localLink({ router, createContext: async () => ({}), transformer })] })
+  const localClient = createTRPCClient<typeof router>({
+    links: [unstable_localLink({ router, createContext: async () => ({}), transformer })],
+  })
   const caller = router.createCaller({})
   const schema = recordSchemas.tokenUsage
 
@@ -43,7 +48,10 @@ export async function benchMemoryCall(): Promise<void> {
     { name: 'tRPC createCaller (no link)', call: () => caller.recorder.recordTokenUsage(record) },
     { name: 'tRPC unstable_localLink', call: () => localClient.recorder.recordTokenUsage.mutate(record) },
     { name: 'createDuplexClient, in memory', call: () => duplexClient.recorder.recordTokenUsage.mutate(record) },
-    { name: 'createTRPCClient + duplexLink, in memory', call: () => linkClient.recorder.recordTokenUsage.mutate(record) },
+    {
+      name: 'createTRPCClient + duplexLink, in memory',
+      call: () => linkClient.recorder.recordTokenUsage.mutate(record),
+    },
   ])
   print('In-memory call', figures, 'tRPC createCaller (no link)')
   await connection.close()

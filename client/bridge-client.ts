@@ -27,6 +27,17 @@ const idempotent = /^(recorder|authorizer|mcpConfigurator|providerConfigurator)\
 /** Connects to a control plane. Calls in flight when the connection is lost are sent again, but for those of `admin`. */
 export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
   const connection = connect({ ...options, resend: call => call.type === 'query' || idempotent.test(call.path) })
-  const { recorder, authorizer, providerConfigurator, admin } = createDuplexClient<AppRouter>({ connection, transformer })
-  return { recorder, authorizer, providerConfigurator, admin, connection, closed: connection.closed, close: () => connection.close() }
+  const { recorder, authorizer, providerConfigurator, admin } = createDuplexClient<AppRouter>({
+    connection,
+    transformer,
+  })
+  return {
+    recorder,
+    authorizer,
+    providerConfigurator,
+    admin,
+    connection,
+    closed: connection.closed,
+    close: () => connection.close(),
+  }
 }

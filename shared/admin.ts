@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
 import { adminLimits, recordLimits } from './limits.js'
-import { providerTypes, type ProviderType } from './provider-configurator.js'
+import { type ProviderType, providerTypes } from './provider-configurator.js'
 import type { ErrorType } from './recorder.js'
 import type { JsonObject } from './text.js'
 

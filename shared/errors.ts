@@ -18,7 +18,12 @@ export const errorCodes = {
   PAYLOAD_TOO_LARGE: { number: -32013, status: 413, retry: false, meaning: 'a message above maxMessageBytes' },
   TOO_MANY_REQUESTS: { number: -32029, status: 429, retry: true, meaning: 'too many calls in flight' },
   CLIENT_CLOSED_REQUEST: { number: -32099, status: 499, retry: false, meaning: 'the caller cancelled' },
-  INTERNAL_SERVER_ERROR: { number: -32603, status: 500, retry: true, meaning: 'a fault of the server; its log has the cause' },
+  INTERNAL_SERVER_ERROR: {
+    number: -32603,
+    status: 500,
+    retry: true,
+    meaning: 'a fault of the server; its log has the cause',
+  },
   SERVICE_UNAVAILABLE: { number: -32603, status: 503, retry: true, meaning: 'draining, or the connection is lost' },
 } as const satisfies Record<string, { number: number; status: number; retry: boolean; meaning: string }>
 
@@ -76,7 +81,11 @@ export class RpcError extends Error {
   /** For a call that got no answer: whether the procedure may have run. */
   readonly mayHaveRun: boolean | undefined
 
-  constructor(code: ErrorCode, message: string, options: { reason?: ErrorReason; mayHaveRun?: boolean; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { reason?: ErrorReason; mayHaveRun?: boolean; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.reason = options.reason

@@ -28,15 +28,17 @@ export const tokenCount = z.number().int().min(0).max(recordLimits.maxTokens)
 export const content = z.string().overwrite(cleanText)
 
 /** A JSON object of at most 64 KiB. */
-export const metadata = z.custom<JsonObject>(() => true).transform((value, context): JsonObject => {
-  try {
-    return cleanJsonObject(value, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
-  } catch (error) {
-    if (!(error instanceof JsonRefused)) throw error
-    context.issues.push({ code: 'custom', message: `metadata ${error.message}`, input: value })
-    return z.NEVER
-  }
-})
+export const metadata = z
+  .custom<JsonObject>(() => true)
+  .transform((value, context): JsonObject => {
+    try {
+      return cleanJsonObject(value, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
+    } catch (error) {
+      if (!(error instanceof JsonRefused)) throw error
+      context.issues.push({ code: 'custom', message: `metadata ${error.message}`, input: value })
+      return z.NEVER
+    }
+  })
 
 /** The key of `metadata` under which the sizes of cut content fields stand, in bytes: `{prompt: 2000000}`. */
 export const originalBytesKey = 'original_bytes'
@@ -45,7 +47,10 @@ export const originalBytesKey = 'original_bytes'
  * Cuts the named fields of a record to `maxContentBytes` at a character boundary and keeps their original size in
  * `metadata.original_bytes`. Content that fits leaves the record as it is.
  */
-export function cutContent<R extends { metadata?: JsonObject | undefined }>(record: R, fields: readonly (keyof R)[]): R {
+export function cutContent<R extends { metadata?: JsonObject | undefined }>(
+  record: R,
+  fields: readonly (keyof R)[],
+): R {
   let cut: R | undefined
   for (const field of fields) {
     const value = record[field]

@@ -14,26 +14,39 @@ let limitBytes = 0
  * @throws RpcError `PAYLOAD_TOO_LARGE` above `maxBytes`; `BAD_REQUEST` (not_encodable) for a cycle, a bigint, or a `toJSON` or getter that throws
  */
 export function copyJson(message: object, maxBytes: number): object {
+  const copy = copyJsonValue(message, maxBytes)
+  if (typeof copy === 'object' && copy !== null) return copy
+  throw notEncodable('a message is an object')
+}
+
+/** The same for any value; undefined for what JSON leaves out. */
+export function copyJsonValue(value: unknown, maxBytes: number): unknown {
   copiedBytes = 0
   limitBytes = maxBytes
   try {
-    const copy = copyValue(message, '')
-    if (typeof copy === 'object' && copy !== null) return copy
+    return copyValue(value, '')
   } catch (error) {
     if (error instanceof RpcError) throw error
     // A RangeError is the stack's end: a cycle, or nesting that no JSON parser would follow either.
-    const problem = error instanceof RangeError ? 'it is circular or nested too deeply' : error instanceof Error ? error.message : String(error)
-    throw new RpcError('BAD_REQUEST', `the value cannot be sent as JSON: ${problem}`, { reason: 'not_encodable', cause: error })
+    if (error instanceof RangeError) throw notEncodable('it is circular or nested too deeply', error)
+    throw notEncodable(error instanceof Error ? error.message : String(error), error)
   }
-  throw new RpcError('BAD_REQUEST', 'the value cannot be sent as JSON: a message is an object', { reason: 'not_encodable' })
+}
+
+function notEncodable(problem: string, cause?: unknown): RpcError {
+  return new RpcError('BAD_REQUEST', `the value cannot be sent as JSON: ${problem}`, { reason: 'not_encodable', cause })
 }
 
 /** The error for a message above the limit; every link words it the same. */
 export function messageTooLarge(bytes: number, maxBytes: number): RpcError {
   const size = bytes.toLocaleString('en')
-  return new RpcError('PAYLOAD_TOO_LARGE', `message of ${size} bytes is larger than maxMessageBytes ${maxBytes.toLocaleString('en')}`, {
-    reason: 'message_too_large',
-  })
+  return new RpcError(
+    'PAYLOAD_TOO_LARGE',
+    `message of ${size} bytes is larger than maxMessageBytes ${maxBytes.toLocaleString('en')}`,
+    {
+      reason: 'message_too_large',
+    },
+  )
 }
 
 function count(bytes: number): void {

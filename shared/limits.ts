@@ -85,6 +85,11 @@ export const bridgeLimits = {
   outboxMaxBytes: 256 * mib,
   outboxRetryMinMs: 50,
   outboxRetryMaxMs: 10_000,
+  /** how long `close()` at least tries to hand over what waits in the outbox */
+  outboxFlushMs: 5_000,
   /** providers are read again after this time, until `watchProviders` signals changes */
   providerTtlMs: 1_000,
 } as const
+
+/** Limits of one bridge, see {@link bridgeLimits}. */
+export type BridgeLimits = { readonly [name in keyof typeof bridgeLimits]: number }

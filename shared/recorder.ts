@@ -125,11 +125,16 @@ export type BatchRecord = { [K in RecordKind]: RecordInput<K> & { kind: K } }[Re
 
 /** 1 to 500 records. Each is checked by itself, so that a bad one does not stop the others. */
 export const recordBatchInput = z.object({
-  records: z.array(z.custom<BatchRecord>(() => true)).min(1).max(recordLimits.maxBatchRecords),
+  records: z
+    .array(z.custom<BatchRecord>(() => true))
+    .min(1)
+    .max(recordLimits.maxBatchRecords),
 })
 
 /** What became of one record of a batch. */
-export type RecordOutcome = { ok: true } | { ok: false; code: 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT'; message: string }
+export type RecordOutcome =
+  | { ok: true }
+  | { ok: false; code: 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT'; message: string }
 /** One outcome per record, in order. */
 export type RecordBatchOutput = { results: RecordOutcome[] }
 

@@ -100,7 +100,8 @@ function spend(budget: Budget, bytes: number): void {
 
 /** Sets a property as the object's own, whatever its name: plain assignment of `__proto__` would change the prototype. */
 export function setOwn<T>(target: Record<string, T>, key: string, value: T): void {
-  if (key === '__proto__') Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true })
+  if (key === '__proto__')
+    Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true })
   else target[key] = value
 }
 

@@ -1,6 +1,6 @@
 /**
- * superjson on the wire. Plain JSON, Date, undefined, bigint and numbers that JSON does not have take a fast path whose output is the same
- * to the byte; everything else (Map, Set, Error, class instances, repeated objects, …) is given to superjson itself.
+ * superjson on the wire. Plain JSON, Date, undefined, bigint and numbers that JSON does not have take a fast path whose output is the same;
+ * everything else (Map, Set, Error, class instances, repeated objects, …) is given to superjson itself.
  *
  * superjson throws on the keys `constructor`, `prototype` and `__proto__`. The fast path carries them as own properties: AI tool schemas
  * have them, and nothing here follows a prototype.
@@ -29,7 +29,8 @@ export const transformer = {
   deserialize(encoded: unknown): unknown {
     // A stock client without input sends no `input` at all.
     if (encoded === undefined) return undefined
-    if (typeof encoded !== 'object' || encoded === null) throw new Error('not a superjson value: it must be an object with json')
+    if (typeof encoded !== 'object' || encoded === null)
+      throw new Error('not a superjson value: it must be an object with json')
     const { json, meta } = encoded as Encoded // an object, checked above; each field is checked where it is used
     if (meta === undefined || meta === null) return json
     if (meta.referentialEqualities === undefined && meta.v === 1) {
@@ -99,7 +100,8 @@ interface Place {
 function encodeObject(value: object, key: string, parent: Place | undefined, walk: Walk): unknown {
   remember(value, walk)
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === Object.prototype || prototype === null) return encodeFields(value as Record<string, unknown>, key, parent, walk) // plain
+  if (prototype === Object.prototype || prototype === null)
+    return encodeFields(value as Record<string, unknown>, key, parent, walk) // plain
   if (Array.isArray(value)) return encodeItems(value, key, parent, walk)
   if (prototype === Date.prototype && value instanceof Date && !Number.isNaN(value.getTime())) {
     annotate(key, parent, 'Date', walk)
@@ -183,7 +185,8 @@ function applyPlain(root: { json: unknown }, values: unknown): boolean {
       parent = parent[key]
     }
     const leaf = values[path]
-    if (!isContainer(parent) || !Array.isArray(leaf) || !applyAt(parent, last, leaf[0])) throw new Error(`superjson: no value at ${path}`)
+    if (!isContainer(parent) || !Array.isArray(leaf) || !applyAt(parent, last, leaf[0]))
+      throw new Error(`superjson: no value at ${path}`)
   }
   return true
 }

@@ -70,15 +70,15 @@ const maxIdLength = 1024
 /** Checks one message of a client; a batch is checked item by item. */
 export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage {
   if (!isRecord(raw)) return new InvalidMessage(null, 'a message must be an object')
-  const id = raw['id']
+  const id = raw.id
   if (!isCallId(id)) return new InvalidMessage(null, 'id must be a number or a string of at most 1,024 characters')
-  if (raw['jsonrpc'] !== undefined && raw['jsonrpc'] !== '2.0') return new InvalidMessage(id, 'jsonrpc must be "2.0"')
-  const method = raw['method']
+  if (raw.jsonrpc !== undefined && raw.jsonrpc !== '2.0') return new InvalidMessage(id, 'jsonrpc must be "2.0"')
+  const method = raw.method
   if (method === 'subscription.stop') return raw as unknown as StopMessage // checked above
   if (method !== 'query' && method !== 'mutation' && method !== 'subscription') {
     return new InvalidMessage(id, 'method must be query, mutation, subscription or subscription.stop')
   }
-  const params = raw['params']
+  const params = raw.params
   if (!isRecord(params)) return new InvalidMessage(id, 'params must be an object')
   const { path, lastEventId, timeoutMs, traceparent } = params
   if (typeof path !== 'string' || path.length > maxIdLength) {
@@ -90,27 +90,30 @@ export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage
   if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
     return new InvalidMessage(id, 'params.timeoutMs must be a number of milliseconds, not below 0')
   }
-  if (traceparent !== undefined && typeof traceparent !== 'string') return new InvalidMessage(id, 'params.traceparent must be a string')
+  if (traceparent !== undefined && typeof traceparent !== 'string')
+    return new InvalidMessage(id, 'params.traceparent must be a string')
   return raw as unknown as CallMessage // checked above, field by field
 }
 
 /** Checks one message of a server. */
 export function parseServerMessage(raw: unknown): ServerMessage | InvalidMessage {
   if (!isRecord(raw)) return new InvalidMessage(null, 'a message must be an object')
-  const id = raw['id']
+  const id = raw.id
   if (id === null || id === undefined) {
-    if (raw['method'] === 'reconnect') return { id: null, method: 'reconnect' }
-    if (raw['error'] !== undefined) return { id: null, error: raw['error'] }
+    if (raw.method === 'reconnect') return { id: null, method: 'reconnect' }
+    if (raw.error !== undefined) return { id: null, error: raw.error }
     return new InvalidMessage(null, 'a message without id must be an error or reconnect')
   }
   if (!isCallId(id)) return new InvalidMessage(null, 'id must be a number or a string')
-  if (raw['error'] !== undefined) return raw as unknown as ErrorMessage // id checked, error is unknown
-  const result = raw['result']
+  if (raw.error !== undefined) return raw as unknown as ErrorMessage // id checked, error is unknown
+  const result = raw.result
   if (!isRecord(result)) return new InvalidMessage(id, 'result must be an object')
-  const type = result['type'] ?? 'data'
-  if (type !== 'data' && type !== 'started' && type !== 'stopped') return new InvalidMessage(id, 'result.type must be data, started or stopped')
-  if (result['id'] !== undefined && typeof result['id'] !== 'string') return new InvalidMessage(id, 'result.id must be a string')
-  if (result['type'] === undefined) result['type'] = 'data'
+  const type = result.type ?? 'data'
+  if (type !== 'data' && type !== 'started' && type !== 'stopped')
+    return new InvalidMessage(id, 'result.type must be data, started or stopped')
+  if (result.id !== undefined && typeof result.id !== 'string')
+    return new InvalidMessage(id, 'result.id must be a string')
+  if (result.type === undefined) result.type = 'data'
   return raw as unknown as ResultMessage // checked above, field by field
 }
 
@@ -119,5 +122,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function isCallId(value: unknown): value is CallId {
-  return (typeof value === 'number' && Number.isFinite(value)) || (typeof value === 'string' && value.length <= maxIdLength)
+  return (
+    (typeof value === 'number' && Number.isFinite(value)) || (typeof value === 'string' && value.length <= maxIdLength)
+  )
 }

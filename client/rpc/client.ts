@@ -12,7 +12,11 @@ export interface ProcedureOptions {
   context?: { timeoutMs?: number }
 }
 
-const callTypes: { readonly [method: string]: CallType } = { query: 'query', mutate: 'mutation', subscribe: 'subscription' }
+const callTypes: { readonly [method: string]: CallType } = {
+  query: 'query',
+  mutate: 'mutation',
+  subscribe: 'subscription',
+}
 
 /**
  * A router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`, without its chain of links.
@@ -21,7 +25,10 @@ const callTypes: { readonly [method: string]: CallType } = { query: 'query', mut
  * Every call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
  * @param transformer the router's; left out for a router that has none
  */
-export function createDuplexClient<R extends AnyRouter>(options: { connection: Connection; transformer?: DataTransformer }): TRPCClient<R> {
+export function createDuplexClient<R extends AnyRouter>(options: {
+  connection: Connection
+  transformer?: DataTransformer
+}): TRPCClient<R> {
   const caller = new Caller(options.connection, options.transformer ?? noTransformer)
   return stub(caller, '') as TRPCClient<R> // the proxy answers to exactly the paths that the type has
 }
@@ -59,7 +66,8 @@ class Caller {
 
   procedure(type: CallType, path: string): unknown {
     if (type === 'subscription') {
-      return (input: unknown, options?: Parameters<Subscribe>[2]) => this.#subscribe(path, input, options as Parameters<Subscribe>[2])
+      return (input: unknown, options?: Parameters<Subscribe>[2]) =>
+        this.#subscribe(path, input, options as Parameters<Subscribe>[2])
     }
     return (input: unknown, options?: ProcedureOptions) => this.#call(type, path, input, options)
   }
@@ -86,7 +94,11 @@ class PromiseObserver implements CallObserver {
   readonly #reject: (error: TRPCClientError<never>) => void
   readonly #transformer: DataTransformer
 
-  constructor(resolve: (value: unknown) => void, reject: (error: TRPCClientError<never>) => void, transformer: DataTransformer) {
+  constructor(
+    resolve: (value: unknown) => void,
+    reject: (error: TRPCClientError<never>) => void,
+    transformer: DataTransformer,
+  ) {
     this.#resolve = resolve
     this.#reject = reject
     this.#transformer = transformer
@@ -108,6 +120,10 @@ class PromiseObserver implements CallObserver {
 
   /** No server ends a query or mutation so; one that does has answered nothing. */
   onStopped(): void {
-    this.#reject(localError(new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true })))
+    this.#reject(
+      localError(
+        new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true }),
+      ),
+    )
   }
 }

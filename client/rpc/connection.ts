@@ -13,7 +13,13 @@ import { type Deadline, Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { connectionLimits, times } from '../../shared/limits.js'
-import { type CallMessage, type CallType, InvalidMessage, parseServerMessage, type WireError } from '../../shared/wire.js'
+import {
+  type CallMessage,
+  type CallType,
+  InvalidMessage,
+  parseServerMessage,
+  type WireError,
+} from '../../shared/wire.js'
 import { DialError } from './errors.js'
 
 export interface ConnectOptions {
@@ -202,7 +208,11 @@ class ReconnectingConnection implements Connection {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))
     this.#report(error)
     if (error instanceof DialError && error.fatal) {
-      const reason = { code: closeCodes.abnormal, message: error.message, ...(error.reason && { reason: error.reason }) }
+      const reason = {
+        code: closeCodes.abnormal,
+        message: error.message,
+        ...(error.reason && { reason: error.reason }),
+      }
       return this.#finish(reason, true)
     }
     this.#failures++
@@ -256,7 +266,8 @@ class ReconnectingConnection implements Connection {
     clearTimeout(this.#backoff)
     this.#setState('closed')
     this.#lifetime.abort()
-    for (const call of [...this.#inFlight.values(), ...this.#waiting]) call.fail(closedError(reason, this.mayHaveRun(call)))
+    for (const call of [...this.#inFlight.values(), ...this.#waiting])
+      call.fail(closedError(reason, this.mayHaveRun(call)))
     this.#deadlines.clear()
     this.#listeners.clear()
     if (resolve) this.#resolveClosed(reason)
@@ -275,7 +286,12 @@ class ReconnectingConnection implements Connection {
   // ── messages ──
 
   #canSend(): boolean {
-    return this.#duplex !== undefined && this.#state === 'open' && !this.#duplex.full && this.#inFlight.size < this.#maxInFlight
+    return (
+      this.#duplex !== undefined &&
+      this.#state === 'open' &&
+      !this.#duplex.full &&
+      this.#inFlight.size < this.#maxInFlight
+    )
   }
 
   #sendWaiting(): void {
@@ -325,7 +341,8 @@ class ReconnectingConnection implements Connection {
     }
     if (message.id === null) {
       // `reconnect` asks to move; the server goes on serving this duplex until it closes it, and then the next one is dialled.
-      if ('error' in message) this.#report(new RpcError('SERVICE_UNAVAILABLE', 'the server refused the connection', { cause: message.error }))
+      if ('error' in message)
+        this.#report(new RpcError('SERVICE_UNAVAILABLE', 'the server refused the connection', { cause: message.error }))
       return
     }
     const call = typeof message.id === 'number' ? this.#inFlight.get(message.id) : undefined
@@ -338,7 +355,10 @@ class ReconnectingConnection implements Connection {
     if (this.#waiting.size > 0) this.#sendWaiting()
   }
 
-  #receiveResult(call: PendingCall, result: { type: 'started' | 'stopped' } | { type: 'data'; data?: unknown; id?: string }): void {
+  #receiveResult(
+    call: PendingCall,
+    result: { type: 'started' | 'stopped' } | { type: 'data'; data?: unknown; id?: string },
+  ): void {
     if (result.type === 'data') {
       if (call.options.type !== 'subscription') this.forget(call)
       // An event without an id does not erase the point to resume from.

@@ -35,20 +35,31 @@ export function remoteError(encoded: unknown, transformer: DataTransformer): TRP
   try {
     shape = transformer.deserialize(encoded)
   } catch (cause) {
-    return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the error of the server cannot be decoded', { mayHaveRun: true, cause }))
+    return localError(
+      new RpcError('INTERNAL_SERVER_ERROR', 'the error of the server cannot be decoded', { mayHaveRun: true, cause }),
+    )
   }
   if (typeof shape === 'object' && shape !== null && 'message' in shape && typeof shape.message === 'string') {
     // A server's formatter makes the shape; TRPCClientError's type for it is the router's, which is not known here.
     return new TRPCClientError(shape.message, { result: { error: shape as never } })
   }
-  return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the server answered with an error of an unknown shape', { mayHaveRun: true }))
+  return localError(
+    new RpcError('INTERNAL_SERVER_ERROR', 'the server answered with an error of an unknown shape', {
+      mayHaveRun: true,
+    }),
+  )
 }
 
 /** The error for an input that the transformer refuses; nothing was sent. */
 export function notEncodable(cause: unknown): TRPCClientError<never> {
+  if (cause instanceof RpcError) return localError(cause)
   const problem = cause instanceof Error ? cause.message : String(cause)
   return localError(
-    new RpcError('BAD_REQUEST', `the input cannot be encoded: ${problem}`, { reason: 'not_encodable', mayHaveRun: false, cause }),
+    new RpcError('BAD_REQUEST', `the input cannot be encoded: ${problem}`, {
+      reason: 'not_encodable',
+      mayHaveRun: false,
+      cause,
+    }),
   )
 }
 

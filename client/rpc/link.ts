@@ -8,7 +8,10 @@ import { type AnyRouter, observable, type TRPCClientError, type TRPCLink } from 
  * `context.timeoutMs` of a call is its deadline, `signal` cancels it; a cancelled subscription completes, as with tRPC's own links.
  * @param transformer the router's; left out for a router that has none
  */
-export function duplexLink<R extends AnyRouter>(options: { connection: Connection; transformer?: DataTransformer }): TRPCLink<R> {
+export function duplexLink<R extends AnyRouter>(options: {
+  connection: Connection
+  transformer?: DataTransformer
+}): TRPCLink<R> {
   const { connection, transformer = noTransformer } = options
   return () =>
     ({ op }) =>
@@ -23,7 +26,7 @@ export function duplexLink<R extends AnyRouter>(options: { connection: Connectio
           return
         }
         const isSubscription = op.type === 'subscription'
-        const timeoutMs = typeof op.context['timeoutMs'] === 'number' ? op.context['timeoutMs'] : undefined
+        const timeoutMs = typeof op.context.timeoutMs === 'number' ? op.context.timeoutMs : undefined
         const signal = op.signal ?? undefined
         const unobserve = isSubscription ? observeState(connection, observer.next) : undefined
         const cancel = connection.call(
@@ -54,6 +57,8 @@ export function duplexLink<R extends AnyRouter>(options: { connection: Connectio
         return () => {
           unobserve?.()
           cancel()
+          // tRPC's own link completes a subscription that is unsubscribed; after another end this does nothing.
+          if (isSubscription) observer.complete()
         }
       })
 }
@@ -63,7 +68,8 @@ type StateResult = { result: { type: 'state'; state: 'connecting' | 'pending'; e
 /** Tells a subscriber the connection's state in tRPC's words: now, and after each change. */
 function observeState(connection: Connection, next: (envelope: StateResult) => void): () => void {
   const tell = (state: ConnectionState): void => {
-    if (state !== 'closed') next({ result: { type: 'state', state: state === 'open' ? 'pending' : 'connecting', error: null } })
+    if (state !== 'closed')
+      next({ result: { type: 'state', state: state === 'open' ? 'pending' : 'connecting', error: null } })
   }
   tell(connection.state)
   return connection.onStateChange(tell)

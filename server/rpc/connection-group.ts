@@ -62,7 +62,10 @@ export class ConnectionGroup {
    */
   add(member: GroupMember): void {
     if (this.#state !== 'open') {
-      throw new RpcError('SERVICE_UNAVAILABLE', `the connection group is ${this.#state}`, { reason: 'draining', mayHaveRun: false })
+      throw new RpcError('SERVICE_UNAVAILABLE', `the connection group is ${this.#state}`, {
+        reason: 'draining',
+        mayHaveRun: false,
+      })
     }
     this.#members.add(member)
     void member.closed.then(() => this.#members.delete(member))

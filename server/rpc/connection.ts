@@ -131,7 +131,9 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#state = 'closed'
     this.deadlines.clear()
     this.#waiting = []
-    const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${reason.message}`, { reason: 'connection_lost' })
+    const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${reason.message}`, {
+      reason: 'connection_lost',
+    })
     for (const call of [...this.#calls.values()]) this.#end(call, lost)
     this.#lifetime.abort(lost)
     for (const resume of this.#drainWaiters.splice(0)) resume()
@@ -168,7 +170,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   abortCalls(): void {
-    const error = new RpcError('SERVICE_UNAVAILABLE', 'the server shut down before the call ended', { reason: 'draining', mayHaveRun: true })
+    const error = new RpcError('SERVICE_UNAVAILABLE', 'the server shut down before the call ended', {
+      reason: 'draining',
+      mayHaveRun: true,
+    })
     for (const call of [...this.#calls.values()]) {
       if (call.type !== 'subscription') this.#answerError(call, error)
       this.#end(call, error)
@@ -194,7 +199,9 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   /** One event of a subscription. */
   sendData(call: Call, data: unknown, eventId?: string): void {
     const encoded: unknown = this.#router._def._config.transformer.output.serialize(data)
-    this.#send(call, { result: eventId === undefined ? { type: 'data', data: encoded } : { type: 'data', id: eventId, data: encoded } })
+    this.#send(call, {
+      result: eventId === undefined ? { type: 'data', data: encoded } : { type: 'data', id: eventId, data: encoded },
+    })
     if (this.#duplex.bufferedBytes > this.#limits.maxBufferedBytes) {
       const bytes = this.#duplex.bufferedBytes.toLocaleString('en')
       const limit = this.#limits.maxBufferedBytes.toLocaleString('en')
@@ -243,7 +250,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     const error = toTrpcError(thrown)
     const requestId = this.#report(error, undefined)
     this.#trySend({ id: null, error: this.#encodeShape(error, undefined, requestId) })
-    this.#duplex.close({ code: error.code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.unauthorized, message: error.message })
+    this.#duplex.close({
+      code: error.code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.unauthorized,
+      message: error.message,
+    })
   }
 
   #receive(raw: unknown, batchIndex: number): void {
@@ -262,7 +272,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   #receiveInvalid({ id, problem }: InvalidMessage): void {
-    if (id === null) return this.#duplex.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
+    if (id === null)
+      return this.#duplex.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
     const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`)
     this.#trySend({ id, error: this.#encodeShape(toTrpcError(error), undefined, this.#requestId(id)) })
   }
@@ -292,9 +303,13 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       })
     }
     if (message.method === 'subscription' && this.#subscriptions >= maxSubscriptions) {
-      return new RpcError('TOO_MANY_REQUESTS', `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`, {
-        reason: 'too_many_subscriptions',
-      })
+      return new RpcError(
+        'TOO_MANY_REQUESTS',
+        `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`,
+        {
+          reason: 'too_many_subscriptions',
+        },
+      )
     }
     return undefined
   }
@@ -343,7 +358,11 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #cancelWaiting(id: string | number): void {
     const index = this.#waiting.findIndex(waiting => waiting.message.id === id)
     const [cancelled] = index < 0 ? [] : this.#waiting.splice(index, 1)
-    if (cancelled) this.#answerError(cancelled.message, new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }))
+    if (cancelled)
+      this.#answerError(
+        cancelled.message,
+        new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }),
+      )
   }
 
   /** A call's deadline has passed. */
@@ -379,7 +398,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   // ── answers ──
 
-  #send(call: { id: string | number; jsonrpc?: '2.0' | undefined }, body: { result: unknown } | { error: unknown }): void {
+  #send(
+    call: { id: string | number; jsonrpc?: '2.0' | undefined },
+    body: { result: unknown } | { error: unknown },
+  ): void {
     this.#duplex.send(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
   }
 
@@ -420,7 +442,11 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   #encodeFallback(requestId: string): unknown {
     const data = { code: 'INTERNAL_SERVER_ERROR', httpStatus: 500, requestId }
-    return this.#router._def._config.transformer.output.serialize({ code: -32603, message: 'internal server error', data })
+    return this.#router._def._config.transformer.output.serialize({
+      code: -32603,
+      message: 'internal server error',
+      data,
+    })
   }
 
   #report(error: TRPCError, call: Described | undefined): string {
@@ -459,5 +485,9 @@ function isAbort(thrown: unknown): boolean {
 }
 
 function isIterable(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && (Symbol.asyncIterator in value || ('subscribe' in value && typeof value.subscribe === 'function'))
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    (Symbol.asyncIterator in value || ('subscribe' in value && typeof value.subscribe === 'function'))
+  )
 }

@@ -3,7 +3,12 @@ import { type AnyRouter, getErrorShape, getTRPCErrorFromUnknown, TRPCError } fro
 
 /** tRPC's error for whatever was thrown; an RpcError, or an error that wraps one, keeps its code and message. */
 export function toTrpcError(thrown: unknown): TRPCError {
-  const own = thrown instanceof RpcError ? thrown : thrown instanceof Error && thrown.cause instanceof RpcError ? thrown.cause : undefined
+  const own =
+    thrown instanceof RpcError
+      ? thrown
+      : thrown instanceof Error && thrown.cause instanceof RpcError
+        ? thrown.cause
+        : undefined
   return own ? new TRPCError({ code: own.code, message: own.message, cause: own }) : getTRPCErrorFromUnknown(thrown)
 }
 
@@ -27,15 +32,16 @@ export function errorShape(
     ctx: context,
   })
   if (!isObject(shape)) return shape
-  const data: Record<string, unknown> | undefined = isObject(shape['data']) ? { ...shape['data'], requestId } : undefined
-  if (data && 'stack' in data) delete data['stack']
+  const data: Record<string, unknown> | undefined = isObject(shape.data) ? { ...shape.data, requestId } : undefined
+  if (data && 'stack' in data) delete data.stack
   if (data && error.cause instanceof RpcError) {
-    if (error.cause.reason !== undefined) data['reason'] = error.cause.reason
-    if (error.cause.mayHaveRun !== undefined) data['mayHaveRun'] = error.cause.mayHaveRun
+    if (error.cause.reason !== undefined) data.reason = error.cause.reason
+    if (error.cause.mayHaveRun !== undefined) data.mayHaveRun = error.cause.mayHaveRun
   }
   // tRPC gives the message of whatever a procedure threw as the message of its own error.
-  const unwritten = error.code === 'INTERNAL_SERVER_ERROR' && error.cause !== undefined && !(error.cause instanceof RpcError)
-  const message = unwritten && shape['message'] === error.cause?.message ? 'internal server error' : shape['message']
+  const unwritten =
+    error.code === 'INTERNAL_SERVER_ERROR' && error.cause !== undefined && !(error.cause instanceof RpcError)
+  const message = unwritten && shape.message === error.cause?.message ? 'internal server error' : shape.message
   return { ...shape, message, ...(data && { data }) }
 }
 

@@ -3,7 +3,13 @@
  * which costs more than the whole rest of an in-memory call, and reads `signal` each time. So the middlewares are walked here instead, with
  * the same results (test/contract/invoke.test.ts compares the two); a procedure of a shape unknown here goes through tRPC's own function.
  */
-import { type AnyProcedure, type AnyRouter, callTRPCProcedure, getTRPCErrorFromUnknown } from './trpc-internals.js'
+import {
+  type AnyProcedure,
+  type AnyRouter,
+  callTRPCProcedure,
+  getTRPCErrorFromUnknown,
+  TRPCError,
+} from './trpc-internals.js'
 
 /** One call, as the connection knows it. */
 export interface Invocation {
@@ -65,13 +71,21 @@ function walkableMiddlewares(router: AnyRouter, call: Invocation): Walkable | un
 
 function inspect(procedure: AnyProcedure): Walkable | null {
   const { middlewares, resolver, caller, meta } = procedure._def as { [name: string]: unknown } // internal, so each is checked
-  if (caller !== undefined || typeof resolver !== 'function' || !Array.isArray(middlewares) || middlewares.length === 0) return null
-  return middlewares.every(middleware => typeof middleware === 'function') ? { list: middlewares as Middleware[], meta } : null // checked on this line
+  if (caller !== undefined || typeof resolver !== 'function' || !Array.isArray(middlewares) || middlewares.length === 0)
+    return null
+  return middlewares.every(middleware => typeof middleware === 'function')
+    ? { list: middlewares as Middleware[], meta }
+    : null // checked on this line
 }
 
 async function walk(list: readonly Middleware[], meta: unknown, context: unknown, call: Invocation): Promise<unknown> {
   const result = await step(list, 0, meta, context, undefined, () => call.getRawInput(), call)
-  if (!result) throw getTRPCErrorFromUnknown(new Error('No result from middlewares - did you forget to `return next()`?'))
+  if (!result) {
+    throw new TRPCError({
+      code: 'INTERNAL_SERVER_ERROR',
+      message: 'No result from middlewares - did you forget to `return next()`?',
+    })
+  }
   if (!result.ok) throw result.error
   return result.data
 }

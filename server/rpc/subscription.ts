@@ -58,7 +58,10 @@ function iterate(source: unknown, call: Call): AsyncIterator<unknown> {
   if (typeof source === 'object' && source !== null && Symbol.asyncIterator in source) {
     return (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() // checked on the line above
   }
-  throw new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message: `subscription ${call.path} returned neither an async iterable nor an observable` })
+  throw new TRPCError({
+    code: 'INTERNAL_SERVER_ERROR',
+    message: `subscription ${call.path} returned neither an async iterable nor an observable`,
+  })
 }
 
 /** Calls `return()` at most once, so that a `finally` in the source runs; a failing clean-up is reported, not sent. */

@@ -1,0 +1,479 @@
+import { createTRPCClient, loggerLink, TRPCClientError } from '@trpc/client'
+import { initTRPC, TRPCError } from '@trpc/server'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createDuplexClient } from '../../client/rpc/client.js'
+import { duplexLink } from '../../client/rpc/link.js'
+import type { ErrorReport } from '../../server/rpc/connection.js'
+import { RpcError } from '../../shared/errors.js'
+import { transformer } from '../../shared/transformer.js'
+import { gate, leavesNothing, links, peer } from '../fixtures/links.js'
+
+const t = initTRPC.context<object>().create({ transformer })
+
+/** A router whose procedures report to the test. */
+function testRouter() {
+  const started = gate<{ signal: AbortSignal | undefined }>()
+  const release = gate()
+  const aborted = gate<unknown>()
+  const router = t.router({
+    echo: t.procedure.input(z.unknown()).query(({ input }) => input),
+    nested: t.router({
+      add: t.procedure.input(z.object({ a: z.number(), b: z.number() })).mutation(({ input }) => input.a + input.b),
+    }),
+    nothing: t.procedure.query(() => undefined),
+    conflict: t.procedure.mutation(() => {
+      throw new RpcError('CONFLICT', 'id 7 is in use', { reason: 'content_differs' })
+    }),
+    teapot: t.procedure.query(() => {
+      throw new TRPCError({ code: 'PAYMENT_REQUIRED', message: 'pay first' })
+    }),
+    crash: t.procedure.query(() => {
+      throw new Error('password is hunter2')
+    }),
+    unencodable: t.procedure.query(() => ({
+      toString: () => '',
+      get broken(): string {
+        throw new Error('getter failed')
+      },
+    })),
+    wait: t.procedure.mutation(async ({ signal }) => {
+      signal?.addEventListener('abort', () => aborted.open(signal.reason))
+      started.open({ signal })
+      await release.passed
+      return 'done'
+    }),
+    stream: t.procedure.query(async function* () {
+      yield 1
+    }),
+    size: t.procedure.input(z.string()).query(({ input }) => input.length),
+    big: t.procedure.input(z.number()).query(({ input }) => 'x'.repeat(input)),
+  })
+  return { router, started: started.passed, release: release.open, aborted: aborted.passed }
+}
+
+const failure = (promise: Promise<unknown>): Promise<TRPCClientError<never>> =>
+  promise.then(
+    value => expect.fail(`resolved with ${String(value)}`),
+    error => error,
+  )
+
+describe.each(links)('calls, $name', ({ link, dialRaw }) => {
+  leavesNothing()
+
+  it('a query and a mutation answer what the procedure returns', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const when = new Date()
+    expect(await client.echo.query({ when, map: new Map([['a', 1n]]) })).toEqual({ when, map: new Map([['a', 1n]]) })
+    expect(await client.nested.add.mutate({ a: 1, b: 2 })).toBe(3)
+    expect(await client.nothing.query()).toBeUndefined()
+  })
+
+  it('a link behind other links gives the same as the client without links', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const seen: string[] = []
+    const log = loggerLink<typeof router>({ logger: ({ direction, path }) => seen.push(`${direction} ${path}`) })
+    const client = createTRPCClient<typeof router>({ links: [log, duplexLink({ connection, transformer })] })
+    expect(await client.nested.add.mutate({ a: 20, b: 22 })).toBe(42)
+    const error = await failure(client.conflict.mutate())
+    expect(error).toBeInstanceOf(TRPCClientError)
+    expect(error.data).toMatchObject({ code: 'CONFLICT', reason: 'content_differs' })
+    expect(seen).toEqual(['up nested.add', 'down nested.add', 'up conflict', 'down conflict'])
+  })
+
+  it('a router without a transformer is served as JSON', async () => {
+    const plain = initTRPC.create()
+    const router = plain.router({ echo: plain.procedure.input(z.unknown()).query(({ input }) => input) })
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const sent = { when: new Date(0), nothing: undefined, list: [undefined, Number.NaN], run: () => {} }
+    expect(await client.echo.query(sent)).toEqual(JSON.parse(JSON.stringify(sent)))
+  })
+
+  it('nothing that arrives shares a reference with what was sent', async () => {
+    const held: { value?: unknown } = {}
+    const plain = initTRPC.create()
+    const router = plain.router({
+      hold: plain.procedure.input(z.unknown()).mutation(({ input }) => {
+        held.value = input
+        return input
+      }),
+    })
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const sent = { inner: { list: [1, 2] } }
+    const answer = client.hold.mutate(sent)
+    sent.inner.list.push(3)
+    const received = (await answer) as typeof sent // the echo of what was sent
+    expect(received).toEqual({ inner: { list: [1, 2] } })
+    received.inner.list.push(4)
+    expect(held.value).toEqual({ inner: { list: [1, 2] } })
+  })
+
+  it('an error has its code, reason, message and request id, and no stack', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const error = await failure(client.conflict.mutate())
+    expect(error.message).toBe('id 7 is in use')
+    expect(error.data).toEqual({
+      code: 'CONFLICT',
+      httpStatus: 409,
+      path: 'conflict',
+      reason: 'content_differs',
+      requestId: expect.any(String),
+    })
+    const other = await failure(client.teapot.query())
+    expect(other.data).toMatchObject({ code: 'PAYMENT_REQUIRED', httpStatus: 402 })
+  })
+
+  it('a procedure that throws answers INTERNAL_SERVER_ERROR without its message; the server hears the cause under the same request id', async () => {
+    const { router } = testRouter()
+    const reports: ErrorReport[] = []
+    const { connection } = link(router, { onError: report => reports.push(report) })
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const error = await failure(client.crash.query())
+    expect(error.data).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
+    expect(JSON.stringify([error.message, error.shape])).not.toContain('hunter2')
+    expect(reports).toHaveLength(1)
+    expect(reports[0]?.error.cause?.message).toBe('password is hunter2')
+    expect(reports[0]?.requestId).toBe((error.data as { requestId?: string } | null)?.requestId) // the router's error type
+  })
+
+  it('an input that breaks the schema is BAD_REQUEST, an unknown procedure NOT_FOUND', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    expect((await failure(client.nested.add.mutate({ a: 1 } as never))).data).toMatchObject({ code: 'BAD_REQUEST' })
+    const absent = createDuplexClient<never>({ connection, transformer }) as unknown as {
+      absent: { query(): Promise<unknown> }
+    } // not in the type
+    expect((await failure(absent.absent.query())).data).toMatchObject({ code: 'NOT_FOUND' })
+  })
+
+  it('an answer that cannot be encoded fails its own call only', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const [bad, good] = await Promise.allSettled([client.unencodable.query(), client.echo.query(1)])
+    expect(bad.status).toBe('rejected')
+    expect(good).toEqual({ status: 'fulfilled', value: 1 })
+  })
+
+  it('an async iterable from a query is refused', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    expect((await failure(client.stream.query())).data).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+  })
+
+  it('a message above maxMessageBytes is refused before it is sent, with both numbers', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const error = await failure(client.size.query('x'.repeat(5_000_000)))
+    expect(error.data).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', reason: 'message_too_large' })
+    expect(error.message).toMatch(/^message of 5,0\d\d,\d{3} bytes is larger than maxMessageBytes 4,194,304$/)
+    expect(await client.size.query('x')).toBe(1)
+  })
+
+  it('an answer above maxMessageBytes fails its call with both numbers', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    expect((await failure(client.big.query(5_000_000))).data).toMatchObject({
+      code: 'PAYLOAD_TOO_LARGE',
+      reason: 'message_too_large',
+    })
+    expect(await client.big.query(1)).toBe('x')
+  })
+
+  it('cancelling rejects at once, aborts the procedure, and leaves no listener on the signal', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { connection, group } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const controller = new AbortController()
+    const call = failure(client.wait.mutate(undefined, { signal: controller.signal }))
+    await started
+    controller.abort(new Error('enough'))
+    const error = await call
+    expect(error.data).toMatchObject({ code: 'CLIENT_CLOSED_REQUEST', mayHaveRun: true })
+    expect(await aborted).toMatchObject({ code: 'CLIENT_CLOSED_REQUEST' })
+    expect(group.calls).toBe(1)
+    release()
+  })
+
+  it('a signal that is already aborted sends nothing', async () => {
+    const { router, started } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const error = await failure(client.wait.mutate(undefined, { signal: AbortSignal.abort() }))
+    expect(error.data).toMatchObject({ code: 'CLIENT_CLOSED_REQUEST', mayHaveRun: false })
+    const ran = await Promise.race([started.then(() => true), client.echo.query(false)])
+    expect(ran).toBe(false)
+  })
+
+  it('a deadline rejects with TIMEOUT and aborts the procedure', async () => {
+    const { router, aborted, release } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const error = await failure(client.wait.mutate(undefined, { context: { timeoutMs: 20 } }))
+    expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: true })
+    expect(await aborted).toBeInstanceOf(RpcError)
+    release()
+  })
+
+  it('a deadline that the caller sends ends the call on the server too', async () => {
+    const { router, aborted, release } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait', timeoutMs: 20 } })
+    expect(await until(1)).toMatchObject([{ id: 1, error: { json: { data: { code: 'TIMEOUT' } } } }])
+    expect(await aborted).toMatchObject({ code: 'TIMEOUT' })
+    release()
+  })
+
+  it('a lost connection aborts the procedure and fails a mutation with mayHaveRun', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { connection, sever } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const call = failure(client.wait.mutate())
+    await started
+    sever()
+    expect((await call).data).toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      reason: 'connection_lost',
+      mayHaveRun: true,
+    })
+    expect(await aborted).toMatchObject({ reason: 'connection_lost' })
+    release()
+  })
+
+  it('a query in flight on a lost connection is sent again on the next one', async () => {
+    let runs = 0
+    const first = gate()
+    const router = t.router({
+      once: t.procedure.query(async ({ signal }) => {
+        runs++
+        if (runs > 1) return runs
+        first.open()
+        return new Promise<number>((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+      }),
+    })
+    const { connection, sever, served } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const answer = client.once.query()
+    await first.passed
+    sever()
+    expect(await answer).toBe(2)
+    expect(served).toHaveLength(2)
+  })
+
+  it('close() fails calls in flight, is final, and a call afterwards is refused', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const call = failure(client.wait.mutate())
+    await started
+    await connection.close()
+    expect((await call).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
+    await aborted
+    release()
+    expect((await failure(client.echo.query(1))).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: false })
+    expect(connection.state).toBe('closed')
+    expect(await connection.closed).toMatchObject({ code: 1000 })
+  })
+
+  it('the client holds calls beyond maxInFlight back and sends them in order', async () => {
+    const order: number[] = []
+    const release = gate()
+    const router = t.router({
+      step: t.procedure.input(z.number()).mutation(async ({ input }) => {
+        order.push(input)
+        await release.passed
+      }),
+    })
+    const { connection, group } = link(router, { client: { maxInFlight: 2 } })
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const calls = [1, 2, 3, 4].map(step => client.step.mutate(step))
+    await expect.poll(() => group.calls).toBe(2)
+    expect(order).toEqual([1, 2])
+    release.open()
+    await Promise.all(calls)
+    expect(order).toEqual([1, 2, 3, 4])
+  })
+
+  it('a signal is made only for a procedure that reads it', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    await client.echo.query('warm')
+    const original = globalThis.AbortController
+    let made = 0
+    globalThis.AbortController = class extends original {
+      constructor() {
+        super()
+        made++
+      }
+    }
+    try {
+      await client.echo.query(1)
+    } finally {
+      globalThis.AbortController = original
+    }
+    expect(made).toBe(0)
+  })
+})
+
+describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
+  leavesNothing()
+
+  it('a message that is no valid request is answered under its id, and the connection goes on', async () => {
+    const { duplex } = dialRaw(testRouter().router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'destroy' })
+    send({ id: 2, method: 'query' })
+    send({ id: 3, method: 'query', params: { path: 7 } })
+    send({ id: 4, method: 'query', params: { path: 'echo', timeoutMs: 'soon' } })
+    send({ id: 5, method: 'query', params: { path: 'echo', input: { json: 'alive' } } })
+    const answers = await until(5)
+    for (const id of [1, 2, 3, 4]) {
+      expect(answers).toContainEqual({
+        id,
+        error: { json: expect.objectContaining({ data: expect.objectContaining({ code: 'PARSE_ERROR' }) }) },
+      })
+    }
+    expect(answers).toContainEqual({ id: 5, result: { type: 'data', data: { json: 'alive' } } })
+  })
+
+  it.each([
+    [{ method: 'query' }],
+    [{ id: null, method: 'query' }],
+    [[[]]],
+    [{ id: {}, method: 'query' }],
+    [{ id: 'x'.repeat(2000), method: 'query' }],
+  ])('a message that cannot be answered closes the connection with 1002: %j', async message => {
+    const { duplex } = dialRaw(testRouter().router)
+    const { send, closed } = peer(duplex)
+    send(message)
+    expect(await closed).toMatchObject({ code: 1002, message: expect.stringContaining('not a valid request') })
+  })
+
+  it('each item of a batch is answered by its own id', async () => {
+    const { duplex } = dialRaw(testRouter().router)
+    const { send, until } = peer(duplex)
+    send([
+      { id: 1, method: 'query', params: { path: 'echo', input: { json: 'a' } } },
+      { id: 2, method: 'nonsense' },
+      { id: 3, method: 'query', params: { path: 'echo', input: 'not superjson' } },
+      { id: 4, method: 'query', params: { path: 'echo', input: { json: 'd' } } },
+    ])
+    const answers = await until(4)
+    expect(answers).toContainEqual({ id: 1, result: { type: 'data', data: { json: 'a' } } })
+    expect(answers).toContainEqual({ id: 4, result: { type: 'data', data: { json: 'd' } } })
+    expect(answers).toContainEqual({
+      id: 2,
+      error: { json: expect.objectContaining({ data: expect.objectContaining({ code: 'PARSE_ERROR' }) }) },
+    })
+    expect(answers).toContainEqual({
+      id: 3,
+      error: { json: expect.objectContaining({ data: expect.objectContaining({ code: 'BAD_REQUEST' }) }) },
+    })
+  })
+
+  it('a duplicate id is refused and the live call goes on', async () => {
+    const { router, started, release } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    send({ id: 1, method: 'query', params: { path: 'echo' } })
+    expect(await until(1)).toMatchObject([
+      { id: 1, error: { json: { data: { code: 'CONFLICT', reason: 'duplicate_id' } } } },
+    ])
+    release()
+    expect((await until(2))[1]).toEqual({ id: 1, result: { type: 'data', data: { json: 'done' } } })
+  })
+
+  it('calls beyond maxInFlight are refused with the number', async () => {
+    const { router, started, release } = testRouter()
+    const { duplex } = dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    send({ id: 2, method: 'query', params: { path: 'echo' } })
+    expect(await until(1)).toMatchObject([
+      {
+        id: 2,
+        error: {
+          json: {
+            message: '1 calls are in flight, as many as maxInFlight allows',
+            data: { code: 'TOO_MANY_REQUESTS', reason: 'too_many_calls' },
+          },
+        },
+      },
+    ])
+    release()
+    await until(2)
+  })
+
+  it('subscription.stop for a mutation cancels it, with one terminal message', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    send({ id: 1, method: 'subscription.stop' })
+    await aborted
+    release()
+    send({ id: 2, method: 'query', params: { path: 'echo', input: { json: 2 } } })
+    expect(await until(2)).toMatchObject([
+      { id: 1, error: { json: { data: { code: 'CLIENT_CLOSED_REQUEST' } } } },
+      { id: 2, result: { type: 'data', data: { json: 2 } } },
+    ])
+  })
+
+  it('PONG comes after everything that was answered before PING', async () => {
+    const { duplex } = dialRaw(testRouter().router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'nonsense' })
+    send('PING')
+    expect(await until(2)).toMatchObject([{ id: 1 }, 'PONG'])
+  })
+
+  it('jsonrpc is echoed where it was sent', async () => {
+    const { duplex } = dialRaw(testRouter().router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, jsonrpc: '2.0', method: 'query', params: { path: 'nothing' } })
+    expect(await until(1)).toMatchObject([{ id: 1, jsonrpc: '2.0' }])
+  })
+
+  it('keys that name a prototype arrive as own properties and change nothing', async () => {
+    const { duplex } = dialRaw(testRouter().router)
+    const { send, until } = peer(duplex)
+    const hostile: unknown = JSON.parse(
+      '{"json":{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}}',
+    )
+    send({ id: 1, method: 'query', params: { path: 'echo', input: hostile } })
+    send({
+      id: 2,
+      method: 'query',
+      params: {
+        path: 'echo',
+        input: {
+          json: { a: 1 },
+          meta: { values: { '__proto__.polluted': ['number'], 'constructor.prototype.polluted': ['Date'] }, v: 1 },
+        },
+      },
+    })
+    const answers = await until(2)
+    expect(JSON.stringify(answers.find(answer => (answer as { id: number }).id === 1))).toContain(
+      '"__proto__":{"polluted":1}',
+    )
+    expect(answers).toContainEqual(expect.objectContaining({ id: 2, error: expect.anything() }))
+    expect(Reflect.get({}, 'polluted')).toBeUndefined()
+  })
+})

@@ -1,0 +1,130 @@
+import { initTRPC } from '@trpc/server'
+import { describe, expect, it } from 'vitest'
+import { createDuplexClient } from '../../client/rpc/client.js'
+import { serveDuplex } from '../../server/rpc/connection.js'
+import { memoryDuplexPair } from '../../shared/duplex.js'
+import { transformer } from '../../shared/transformer.js'
+import { gate, leavesNothing, links, peer } from '../fixtures/links.js'
+
+const t = initTRPC.context<object>().create({ transformer })
+
+function testRouter() {
+  const started = gate()
+  const release = gate()
+  const aborted = gate<unknown>()
+  const router = t.router({
+    ping: t.procedure.query(() => 'pong'),
+    wait: t.procedure.mutation(async ({ signal }) => {
+      signal?.addEventListener('abort', () => aborted.open(signal.reason))
+      started.open()
+      await release.passed
+      return 'done'
+    }),
+    obeys: t.procedure.mutation(({ signal }) => {
+      started.open()
+      return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+    }),
+    forever: t.procedure.subscription(async function* ({ signal }) {
+      yield 1
+      await new Promise(resolve => signal?.addEventListener('abort', resolve))
+    }),
+  })
+  return { router, started: started.passed, release: release.open, aborted: aborted.passed }
+}
+
+describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
+  leavesNothing()
+
+  it('waits for a call in flight, which is answered', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, group } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const call = client.wait.mutate()
+    await started
+    const closing = group.close()
+    expect(group.state).toBe('draining')
+    release()
+    expect(await call).toBe('done')
+    expect(await closing).toEqual({ drained: 1, aborted: 0 })
+    expect({ state: group.state, connections: group.connections, calls: group.calls }).toEqual({
+      state: 'closed',
+      connections: 0,
+      calls: 0,
+    })
+  })
+
+  it('tells the peer to move, refuses later calls with draining, and closes with 1001', async () => {
+    const { router, started, release } = testRouter()
+    const { duplex, group } = dialRaw(router)
+    const { send, until, closed } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    const closing = group.close()
+    expect(await until(1)).toEqual([{ id: null, method: 'reconnect' }])
+    send({ id: 2, method: 'query', params: { path: 'ping' } })
+    expect((await until(2))[1]).toMatchObject({
+      id: 2,
+      error: { json: { data: { code: 'SERVICE_UNAVAILABLE', reason: 'draining', mayHaveRun: false } } },
+    })
+    release()
+    expect((await until(3))[2]).toEqual({ id: 1, result: { type: 'data', data: { json: 'done' } } })
+    expect(await closed).toMatchObject({ code: 1001, reason: 'draining' })
+    await closing
+  })
+
+  it('a second close() gets the same promise', () => {
+    const { group } = link(testRouter().router)
+    const first = group.close()
+    expect(group.close({ graceMs: 0 })).toBe(first)
+    return first
+  })
+
+  it('after graceMs what still runs is aborted, answered and counted', async () => {
+    const { router, started } = testRouter()
+    const { duplex, group } = dialRaw(router)
+    const { send, until, closed } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'obeys' } })
+    await started
+    const closing = group.close({ graceMs: 10 })
+    expect((await until(2))[1]).toMatchObject({
+      id: 1,
+      error: { json: { data: { code: 'SERVICE_UNAVAILABLE', mayHaveRun: true } } },
+    })
+    expect(await closing).toEqual({ drained: 0, aborted: 1 })
+    expect(await closed).toMatchObject({ code: 1001 })
+    expect(group.calls).toBe(0)
+  })
+
+  it('a procedure that ignores its signal cannot hold close() for ever', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { duplex, group } = dialRaw(router)
+    peer(duplex).send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    expect(await group.close({ graceMs: 10 })).toEqual({ drained: 0, aborted: 1 })
+    await aborted
+    release()
+  })
+
+  it('a subscription does not hold close(), is not completed, and its source is cleaned up', async () => {
+    const { router } = testRouter()
+    const { duplex, group } = dialRaw(router)
+    const { send, until, received, closed } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'forever' } })
+    await until(2)
+    expect(await group.close()).toEqual({ drained: 0, aborted: 0 })
+    await closed
+    expect(received.slice(2)).toEqual([{ id: null, method: 'reconnect' }])
+  })
+
+  it('a connection that comes after close() is refused and closed', async () => {
+    const { router } = testRouter()
+    const { group } = link(router)
+    await group.close()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const { closed } = peer(clientEnd)
+    expect(() => serveDuplex({ duplex: serverEnd, router, group })).toThrow(
+      expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', reason: 'draining' }),
+    )
+    expect(await closed).toMatchObject({ code: 1001 })
+  })
+})

@@ -1,0 +1,221 @@
+import { createTRPCClient } from '@trpc/client'
+import { initTRPC, tracked } from '@trpc/server'
+import { observable } from '@trpc/server/observable'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createDuplexClient } from '../../client/rpc/client.js'
+import { duplexLink } from '../../client/rpc/link.js'
+import { RpcError } from '../../shared/errors.js'
+import { transformer } from '../../shared/transformer.js'
+import { gate, leavesNothing, links, peer } from '../fixtures/links.js'
+
+const t = initTRPC.context<object>().create({ transformer })
+
+function testRouter() {
+  const cleaned = gate()
+  const reached = gate()
+  const pulled: number[] = []
+  const router = t.router({
+    count: t.procedure
+      .input(z.object({ to: z.number(), lastEventId: z.string().optional() }))
+      .subscription(async function* ({ input }) {
+        for (let id = Number(input.lastEventId ?? 0) + 1; id <= input.to; id++)
+          yield tracked(String(id), { at: new Date(id) })
+      }),
+    plain: t.procedure.subscription(async function* () {
+      yield 'one'
+      yield 'two'
+    }),
+    fails: t.procedure.subscription(async function* () {
+      yield 1
+      throw new RpcError('PRECONDITION_FAILED', 'no more')
+    }),
+    waits: t.procedure.subscription(async function* ({ signal }) {
+      try {
+        yield 'first'
+        reached.open()
+        await new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+      } finally {
+        cleaned.open()
+      }
+    }),
+    deaf: t.procedure.subscription(async function* () {
+      yield 'first'
+      await new Promise(() => {})
+    }),
+    observed: t.procedure.subscription(() =>
+      observable<string>(emit => {
+        emit.next('from an observable')
+        return () => cleaned.open()
+      }),
+    ),
+    flood: t.procedure.subscription(async function* () {
+      for (let index = 0; ; index++) {
+        pulled.push(index)
+        yield 'x'.repeat(64 * 1024)
+      }
+    }),
+    notOne: t.procedure.subscription((() => 'a string') as never), // a handler that breaks its type
+  })
+  return { router, cleaned: cleaned.passed, reached: reached.passed, pulled }
+}
+
+describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
+  leavesNothing()
+
+  it('are iterated to their end', async () => {
+    const { router } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    const items: unknown[] = []
+    for await (const item of client.count.subscribe({ to: 3 })) items.push(item)
+    expect(items).toEqual([1, 2, 3].map(id => ({ id: String(id), data: { at: new Date(id) } })))
+  })
+
+  it('tell callbacks what happens, in order', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    for (const client of [
+      createDuplexClient<typeof router>({ connection, transformer }),
+      createTRPCClient<typeof router>({ links: [duplexLink({ connection, transformer })] }),
+    ]) {
+      const heard: unknown[] = []
+      await new Promise<void>(resolve => {
+        client.plain.subscribe(undefined, {
+          onStarted: () => heard.push('started'),
+          onData: value => heard.push(value),
+          onStopped: () => heard.push('stopped'),
+          onComplete: resolve,
+        })
+      })
+      expect(heard).toEqual(['started', 'one', 'two', 'stopped'])
+    }
+  })
+
+  it('that fail end with a typed error, once', async () => {
+    const { router } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send, until, received } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'fails' } })
+    await until(3)
+    send('PING')
+    await until(4)
+    expect(received).toMatchObject([
+      { id: 1, result: { type: 'started' } },
+      { id: 1, result: { type: 'data', data: { json: 1 } } },
+      { id: 1, error: { json: { message: 'no more', data: { code: 'PRECONDITION_FAILED' } } } },
+      'PONG',
+    ])
+  })
+
+  it('unsubscribing runs the source’s clean-up and completes', async () => {
+    const { router, cleaned, reached } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    const completed = gate()
+    const subscription = client.waits.subscribe(undefined, { onComplete: completed.open })
+    await reached
+    subscription.unsubscribe()
+    await Promise.all([completed.passed, cleaned])
+  })
+
+  it('an aborted signal completes the subscription', async () => {
+    const { router, cleaned, reached } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    const controller = new AbortController()
+    const completed = gate()
+    client.waits.subscribe(undefined, {
+      signal: controller.signal,
+      onComplete: completed.open,
+      onError: completed.fail,
+    })
+    await reached
+    controller.abort()
+    await Promise.all([completed.passed, cleaned])
+  })
+
+  it('subscription.stop is answered with stopped although the source hears nothing', async () => {
+    const { router } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'deaf' } })
+    await until(2)
+    send({ id: 1, method: 'subscription.stop' })
+    expect((await until(3))[2]).toEqual({ id: 1, result: { type: 'stopped' } })
+  })
+
+  it('an observable is a source too, and is torn down', async () => {
+    const { router, cleaned } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    for await (const item of client.observed.subscribe()) {
+      expect(item).toBe('from an observable')
+      break
+    }
+    await cleaned
+  })
+
+  it('a procedure that returns no source is an error', async () => {
+    const { router } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    const failed = gate<{ data: unknown }>()
+    client.notOne.subscribe(undefined, { onError: failed.open })
+    expect((await failed.passed).data).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
+  })
+
+  it('tracked events carry their id, and lastEventId is merged into the input', async () => {
+    const { router } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 7, method: 'subscription', params: { path: 'count', input: { json: { to: 5 } }, lastEventId: '4' } })
+    expect(await until(3)).toMatchObject([
+      { id: 7, result: { type: 'started' } },
+      { id: 7, result: { type: 'data', id: '5', data: { json: { id: '5' } } } },
+      { id: 7, result: { type: 'stopped' } },
+    ])
+  })
+
+  it('resume after the last event when the connection is lost: no gap, no repeat', async () => {
+    const { router } = testRouter()
+    const { connection, sever } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const ids: string[] = []
+    for await (const { id } of client.count.subscribe({ to: 40 })) {
+      ids.push(id)
+      if (id === '10' || id === '25') sever()
+    }
+    expect(ids).toEqual(Array.from({ length: 40 }, (_, index) => String(index + 1)))
+  })
+
+  it('a lost connection runs the source’s clean-up', async () => {
+    const { router, cleaned, reached } = testRouter()
+    const { duplex } = dialRaw(router)
+    const { send } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'waits' } })
+    await reached
+    duplex.terminate({ code: 1006, message: 'gone' })
+    await cleaned
+  })
+
+  it('a source is not pulled further while its reader is behind', async () => {
+    const { router, pulled } = testRouter()
+    const { duplex } = dialRaw(router)
+    const reading = peer(duplex)
+    reading.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
+    await reading.until(50)
+    reading.send({ id: 1, method: 'subscription.stop' })
+    await expect.poll(() => reading.received.at(-1)).toEqual({ id: 1, result: { type: 'stopped' } })
+    // 1 MiB may wait, that is 16 items, and a few are in hand.
+    expect(pulled.length - reading.received.length).toBeLessThan(40)
+  })
+
+  it('more subscriptions than allowed are refused with the number', async () => {
+    const { router } = testRouter()
+    const { duplex } = dialRaw(router, { limits: { maxSubscriptions: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'waits' } })
+    await until(2)
+    send({ id: 2, method: 'subscription', params: { path: 'waits' } })
+    expect((await until(3))[2]).toMatchObject({
+      id: 2,
+      error: { json: { data: { code: 'TOO_MANY_REQUESTS', reason: 'too_many_subscriptions' } } },
+    })
+  })
+})
