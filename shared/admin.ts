@@ -1,6 +1,6 @@
 /** What an operator does: users, API keys, providers, and reading the records. Needs an identity with the role `admin`. */
 import { z } from 'zod'
-import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
+import { apiKeyId, name, slug, time, uuid } from './fields.js'
 import { adminLimits, recordLimits } from './limits.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
 import type { ErrorType } from './recorder.js'
@@ -26,9 +26,12 @@ export interface User {
 }
 
 /** A user by id or by name. */
-const userRef = z.union([uuid, username])
+const userRef = z.union([uuid, username], "must be a user's id or name")
 
-export const usersCreateInput = z.object({ username })
+/** A name that is a UUID is refused: wherever a user can be given by id or name, it could mean another user. */
+export const usersCreateInput = z.object({
+  username: username.refine(value => !uuid.safeParse(value).success, 'must not be a UUID'),
+})
 export const usersSetStatusInput = z.object({ user: userRef, status: z.enum(userStatuses) })
 export const usersDeleteInput = z.object({ user: userRef })
 
@@ -57,13 +60,19 @@ const httpUrl = z
   .max(recordLimits.maxUrlLength)
   .refine(url => !/[?#]|\/\/[^/]*@/.test(url), 'must have no credentials, query or fragment')
 
+/** It travels in an HTTP header, so it is visible ASCII. */
+const providerKey = z
+  .string()
+  .max(adminLimits.maxProviderKeyLength)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, and not empty')
+
 /** Adds or replaces a provider. `keys` replaces all keys where it is given; left out, the keys stay. */
 export const providersUpsertInput = z.object({
   name: slug,
   type: z.enum(providerTypes),
   /** left out: the type's own default, for instance `https://api.anthropic.com` */
   baseUrl: httpUrl.optional(),
-  keys: z.array(text(adminLimits.maxProviderKeyLength).min(1)).max(adminLimits.maxProviderKeys).optional(),
+  keys: z.array(providerKey).max(adminLimits.maxProviderKeys).optional(),
   enabled: z.boolean().default(true),
 })
 export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolean() })

@@ -12,10 +12,17 @@ export const errorCodes = {
   UNAUTHORIZED: { number: -32001, status: 401, retry: false, meaning: 'no identity, or not a valid one' },
   FORBIDDEN: { number: -32003, status: 403, retry: false, meaning: 'a valid identity that may not do this' },
   NOT_FOUND: { number: -32004, status: 404, retry: false, meaning: 'no such procedure or row' },
+  METHOD_NOT_SUPPORTED: { number: -32005, status: 405, retry: false, meaning: 'the procedure is of another type' },
   TIMEOUT: { number: -32008, status: 408, retry: true, meaning: 'the deadline of the call passed' },
   CONFLICT: { number: -32009, status: 409, retry: false, meaning: 'the id is in use for other content' },
   PRECONDITION_FAILED: { number: -32012, status: 412, retry: false, meaning: 'the state it needs is not there' },
   PAYLOAD_TOO_LARGE: { number: -32013, status: 413, retry: false, meaning: 'a message above maxMessageBytes' },
+  UNSUPPORTED_MEDIA_TYPE: {
+    number: -32015,
+    status: 415,
+    retry: false,
+    meaning: 'a value that this link does not carry',
+  },
   TOO_MANY_REQUESTS: { number: -32029, status: 429, retry: true, meaning: 'too many calls in flight' },
   CLIENT_CLOSED_REQUEST: { number: -32099, status: 499, retry: false, meaning: 'the caller cancelled' },
   INTERNAL_SERVER_ERROR: {

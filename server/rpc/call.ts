@@ -27,6 +27,7 @@ export class Call implements Invocation, Deadline {
   #controller: AbortController | undefined
   #abortReason: RpcError | undefined
   #onAbort: (() => void) | undefined
+  #input: { value: unknown } | undefined
 
   constructor(message: CallMessage, batchIndex: number, router: AnyRouter, owner: Owner) {
     this.id = message.id
@@ -66,6 +67,12 @@ export class Call implements Invocation, Deadline {
 
   /** The input as the procedure's parser gets it; a subscription's `lastEventId` is merged into it, as tRPC documents. */
   async getRawInput(): Promise<unknown> {
+    // A procedure with several parsers asks several times; decoding takes the message over, so it happens once.
+    this.#input ??= { value: this.#decodeInput() }
+    return this.#input.value
+  }
+
+  #decodeInput(): unknown {
     const { input: encoded, lastEventId } = this.#params
     let input: unknown
     try {

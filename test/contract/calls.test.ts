@@ -43,6 +43,10 @@ function testRouter() {
       await release.passed
       return 'done'
     }),
+    twice: t.procedure
+      .input(z.object({ at: z.date() }))
+      .input(z.object({ n: z.bigint() }))
+      .query(({ input }) => input),
     stream: t.procedure.query(async function* () {
       yield 1
     }),
@@ -69,6 +73,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await client.echo.query({ when, map: new Map([['a', 1n]]) })).toEqual({ when, map: new Map([['a', 1n]]) })
     expect(await client.nested.add.mutate({ a: 1, b: 2 })).toBe(3)
     expect(await client.nothing.query()).toBeUndefined()
+    expect(await client.twice.query({ at: when, n: 5n })).toEqual({ at: when, n: 5n })
   })
 
   it('a link behind other links gives the same as the client without links', async () => {
