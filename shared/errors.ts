@@ -60,6 +60,7 @@ export const errorReasons = {
   // identity of an admin or daemon
   key_missing: 'no credentials were given',
   key_invalid: 'the credentials are not valid',
+  origin_not_allowed: 'web pages may not call this server',
   // recorder
   unknown_interception: 'no interception has this id',
   content_differs: 'the id was used for other content',

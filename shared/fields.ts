@@ -19,7 +19,10 @@ export const apiKeyId = z.string().regex(/^[A-Za-z0-9]{10}$/, 'must be 10 charac
 export const slug = z.string().regex(/^[a-z0-9-]{1,32}$/, 'must be 1 to 32 characters of [a-z0-9-]')
 
 /** A point in time between the years 1970 and 9999, UTC, to the millisecond. */
-export const time = z.date().min(new Date(0)).max(new Date('9999-12-31T23:59:59.999Z'))
+export const time = z
+  .date()
+  .min(new Date(0), 'must not lie before 1970')
+  .max(new Date('9999-12-31T23:59:59.999Z'), 'must not lie after the year 9999')
 
 /** A count of tokens in [0, 1e12]. */
 export const tokenCount = z.number().int().min(0).max(recordLimits.maxTokens)

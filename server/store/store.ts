@@ -6,13 +6,7 @@
  *   there is a value (null, false, an outcome), never an error.
  * - All inputs are checked and cleaned (shared/*.ts); times come back as Date, counts as number, absent values as null.
  */
-import type {
-  ApiKey,
-  Interception,
-  InterceptionDetail,
-  User,
-  UserStatus,
-} from '../../shared/admin.js'
+import type { ApiKey, Interception, InterceptionDetail, User, UserStatus } from '../../shared/admin.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
 import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/recorder.js'
 import type { JsonObject } from '../../shared/text.js'
@@ -75,9 +69,16 @@ export interface UserStore {
 
 export interface ApiKeyStore {
   /** false: the id is taken. */
-  createApiKey(key: { id: string; userId: string; secretHash: Uint8Array; expiresAt: Date | null }): Promise<ApiKey | null>
+  createApiKey(key: {
+    id: string
+    userId: string
+    secretHash: Uint8Array
+    expiresAt: Date | null
+  }): Promise<ApiKey | null>
   /** The key and its owner, read in one snapshot. */
-  findApiKey(id: string): Promise<{ id: string; secretHash: Uint8Array; expiresAt: Date | null; owner: User | null } | null>
+  findApiKey(
+    id: string,
+  ): Promise<{ id: string; secretHash: Uint8Array; expiresAt: Date | null; owner: User | null } | null>
   /** Sorted by creation, then id. */
   listApiKeys(filter: { userId?: string | undefined }): Promise<ApiKey[]>
   /** Sets `expiresAt` to `at` unless it is already earlier. */
@@ -107,7 +108,9 @@ export interface ProviderStore {
   /** One consistent snapshot, sorted by name; keys in the order in which they were given. */
   listProviders(): Promise<ProviderRow[]>
   /** Adds or replaces by name. Keys are replaced where they are given, else kept. */
-  upsertProvider(provider: Omit<ProviderRow, 'keys' | 'createdAt' | 'updatedAt'> & { keys?: SealedKey[] | undefined }): Promise<ProviderRow>
+  upsertProvider(
+    provider: Omit<ProviderRow, 'keys' | 'createdAt' | 'updatedAt'> & { keys?: SealedKey[] | undefined },
+  ): Promise<ProviderRow>
   setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
   removeProvider(name: string): Promise<boolean>
   /**

@@ -1,0 +1,99 @@
+/** The embedded store: PGlite under DATA/pg, opened by one process at a time. */
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Kysely } from 'kysely'
+import { RpcError } from '../../shared/errors.js'
+import type { Logger } from '../../shared/log.js'
+import { lockDataDir } from './data-lock.js'
+import { migrate } from './migrations/index.js'
+import { pgliteDialect } from './pglite-dialect.js'
+import { PGliteThread } from './pglite-thread.js'
+import type { Database } from './schema.js'
+import { createSqlStore } from './sql-store.js'
+import type { Store } from './store.js'
+
+/** The major version of PostgreSQL that PGlite is built from: what PG_VERSION says in a directory it can open. */
+const postgresVersion = '18'
+const databaseName = 'pg'
+const unfinishedPrefix = 'pg.new-'
+
+/**
+ * Opens the store in `dataDir`, which is made (mode 0700) where it is missing; the first start takes some seconds. Until `close()` or the end of the
+ * process no other process can open it. What the store acknowledged is there after `kill -9`; PGlite never calls fsync, so the last seconds
+ * may be lost with the power.
+ * @throws PRECONDITION_FAILED `data_in_use` naming the process that has it open; `database_corrupt` if it cannot be opened, with nothing changed;
+ *   `database_newer` if a newer version migrated it
+ */
+export async function openEmbeddedStore(options: { dataDir: string; logger?: Logger | undefined }): Promise<Store> {
+  const { dataDir, logger } = options
+  await makeDirectory(dataDir)
+  const lock = await lockDataDir(dataDir)
+  let thread: PGliteThread | undefined
+  try {
+    await removeUnfinished(dataDir)
+    const path = join(dataDir, databaseName)
+    if (!(await readdir(dataDir)).includes(databaseName)) {
+      logger?.info({ path }, 'creating the database')
+      await createDatabase(dataDir, path)
+    }
+    thread = await openDatabase(path)
+    const db = new Kysely<Database>({ dialect: pgliteDialect(thread) })
+    await migrate(db, `the database in ${path}`)
+    return createSqlStore(db, { afterClose: lock.release })
+  } catch (error) {
+    await thread?.close()
+    await lock.release()
+    throw error
+  }
+}
+
+async function makeDirectory(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error)
+    throw new RpcError('PRECONDITION_FAILED', `data directory ${dataDir} cannot be made: ${words}`, {
+      reason: 'config_invalid',
+      cause: error,
+    })
+  }
+}
+
+/** Makes the database beside its place and moves it there whole, so that a first start that is killed leaves nothing that looks like one. */
+async function createDatabase(dataDir: string, path: string): Promise<void> {
+  const unfinished = join(dataDir, `${unfinishedPrefix}${process.pid}`)
+  const thread = await PGliteThread.open(unfinished)
+  await thread.close()
+  await rename(unfinished, path)
+}
+
+/** What first starts that were killed left behind. The lock is ours, so none of it is in use. */
+async function removeUnfinished(dataDir: string): Promise<void> {
+  for (const name of await readdir(dataDir)) {
+    if (name.startsWith(unfinishedPrefix)) await rm(join(dataDir, name), { recursive: true, force: true })
+  }
+}
+
+async function openDatabase(path: string): Promise<PGliteThread> {
+  const version = await readFile(join(path, 'PG_VERSION'), 'utf8').catch((error: unknown) => {
+    throw corrupt(path, 'its file PG_VERSION cannot be read', error)
+  })
+  if (version.trim() !== postgresVersion) {
+    throw corrupt(path, `PG_VERSION is ${JSON.stringify(version.trim().slice(0, 20))} and must be "${postgresVersion}"`)
+  }
+  try {
+    const thread = await PGliteThread.open(path)
+    await thread.query('select 1')
+    return thread
+  } catch (error) {
+    throw corrupt(path, error instanceof Error ? error.message : String(error), error)
+  }
+}
+
+function corrupt(path: string, words: string, cause?: unknown): RpcError {
+  return new RpcError(
+    'PRECONDITION_FAILED',
+    `the database in ${path} cannot be opened: ${words}. Nothing was changed. Restore the directory from a backup, or move it away to start with an empty database.`,
+    { reason: 'database_corrupt', cause },
+  )
+}

@@ -1,0 +1,41 @@
+/** The numbered steps from an empty database to the schema of this version. A step that was released is never edited. */
+import { type Kysely, type Migration, Migrator, sql } from 'kysely'
+import { RpcError } from '../../../shared/errors.js'
+import * as initial from './0001-initial.js'
+
+/** Name → step, run in the order of their names. */
+export const migrations: Readonly<Record<string, Migration>> = {
+  '0001-initial': initial,
+}
+
+/**
+ * Brings the database to the schema of this version. Several processes may call it at once: kysely holds a lock, and one of them does the work.
+ * @param describe how messages name the database
+ * @throws PRECONDITION_FAILED `database_newer` if a step was applied that this version does not know; nothing is changed then
+ */
+export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Promise<void> {
+  const unknown = (await appliedMigrations(db)).filter(name => !Object.hasOwn(migrations, name))
+  if (unknown.length > 0) {
+    throw new RpcError(
+      'PRECONDITION_FAILED',
+      `${describe} was migrated by a newer version of aibridge: it has ${unknown.join(', ')}, and this version knows up to ` +
+        `${Object.keys(migrations).at(-1)}. Nothing was changed. Start the newer version, or restore a backup made before the upgrade.`,
+      { reason: 'database_newer' },
+    )
+  }
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } })
+  const { error, results } = await migrator.migrateToLatest()
+  if (error !== undefined) {
+    const failed = results?.find(result => result.status === 'Error')?.migrationName ?? 'the migration'
+    throw new RpcError('INTERNAL_SERVER_ERROR', `${failed} failed on ${describe}; nothing was changed`, {
+      cause: error,
+    })
+  }
+}
+
+async function appliedMigrations<Schema>(db: Kysely<Schema>): Promise<string[]> {
+  const table = await sql<{ exists: boolean }>`select to_regclass('kysely_migration') is not null as exists`.execute(db)
+  if (!table.rows[0]?.exists) return []
+  const applied = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db)
+  return applied.rows.map(row => row.name)
+}

@@ -1,0 +1,123 @@
+/** kysely on one PGlite session. */
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type QueryResult,
+  type TransactionSettings,
+} from 'kysely'
+import type { PGliteThread } from './pglite-thread.js'
+
+/** The dialect of a PGlite session. Transactions have the session for themselves; other statements are sent without waiting for each other. */
+export function pgliteDialect(thread: PGliteThread): Dialect {
+  return {
+    createDriver: () => new PGliteDriver(thread),
+    createQueryCompiler: () => new PostgresQueryCompiler(),
+    createAdapter: () => new PostgresAdapter(),
+    createIntrospector: db => new PostgresIntrospector(db),
+  }
+}
+
+class PGliteDriver implements Driver {
+  readonly #thread: PGliteThread
+  readonly #session = new Session()
+
+  constructor(thread: PGliteThread) {
+    this.#thread = thread
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    return new PGliteConnection(this.#thread, this.#session)
+  }
+
+  async beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
+    await this.#session.take(connection)
+    const isolation = settings.isolationLevel ? ` isolation level ${settings.isolationLevel}` : ''
+    const access = settings.accessMode ? ` ${settings.accessMode}` : ''
+    // Nobody waits for the answer, which saves a turn of the thread: statements run in order, and if the thread is gone the next one says so.
+    connection.executeQuery(CompiledQuery.raw(`start transaction${isolation}${access}`)).catch(() => {})
+  }
+
+  commitTransaction(connection: DatabaseConnection): Promise<void> {
+    return this.#endTransaction(connection, 'commit')
+  }
+
+  rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    return this.#endTransaction(connection, 'rollback')
+  }
+
+  async #endTransaction(connection: DatabaseConnection, sql: 'commit' | 'rollback'): Promise<void> {
+    try {
+      await connection.executeQuery(CompiledQuery.raw(sql))
+    } finally {
+      this.#session.give()
+    }
+  }
+
+  async releaseConnection(): Promise<void> {}
+
+  destroy(): Promise<void> {
+    return this.#thread.close()
+  }
+}
+
+class PGliteConnection implements DatabaseConnection {
+  readonly #thread: PGliteThread
+  readonly #session: Session
+
+  constructor(thread: PGliteThread, session: Session) {
+    this.#thread = thread
+    this.#session = session
+  }
+
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    const { rows, rowCount } = await this.#session.run(this, () => this.#thread.query(sql, parameters))
+    // What a row holds is for the author of the statement to know, here as in every driver.
+    return { rows: rows as R[], ...(rowCount === undefined ? {} : { numAffectedRows: BigInt(rowCount) }) }
+  }
+
+  // biome-ignore lint/correctness/useYield: nothing streams from this store
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Error('PGlite answers a statement at once and cannot stream it')
+  }
+}
+
+/** Who may send on the one session: everybody, or the owner of a transaction alone. First come, first served. */
+class Session {
+  #owner: object | undefined
+  readonly #queue: { owner?: object; go: () => void }[] = []
+
+  /** Calls `send` as soon as nobody else owns the session. `send` runs in the very turn in which that is known. */
+  run<T>(sender: object, send: () => Promise<T>): Promise<T> {
+    if (this.#owner === sender || this.#isFree()) return send()
+    return new Promise(resolve => this.#queue.push({ go: () => resolve(send()) }))
+  }
+
+  take(owner: object): Promise<void> {
+    if (this.#isFree()) {
+      this.#owner = owner
+      return Promise.resolve()
+    }
+    return new Promise(resolve => this.#queue.push({ owner, go: resolve }))
+  }
+
+  give(): void {
+    this.#owner = undefined
+    while (this.#owner === undefined) {
+      const next = this.#queue.shift()
+      if (!next) return
+      this.#owner = next.owner
+      next.go()
+    }
+  }
+
+  #isFree(): boolean {
+    return this.#owner === undefined && this.#queue.length === 0
+  }
+}
