@@ -1,0 +1,16 @@
+/** Public names of `aibridge/server`. The first group serves any tRPC router, the second this service. */
+
+export type { MountedBridge } from './http-routes.js'
+export { type AppRouter, appRouter } from './routers/app.js'
+export type { Context } from './routers/trpc.js'
+export { type ErrorReport, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
+export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
+export {
+  type BridgeServer,
+  type BridgeServerConfig,
+  type BridgeServerOptions,
+  createBridgeServer,
+  type ListenOptions,
+} from './server.js'
+export type { Identity } from './services/identity.js'
+export type { Store } from './store/store.js'

@@ -1,0 +1,15 @@
+import { adminRouter } from './admin.js'
+import { authorizerRouter } from './authorizer.js'
+import { providerConfiguratorRouter } from './provider-configurator.js'
+import { recorderRouter } from './recorder.js'
+import { router } from './trpc.js'
+
+/** Every procedure of the control plane. */
+export const appRouter = router({
+  recorder: recorderRouter,
+  authorizer: authorizerRouter,
+  providerConfigurator: providerConfiguratorRouter,
+  admin: adminRouter,
+})
+
+export type AppRouter = typeof appRouter

@@ -1,0 +1,76 @@
+import type { z } from 'zod'
+import type {
+  ApiKey,
+  apiKeysCreateInput,
+  apiKeysDeleteInput,
+  apiKeysExpireInput,
+  apiKeysListInput,
+  CreatedApiKey,
+} from '../../shared/admin.js'
+import { errorReasons, RpcError } from '../../shared/errors.js'
+import type { ApiKeyStore, UserStore } from '../store/store.js'
+import { findUser } from './admin-users.js'
+import { generateApiKey, hashSecret } from './api-key.js'
+import { unknownRow } from './unknown-row.js'
+
+/** The keys with which AI clients come to the bridge. */
+export interface ApiKeysAdmin {
+  /**
+   * Makes a key and answers it whole, this once: only a hash of its secret is stored.
+   * @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user; `BAD_REQUEST` if `expiresAt` has passed; `PRECONDITION_FAILED`
+   * (deleted_user, system_user) if the user's keys would be refused for good
+   */
+  create(input: z.output<typeof apiKeysCreateInput>): Promise<CreatedApiKey>
+  /** @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user */
+  list(input: z.output<typeof apiKeysListInput>): Promise<ApiKey[]>
+  /**
+   * Revokes a key: it expires now, unless it already has.
+   * @throws RpcError `NOT_FOUND` (unknown_row)
+   */
+  expire(input: z.output<typeof apiKeysExpireInput>): Promise<ApiKey>
+  /** @throws RpcError `NOT_FOUND` (unknown_row) */
+  delete(input: z.output<typeof apiKeysDeleteInput>): Promise<Record<string, never>>
+}
+
+export interface ApiKeysAdminOptions {
+  store: ApiKeyStore & Pick<UserStore, 'findUser'>
+  now?: () => Date
+}
+
+export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdminOptions): ApiKeysAdmin {
+  return {
+    async create({ user: ref, expiresAt = null }) {
+      const time = now()
+      if (expiresAt && expiresAt <= time) {
+        const message = `expiresAt: must lie in the future; ${expiresAt.toISOString()} is not after ${time.toISOString()}`
+        throw new RpcError('BAD_REQUEST', message)
+      }
+      const user = await findUser(store, ref)
+      const refused = user.deletedAt ? 'deleted_user' : user.isSystem ? 'system_user' : undefined
+      if (refused) {
+        throw new RpcError('PRECONDITION_FAILED', `user ${user.username}: ${errorReasons[refused]}`, {
+          reason: refused,
+        })
+      }
+      // Ids are 62^10; that two in a row are taken says that something else is wrong.
+      for (let attempt = 0; attempt < 2; attempt++) {
+        const { id, secret } = generateApiKey()
+        const created = await store.createApiKey({ id, userId: user.id, secretHash: hashSecret(secret), expiresAt })
+        if (created) return { ...created, key: `${id}-${secret}` }
+      }
+      throw new Error('the store refused two new ids of API keys')
+    },
+    async list({ user: ref }) {
+      return store.listApiKeys(ref === undefined ? {} : { userId: (await findUser(store, ref)).id })
+    },
+    async expire({ id }) {
+      const key = await store.expireApiKey(id, now())
+      if (key) return key
+      throw unknownRow('API key', id)
+    },
+    async delete({ id }) {
+      if (await store.deleteApiKey(id)) return {}
+      throw unknownRow('API key', id)
+    },
+  }
+}

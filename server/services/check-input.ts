@@ -1,0 +1,78 @@
+import type { z } from 'zod'
+import { RpcError } from '../../shared/errors.js'
+import { shownText } from './shown-text.js'
+
+/**
+ * Checks an input against its schema.
+ * @throws RpcError `BAD_REQUEST` whose message names each path, the rule it breaks and what stood there; see {@link describeIssues}
+ */
+export function checkInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const result = schema.safeParse(input)
+  if (result.success) return result.data
+  throw new RpcError('BAD_REQUEST', describeIssues(result.error.issues, input))
+}
+
+/**
+ * What is wrong with an input, for the one who sent it: `inputTokens: Too small: expected number to be >=0 (got -1)`.
+ * A text is shown only from fields that hold neither content nor a secret, only where it is short, and never where it looks like a key;
+ * of any other value its kind and size are named.
+ */
+export function describeIssues(issues: readonly z.core.$ZodIssue[], input: unknown): string {
+  const shown = issues.slice(0, maxShownIssues).map(issue => describeIssue(issue, input))
+  if (issues.length > maxShownIssues) shown.push(`and ${issues.length - maxShownIssues} more`)
+  return shown.join('; ')
+}
+
+const maxShownIssues = 3
+
+/** Fields whose text may stand in an error message. A field that is not listed here might hold content or a secret. */
+const shownFields = new Set([
+  'kind',
+  'id',
+  'interceptionId',
+  'initiatorId',
+  'provider',
+  'providerName',
+  'name',
+  'username',
+  'user',
+  'status',
+  'type',
+  'credentialKind',
+  'clientSessionId',
+  'client',
+  'model',
+  'startedAt',
+  'endedAt',
+  'createdAt',
+  'expiresAt',
+  'from',
+  'to',
+])
+
+function describeIssue(issue: z.core.$ZodIssue, input: unknown): string {
+  const value = issue.path.reduce(fieldOf, input)
+  const path = issue.path.length === 0 ? 'input' : issue.path.map(String).join('.')
+  return `${path}: ${issue.message} (got ${describeValue(value, issue.path.at(-1))})`
+}
+
+function fieldOf(value: unknown, key: PropertyKey): unknown {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined
+}
+
+function describeValue(value: unknown, field: PropertyKey | undefined): string {
+  switch (typeof value) {
+    case 'string':
+      return typeof field === 'string' && shownFields.has(field) ? shownText(value) : `a text of length ${value.length}`
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return String(value)
+    case 'object':
+      if (value === null) return 'null'
+      if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'an invalid date' : value.toISOString()
+      return Array.isArray(value) ? `a list of ${value.length}` : 'an object'
+    default:
+      return `a ${typeof value}`
+  }
+}

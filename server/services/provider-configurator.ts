@@ -1,0 +1,55 @@
+import type { Logger } from '../../shared/log.js'
+import type { Provider, ProvidersOutput } from '../../shared/provider-configurator.js'
+import type { ProviderRow, ProviderStore } from '../store/store.js'
+import type { SecretBox } from './secrets.js'
+
+export interface ProviderConfigurator {
+  /**
+   * One consistent snapshot, sorted by name, with keys readable. Disabled providers have neither keys nor settings. A provider whose keys
+   * cannot be opened is left out and logged; it never fails the call. So is, without a log line, one whose base URL is a path of this
+   * server while the server does not listen yet.
+   * @throws RpcError `INTERNAL_SERVER_ERROR` when the store fails
+   */
+  getProviders(): Promise<ProvidersOutput>
+}
+
+export interface ProviderConfiguratorOptions {
+  store: Pick<ProviderStore, 'listProviders'>
+  secrets: SecretBox
+  logger: Logger
+  /** where this server is reached from its own machine, without a slash at its end; undefined until it listens */
+  ownUrl: () => string | undefined
+}
+
+export function createProviderConfigurator(options: ProviderConfiguratorOptions): ProviderConfigurator {
+  return {
+    async getProviders() {
+      const rows = await options.store.listProviders()
+      const providers: Provider[] = []
+      for (const row of rows) {
+        const provider = readable(row, options)
+        if (provider) providers.push(provider)
+      }
+      return { providers }
+    },
+  }
+}
+
+function readable(row: ProviderRow, { secrets, logger, ownUrl }: ProviderConfiguratorOptions): Provider | undefined {
+  const { name, type, enabled, settings } = row
+  let { baseUrl } = row
+  if (baseUrl.startsWith('/')) {
+    const origin = ownUrl()
+    if (origin === undefined) return undefined
+    baseUrl = origin + baseUrl
+  }
+  if (!enabled) return { name, type, enabled, baseUrl, keys: [] }
+  try {
+    const keys = row.keys.map(({ id, sealed }) => secrets.open(sealed, { provider: name, keyId: id }))
+    return { name, type, enabled, baseUrl, keys, ...(settings && { settings }) }
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : 'unknown'
+    logger.error({ provider: name, problem }, 'a provider is left out: its keys cannot be opened')
+    return undefined
+  }
+}

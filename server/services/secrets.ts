@@ -1,0 +1,103 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+
+/** Seals the secrets that the store holds. */
+export interface SecretBox {
+  /**
+   * Encrypts under the first key.
+   * @param place where the secret stands; the same is needed to open it, so a sealed secret cannot be moved to another row
+   */
+  seal(secret: string, place: SecretPlace): Uint8Array
+  /**
+   * Opens what any of the keys sealed.
+   * @throws SecretUnreadable if it is no sealed secret, was sealed by another key or for another place, or was changed
+   */
+  open(sealed: Uint8Array, place: SecretPlace): string
+}
+
+/** A provider's key, by the provider's name and the key's id. */
+export interface SecretPlace {
+  provider: string
+  keyId: string
+}
+
+/** Why {@link SecretBox.open} failed. Its message holds nothing of the secret. */
+export class SecretUnreadable extends Error {
+  override readonly name = 'SecretUnreadable'
+}
+
+/*
+ * A sealed secret: version (1 byte, 1), fingerprint of the key (8), nonce (12), ciphertext, tag (16).
+ * The nonce is random: NIST SP 800-38D, section 8.3, allows 2^32 of them under one key.
+ */
+const version = 1
+const fingerprintLength = 8
+const nonceLength = 12
+const tagLength = 16
+const headerLength = 1 + fingerprintLength + nonceLength
+
+interface Key {
+  bytes: Uint8Array
+  fingerprint: Buffer
+}
+
+/**
+ * AES-256-GCM under one key or more: the first seals, all open, so that a key can be replaced while both are in use.
+ * @param keys 32 bytes each
+ * @throws RangeError if there is none, or one has another length
+ */
+export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
+  const known = keys.map(toKey)
+  const [sealing] = known
+  if (!sealing) throw new RangeError('a secret box needs a key')
+  return {
+    seal(secret, place) {
+      const nonce = randomBytes(nonceLength)
+      const header = Buffer.concat([Buffer.of(version), sealing.fingerprint, nonce])
+      const cipher = createCipheriv('aes-256-gcm', sealing.bytes, nonce, { authTagLength: tagLength })
+      cipher.setAAD(authenticated(header, place))
+      return Buffer.concat([header, cipher.update(secret, 'utf8'), cipher.final(), cipher.getAuthTag()])
+    },
+    open(sealed, place) {
+      if (sealed.length < headerLength + tagLength || sealed[0] !== version) {
+        throw new SecretUnreadable(`not a secret sealed in version ${version}`)
+      }
+      const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length)
+      const header = bytes.subarray(0, headerLength)
+      const fingerprint = header.subarray(1, 1 + fingerprintLength)
+      const key = known.find(candidate => candidate.fingerprint.equals(fingerprint))
+      if (!key) throw new SecretUnreadable(`sealed by the key ${fingerprint.toString('hex')}, which is not configured`)
+      const nonce = header.subarray(1 + fingerprintLength)
+      const decipher = createDecipheriv('aes-256-gcm', key.bytes, nonce, { authTagLength: tagLength })
+      decipher.setAAD(authenticated(header, place))
+      decipher.setAuthTag(bytes.subarray(-tagLength))
+      try {
+        const secret = decipher.update(bytes.subarray(headerLength, -tagLength))
+        return Buffer.concat([secret, decipher.final()]).toString('utf8')
+      } catch (cause) {
+        throw new SecretUnreadable('changed, or sealed for another place', { cause })
+      }
+    },
+  }
+}
+
+function toKey(bytes: Uint8Array): Key {
+  if (bytes.length !== 32) throw new RangeError(`an encryption key has 32 bytes, not ${bytes.length}`)
+  const fingerprint = createHash('sha256').update('aibridge key fingerprint\0').update(bytes).digest()
+  return { bytes, fingerprint: fingerprint.subarray(0, fingerprintLength) }
+}
+
+/** The header too, so that a version can never be passed off as another. JSON keeps the two names apart. */
+function authenticated(header: Uint8Array, { provider, keyId }: SecretPlace): Buffer {
+  return Buffer.concat([header, Buffer.from(JSON.stringify(['provider-key', provider, keyId]))])
+}
+
+/**
+ * Enough of a secret to recognise it: `sk-a…wxyz`. At most four characters of each end, and never more than a third of the whole.
+ */
+export function hintOf(secret: string): string {
+  const characters = [...secret]
+  const shown = Math.min(8, Math.floor(characters.length / 3))
+  const last = Math.floor(shown / 2)
+  const tail = last === 0 ? [] : characters.slice(-last)
+  return `${characters.slice(0, shown - last).join('')}…${tail.join('')}`
+}

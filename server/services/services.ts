@@ -1,0 +1,37 @@
+import type { Logger } from '../../shared/log.js'
+import type { Store } from '../store/store.js'
+import { type Admin, createAdmin } from './admin.js'
+import { type Authorizer, createAuthorizer } from './authorizer.js'
+import { createProviderConfigurator, type ProviderConfigurator } from './provider-configurator.js'
+import { createRecorder, type Recorder } from './recorder.js'
+import type { SecretBox } from './secrets.js'
+
+/** All services, one for each router. */
+export interface Services {
+  readonly recorder: Recorder
+  readonly authorizer: Authorizer
+  readonly providerConfigurator: ProviderConfigurator
+  readonly admin: Admin
+}
+
+export interface ServicesOptions {
+  store: Store
+  secrets: SecretBox
+  logger: Logger
+  /** where this server is reached from its own machine, without a slash at its end; undefined until it listens */
+  ownUrl: () => string | undefined
+  /** each record is also a log line */
+  structuredLogging?: boolean
+  /** the current time; a test's clock */
+  now?: () => Date
+}
+
+/** Puts the services of one server together. */
+export function createServices(options: ServicesOptions): Services {
+  return {
+    recorder: createRecorder(options),
+    authorizer: createAuthorizer(options),
+    providerConfigurator: createProviderConfigurator(options),
+    admin: createAdmin(options),
+  }
+}
