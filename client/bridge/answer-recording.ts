@@ -1,0 +1,60 @@
+import type { Logger } from '../../shared/log.js'
+import { errorTypeOfStatus, type Failure } from './error-type.js'
+import { Inspection } from './inspection.js'
+import type { AnswerFacts, BridgedRoute } from './providers/provider-api.js'
+import type { Recording } from './recorder.js'
+import type { AnswerObserver } from './relay.js'
+import type { AnswerHead } from './upstream.js'
+
+export interface AnswerRecordingOptions {
+  recording: Recording
+  route: BridgedRoute
+  maxBytes: number
+  logger: Logger
+}
+
+/** Records what passes a relay, and the end of the interception, once. */
+export class AnswerRecording implements AnswerObserver {
+  readonly #options: AnswerRecordingOptions
+  #status: number | undefined
+  #inspection: Inspection | undefined
+  #finished: Promise<void> | undefined
+
+  constructor(options: AnswerRecordingOptions) {
+    this.#options = options
+  }
+
+  head(head: AnswerHead): void {
+    const { route, maxBytes, logger } = this.#options
+    this.#status = head.status
+    this.#inspection = new Inspection({ head, reader: route.createAnswerReader(), maxBytes, logger })
+  }
+
+  chunk(chunk: Buffer): boolean {
+    return this.#inspection?.write(chunk) ?? false
+  }
+
+  beforeLastBytes(): Promise<void> {
+    return this.finish(undefined)
+  }
+
+  /**
+   * Resolves when the records are in the outbox. Only the first call counts.
+   * @param failure why the exchange did not end well, where that is not the provider's own answer
+   */
+  finish(failure: Failure | undefined): Promise<void> {
+    this.#finished ??= this.#finish(failure)
+    return this.#finished
+  }
+
+  async #finish(failure: Failure | undefined): Promise<void> {
+    const facts: AnswerFacts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
+    await this.#options.recording.end(facts, failure ?? this.#statusFailure(facts) ?? facts.error)
+  }
+
+  #statusFailure(facts: AnswerFacts): Failure | undefined {
+    const status = this.#status
+    const type = status === undefined ? undefined : errorTypeOfStatus(status)
+    return type && { type, message: facts.error?.message ?? `the provider answered with status ${status}` }
+  }
+}

@@ -1,0 +1,43 @@
+/** Which AI client sent a request, and in which of its sessions, from the headers that the clients send. */
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** Prefix of the `User-Agent` in lower case → the client's name. */
+const userAgents: readonly (readonly [string, string])[] = [
+  ['claude', 'Claude Code'],
+  ['codex', 'Codex'],
+  ['zed/', 'Zed'],
+  ['githubcopilotchat/', 'GitHub Copilot (VS Code)'],
+  ['copilot/', 'GitHub Copilot (CLI)'],
+  ['kilo-code/', 'Kilo Code'],
+  ['roo-code/', 'Roo Code'],
+  ['charm crush/', 'Charm Crush'],
+  ['mux/', 'Mux'],
+  ['opencode', 'OpenCode'],
+]
+
+/** Headers that carry a session, in order of precedence: Claude Code, Codex, Mux, Copilot in VS Code, Copilot CLI, Kilo Code. */
+const sessionHeaders = [
+  'x-claude-code-session-id',
+  'session_id',
+  'x-mux-workspace-id',
+  'vscode-sessionid',
+  'x-client-session-id',
+  'x-kilocode-taskid',
+] as const
+
+/** The client's name; undefined if it is not one of those known. */
+export function recogniseClient(headers: IncomingHttpHeaders): string | undefined {
+  const userAgent = headers['user-agent']?.toLowerCase() ?? ''
+  const known = userAgents.find(([prefix]) => userAgent.startsWith(prefix))
+  if (known) return known[1]
+  return headers['x-cursor-client-version'] === undefined ? undefined : 'Cursor'
+}
+
+/** The session that a header names. A provider's API may know further places in the body. */
+export function recogniseSession(headers: IncomingHttpHeaders): string | undefined {
+  for (const name of sessionHeaders) {
+    const value = headers[name]
+    if (typeof value === 'string' && value.trim() !== '') return value.trim()
+  }
+  return undefined
+}

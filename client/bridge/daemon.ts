@@ -1,0 +1,106 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type BridgeLimits, bridgeLimits } from '../../shared/limits.js'
+import type { Logger } from '../../shared/log.js'
+import { AuthorizationCache } from './authorization-cache.js'
+import type { ControlPlane } from './control-plane.js'
+import { ExchangeAborted, type FrontDoorParts, refuseExchange, serveExchange } from './http.js'
+import { createMemoryOutbox } from './memory-outbox.js'
+import type { Outbox } from './outbox.js'
+import { ProviderRegistry } from './provider-registry.js'
+import { createRecordSender } from './record-sender.js'
+import { createRecorder } from './recorder.js'
+import { Refusal, retryAfterSeconds } from './refusal.js'
+import { Upstream } from './upstream.js'
+
+export interface BridgeDaemonOptions {
+  /** the control plane; stays the caller's, who closes it after the daemon */
+  client: ControlPlane
+  logger: Logger
+  /** see {@link bridgeLimits} for units and defaults */
+  limits?: Partial<BridgeLimits>
+  /** takes the records; by default they wait in memory. The daemon closes it. */
+  outbox?: Outbox
+}
+
+/** A running bridge: an HTTP handler for `/bridge/<provider>/…`. Its functions may be called unbound. */
+export interface BridgeDaemon {
+  /** Serves one request of a `node:http` server. Never throws. */
+  readonly handler: (request: IncomingMessage, response: ServerResponse) => void
+  /** Whether requests can be served: providers are loaded and the daemon is not closing. */
+  readonly ready: () => boolean
+  /**
+   * Refuses new requests with 503, lets those in flight end, aborts them after `graceMs`, and hands all records to the control plane: until
+   * `graceMs` have passed, but at least `outboxFlushMs`. When it resolves nothing is left. A second call gets the same promise.
+   */
+  readonly close: (options: { graceMs: number }) => Promise<void>
+}
+
+export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
+  const { client, logger } = options
+  const limits: BridgeLimits = { ...bridgeLimits, ...options.limits }
+  const outbox = options.outbox ?? createMemoryOutbox({ send: createRecordSender(client), logger, limits })
+  const providers = new ProviderRegistry({
+    load: () => client.providerConfigurator.getProviders.query(),
+    logger,
+    ttlMs: limits.providerTtlMs,
+  })
+  const authorizations = new AuthorizationCache({
+    lookUp: key => client.authorizer.isAuthorized.query({ key }),
+    ttlMs: limits.authCacheTtlMs,
+    maxEntries: limits.authCacheEntries,
+  })
+  const upstream = new Upstream(limits)
+  const recorder = createRecorder({ client, outbox, logger })
+  const parts: FrontDoorParts = { authorizations, providers, recorder, upstream, limits, logger }
+  const exchanges = new Map<Promise<void>, AbortController>()
+  let closed: Promise<void> | undefined
+  providers.refresh()
+
+  const handler = (request: IncomingMessage, response: ServerResponse): void => {
+    // A client may leave at any moment; whoever writes then sees `destroyed` and the signal.
+    response.on('error', () => {})
+    request.on('error', () => {})
+    if (closed) {
+      response.setHeader('connection', 'close')
+      const refusal = new Refusal(503, 'the bridge is shutting down', { retryAfterSeconds })
+      refuseExchange(providers, request, response, refusal)
+      return
+    }
+    const abort = new AbortController()
+    response.once('close', () => {
+      if (!response.writableFinished) abort.abort(new ExchangeAborted('the client disconnected'))
+    })
+    const exchange = serveExchange(parts, request, response, abort.signal)
+      .catch((error: unknown) => {
+        logger.error({ err: error }, 'a request ended in an unexpected error')
+        response.destroy()
+      })
+      .finally(() => exchanges.delete(exchange))
+    exchanges.set(exchange, abort)
+  }
+
+  const close = async (graceMs: number): Promise<void> => {
+    const deadline = performance.now() + graceMs
+    await drain(exchanges, graceMs)
+    await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
+    await upstream.close()
+  }
+
+  return {
+    handler,
+    ready: () => closed === undefined && providers.loaded,
+    close({ graceMs }) {
+      closed ??= close(graceMs)
+      return closed
+    },
+  }
+}
+
+/** Waits for all exchanges; those that still run after `graceMs` are aborted. */
+async function drain(exchanges: ReadonlyMap<Promise<void>, AbortController>, graceMs: number): Promise<void> {
+  const timer = setTimeout(() => {
+    for (const abort of exchanges.values()) abort.abort(new ExchangeAborted('the bridge is shutting down'))
+  }, graceMs)
+  while (exchanges.size > 0) await Promise.all(exchanges.keys())
+  clearTimeout(timer)
+}

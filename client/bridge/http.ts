@@ -1,0 +1,269 @@
+/** The front door: from a client's request to the provider's answer, or to the bridge's own where it refuses. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Authorization } from '../../shared/authorizer.js'
+import { type ErrorCode, errorCodeOf, errorReasonOf } from '../../shared/errors.js'
+import type { BridgeLimits } from '../../shared/limits.js'
+import type { Logger } from '../../shared/log.js'
+import { isPlainObject, type JsonObject } from '../../shared/text.js'
+import { abortable } from './abortable.js'
+import { AnswerRecording } from './answer-recording.js'
+import type { AuthorizationCache } from './authorization-cache.js'
+import { recogniseClient } from './client-recognition.js'
+import { type Credentials, clientKey, credentialHint, readCredentials } from './credentials.js'
+import type { Failure } from './error-type.js'
+import { requestHeaders } from './headers.js'
+import { hasDotSegments, type Mount, parseMount } from './mount.js'
+import type { ProviderRegistry, Target } from './provider-registry.js'
+import { errorBodyForPath } from './providers/apis.js'
+import type { BridgedRoute, Route } from './providers/provider-api.js'
+import type { Recorder } from './recorder.js'
+import { Refusal, retryAfterSeconds } from './refusal.js'
+import { Relay } from './relay.js'
+import { readBody } from './request-body.js'
+import { type Upstream, UpstreamError, type UpstreamRequest } from './upstream.js'
+
+export interface FrontDoorParts {
+  authorizations: AuthorizationCache
+  providers: ProviderRegistry
+  recorder: Recorder
+  upstream: Upstream
+  limits: BridgeLimits
+  logger: Logger
+}
+
+/** Why an exchange is ended from outside. Its message is recorded and, where there is still a way, shown to the client. */
+export class ExchangeAborted extends Error {}
+
+/** A request that was let in. */
+interface Exchange {
+  parts: FrontDoorParts
+  request: IncomingMessage
+  response: ServerResponse
+  signal: AbortSignal
+  mount: Mount
+  credentials: Credentials
+  owner: Authorization
+  target: Target
+  startedAt: Date
+}
+
+/**
+ * Serves one request. Resolves when the answer was handed to the client's connection, or that connection is gone, and everything that is
+ * to be recorded is in the outbox. Never rejects.
+ * @param signal aborts the exchange; the caller also aborts it when the client leaves
+ */
+export async function serveExchange(
+  parts: FrontDoorParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const mount = parseMount(request.url ?? '')
+  try {
+    const { exchange, route } = await admit(parts, request, response, signal, mount)
+    if (route === 'passthrough') await passThrough(exchange)
+    else await bridge(exchange, route)
+  } catch (error) {
+    const refusal = refusalOf(error)
+    const fields = { err: error, provider: mount.providerName, status: refusal.status }
+    if (response.destroyed) parts.logger.info(fields, 'the client left before it was answered')
+    else if (refusal.status >= 500) parts.logger.error(fields, 'a request failed')
+    // The rest of a body that nobody waits for must not keep the connection busy.
+    if (signal.aborted && !response.headersSent) response.setHeader('connection', 'close')
+    refuse(response, errorBody(parts, mount), refusal)
+  }
+}
+
+/** Answers a request that cannot be served, in the error shape of the provider it is for. */
+export function refuseExchange(
+  providers: ProviderRegistry,
+  request: IncomingMessage,
+  response: ServerResponse,
+  refusal: Refusal,
+): void {
+  refuse(response, errorBody({ providers }, parseMount(request.url ?? '')), refusal)
+}
+
+/** @throws Refusal in the order of the table in BRIDGE.md: nobody learns anything before the key is known to be good */
+async function admit(
+  parts: FrontDoorParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  signal: AbortSignal,
+  mount: Mount,
+): Promise<{ exchange: Exchange; route: Route }> {
+  const startedAt = new Date()
+  const credentials = readCredentials(request.headers)
+  if (!credentials) {
+    throw new Refusal(401, 'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key')
+  }
+  const owner = await abortable(authorize(parts, credentials), signal)
+  const target = await abortable(findTarget(parts, mount), signal)
+  const method = request.method ?? ''
+  const unsupported = new Refusal(404, `route not supported: ${method} ${(request.url ?? '').replace(/\?.*$/s, '')}`)
+  if (!target) {
+    if (mount.providerName === '') throw unsupported
+    throw new Refusal(404, `no provider is named ${JSON.stringify(mount.providerName)}`)
+  }
+  const route = hasDotSegments(mount.path) ? undefined : target.api.route(method, mount.path)
+  if (!route) throw unsupported
+  if (!target.provider.enabled) throw new Refusal(503, `the provider ${JSON.stringify(mount.providerName)} is disabled`)
+  return { exchange: { parts, request, response, signal, mount, credentials, owner, target, startedAt }, route }
+}
+
+/** Codes that speak of the key; any other means that nobody knows. */
+const deniedCodes: readonly (ErrorCode | undefined)[] = ['UNAUTHORIZED', 'BAD_REQUEST', 'FORBIDDEN']
+
+async function authorize({ authorizations, logger }: FrontDoorParts, { token }: Credentials): Promise<Authorization> {
+  try {
+    return await authorizations.authorize(token)
+  } catch (error) {
+    const code = errorCodeOf(error)
+    if (!deniedCodes.includes(code)) {
+      throw new Refusal(503, 'the control plane cannot be reached; try again later', {
+        retryAfterSeconds,
+        cause: error,
+      })
+    }
+    // The part before the dash is the key's public id.
+    const apiKeyId = /^([A-Za-z0-9]{10})-/.exec(token)?.[1]
+    logger.info({ code, reason: errorReasonOf(error), apiKeyId }, 'a key was not authorized')
+    throw new Refusal(403, 'the key is not authorized', { cause: error })
+  }
+}
+
+async function findTarget({ providers }: FrontDoorParts, { providerName }: Mount): Promise<Target | undefined> {
+  if (providerName === '') return undefined
+  try {
+    return await providers.find(providerName)
+  } catch (error) {
+    throw new Refusal(503, 'the control plane cannot be reached; try again later', { retryAfterSeconds, cause: error })
+  }
+}
+
+async function passThrough(exchange: Exchange): Promise<void> {
+  const { parts, request, response, signal } = exchange
+  const body = await abortable(readBody(request, parts.limits.maxBodyBytes), signal)
+  const relay = new Relay(response)
+  try {
+    await parts.upstream.send(upstreamRequest(exchange, body), relay, signal)
+    await relay.end(signal)
+  } catch (error) {
+    await fail(exchange, relay, error)
+  }
+}
+
+async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
+  const { parts, request, response, signal, target, owner, credentials, startedAt } = exchange
+  const { limits, logger } = parts
+  const body = await abortable(readBody(request, limits.maxBodyBytes), signal)
+  const facts = route.readRequest(parseJson(body, request), request.headers)
+  const { type, name } = target.provider
+  const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
+  const recording = await parts.recorder.begin(
+    {
+      owner,
+      provider: { type, name },
+      request: facts,
+      credentialKind: credentials.kind,
+      credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
+      client: recogniseClient(request.headers),
+      userAgent: request.headers['user-agent'],
+      startedAt,
+    },
+    signal,
+  )
+  const answer = new AnswerRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger })
+  const relay = new Relay(response, answer)
+  try {
+    await parts.upstream.send(upstreamRequest(exchange, body), relay, signal)
+    await relay.end(signal)
+  } catch (error) {
+    await answer.finish(failureOf(error))
+    await fail(exchange, relay, error)
+  }
+}
+
+/** The newest key: an older one is kept only until nothing uses it any more. */
+function keyOf({ provider }: Target): string | undefined {
+  return provider.keys.at(-1)
+}
+
+function upstreamRequest({ request, mount, credentials, target }: Exchange, body: Buffer): UpstreamRequest {
+  const key = keyOf(target)
+  const credential =
+    credentials.kind === 'byok' ? undefined : { add: key === undefined ? undefined : target.api.credentialHeader(key) }
+  return {
+    origin: target.origin,
+    path: target.basePath + mount.path + mount.query,
+    method: request.method ?? 'GET',
+    headers: requestHeaders(request.rawHeaders, credential),
+    body,
+  }
+}
+
+function parseJson(body: Buffer, request: IncomingMessage): JsonObject {
+  const encoding = request.headers['content-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new Refusal(
+      400,
+      `request bodies in the encoding ${JSON.stringify(encoding)} are not supported: send plain JSON`,
+    )
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(body.toString())
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new Refusal(400, `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`)
+  }
+  if (!isPlainObject(json)) throw new Refusal(400, 'the request body is JSON, but not an object')
+  return json as JsonObject // came out of JSON.parse
+}
+
+/** After the provider was called: an answer of our own if none has begun, else the client's connection is cut. */
+async function fail(exchange: Exchange, relay: Relay, error: unknown): Promise<void> {
+  const { parts, response, signal, target } = exchange
+  if (!response.headersSent && !response.destroyed) throw error
+  const aborted = error instanceof UpstreamError && error.failure === 'aborted'
+  const fields = { err: error, provider: target.provider.name }
+  if (aborted) parts.logger.info(fields, 'an answer was cut off')
+  else parts.logger.warn(fields, 'an answer was cut off')
+  await relay.cutOff(signal)
+}
+
+function failureOf(error: unknown): Failure {
+  const message = error instanceof Error ? error.message : String(error)
+  return { type: error instanceof UpstreamError && error.timedOut ? 'timeout' : 'unknown', message }
+}
+
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error
+  if (error instanceof ExchangeAborted) return new Refusal(503, error.message, { retryAfterSeconds, cause: error })
+  if (!(error instanceof UpstreamError))
+    return new Refusal(500, 'internal error of the bridge; its log has the cause', { cause: error })
+  if (error.failure === 'aborted') return new Refusal(503, error.message, { retryAfterSeconds, cause: error })
+  return new Refusal(error.timedOut ? 504 : 502, error.message, { cause: error })
+}
+
+type ErrorBody = (status: number, message: string) => string
+
+function errorBody({ providers }: Pick<FrontDoorParts, 'providers'>, { providerName, path }: Mount): ErrorBody {
+  const api = providers.peek(providerName)?.api
+  return api ? api.errorBody : (status, message) => errorBodyForPath(path, status, message)
+}
+
+function refuse(response: ServerResponse, errorBody: ErrorBody, refusal: Refusal): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy()
+    return
+  }
+  const body = Buffer.from(errorBody(refusal.status, refusal.message))
+  const { retryAfterSeconds: seconds } = refusal
+  response.writeHead(refusal.status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),
+  })
+  response.end(body)
+}

@@ -1,0 +1,175 @@
+/** Reads a copy of an answer while the original passes. Nothing here throws: what cannot be read is not recorded. */
+import type { Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
+import type { Logger } from '../../shared/log.js'
+import { findHeader } from './headers.js'
+import type { AnswerFacts, AnswerReader } from './providers/provider-api.js'
+import { SseReader } from './sse.js'
+import type { AnswerHead } from './upstream.js'
+
+export interface InspectionOptions {
+  head: AnswerHead
+  reader: AnswerReader
+  /** bytes kept of a blocking answer or of one event; an answer with more is not read */
+  maxBytes: number
+  logger: Logger
+}
+
+/** Where the bytes of an answer go, decompressed. */
+interface Sink {
+  push(chunk: Buffer): void
+  end(): void
+}
+
+export class Inspection {
+  readonly #reader: AnswerReader
+  readonly #logger: Logger
+  readonly #isStream: boolean
+  readonly #sink: Sink
+  readonly #decompression: Decompression | undefined
+  readonly #readable: boolean
+  #failed = false
+
+  constructor({ head, reader, maxBytes, logger }: InspectionOptions) {
+    this.#reader = reader
+    this.#logger = logger
+    this.#isStream = /^text\/event-stream\b/i.test(findHeader(head.headers, 'content-type') ?? '')
+    this.#sink = this.#isStream ? eventSink(reader, maxBytes, logger) : bodySink(reader, maxBytes, logger)
+    const encoding = (findHeader(head.headers, 'content-encoding') ?? 'identity').trim().toLowerCase()
+    const decoder = decoderOf(encoding)
+    this.#readable = encoding === 'identity' || encoding === '' || decoder !== undefined
+    if (decoder) this.#decompression = new Decompression(decoder, chunk => this.#take(chunk), maxBytes, logger)
+    if (!this.#readable) logger.warn({ encoding }, 'an answer in an encoding that cannot be read is not recorded')
+  }
+
+  /**
+   * Takes one piece. Answers whether the piece holds the end of a streamed answer; of a compressed one that is known only later, and this
+   * answers false.
+   */
+  write(chunk: Buffer): boolean {
+    if (this.#decompression) this.#decompression.write(chunk)
+    else if (this.#readable) this.#take(chunk)
+    return this.#reader.complete
+  }
+
+  /** What the answer held. A stream that did not say that it is over counts as failed. */
+  async end(): Promise<AnswerFacts> {
+    if (this.#decompression) await this.#decompression.end()
+    if (this.#readable) this.#guard(() => this.#sink.end())
+    const facts = this.#reader.facts()
+    if (this.#isStream && this.#readable && !this.#reader.complete) {
+      facts.error ??= { type: 'unknown', message: 'the answer ended before it was complete' }
+    }
+    return facts
+  }
+
+  #take(chunk: Buffer): void {
+    this.#guard(() => this.#sink.push(chunk))
+  }
+
+  #guard(read: () => void): void {
+    if (this.#failed) return
+    try {
+      read()
+    } catch (error) {
+      this.#failed = true
+      this.#logger.error({ err: error }, 'reading an answer failed; the rest of it is not recorded')
+    }
+  }
+}
+
+function eventSink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink {
+  const events = new SseReader(event => reader.event(event), maxBytes)
+  return {
+    push: chunk => events.push(chunk),
+    end() {
+      events.end()
+      if (events.oversized > 0)
+        logger.warn({ events: events.oversized, maxBytes }, 'events too large to be read are not recorded')
+    },
+  }
+}
+
+function bodySink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink {
+  let chunks: Buffer[] = []
+  let bytes = 0
+  return {
+    push(chunk) {
+      bytes += chunk.length
+      if (bytes <= maxBytes) chunks.push(chunk)
+      else chunks = []
+    },
+    end() {
+      if (bytes > maxBytes) return logger.warn({ bytes, maxBytes }, 'an answer too large to be read is not recorded')
+      const text = Buffer.concat(chunks).toString()
+      let json: unknown
+      try {
+        json = JSON.parse(text)
+      } catch {
+        return logger.warn({ bytes }, 'an answer that is no JSON is not recorded')
+      }
+      reader.body(json)
+    },
+  }
+}
+
+/** undefined: nothing to do, or nothing that can be done. A stream that breaks gives what it held until then. */
+function decoderOf(encoding: string): Transform | undefined {
+  switch (encoding) {
+    case 'gzip':
+    case 'x-gzip':
+      return zlib.createGunzip({ finishFlush: zlib.constants.Z_SYNC_FLUSH })
+    case 'deflate':
+      return zlib.createInflate({ finishFlush: zlib.constants.Z_SYNC_FLUSH })
+    case 'br':
+      return zlib.createBrotliDecompress({ finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH })
+    case 'zstd': {
+      // Node has it from 22.15 on; @types/node here is that of 20.
+      const create: unknown = Reflect.get(zlib, 'createZstdDecompress')
+      return typeof create === 'function' ? (create() as Transform) : undefined // as documented by Node
+    }
+    default:
+      return undefined
+  }
+}
+
+/** Runs beside the answer; when it cannot keep up it gives up, so that its queue stays bounded. */
+class Decompression {
+  readonly #decoder: Transform
+  readonly #maxBytes: number
+  readonly #logger: Logger
+  readonly #ended: Promise<void>
+  #waiting = 0
+
+  constructor(decoder: Transform, onChunk: (chunk: Buffer) => void, maxBytes: number, logger: Logger) {
+    this.#decoder = decoder
+    this.#maxBytes = maxBytes
+    this.#logger = logger
+    this.#ended = new Promise(resolve => decoder.once('close', resolve))
+    decoder.on('data', onChunk)
+    decoder.on('error', error =>
+      logger.warn({ err: error }, 'an answer could not be decompressed; what was read of it is recorded'),
+    )
+  }
+
+  write(chunk: Buffer): void {
+    if (this.#decoder.destroyed) return
+    this.#waiting += chunk.length
+    if (this.#waiting > this.#maxBytes) {
+      this.#logger.warn(
+        { maxBytes: this.#maxBytes },
+        'an answer came faster than it could be decompressed; the rest is not recorded',
+      )
+      this.#decoder.destroy()
+    } else {
+      this.#decoder.write(chunk, () => {
+        this.#waiting -= chunk.length
+      })
+    }
+  }
+
+  end(): Promise<void> {
+    if (!this.#decoder.destroyed) this.#decoder.end()
+    return this.#ended
+  }
+}

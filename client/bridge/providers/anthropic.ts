@@ -1,0 +1,263 @@
+/** Anthropic Messages (https://docs.anthropic.com/en/api/messages and …/messages-streaming). */
+import type { ErrorType } from '../../../shared/recorder.js'
+import { isPlainObject, type JsonValue, setOwn } from '../../../shared/text.js'
+import { recogniseSession } from '../client-recognition.js'
+import { compactJson } from '../compact-json.js'
+import type { Failure } from '../error-type.js'
+import { GrowingText } from '../growing-text.js'
+import type { SseEvent } from '../sse.js'
+import type {
+  AnswerFacts,
+  AnswerReader,
+  BridgedRoute,
+  ProviderApi,
+  RequestFacts,
+  Thought,
+  ToolCall,
+} from './provider-api.js'
+
+export const anthropic: ProviderApi = {
+  type: 'anthropic',
+
+  route(method, path) {
+    if (path === '/v1/messages') return method === 'POST' ? messages : undefined
+    if (path === '/v1/messages/count_tokens') return method === 'POST' ? 'passthrough' : undefined
+    if (path === '/v1/models' || path.startsWith('/v1/models/')) {
+      return method === 'GET' || method === 'HEAD' ? 'passthrough' : undefined
+    }
+    return path.startsWith('/api/event_logging/') ? 'passthrough' : undefined
+  },
+
+  credentialHeader: key => ['x-api-key', key],
+
+  errorBody: (status, message) =>
+    JSON.stringify({ type: 'error', error: { type: errorNames[status] ?? 'api_error', message } }),
+}
+
+/** https://docs.anthropic.com/en/api/errors */
+const errorNames: Record<number, string> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  504: 'timeout_error',
+  529: 'overloaded_error',
+}
+
+/** The same names, as an error inside an answer of status 200 brings them. */
+const errorTypes: Record<string, ErrorType> = {
+  invalid_request_error: 'bad_request',
+  not_found_error: 'bad_request',
+  request_too_large: 'bad_request',
+  authentication_error: 'unauthorized',
+  permission_error: 'unauthorized',
+  rate_limit_error: 'rate_limited',
+  overloaded_error: 'overloaded',
+  api_error: 'server_error',
+  timeout_error: 'timeout',
+}
+
+const messages: BridgedRoute = {
+  readRequest(body, headers) {
+    const last = Array.isArray(body.messages) ? body.messages.at(-1) : undefined
+    const fromUser = isPlainObject(last) && last.role === 'user'
+    return {
+      model: textOf(body.model) ?? '',
+      prompt: fromUser ? promptOf(last.content) : undefined,
+      correlatingToolCallId: fromUser ? lastToolResult(last.content) : undefined,
+      sessionId: recogniseSession(headers) ?? sessionOfUserId(body.metadata),
+    } satisfies RequestFacts
+  },
+  createAnswerReader: () => new MessageReader(),
+}
+
+function promptOf(content: unknown): string | undefined {
+  if (typeof content === 'string') return content || undefined
+  const block = blocksOf(content).findLast(block => block.type === 'text')
+  return textOf(block?.text)
+}
+
+function lastToolResult(content: unknown): string | undefined {
+  const block = blocksOf(content).findLast(block => block.type === 'tool_result')
+  return textOf(block?.tool_use_id)
+}
+
+/** Claude Code writes `user_…_account_…_session_<id>` there, newer versions JSON with a `session_id`. */
+function sessionOfUserId(metadata: unknown): string | undefined {
+  const userId = isPlainObject(metadata) ? textOf(metadata.user_id) : undefined
+  if (userId === undefined) return undefined
+  const json = userId.startsWith('{') ? parsed(userId) : undefined
+  return isPlainObject(json) ? textOf(json.session_id) : /_session_(.+)$/.exec(userId)?.[1]
+}
+
+interface Block {
+  kind: 'tool' | 'thought'
+  callId: string
+  tool: string
+  /** the whole input, where `content_block_start` brought it */
+  input: JsonValue | undefined
+  text: GrowingText
+  at: Date | undefined
+}
+
+/** The four counts of Anthropic's usage. */
+const counts = {
+  input_tokens: 'input',
+  output_tokens: 'output',
+  cache_read_input_tokens: 'cacheRead',
+  cache_creation_input_tokens: 'cacheWrite',
+} as const
+
+class MessageReader implements AnswerReader {
+  complete = false
+  #msgId: string | undefined
+  #usage: AnswerFacts['usage']
+  #error: Failure | undefined
+  readonly #blocks: Block[] = []
+  readonly #open = new Map<unknown, Block>()
+
+  event({ event, data }: SseEvent): void {
+    if (this.complete) return
+    const json = parsed(data)
+    if (!isPlainObject(json)) return
+    switch (textOf(json.type) ?? event) {
+      case 'message_start':
+        if (isPlainObject(json.message)) this.#message(json.message)
+        break
+      case 'content_block_start':
+        this.#blockStart(json.index, json.content_block)
+        break
+      case 'content_block_delta':
+        this.#blockDelta(json.index, json.delta)
+        break
+      case 'content_block_stop':
+        this.#blockStop(json.index)
+        break
+      case 'message_delta':
+        this.#addUsage(json.usage)
+        break
+      case 'message_stop':
+        this.complete = true
+        break
+      case 'error':
+        this.#fail(json.error)
+        this.complete = true
+        break
+    }
+  }
+
+  body(json: unknown): void {
+    if (!isPlainObject(json)) return
+    if (json.type === 'error' || isPlainObject(json.error)) return this.#fail(json.error)
+    this.#message(json)
+    for (const [index, block] of blocksOf(json.content).entries()) {
+      this.#blockStart(index, block)
+      this.#blockStop(index)
+    }
+  }
+
+  facts(): AnswerFacts {
+    const tools: ToolCall[] = []
+    const thoughts: Thought[] = []
+    for (const block of this.#blocks) {
+      const at = block.at ?? new Date()
+      if (block.kind === 'tool') tools.push({ callId: block.callId, tool: block.tool, input: inputOf(block), at })
+      else if (!block.text.empty) thoughts.push({ content: block.text.kept(), at })
+    }
+    return { msgId: this.#msgId, usage: this.#usage, tools, thoughts, error: this.#error }
+  }
+
+  #message(message: Record<string, unknown>): void {
+    this.#msgId ??= textOf(message.id)
+    this.#addUsage(message.usage)
+  }
+
+  /** Usage is cumulative: a field replaces what an earlier event said, one that is absent or null does not. */
+  #addUsage(usage: unknown): void {
+    if (!isPlainObject(usage)) return
+    for (const [name, value] of Object.entries(usage)) {
+      const count = Object.hasOwn(counts, name) ? counts[name as keyof typeof counts] : undefined // checked on this line
+      if (value === null || (count && typeof value !== 'number')) continue
+      this.#usage ??= { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, details: {} }
+      if (count && typeof value === 'number') this.#usage[count] = value
+      else setOwn(this.#usage.details, name, value as JsonValue) // came out of JSON.parse
+    }
+  }
+
+  #blockStart(index: unknown, block: unknown): void {
+    if (!isPlainObject(block)) return
+    const text = new GrowingText()
+    const common = { text, at: undefined }
+    if (block.type === 'tool_use') {
+      const input = block.input as JsonValue | undefined // came out of JSON.parse
+      this.#add(index, {
+        kind: 'tool',
+        callId: textOf(block.id) ?? '',
+        tool: textOf(block.name) ?? '',
+        input,
+        ...common,
+      })
+    } else if (block.type === 'thinking') {
+      text.append(textOf(block.thinking) ?? '')
+      this.#add(index, { kind: 'thought', callId: '', tool: '', input: undefined, ...common })
+    }
+  }
+
+  #add(index: unknown, block: Block): void {
+    this.#blocks.push(block)
+    this.#open.set(index, block)
+  }
+
+  #blockDelta(index: unknown, delta: unknown): void {
+    const block = this.#open.get(index)
+    if (!block || !isPlainObject(delta)) return
+    if (block.kind === 'tool' && delta.type === 'input_json_delta') block.text.append(textOf(delta.partial_json) ?? '')
+    if (block.kind === 'thought' && delta.type === 'thinking_delta') block.text.append(textOf(delta.thinking) ?? '')
+  }
+
+  #blockStop(index: unknown): void {
+    const block = this.#open.get(index)
+    if (!block) return
+    block.at = new Date()
+    this.#open.delete(index)
+  }
+
+  #fail(error: unknown): void {
+    const { type, message } = isPlainObject(error) ? error : {}
+    const name = textOf(type)
+    this.#error = {
+      type: (name !== undefined && Object.hasOwn(errorTypes, name) ? errorTypes[name] : undefined) ?? 'unknown',
+      message: textOf(message) ?? name ?? 'the provider reported an error without a message',
+    }
+  }
+}
+
+/** The JSON text of a tool's input. A tool without arguments gets `{}` and no delta. */
+function inputOf(block: Block): ToolCall['input'] {
+  if (!block.text.empty) {
+    const { text, bytes } = block.text.kept()
+    const compact = compactJson(text)
+    return compact === text ? { text, bytes } : { text: compact, bytes: Buffer.byteLength(compact) }
+  }
+  const text = new GrowingText()
+  text.append(JSON.stringify(block.input ?? {}))
+  return text.kept()
+}
+
+function blocksOf(content: unknown): Record<string, unknown>[] {
+  return Array.isArray(content) ? content.filter(isPlainObject) : []
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined // what a provider sends is not ours to refuse; it is passed on and not recorded
+  }
+}

@@ -1,0 +1,90 @@
+/** What the bridge has to know of an AI API. One file in this folder per API; nothing outside this folder knows any of them. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ProviderType } from '../../../shared/provider-configurator.js'
+import type { JsonObject } from '../../../shared/text.js'
+import type { Failure } from '../error-type.js'
+import type { SseEvent } from '../sse.js'
+
+export interface ProviderApi {
+  readonly type: ProviderType
+  /**
+   * What to do with a request; undefined: the route is not supported.
+   * @param path below the mount `/bridge/<name>`, as the client wrote it, without query
+   */
+  route(method: string, path: string): Route | undefined
+  /** The header that authenticates with the provider. */
+  credentialHeader(key: string): readonly [name: string, value: string]
+  /** The JSON text of an error that the bridge itself answers. */
+  errorBody(status: number, message: string): string
+}
+
+/** Passed on without being recorded, or bridged. */
+export type Route = 'passthrough' | BridgedRoute
+
+export interface BridgedRoute {
+  /** Reads a request; never throws, whatever the JSON holds. */
+  readRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts
+  createAnswerReader(): AnswerReader
+}
+
+export interface RequestFacts {
+  model: string
+  /** what the user asked with this request; undefined if the last message is not the user's or holds no text */
+  prompt?: string | undefined
+  /** the tool call whose result the request carries */
+  correlatingToolCallId?: string | undefined
+  sessionId?: string | undefined
+}
+
+/** Reads one answer. Neither method throws, whatever the provider sent. */
+export interface AnswerReader {
+  /** One event of a streamed answer. */
+  event(event: SseEvent): void
+  /** The body of a blocking answer, parsed. Error bodies too. */
+  body(json: unknown): void
+  /** Whether a streamed answer has said that it is over; what comes after does not count. */
+  readonly complete: boolean
+  /** What is known so far; of a stream that breaks, too. */
+  facts(): AnswerFacts
+}
+
+export interface AnswerFacts {
+  /** the provider's id of the answer */
+  msgId?: string | undefined
+  /** undefined if the provider gave no count */
+  usage?: TokenCounts | undefined
+  /** the calls that the client is to run, in the order of the answer */
+  tools: ToolCall[]
+  thoughts: Thought[]
+  /** an error that the answer itself reports */
+  error?: Failure | undefined
+}
+
+/** Any number as the provider gave it; the recorder makes it fit. */
+export interface TokenCounts {
+  input: number
+  output: number
+  cacheRead: number
+  cacheWrite: number
+  /** further fields of the provider's usage */
+  details: JsonObject
+}
+
+export interface ToolCall {
+  callId: string
+  tool: string
+  input: KeptText
+  at: Date
+}
+
+export interface Thought {
+  content: KeptText
+  at: Date
+}
+
+/** Text that a stream brought, of which only the beginning may have been kept. */
+export interface KeptText {
+  text: string
+  /** size of the whole text in bytes of UTF-8 */
+  bytes: number
+}

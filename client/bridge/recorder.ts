@@ -1,0 +1,234 @@
+/** Records of one interception, on their way to the control plane. */
+import { v7 as uuidv7 } from 'uuid'
+import type { Authorization } from '../../shared/authorizer.js'
+import { errorCodeOf, isRetryable } from '../../shared/errors.js'
+import { originalBytesKey } from '../../shared/fields.js'
+import { recordLimits } from '../../shared/limits.js'
+import type { Logger } from '../../shared/log.js'
+import type { BatchRecord, RecordInput } from '../../shared/recorder.js'
+import { cleanJsonObject, cleanText, cutToBytes, cutToLength, type JsonObject, JsonRefused } from '../../shared/text.js'
+import { type ControlPlane, mayHaveRun } from './control-plane.js'
+import type { Failure } from './error-type.js'
+import type { Outbox } from './outbox.js'
+import type { AnswerFacts, KeptText, RequestFacts, TokenCounts } from './providers/provider-api.js'
+import { Refusal, retryAfterSeconds } from './refusal.js'
+
+export interface RecorderParts {
+  client: Pick<ControlPlane, 'recorder'>
+  outbox: Outbox
+  logger: Logger
+}
+
+/** What is known of a request before the provider is called. */
+export interface InterceptionStart {
+  owner: Authorization
+  provider: { type: string; name: string }
+  request: RequestFacts
+  credentialKind: 'centralized' | 'byok'
+  credentialHint: string | undefined
+  client: string | undefined
+  userAgent: string | undefined
+  startedAt: Date
+}
+
+/** An interception that was recorded and now lacks its end. */
+export interface Recording {
+  readonly id: string
+  /**
+   * Puts what the answer held and the end into the outbox; resolves when they are there, never rejects. Later calls change nothing and
+   * get the first one's promise.
+   */
+  end(answer: AnswerFacts, failure: Failure | undefined): Promise<void>
+}
+
+export interface Recorder {
+  /**
+   * Records that an interception begins; when this resolves the control plane has it.
+   * @param signal gives up waiting for the control plane; what it may have recorded then is ended
+   * @throws Refusal 503 if the outbox is full or the interception could not be recorded; the provider must not be called then
+   */
+  begin(start: InterceptionStart, signal: AbortSignal): Promise<Recording>
+}
+
+export function createRecorder(parts: RecorderParts): Recorder {
+  return { begin: (start, signal) => begin(parts, start, signal) }
+}
+
+async function begin(parts: RecorderParts, start: InterceptionStart, signal: AbortSignal): Promise<Recording> {
+  signal.throwIfAborted()
+  const { client, outbox, logger } = parts
+  if (!outbox.admit()) {
+    logger.warn({ waiting: outbox.size }, 'a request was refused: too many records wait for the control plane')
+    throw new Refusal(503, 'too many records wait for the control plane; try again later', { retryAfterSeconds })
+  }
+  const interception = interceptionOf(start)
+  try {
+    await client.recorder.recordInterception.mutate(interception, { signal })
+  } catch (error) {
+    logger.error(
+      { err: error, code: errorCodeOf(error), interceptionId: interception.id },
+      'an interception could not be recorded',
+    )
+    // The control plane may have it all the same, so it gets an end; sending the beginning again is harmless.
+    if (signal.aborted || mayHaveRun(error)) await endUnserved(parts, start, interception, signal)
+    signal.throwIfAborted()
+    const retry = isRetryable(error) ? { retryAfterSeconds } : {}
+    throw new Refusal(503, 'the request could not be recorded, so the provider was not called', {
+      ...retry,
+      cause: error,
+    })
+  }
+  return createRecording(parts, start, interception.id)
+}
+
+function createRecording(parts: RecorderParts, start: InterceptionStart, id: string): Recording {
+  let ended: Promise<void> | undefined
+  return {
+    id,
+    end(answer, failure) {
+      ended ??= put(parts, id, recordsOf(parts.logger, id, start.request, answer, failure))
+      return ended
+    },
+  }
+}
+
+async function endUnserved(
+  parts: RecorderParts,
+  { request }: InterceptionStart,
+  interception: RecordInput<'interception'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const reason: unknown = signal.aborted ? signal.reason : undefined
+  const message =
+    reason instanceof Error ? reason.message : 'the request could not be recorded, so the provider was not called'
+  const rest = recordsOf(
+    parts.logger,
+    interception.id,
+    request,
+    { tools: [], thoughts: [] },
+    { type: 'unknown', message },
+  )
+  await put(parts, interception.id, [{ kind: 'interception', ...interception }, ...rest])
+}
+
+async function put({ outbox, logger }: RecorderParts, interceptionId: string, records: BatchRecord[]): Promise<void> {
+  try {
+    await outbox.put(records)
+  } catch (error) {
+    logger.error(
+      { err: error, interceptionId, records: records.length },
+      'records were lost: the outbox did not take them',
+    )
+  }
+}
+
+function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
+  const { owner, provider, request } = start
+  const optional = {
+    client: nameOf(start.client),
+    userAgent: start.userAgent && cutToLength(cleanText(start.userAgent), recordLimits.maxUserAgentLength),
+    clientSessionId: nameOf(request.sessionId),
+    correlatingToolCallId: nameOf(request.correlatingToolCallId),
+    credentialHint: nameOf(start.credentialHint),
+  }
+  return {
+    id: uuidv7(),
+    initiatorId: owner.ownerId,
+    apiKeyId: owner.apiKeyId,
+    provider: provider.type,
+    providerName: provider.name,
+    model: nameOf(request.model) ?? 'unknown',
+    startedAt: start.startedAt,
+    credentialKind: start.credentialKind,
+    ...withoutUndefined(optional),
+  }
+}
+
+function recordsOf(
+  logger: Logger,
+  interceptionId: string,
+  request: RequestFacts,
+  answer: AnswerFacts,
+  failure: Failure | undefined,
+): BatchRecord[] {
+  const createdAt = new Date()
+  const msgId = nameOf(answer.msgId) ?? interceptionId
+  const common = () => ({ id: uuidv7(), interceptionId })
+  const records: BatchRecord[] = []
+  if (request.prompt !== undefined) {
+    const text: KeptText = { text: request.prompt, bytes: Buffer.byteLength(request.prompt) }
+    records.push({ kind: 'promptUsage', ...common(), msgId, ...content('prompt', text), createdAt })
+  }
+  if (answer.usage) {
+    const details = detailsOf(logger, interceptionId, answer.usage)
+    records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(answer.usage), ...details, createdAt })
+  }
+  for (const thought of answer.thoughts) {
+    records.push({ kind: 'modelThought', ...common(), ...content('content', thought.content), createdAt: thought.at })
+  }
+  for (const call of answer.tools) {
+    const optional = withoutUndefined({ toolCallId: nameOf(call.callId) })
+    const tool = nameOf(call.tool) ?? 'unknown'
+    records.push({
+      kind: 'toolUsage',
+      ...common(),
+      msgId,
+      ...optional,
+      tool,
+      ...content('input', call.input),
+      injected: false,
+      createdAt: call.at,
+    })
+  }
+  records.push(endOf(interceptionId, failure))
+  return records
+}
+
+function endOf(id: string, failure: Failure | undefined): BatchRecord {
+  const end = { kind: 'interceptionEnded', id, endedAt: new Date() } as const
+  if (!failure) return end
+  const errorMessage = cutToBytes(cleanText(failure.message), recordLimits.maxErrorMessageBytes)
+  return { ...end, errorType: failure.type, errorMessage }
+}
+
+function countsOf(usage: TokenCounts) {
+  return {
+    inputTokens: tokens(usage.input),
+    outputTokens: tokens(usage.output),
+    cacheReadInputTokens: tokens(usage.cacheRead),
+    cacheWriteInputTokens: tokens(usage.cacheWrite),
+  }
+}
+
+/** The nearest count that a record can hold. */
+function tokens(count: number): number {
+  return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
+}
+
+function detailsOf(logger: Logger, interceptionId: string, { details }: TokenCounts): { metadata?: JsonObject } {
+  if (Object.keys(details).length === 0) return {}
+  try {
+    return { metadata: cleanJsonObject(details, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth) }
+  } catch (error) {
+    if (!(error instanceof JsonRefused)) throw error
+    logger.warn({ interceptionId, reason: error.message }, 'details of token usage cannot be recorded')
+    return {}
+  }
+}
+
+/** A content field, cut as the control plane would cut it, so that no record is too large to be sent. */
+function content<F extends string>(field: F, kept: KeptText): { [field in F]: string } & { metadata?: JsonObject } {
+  const text = cutToBytes(cleanText(kept.text), recordLimits.maxContentBytes)
+  const value = { [field]: text } as { [field in F]: string } // one computed key
+  if (kept.bytes <= recordLimits.maxContentBytes) return value
+  return { ...value, metadata: { [originalBytesKey]: { [field]: kept.bytes } } }
+}
+
+function nameOf(text: string | undefined): string | undefined {
+  return text ? cutToLength(cleanText(text), recordLimits.maxNameLength) : undefined
+}
+
+function withoutUndefined<T extends Record<string, string | undefined>>(fields: T): { [name in keyof T]?: string } {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as { [name in keyof T]?: string } // a subset of the fields
+}
