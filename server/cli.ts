@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+/**
+ * The command line. It loads only what the words on it need: a command's parts when it runs.
+ *
+ * Ends with 0, or with 1 and one line of JSON on stderr, `{code, reason, message}`; with 3 if that line says that no server answers.
+ */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { addInterceptionsCommands } from './commands/interceptions.js'
+import { addKeysCommands } from './commands/keys.js'
+import { type Failure, failureOf } from './commands/options.js'
+import { addProvidersCommands } from './commands/providers.js'
+import { addServeCommand } from './commands/serve.js'
+import { addUsersCommands } from './commands/users.js'
+
+// A reader that has seen enough, such as `head`, is no failure.
+process.stdout.on('error', error => {
+  if (Reflect.get(error, 'code') !== 'EPIPE') throw error
+})
+
+const program = new Command('aibridge')
+  .description('One gateway for AI models: every request has an owner, every token is counted.')
+  .version(readVersion())
+  .exitOverride()
+  .configureOutput({ writeErr: () => {} })
+addServeCommand(program)
+addUsersCommands(program)
+addKeysCommands(program)
+addProvidersCommands(program)
+addInterceptionsCommands(program)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) endUsageError(error)
+  else {
+    const { failure, exitCode } = failureOf(error)
+    fail(failure, exitCode)
+  }
+}
+
+function endUsageError(error: CommanderError): void {
+  // Help and version that were asked for come here too.
+  if (error.exitCode === 0) return
+  const message =
+    error.code === 'commander.help' ? 'a command is missing; see --help' : error.message.replace(/^error: /, '')
+  fail({ code: 'BAD_REQUEST', reason: null, message }, 1)
+}
+
+function fail(failure: Failure, exitCode: number): void {
+  // A start that failed half-way may have left something that keeps the process alive.
+  process.stderr.write(`${JSON.stringify(failure)}\n`, () => process.exit(exitCode))
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return String(Reflect.get(Object(JSON.parse(text)), 'version'))
+}

@@ -1,0 +1,60 @@
+/** `aibridge keys`: API keys, with which AI clients come to the bridge. */
+import type { Command } from 'commander'
+import type { ApiKey } from '../../shared/admin.js'
+import { callAdmin } from './call-admin.js'
+import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
+import { type Column, print, printFields, printResult, printTable } from './output.js'
+
+interface CreateOptions extends CommonOptions {
+  user: string
+  expires?: Date
+  keyOnly?: boolean
+}
+
+/** Adds `keys create|list|revoke`. */
+export function addKeysCommands(program: Command): void {
+  const keys = program.command('keys').description('API keys, with which AI clients come to the bridge')
+
+  withCommonOptions(keys.command('create').description('make a key; it is shown this once'))
+    .requiredOption('--user <user>', 'the owner, by name or id')
+    .option('--expires <when>', 'a duration such as 12h or 30d, or a time such as 2030-01-31', value =>
+      timeOrDuration(value),
+    )
+    .option('--key-only', 'print nothing but the key')
+    .action(async ({ user, expires, ...options }: CreateOptions) => {
+      const input = { user, ...(expires && { expiresAt: expires }) }
+      const created = await callAdmin(options, admin => admin.apiKeys.create.mutate(input))
+      printResult(options, created, () => {
+        if (options.keyOnly) print(created.key)
+        else
+          printFields({
+            key: created.key,
+            id: created.id,
+            user: created.username,
+            expires: created.expiresAt ?? 'never',
+          })
+      })
+    })
+
+  withCommonOptions(keys.command('list').description('all keys, without their secrets'))
+    .option('--user <user>', "only this user's, by name or id")
+    .action(async ({ user, ...options }: CommonOptions & { user?: string }) => {
+      const list = await callAdmin(options, admin => admin.apiKeys.list.query(user === undefined ? {} : { user }))
+      printResult(options, list, () => printTable(list, columns, 'no keys yet; make one with: keys create --user NAME'))
+    })
+
+  withCommonOptions(keys.command('revoke <id>').description('refuse a key from now on')).action(
+    async (id: string, options: CommonOptions) => {
+      const key = await callAdmin(options, admin => admin.apiKeys.expire.mutate({ id }))
+      printResult(options, key, () => print(`revoked key ${key.id} of user ${key.username ?? key.userId}`))
+    },
+  )
+}
+
+const columns: Column<ApiKey>[] = [
+  ['ID', key => key.id],
+  ['USER', key => key.username ?? key.userId],
+  ['CREATED', key => key.createdAt],
+  ['EXPIRES', key => key.expiresAt ?? 'never'],
+  ['STATE', key => (key.expiresAt && key.expiresAt.getTime() <= Date.now() ? 'expired' : 'valid')],
+]

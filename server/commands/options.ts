@@ -1,0 +1,80 @@
+/** What every command takes, and how its failure is told. Light: it is loaded for `--help` too. */
+import { type Command, InvalidArgumentError } from 'commander'
+import { RpcError } from '../../shared/errors.js'
+
+/** The options of every command, unchecked. */
+export interface CommonOptions {
+  data?: string
+  host?: string
+  port?: string
+  json?: boolean
+}
+
+/** Adds `--data`, `--host`, `--port` and `--json`. */
+export function withCommonOptions(command: Command): Command {
+  return command
+    .option('--data <dir>', 'data directory (default: ~/.aibridge)')
+    .option('--host <host>', 'address of the server (default: 127.0.0.1)')
+    .option('--port <port>', 'port of the server (default: 4100)')
+    .option('--json', 'print JSON')
+}
+
+/** One JSON line on stderr. */
+export interface Failure {
+  code: string
+  reason: string | null
+  message: string
+}
+
+/** How a command that threw ends. Only an {@link RpcError} and a usage error speak for themselves; anything else is a fault of ours. */
+export function failureOf(thrown: unknown): { failure: Failure; exitCode: 1 | 3 } {
+  if (thrown instanceof RpcError) {
+    return {
+      failure: { code: thrown.code, reason: thrown.reason ?? null, message: thrown.message },
+      exitCode: thrown.reason === 'server_unreachable' ? 3 : 1,
+    }
+  }
+  const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown)
+  return { failure: { code: 'INTERNAL_SERVER_ERROR', reason: null, message }, exitCode: 1 }
+}
+
+/** An option's value that has to be a whole number. */
+export function wholeNumber(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It must be a whole number.')
+  return Number(value)
+}
+
+const millisecondsOf: Readonly<Record<string, number>> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000,
+}
+
+/** A point in time: ISO 8601 (a date alone is its first moment in UTC), or a duration from `now` such as `12h` or `30d`. */
+export function timeOrDuration(value: string, now = Date.now()): Date {
+  const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(value) ?? []
+  if (count !== undefined && unit !== undefined) return new Date(now + Number(count) * (millisecondsOf[unit] ?? 0))
+  return isoTime(
+    value,
+    'It must be a duration such as 12h or 30d, or a time such as 2030-01-31 or 2030-01-31T12:00:00Z.',
+  )
+}
+
+/** A point in time in the past: as {@link timeOrDuration}, but a duration counts backwards. */
+export function timeOrAge(value: string, now = Date.now()): Date {
+  return /^\d{1,9}[smhdw]$/.test(value)
+    ? new Date(2 * now - timeOrDuration(value, now).getTime())
+    : timeOrDuration(value, now)
+}
+
+function isoTime(value: string, refusal: string): Date {
+  // Without a zone the time would depend on where the command runs.
+  const match = /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/.exec(value)
+  const time = new Date(value)
+  // JavaScript takes 30 February for 1 March.
+  const isRealDay = match?.[1] !== undefined && new Date(`${match[1]}T00:00:00Z`).toJSON()?.startsWith(match[1])
+  if (!isRealDay || Number.isNaN(time.getTime())) throw new InvalidArgumentError(refusal)
+  return time
+}

@@ -1,0 +1,112 @@
+/** `aibridge providers`: the AI providers that the bridge forwards to, and their keys. */
+import { type Command, Option } from 'commander'
+import type { ProviderSummary } from '../../shared/admin.js'
+import { RpcError } from '../../shared/errors.js'
+import { callAdmin } from './call-admin.js'
+import { type CommonOptions, withCommonOptions } from './options.js'
+import { type Column, print, printFields, printResult, printTable } from './output.js'
+
+interface AddOptions extends CommonOptions {
+  type: 'anthropic'
+  baseUrl?: string
+  key?: string[]
+  keyEnv?: string
+  disabled?: boolean
+}
+
+/** Adds `providers add|list|enable|disable|remove`. */
+export function addProvidersCommands(program: Command): void {
+  const providers = program.command('providers').description('AI providers, and the keys that the bridge shows them')
+
+  withCommonOptions(
+    providers
+      .command('add <name>')
+      .description(
+        'add a provider at /bridge/NAME, or replace the one of this name; without a key, it keeps the keys that it has',
+      ),
+  )
+    .addOption(new Option('--type <type>', 'the API that it speaks').choices(['anthropic']).default('anthropic'))
+    .option('--base-url <url>', "default: the type's own, for instance https://api.anthropic.com")
+    .option('--key <key>', 'may be repeated; "-" reads it from stdin, since other users can see arguments', append)
+    .option('--key-env <variable>', 'the environment variable that holds the key')
+    .option('--disabled', 'refuse its requests until it is enabled')
+    .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...options }: AddOptions) => {
+      const keys = await readKeys(key ?? [], keyEnv)
+      const provider = await callAdmin(options, admin =>
+        admin.providers.upsert.mutate({
+          name,
+          type,
+          enabled: !disabled,
+          ...(baseUrl !== undefined && { baseUrl }),
+          ...(keys.length > 0 && { keys }),
+        }),
+      )
+      printResult(options, provider, () =>
+        printFields({
+          provider: provider.name,
+          type: provider.type,
+          'base URL': provider.baseUrl,
+          keys: provider.keys.join(', '),
+          enabled: provider.enabled,
+          'mounted at': `/bridge/${provider.name}`,
+        }),
+      )
+    })
+
+  withCommonOptions(providers.command('list').description('all providers, their keys masked')).action(
+    async (options: CommonOptions) => {
+      const list = await callAdmin(options, admin => admin.providers.list.query())
+      printResult(options, list, () => printTable(list, columns, 'no providers yet; add one with: providers add NAME'))
+    },
+  )
+
+  withCommonOptions(providers.command('enable <name>').description('forward its requests again')).action(
+    async (name: string, options: CommonOptions) => {
+      const provider = await callAdmin(options, admin => admin.providers.setEnabled.mutate({ name, enabled: true }))
+      printResult(options, provider, () => print(`enabled provider ${provider.name}`))
+    },
+  )
+
+  withCommonOptions(providers.command('disable <name>').description('refuse its requests until it is enabled')).action(
+    async (name: string, options: CommonOptions) => {
+      const provider = await callAdmin(options, admin => admin.providers.setEnabled.mutate({ name, enabled: false }))
+      printResult(options, provider, () => print(`disabled provider ${provider.name}`))
+    },
+  )
+
+  withCommonOptions(providers.command('remove <name>').description('forget it and its keys; the records stay')).action(
+    async (name: string, options: CommonOptions) => {
+      await callAdmin(options, admin => admin.providers.remove.mutate({ name }))
+      printResult(options, { name }, () => print(`removed provider ${name}`))
+    },
+  )
+}
+
+const columns: Column<ProviderSummary>[] = [
+  ['NAME', provider => provider.name],
+  ['TYPE', provider => provider.type],
+  ['ENABLED', provider => (provider.enabled ? 'yes' : 'no')],
+  ['BASE URL', provider => provider.baseUrl],
+  ['KEYS', provider => provider.keys.join(', ')],
+]
+
+function append(value: string, before: string[] = []): string[] {
+  return [...before, value]
+}
+
+async function readKeys(given: string[], variable: string | undefined): Promise<string[]> {
+  const keys: string[] = []
+  for (const key of given) keys.push(key === '-' ? await readStdin() : key)
+  if (variable !== undefined) keys.push(process.env[variable]?.trim() ?? '')
+  if (keys.includes('')) {
+    const source = variable !== undefined && keys.at(-1) === '' ? `environment variable ${variable}` : '--key'
+    throw new RpcError('BAD_REQUEST', `${source}: the key is empty`, { reason: 'config_invalid' })
+  }
+  return keys
+}
+
+async function readStdin(): Promise<string> {
+  let text = ''
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk
+  return text.trim()
+}

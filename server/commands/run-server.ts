@@ -1,0 +1,129 @@
+/** Puts the parts of a server together, runs it until a signal, and takes it apart in the order that loses no record. */
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { destination, type Logger as PinoLogger, pino } from 'pino'
+import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { createBridgeClient } from '../../client/bridge-client.js'
+import { errorReasonOf, RpcError } from '../../shared/errors.js'
+import { type Environment, invalid, type ServeConfig, serveConfig } from '../config.js'
+import { createBridgeServer } from '../server.js'
+
+import { createSecretBox } from '../services/secrets.js'
+import { openEmbeddedStore } from '../store/embedded.js'
+import type { Store } from '../store/store.js'
+import { firstSteps } from './first-steps.js'
+import { print, printJson } from './output.js'
+import { ensureSecrets, hasDatabase, secretFiles } from './secrets.js'
+import { type StopSignal, watchStopSignals } from './stop-signals.js'
+
+/**
+ * Runs a server until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception. Such an exception is a
+ * fault of ours, after which the state of the process is unknown: it is logged, new requests are refused, the records that are in memory
+ * are stored, and the process ends.
+ * @throws RpcError for whatever keeps the server from starting; what was opened until then is closed again
+ */
+export async function runServer(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
+  const config = serveConfig(flags, environment)
+  // Written synchronously: the last lines before the end of the process are the ones that matter.
+  const logger = pino({ level: config.logLevel }, destination({ fd: 2, sync: true }))
+  const stop = watchStopSignals(logger)
+  const server = await start(config, logger, stop)
+  if (!stop.cause) announce(server, config, flags)
+  const { kind, name } = await stop.requested
+  logger.info({ cause: name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
+  await server.close(kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
+  logger.info({}, 'stopped')
+  return kind === 'fault' ? 1 : 0
+}
+
+/** A process in an unknown state gets no more than the time to store its records. */
+const faultGraceMs = 5_000
+
+interface RunningServer {
+  url: string
+  isFirstStart: boolean
+  close(graceMs: number): Promise<void>
+}
+
+async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal): Promise<RunningServer> {
+  const { dataDir, host, port, structuredLogging } = config
+  const isFirstStart = !hasDatabase(dataDir)
+  // To make a database takes seconds and would spend the first start, so a busy port is found before.
+  if (isFirstStart) await checkPort(host, port)
+  const opened: ((graceMs: number) => Promise<unknown>)[] = []
+  const close = async (graceMs: number) => {
+    const deadline = Date.now() + graceMs
+    for (const closeOne of opened.splice(0).reverse()) await closeOne(Math.max(0, deadline - Date.now()))
+  }
+  try {
+    const secrets = await ensureSecrets(config, logger)
+    const store = await openEmbeddedStore({ dataDir, logger })
+    opened.push(() => store.close())
+    await checkEncryptionKeys(store, secrets.encryptionKeys, config)
+    const server = await createBridgeServer({ store, config: { ...secrets, structuredLogging }, logger })
+    opened.push(graceMs => server.close({ graceMs }))
+    const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
+    const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+    opened.push(() => client.close())
+    const daemon = createBridgeDaemon({ client, logger })
+    // Last in, first out: the daemon hands its records over while the server still takes them.
+    opened.push(graceMs => daemon.close({ graceMs }))
+    if (stop.cause) return { url: '', isFirstStart, close }
+    const bridge = { handler: daemon.handler, ready: daemon.ready }
+    const { url } = await server.listen({ host, port, bridge }).catch((error: unknown) => {
+      throw listenError(error, host, port)
+    })
+    return { url, isFirstStart, close }
+  } catch (error) {
+    await close(0).catch((cause: unknown) => logger.error({ err: cause }, 'closing after a failed start failed too'))
+    throw error
+  }
+}
+
+/** Refuses keys that open none of the secrets in the database: it would serve no provider, and seal new secrets beside unreadable ones. */
+async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], config: ServeConfig): Promise<void> {
+  const box = createSecretBox(keys)
+  let problem: string | undefined
+  for (const { name, keys } of await store.listProviders()) {
+    for (const { id, sealed } of keys) {
+      try {
+        box.open(sealed, { provider: name, keyId: id })
+        return
+      } catch (error) {
+        problem = `the key of provider ${name} is ${error instanceof Error ? error.message : String(error)}`
+      }
+    }
+  }
+  if (problem === undefined) return
+  const source = config.encryptionKeys ? 'BRIDGE_ENCRYPTION_KEY' : join(config.dataDir, secretFiles.encryptionKey)
+  throw invalid(`${source}: opens none of the secrets in the database (${problem}); give the key that sealed them`)
+}
+
+function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Record<string, unknown>>): void {
+  const { url, isFirstStart } = server
+  if (flags.json) printJson({ url, dataDir: config.dataDir })
+  else if (isFirstStart) print(firstSteps(url, config.dataDir))
+  else print(`aibridge ready at ${url}, data in ${config.dataDir}`)
+}
+
+async function checkPort(host: string, port: number): Promise<void> {
+  const probe = createServer()
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', error => reject(listenError(error, host, port)))
+    probe.listen({ host, port }, () => probe.close(() => resolve()))
+  })
+}
+
+function listenError(error: unknown, host: string, port: number): unknown {
+  if (!(error instanceof Error)) return error
+  const code: unknown = Reflect.get(error, 'code')
+  if (code === 'EADDRINUSE' || errorReasonOf(error) === 'port_in_use') {
+    const message = `another process listens on ${host}:${port}; choose another port with --port`
+    return new RpcError('PRECONDITION_FAILED', message, { reason: 'port_in_use', cause: error })
+  }
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return invalid(`--host ${JSON.stringify(host)}: no address of this machine (${error.message})`, error)
+  }
+  if (code === 'EACCES') return invalid(`--port ${port}: not permitted (${error.message})`, error)
+  return error
+}

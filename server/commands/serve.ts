@@ -1,0 +1,25 @@
+/** `aibridge serve`: the control plane and the bridge in one process. */
+import type { Command } from 'commander'
+import { withCommonOptions } from './options.js'
+
+/** Adds `serve`. */
+export function addServeCommand(program: Command): void {
+  withCommonOptions(program.command('serve').description('run the server'))
+    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
+    .option('--structured-logging', 'log each record too; BRIDGE_STRUCTURED_LOGGING=true')
+    .option('--grace-ms <ms>', 'how long requests in flight may run on after a signal (default: 30000)')
+    .addHelpText('after', helpText)
+    .action(async (flags: Record<string, unknown>) => {
+      const { runServer } = await import('./run-server.js')
+      process.exit(await runServer(flags, process.env))
+    })
+}
+
+const helpText = `
+Environment:
+  BRIDGE_ADMIN_TOKEN     what commands show to the server, 16 characters or more (default: the file DATA/admin-token)
+  BRIDGE_ENCRYPTION_KEY  seals the providers' keys in the database: 32 bytes in hex or base64; with a comma behind it, the
+                         key that was used before (default: the file DATA/encryption-key)
+
+With --port 0 the server takes a free port and prints it. The first SIGINT or SIGTERM lets requests in flight end and
+exits with 0, the second exits with 130 at once.`

@@ -1,0 +1,53 @@
+/** `aibridge users`: who may use the bridge. */
+import type { Command } from 'commander'
+import type { User } from '../../shared/admin.js'
+import { callAdmin } from './call-admin.js'
+import { type CommonOptions, withCommonOptions } from './options.js'
+import { type Column, print, printResult, printTable } from './output.js'
+
+/** Adds `users create|list|suspend|activate|delete`. */
+export function addUsersCommands(program: Command): void {
+  const users = program.command('users').description('users, who own API keys')
+
+  withCommonOptions(users.command('create <name>').description('add a user')).action(
+    async (username: string, options: CommonOptions) => {
+      const user = await callAdmin(options, admin => admin.users.create.mutate({ username }))
+      printResult(options, user, () => print(`created user ${user.username}, id ${user.id}`))
+    },
+  )
+
+  withCommonOptions(users.command('list').description('all users, deleted ones too')).action(
+    async (options: CommonOptions) => {
+      const list = await callAdmin(options, admin => admin.users.list.query())
+      printResult(options, list, () => printTable(list, columns, 'no users yet; add one with: users create NAME'))
+    },
+  )
+
+  withCommonOptions(
+    users.command('suspend <user>').description("refuse a user's keys until the user is activated"),
+  ).action(async (user: string, options: CommonOptions) => {
+    const changed = await callAdmin(options, admin => admin.users.setStatus.mutate({ user, status: 'suspended' }))
+    printResult(options, changed, () => print(`suspended user ${changed.username}`))
+  })
+
+  withCommonOptions(users.command('activate <user>').description("take a suspended user's keys again")).action(
+    async (user: string, options: CommonOptions) => {
+      const changed = await callAdmin(options, admin => admin.users.setStatus.mutate({ user, status: 'active' }))
+      printResult(options, changed, () => print(`activated user ${changed.username}`))
+    },
+  )
+
+  withCommonOptions(
+    users.command('delete <user>').description("refuse a user's keys for good; the records stay"),
+  ).action(async (user: string, options: CommonOptions) => {
+    const changed = await callAdmin(options, admin => admin.users.delete.mutate({ user }))
+    printResult(options, changed, () => print(`deleted user ${changed.username}`))
+  })
+}
+
+const columns: Column<User>[] = [
+  ['NAME', user => user.username],
+  ['STATUS', user => (user.deletedAt ? 'deleted' : user.status)],
+  ['CREATED', user => user.createdAt],
+  ['ID', user => user.id],
+]

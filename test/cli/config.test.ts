@@ -1,0 +1,92 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { adminTokenFrom, clientAddress, parseEncryptionKeys, serveConfig } from '../../server/config.js'
+
+const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
+const base64Key = Buffer.alloc(32, 7).toString('base64')
+
+describe('serveConfig', () => {
+  test('has a default for everything', () => {
+    expect(serveConfig({}, {})).toEqual({
+      dataDir: join(homedir(), '.aibridge'),
+      host: '127.0.0.1',
+      port: 4100,
+      logLevel: 'info',
+      graceMs: 30_000,
+      structuredLogging: false,
+      adminToken: undefined,
+      encryptionKeys: undefined,
+    })
+  })
+
+  test('a flag goes before its variable', () => {
+    const environment = { BRIDGE_LOG_LEVEL: 'warn', BRIDGE_STRUCTURED_LOGGING: 'true' }
+    expect(serveConfig({ logLevel: 'debug' }, environment)).toMatchObject({
+      logLevel: 'debug',
+      structuredLogging: true,
+    })
+  })
+
+  test('an empty variable is an unset one', () => {
+    expect(serveConfig({}, { BRIDGE_LOG_LEVEL: '', BRIDGE_ENCRYPTION_KEY: '', BRIDGE_ADMIN_TOKEN: '' })).toEqual(
+      serveConfig({}, {}),
+    )
+  })
+
+  test('a tilde that the shell left alone is the home directory', () => {
+    expect(serveConfig({ data: '~/x' }, {}).dataDir).toBe(join(homedir(), 'x'))
+  })
+
+  test.each([
+    [{ port: '65536' }, {}, '--port "65536": must be a whole number from 0 to 65535'],
+    [{ port: '-1' }, {}, '--port "-1": must be a whole number from 0 to 65535'],
+    [{ port: '4e3' }, {}, '--port "4e3": must be a whole number'],
+    [{ graceMs: 'soon' }, {}, '--grace-ms "soon": must be a whole number from 0 to 2147483647'],
+    [{ host: 'a b' }, {}, '--host "a b": must be a host name or an IP address'],
+    [{ data: '' }, {}, '--data "": must not be empty'],
+    [{ logLevel: 'loud' }, {}, '--log-level "loud": must be one of trace, debug, info'],
+    [{}, { BRIDGE_LOG_LEVEL: 'loud' }, 'BRIDGE_LOG_LEVEL "loud": must be one of'],
+    [{}, { BRIDGE_STRUCTURED_LOGGING: 'yes' }, 'BRIDGE_STRUCTURED_LOGGING "yes": must be true or false'],
+  ])('%j with %j is refused by name and value', (flags, environment, message) => {
+    expect(() => serveConfig(flags, environment)).toThrow(
+      expect.objectContaining({
+        code: 'BAD_REQUEST',
+        reason: 'config_invalid',
+        message: expect.stringContaining(message),
+      }),
+    )
+  })
+})
+
+test('a client needs a port that can be called', () => {
+  expect(() => clientAddress({ port: '0' })).toThrow('--port "0": must be a whole number from 1 to 65535')
+})
+
+describe('parseEncryptionKeys', () => {
+  test('takes hex and base64, the current key first', () => {
+    expect(parseEncryptionKeys(`${hexKey}, ${base64Key}`, 'X')).toEqual([
+      new Uint8Array(Buffer.from(hexKey, 'hex')),
+      new Uint8Array(32).fill(7),
+    ])
+  })
+
+  test.each([
+    ['short', 'key 1 must be 32 bytes'],
+    [`${hexKey},`, 'key 2 must be 32 bytes'],
+    [`${hexKey}ff`, 'key 1 must be 32 bytes'],
+    [`${base64Key.slice(0, -4)}!!!!`, 'key 1 must be 32 bytes'],
+    [`${hexKey},${hexKey},${hexKey}`, 'must be one key or two'],
+  ])('%s is refused without being shown', (text, message) => {
+    expect(() => parseEncryptionKeys(text, 'BRIDGE_ENCRYPTION_KEY')).toThrow(
+      expect.objectContaining({
+        reason: 'config_invalid',
+        message: expect.stringMatching(new RegExp(`^BRIDGE_ENCRYPTION_KEY: ${message}(?!.*${hexKey})`)),
+      }),
+    )
+  })
+})
+
+test.each(['short', 'sixteen characters with spaces', `${'x'.repeat(16)}\n`])('%j is no admin token', token => {
+  expect(() => adminTokenFrom({ BRIDGE_ADMIN_TOKEN: token })).toThrow(/^BRIDGE_ADMIN_TOKEN: must be 16 to 512/)
+})

@@ -1,0 +1,161 @@
+/** The built command line as child processes. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+
+/** The built program. */
+export const program = resolve('dist/server/cli.js')
+
+export interface CommandResult {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+export interface RunOptions {
+  env?: Record<string, string>
+  /** what the command reads from stdin */
+  input?: string
+}
+
+/** Runs a command to its end. */
+export async function run(args: readonly string[], { env, input }: RunOptions = {}): Promise<CommandResult> {
+  const child = spawn(process.execPath, [program, ...args], { env: { ...bareEnvironment(), ...env } })
+  child.stdin.end(input ?? '')
+  const [stdout, stderr, [code]] = await Promise.all([textOf(child.stdout), textOf(child.stderr), once(child, 'close')])
+  return { code, stdout, stderr }
+}
+
+/** A value of the contract as JSON carries it. */
+export type Json<T> = T extends Date ? string : T extends object ? { [K in keyof T]: Json<T[K]> } : T
+
+/** Runs a command with `--json` and answers what it printed: a `T`, as the caller knows from the contract. */
+export async function runJson<T>(args: readonly string[], options?: RunOptions): Promise<Json<T>> {
+  const { code, stdout, stderr } = await run([...args, '--json'], options)
+  if (code !== 0) throw new Error(`${args.join(' ')} exited with ${code}: ${stderr}`)
+  return JSON.parse(stdout)
+}
+
+/** A running `serve`. */
+export interface ServeProcess {
+  url: string
+  dataDir: string
+  port: string
+  pid: number
+  /** all that it has printed */
+  stdout(): string
+  stderr(): string
+  /** flags that lead a command to it */
+  flags: string[]
+  /** Resolves with the first log line that has this message. */
+  logged(message: string | RegExp): Promise<Record<string, unknown>>
+  kill(signal: NodeJS.Signals): void
+  exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+}
+
+/** Starts `serve` on a free port and resolves when it has printed its URL; rejects with its stderr if it exits before. */
+export async function startServe(
+  dataDir: string,
+  { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {},
+): Promise<ServeProcess> {
+  const child = spawn(process.execPath, [program, 'serve', '--data', dataDir, '--port', '0', ...args], {
+    env: { ...bareEnvironment(), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  running.add(child)
+  const exited = once(child, 'close').then(([code, signal]) => {
+    running.delete(child)
+    return { code, signal }
+  })
+  let stdout = ''
+  let stderr = ''
+  const waiting = new Set<() => void>()
+  const changed = () => new Promise<void>(resolve => waiting.add(resolve))
+  const note = () => {
+    for (const resolve of waiting) resolve()
+    waiting.clear()
+  }
+  createInterface(child.stdout).on('line', line => {
+    stdout += `${line}\n`
+    note()
+  })
+  createInterface(child.stderr).on('line', line => {
+    stderr += `${line}\n`
+    note()
+  })
+  void exited.then(note)
+  const until = async <T>(look: () => T | undefined): Promise<T> => {
+    for (;;) {
+      const seen = look()
+      if (seen !== undefined) return seen
+      if (child.exitCode !== null || child.signalCode !== null) {
+        await exited
+        throw new Error(`serve exited with ${child.exitCode ?? child.signalCode}: ${stderr}`)
+      }
+      await changed()
+    }
+  }
+  const url = await until(() => /ready at (\S+),[^\n]*\n/.exec(stdout)?.[1])
+  const { port } = new URL(url)
+  if (child.pid === undefined) throw new Error('a process that printed has a pid')
+  return {
+    url,
+    dataDir,
+    port,
+    pid: child.pid,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    flags: ['--data', dataDir, '--port', port],
+    logged: message =>
+      until(() =>
+        stderr
+          .split('\n')
+          .filter(line => line.startsWith('{'))
+          .map((line): Record<string, unknown> => JSON.parse(line))
+          .find(
+            ({ msg }) => typeof msg === 'string' && (typeof message === 'string' ? msg === message : message.test(msg)),
+          ),
+      ),
+    kill: signal => child.kill(signal),
+    exited,
+  }
+}
+
+const running = new Set<ChildProcess>()
+const directories = new Set<string>()
+
+/** An empty directory that {@link cleanUp} removes. */
+export async function temporaryDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'aibridge-'))
+  directories.add(directory)
+  return directory
+}
+
+/** Ends every server that a test left running and removes the directories. */
+export async function cleanUp(): Promise<void> {
+  await Promise.all(
+    [...running].map(async child => {
+      const closed = once(child, 'close')
+      child.kill('SIGKILL')
+      await closed
+    }),
+  )
+  for (const directory of directories) await rm(directory, { recursive: true, force: true })
+  directories.clear()
+}
+
+/** Without npm's and this project's variables, as in a terminal. */
+function bareEnvironment(): Record<string, string> {
+  const { PATH = '', HOME = '' } = process.env
+  return { PATH, HOME }
+}
+
+/** All that a stream says, until its end. */
+export async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
+}

@@ -1,0 +1,346 @@
+import { execFile, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import Anthropic from '@anthropic-ai/sdk'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import type {
+  ApiKey,
+  CreatedApiKey,
+  InterceptionDetail,
+  InterceptionsPage,
+  ProviderSummary,
+  User,
+} from '../../shared/admin.js'
+import { cleanUp, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
+import { type StandIn, startProvider, tokens } from './provider.js'
+
+// A server's first start takes seconds, more on a busy machine.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+
+let provider: StandIn
+beforeEach(async () => {
+  provider = await startProvider()
+})
+afterEach(async () => {
+  await provider.close()
+  await cleanUp()
+})
+
+const sdk = ({ url }: ServeProcess, key: string) =>
+  new Anthropic({ baseURL: `${url}/bridge/stand-in`, authToken: key, apiKey: null, maxRetries: 0 })
+
+const question: Anthropic.MessageCreateParamsNonStreaming = {
+  model: 'claude-test-1',
+  max_tokens: 64,
+  messages: [{ role: 'user', content: 'How many angels can dance on the head of a pin?' }],
+}
+
+const standIn = (): { name: string; type: 'anthropic'; baseUrl: string; keys: string[] } => ({
+  name: 'stand-in',
+  type: 'anthropic',
+  baseUrl: provider.url,
+  keys: ['sk-stand-in-key'],
+})
+const addProvider = (server: ServeProcess) => admin(server, ({ providers }) => providers.upsert.mutate(standIn()))
+
+/** Status of one request with this key. */
+async function statusWith(server: ServeProcess, key: string): Promise<number> {
+  const response = await fetch(`${server.url}/bridge/stand-in/v1/messages`, {
+    method: 'POST',
+    headers: { 'x-api-key': key, 'content-type': 'application/json' },
+    body: JSON.stringify({ ...question, stream: true }),
+  })
+  await response.text()
+  return response.status
+}
+
+/** Calls the server as its commands do, without a process for each call. */
+const admin = <T>({ dataDir, port }: ServeProcess, work: (admin: AdminClient) => Promise<T>): Promise<T> =>
+  withAdmin({ data: dataDir, port }, work)
+
+/** The newest interception with its records, as soon as it has ended. */
+async function newestInterception(server: ServeProcess): Promise<InterceptionDetail> {
+  for (;;) {
+    const page = await admin(server, ({ interceptions }) => interceptions.list.query({ limit: 1 }))
+    const [newest] = page.interceptions
+    if (newest?.endedAt) return admin(server, ({ interceptions }) => interceptions.get.query({ id: newest.id }))
+  }
+}
+
+describe('an empty data directory', () => {
+  test('the first start says what to do next, and its commands work when they are pasted', async () => {
+    const dataDir = join(await temporaryDirectory(), 'a data directory')
+    const server = await startServe(dataDir)
+    const commands = server
+      .stdout()
+      .split('\n')
+      .filter(line => line.startsWith('    '))
+    expect(commands).toEqual([
+      expect.stringContaining('users create me'),
+      expect.stringContaining('keys create --user me --key-only'),
+      expect.stringContaining('curl'),
+      expect.stringContaining('interceptions list'),
+      expect.stringContaining('providers add anthropic'),
+      expect.stringMatching(/ claude$/),
+    ])
+    const hasCurl = spawnSync('curl', ['--version']).status === 0
+    const script = [
+      'set -euo pipefail',
+      'claude() { echo "claude would call $ANTHROPIC_BASE_URL with $ANTHROPIC_AUTH_TOKEN"; }',
+      ...commands.filter(command => hasCurl || !command.includes('curl')),
+    ].join('\n')
+    const { stdout } = await promisify(execFile)('bash', ['-c', script], {
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ANTHROPIC_API_KEY: 'sk-ant-not-a-real-key' },
+    })
+    if (hasCurl) {
+      expect(stdout).toContain('event: message_stop')
+      expect(stdout).toMatch(/demo +demo/)
+    }
+    expect(stdout).toMatch(/^claude would call (\S+) with [A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/m)
+    expect(stdout).toContain(`claude would call ${server.url}/bridge/anthropic with `)
+  })
+
+  test('a streamed message is recorded, and is there after kill -9', async () => {
+    const dataDir = await temporaryDirectory()
+    const server = await startServe(dataDir)
+    const user = await runJson<User>(['users', 'create', 'alice', ...server.flags])
+    expect(user).toMatchObject({ username: 'alice', status: 'active', deletedAt: null })
+    const { id, key } = await runJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...server.flags])
+    expect(key).toMatch(new RegExp(`^${id}-[A-Za-z0-9]{22}$`))
+    const added = await run(
+      ['providers', 'add', 'stand-in', '--base-url', provider.url, '--key', '-', ...server.flags],
+      {
+        input: 'sk-stand-in-key\n',
+      },
+    )
+    expect(added).toMatchObject({ code: 0, stdout: expect.not.stringContaining('sk-stand-in-key') })
+
+    const gate = provider.gate()
+    const stream = sdk(server, key).messages.stream(question)
+    // The provider sends nothing after its first token until the gate is open.
+    expect(await stream.emitted('text')).toBe(tokens[0])
+    gate.open()
+    expect(await stream.finalText()).toBe(tokens.join(''))
+    expect(provider.requests[0]).toMatchObject({ path: '/v1/messages', headers: { 'x-api-key': 'sk-stand-in-key' } })
+
+    const { interception } = await newestInterception(server)
+    const page = await runJson<InterceptionsPage>(['interceptions', 'list', ...server.flags])
+    expect(page).toMatchObject({ interceptions: [{ id: interception.id }], nextCursor: null })
+    const before = await runJson<InterceptionDetail>(['interceptions', 'show', interception.id, ...server.flags])
+    expect(before).toMatchObject({
+      interception: {
+        provider: 'anthropic',
+        providerName: 'stand-in',
+        model: 'claude-test-1',
+        apiKeyId: id,
+        errorType: null,
+      },
+      tokenUsages: [{ inputTokens: 11, outputTokens: 7, cacheReadInputTokens: 0, cacheWriteInputTokens: 0 }],
+      promptUsages: [{ prompt: 'How many angels can dance on the head of a pin?' }],
+      toolUsages: [],
+      modelThoughts: [],
+    })
+    expect(before.interception.initiatorId).toBe(user.id)
+
+    server.kill('SIGKILL')
+    expect(await server.exited).toEqual({ code: null, signal: 'SIGKILL' })
+    const again = await startServe(dataDir)
+    expect(again.stdout()).toBe(`aibridge ready at ${again.url}, data in ${dataDir}\n`)
+    expect(await runJson<unknown>(['interceptions', 'show', before.interception.id, ...again.flags])).toEqual(before)
+    expect(await statusWith(again, key)).toBe(200)
+  })
+})
+
+describe('a data directory with a user and a key', () => {
+  let template: string
+  let key: string
+  let dataDir: string
+
+  beforeAll(async () => {
+    const made = await temporaryDirectory()
+    const server = await startServe(made)
+    await admin(server, ({ users }) => users.create.mutate({ username: 'alice' }))
+    key = (await admin(server, ({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
+    server.kill('SIGTERM')
+    await server.exited
+    template = `${made}.template`
+    await cp(made, template, { recursive: true })
+  })
+  afterAll(async () => {
+    await rm(template, { recursive: true, force: true })
+  })
+  beforeEach(async () => {
+    dataDir = join(await temporaryDirectory(), 'data')
+    await cp(template, dataDir, { recursive: true })
+  })
+
+  test('a second process is told which one has it, and starts after kill -9 of that one', async () => {
+    const first = await startServe(dataDir)
+    const second = await run(['serve', '--data', dataDir, '--port', first.port])
+    expect(second).toMatchObject({ code: 1, stdout: '' })
+    expect(failureIn(second.stderr)).toEqual({
+      code: 'PRECONDITION_FAILED',
+      reason: 'data_in_use',
+      message: expect.stringMatching(new RegExp(`\\b${first.pid}\\b`)),
+    })
+    first.kill('SIGKILL')
+    await first.exited
+    const third = await startServe(dataDir)
+    expect(await admin(third, ({ users }) => users.list.query())).toMatchObject([{ username: 'alice' }])
+  })
+
+  test('a busy port ends the start and leaves the directory free', async () => {
+    const other = createServer()
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const address = other.address()
+    const port = typeof address === 'object' ? String(address?.port) : ''
+    const refused = await run(['serve', '--data', dataDir, '--port', port])
+    other.close()
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(failureIn(refused.stderr)).toEqual({
+      code: 'PRECONDITION_FAILED',
+      reason: 'port_in_use',
+      message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,
+    })
+    await startServe(dataDir)
+  })
+
+  test('a corrupt database ends the start', async () => {
+    await writeFile(join(dataDir, 'pg/global/pg_control'), 'no control file')
+    const { code, stderr } = await run(['serve', '--data', dataDir, '--port', '0'])
+    expect(code).toBe(1)
+    expect(failureIn(stderr)).toMatchObject({ reason: 'database_corrupt', message: expect.stringContaining(dataDir) })
+  })
+
+  test('a server refuses an encryption key that opens none of its secrets, and takes it beside the one that does', async () => {
+    const server = await startServe(dataDir)
+    await addProvider(server)
+    server.kill('SIGTERM')
+    await server.exited
+    const right = (await readFile(join(dataDir, 'encryption-key'), 'utf8')).trim()
+    const other = Buffer.alloc(32, 1).toString('hex')
+    const { code, stderr } = await run(['serve', '--data', dataDir, '--port', '0'], {
+      env: { BRIDGE_ENCRYPTION_KEY: other },
+    })
+    expect(code).toBe(1)
+    expect(failureIn(stderr)).toMatchObject({
+      reason: 'config_invalid',
+      message: expect.stringMatching(/^BRIDGE_ENCRYPTION_KEY: opens none of the secrets in the database/),
+    })
+    expect(stderr).not.toContain(other)
+    const rotating = await startServe(dataDir, { env: { BRIDGE_ENCRYPTION_KEY: `${other},${right}` } })
+    expect(await statusWith(rotating, key)).toBe(200)
+  })
+
+  test('a provider serves from its addition on, is refused when disabled, unknown when removed', async () => {
+    const server = await startServe(dataDir)
+    expect(await statusWith(server, key)).toBe(404)
+    await addProvider(server)
+    expect(await statusWith(server, key)).toBe(200)
+    const list = await runJson<ProviderSummary[]>(['providers', 'list', ...server.flags])
+    expect(list).toContainEqual(
+      expect.objectContaining({
+        name: 'stand-in',
+        type: 'anthropic',
+        enabled: true,
+        baseUrl: provider.url,
+        keys: [expect.any(String)],
+      }),
+    )
+    expect(JSON.stringify(list)).not.toContain('sk-stand-in-key')
+    expect(await runJson<ProviderSummary>(['providers', 'disable', 'stand-in', ...server.flags])).toMatchObject({
+      enabled: false,
+    })
+    await untilStatus(server, key, 503)
+    expect(await runJson<ProviderSummary>(['providers', 'enable', 'stand-in', ...server.flags])).toMatchObject({
+      enabled: true,
+    })
+    await untilStatus(server, key, 200)
+    await runJson<unknown>(['providers', 'remove', 'stand-in', ...server.flags])
+    await untilStatus(server, key, 404)
+  })
+
+  test('a revoked key, an expired key and a suspended user are refused', async () => {
+    const server = await startServe(dataDir)
+    await addProvider(server)
+    const create = async (...args: string[]) =>
+      await runJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...args, ...server.flags])
+    const revoked = await create()
+    expect(await runJson<unknown>(['keys', 'revoke', revoked.id, ...server.flags])).toMatchObject({ id: revoked.id })
+    expect(await statusWith(server, revoked.key)).toBe(403)
+
+    const expiring = await create('--expires', '1s')
+    expect(expiring.expiresAt).toMatch(/^\d{4}-.*Z$/)
+    expect(await statusWith(server, key)).toBe(200)
+    await runJson<unknown>(['users', 'suspend', 'alice', ...server.flags])
+    await Promise.all([untilStatus(server, expiring.key, 403), untilStatus(server, key, 403)])
+    const keys = await runJson<ApiKey[]>(['keys', 'list', '--user', 'alice', ...server.flags])
+    expect(keys.map(({ expiresAt }) => expiresAt !== null)).toEqual([false, true, true])
+  })
+
+  test('SIGTERM lets a running stream end, records it and exits 0', async () => {
+    const server = await startServe(dataDir)
+    await addProvider(server)
+    const gate = provider.gate()
+    const stream = sdk(server, key).messages.stream(question)
+    await stream.emitted('text')
+    server.kill('SIGTERM')
+    await server.logged(/^stopping/)
+    gate.open()
+    expect(await stream.finalText()).toBe(tokens.join(''))
+    expect(await server.exited).toEqual({ code: 0, signal: null })
+    const again = await startServe(dataDir)
+    expect(await newestInterception(again)).toMatchObject({
+      interception: { errorType: null },
+      tokenUsages: [{ inputTokens: 11, outputTokens: 7 }],
+    })
+  })
+
+  test('an exception that nothing caught is logged and ends the server with 1', async () => {
+    const fault = "process.on('SIGUSR2', () => { throw new Error('made-up-fault') })"
+    const server = await startServe(dataDir, {
+      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(fault)}` },
+    })
+    server.kill('SIGUSR2')
+    expect(await server.logged(/^uncaughtException/)).toMatchObject({ level: 60, err: { message: 'made-up-fault' } })
+    expect(await server.exited).toEqual({ code: 1, signal: null })
+    expect(server.stderr()).toContain('"msg":"stopped"')
+  })
+
+  test('a second signal exits 130 at once', async () => {
+    const server = await startServe(dataDir)
+    await addProvider(server)
+    provider.gate()
+    const stream = sdk(server, key).messages.stream(question)
+    const ended = expect(stream.finalText()).rejects.toThrow()
+    await stream.emitted('text')
+    server.kill('SIGINT')
+    await server.logged(/^stopping/)
+    server.kill('SIGINT')
+    expect(await server.exited).toEqual({ code: 130, signal: null })
+    await ended
+  })
+})
+
+/** Sends requests until one is answered with `status`; what was decided before may be cached for five seconds. */
+async function untilStatus(server: ServeProcess, key: string, status: number): Promise<void> {
+  const start = performance.now()
+  let last: number
+  do {
+    last = await statusWith(server, key)
+  } while (last !== status && performance.now() - start < 7_000)
+  expect(last).toBe(status)
+}
+
+/** The one line of JSON that says why a command failed; log lines have a level. */
+function failureIn(stderr: string): unknown {
+  const lines = stderr.trim().split('\n')
+  const failures = lines.map((line): unknown => JSON.parse(line)).filter(line => !Object.hasOwn(Object(line), 'level'))
+  expect(failures).toHaveLength(1)
+  return failures[0]
+}

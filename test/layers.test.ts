@@ -1,0 +1,209 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { posix } from 'node:path'
+import { parseSync } from 'vite'
+import { describe, expect, test } from 'vitest'
+
+/** DESIGN's import rules: what a file of `from` may not import, each with the files that are allowed to. */
+interface Rule {
+  name: string
+  from: RegExp
+  /** paths of ours, or names of packages */
+  never: RegExp
+  /** files that the rule leaves out */
+  except?: RegExp
+  /** `import type` is allowed: it is gone when the program runs */
+  typesAllowed?: true
+}
+
+const joiners = /^server\/(cli\.ts|commands\/)/
+const outside = /^(server|client|test|bench|web)\//
+
+const rules: Rule[] = [
+  { name: 'shared imports nothing of ours', from: /^shared\//, never: outside },
+  { name: 'client imports only types from server', from: /^client\//, never: /^server\//, typesAllowed: true },
+  { name: 'client knows no tests or benchmarks', from: /^(client|server)\//, never: /^(test|bench)\// },
+  { name: 'server never imports client', from: /^server\//, never: /^client\//, except: joiners },
+  { name: 'nobody imports cli.ts', from: /./, never: /^server\/cli\.ts$/ },
+  {
+    name: 'only cli.ts imports commands',
+    from: /^(server|client|shared)\//,
+    never: /^server\/commands\//,
+    except: joiners,
+  },
+  { name: 'rpc knows no router, service or store', from: /^server\/rpc\//, never: /^server\/(?!rpc\/)/ },
+  { name: 'the client rpc knows nothing above it', from: /^client\/rpc\//, never: /^(server|client\/(?!rpc\/))/ },
+  { name: 'routers know no rpc and no server', from: /^server\/routers\//, never: /^server\/(rpc\/|[^/]+\.ts$)/ },
+  { name: 'routers reach the store through services', from: /^server\/routers\//, never: /^server\/store\// },
+  {
+    name: 'services know nothing above them',
+    from: /^server\/services\//,
+    never: /^server\/(?!services\/|store\/store\.ts$)/,
+  },
+  { name: 'services and stores know no tRPC', from: /^server\/(services|store)\//, never: /^@trpc\// },
+  {
+    name: 'no SQL outside the store',
+    from: /^(server\/(?!store\/)|client|shared)/,
+    never: /^(kysely|pg|@electric-sql\/pglite)(\/|$)/,
+  },
+  { name: 'a store knows nothing above it', from: /^server\/store\//, never: /^server\/(?!store\/)/ },
+  {
+    name: 'concrete stores are named by cli.ts and commands only',
+    from: /^server\/(?!store\/)/,
+    never: /^server\/store\/(?!store\.ts$)/,
+    except: joiners,
+  },
+]
+
+/** Path → source, the paths from the top of the project. */
+type Sources = ReadonlyMap<string, string>
+
+interface Import {
+  from: string
+  /** a path of ours, or the name of a package */
+  to: string
+  typeOnly: boolean
+}
+
+/** Every import of every source that breaks a rule, as `rule: from → to`. */
+function violations(sources: Sources): string[] {
+  const imports = [...sources].flatMap(([path, source]) => importsOf(path, source))
+  return imports.flatMap(({ from, to, typeOnly }) =>
+    rules
+      .filter(rule => rule.from.test(from) && rule.never.test(to) && !rule.except?.test(from))
+      .filter(rule => !(typeOnly && rule.typesAllowed))
+      .map(rule => `${rule.name}: ${from} → ${to}`),
+  )
+}
+
+/** The first import cycle that is found from each file, types included, as `a → b → a`. */
+function cycles(sources: Sources): string[] {
+  const edges = new Map<string, string[]>()
+  for (const [path, source] of sources) {
+    edges.set(
+      path,
+      importsOf(path, source)
+        .map(({ to }) => to)
+        .filter(to => sources.has(to)),
+    )
+  }
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (path: string, trail: readonly string[]): void => {
+    const start = trail.indexOf(path)
+    if (start >= 0) found.push([...trail.slice(start), path].join(' → '))
+    if (start >= 0 || done.has(path)) return
+    for (const next of edges.get(path) ?? []) visit(next, [...trail, path])
+    done.add(path)
+  }
+  for (const path of sources.keys()) visit(path, [])
+  return found
+}
+
+function importsOf(from: string, source: string): Import[] {
+  const { module, program, errors } = parseSync(from, source)
+  if (errors.length > 0) throw new Error(`${from} cannot be parsed: ${errors[0]?.message}`)
+  const imports = program.body.flatMap(node => {
+    switch (node.type) {
+      case 'ImportDeclaration':
+        return [{ specifier: node.source.value, typeOnly: node.importKind === 'type' }]
+      case 'ExportAllDeclaration':
+      case 'ExportNamedDeclaration':
+        return node.source ? [{ specifier: node.source.value, typeOnly: node.exportKind === 'type' }] : []
+      default:
+        return []
+    }
+  })
+  for (const { moduleRequest } of module.dynamicImports) {
+    // A computed specifier names no file here; what it may name has to be imported somewhere else too.
+    const text = source.slice(moduleRequest.start, moduleRequest.end)
+    if (/^(['"]).*\1$/s.test(text)) imports.push({ specifier: text.slice(1, -1), typeOnly: false })
+  }
+  return imports.map(({ specifier, typeOnly }) => ({ from, to: resolved(from, specifier), typeOnly }))
+}
+
+function resolved(from: string, specifier: string): string {
+  return specifier.startsWith('.') ? posix.join(posix.dirname(from), specifier).replace(/\.js$/, '.ts') : specifier
+}
+
+function readSources(...folders: string[]): Sources {
+  const sources = new Map<string, string>()
+  for (const folder of folders) {
+    for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+      const path = posix.join(folder, name.replaceAll('\\', '/'))
+      if (/(?<!\.d)\.[jt]s$/.test(path)) sources.set(path, readFileSync(path, 'utf8'))
+    }
+  }
+  return sources
+}
+
+const project = readSources('server', 'client', 'shared', 'test', 'bench')
+const found = violations(project)
+
+test('the sources are found', () => {
+  expect([...project.keys()]).toEqual(
+    expect.arrayContaining(['server/cli.ts', 'shared/errors.ts', 'test/layers.test.ts']),
+  )
+  expect([...project].flatMap(([path, source]) => importsOf(path, source)).length).toBeGreaterThan(project.size)
+})
+
+test.each(rules)('$name', ({ name }) => {
+  expect(found.filter(violation => violation.startsWith(`${name}:`))).toEqual([])
+})
+
+test('no import cycles', () => {
+  expect(cycles(project)).toEqual([])
+})
+
+const madeUp = [
+  ['shared imports nothing of ours', 'shared/a.ts', "import '../client/index.js'"],
+  ['client imports only types from server', 'client/a.ts', "export { b } from '../server/routers/app.js'"],
+  ['client imports only types from server', 'client/a.ts', "import { type B } from '../server/routers/app.js'"],
+  ['client knows no tests or benchmarks', 'server/a.ts', "import { links } from '../test/fixtures/links.js'"],
+  ['server never imports client', 'server/server.ts', "const a = await import('../client/index.js')"],
+  ['nobody imports cli.ts', 'test/a.test.ts', "import '../server/cli.js'"],
+  ['only cli.ts imports commands', 'server/server.ts', "import { a } from './commands/users.js'"],
+  ['rpc knows no router, service or store', 'server/rpc/a.ts', "import type { AppRouter } from '../routers/app.js'"],
+  ['the client rpc knows nothing above it', 'client/rpc/a.ts', "import { a } from '../bridge/daemon.js'"],
+  ['routers know no rpc and no server', 'server/routers/a.ts', "import { serveDuplex } from '../rpc/connection.js'"],
+  ['routers reach the store through services', 'server/routers/a.ts', "import type { Store } from '../store/store.js'"],
+  ['services know nothing above them', 'server/services/a.ts', "import { appRouter } from '../routers/app.js'"],
+  ['services and stores know no tRPC', 'server/services/a.ts', "import { TRPCError } from '@trpc/server'"],
+  ['no SQL outside the store', 'server/services/a.ts', "import { sql } from 'kysely'"],
+  ['a store knows nothing above it', 'server/store/a.ts', "import { seal } from '../services/secrets.js'"],
+  [
+    'concrete stores are named by cli.ts and commands only',
+    'server/server.ts',
+    "import { a } from './store/embedded.js'",
+  ],
+] as const
+
+describe('a made-up violation is found', () => {
+  test.each(madeUp)('%s (%s)', (rule, path, source) => {
+    expect(violations(new Map([[path, source]]))).toEqual([expect.stringContaining(`${rule}: ${path} → `)])
+  })
+
+  test('of every rule', () => {
+    expect(new Set(madeUp.map(([rule]) => rule))).toEqual(new Set(rules.map(({ name }) => name)))
+  })
+
+  test('a cycle of three', () => {
+    const sources = new Map([
+      ['shared/a.ts', "import { b } from './b.js'"],
+      ['shared/b.ts', "import type { C } from './c.js'"],
+      ['shared/c.ts', "export * from './a.js'"],
+    ])
+    expect(cycles(sources)).toEqual(['shared/a.ts → shared/b.ts → shared/c.ts → shared/a.ts'])
+  })
+})
+
+describe('what the rules allow is no violation', () => {
+  test.each([
+    ['client/a.ts', "import type { AppRouter } from '../server/routers/app.js'"],
+    ['server/commands/serve.ts', "import { createBridgeDaemon } from '../../client/bridge/daemon.js'"],
+    ['server/commands/serve.ts', "import { openEmbeddedStore } from '../store/embedded.js'"],
+    ['server/services/a.ts', "import type { Store } from '../store/store.js'"],
+    ['server/a.ts', "// import '../client/index.js'\nconst a = \"import '../client/index.js'\""],
+  ])('%s: %s', (path, source) => {
+    expect(violations(new Map([[path, source]]))).toEqual([])
+  })
+})
