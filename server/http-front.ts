@@ -59,7 +59,8 @@ export async function openHttpFront({ host, port, listener, logger }: HttpFrontO
     listener(request, response)
   })
   server.on('clientError', (error, socket) => {
-    logger.debug({ err: error }, 'a connection sent no valid HTTP request')
+    // Not the error itself: its rawPacket holds what was sent, credentials included.
+    logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')
     // A socket of this server; with an answer under way, a second one would be read as a part of it.
     if (isIdle(socket)) refuse(socket, error)
     else socket.destroy()

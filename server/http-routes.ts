@@ -147,7 +147,7 @@ function serveRpc(
     path,
     createContext: async () => context,
     maxBodySize: connectionLimits.maxMessageBytes,
-    onError: ({ error, type, path }) => onError({ error, requestId, type, path }),
+    onError: ({ error, type, path }) => onError({ error: toTrpcError(error), requestId, type, path }),
   })
 }
 

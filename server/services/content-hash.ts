@@ -8,19 +8,16 @@ export function contentHash(value: object): Buffer {
   return hash('sha256', canonicalJson(value), 'buffer')
 }
 
-/** JSON text with sorted keys and no white space. */
+/** JSON text without white space, keys sorted by their UTF-16 code units, which no locale changes. */
 export function canonicalJson(value: unknown): string {
   if (typeof value !== 'object' || value === null || value instanceof Date) return JSON.stringify(value) ?? 'null'
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  const fields = value as Record<string, unknown> // an object, and each field is unknown
   let text = ''
-  for (const [key, field] of Object.entries(value).sort(byKey)) {
+  for (const key of Object.keys(fields).sort()) {
+    const field = fields[key]
     if (field === undefined) continue
     text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(field)}`
   }
   return `{${text}}`
-}
-
-/** By UTF-16 code units, which no locale changes. */
-function byKey([a]: [string, unknown], [b]: [string, unknown]): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

@@ -189,6 +189,17 @@ describe('RPC over HTTP', () => {
   })
 })
 
+test('an answer that the contract foresees is no error in the log', async () => {
+  const { url, logger } = await listening()
+  const response = await fetch(`${url}/rpc/admin.users.delete`, {
+    method: 'POST',
+    headers: { authorization, 'content-type': 'application/json' },
+    body: '{"json":{"user":"nobody"}}',
+  })
+  expect(response.status).toBe(404)
+  expect(logger.lines).toMatchObject([{ level: 'debug', fields: { code: 'NOT_FOUND', reason: 'unknown_row' } }])
+})
+
 describe('other routes', () => {
   test.each(['/', '/rpc', '/bridge/demo', '/demo', '/healthz/', '/nothing', '//healthz', '/%00'])(
     '%s is not found',
@@ -205,6 +216,17 @@ describe('other routes', () => {
     expect(await raw(url, 'nonsense\r\n\r\n')).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/)
     expect(await raw(url, `GET / HTTP/1.1\r\nhost: x\r\nx: ${'a'.repeat(100_000)}\r\n\r\n`)).toMatch(/^HTTP\/1.1 431 /)
     expect((await fetch(`${url}/healthz`)).status).toBe(200)
+  })
+
+  test('a malformed request with credentials leaves none of them in the log', async () => {
+    const { url, logger } = await listening()
+    await raw(url, `GET / HTTP/1.1\r\nauthorization: ${authorization}\r\nno header\r\n\r\n`)
+    const [line] = logger.lines
+    expect(line).toEqual({
+      level: 'debug',
+      fields: { code: expect.stringMatching(/^HPE_/) },
+      message: 'a connection sent no valid HTTP request',
+    })
   })
 
   test('a bridge handler that throws answers 500 and ends nothing', async () => {
