@@ -14,7 +14,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
-import { connect, createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -22,7 +22,7 @@ import { RpcError } from '../../shared/errors.js'
 import { isPlainObject } from '../../shared/text.js'
 
 /** How long the holder may take to say who it is; without an answer the pid in the flag's name has to do. */
-const answerTimeoutMs = 2_000
+const answerTimeoutMs = 1_000
 /** How long processes that start at the same moment may take to agree. */
 const claimTimeoutMs = 30_000
 const flagPrefix = 'lock-'
@@ -113,10 +113,15 @@ async function raiseFlag(dataDir: string, directory: SocketDirectory): Promise<F
     since: new Date().toISOString(),
     holding: false,
   }
-  const server = createServer(socket => {
+  const peers = new Set<Socket>()
+  const server = createServer(peer => {
+    peers.add(peer)
     // A peer that is gone before it has read the answer is no fault of ours.
-    socket.on('error', () => {})
-    socket.end(`${JSON.stringify(claim)}\n`)
+    peer.on('error', () => {}).on('close', () => peers.delete(peer))
+    peer
+      .unref()
+      .resume()
+      .end(`${JSON.stringify(claim)}\n`)
   })
   server.unref()
   await listen(server, directory.path(`${unfinishedPrefix}${suffix}`))
@@ -134,6 +139,7 @@ async function raiseFlag(dataDir: string, directory: SocketDirectory): Promise<F
     },
     lower: async () => {
       await rm(join(dataDir, name), { force: true })
+      for (const peer of peers) peer.destroy()
       await closeServer(server)
     },
   }

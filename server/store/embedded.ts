@@ -21,7 +21,7 @@ const unfinishedPrefix = 'pg.new-'
  * Opens the store in `dataDir`, which is made (mode 0700) where it is missing; the first start takes some seconds. Until `close()` or the end of the
  * process no other process can open it. What the store acknowledged is there after `kill -9`; PGlite never calls fsync, so the last seconds
  * may be lost with the power.
- * @throws PRECONDITION_FAILED `data_in_use` naming the process that has it open; `database_corrupt` if it cannot be opened, with nothing changed;
+ * @throws PRECONDITION_FAILED `data_in_use` naming the process that has it open; `database_corrupt` if it cannot be opened, and nothing is deleted then;
  *   `database_newer` if a newer version migrated it
  */
 export async function openEmbeddedStore(options: { dataDir: string; logger?: Logger | undefined }): Promise<Store> {
@@ -93,7 +93,7 @@ async function openDatabase(path: string): Promise<PGliteThread> {
 function corrupt(path: string, words: string, cause?: unknown): RpcError {
   return new RpcError(
     'PRECONDITION_FAILED',
-    `the database in ${path} cannot be opened: ${words}. Nothing was changed. Restore the directory from a backup, or move it away to start with an empty database.`,
+    `the database in ${path} cannot be opened: ${words}. Nothing was deleted. Restore the directory from a backup, or move it away to start with an empty database.`,
     { reason: 'database_corrupt', cause },
   )
 }

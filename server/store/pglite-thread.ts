@@ -60,19 +60,19 @@ export class PGliteThread {
   static async open(dataDir: string): Promise<PGliteThread> {
     const worker = new Worker(new URL('./pglite-worker.js', import.meta.url), {
       workerData: { dataDir },
+      // The process's own flags, such as --input-type or a loader, are about its main file.
+      execArgv: [],
       // PostgreSQL's log would go to the terminal; what matters of it comes back as errors.
       stdout: true,
       stderr: true,
     })
-    const log = lastLines(worker)
+    worker.stdout.resume()
+    worker.stderr.resume()
     try {
       await opened(worker)
     } catch (error) {
       await worker.terminate()
-      const words = log()
-      throw words === '' || !(error instanceof Error)
-        ? error
-        : new Error(`${error.message}: ${words}`, { cause: error })
+      throw error
     }
     return new PGliteThread(worker)
   }
@@ -145,16 +145,6 @@ function opened(worker: Worker): Promise<void> {
     }
     worker.on('message', onMessage).on('error', onError).on('exit', onExit)
   })
-}
-
-/** The last words on the thread's stderr, for the message of an error; the rest is dropped. */
-function lastLines(worker: Worker): () => string {
-  let text = ''
-  worker.stdout.resume()
-  worker.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-    text = (text + chunk).slice(-500)
-  })
-  return () => text.trim().split('\n').slice(-2).join(' ')
 }
 
 /** A parameter as PostgreSQL's text: Date in ISO 8601, bytes in hexadecimal, objects and arrays as JSON. */

@@ -40,13 +40,20 @@ port.on('message', request => {
 send({ kind: 'opened' })
 
 async function open() {
+  /** @type {string[]} the last lines that PostgreSQL logged: the only place where it says why it cannot start */
+  let log = []
   try {
-    const opened = await PGlite.create({ dataDir })
+    const onStderr = (/** @type {string} */ line) => {
+      log = [...log.slice(-9), line]
+      return true
+    }
+    const opened = await PGlite.create({ dataDir, onStderr })
     // Plans of prepared statements are kept, and may be made while the tables are small: they must be the ones that fit large tables.
     await opened.exec('set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off')
     return opened
   } catch (error) {
-    send({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+    const words = log.filter(line => /PANIC|FATAL|ERROR/.test(line)).slice(-2)
+    send({ kind: 'failed', message: [error instanceof Error ? error.message : String(error), ...words].join('; ') })
     throw error
   }
 }

@@ -1,5 +1,5 @@
 /** The tables as kysely sees them. Their SQL stands in migrations/, with the reasons. */
-import type { Generated, GeneratedAlways } from 'kysely'
+import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { UserStatus } from '../../shared/admin.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
 import type { ErrorType } from '../../shared/recorder.js'
@@ -102,7 +102,7 @@ interface ProvidersTable {
   created_at: Generated<Date>
   updated_at: Generated<Date>
 }
-type JsonColumn = import('kysely').ColumnType<JsonObject | null, string | null, string | null>
+type JsonColumn = ColumnType<JsonObject | null, string | null, string | null>
 
 interface ProviderKeysTable {
   provider_name: string

@@ -32,7 +32,7 @@ export interface RecordStore {
    *
    * Lineage: an interception with a `correlatingToolCallId` has as parent the interception of the newest tool usage (by `createdAt`, then id)
    * of the same initiator with that `toolCallId`, other than its own; its root is the parent's root or else the parent. It is the same whichever of
-   * the two is stored first, also by concurrent calls. A link that would close a cycle is left out.
+   * the two is stored first, also by concurrent calls. Where links form a cycle, that of its oldest interception (by `startedAt`, then id) is left out.
    */
   record(records: readonly StoredRecord[]): Promise<RecordOutcome[]>
   /** Newest first, by `startedAt` and then id. `before` is the position after which the page begins. */
@@ -56,7 +56,7 @@ export interface InterceptionQuery {
 }
 
 export interface UserStore {
-  /** false: a user that is not deleted has this name. */
+  /** null: a user that is not deleted has this name. */
   createUser(user: { id: string; username: string; isSystem?: boolean }): Promise<User | null>
   /** By id, or by the name of a user that is not deleted. */
   findUser(idOrUsername: string): Promise<User | null>
@@ -68,7 +68,7 @@ export interface UserStore {
 }
 
 export interface ApiKeyStore {
-  /** false: the id is taken. */
+  /** null: the id is taken. `username` is null where no such user is stored. */
   createApiKey(key: {
     id: string
     userId: string

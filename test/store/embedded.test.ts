@@ -93,15 +93,20 @@ describe('one process per data directory', () => {
     })
   })
 
-  test('a holder is not disturbed by a peer that hangs up or sends something', async () => {
+  test('a holder is not disturbed by a peer that hangs up, sends something or stays, and can release the lock', async () => {
     const dataDir = await temporaryDirectory()
     const lock = await lockDataDir(dataDir)
     const [flag = ''] = readdirSync(dataDir)
     for (let i = 0; i < 20; i++) {
-      const peer = connect(join(dataDir, flag), () => peer.write('x'.repeat(100_000), () => peer.resetAndDestroy()))
+      const peer = connect(join(dataDir, flag), () => peer.write('x'.repeat(100_000), () => peer.destroy()))
       peer.on('error', () => {})
       await once(peer, 'close')
     }
+    const staying = connect({ path: join(dataDir, flag), allowHalfOpen: true })
+    await once(
+      staying.on('error', () => {}),
+      'data',
+    )
     await expect(lockDataDir(dataDir)).rejects.toMatchObject(inUse)
     await lock.release()
   })
@@ -128,7 +133,7 @@ describe('the first start', () => {
     const first = spawnNode(`
       import { openEmbeddedStore } from ${dist('embedded.js')}
       await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })`)
-    await appears(dataDir, /^pg\.new-/)
+    await appears(dataDir, /^pg\.new-/, first)
     await kill(first)
     expect(existsSync(join(dataDir, 'pg'))).toBe(false)
     const store = await openEmbeddedStore({ dataDir })
@@ -304,7 +309,7 @@ async function holder(dataDir: string): Promise<ChildProcess> {
     import { openEmbeddedStore } from ${dist('embedded.js')}
     await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })
     console.log('open')`)
-  await linesOf(child).next()
+  expect((await linesOf(child).next()).value).toBe('open')
   return child
 }
 
@@ -342,7 +347,10 @@ async function deadSocket(directory: string, name: string): Promise<void> {
   await kill(child)
 }
 
-/** Resolves when a file whose name matches is in the directory. */
-async function appears(directory: string, name: RegExp): Promise<void> {
-  while (!readdirSync(directory).some(file => name.test(file))) await new Promise(resolve => setImmediate(resolve))
+/** Resolves when a file whose name matches is in the directory; `maker` is the process that makes it. */
+async function appears(directory: string, name: RegExp, maker: ChildProcess): Promise<void> {
+  while (!readdirSync(directory).some(file => name.test(file))) {
+    if (maker.exitCode !== null) throw new Error(`the process ended with ${maker.exitCode} before it made ${name}`)
+    await new Promise(resolve => setImmediate(resolve))
+  }
 }
