@@ -41,6 +41,9 @@ export const recordInterceptionInput = z.object({
   metadata: metadata.optional(),
 })
 
+/** The key of an interception's `metadata` under which its `userAgent` is kept. */
+export const userAgentKey = 'request_user_agent'
+
 /**
  * The end of an interception; the first one wins, a later one succeeds and changes nothing.
  * - `errorMessage` kept only with an `errorType`, cut to 1,024 bytes

@@ -9,8 +9,9 @@ import {
   type RecordKind,
   type RecordOutcome,
   recordSchemas,
+  userAgentKey,
 } from '../../shared/recorder.js'
-import type { RecordStore, StoredRecord } from '../store/store.js'
+import type { NormalRecord, RecordStore, StoredRecord } from '../store/store.js'
 import { checkInput } from './check-input.js'
 import { contentHash } from './content-hash.js'
 import { logRecord } from './record-log.js'
@@ -130,11 +131,11 @@ function checkTagged(input: unknown): TaggedRecord {
 function normalise(tagged: TaggedRecord): StoredRecord {
   if (tagged.kind !== 'interception') return { ...tagged, contentHash: contentHash(tagged.record) }
   const { userAgent, providerName, ...rest } = tagged.record
-  const record: CheckedRecord<'interception'> = {
+  const record: NormalRecord<'interception'> = {
     ...rest,
     providerName: providerName?.trim() ? providerName : rest.provider,
   }
-  if (userAgent !== undefined) record.metadata = { ...rest.metadata, request_user_agent: userAgent }
+  if (userAgent !== undefined) record.metadata = { ...rest.metadata, [userAgentKey]: userAgent }
   return { kind: tagged.kind, record, contentHash: contentHash(record) }
 }
 

@@ -2,7 +2,7 @@
 import type { Kysely } from 'kysely'
 import { sql } from 'kysely'
 import type { Interception, InterceptionDetail } from '../../shared/admin.js'
-import { userAgentKey } from './record-tables.js'
+import { userAgentKey } from '../../shared/recorder.js'
 import type { Database } from './schema.js'
 import type { InterceptionQuery } from './store.js'
 

@@ -7,17 +7,15 @@ const openTimeoutMs = 60_000
 /** How long closing may take before the thread is ended; the data is safe either way. */
 const closeTimeoutMs = 10_000
 
-/** What PostgreSQL answered instead of a result; `code` is its SQLSTATE. */
+/** What PostgreSQL answered instead of a result; `code` is its SQLSTATE. Its detail is left out: it may quote the row, and errors are logged. */
 export class SqlError extends Error {
   override readonly name = 'SqlError'
   readonly code: string | undefined
-  readonly detail: string | undefined
   readonly constraint: string | undefined
 
-  constructor({ message, code, detail, constraint }: Extract<Answer, { kind: 'error' }>['error']) {
+  constructor({ message, code, constraint }: Extract<Answer, { kind: 'error' }>['error']) {
     super(message)
     this.code = code
-    this.detail = detail
     this.constraint = constraint
   }
 }

@@ -10,7 +10,7 @@
  * @typedef {{ id: number, sql: string, parameters: (string | null)[] } | { id: number, close: true }} Request
  * @typedef {{ kind: 'opened' }} Opened
  * @typedef {{ kind: 'failed', message: string }} Failed
- * @typedef {{ message: string, code: string | undefined, detail: string | undefined, constraint: string | undefined }} SqlError
+ * @typedef {{ message: string, code: string | undefined, constraint: string | undefined }} SqlError
  * @typedef {{ kind: 'answer', id: number, rows: unknown[], rowCount: number | undefined }
  *   | { kind: 'error', id: number, error: SqlError }} Answer
  */
@@ -86,8 +86,8 @@ async function answer(request) {
   if (parsing !== '' && result.messages.some(message => message.name === 'parseComplete')) prepared.set(sql, parsing)
   const error = result.messages.find(message => message instanceof messages.DatabaseError)
   if (error) {
-    const { message, code, detail, constraint } = error
-    send({ kind: 'error', id, error: { message, code, detail, constraint } })
+    const { message, code, constraint } = error
+    send({ kind: 'error', id, error: { message, code, constraint } })
     return
   }
   const [{ rows, rowCount } = { rows: [], rowCount: undefined }] = parse.parseResults(result.messages, database.parsers)

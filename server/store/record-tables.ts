@@ -228,7 +228,7 @@ function toRow(stored: Recorded<RowKind>): Record<string, JsonValue | Date | und
         initiator_id: record.initiatorId,
         api_key_id: record.apiKeyId,
         provider: record.provider,
-        provider_name: record.providerName?.trim() ? record.providerName : record.provider,
+        provider_name: record.providerName,
         model: record.model,
         started_at: record.startedAt,
         client: record.client,
@@ -236,8 +236,7 @@ function toRow(stored: Recorded<RowKind>): Record<string, JsonValue | Date | und
         correlating_tool_call_id: record.correlatingToolCallId,
         credential_kind: record.credentialKind,
         credential_hint: record.credentialHint,
-        metadata:
-          record.userAgent === undefined ? record.metadata : { ...record.metadata, [userAgentKey]: record.userAgent },
+        metadata: record.metadata,
       }
     }
     case 'tokenUsage': {
@@ -275,6 +274,3 @@ function toRow(stored: Recorded<RowKind>): Record<string, JsonValue | Date | und
 function childRow({ id, interceptionId, metadata, createdAt }: CheckedRecord<ChildKind>) {
   return { id, interception_id: interceptionId, metadata, created_at: createdAt }
 }
-
-/** The key of an interception's `metadata` that holds its `userAgent` (RPC.md). */
-export const userAgentKey = 'request_user_agent'

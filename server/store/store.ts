@@ -18,9 +18,14 @@ export interface Store extends RecordStore, UserStore, ApiKeyStore, ProviderStor
   close(): Promise<void>
 }
 
-/** A checked record and the SHA-256 of its normalised content, which decides whether a repeat is the same. */
+/** A checked record in its one normal form: an interception has a provider name, and its user agent stands in its metadata (`userAgentKey`). */
+export type NormalRecord<K extends RecordKind> = K extends 'interception'
+  ? Omit<CheckedRecord<'interception'>, 'userAgent' | 'providerName'> & { providerName: string }
+  : CheckedRecord<K>
+
+/** A normalised record and the SHA-256 of its content, which decides whether a repeat is the same. */
 export type StoredRecord = {
-  [K in RecordKind]: { kind: K; record: CheckedRecord<K>; contentHash: Uint8Array }
+  [K in RecordKind]: { kind: K; record: NormalRecord<K>; contentHash: Uint8Array }
 }[RecordKind]
 
 export interface RecordStore {

@@ -51,7 +51,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     const child = interception({
       initiatorId,
       correlatingToolCallId: 'call',
-      userAgent: 'agent',
+      metadata: { request_user_agent: 'agent' },
       startedAt: secondsLater(1),
     })
     await store.record([parent, toolUsage(parent.record.id, { toolCallId: 'call' }), child, ended(child.record.id)])
@@ -64,7 +64,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     const initiatorId = randomUUID()
     const fields = { initiatorId, providerName: 'team', model: 'm', client: 'c', clientSessionId: 's' }
     const wanted = interception({ ...fields, startedAt: secondsLater(10) })
-    const other = interception({ initiatorId, provider: 'other', startedAt: secondsLater(20) })
+    const other = interception({ initiatorId, provider: 'other', providerName: 'other', startedAt: secondsLater(20) })
     await store.record([wanted, other, ended(wanted.record.id, { errorType: 'timeout' })])
     const filters: Partial<InterceptionQuery>[] = [
       { provider: 'team' },

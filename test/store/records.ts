@@ -1,6 +1,6 @@
 /** Records as a service hands them to a store, with as little said as a test needs. */
 import { createHash, randomUUID } from 'node:crypto'
-import type { StoredRecord } from '../../server/store/store.js'
+import type { NormalRecord, StoredRecord } from '../../server/store/store.js'
 import type { CheckedRecord, RecordKind } from '../../shared/recorder.js'
 
 export const someTime = new Date('2026-03-04T05:06:07.089Z')
@@ -10,17 +10,18 @@ export function secondsLater(seconds: number): Date {
   return new Date(someTime.getTime() + seconds * 1000)
 }
 
-export function stored<K extends RecordKind>(kind: K, record: CheckedRecord<K>): StoredRecord & { kind: K } {
+export function stored<K extends RecordKind>(kind: K, record: NormalRecord<K>): StoredRecord & { kind: K } {
   const contentHash = createHash('sha256').update(JSON.stringify(record)).digest()
   return { kind, record, contentHash } as StoredRecord & { kind: K } // the compiler does not tie the two uses of K together
 }
 
-export function interception(fields: Partial<CheckedRecord<'interception'>> = {}) {
+export function interception(fields: Partial<NormalRecord<'interception'>> = {}) {
   return stored('interception', {
     id: randomUUID(),
     initiatorId: randomUUID(),
     apiKeyId: 'abcdefghij',
     provider: 'anthropic',
+    providerName: 'anthropic',
     model: 'claude-test',
     startedAt: someTime,
     credentialKind: 'centralized',
