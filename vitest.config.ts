@@ -1,11 +1,12 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    typecheck: { enabled: false },
     testTimeout: 20_000,
     hookTimeout: 30_000,
-    unstubEnvs: true,
+    // Vitest leaves a core free, which on two cores would run one file after the other.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 })

@@ -154,7 +154,7 @@ describe('durability', () => {
         const store = await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })
         for (;;) {
           const id = randomUUID()
-          const record = { id, initiatorId: id, apiKeyId: 'k', provider: 'p', model: 'm', startedAt: new Date(), credentialKind: 'byok' }
+          const record = { id, initiatorId: id, apiKeyId: 'k', provider: 'p', providerName: 'p', model: 'm', startedAt: new Date(), credentialKind: 'byok' }
           const [outcome] = await store.record([{ kind: 'interception', record, contentHash: new Uint8Array(32) }])
           if (outcome.ok) process.stdout.write(id + '\\n')
         }`)
