@@ -115,7 +115,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   onMessage(message: Message): void {
-    if (message === 'PING') this.#duplex.send('PONG')
+    if (message === 'PING') this.#sendMessage('PONG')
     else if (message === 'PONG') return
     else if (Array.isArray(message)) {
       for (let index = 0; index < message.length; index++) this.#receive(message[index], index)
@@ -202,12 +202,6 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#send(call, {
       result: eventId === undefined ? { type: 'data', data: encoded } : { type: 'data', id: eventId, data: encoded },
     })
-    if (this.#duplex.bufferedBytes > this.#limits.maxBufferedBytes) {
-      const bytes = this.#duplex.bufferedBytes.toLocaleString('en')
-      const limit = this.#limits.maxBufferedBytes.toLocaleString('en')
-      const message = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
-      this.#duplex.terminate({ code: closeCodes.slowReader, message })
-    }
   }
 
   sendStarted(call: Call): void {
@@ -402,12 +396,23 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     call: { id: string | number; jsonrpc?: '2.0' | undefined },
     body: { result: unknown } | { error: unknown },
   ): void {
-    this.#duplex.send(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
+    this.#sendMessage(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
+  }
+
+  /** Everything that a peer can provoke goes through here: one that asks and does not read is cut off. */
+  #sendMessage(message: Message): void {
+    const duplex = this.#duplex
+    duplex.send(message)
+    if (duplex.bufferedBytes <= this.#limits.maxBufferedBytes) return
+    const bytes = duplex.bufferedBytes.toLocaleString('en')
+    const limit = this.#limits.maxBufferedBytes.toLocaleString('en')
+    const problem = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
+    duplex.terminate({ code: closeCodes.slowReader, message: problem })
   }
 
   #trySend(message: Message): void {
     try {
-      this.#duplex.send(message)
+      this.#sendMessage(message)
     } catch (error) {
       this.#report(toTrpcError(error), undefined)
     }

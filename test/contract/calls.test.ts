@@ -441,6 +441,24 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     ])
   })
 
+  it('a peer that asks and does not read is cut off with 4008 and both numbers', async () => {
+    const { duplex, served } = dialRaw(testRouter().router)
+    for (let id = 1; id <= 20; id++)
+      duplex.send({ id, method: 'query', params: { path: 'big', input: { json: 1_000_000 } } })
+    expect(await served.closed).toMatchObject({
+      code: 4008,
+      message: expect.stringMatching(
+        /^1\d,\d{3},\d{3} bytes wait for a slow reader, more than maxBufferedBytes 16,777,216$/,
+      ),
+    })
+  })
+
+  it('a peer that pings and does not read is cut off too', async () => {
+    const { duplex, served } = dialRaw(testRouter().router, { limits: { maxBufferedBytes: 1_000 } })
+    for (let count = 0; count < 1_000; count++) duplex.send('PING')
+    expect(await served.closed).toMatchObject({ code: 4008 })
+  })
+
   it('PONG comes after everything that was answered before PING', async () => {
     const { duplex } = dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
