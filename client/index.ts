@@ -1,11 +1,10 @@
-/** Public names of `aibridge/client`. The first group serves any tRPC router, the second this service. */
+/** Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC router. */
 
 export { createBridgeDaemon } from './bridge/daemon.js'
 export { type BridgeClient, type BridgeClientOptions, createBridgeClient } from './bridge-client.js'
+export type { CallObserver, CallOptions } from './rpc/call.js'
 export { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
 export {
-  type CallObserver,
-  type CallOptions,
   type Connection,
   type ConnectionState,
   type ConnectOptions,

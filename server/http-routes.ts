@@ -10,7 +10,7 @@ import type { Logger } from '../shared/log.js'
 import { createDemoProvider } from './demo-provider.js'
 import { appRouter } from './routers/app.js'
 import type { Context } from './routers/trpc.js'
-import type { ErrorReport } from './rpc/connection.js'
+import type { ErrorReport } from './rpc/answers.js'
 import { errorShape, toTrpcError } from './rpc/error-shape.js'
 import type { Services } from './services/services.js'
 

@@ -3,7 +3,8 @@
 export type { MountedBridge } from './http-routes.js'
 export { type AppRouter, appRouter } from './routers/app.js'
 export type { Context } from './routers/trpc.js'
-export { type ErrorReport, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
+export type { ErrorReport } from './rpc/answers.js'
+export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
 export {
   type BridgeServer,

@@ -1,6 +1,7 @@
 import { RpcError } from '../../shared/errors.js'
 import type { CallType } from '../../shared/wire.js'
-import type { CallObserver, Connection } from './connection.js'
+import type { CallObserver } from './call.js'
+import type { Connection } from './connection.js'
 import { localError, notDecodable, notEncodable, remoteError } from './errors.js'
 import { duplexLink } from './link.js'
 import { type DataTransformer, noTransformer } from './transformer.js'

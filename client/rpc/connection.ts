@@ -9,17 +9,12 @@
  * A call waits while there is no duplex, until its own deadline. A call in flight when its duplex closes is sent again on the next one if
  * `resend` allows it, at most twice; a subscription goes on from its last event id; any other fails with `connection_lost`.
  */
-import { type Deadline, Deadlines, now } from '../../shared/deadlines.js'
+import { Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { connectionLimits, times } from '../../shared/limits.js'
-import {
-  type CallMessage,
-  type CallType,
-  InvalidMessage,
-  parseServerMessage,
-  type WireError,
-} from '../../shared/wire.js'
+import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/wire.js'
+import { type CallObserver, type CallOptions, cancelledError, PendingCall } from './call.js'
 import { DialError } from './errors.js'
 
 export interface ConnectOptions {
@@ -39,29 +34,6 @@ export interface ConnectOptions {
 }
 
 export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed'
-
-/** What a call's owner hears: any number of `onData` for a subscription, one for another call, and then one of the other two, once. */
-export interface CallObserver {
-  onStarted?(): void
-  /** `data` is still encoded by the server's transformer. */
-  onData(data: unknown): void
-  /** A server's error shape, still encoded, or an error of this side. */
-  onError(error: { remote: WireError } | { local: RpcError }): void
-  /** A subscription has ended. */
-  onStopped?(): void
-}
-
-export interface CallOptions {
-  type: CallType
-  path: string
-  /** encoded by the router's transformer */
-  input: unknown
-  /** a subscription goes on after this event */
-  lastEventId?: string | undefined
-  /** of this call; for a subscription there is none unless it is given */
-  timeoutMs?: number | undefined
-  signal?: AbortSignal | undefined
-}
 
 /** A connection to one server. */
 export interface Connection {
@@ -389,80 +361,9 @@ class ReconnectingConnection implements Connection {
   }
 }
 
-/** What a call needs of its connection. */
-interface Owner {
-  cancel(call: PendingCall): void
-  forget(call: PendingCall): void
-  mayHaveRun(call: PendingCall): boolean
-}
-
-class PendingCall implements Deadline {
-  readonly id: number
-  readonly options: CallOptions
-  readonly observer: CallObserver
-  readonly #owner: Owner
-  deadlineAt = Infinity
-  lastEventId: string | undefined
-  /** how often it went out */
-  sends = 0
-  settled = false
-  #onAbort: (() => void) | undefined
-
-  constructor(id: number, options: CallOptions, observer: CallObserver, owner: Owner) {
-    this.id = id
-    this.options = options
-    this.observer = observer
-    this.lastEventId = options.lastEventId
-    this.#owner = owner
-  }
-
-  /** Never throws: an observer that does is its owner's fault, and there may be other calls to fail after this one. */
-  fail(error: RpcError): void {
-    if (this.settled) return
-    this.#owner.forget(this)
-    try {
-      this.observer.onError({ local: error })
-    } catch {
-      // The error that it was to hear is lost with it.
-    }
-  }
-
-  onDeadline(): void {
-    if (this.settled) return
-    const mayHaveRun = this.#owner.mayHaveRun(this)
-    const waited = mayHaveRun ? 'no answer' : 'no connection'
-    const { path } = this.options
-    this.#endBy(new RpcError('TIMEOUT', `${path}: ${waited} before the deadline`, { mayHaveRun }))
-  }
-
-  listen(signal: AbortSignal): void {
-    this.#onAbort = () => this.#endBy(cancelledError(signal, this.#owner.mayHaveRun(this)))
-    signal.addEventListener('abort', this.#onAbort, { once: true })
-  }
-
-  unlisten(): void {
-    if (this.#onAbort) this.options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#onAbort = undefined
-  }
-
-  #endBy(error: RpcError): void {
-    if (this.settled) return
-    this.#owner.cancel(this)
-    try {
-      this.observer.onError({ local: error })
-    } catch {
-      // As in fail().
-    }
-  }
-}
-
 const ignore: DuplexReceiver = { onMessage: () => {}, onDrain: () => {}, onClose: () => {} }
 
 function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
   const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'
   return new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_closed', mayHaveRun })
-}
-
-function cancelledError(signal: AbortSignal | undefined, mayHaveRun: boolean): RpcError {
-  return new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun, cause: signal?.reason })
 }

@@ -6,27 +6,18 @@
  *
  * The connection: open ──drain()──▶ draining ──▶ closed, or open ──▶ closed. Draining refuses calls that come and lets those in flight end.
  */
-import { randomUUID } from 'node:crypto'
 import { Deadlines } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { type ConnectionLimits, connectionLimits, times } from '../../shared/limits.js'
 import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
+import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
 import type { ConnectionGroup, GroupMember } from './connection-group.js'
-import { errorShape, toTrpcError } from './error-shape.js'
+import { toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
-
-/** A failed call or connection, for the server's log. `error.cause` and its stack never reach the peer. */
-export interface ErrorReport {
-  error: TRPCError
-  /** also in the error that the peer got */
-  requestId: string
-  type: 'query' | 'mutation' | 'subscription' | 'unknown'
-  path: string | undefined
-}
 
 export interface ServeDuplexOptions<R extends AnyRouter> {
   duplex: Duplex
@@ -70,13 +61,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #duplex: Duplex
   readonly #router: AnyRouter
   readonly #limits: ConnectionLimits
-  readonly #onError: ((report: ErrorReport) => void) | undefined
+  readonly #answers: Answers
   readonly #lifetime = new AbortController()
   /** not yet answered, by id */
   readonly #calls = new Map<string | number, Call>()
   /** held back while the peer reads too slowly, or until there is a context */
   #waiting: { message: CallMessage; batchIndex: number }[] = []
-  #context: unknown
   #ready = false
   #state: 'open' | 'draining' | 'closed' = 'open'
   /** queries and mutations that were started and not released; subscriptions likewise */
@@ -85,14 +75,14 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #drainWaiters: (() => void)[] = []
   #idleWaiters: (() => void)[] = []
   #releaseWaiters: (() => void)[] = []
-  #id = ''
   #resolveClosed: (reason: CloseReason) => void = () => {}
 
   constructor(options: ServeDuplexOptions<AnyRouter>) {
     this.#duplex = options.duplex
     this.#router = options.router
     this.#limits = { ...connectionLimits, ...options.limits }
-    this.#onError = options.onError
+    const { duplex, router, onError } = options
+    this.#answers = new Answers({ duplex, router, maxBufferedBytes: this.#limits.maxBufferedBytes, onError })
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
@@ -115,7 +105,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   onMessage(message: Message): void {
-    if (message === 'PING') this.#sendMessage('PONG')
+    if (message === 'PING') this.#answers.send('PONG')
     else if (message === 'PONG') return
     else if (Array.isArray(message)) {
       for (let index = 0; index < message.length; index++) this.#receive(message[index], index)
@@ -151,7 +141,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (this.#state !== 'open') return
     this.#state = 'draining'
     this.#duplex.send({ id: null, method: 'reconnect' })
-    for (const { message } of this.#waiting.splice(0)) this.#answerError(message, draining())
+    for (const { message } of this.#waiting.splice(0)) this.#refuseCall(message, draining())
     this.#settleIdle()
   }
 
@@ -198,56 +188,46 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   /** One event of a subscription. */
   sendData(call: Call, data: unknown, eventId?: string): void {
-    const encoded: unknown = this.#router._def._config.transformer.output.serialize(data)
-    this.#send(call, {
-      result: eventId === undefined ? { type: 'data', data: encoded } : { type: 'data', id: eventId, data: encoded },
-    })
+    this.#answers.sendData(call, data, eventId)
   }
 
   sendStarted(call: Call): void {
-    this.#send(call, { result: { type: 'started' } })
+    this.#answers.sendStarted(call)
   }
 
   /** The terminal message of a subscription that ran to its end or was stopped. */
   stop(call: Call): void {
     if (call.answered) return
     this.#answered(call)
-    this.#send(call, { result: { type: 'stopped' } })
+    this.#answers.sendStopped(call)
   }
 
   /** The terminal message of a call that failed. */
   fail(call: Call, thrown: unknown): void {
-    if (call.answered) {
-      // Cancelled, timed out or lost: the peer has its answer, and how the procedure then gave up is not news unless it is a fault.
-      if (!isAbort(thrown)) this.#report(toTrpcError(thrown), call)
-      return
-    }
-    this.#answerError(call, thrown)
+    if (!call.answered) this.#answerError(call, thrown)
+    // Cancelled, timed out or lost: the peer has its answer, and how the procedure then gave up is not news unless it is a fault.
+    else if (!isAbort(thrown)) this.report(call, thrown)
   }
 
-  /** Something failed that the peer is not told: the clean-up of a subscription. */
+  /** Something failed that the peer is not told. */
   report(call: Call, thrown: unknown): void {
-    this.#report(toTrpcError(thrown), call)
+    this.#answers.report(call, thrown)
   }
 
   // ── calls ──
 
   #begin(context: unknown): void {
     if (this.#state === 'closed') return
-    this.#context = context
+    this.#answers.context = context
     this.#ready = true
     this.#startWaiting()
   }
 
   #refuse(thrown: unknown): void {
     if (this.#state === 'closed') return
-    const error = toTrpcError(thrown)
-    const requestId = this.#report(error, undefined)
-    this.#trySend({ id: null, error: this.#encodeShape(error, undefined, requestId) })
-    this.#duplex.close({
-      code: error.code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.unauthorized,
-      message: error.message,
-    })
+    this.#answers.sendError(undefined, thrown)
+    const { code, message } = toTrpcError(thrown)
+    this.#duplex.close({ code: code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.unauthorized, message })
   }
 
   #receive(raw: unknown, batchIndex: number): void {
@@ -260,21 +240,20 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       else this.#cancelWaiting(message.id)
       return
     }
-    if (this.#state === 'draining') return this.#answerError(message, draining())
+    if (this.#state === 'draining') return this.#refuseCall(message, draining())
     if (!this.#ready || this.#duplex.full || this.#waiting.length > 0) this.#hold(message, batchIndex)
     else this.#start(message, batchIndex)
   }
 
   #receiveInvalid({ id, problem }: InvalidMessage): void {
-    if (id === null)
-      return this.#duplex.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
-    const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`)
-    this.#trySend({ id, error: this.#encodeShape(toTrpcError(error), undefined, this.#requestId(id)) })
+    const message = `not a valid request: ${problem}`
+    if (id === null) this.#duplex.close({ code: closeCodes.protocolError, message })
+    else this.#answers.sendInvalid(id, new RpcError('PARSE_ERROR', message))
   }
 
   #hold(message: CallMessage, batchIndex: number): void {
     const refused = this.#refusal(message)
-    if (refused) this.#answerError(message, refused)
+    if (refused) this.#refuseCall(message, refused)
     else this.#waiting.push({ message, batchIndex })
   }
 
@@ -310,12 +289,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   #start(message: CallMessage, batchIndex: number): void {
     const refused = this.#refusal(message)
-    if (refused) return this.#answerError(message, refused)
+    if (refused) return this.#refuseCall(message, refused)
     const call = new Call(message, batchIndex, this.#router, this)
     this.#calls.set(call.id, call)
     if (call.type === 'subscription') {
       this.#subscriptions++
-      void pump(this, call, invoke(this.#router, this.#context, call)).then(() => this.#release(call))
+      void pump(this, call, invoke(this.#router, this.#answers.context, call)).then(() => this.#release(call))
     } else {
       this.#running++
       void this.#run(call)
@@ -326,14 +305,13 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   async #run(call: Call): Promise<void> {
     try {
-      const value = await invoke(this.#router, this.#context, call)
+      const value = await invoke(this.#router, this.#answers.context, call)
       if (!call.answered) {
         if (isIterable(value)) {
           const message = `a ${call.type} cannot return an async iterable or observable on this link`
           throw new TRPCError({ code: 'UNSUPPORTED_MEDIA_TYPE', message })
         }
-        const data: unknown = this.#router._def._config.transformer.output.serialize(value)
-        this.#send(call, { result: { type: 'data', data } })
+        this.#answers.sendData(call, value)
         this.#answered(call)
       }
     } catch (thrown) {
@@ -353,7 +331,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     const index = this.#waiting.findIndex(waiting => waiting.message.id === id)
     const [cancelled] = index < 0 ? [] : this.#waiting.splice(index, 1)
     if (cancelled)
-      this.#answerError(
+      this.#refuseCall(
         cancelled.message,
         new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }),
       )
@@ -390,90 +368,18 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
-  // ── answers ──
-
-  #send(
-    call: { id: string | number; jsonrpc?: '2.0' | undefined },
-    body: { result: unknown } | { error: unknown },
-  ): void {
-    this.#sendMessage(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
+  #answerError(call: Call, thrown: unknown): void {
+    if (call.answered) return
+    this.#answered(call)
+    this.#answers.sendError(call, thrown)
   }
 
-  /** Everything that a peer can provoke goes through here: one that asks and does not read is cut off. */
-  #sendMessage(message: Message): void {
-    const duplex = this.#duplex
-    duplex.send(message)
-    if (duplex.bufferedBytes <= this.#limits.maxBufferedBytes) return
-    const bytes = duplex.bufferedBytes.toLocaleString('en')
-    const limit = this.#limits.maxBufferedBytes.toLocaleString('en')
-    const problem = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
-    duplex.terminate({ code: closeCodes.slowReader, message: problem })
+  /** Answers a call that was not started. */
+  #refuseCall(message: CallMessage, error: RpcError): void {
+    const { id, jsonrpc, method, params } = message
+    const call: Answered = { id, jsonrpc, type: method, path: params.path }
+    this.#answers.sendError(call, error)
   }
-
-  #trySend(message: Message): void {
-    try {
-      this.#sendMessage(message)
-    } catch (error) {
-      this.#report(toTrpcError(error), undefined)
-    }
-  }
-
-  #answerError(call: Call | CallMessage, thrown: unknown): void {
-    if (call instanceof Call) {
-      if (call.answered) return
-      this.#answered(call)
-    }
-    const error = toTrpcError(thrown)
-    const described = call instanceof Call ? call : { id: call.id, type: call.method, path: call.params.path }
-    const requestId = this.#report(error, described)
-    try {
-      this.#send(call, { error: this.#encodeShape(error, described, requestId) })
-    } catch (failure) {
-      // The formatter made something that cannot be sent; the caller still gets an answer.
-      this.#report(toTrpcError(failure), described)
-      this.#trySend({ id: call.id, error: this.#encodeFallback(requestId) })
-    }
-  }
-
-  #encodeShape(error: TRPCError, call: Described | undefined, requestId: string): unknown {
-    const { transformer } = this.#router._def._config
-    try {
-      return transformer.output.serialize(errorShape(this.#router, error, this.#context, call, requestId))
-    } catch (failure) {
-      this.#report(toTrpcError(failure), call)
-      return this.#encodeFallback(requestId)
-    }
-  }
-
-  #encodeFallback(requestId: string): unknown {
-    const data = { code: 'INTERNAL_SERVER_ERROR', httpStatus: 500, requestId }
-    return this.#router._def._config.transformer.output.serialize({
-      code: -32603,
-      message: 'internal server error',
-      data,
-    })
-  }
-
-  #report(error: TRPCError, call: Described | undefined): string {
-    const requestId = this.#requestId(call?.id ?? 0)
-    try {
-      this.#onError?.({ error, requestId, type: call?.type ?? 'unknown', path: call?.path })
-    } catch {
-      // An observer that throws must not change what the peer gets, and there is nobody else to tell.
-    }
-    return requestId
-  }
-
-  #requestId(id: string | number): string {
-    this.#id ||= randomUUID().slice(0, 8)
-    return `${this.#id}-${id}`
-  }
-}
-
-interface Described {
-  id: string | number
-  type: 'query' | 'mutation' | 'subscription'
-  path: string
 }
 
 function draining(): RpcError {

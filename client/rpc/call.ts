@@ -1,0 +1,99 @@
+import type { Deadline } from '../../shared/deadlines.js'
+import { RpcError } from '../../shared/errors.js'
+import type { CallType, WireError } from '../../shared/wire.js'
+
+/** What a call's owner hears: any number of `onData` for a subscription, one for another call, and then one of the other two, once. */
+export interface CallObserver {
+  onStarted?(): void
+  /** `data` is still encoded by the server's transformer. */
+  onData(data: unknown): void
+  /** A server's error shape, still encoded, or an error of this side. */
+  onError(error: { remote: WireError } | { local: RpcError }): void
+  /** A subscription has ended. */
+  onStopped?(): void
+}
+
+export interface CallOptions {
+  type: CallType
+  path: string
+  /** encoded by the router's transformer */
+  input: unknown
+  /** a subscription goes on after this event */
+  lastEventId?: string | undefined
+  /** of this call; for a subscription there is none unless it is given */
+  timeoutMs?: number | undefined
+  signal?: AbortSignal | undefined
+}
+
+/** What a call needs of its connection. */
+interface Owner {
+  cancel(call: PendingCall): void
+  forget(call: PendingCall): void
+  mayHaveRun(call: PendingCall): boolean
+}
+
+/** One call until it is settled: its place in the connection, its deadline and its caller's signal. */
+export class PendingCall implements Deadline {
+  readonly id: number
+  readonly options: CallOptions
+  readonly observer: CallObserver
+  readonly #owner: Owner
+  deadlineAt = Infinity
+  lastEventId: string | undefined
+  /** how often it went out */
+  sends = 0
+  settled = false
+  #onAbort: (() => void) | undefined
+
+  constructor(id: number, options: CallOptions, observer: CallObserver, owner: Owner) {
+    this.id = id
+    this.options = options
+    this.observer = observer
+    this.lastEventId = options.lastEventId
+    this.#owner = owner
+  }
+
+  /** Never throws: an observer that does is its owner's fault, and there may be other calls to fail after this one. */
+  fail(error: RpcError): void {
+    if (this.settled) return
+    this.#owner.forget(this)
+    try {
+      this.observer.onError({ local: error })
+    } catch {
+      // The error that it was to hear is lost with it.
+    }
+  }
+
+  onDeadline(): void {
+    if (this.settled) return
+    const mayHaveRun = this.#owner.mayHaveRun(this)
+    const waited = mayHaveRun ? 'no answer' : 'no connection'
+    const { path } = this.options
+    this.#endBy(new RpcError('TIMEOUT', `${path}: ${waited} before the deadline`, { mayHaveRun }))
+  }
+
+  listen(signal: AbortSignal): void {
+    this.#onAbort = () => this.#endBy(cancelledError(signal, this.#owner.mayHaveRun(this)))
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  unlisten(): void {
+    if (this.#onAbort) this.options.signal?.removeEventListener('abort', this.#onAbort)
+    this.#onAbort = undefined
+  }
+
+  #endBy(error: RpcError): void {
+    if (this.settled) return
+    this.#owner.cancel(this)
+    try {
+      this.observer.onError({ local: error })
+    } catch {
+      // As in fail().
+    }
+  }
+}
+
+/** The error of a call whose caller cancelled it. */
+export function cancelledError(signal: AbortSignal | undefined, mayHaveRun: boolean): RpcError {
+  return new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun, cause: signal?.reason })
+}
