@@ -4,7 +4,9 @@ import { createDuplexClient } from '../../client/rpc/client.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
 import { memoryDuplexPair } from '../../shared/duplex.js'
 import { transformer } from '../../shared/transformer.js'
-import { gate, leavesNothing, links, peer } from '../fixtures/links.js'
+import { leavesNothing } from '../fixtures/leaves-nothing.js'
+import { links } from '../fixtures/links.js'
+import { gate, peer } from '../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create({ transformer })
 

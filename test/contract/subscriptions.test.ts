@@ -7,7 +7,9 @@ import { createDuplexClient } from '../../client/rpc/client.js'
 import { duplexLink } from '../../client/rpc/link.js'
 import { RpcError } from '../../shared/errors.js'
 import { transformer } from '../../shared/transformer.js'
-import { gate, leavesNothing, links, peer } from '../fixtures/links.js'
+import { leavesNothing } from '../fixtures/leaves-nothing.js'
+import { links } from '../fixtures/links.js'
+import { gate, peer } from '../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create({ transformer })
 
