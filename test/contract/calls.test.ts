@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { createTRPCClient, loggerLink, TRPCClientError } from '@trpc/client'
 import { initTRPC, TRPCError } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
@@ -210,7 +211,19 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(error.data).toMatchObject({ code: 'CLIENT_CLOSED_REQUEST', mayHaveRun: true })
     expect(await aborted).toMatchObject({ code: 'CLIENT_CLOSED_REQUEST' })
     expect(group.calls).toBe(1)
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([])
     release()
+  })
+
+  it('an answered call leaves no listener on its signal', async () => {
+    const { router } = testRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const { signal } = new AbortController()
+    const call = client.echo.query(1, { signal })
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+    await call
+    expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 
   it('a signal that is already aborted sends nothing', async () => {

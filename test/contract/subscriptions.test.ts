@@ -196,16 +196,39 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await cleaned
   })
 
-  it('a source is not pulled further while its reader is behind', async () => {
+  it('a source is not pulled further while its reader is behind, and goes on when it has caught up', async () => {
     const { router, pulled } = testRouter()
     const { duplex } = dialRaw(router)
-    const reading = peer(duplex)
-    reading.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
-    await reading.until(50)
-    reading.send({ id: 1, method: 'subscription.stop' })
-    await expect.poll(() => reading.received.at(-1)).toEqual({ id: 1, result: { type: 'stopped' } })
-    // 1 MiB may wait, that is 16 items, and a few are in hand.
-    expect(pulled.length - reading.received.length).toBeLessThan(40)
+    duplex.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
+    // Nobody reads yet: 1 MiB may wait, and the 16th item of 64 KiB crosses that.
+    await expect.poll(() => pulled.length).toBe(16)
+    for (let turn = 0; turn < 100; turn++) await new Promise(resolve => setImmediate(resolve))
+    expect(pulled.length).toBe(16)
+    const { send, until, received } = peer(duplex)
+    await until(50)
+    send({ id: 1, method: 'subscription.stop' })
+    await expect.poll(() => received.at(-1)).toEqual({ id: 1, result: { type: 'stopped' } })
+  })
+
+  it('a source that waits in next() is told by return()', async () => {
+    const returned = gate()
+    const router = t.router({
+      silent: t.procedure.subscription(() => ({
+        [Symbol.asyncIterator]: () => ({
+          next: () => new Promise<IteratorResult<string>>(() => {}),
+          return: async () => {
+            returned.open()
+            return { done: true as const, value: undefined }
+          },
+        }),
+      })),
+    })
+    const { duplex } = dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'silent' } })
+    await until(1)
+    send({ id: 1, method: 'subscription.stop' })
+    await returned.passed
   })
 
   it('more subscriptions than allowed are refused with the number', async () => {

@@ -1,0 +1,51 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Deadlines, now } from '../../shared/deadlines.js'
+
+describe('deadlines', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  const deadlineIn = (ms: number, fired: number[]) => ({ deadlineAt: now() + ms, onDeadline: () => fired.push(ms) })
+
+  it('fire when they are due, in any order of adding, on one timer', () => {
+    const deadlines = new Deadlines()
+    const fired: number[] = []
+    for (const ms of [300, 100, 200]) deadlines.add(deadlineIn(ms, fired))
+    expect(vi.getTimerCount()).toBe(1)
+    vi.advanceTimersByTime(100)
+    expect(fired).toEqual([100])
+    vi.advanceTimersByTime(200)
+    expect(fired).toEqual([100, 200, 300])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('do not fire once they are deleted, and the timer ends with the last', () => {
+    const deadlines = new Deadlines()
+    const fired: number[] = []
+    const deleted = deadlineIn(100, fired)
+    deadlines.add(deleted)
+    deadlines.delete(deleted)
+    vi.advanceTimersByTime(1_000)
+    expect(fired).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('may be added while others fire', () => {
+    const deadlines = new Deadlines()
+    const fired: number[] = []
+    deadlines.add({ deadlineAt: now() + 10, onDeadline: () => deadlines.add(deadlineIn(20, fired)) })
+    vi.advanceTimersByTime(30)
+    expect(fired).toEqual([20])
+  })
+
+  it('clear() leaves no timer', () => {
+    const deadlines = new Deadlines()
+    deadlines.add(deadlineIn(100, []))
+    deadlines.clear()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
