@@ -101,6 +101,23 @@ describe('a provider', () => {
     await (await provider.call(0)).closed
   })
 
+  test('that keeps sending is not cut off, however long it takes', async () => {
+    const limitMs = 100
+    await start({ upstreamIdleTimeoutMs: limitMs })
+    provider.answerWith(async response => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      // Each write is one turn of the event loop and a packet; together they take far longer than the limit on silence.
+      for (const begun = performance.now(); performance.now() - begun < 4 * limitMs; ) {
+        response.write(': alive\n\n')
+        await new Promise(resolve => setImmediate(resolve))
+      }
+      response.end(`${firstEvent}data: {"type":"message_stop"}\n\n`)
+    })
+    const answer = await send(bridge)
+    expect(answer.whole).toBe(true)
+    expect(await recordedEnd()).not.toHaveProperty('errorType')
+  })
+
   test.each(['end', 'reset'] as const)(
     'that dies inside a stream (%s) is seen to, and what it used is recorded',
     async end => {
