@@ -1,6 +1,6 @@
 /** What an operator does: users, API keys, providers, and reading the records. Needs an identity with the role `admin`. */
 import { z } from 'zod'
-import { apiKeyId, name, slug, time, uuid } from './fields.js'
+import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
 import { adminLimits, recordLimits } from './limits.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
 import type { ErrorType } from './recorder.js'
@@ -55,10 +55,10 @@ export const apiKeysListInput = z.object({ user: userRef.optional() })
 export const apiKeysExpireInput = z.object({ id: apiKeyId })
 export const apiKeysDeleteInput = z.object({ id: apiKeyId })
 
-const httpUrl = z
-  .url({ protocol: /^https?$/ })
-  .max(recordLimits.maxUrlLength)
-  .refine(url => !/[?#]|\/\/[^/]*@/.test(url), 'must have no credentials, query or fragment')
+/** An `@` before the path ends credentials; URLs take any number of slashes, of both kinds, before a host. */
+const httpUrl = text(recordLimits.maxUrlLength)
+  .pipe(z.url({ protocol: /^https?$/ }))
+  .refine(url => !/[?#]|^https?:[/\\]*[^/\\]*@/i.test(url), 'must have no credentials, query or fragment')
 
 /** It travels in an HTTP header, so it is visible ASCII. */
 const providerKey = z
@@ -99,7 +99,7 @@ export const interceptionsListInput = z.object({
   model: name.optional(),
   client: name.optional(),
   clientSessionId: name.optional(),
-  errorType: z.string().max(64).optional(),
+  errorType: text(64).optional(),
   from: time.optional(),
   to: time.optional(),
 })

@@ -1,7 +1,7 @@
 /** The field types that several schemas share. Every text is cleaned (see text.ts) before anything else looks at it. */
 import { z } from 'zod'
 import { recordLimits } from './limits.js'
-import { cleanJsonObject, cleanText, cutToBytes, type JsonObject, JsonRefused } from './text.js'
+import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRefused } from './text.js'
 
 /** Text of at most `maxLength` UTF-16 code units. */
 export const text = (maxLength: number) => z.string().max(maxLength).overwrite(cleanText)
@@ -54,15 +54,16 @@ export function cutContent<R extends { metadata?: JsonObject | undefined }>(
   record: R,
   fields: readonly (keyof R)[],
 ): R {
-  let cut: R | undefined
+  let cut = record
   for (const field of fields) {
     const value = record[field]
     if (typeof value !== 'string') continue
     const short = cutToBytes(value, recordLimits.maxContentBytes)
     if (short === value) continue
-    const sizes: JsonObject = { ...(cut?.metadata?.[originalBytesKey] as JsonObject | undefined) } // set three lines below, by this loop
-    sizes[String(field)] = Buffer.byteLength(value)
-    cut = { ...record, ...cut, [field]: short, metadata: { ...record.metadata, [originalBytesKey]: sizes } }
+    // The sizes of other fields stay: the sender may have cut those itself.
+    const known = cut.metadata?.[originalBytesKey]
+    const sizes = { ...(isPlainObject(known) ? known : {}), [String(field)]: Buffer.byteLength(value) }
+    cut = { ...cut, [field]: short, metadata: { ...cut.metadata, [originalBytesKey]: sizes } }
   }
-  return cut ?? record
+  return cut
 }

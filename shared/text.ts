@@ -56,7 +56,7 @@ function copyValue(value: unknown, budget: Budget, depth: number): JsonValue {
       spend(budget, String(value).length)
       return value
     case 'boolean':
-      spend(budget, 5)
+      spend(budget, value ? 4 : 5)
       return value
     case 'object':
       if (value === null) {
@@ -65,7 +65,7 @@ function copyValue(value: unknown, budget: Budget, depth: number): JsonValue {
       }
       if (depth >= budget.maxDepth) throw new JsonRefused(`is nested deeper than ${budget.maxDepth}`)
       if (Array.isArray(value)) {
-        spend(budget, 2 + value.length)
+        spend(budget, 2 + Math.max(0, value.length - 1))
         return Array.from(value, item => copyValue(item === undefined ? null : item, budget, depth + 1))
       }
       if (isPlainObject(value)) return copyObject(value, budget, depth + 1)
@@ -77,21 +77,28 @@ function copyValue(value: unknown, budget: Budget, depth: number): JsonValue {
 
 function copyObject(source: Record<string, unknown>, budget: Budget, depth: number): JsonObject {
   const copy: JsonObject = {}
+  // The braces, then a colon for each field, and a comma for each but the first.
   spend(budget, 2)
+  let separators = 1
   for (const key of Object.keys(source)) {
     const value = source[key]
     if (value === undefined) continue
-    spend(budget, 2)
+    spend(budget, separators)
+    separators = 2
     setOwn(copy, copyString(key, budget), copyValue(value, budget, depth))
   }
   return copy
 }
 
 function copyString(text: string, budget: Budget): string {
-  // Escapes are counted as one byte: the limit is about size, and each escaped character is at least that.
-  spend(budget, 2 + Buffer.byteLength(text))
-  return cleanText(text)
+  const clean = cleanText(text)
+  spend(budget, needsEscape.test(clean) ? Buffer.byteLength(JSON.stringify(clean)) : Buffer.byteLength(clean) + 2)
+  return clean
 }
+
+/** What JSON text holds as an escape, which takes more bytes than the character. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const needsEscape = /["\\\u0000-\u001f]/
 
 function spend(budget: Budget, bytes: number): void {
   budget.bytes -= bytes

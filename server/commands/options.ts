@@ -55,7 +55,12 @@ const millisecondsOf: Readonly<Record<string, number>> = {
 /** A point in time: ISO 8601 (a date alone is its first moment in UTC), or a duration from `now` such as `12h` or `30d`. */
 export function timeOrDuration(value: string, now = Date.now()): Date {
   const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(value) ?? []
-  if (count !== undefined && unit !== undefined) return new Date(now + Number(count) * (millisecondsOf[unit] ?? 0))
+  if (count !== undefined && unit !== undefined) {
+    const time = new Date(now + Number(count) * (millisecondsOf[unit] ?? 0))
+    // A Date ends in the year 275760.
+    if (Number.isNaN(time.getTime())) throw new InvalidArgumentError('It is longer than any calendar.')
+    return time
+  }
   return isoTime(
     value,
     'It must be a duration such as 12h or 30d, or a time such as 2030-01-31 or 2030-01-31T12:00:00Z.',

@@ -1,5 +1,5 @@
 /** The embedded store: PGlite under DATA/pg, opened by one process at a time. */
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Kysely } from 'kysely'
 import { RpcError } from '../../shared/errors.js'
@@ -7,7 +7,7 @@ import type { Logger } from '../../shared/log.js'
 import { lockDataDir } from './data-lock.js'
 import { migrate } from './migrations/index.js'
 import { pgliteDialect } from './pglite-dialect.js'
-import { PGliteThread } from './pglite-thread.js'
+import { PGliteThread, SqlError } from './pglite-thread.js'
 import type { Database } from './schema.js'
 import { createSqlStore } from './sql-store.js'
 import type { Store } from './store.js'
@@ -38,7 +38,9 @@ export async function openEmbeddedStore(options: { dataDir: string; logger?: Log
     }
     thread = await openDatabase(path)
     const db = new Kysely<Database>({ dialect: pgliteDialect(thread) })
-    await migrate(db, `the database in ${path}`)
+    await migrate(db, `the database in ${path}`).catch((error: unknown) => {
+      throw isDamage(error) ? corrupt(path, error.cause.message, error) : error
+    })
     return createSqlStore(db, { afterClose: lock.release })
   } catch (error) {
     await thread?.close()
@@ -62,9 +64,16 @@ async function makeDirectory(dataDir: string): Promise<void> {
 /** Makes the database beside its place and moves it there whole, so that a first start that is killed leaves nothing that looks like one. */
 async function createDatabase(dataDir: string, path: string): Promise<void> {
   const unfinished = join(dataDir, `${unfinishedPrefix}${process.pid}`)
-  const thread = await PGliteThread.open(unfinished)
-  await thread.close()
-  await rename(unfinished, path)
+  try {
+    await mkdir(unfinished, { mode: 0o700 })
+    const thread = await PGliteThread.open(unfinished)
+    await thread.close()
+    await rename(unfinished, path)
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true })
+    const words = error instanceof Error ? error.message : String(error)
+    throw new RpcError('PRECONDITION_FAILED', `the database in ${path} cannot be made: ${words}`, { cause: error })
+  }
 }
 
 /** What first starts that were killed left behind. The lock is ours, so none of it is in use. */
@@ -82,12 +91,19 @@ async function openDatabase(path: string): Promise<PGliteThread> {
     throw corrupt(path, `PG_VERSION is ${JSON.stringify(version.trim().slice(0, 20))} and must be "${postgresVersion}"`)
   }
   try {
+    // PGlite makes its files readable and writable for everybody (mode 0666), so their directory has to be closed, whoever made the one above it.
+    await chmod(path, 0o700)
     const thread = await PGliteThread.open(path)
     await thread.query('select 1')
     return thread
   } catch (error) {
     throw corrupt(path, error instanceof Error ? error.message : String(error), error)
   }
+}
+
+/** PostgreSQL's class XX, such as `data_corrupted`: what is on the disk is not what it wrote. */
+function isDamage(error: unknown): error is Error & { cause: SqlError } {
+  return error instanceof Error && error.cause instanceof SqlError && error.cause.code?.startsWith('XX') === true
 }
 
 function corrupt(path: string, words: string, cause?: unknown): RpcError {

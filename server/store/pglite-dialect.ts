@@ -44,17 +44,15 @@ class PGliteDriver implements Driver {
     connection.executeQuery(CompiledQuery.raw(`start transaction${isolation}${access}`)).catch(() => {})
   }
 
-  commitTransaction(connection: DatabaseConnection): Promise<void> {
-    return this.#endTransaction(connection, 'commit')
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('commit'))
+    // After a commit that failed kysely rolls back, and the session is the transaction's own until then.
+    this.#session.give()
   }
 
-  rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    return this.#endTransaction(connection, 'rollback')
-  }
-
-  async #endTransaction(connection: DatabaseConnection, sql: 'commit' | 'rollback'): Promise<void> {
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     try {
-      await connection.executeQuery(CompiledQuery.raw(sql))
+      await connection.executeQuery(CompiledQuery.raw('rollback'))
     } finally {
       this.#session.give()
     }

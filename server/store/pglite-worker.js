@@ -3,7 +3,8 @@
  * PGlite in a thread of its own: its calls block the event loop of the thread they run in.
  *
  * In: a {@link Request} each; they are answered in the order in which they came. Out: one {@link Opened} or {@link Failed} at first, then an
- * {@link Answer} for each request. An error that is not PostgreSQL's own ends the thread: the module's memory may be damaged.
+ * {@link Answer} for each request. An error that is not PostgreSQL's own ends the thread: the module's memory may be damaged. So does one after which a
+ * PostgreSQL server would restart, such as a write-ahead log that does not fit on the disk: PGlite goes on, and hangs at the next statement.
  *
  * Plain JavaScript, and packages only: it runs from the source tree and from dist alike.
  *
@@ -86,8 +87,9 @@ async function answer(request) {
   if (parsing !== '' && result.messages.some(message => message.name === 'parseComplete')) prepared.set(sql, parsing)
   const error = result.messages.find(message => message instanceof messages.DatabaseError)
   if (error) {
-    const { message, code, constraint } = error
+    const { message, code, constraint, severity } = error
     send({ kind: 'error', id, error: { message, code, constraint } })
+    if (severity === 'PANIC' || severity === 'FATAL') throw new Error(`PostgreSQL stopped: ${severity}: ${message}`)
     return
   }
   const [{ rows, rowCount } = { rows: [], rowCount: undefined }] = parse.parseResults(result.messages, database.parsers)

@@ -9,6 +9,9 @@ import type { Database } from './schema.js'
 import type { Store } from './store.js'
 import { userStore } from './users.js'
 
+/** How long `close()` waits for open work: a database that hangs must not keep the process from ending. */
+const openWorkTimeoutMs = 10_000
+
 /**
  * Makes a store of a migrated database, which it owns from then on. `afterClose` runs once, when the database is closed.
  * What the database refuses or cannot answer rejects with `INTERNAL_SERVER_ERROR`; the cause is kept for the log.
@@ -17,7 +20,7 @@ export function createSqlStore(db: Kysely<Database>, options: { afterClose?: () 
   const open = new Set<Promise<unknown>>()
   let closed: Promise<void> | undefined
   const close = async () => {
-    await Promise.allSettled(open)
+    await settled(open)
     try {
       await db.destroy()
     } finally {
@@ -75,4 +78,13 @@ export function createSqlStore(db: Kysely<Database>, options: { afterClose?: () 
     removeProvider: guarded(providers.removeProvider),
     seedProviders: guarded(providers.seedProviders),
   }
+}
+
+async function settled(open: Iterable<Promise<unknown>>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, openWorkTimeoutMs)
+  })
+  await Promise.race([Promise.allSettled(open), late])
+  clearTimeout(timer)
 }

@@ -14,7 +14,7 @@ import type { JsonObject } from '../../shared/text.js'
 export interface Store extends RecordStore, UserStore, ApiKeyStore, ProviderStore {
   /** Resolves when the database answers. */
   ping(): Promise<void>
-  /** Ends open work, then closes the database. A second call gets the same promise. */
+  /** Ends open work, for 10 s at most, then closes the database. A second call gets the same promise. */
   close(): Promise<void>
 }
 

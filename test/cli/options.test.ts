@@ -36,6 +36,11 @@ describe('timeOrDuration', () => {
   })
 })
 
+test('a duration beyond what a Date holds is refused', () => {
+  expect(() => timeOrDuration('999999999w', now)).toThrow('longer than any calendar')
+  expect(() => timeOrAge('999999999w', now)).toThrow('longer than any calendar')
+})
+
 test('an age counts backwards', () => {
   expect(timeOrAge('12h', now).toISOString()).toBe('2030-01-31T00:00:00.000Z')
   expect(timeOrAge('2030-01-01', now).toISOString()).toBe('2030-01-01T00:00:00.000Z')

@@ -136,6 +136,22 @@ describe('providers', () => {
     })
   })
 
+  test('may have U+0000 and an @ in the path of their base URL, but no credentials', async () => {
+    const { admin } = await operator()
+    const upsert = (baseUrl: string) => admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', baseUrl })
+    expect(await upsert('https://host/a\0b\ud800')).toMatchObject({ baseUrl: 'https://host/a\uFFFDb\uFFFD' })
+    expect(await upsert('https://host/a//b@c')).toMatchObject({ baseUrl: 'https://host/a//b@c' })
+    for (const baseUrl of [
+      'https://u:p@host/',
+      'HTTPS://u@host',
+      'https:///u:p@host',
+      'https://\\u:p@host',
+      'https://h?k=1',
+    ]) {
+      expect(await refusalOf(upsert(baseUrl))).toMatchObject({ code: 'BAD_REQUEST' })
+    }
+  })
+
   test('that are disabled give a daemon no keys', async () => {
     const { admin, connect } = await operator()
     await admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', keys: ['sk-two'] })
@@ -232,6 +248,11 @@ describe('interceptions', () => {
     const refused = await refusalOf(admin.interceptions.list.query({ cursor }))
     expect(refused.code).toBe('BAD_REQUEST')
     expect(refused.message).toMatch(/^cursor: /)
+  })
+
+  test('a filter with U+0000 finds nothing, and is no fault of the server', async () => {
+    const { admin } = await operator()
+    expect(await admin.interceptions.list.query({ errorType: 'a\0' })).toEqual({ interceptions: [], nextCursor: null })
   })
 
   test('of a user without any are none; of an unknown name, an error', async () => {

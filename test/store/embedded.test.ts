@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { Kysely, sql } from 'kysely'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
 import { lockDataDir } from '../../server/store/data-lock.js'
 import { openEmbeddedStore } from '../../server/store/embedded.js'
 import { pgliteDialect } from '../../server/store/pglite-dialect.js'
@@ -126,6 +127,15 @@ describe('the first start', () => {
     expect(readdirSync(dataDir)).toEqual(['pg'])
   })
 
+  test('in a directory that everybody may enter closes the database to all but its owner', {
+    timeout: 60_000,
+  }, async () => {
+    const dataDir = await temporaryDirectory()
+    await chmod(dataDir, 0o755)
+    await (await openEmbeddedStore({ dataDir })).close()
+    expect(statSync(join(dataDir, 'pg')).mode & 0o777).toBe(0o700)
+  })
+
   test('that is killed half-way leaves nothing that looks like a database, and the next one is whole', {
     timeout: 60_000,
   }, async () => {
@@ -207,6 +217,26 @@ describe('a database that cannot be opened', () => {
     await (await openEmbeddedStore({ dataDir })).close()
   })
 
+  test('damage that only its version table shows is reported alike', async () => {
+    const dataDir = await dataDirectory()
+    const thread = await PGliteThread.open(join(dataDir, 'pg'))
+    const { rows } = await thread.query(`select pg_relation_filepath('kysely_migration') as path`)
+    await thread.close()
+    const file = z.tuple([z.object({ path: z.string() })]).parse(rows)[0].path
+    await writeFile(join(dataDir, 'pg', file), Buffer.alloc(8192, 'garbage'))
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+      ...corrupt,
+      message: expect.stringContaining(join(dataDir, 'pg')),
+    })
+  })
+
+  test('that others may enter is closed to them', async () => {
+    const dataDir = await dataDirectory()
+    await chmod(join(dataDir, 'pg'), 0o755)
+    await (await openEmbeddedStore({ dataDir })).close()
+    expect(statSync(join(dataDir, 'pg')).mode & 0o777).toBe(0o700)
+  })
+
   test('an empty directory in its place is not taken for a first start', async () => {
     const dataDir = await temporaryDirectory()
     await mkdir(join(dataDir, 'pg'))
@@ -252,6 +282,28 @@ describe('the database thread', () => {
     await expect(sql`select 1`.execute(db)).rejects.toThrow('the database thread ended')
     await expect(db.transaction().execute(tx => sql`select 1`.execute(tx))).rejects.toThrow('the database thread ended')
     await db.destroy()
+  })
+
+  test('ends when the write-ahead log cannot be written, instead of hanging at the next statement', async () => {
+    const dataDir = await dataDirectory()
+    const path = join(dataDir, 'pg')
+    const thread = await PGliteThread.open(path)
+    await thread.query('create table kept (a int)')
+    // PGlite's pid is always 42; this is the name under which PostgreSQL makes the next segment of the log.
+    await mkdir(join(path, 'pg_wal/xlogtemp.42'))
+    await thread.query('select pg_switch_wal()')
+    const [failing, next] = await Promise.allSettled([
+      thread.query('insert into kept values (1)'),
+      thread.query('select 1'),
+    ])
+    expect(failing).toMatchObject({ status: 'rejected', reason: { message: expect.stringContaining('xlogtemp.42') } })
+    expect(next).toMatchObject({ status: 'rejected', reason: { message: 'the database thread failed' } })
+    await expect(thread.query('select 1')).rejects.toThrow('the database thread failed')
+    await thread.close()
+    await rm(join(path, 'pg_wal/xlogtemp.42'), { recursive: true })
+    const again = await PGliteThread.open(path)
+    expect(await again.query('select * from kept')).toMatchObject({ rows: [] })
+    await again.close()
   })
 
   test('keeps the SQLSTATE of an error and goes on', async () => {

@@ -11,10 +11,14 @@ export const migrations: Readonly<Record<string, Migration>> = {
 /**
  * Brings the database to the schema of this version. Several processes may call it at once: kysely holds a lock, and one of them does the work.
  * @param describe how messages name the database
- * @throws PRECONDITION_FAILED `database_newer` if a step was applied that this version does not know; nothing is changed then
+ * @throws PRECONDITION_FAILED `database_newer` if a step was applied that this version does not know; INTERNAL_SERVER_ERROR, with the database's words
+ *   and its error as cause, if it cannot be read or a step fails. Nothing is changed then.
  */
 export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Promise<void> {
-  const unknown = (await appliedMigrations(db)).filter(name => !Object.hasOwn(migrations, name))
+  const applied = await appliedMigrations(db).catch((error: unknown) => {
+    throw failed(`${describe} does not tell its version`, error)
+  })
+  const unknown = applied.filter(name => !Object.hasOwn(migrations, name))
   if (unknown.length > 0) {
     throw new RpcError(
       'PRECONDITION_FAILED',
@@ -26,11 +30,14 @@ export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Pro
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } })
   const { error, results } = await migrator.migrateToLatest()
   if (error !== undefined) {
-    const failed = results?.find(result => result.status === 'Error')?.migrationName ?? 'the migration'
-    throw new RpcError('INTERNAL_SERVER_ERROR', `${failed} failed on ${describe}; nothing was changed`, {
-      cause: error,
-    })
+    const step = results?.find(result => result.status === 'Error')?.migrationName ?? 'the migration'
+    throw failed(`${step} failed on ${describe}`, error)
   }
+}
+
+function failed(what: string, cause: unknown): RpcError {
+  const words = cause instanceof Error ? cause.message : String(cause)
+  return new RpcError('INTERNAL_SERVER_ERROR', `${what}: ${words}. Nothing was changed.`, { cause })
 }
 
 async function appliedMigrations<Schema>(db: Kysely<Schema>): Promise<string[]> {
