@@ -22,6 +22,16 @@ import { messages, PGlite, parse, protocol } from '@electric-sql/pglite'
 /** Distinct statements kept prepared; more run unprepared. Far above the number of statements in this project. */
 const maxPrepared = 256
 
+/**
+ * The file system of PGlite throws objects that are no Error and hold nothing but a number of WASI's list,
+ * https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#-errno-variant; these three a person can do something about.
+ */
+const errnos = new Map([
+  [2, 'EACCES: permission denied'],
+  [51, 'ENOSPC: no space left on device'],
+  [69, 'EROFS: read-only file system'],
+])
+
 const { serialize } = protocol
 const port = parentPort
 if (!port) throw new Error('pglite-worker.js runs as a worker thread only')
@@ -54,9 +64,16 @@ async function open() {
     return opened
   } catch (error) {
     const words = log.filter(line => /PANIC|FATAL|ERROR/.test(line)).slice(-2)
-    send({ kind: 'failed', message: [error instanceof Error ? error.message : String(error), ...words].join('; ') })
+    send({ kind: 'failed', message: [wordsOf(error), ...words].join('; ') })
     throw error
   }
+}
+
+/** @param {unknown} error */
+function wordsOf(error) {
+  if (error instanceof Error) return error.message
+  const errno = Reflect.get(Object(error), 'errno')
+  return errnos.get(errno) ?? (errno === undefined ? String(error) : `file system error ${errno}`)
 }
 
 /** @param {Request} request */

@@ -5,7 +5,6 @@ import { createRecorder } from '../../server/services/recorder.js'
 import type { StoredRecord } from '../../server/store/store.js'
 import { recordLimits } from '../../shared/limits.js'
 import { type BatchRecord, type RecordOutcome, recordSchemas } from '../../shared/recorder.js'
-import type { JsonValue } from '../../shared/text.js'
 import { recordingLogger, refusalOf } from './running-server.js'
 
 const interceptionId = '019a0000-0000-7000-8000-000000000001'
@@ -88,29 +87,6 @@ describe('normalising', () => {
     const kept = stored && 'prompt' in stored ? stored.prompt : ''
     expect(kept).toBe('€'.repeat(Math.floor(recordLimits.maxContentBytes / 3)))
   })
-})
-
-test('the sizes that a daemon gave of content it cut itself stay beside those of content that is cut here', () => {
-  const long = 'x'.repeat(recordLimits.maxContentBytes + 1)
-  const tool = { ...child, id: prompt.id, tool: 'bash', input: 'cut', injected: true, invocationError: long }
-  const sizesOf = (original: JsonValue) =>
-    recordSchemas.toolUsage.parse({ ...tool, metadata: { original_bytes: original } }).metadata?.original_bytes
-  expect(sizesOf({ input: 5_000_000 })).toEqual({ input: 5_000_000, invocationError: long.length })
-  expect(sizesOf('text')).toEqual({ invocationError: long.length })
-})
-
-test.each([
-  ['a text', (size: number) => ({ a: 'x'.repeat(size - 8) })],
-  ['fields', (size: number) => ({ a: true, b: false, c: null, d: 12, e: 'x'.repeat(size - 42) })],
-  ['lists', (size: number) => ({ a: [[], [1], [1, 2, true]], b: 'x'.repeat(size - 35) })],
-])('metadata of exactly maxMetadataBytes is taken, of one more is refused: %s', (_name, ofSize) => {
-  const parse = (size: number) => {
-    const metadata = ofSize(size)
-    expect(Buffer.byteLength(JSON.stringify(metadata))).toBe(size)
-    return recordSchemas.promptUsage.safeParse({ ...prompt, metadata }).success
-  }
-  expect(parse(recordLimits.maxMetadataBytes)).toBe(true)
-  expect(parse(recordLimits.maxMetadataBytes + 1)).toBe(false)
 })
 
 describe('the content hash', () => {
