@@ -105,8 +105,8 @@ async function answer(request) {
   const error = result.messages.find(message => message instanceof messages.DatabaseError)
   if (error) {
     const { message, code, constraint, severity } = error
-    send({ kind: 'error', id, error: { message, code, constraint } })
     if (severity === 'PANIC' || severity === 'FATAL') throw new Error(`PostgreSQL stopped: ${severity}: ${message}`)
+    send({ kind: 'error', id, error: { message, code, constraint } })
     return
   }
   const [{ rows, rowCount } = { rows: [], rowCount: undefined }] = parse.parseResults(result.messages, database.parsers)
