@@ -4,8 +4,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    testTimeout: 40_000,
+    hookTimeout: 60_000,
     // Vitest leaves a core free, which on two cores would run one file after the other.
     maxWorkers: Math.max(2, availableParallelism() - 1),
   },
