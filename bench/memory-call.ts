@@ -1,6 +1,5 @@
-/** One `recordTokenUsage` with nested metadata and a Date, checked by the contract's schema, a handler that returns `{}`, superjson. */
+/** The call inside one process. */
 import { createTRPCClient, unstable_localLink } from '@trpc/client'
-import { initTRPC } from '@trpc/server'
 import { createDuplexClient } from '../client/rpc/client.js'
 import { connect } from '../client/rpc/connection.js'
 import { duplexLink } from '../client/rpc/link.js'
@@ -9,26 +8,7 @@ import { memoryDuplexPair } from '../shared/duplex.js'
 import { recordSchemas } from '../shared/recorder.js'
 import { transformer } from '../shared/transformer.js'
 import { measure, print } from './harness.js'
-
-const t = initTRPC.create({ transformer })
-const router = t.router({
-  recorder: t.router({ recordTokenUsage: t.procedure.input(recordSchemas.tokenUsage).mutation(() => ({})) }),
-})
-
-const record = {
-  id: '0199f0a0-0000-7000-8000-000000000001',
-  interceptionId: '0199f0a0-0000-7000-8000-000000000002',
-  msgId: 'msg_01Pvyf26bY17RcjmWfJsXGBn',
-  inputTokens: 18,
-  outputTokens: 240,
-  cacheReadInputTokens: 13_993,
-  cacheWriteInputTokens: 22,
-  metadata: {
-    service_tier: 'standard',
-    cache_creation: { ephemeral_5m_input_tokens: 22, ephemeral_1h_input_tokens: 0 },
-  },
-  createdAt: new Date('2026-11-21T08:00:00.000Z'),
-}
+import { record, router } from './the-call.js'
 
 /** The in-memory link beside tRPC's own in-process calls. */
 export async function benchMemoryCall(): Promise<void> {

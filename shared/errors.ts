@@ -47,6 +47,14 @@ export const errorReasons = {
   too_many_subscriptions: 'maxSubscriptions subscriptions are open on this connection',
   message_too_large: 'the message is larger than maxMessageBytes',
   not_encodable: 'the value cannot be sent as JSON',
+  // opening a WebSocket
+  version_malformed: 'version must be MAJOR.MINOR',
+  version_unsupported: 'client and server have different major versions',
+  server_older: 'the server has a lower minor version than the client; an upgrade or rollback is under way',
+  origin_not_allowed: 'web pages may not call this server',
+  not_found: 'nothing is served under this path',
+  too_many_connections: 'maxConnections connections are open',
+  handshake_timeout: 'the connection was announced and not completed in time',
   // authorizer
   ambiguous_auth: 'give either key or keyId',
   invalid_key: 'malformed, or the secret differs',
@@ -60,7 +68,8 @@ export const errorReasons = {
   // identity of an admin or daemon
   key_missing: 'no credentials were given',
   key_invalid: 'the credentials are not valid',
-  origin_not_allowed: 'web pages may not call this server',
+  key_expired: 'the credentials are no longer valid',
+  key_revoked: 'the credentials were taken back',
   // recorder
   unknown_interception: 'no interception has this id',
   content_differs: 'the id was used for other content',

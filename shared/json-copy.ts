@@ -33,7 +33,8 @@ export function copyJsonValue(value: unknown, maxBytes: number): unknown {
   }
 }
 
-function notEncodable(problem: string, cause?: unknown): RpcError {
+/** The error for a value that JSON does not carry; every link words it the same. */
+export function notEncodable(problem: string, cause?: unknown): RpcError {
   return new RpcError('BAD_REQUEST', `the value cannot be sent as JSON: ${problem}`, { reason: 'not_encodable', cause })
 }
 

@@ -20,6 +20,9 @@ export const connectionLimits = {
   maxBufferedBytes: 16 * mib,
 } as const
 
+/** What one WebSocket listener accepts: connections open at once, those that are being opened included (contract). */
+export const maxConnections = 10_000
+
 /** Limits of one connection, see {@link connectionLimits}. */
 export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits]: number }
 
@@ -32,6 +35,18 @@ export const times = {
   graceMs: 30_000,
   /** after the grace: how long an aborted procedure may take to return before `close()` stops waiting for it */
   abortGraceMs: 1_000,
+  /** from the upgrade request, or from the upgrade where credentials come in the first frame, until the connection may be used (contract) */
+  handshakeTimeoutMs: 10_000,
+  /** the client's side of the same: from dialling to the answer of the upgrade */
+  connectTimeoutMs: 10_000,
+  /** silence on a WebSocket after which a ping is sent; below the 60 s after which common load balancers cut an idle connection (contract) */
+  pingIntervalMs: 30_000,
+  /** silence after a ping that ends the connection (contract) */
+  pongTimeoutMs: 10_000,
+  /** how long a peer may take to answer a close, unless it is still taking what was sent before */
+  closeTimeoutMs: 5_000,
+  /** what a server that is draining or full asks a client to wait before it dials again */
+  retryAfterMs: 1_000,
   /** reconnecting: full jitter between 0 and a bound that doubles from the first to the second (contract) */
   reconnectMinMs: 50,
   reconnectMaxMs: 10_000,

@@ -45,6 +45,8 @@ export interface ErrorMessage {
   id: CallId | null
   jsonrpc?: '2.0'
   error: WireError
+  /** the call was not started, because the server moves its clients elsewhere: it may be sent again on another connection; ours only */
+  refused?: 'draining'
 }
 /** Asks the client to dial anew and move there. */
 export interface ReconnectMessage {
@@ -52,6 +54,13 @@ export interface ReconnectMessage {
   method: 'reconnect'
 }
 export type ServerMessage = ResultMessage | ErrorMessage | ReconnectMessage
+
+/** The first frame where the URL says `?connectionParams=1`: what other clients send as headers. */
+export interface ConnectionParamsMessage {
+  method: 'connectionParams'
+  data: ConnectionParams
+}
+export type ConnectionParams = Readonly<Record<string, string>> | null
 
 /** Why a message was refused; with the id it can be answered under, or null. */
 export class InvalidMessage {
@@ -93,6 +102,22 @@ export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage
   if (traceparent !== undefined && typeof traceparent !== 'string')
     return new InvalidMessage(id, 'params.traceparent must be a string')
   return raw as unknown as CallMessage // checked above, field by field
+}
+
+/** Checks the first frame of a connection that was announced with `?connectionParams=1`. */
+export function parseConnectionParams(raw: unknown): ConnectionParamsMessage | InvalidMessage {
+  if (!isRecord(raw) || raw.method !== 'connectionParams') {
+    return new InvalidMessage(null, 'the first message must be connectionParams')
+  }
+  const data = raw.data ?? null
+  if (data === null) return { method: 'connectionParams', data }
+  if (!isRecord(data)) return new InvalidMessage(null, 'connectionParams.data must be an object or null')
+  const params: Record<string, string> = Object.create(null)
+  for (const [name, value] of Object.entries(data)) {
+    if (typeof value !== 'string') return new InvalidMessage(null, `connectionParams.data.${name} must be a string`)
+    params[name] = value
+  }
+  return { method: 'connectionParams', data: params }
 }
 
 /** Checks one message of a server. */

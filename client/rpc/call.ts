@@ -1,4 +1,5 @@
 import type { Deadline } from '../../shared/deadlines.js'
+import type { Duplex } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import type { CallType, WireError } from '../../shared/wire.js'
 
@@ -30,6 +31,19 @@ interface Owner {
   cancel(call: PendingCall): void
   forget(call: PendingCall): void
   mayHaveRun(call: PendingCall): boolean
+  /** why there is no connection */
+  readonly lastFailure: string | undefined
+}
+
+/** A duplex and the calls that went out on it. */
+export interface Line {
+  readonly duplex: Duplex
+  /** on the clock of `now()` */
+  readonly openedAt: number
+  /** sent and not answered, by id */
+  readonly calls: Map<number, PendingCall>
+  /** it has answered a call */
+  answered: boolean
 }
 
 /** One call until it is settled: its place in the connection, its deadline and its caller's signal. */
@@ -40,6 +54,8 @@ export class PendingCall implements Deadline {
   readonly #owner: Owner
   deadlineAt = Infinity
   lastEventId: string | undefined
+  /** where it was sent last; undefined while it waits */
+  line: Line | undefined
   /** how often it went out */
   sends = 0
   settled = false
@@ -67,9 +83,11 @@ export class PendingCall implements Deadline {
   onDeadline(): void {
     if (this.settled) return
     const mayHaveRun = this.#owner.mayHaveRun(this)
+    const { lastFailure } = this.#owner
     const waited = mayHaveRun ? 'no answer' : 'no connection'
-    const { path } = this.options
-    this.#endBy(new RpcError('TIMEOUT', `${path}: ${waited} before the deadline`, { mayHaveRun }))
+    const why = this.line || lastFailure === undefined ? '' : ` (${lastFailure})`
+    const message = `${this.options.path}: ${waited} before the deadline${why}`
+    this.#endBy(new RpcError('TIMEOUT', message, { mayHaveRun }))
   }
 
   listen(signal: AbortSignal): void {

@@ -1,11 +1,13 @@
 /**
- * The client's end: one connection object over a row of duplexes, each dialled when the one before is lost. Knows no router and no link.
+ * The client's end: one connection object over a row of duplexes, each dialled when the one before is lost or asks to move. Knows no
+ * router and no link.
  *
  * ```
- * connecting ──dial() gives a duplex──▶ open ──the duplex closes──▶ waiting ──backoff──▶ connecting
- *     └─────────────dial() throws──────────────────────────────────────▲
- * any ──close(), or a fatal DialError──▶ closed (final)
+ * connecting ──dial() gives a duplex──▶ open ──it closes, or says `reconnect`──▶ waiting ──backoff──▶ connecting
+ *     └─────────────dial() throws──────────────────────────────────────────────────▲
+ * any ──close(), a fatal DialError, or a final close code──▶ closed (final)
  * ```
+ * A duplex that says `reconnect` is kept until its calls are answered; its subscriptions move as soon as there is another.
  * A call waits while there is no duplex, until its own deadline. A call in flight when its duplex closes is sent again on the next one if
  * `resend` allows it, at most twice; a subscription goes on from its last event id; any other fails with `connection_lost`.
  */
@@ -14,7 +16,7 @@ import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Me
 import { RpcError } from '../../shared/errors.js'
 import { connectionLimits, times } from '../../shared/limits.js'
 import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/wire.js'
-import { type CallObserver, type CallOptions, cancelledError, PendingCall } from './call.js'
+import { type CallObserver, type CallOptions, cancelledError, type Line, PendingCall } from './call.js'
 import { DialError } from './errors.js'
 
 export interface ConnectOptions {
@@ -56,6 +58,13 @@ export function connect(options: ConnectOptions): Connection {
 /** A call in flight may be sent this often again. */
 const maxResends = 2
 
+/** Final: the server knows who this is, and does not want it back. */
+const finalCloseCodes: ReadonlySet<number> = new Set([
+  closeCodes.keyRevoked,
+  closeCodes.unauthorized,
+  closeCodes.forbidden,
+])
+
 class ReconnectingConnection implements Connection {
   readonly closed: Promise<CloseReason>
   readonly #dial: ConnectOptions['dial']
@@ -66,17 +75,18 @@ class ReconnectingConnection implements Connection {
   readonly #deadlines = new Deadlines()
   readonly #lifetime = new AbortController()
   readonly #listeners = new Set<(state: ConnectionState) => void>()
-  /** sent on the current duplex and not answered, by id */
-  readonly #inFlight = new Map<number, PendingCall>()
-  /** not sent on the current duplex, oldest first */
+  /** all that have not closed: the current one, and those that end their calls */
+  readonly #lines = new Set<Line>()
+  /** where calls are sent; there is none unless the state is open */
+  #line: Line | undefined
+  /** to be sent, oldest first */
   readonly #waiting = new Set<PendingCall>()
   #state: ConnectionState = 'connecting'
-  #duplex: Duplex | undefined
-  #openedAt = 0
-  #answered = false
   #failures = 0
+  #lastFailure: string | undefined
   #backoff: NodeJS.Timeout | undefined
   #nextId = 1
+  #reason: CloseReason | undefined
   #resolveClosed: (reason: CloseReason) => void = () => {}
 
   constructor(options: ConnectOptions) {
@@ -95,6 +105,10 @@ class ReconnectingConnection implements Connection {
     return this.#state
   }
 
+  get lastFailure(): string | undefined {
+    return this.#lastFailure
+  }
+
   onStateChange(listener: (state: ConnectionState) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -104,7 +118,7 @@ class ReconnectingConnection implements Connection {
     const call = new PendingCall(this.#nextId++, options, observer, this)
     const timeoutMs = options.timeoutMs ?? (options.type === 'subscription' ? Infinity : this.#callTimeoutMs)
     if (this.#state === 'closed') {
-      queueMicrotask(() => call.fail(closedError()))
+      queueMicrotask(() => call.fail(closedError(this.#reason)))
     } else if (options.signal?.aborted) {
       queueMicrotask(() => call.fail(cancelledError(options.signal, false)))
     } else {
@@ -113,38 +127,33 @@ class ReconnectingConnection implements Connection {
         this.#deadlines.add(call)
       }
       if (options.signal) call.listen(options.signal)
-      if (this.#canSend() && this.#waiting.size === 0) this.#sendCall(call)
+      const line = this.#line
+      if (line && this.#waiting.size === 0 && this.#hasRoom(line)) this.#sendCall(line, call)
       else this.#waiting.add(call)
     }
     return () => this.cancel(call)
   }
 
   close(): Promise<CloseReason> {
-    if (this.#state !== 'closed') {
-      const reason = { code: closeCodes.normal, message: 'closed by this side' }
-      const duplex = this.#duplex
-      this.#finish(reason, duplex === undefined)
-      duplex?.close(reason)
-    }
+    this.#finish({ code: closeCodes.normal, message: 'closed by this side' })
     return this.closed
   }
 
   /** Ends a call and tells the server, who may be working on it. */
   cancel(call: PendingCall): void {
     if (call.settled) return
-    const sent = this.#inFlight.has(call.id)
+    if (call.line) this.#trySend(call.line, { id: call.id, method: 'subscription.stop' })
     this.forget(call)
-    if (sent) this.#trySend({ id: call.id, method: 'subscription.stop' })
     this.#sendWaiting()
   }
 
   /** Drops a call that is settled. */
   forget(call: PendingCall): void {
     call.settled = true
-    this.#inFlight.delete(call.id)
     this.#waiting.delete(call)
     if (call.deadlineAt !== Infinity) this.#deadlines.delete(call)
     call.unlisten()
+    this.#takeFrom(call)
   }
 
   /** Whether the server may have begun to run a call. */
@@ -152,7 +161,7 @@ class ReconnectingConnection implements Connection {
     return call.sends > 0
   }
 
-  // ── the duplex ──
+  // ── the duplexes ──
 
   async #connect(): Promise<void> {
     this.#backoff = undefined
@@ -160,93 +169,141 @@ class ReconnectingConnection implements Connection {
     let duplex: Duplex
     try {
       duplex = await this.#dial({ signal: this.#lifetime.signal })
-    } catch (thrown) {
-      return this.#dialFailed(thrown)
+    } catch (error) {
+      return this.#dialFailed(error)
     }
-    if (this.#isClosed()) {
+    if (this.#state === 'closed') {
       duplex.open(ignore)
       return duplex.close({ code: closeCodes.normal, message: 'closed while dialling' })
     }
-    this.#duplex = duplex
-    this.#openedAt = now()
-    this.#answered = false
-    duplex.open(this.#receiver(duplex))
+    const line: Line = { duplex, calls: new Map(), openedAt: now(), answered: false }
+    this.#lines.add(line)
+    this.#line = line
+    duplex.open(this.#receiver(line))
     this.#setState('open')
+    for (const old of this.#lines) if (old !== line) this.#moveSubscriptions(old)
     this.#sendWaiting()
   }
 
   #dialFailed(thrown: unknown): void {
-    if (this.#isClosed()) return
+    if (this.#state === 'closed') return
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))
     this.#report(error)
+    this.#lastFailure = error.message
     if (error instanceof DialError && error.fatal) {
-      const reason = {
-        code: closeCodes.abnormal,
-        message: error.message,
-        ...(error.reason && { reason: error.reason }),
-      }
-      return this.#finish(reason, true)
+      const { message, reason } = error
+      return this.#finish({ code: closeCodes.abnormal, message, ...(reason && { reason }) })
     }
     this.#failures++
-    this.#dialLater()
+    this.#dialLater(error instanceof DialError ? error.retryAfterMs : undefined)
   }
 
-  #dialLater(): void {
+  /** After full jitter, so that the clients of a server that has gone do not come back all at once; not before the server wants it. */
+  #dialLater(retryAfterMs = 0): void {
     this.#setState('waiting')
     const bound = Math.min(times.reconnectMaxMs, times.reconnectMinMs * 2 ** Math.min(this.#failures, 20))
-    this.#backoff = setTimeout(() => void this.#connect(), Math.random() * bound)
+    const asked = Math.min(times.reconnectMaxMs, retryAfterMs)
+    this.#backoff = setTimeout(() => void this.#connect(), asked + Math.random() * bound)
   }
 
-  #receiver(duplex: Duplex): DuplexReceiver {
+  #receiver(line: Line): DuplexReceiver {
     return {
-      onMessage: message => this.#receive(duplex, message),
+      onMessage: message => this.#receive(line, message),
       onDrain: () => this.#sendWaiting(),
-      onClose: reason => this.#lost(duplex, reason),
+      onClose: reason => this.#lost(line, reason),
     }
   }
 
-  #lost(duplex: Duplex, reason: CloseReason): void {
-    if (this.#duplex !== duplex) return
-    this.#duplex = undefined
-    if (this.#state === 'closed') return this.#resolveClosed(reason)
-    if (this.#answered || now() - this.#openedAt >= times.reconnectResetMs) this.#failures = 0
+  #lost(line: Line, reason: CloseReason): void {
+    this.#lines.delete(line)
+    if (this.#reason) {
+      if (this.#lines.size === 0) this.#resolveClosed(this.#reason)
+      return
+    }
+    const isCurrent = line === this.#line
+    if (isCurrent) {
+      this.#leave(line)
+      const message = `the connection was lost: ${reason.message} (${reason.code})`
+      this.#lastFailure = message
+      if (reason.code !== closeCodes.goingAway) {
+        this.#report(new RpcError('SERVICE_UNAVAILABLE', message, { reason: reason.reason ?? 'connection_lost' }))
+      }
+    }
+    if (finalCloseCodes.has(reason.code)) return this.#finish(reason)
+    this.#requeue(line, reason)
+    if (isCurrent) this.#dialLater()
+  }
+
+  /** Sends no further call there. A connection that was of use resets the backoff. */
+  #leave(line: Line): void {
+    this.#line = undefined
+    if (line.answered || now() - line.openedAt >= times.reconnectResetMs) this.#failures = 0
     else this.#failures++
-    this.#requeue(reason)
+  }
+
+  /** The server wants its clients elsewhere: dials anew, and lets what is under way end here. */
+  #move(line: Line): void {
+    if (line !== this.#line) return
+    this.#leave(line)
+    this.#lastFailure = 'the server asked to reconnect'
     this.#dialLater()
+    this.#closeWhenDone(line)
+  }
+
+  #moveSubscriptions(line: Line): void {
+    for (const call of [...line.calls.values()]) {
+      if (call.options.type !== 'subscription') continue
+      this.#trySend(line, { id: call.id, method: 'subscription.stop' })
+      line.calls.delete(call.id)
+      call.line = undefined
+      this.#waiting.add(call)
+    }
+    this.#closeWhenDone(line)
+  }
+
+  /** A duplex that is not current any more is of no use without calls. */
+  #closeWhenDone(line: Line): void {
+    if (line === this.#line || line.calls.size > 0) return
+    line.duplex.close({ code: closeCodes.normal, message: 'moved to another connection' })
   }
 
   /** Puts what may be sent again before what was never sent; fails the rest. */
-  #requeue(reason: CloseReason): void {
-    const waiting = [...this.#waiting]
-    const lost = [...this.#inFlight.values()]
-    this.#inFlight.clear()
-    this.#waiting.clear()
-    const failed: PendingCall[] = []
+  #requeue(line: Line, reason: CloseReason): void {
+    const lost = [...line.calls.values()]
+    line.calls.clear()
+    for (const call of lost) call.line = undefined
+    const again = lost.filter(({ options, sends }) => {
+      return options.type === 'subscription' || (sends <= maxResends && this.#resend(options))
+    })
+    this.#waitFirst(again)
     for (const call of lost) {
-      const again = call.options.type === 'subscription' || (call.sends <= maxResends && this.#resend(call.options))
-      if (again) this.#waiting.add(call)
-      else failed.push(call)
-    }
-    for (const call of waiting) this.#waiting.add(call)
-    for (const call of failed) {
+      if (again.includes(call)) continue
       const message = `the connection was lost before ${call.options.path} was answered: ${reason.message} (${reason.code})`
       call.fail(new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_lost', mayHaveRun: true }))
     }
   }
 
-  #finish(reason: CloseReason, resolve: boolean): void {
+  #waitFirst(calls: readonly PendingCall[]): void {
+    const waiting = [...this.#waiting]
+    this.#waiting.clear()
+    for (const call of [...calls, ...waiting]) this.#waiting.add(call)
+    this.#sendWaiting()
+  }
+
+  #finish(reason: CloseReason): void {
+    if (this.#reason) return
+    this.#reason = reason
+    this.#line = undefined
     clearTimeout(this.#backoff)
     this.#setState('closed')
     this.#lifetime.abort()
-    for (const call of [...this.#inFlight.values(), ...this.#waiting])
-      call.fail(closedError(reason, this.mayHaveRun(call)))
+    const calls = [...this.#waiting]
+    for (const line of this.#lines) calls.push(...line.calls.values())
+    for (const call of calls) call.fail(closedError(reason, this.mayHaveRun(call)))
     this.#deadlines.clear()
     this.#listeners.clear()
-    if (resolve) this.#resolveClosed(reason)
-  }
-
-  #isClosed(): boolean {
-    return this.#state === 'closed'
+    if (this.#lines.size === 0) this.#resolveClosed(reason)
+    for (const line of this.#lines) line.duplex.close(reason)
   }
 
   #setState(state: ConnectionState): void {
@@ -257,74 +314,98 @@ class ReconnectingConnection implements Connection {
 
   // ── messages ──
 
-  #canSend(): boolean {
-    return (
-      this.#duplex !== undefined &&
-      this.#state === 'open' &&
-      !this.#duplex.full &&
-      this.#inFlight.size < this.#maxInFlight
-    )
+  #hasRoom({ duplex, calls }: Line): boolean {
+    return !duplex.full && calls.size < this.#maxInFlight
   }
 
   #sendWaiting(): void {
     for (const call of this.#waiting) {
-      if (!this.#canSend()) return
+      const line = this.#line
+      if (!line || !this.#hasRoom(line)) return
       this.#waiting.delete(call)
-      this.#sendCall(call)
+      this.#sendCall(line, call)
     }
   }
 
-  #sendCall(call: PendingCall): void {
+  #sendCall(line: Line, call: PendingCall): void {
     const { type, path, input } = call.options
     const params: CallMessage['params'] = { path, input }
     if (call.lastEventId !== undefined) params.lastEventId = call.lastEventId
     if (call.deadlineAt !== Infinity) params.timeoutMs = Math.max(0, Math.round(call.deadlineAt - now()))
-    this.#inFlight.set(call.id, call)
+    line.calls.set(call.id, call)
+    call.line = line
     try {
-      this.#duplex?.send({ id: call.id, method: type, params })
+      line.duplex.send({ id: call.id, method: type, params })
       call.sends++
     } catch (thrown) {
       // Not encodable or too large: nothing has left, and the other calls are not concerned.
-      this.#inFlight.delete(call.id)
+      this.#takeFrom(call)
       queueMicrotask(() => call.fail(RpcError.from(thrown)))
     }
   }
 
-  #trySend(message: Message): void {
+  /** Takes a call from the duplex on which it was sent. */
+  #takeFrom(call: PendingCall): void {
+    const { line } = call
+    if (!line) return
+    line.calls.delete(call.id)
+    call.line = undefined
+    this.#closeWhenDone(line)
+  }
+
+  #trySend({ duplex }: Line, message: Message): void {
     try {
-      this.#duplex?.send(message)
+      duplex.send(message)
     } catch (thrown) {
       this.#report(RpcError.from(thrown))
     }
   }
 
-  #receive(duplex: Duplex, message: Message): void {
-    if (message === 'PING') this.#trySend('PONG')
+  #receive(line: Line, message: Message): void {
+    if (message === 'PING') this.#pong(line)
     else if (message === 'PONG') return
-    else if (Array.isArray(message)) for (const item of message) this.#receiveOne(duplex, item)
-    else this.#receiveOne(duplex, message)
+    else if (Array.isArray(message)) for (const item of message) this.#receiveOne(line, item)
+    else this.#receiveOne(line, message)
   }
 
-  #receiveOne(duplex: Duplex, raw: unknown): void {
+  /** Everything else that is sent waits for room by itself. */
+  #pong(line: Line): void {
+    this.#trySend(line, 'PONG')
+    if (line.duplex.bufferedBytes <= connectionLimits.maxBufferedBytes) return
+    line.duplex.terminate({ code: closeCodes.slowReader, message: 'the server sends PING and does not read' })
+  }
+
+  #receiveOne(line: Line, raw: unknown): void {
     const message = parseServerMessage(raw)
     if (message instanceof InvalidMessage) {
       this.#report(new RpcError('PARSE_ERROR', `the server sent no valid message: ${message.problem}`))
-      return duplex.terminate({ code: closeCodes.protocolError, message: `not a valid message: ${message.problem}` })
+      return line.duplex.terminate({
+        code: closeCodes.protocolError,
+        message: `not a valid message: ${message.problem}`,
+      })
     }
     if (message.id === null) {
-      // `reconnect` asks to move; the server goes on serving this duplex until it closes it, and then the next one is dialled.
-      if ('error' in message)
-        this.#report(new RpcError('SERVICE_UNAVAILABLE', 'the server refused the connection', { cause: message.error }))
+      if (!('error' in message)) return this.#move(line)
+      this.#report(new RpcError('SERVICE_UNAVAILABLE', 'the server refused the connection', { cause: message.error }))
       return
     }
-    const call = typeof message.id === 'number' ? this.#inFlight.get(message.id) : undefined
-    if (!call) return // answered, cancelled or timed out on this side while the message was on its way
-    this.#answered = true
+    const call = typeof message.id === 'number' ? line.calls.get(message.id) : undefined
+    if (!call) return // answered, cancelled, moved or timed out on this side while the message was on its way
+    if ('error' in message && message.refused === 'draining') return this.#sendElsewhere(line, call)
+    line.answered = true
     if ('error' in message) {
       this.forget(call)
       this.#guard(() => call.observer.onError({ remote: message.error }))
     } else this.#receiveResult(call, message.result)
     if (this.#waiting.size > 0) this.#sendWaiting()
+  }
+
+  /** It came after the server had begun to drain, and was not started. */
+  #sendElsewhere(line: Line, call: PendingCall): void {
+    this.#move(line)
+    call.sends--
+    this.#takeFrom(call)
+    this.#waitFirst([call])
   }
 
   #receiveResult(

@@ -8,11 +8,17 @@ export class DialError extends Error {
   /** true: the connection stops with this error; false: it dials again after a pause */
   readonly fatal: boolean
   readonly reason: ErrorReason | undefined
+  /** how long the server asks to wait before the next try */
+  readonly retryAfterMs: number | undefined
 
-  constructor(message: string, options: { fatal: boolean; reason?: ErrorReason; cause?: unknown }) {
+  constructor(
+    message: string,
+    options: { fatal: boolean; reason?: ErrorReason; retryAfterMs?: number; cause?: unknown },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.fatal = options.fatal
     this.reason = options.reason
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

@@ -56,11 +56,12 @@ export class Answers {
   }
 
   /** Reports an error and sends it as a call's answer, or as the connection's own where there is no call. Never throws. */
-  sendError(call: Answered | undefined, thrown: unknown): void {
+  sendError(call: Answered | undefined, thrown: unknown, refused?: 'draining'): void {
     const error = toTrpcError(thrown)
     const requestId = this.report(call, error)
     try {
-      this.#sendTo(call, { error: this.#encodeError(call, error, requestId) })
+      const encoded = this.#encodeError(call, error, requestId)
+      this.#sendTo(call, refused ? { error: encoded, refused } : { error: encoded })
     } catch (failure) {
       // The formatter made something that cannot be encoded or sent; the caller still gets an answer.
       this.report(call, failure)
@@ -97,7 +98,7 @@ export class Answers {
     return requestId
   }
 
-  #sendTo(call: Answered | undefined, body: { result: unknown } | { error: unknown }): void {
+  #sendTo(call: Answered | undefined, body: { result: unknown } | { error: unknown; refused?: 'draining' }): void {
     if (!call) this.send({ id: null, ...body })
     else this.send(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
   }

@@ -10,6 +10,16 @@ interface Owner {
   expire(call: Call, timeoutMs: number): void
 }
 
+const lastEventIds = new WeakMap<AbortSignal, string>()
+
+/**
+ * Where the subscription that got this signal is to go on; undefined for a new one. tRPC merges `lastEventId` into an input that is an
+ * object; a subscription whose input is a string or an array reads it here.
+ */
+export function lastEventIdOf(signal: AbortSignal | undefined): string | undefined {
+  return signal && lastEventIds.get(signal)
+}
+
 /** One call in flight: its input, its deadline, and its signal, which is made only when somebody looks at it. */
 export class Call implements Invocation, Deadline {
   readonly id: string | number
@@ -44,6 +54,8 @@ export class Call implements Invocation, Deadline {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
+      const { lastEventId } = this.#params
+      if (lastEventId !== undefined) lastEventIds.set(this.#controller.signal, lastEventId)
       if (this.#abortReason) this.#controller.abort(this.#abortReason)
     }
     return this.#controller.signal

@@ -6,24 +6,46 @@
  *
  * The connection: open ──drain()──▶ draining ──▶ closed, or open ──▶ closed. Draining refuses calls that come and lets those in flight end.
  */
-import { Deadlines } from '../../shared/deadlines.js'
+import { type Deadline, Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
-import { RpcError } from '../../shared/errors.js'
+import { type ErrorCode, RpcError } from '../../shared/errors.js'
 import { type ConnectionLimits, connectionLimits, times } from '../../shared/limits.js'
-import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
+import {
+  type CallMessage,
+  type ConnectionParams,
+  InvalidMessage,
+  parseClientMessage,
+  parseConnectionParams,
+} from '../../shared/wire.js'
 import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
 import type { ConnectionGroup, GroupMember } from './connection-group.js'
-import { toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
 
+/** What is known of a connection when its context is made. */
+export interface ConnectionInfo {
+  /** aborts when the connection has closed */
+  signal: AbortSignal
+  /** what the peer sent instead of headers; null if it announced nothing */
+  connectionParams: ConnectionParams
+  /** closes this connection */
+  close(reason: CloseReason): void
+}
+
 export interface ServeDuplexOptions<R extends AnyRouter> {
   duplex: Duplex
   router: R
-  /** Called once per connection. Its rejection is sent as the connection's error and closes it with 4401. */
-  createContext?: (info: { signal: AbortSignal }) => inferRouterContext<R> | Promise<inferRouterContext<R>>
+  /**
+   * Called once per connection; no call runs before it has resolved. Its rejection is sent as the connection's error and closes it: with
+   * 4401 for `UNAUTHORIZED`, 4403 for `FORBIDDEN`, else 1011.
+   */
+  createContext?: (info: ConnectionInfo) => inferRouterContext<R> | Promise<inferRouterContext<R>>
+  /** The peer's first message is tRPC's `connectionParams`. Default false. */
+  expectConnectionParams?: boolean
+  /** Until there is a context; then the connection is closed. Default 10 s. */
+  handshakeTimeoutMs?: number
   /** Counts the connection and its calls, so that the group's `close()` waits for them. */
   group?: ConnectionGroup
   limits?: Partial<ConnectionLimits>
@@ -49,11 +71,23 @@ export function serveDuplex<R extends AnyRouter>(options: ServeDuplexOptions<R>)
     options.duplex.close({ code: closeCodes.goingAway, message: 'the server is draining', reason: 'draining' })
     throw error
   }
-  connection.start(options.createContext)
+  connection.start(options)
   return connection
 }
 
-type CreateContext = (info: { signal: AbortSignal }) => unknown
+type CreateContext = (info: ConnectionInfo) => unknown
+
+type HandshakeOptions = Pick<
+  ServeDuplexOptions<AnyRouter>,
+  'createContext' | 'expectConnectionParams' | 'handshakeTimeoutMs'
+>
+
+/** Close codes of a connection that gets no context; 1011 for any other error. */
+const refusalCodes: { readonly [code in ErrorCode]?: number } = {
+  UNAUTHORIZED: closeCodes.unauthorized,
+  FORBIDDEN: closeCodes.forbidden,
+  PARSE_ERROR: closeCodes.protocolError,
+}
 
 class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly closed: Promise<CloseReason>
@@ -68,6 +102,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   /** held back while the peer reads too slowly, or until there is a context */
   #waiting: { message: CallMessage; batchIndex: number }[] = []
   #ready = false
+  /** until there is a context */
+  #handshake: Deadline | undefined
+  /** takes the first message, if that is to be `connectionParams` */
+  #receiveParams: ((params: ConnectionParams) => void) | undefined
+  /** there will be no context */
+  #refused = false
   #state: 'open' | 'draining' | 'closed' = 'open'
   /** queries and mutations that were started and not released; subscriptions likewise */
   #running = 0
@@ -88,23 +128,17 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     })
   }
 
-  start(createContext: CreateContext | undefined): void {
+  start({ createContext, expectConnectionParams, handshakeTimeoutMs }: HandshakeOptions): void {
     this.#duplex.open(this)
-    if (!createContext) return this.#begin(undefined)
-    let context: unknown
-    try {
-      context = createContext({ signal: this.#lifetime.signal })
-    } catch (error) {
-      return this.#refuse(error)
-    }
-    if (!(context instanceof Promise)) return this.#begin(context)
-    context.then(
-      value => this.#begin(value),
-      error => this.#refuse(error),
-    )
+    const timeoutMs = handshakeTimeoutMs ?? times.handshakeTimeoutMs
+    const makeContext = (params: ConnectionParams) => this.#makeContext(createContext, params, timeoutMs)
+    if (!expectConnectionParams) return makeContext(null)
+    this.#awaitHandshake(timeoutMs, 'connectionParams')
+    this.#receiveParams = makeContext
   }
 
   onMessage(message: Message): void {
+    if (this.#receiveParams && typeof message === 'object') return this.#receiveFirst(message, this.#receiveParams)
     if (message === 'PING') this.#answers.send('PONG')
     else if (message === 'PONG') return
     else if (Array.isArray(message)) {
@@ -141,7 +175,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (this.#state !== 'open') return
     this.#state = 'draining'
     this.#duplex.send({ id: null, method: 'reconnect' })
-    for (const { message } of this.#waiting.splice(0)) this.#refuseCall(message, draining())
+    for (const { message } of this.#waiting.splice(0)) this.#refuseDraining(message)
     this.#settleIdle()
   }
 
@@ -216,22 +250,68 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   // ── calls ──
 
+  #receiveFirst(raw: object, makeContext: (params: ConnectionParams) => void): void {
+    this.#receiveParams = undefined
+    const message = parseConnectionParams(raw)
+    if (message instanceof InvalidMessage) this.#refuse(new RpcError('PARSE_ERROR', message.problem))
+    else makeContext(message.data)
+  }
+
+  #makeContext(createContext: CreateContext | undefined, connectionParams: ConnectionParams, timeoutMs: number): void {
+    if (!createContext) return this.#begin(undefined)
+    let context: unknown
+    try {
+      context = createContext({
+        signal: this.#lifetime.signal,
+        connectionParams,
+        close: reason => this.#duplex.close(reason),
+      })
+    } catch (error) {
+      return this.#refuse(error)
+    }
+    if (!(context instanceof Promise)) return this.#begin(context)
+    if (!this.#handshake) this.#awaitHandshake(timeoutMs, 'the context')
+    context.then(
+      value => this.#begin(value),
+      error => this.#refuse(error),
+    )
+  }
+
+  #awaitHandshake(timeoutMs: number, missing: string): void {
+    const onDeadline = (): void => {
+      const message = `${missing} did not come within handshakeTimeoutMs ${timeoutMs.toLocaleString('en')}`
+      this.#refuse(new RpcError('TIMEOUT', message, { reason: 'handshake_timeout', mayHaveRun: false }))
+    }
+    this.#handshake = { deadlineAt: now() + timeoutMs, onDeadline }
+    this.deadlines.add(this.#handshake)
+  }
+
+  #endHandshake(): void {
+    if (this.#handshake) this.deadlines.delete(this.#handshake)
+    this.#receiveParams = undefined
+  }
+
   #begin(context: unknown): void {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed' || this.#refused) return
+    this.#endHandshake()
     this.#answers.context = context
     this.#ready = true
     this.#startWaiting()
   }
 
   #refuse(thrown: unknown): void {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed' || this.#refused) return
+    this.#refused = true
+    this.#endHandshake()
+    this.#waiting = []
     this.#answers.sendError(undefined, thrown)
-    const { code, message } = toTrpcError(thrown)
-    this.#duplex.close({ code: code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.unauthorized, message })
+    const error = RpcError.from(thrown)
+    const reason = { code: refusalCodes[error.code] ?? closeCodes.internalError, message: error.message }
+    this.#duplex.close(error.reason ? { ...reason, reason: error.reason } : reason)
   }
 
   #receive(raw: unknown, batchIndex: number): void {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed' || this.#refused) return
     const message = parseClientMessage(raw)
     if (message instanceof InvalidMessage) return this.#receiveInvalid(message)
     if (message.method === 'subscription.stop') {
@@ -240,7 +320,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       else this.#cancelWaiting(message.id)
       return
     }
-    if (this.#state === 'draining') return this.#refuseCall(message, draining())
+    if (this.#state === 'draining') return this.#refuseDraining(message)
     if (!this.#ready || this.#duplex.full || this.#waiting.length > 0) this.#hold(message, batchIndex)
     else this.#start(message, batchIndex)
   }
@@ -375,18 +455,17 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   /** Answers a call that was not started. */
-  #refuseCall(message: CallMessage, error: RpcError): void {
+  #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
     const { id, jsonrpc, method, params } = message
     const call: Answered = { id, jsonrpc, type: method, path: params.path }
-    this.#answers.sendError(call, error)
+    this.#answers.sendError(call, error, refused)
   }
-}
 
-function draining(): RpcError {
-  return new RpcError('SERVICE_UNAVAILABLE', 'the server is draining; call again on another connection', {
-    reason: 'draining',
-    mayHaveRun: false,
-  })
+  #refuseDraining(message: CallMessage): void {
+    const problem = 'the server is draining; call again on another connection'
+    const error = new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'draining', mayHaveRun: false })
+    this.#refuseCall(message, error, 'draining')
+  }
 }
 
 function isAbort(thrown: unknown): boolean {

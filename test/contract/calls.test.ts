@@ -248,7 +248,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
 
   it('a deadline that the caller sends ends the call on the server too', async () => {
     const { router, aborted, release } = testRouter()
-    const { duplex } = dialRaw(router)
+    const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'mutation', params: { path: 'wait', timeoutMs: 20 } })
     expect(await until(1)).toMatchObject([{ id: 1, error: { json: { data: { code: 'TIMEOUT' } } } }])
@@ -352,7 +352,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   leavesNothing()
 
   it('a message that is no valid request is answered under its id, and the connection goes on', async () => {
-    const { duplex } = dialRaw(testRouter().router)
+    const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'destroy' })
     send({ id: 2, method: 'query' })
@@ -376,14 +376,14 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     [{ id: {}, method: 'query' }],
     [{ id: 'x'.repeat(2000), method: 'query' }],
   ])('a message that cannot be answered closes the connection with 1002: %j', async message => {
-    const { duplex } = dialRaw(testRouter().router)
+    const { duplex } = await dialRaw(testRouter().router)
     const { send, closed } = peer(duplex)
     send(message)
     expect(await closed).toMatchObject({ code: 1002, message: expect.stringContaining('not a valid request') })
   })
 
   it('each item of a batch is answered by its own id', async () => {
-    const { duplex } = dialRaw(testRouter().router)
+    const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send([
       { id: 1, method: 'query', params: { path: 'echo', input: { json: 'a' } } },
@@ -406,7 +406,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
 
   it('a duplicate id is refused and the live call goes on', async () => {
     const { router, started, release } = testRouter()
-    const { duplex } = dialRaw(router)
+    const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
@@ -420,7 +420,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
 
   it('calls beyond maxInFlight are refused with the number', async () => {
     const { router, started, release } = testRouter()
-    const { duplex } = dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
@@ -442,7 +442,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
 
   it('subscription.stop for a mutation cancels it, with one terminal message', async () => {
     const { router, started, aborted, release } = testRouter()
-    const { duplex } = dialRaw(router)
+    const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
@@ -457,7 +457,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   })
 
   it('a peer that asks and does not read is cut off with 4008 and both numbers', async () => {
-    const { duplex, served } = dialRaw(testRouter().router)
+    const { duplex, served } = await dialRaw(testRouter().router)
     for (let id = 1; id <= 20; id++)
       duplex.send({ id, method: 'query', params: { path: 'big', input: { json: 1_000_000 } } })
     expect(await served.closed).toMatchObject({
@@ -469,13 +469,13 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   })
 
   it('a peer that pings and does not read is cut off too', async () => {
-    const { duplex, served } = dialRaw(testRouter().router, { limits: { maxBufferedBytes: 1_000 } })
+    const { duplex, served } = await dialRaw(testRouter().router, { limits: { maxBufferedBytes: 1_000 } })
     for (let count = 0; count < 1_000; count++) duplex.send('PING')
     expect(await served.closed).toMatchObject({ code: 4008 })
   })
 
   it('PONG comes after everything that was answered before PING', async () => {
-    const { duplex } = dialRaw(testRouter().router)
+    const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'nonsense' })
     send('PING')
@@ -483,14 +483,14 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   })
 
   it('jsonrpc is echoed where it was sent', async () => {
-    const { duplex } = dialRaw(testRouter().router)
+    const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send({ id: 1, jsonrpc: '2.0', method: 'query', params: { path: 'nothing' } })
     expect(await until(1)).toMatchObject([{ id: 1, jsonrpc: '2.0' }])
   })
 
   it('keys that name a prototype arrive as own properties and change nothing', async () => {
-    const { duplex } = dialRaw(testRouter().router)
+    const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     const hostile: unknown = JSON.parse(
       '{"json":{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}}',

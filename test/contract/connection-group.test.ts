@@ -57,7 +57,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
 
   it('tells the peer to move, refuses later calls with draining, and closes with 1001', async () => {
     const { router, started, release } = testRouter()
-    const { duplex, group } = dialRaw(router)
+    const { duplex, group } = await dialRaw(router)
     const { send, until, closed } = peer(duplex)
     send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
@@ -83,7 +83,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
 
   it('after graceMs what still runs is aborted, answered and counted', async () => {
     const { router, started } = testRouter()
-    const { duplex, group } = dialRaw(router)
+    const { duplex, group } = await dialRaw(router)
     const { send, until, closed } = peer(duplex)
     send({ id: 1, method: 'mutation', params: { path: 'obeys' } })
     await started
@@ -99,7 +99,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
 
   it('a procedure that ignores its signal cannot hold close() for ever', async () => {
     const { router, started, aborted, release } = testRouter()
-    const { duplex, group } = dialRaw(router)
+    const { duplex, group } = await dialRaw(router)
     peer(duplex).send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
     expect(await group.close({ graceMs: 10 })).toEqual({ drained: 0, aborted: 1 })
@@ -109,7 +109,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
 
   it('a subscription does not hold close(), is not completed, and its source is cleaned up', async () => {
     const { router } = testRouter()
-    const { duplex, group } = dialRaw(router)
+    const { duplex, group } = await dialRaw(router)
     const { send, until, received, closed } = peer(duplex)
     send({ id: 1, method: 'subscription', params: { path: 'forever' } })
     await until(2)

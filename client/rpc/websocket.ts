@@ -1,0 +1,142 @@
+/** Dials a WebSocket, and says of a refusal whether dialling again makes sense. */
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import { WebSocket } from 'ws'
+import type { Duplex } from '../../shared/duplex.js'
+import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
+import { times } from '../../shared/limits.js'
+import { type WebSocketDuplexOptions, webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
+import type { ConnectionParams } from '../../shared/wire.js'
+import { DialError } from './errors.js'
+
+export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {
+  /** `ws://` or `wss://`, no credentials in it: URLs end up in logs */
+  url: string | URL
+  /** sent with the upgrade, for instance `authorization` */
+  headers?: Readonly<Record<string, string>>
+  /** for `wss://`: a certificate authority of one's own, a client certificate */
+  tls?: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'passphrase' | 'servername' | 'minVersion'>
+  /** tRPC's first frame, for servers that take credentials there */
+  connectionParams?: ConnectionParams
+  /** until the upgrade is answered; default 10 s */
+  connectTimeoutMs?: number
+}
+
+/** longest answer to a refused upgrade that is read */
+const maxRefusalBytes = 16 * 1024
+
+/**
+ * Makes a `dial` for {@link connect}: each call opens one WebSocket. It rejects with a {@link DialError}: fatal for 400, 401, 403 and a 404
+ * with a reason, as a server of this project gives them; anything else may be tried again.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for a URL that is none
+ */
+export function webSocketDial(options: WebSocketDialOptions): (info: { signal: AbortSignal }) => Promise<Duplex> {
+  const { url, headers, tls, connectionParams, connectTimeoutMs = times.connectTimeoutMs, ...duplexOptions } = options
+  const target = checkUrl(url)
+  target.searchParams.set('batch', '1')
+  if (connectionParams !== undefined) target.searchParams.set('connectionParams', '1')
+
+  return ({ signal }) =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(target, {
+        ...tls,
+        ...webSocketSettings(duplexOptions),
+        ...(headers && { headers: { ...headers } }),
+      })
+      let raw: Socket | undefined
+      const settle = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+        socket.off('error', onError)
+      }
+      const fail = (error: DialError): void => {
+        settle()
+        // Giving up is an error to `ws`, which it reports later.
+        socket.on('error', () => {})
+        socket.terminate()
+        reject(error)
+      }
+      const onError = (error: Error): void => fail(failure(error.message || String(Reflect.get(error, 'code')), error))
+      const onAbort = (): void => fail(failure('the dial was cancelled', signal.reason))
+      const timer = setTimeout(() => {
+        fail(failure(`no answer within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`))
+      }, connectTimeoutMs)
+      signal.addEventListener('abort', onAbort, { once: true })
+      socket.on('error', onError)
+      socket.once('unexpected-response', (_request, response) => {
+        readText(response, text => fail(refusal(response, text)))
+      })
+      socket.once('upgrade', response => {
+        raw = response.socket
+      })
+      socket.once('open', () => {
+        settle()
+        if (!raw) throw new Error('ws opened a WebSocket without an upgrade')
+        const duplex = webSocketDuplex(socket, raw, { ...duplexOptions, batch: true })
+        if (connectionParams !== undefined) duplex.send({ method: 'connectionParams', data: connectionParams })
+        resolve(duplex)
+      })
+      if (signal.aborted) onAbort()
+    })
+}
+
+function checkUrl(url: string | URL): URL {
+  if (!URL.canParse(String(url))) throw invalidUrl('it cannot be parsed')
+  const target = new URL(url)
+  if (target.protocol !== 'ws:' && target.protocol !== 'wss:') throw invalidUrl('it must begin with ws:// or wss://')
+  if (target.username !== '' || target.password !== '') throw invalidUrl('credentials belong into a header')
+  if (target.hash !== '') throw invalidUrl('it must not have a fragment')
+  return target
+}
+
+/** The URL itself is left out: it may hold what does not belong into a log. */
+function invalidUrl(problem: string): RpcError {
+  return new RpcError('BAD_REQUEST', `not a URL for a WebSocket: ${problem}`, { reason: 'config_invalid' })
+}
+
+function failure(message: string, cause?: unknown): DialError {
+  return new DialError(message, { fatal: false, cause })
+}
+
+/** The whole of a short answer, or what came of it. */
+function readText(response: IncomingMessage, done: (text: string) => void): void {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  response.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > maxRefusalBytes) response.destroy()
+  })
+  response.once('close', () => done(Buffer.concat(chunks).toString()))
+  response.on('error', () => {})
+}
+
+const finalStatuses = new Set([400, 401, 403, 404])
+
+function refusal({ statusCode = 0, headers }: IncomingMessage, text: string): DialError {
+  const { message, reason } = parseRefusal(text)
+  // Without a reason of ours it is an answer of something in between, which may pass.
+  const fatal = reason !== undefined && finalStatuses.has(statusCode)
+  const retryAfter = /^\d{1,9}$/.exec(headers['retry-after'] ?? '')
+  return new DialError(`the server answered ${statusCode}${message === undefined ? '' : `: ${message}`}`, {
+    fatal,
+    ...(reason !== undefined && { reason }),
+    ...(retryAfter && { retryAfterMs: Number(retryAfter[0]) * 1000 }),
+  })
+}
+
+function parseRefusal(text: string): { message?: string; reason?: ErrorReason } {
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    return {}
+  }
+  const message: unknown = Reflect.get(Object(body), 'message')
+  const reason: unknown = Reflect.get(Object(body), 'reason')
+  return {
+    ...(typeof message === 'string' && { message }),
+    ...(typeof reason === 'string' && Object.hasOwn(errorReasons, reason) && { reason: reason as ErrorReason }), // checked on this line
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * Lets WebSockets in: an upgrade is checked before it is granted, and what comes of it is a duplex like any other.
+ */
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, Server } from 'node:http'
+import type { Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import { WebSocketServer } from 'ws'
+import { RpcError } from '../../shared/errors.js'
+import { type ConnectionLimits, connectionLimits, maxConnections, times } from '../../shared/limits.js'
+import type { Version } from '../../shared/version.js'
+import { webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
+import type { ConnectionParams } from '../../shared/wire.js'
+import type { ErrorReport } from './answers.js'
+import { type ConnectionInfo, serveDuplex } from './connection.js'
+import type { ConnectionGroup } from './connection-group.js'
+import { toTrpcError } from './error-shape.js'
+import { Handshake } from './handshake.js'
+import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
+import { checkVersion, refuseUpgrade } from './upgrade-refusal.js'
+
+/** What a client has shown of itself. */
+export interface Credentials {
+  /** the upgrade request; its headers and address */
+  request: IncomingMessage
+  /** the header `Authorization`, or the connection parameter of that name */
+  authorization: string | undefined
+  /** from the first frame, where the URL says `?connectionParams=1`; else null */
+  connectionParams: ConnectionParams
+  /** aborts when nobody waits for the answer any more */
+  signal: AbortSignal
+}
+
+export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
+  /** Stays the caller's: listening and closing are not done here. */
+  server: Server | TlsServer
+  /** exactly this path, without a query; any other is answered with 404 */
+  path: string
+  router: R
+  /** Counts the connections; its `close()` is how they end. */
+  group: ConnectionGroup
+  /**
+   * Says who a client is, or throws an RpcError: `UNAUTHORIZED` becomes 401 before the upgrade (4401 after it), `FORBIDDEN` 403 (4403),
+   * `SERVICE_UNAVAILABLE` 503; whatever else becomes 500 and the client tries again. Left out: everybody is let in.
+   */
+  authenticate?: (credentials: Credentials) => I | Promise<I>
+  /** Called once per connection, when it is authenticated. */
+  createContext?: (info: WebSocketInfo<I>) => inferRouterContext<R> | Promise<inferRouterContext<R>>
+  limits?: Partial<ConnectionLimits>
+  /** connections of this listener that may be open or opening at once; default 10,000, above it 503 */
+  maxConnections?: number
+  /** The server's version of what it serves; a client that names another in `?version=` is checked against it. Left out: nothing is checked. */
+  version?: Version
+  /** Web pages (their `Origin`) that may connect. Default: none. */
+  allowedOrigins?: readonly string[]
+  /** for the whole way to a connection that may be used; default 10 s */
+  handshakeTimeoutMs?: number
+  /** default 30 s */
+  pingIntervalMs?: number
+  /** default 10 s */
+  pongTimeoutMs?: number
+  onError?: (report: ErrorReport) => void
+}
+
+/** What is known of a connection when its context is made. */
+export interface WebSocketInfo<I> extends ConnectionInfo {
+  request: IncomingMessage
+  /** what `authenticate` gave */
+  identity: I
+}
+
+/** A path of a server on which WebSockets are let in. */
+export interface WebSocketListener {
+  /** connections that are open or being opened */
+  readonly connections: number
+  /** Lets nobody in any more: the path is answered with 404. What is open stays open; the group ends that. */
+  stop(): void
+}
+
+/**
+ * Serves a router to every WebSocket that asks for `path` on `server`. Refusals are answered before the upgrade, with a status and JSON
+ * `{message, reason}`. Several paths may be served on one server; as long as it has no other listener for upgrades, unknown ones get 404.
+ * @throws RpcError `BAD_REQUEST` if the path is served already
+ */
+export function serveWebSockets<R extends AnyRouter, I = undefined>(
+  options: ServeWebSocketsOptions<R, I>,
+): WebSocketListener {
+  const paths = pathsOf(options.server)
+  if (paths.has(options.path)) throw new RpcError('BAD_REQUEST', `${options.path} is served already`)
+  const listener = new Listener(options)
+  paths.set(options.path, listener)
+  return listener
+}
+
+interface Upgrading {
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
+}
+
+const served = new WeakMap<Server | TlsServer, Map<string, Upgrading>>()
+
+/** What is served on a server, by path. The first time, its upgrades begin to be listened for. */
+function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
+  const known = served.get(server)
+  if (known) return known
+  const paths = new Map<string, Upgrading>()
+  served.set(server, paths)
+  server.on('upgrade', (request, stream, head) => {
+    const socket = stream as Socket // node:http and node:https hand over the sockets that they have accepted
+    const listener = paths.get(splitUrl(request).path)
+    if (listener) return listener.upgrade(request, socket, head)
+    if (server.listenerCount('upgrade') > 1) return
+    socket.on('error', () => {})
+    const problem = 'no WebSocket is served under this path'
+    refuseUpgrade(socket, new RpcError('NOT_FOUND', problem, { reason: 'not_found' }))
+  })
+  return paths
+}
+
+function splitUrl({ url = '/' }: IncomingMessage): { path: string; query: URLSearchParams } {
+  const start = url.indexOf('?')
+  return start < 0
+    ? { path: url, query: new URLSearchParams() }
+    : { path: url.slice(0, start), query: new URLSearchParams(url.slice(start)) }
+}
+
+class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
+  connections = 0
+  readonly #options: ServeWebSocketsOptions<R, I>
+  readonly #limits: ConnectionLimits
+  readonly #handshakeTimeoutMs: number
+  readonly #server: WebSocketServer
+
+  constructor(options: ServeWebSocketsOptions<R, I>) {
+    this.#options = options
+    this.#limits = { ...connectionLimits, ...options.limits }
+    this.#handshakeTimeoutMs = options.handshakeTimeoutMs ?? times.handshakeTimeoutMs
+    this.#server = new WebSocketServer({ ...webSocketSettings(this.#limits), noServer: true, clientTracking: false })
+    // What `ws` itself finds wrong with an upgrade.
+    this.#server.on('wsClientError', (error, socket) => {
+      refuseUpgrade(socket as Socket, new RpcError('BAD_REQUEST', error.message)) // the one that it was given
+    })
+  }
+
+  stop(): void {
+    pathsOf(this.#options.server).delete(this.#options.path)
+  }
+
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const handshake = new Handshake(socket, this.#handshakeTimeoutMs)
+    try {
+      this.#options.group.add(handshake)
+      this.#admit(request)
+    } catch (error) {
+      return handshake.refuse(error)
+    }
+    this.connections++
+    socket.once('close', () => this.connections--)
+    const { query } = splitUrl(request)
+    const { version } = this.#options
+    const mismatch = version && checkVersion(query.get('version'), version)
+    if (mismatch) handshake.refuse(mismatch.error, mismatch.details)
+    else void this.#open({ request, query, socket, head, handshake })
+  }
+
+  /** Refuses what can be refused without asking anybody. */
+  #admit({ headers: { origin } }: IncomingMessage): void {
+    const limit = this.#options.maxConnections ?? maxConnections
+    if (this.connections >= limit) {
+      const problem = `${limit.toLocaleString('en')} connections are open, as many as maxConnections allows`
+      throw new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'too_many_connections' })
+    }
+    if (origin !== undefined && !this.#options.allowedOrigins?.includes(origin)) {
+      throw new RpcError('FORBIDDEN', 'this web page may not connect', { reason: 'origin_not_allowed' })
+    }
+  }
+
+  /** Never rejects. */
+  async #open({ request, query, socket, head, handshake }: Upgrade): Promise<void> {
+    const { authorization } = request.headers
+    const expectConnectionParams = query.get('connectionParams') === '1'
+    const { authenticate } = this.#options
+    let authenticated: { identity: I } | undefined
+    // Who announced parameters and sent no header is asked when they come, after the upgrade.
+    if (authenticate && (authorization !== undefined || !expectConnectionParams)) {
+      const credentials = { request, authorization, connectionParams: null, signal: handshake.signal }
+      try {
+        authenticated = { identity: await authenticate(credentials) }
+      } catch (error) {
+        return handshake.refuse(error, error instanceof RpcError ? undefined : { requestId: this.#report(error) })
+      }
+    }
+    // Refused meanwhile: it took too long, the server drains, or the client has left.
+    if (!handshake.pending) return
+    this.#server.handleUpgrade(request, socket, head, webSocket => {
+      const { router, group, onError, pingIntervalMs, pongTimeoutMs } = this.#options
+      const duplex = webSocketDuplex(webSocket, socket, {
+        ...this.#limits,
+        batch: query.get('batch') === '1',
+        ...(pingIntervalMs !== undefined && { pingIntervalMs }),
+        ...(pongTimeoutMs !== undefined && { pongTimeoutMs }),
+      })
+      serveDuplex<AnyRouter>({
+        duplex,
+        router,
+        group,
+        limits: this.#limits,
+        createContext: info => this.#createContext(request, authenticated, info),
+        expectConnectionParams,
+        handshakeTimeoutMs: this.#handshakeTimeoutMs,
+        ...(onError && { onError }),
+      })
+      handshake.become()
+    })
+  }
+
+  async #createContext(
+    request: IncomingMessage,
+    authenticated: { identity: I } | undefined,
+    info: ConnectionInfo,
+  ): Promise<unknown> {
+    const { authenticate, createContext } = this.#options
+    const { signal, connectionParams } = info
+    const authorization = connectionParams?.authorization
+    const identity = authenticated
+      ? authenticated.identity
+      : ((await authenticate?.({ request, authorization, connectionParams, signal })) as I) // I is undefined where nobody is asked
+    return createContext?.({ ...info, request, identity })
+  }
+
+  #report(thrown: unknown): string {
+    const requestId = randomUUID()
+    try {
+      this.#options.onError?.({ error: toTrpcError(thrown), requestId, type: 'unknown', path: undefined })
+    } catch {
+      // An observer that throws must not change what the client gets, and there is nobody else to tell.
+    }
+    return requestId
+  }
+}
+
+interface Upgrade {
+  request: IncomingMessage
+  query: URLSearchParams
+  socket: Socket
+  head: Buffer
+  handshake: Handshake
+}
