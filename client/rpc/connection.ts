@@ -215,6 +215,7 @@ class ReconnectingConnection implements Connection {
   }
 
   #lost(line: Line, reason: CloseReason): void {
+    if (finalCloseCodes.has(reason.code)) this.#finish(reason)
     this.#lines.delete(line)
     if (this.#reason) {
       if (this.#lines.size === 0) this.#resolveClosed(this.#reason)
@@ -229,7 +230,6 @@ class ReconnectingConnection implements Connection {
         this.#report(new RpcError('SERVICE_UNAVAILABLE', message, { reason: reason.reason ?? 'connection_lost' }))
       }
     }
-    if (finalCloseCodes.has(reason.code)) return this.#finish(reason)
     this.#requeue(line, reason)
     if (isCurrent) this.#dialLater()
   }
@@ -251,14 +251,12 @@ class ReconnectingConnection implements Connection {
   }
 
   #moveSubscriptions(line: Line): void {
-    for (const call of [...line.calls.values()]) {
-      if (call.options.type !== 'subscription') continue
+    const subscriptions = [...line.calls.values()].filter(({ options }) => options.type === 'subscription')
+    for (const call of subscriptions) {
       this.#trySend(line, { id: call.id, method: 'subscription.stop' })
-      line.calls.delete(call.id)
-      call.line = undefined
-      this.#waiting.add(call)
+      this.#takeFrom(call)
     }
-    this.#closeWhenDone(line)
+    this.#waitAgain(subscriptions)
   }
 
   /** A duplex that is not current any more is of no use without calls. */
@@ -267,7 +265,7 @@ class ReconnectingConnection implements Connection {
     line.duplex.close({ code: closeCodes.normal, message: 'moved to another connection' })
   }
 
-  /** Puts what may be sent again before what was never sent; fails the rest. */
+  /** Lets what may be sent again wait for the next duplex; fails the rest. */
   #requeue(line: Line, reason: CloseReason): void {
     const lost = [...line.calls.values()]
     line.calls.clear()
@@ -275,7 +273,7 @@ class ReconnectingConnection implements Connection {
     const again = lost.filter(({ options, sends }) => {
       return options.type === 'subscription' || (sends <= maxResends && this.#resend(options))
     })
-    this.#waitFirst(again)
+    this.#waitAgain(again)
     for (const call of lost) {
       if (again.includes(call)) continue
       const message = `the connection was lost before ${call.options.path} was answered: ${reason.message} (${reason.code})`
@@ -283,10 +281,12 @@ class ReconnectingConnection implements Connection {
     }
   }
 
-  #waitFirst(calls: readonly PendingCall[]): void {
-    const waiting = [...this.#waiting]
+  /** Calls that were sent before go out again in their place: the oldest first. */
+  #waitAgain(calls: readonly PendingCall[]): void {
+    if (calls.length === 0) return
+    const waiting = [...this.#waiting, ...calls].sort((a, b) => a.id - b.id)
     this.#waiting.clear()
-    for (const call of [...calls, ...waiting]) this.#waiting.add(call)
+    for (const call of waiting) this.#waiting.add(call)
     this.#sendWaiting()
   }
 
@@ -405,7 +405,7 @@ class ReconnectingConnection implements Connection {
     this.#move(line)
     call.sends--
     this.#takeFrom(call)
-    this.#waitFirst([call])
+    this.#waitAgain([call])
   }
 
   #receiveResult(

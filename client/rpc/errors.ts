@@ -8,16 +8,19 @@ export class DialError extends Error {
   /** true: the connection stops with this error; false: it dials again after a pause */
   readonly fatal: boolean
   readonly reason: ErrorReason | undefined
+  /** HTTP status of the answer, where there was one */
+  readonly status: number | undefined
   /** how long the server asks to wait before the next try */
   readonly retryAfterMs: number | undefined
 
   constructor(
     message: string,
-    options: { fatal: boolean; reason?: ErrorReason; retryAfterMs?: number; cause?: unknown },
+    options: { fatal: boolean; reason?: ErrorReason; status?: number; retryAfterMs?: number; cause?: unknown },
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.fatal = options.fatal
     this.reason = options.reason
+    this.status = options.status
     this.retryAfterMs = options.retryAfterMs
   }
 }

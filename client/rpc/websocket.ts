@@ -121,6 +121,7 @@ function refusal({ statusCode = 0, headers }: IncomingMessage, text: string): Di
   const retryAfter = /^\d{1,9}$/.exec(headers['retry-after'] ?? '')
   return new DialError(`the server answered ${statusCode}${message === undefined ? '' : `: ${message}`}`, {
     fatal,
+    status: statusCode,
     ...(reason !== undefined && { reason }),
     ...(retryAfter && { retryAfterMs: Number(retryAfter[0]) * 1000 }),
   })

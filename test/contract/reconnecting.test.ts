@@ -1,0 +1,477 @@
+import { initTRPC, tracked } from '@trpc/server'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { z } from 'zod'
+import { createDuplexClient } from '../../client/rpc/client.js'
+import { type Connection, type ConnectionState, type ConnectOptions, connect } from '../../client/rpc/connection.js'
+import { DialError } from '../../client/rpc/errors.js'
+import { serveDuplex } from '../../server/rpc/connection.js'
+import { ConnectionGroup } from '../../server/rpc/connection-group.js'
+import { type Duplex, memoryDuplexPair } from '../../shared/duplex.js'
+import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
+import { links } from '../fixtures/links.js'
+import { gate, peer } from '../fixtures/peer.js'
+
+const t = initTRPC.context<object>().create()
+
+/** Events 1, 2, 3, … of which the test says how many there are; each goes out as soon as it is. */
+function counter() {
+  let last = 0
+  let wake = gate()
+  const rewind: number[] = []
+  const source = async function* (from: number, signal: AbortSignal | undefined) {
+    rewind.push(from)
+    for (let id = from; ; id++) {
+      while (id > last && !signal?.aborted) {
+        const aborted = new Promise(resolve => signal?.addEventListener('abort', resolve, { once: true }))
+        await Promise.race([wake.passed, aborted])
+      }
+      if (signal?.aborted) return
+      yield tracked(String(id), id)
+    }
+  }
+  const advance = (to: number): void => {
+    last = to
+    wake.open()
+    wake = gate()
+  }
+  return { source, advance, rewind }
+}
+
+function testRouter() {
+  const started = gate()
+  const release = gate()
+  const events = counter()
+  let runs = 0
+  const router = t.router({
+    ping: t.procedure.query(() => 'pong'),
+    add: t.procedure.mutation(() => ++runs),
+    wait: t.procedure.mutation(async () => {
+      started.open()
+      await release.passed
+      return 'done'
+    }),
+    count: t.procedure
+      .input(z.object({ lastEventId: z.string().optional() }).optional())
+      .subscription(({ input, signal }) => events.source(Number(input?.lastEventId ?? 0) + 1, signal)),
+  })
+  return { router, started: started.passed, release: release.open, events, runs: () => runs }
+}
+
+const failure = (promise: Promise<unknown>): Promise<{ message: string; data: unknown }> =>
+  promise.then(
+    value => expect.fail(`resolved with ${String(value)}`),
+    error => error,
+  )
+
+/** Resolves when the connection is in this state. */
+function until(connection: Connection, state: ConnectionState): Promise<void> {
+  if (connection.state === state) return Promise.resolve()
+  return new Promise(resolve => {
+    const stop = connection.onStateChange(now => {
+      if (now !== state) return
+      stop()
+      resolve()
+    })
+  })
+}
+
+/** A connection to scripted servers; the test closes nothing itself. */
+function connectTo(dial: ConnectOptions['dial'], options: Omit<ConnectOptions, 'dial'> = {}): Connection {
+  const connection = connect({ dial, ...options })
+  opened.add({ groups: [], close: () => connection.close() })
+  return connection
+}
+
+describe.each(links)('a server that drains, $name', ({ link }) => {
+  leavesNothing()
+
+  it('is left for another: calls in flight end where they are, new ones go to the new one', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const slow = client.wait.mutate()
+    await started
+    const other = replace()
+    const closing = group.close()
+    expect(await client.ping.query()).toBe('pong')
+    expect(other.connections).toBe(1)
+    expect({ old: group.connections, calls: group.calls }).toEqual({ old: 1, calls: 1 })
+    release()
+    expect(await slow).toBe('done')
+    expect(await closing).toEqual({ drained: 1, aborted: 0 })
+  })
+
+  it('hands its subscriptions over without gap or repeat, while they go on until there is another', async () => {
+    const { router, events, started, release } = testRouter()
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const heard: number[] = []
+    const states: ConnectionState[] = []
+    const subscription = client.count.subscribe(undefined, { onData: event => heard.push(event.data) })
+    events.advance(3)
+    await expect.poll(() => heard).toEqual([1, 2, 3])
+    const slow = client.wait.mutate() // keeps the old connection open
+    await started
+    connection.onStateChange(state => states.push(state))
+    const other = replace()
+    const closing = group.close()
+    events.advance(5)
+    await expect.poll(() => other.connections).toBe(1)
+    events.advance(8)
+    await expect.poll(() => heard.length).toBe(8)
+    expect(heard).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    expect(states).toEqual(['waiting', 'connecting', 'open'])
+    expect(events.rewind.length).toBe(2)
+    release()
+    await slow
+    await closing
+    subscription.unsubscribe()
+  })
+
+  it('refuses a call that comes too late, and it runs elsewhere, a mutation too', async () => {
+    const { router, started, release, runs } = testRouter()
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const slow = client.wait.mutate()
+    await started
+    replace()
+    // In the same turn: the client has not heard yet that it is to move.
+    const closing = group.close()
+    const calls = [client.add.mutate(), client.add.mutate()]
+    expect(await Promise.all(calls)).toEqual([1, 2])
+    expect(runs()).toBe(2)
+    release()
+    await slow
+    await closing
+  })
+
+  it('that has nobody else: calls wait and fail at their deadline with the reason', async () => {
+    const { router } = testRouter()
+    const { connection, group } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    await client.ping.query()
+    await group.close()
+    const error = await failure(client.add.mutate(undefined, { context: { timeoutMs: 120 } }))
+    expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: false })
+    expect(error.message).toMatch(/^add: no connection before the deadline \(.+\)$/)
+  })
+})
+
+describe.each(links)('a connection that is lost, $name', ({ link }) => {
+  leavesNothing()
+
+  it('fails a mutation, and tells that it may have run', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, sever } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const lost = failure(client.wait.mutate())
+    await started
+    sever()
+    expect((await lost).data).toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      reason: 'connection_lost',
+      mayHaveRun: true,
+    })
+    release()
+  })
+
+  it('sends again what resend allows', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, sever, served } = link(router, { client: { resend: () => true } })
+    const client = createDuplexClient<typeof router>({ connection })
+    const call = client.wait.mutate()
+    await started
+    sever()
+    release()
+    expect(await call).toBe('done')
+    expect(served.length).toBe(2)
+  })
+
+  it('sends a call again twice, not a third time', async () => {
+    let runs = 0
+    let cut = (): void => {}
+    const router = t.router({
+      fatal: t.procedure.query(({ signal }) => {
+        runs++
+        cut()
+        return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+      }),
+    })
+    const { connection, sever } = link(router)
+    cut = sever
+    const client = createDuplexClient<typeof router>({ connection })
+    expect((await failure(client.fatal.query())).data).toMatchObject({ reason: 'connection_lost', mayHaveRun: true })
+    expect(runs).toBe(3)
+  })
+
+  it('is told to onError with its close code', async () => {
+    const errors: Error[] = []
+    const { router } = testRouter()
+    const { connection, sever } = link(router, { client: { onError: error => errors.push(error) } })
+    await createDuplexClient<typeof router>({ connection }).ping.query()
+    const waiting = until(connection, 'waiting')
+    sever()
+    await waiting
+    expect(errors).toMatchObject([{ code: 'SERVICE_UNAVAILABLE', message: expect.stringMatching(/lost.*\(1006\)$/) }])
+  })
+})
+
+describe.each(links)('who may not connect, $name', ({ link, dialRaw }) => {
+  leavesNothing()
+
+  it.each([
+    ['UNAUTHORIZED', 4401],
+    ['FORBIDDEN', 4403],
+  ] as const)('%s closes with %d, and the client stops', async (code, closeCode) => {
+    const { router } = testRouter()
+    const { TRPCError } = await import('@trpc/server')
+    let asked = 0
+    const { connection } = link(router, {
+      createContext: async () => {
+        asked++
+        throw new TRPCError({ code, message: 'not you' })
+      },
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const refused = failure(client.ping.query())
+    expect(await connection.closed).toMatchObject({ code: closeCode, message: 'not you' })
+    expect((await refused).data).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'connection_closed' })
+    expect(connection.state).toBe('closed')
+    expect(asked).toBe(1)
+  })
+
+  it('a context that fails for another reason closes with 1011 without its message, and the client tries again', async () => {
+    const { router } = testRouter()
+    let asked = 0
+    const { connection } = link(router, {
+      createContext: async () => {
+        asked++
+        if (asked < 3) throw new Error('MARKED')
+        return {}
+      },
+    })
+    expect(await createDuplexClient<typeof router>({ connection }).ping.query()).toBe('pong')
+    expect(asked).toBe(3)
+    const { duplex } = await dialRaw(router, { createContext: () => Promise.reject(new Error('MARKED')) })
+    const { received, closed } = peer(duplex)
+    expect(await closed).toMatchObject({ code: 1011 })
+    expect(received).toMatchObject([{ id: null, error: { message: 'internal server error' } }])
+  })
+
+  it('a context that never comes closes the connection after handshakeTimeoutMs', async () => {
+    const { router } = testRouter()
+    const { duplex } = await dialRaw(router, { createContext: () => new Promise(() => {}), handshakeTimeoutMs: 20 })
+    const { send, received, closed } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'ping' } })
+    expect(await closed).toMatchObject({ code: 1011, message: expect.stringContaining('handshakeTimeoutMs 20') })
+    expect(received).toMatchObject([{ id: null, error: { data: { code: 'TIMEOUT', reason: 'handshake_timeout' } } }])
+  })
+})
+
+describe('connectionParams', () => {
+  leavesNothing()
+
+  function serve(handshakeTimeoutMs = 10_000) {
+    const { router } = testRouter()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const group = new ConnectionGroup()
+    const seen: unknown[] = []
+    serveDuplex({
+      duplex: serverEnd,
+      router,
+      group,
+      expectConnectionParams: true,
+      handshakeTimeoutMs,
+      createContext: ({ connectionParams }) => {
+        seen.push(connectionParams)
+        return {}
+      },
+    })
+    opened.add({ groups: [group], close: async () => clientEnd.close({ code: 1000, message: 'over' }) })
+    return { ...peer(clientEnd), seen }
+  }
+
+  it('are awaited before any call runs, and given to the context', async () => {
+    const { send, until, seen } = serve()
+    send('PING')
+    send({ method: 'connectionParams', data: { authorization: 'x' } })
+    send({ id: 1, method: 'query', params: { path: 'ping' } })
+    expect(await until(2)).toEqual(['PONG', { id: 1, result: { type: 'data', data: 'pong' } }])
+    expect(seen).toEqual([{ authorization: 'x' }])
+  })
+
+  it('that do not come close the connection after handshakeTimeoutMs', async () => {
+    const { closed, received } = serve(20)
+    expect(await closed).toMatchObject({ message: expect.stringContaining('handshakeTimeoutMs 20') })
+    expect(received).toMatchObject([{ id: null, error: { data: { reason: 'handshake_timeout' } } }])
+  })
+
+  it.each([
+    [{ id: 1, method: 'query', params: { path: 'ping' } }],
+    [{ method: 'connectionParams', data: { a: 1 } }],
+    [{ method: 'connectionParams', data: ['a'] }],
+    [[{ method: 'connectionParams', data: null }]],
+  ])('that are none close with 1002, and nothing runs: %j', async message => {
+    const { send, closed, received, seen } = serve()
+    send(message)
+    send({ id: 2, method: 'query', params: { path: 'ping' } })
+    expect(await closed).toMatchObject({ code: 1002 })
+    expect(received).toMatchObject([{ id: null, error: { data: { code: 'PARSE_ERROR' } } }])
+    expect(seen).toEqual([])
+  })
+})
+
+describe('dialling', () => {
+  leavesNothing()
+  afterEach(() => void vi.useRealTimers())
+
+  it('a fatal refusal stops the connection with its reason; calls that wait fail, later ones too', async () => {
+    const connection = connectTo(() => Promise.reject(new DialError('go away', { fatal: true, reason: 'key_revoked' })))
+    const client = createDuplexClient<typeof router>({ connection })
+    const { router } = testRouter()
+    const waiting = failure(client.ping.query())
+    expect(await connection.closed).toEqual({ code: 1006, message: 'go away', reason: 'key_revoked' })
+    for (const call of [waiting, failure(client.ping.query())]) {
+      expect(await call).toMatchObject({
+        message: 'the connection is closed: go away',
+        data: { reason: 'connection_closed', mayHaveRun: false },
+      })
+    }
+  })
+
+  it('waits a random part of a bound that doubles from 50 ms to 10 s', async () => {
+    vi.useFakeTimers()
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0.5)
+    const delays: number[] = []
+    const schedule = vi.spyOn(globalThis, 'setTimeout')
+    const connection = connectTo(() => Promise.reject(new DialError('not now', { fatal: false })))
+    for (let attempt = 0; attempt < 10; attempt++) {
+      await vi.advanceTimersByTimeAsync(0)
+      const delay = schedule.mock.calls.at(-1)?.[1] ?? 0
+      delays.push(delay)
+      await vi.advanceTimersByTimeAsync(delay)
+    }
+    expect(delays).toEqual([50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000])
+    await connection.close()
+    random.mockRestore()
+    schedule.mockRestore()
+  })
+
+  it('waits at least as long as the server asks, but not longer than 10 s more', async () => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const asked = [2_000, 86_400_000]
+    const dials: number[] = []
+    const connection = connectTo(() => {
+      dials.push(Date.now())
+      return Promise.reject(new DialError('full', { fatal: false, retryAfterMs: asked[dials.length - 1] ?? 0 }))
+    })
+    await vi.advanceTimersByTimeAsync(12_000)
+    expect(dials.slice(0, 3).map(at => at - (dials[0] ?? 0))).toEqual([0, 2_000, 12_000])
+    await connection.close()
+    vi.mocked(Math.random).mockRestore()
+  })
+
+  it('a server that says reconnect to everybody at once is not dialled in a loop', async () => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(1)
+    let dials = 0
+    const connection = connectTo(() => {
+      dials++
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+      serverEnd.send({ id: null, method: 'reconnect' })
+      return clientEnd
+    })
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(dials).toBeLessThan(10)
+    await connection.close()
+    vi.mocked(Math.random).mockRestore()
+  })
+
+  it('a server that refuses every call as draining gets it again only after a pause, until the deadline', async () => {
+    const { router } = testRouter()
+    let sends = 0
+    const connection = connectTo(() => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnd.open({
+        onMessage(message) {
+          sends++
+          serverEnd.send({ id: Reflect.get(Object(message), 'id'), error: {}, refused: 'draining' })
+        },
+        onDrain() {},
+        onClose() {},
+      })
+      return clientEnd
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const error = await failure(client.add.mutate(undefined, { context: { timeoutMs: 200 } }))
+    expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: false })
+    expect(sends).toBeLessThan(30)
+  })
+
+  it.each([4001, 4401, 4403])('a duplex that closes with %d is the last one', async code => {
+    let dials = 0
+    const connection = connectTo(() => {
+      dials++
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+      serverEnd.close({ code, message: 'no more' })
+      return clientEnd
+    })
+    expect(await connection.closed).toEqual({ code, message: 'no more' })
+    expect(dials).toBe(1)
+  })
+
+  it('close() ends a dial that hangs, and a duplex that comes of it after all', async () => {
+    const dialled = gate<Duplex>()
+    const aborted = gate()
+    const connection = connectTo(({ signal }) => {
+      signal.addEventListener('abort', () => aborted.open())
+      return dialled.passed
+    })
+    expect(await connection.close()).toMatchObject({ code: 1000 })
+    await aborted.passed
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const { closed } = peer(serverEnd)
+    dialled.open(clientEnd)
+    expect(await closed).toMatchObject({ code: 1000 })
+  })
+
+  it('close() closes the duplex that was left behind too', async () => {
+    const ends: Duplex[] = []
+    const connection = connectTo(() => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    })
+    const { router } = testRouter()
+    const lost = failure(createDuplexClient<typeof router>({ connection }).add.mutate())
+    await expect.poll(() => ends.length).toBe(1)
+    const first = peer(ends[0] as Duplex) // dialled once, see above
+    await first.until(1)
+    first.send({ id: null, method: 'reconnect' })
+    await expect.poll(() => ends.length).toBe(2)
+    const second = peer(ends[1] as Duplex) // dialled twice, see above
+    await until(connection, 'open')
+    await connection.close()
+    expect(await Promise.all([first.closed, second.closed])).toMatchObject([{ code: 1000 }, { code: 1000 }])
+    expect((await lost).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
+  })
+
+  it('an observer of its states hears each change until it stops', async () => {
+    const heard: ConnectionState[] = []
+    const { router } = testRouter()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    serveDuplex({ duplex: serverEnd, router })
+    const connection = connectTo(() => clientEnd)
+    const stop = connection.onStateChange(state => heard.push(state))
+    connection.onStateChange(() => {
+      throw new Error('an observer that throws')
+    })
+    await until(connection, 'open')
+    stop()
+    await connection.close()
+    expect(heard).toEqual(['open'])
+  })
+})
