@@ -1,0 +1,225 @@
+import { isDeepStrictEqual } from 'node:util'
+import { initTRPC } from '@trpc/server'
+import fc from 'fast-check'
+import { SuperJSON } from 'superjson'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createDuplexClient } from '../../client/rpc/client.js'
+import { errorCodeOf, errorReasonOf } from '../../shared/errors.js'
+import { transformer } from '../../shared/transformer.js'
+import { opened } from '../fixtures/leaves-nothing.js'
+import { links } from '../fixtures/links.js'
+
+class Point {
+  readonly x: number
+  constructor(x: number) {
+    this.x = x
+  }
+  get double(): number {
+    return this.x * 2
+  }
+}
+
+const key = fc.oneof(
+  fc.string(),
+  fc.constantFrom('a.b', 'a\\.b', '', '0', 'toString', 'toJSON', 'json', 'meta', 'length', 'then'),
+)
+/** The two on which superjson throws when it serializes. */
+const reservedKey = fc.constantFrom('__proto__', 'constructor')
+
+const leaf = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.double(),
+  fc.integer(),
+  fc.boolean(),
+  fc.bigInt(),
+  fc.date({ noInvalidDate: false }),
+  fc.constantFrom(null, undefined, -0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
+  fc.constantFrom('PING', '\u2028', '\ud800', '\u0000', '__proto__'),
+  fc.string().map(message => new Error(message)),
+  fc.integer().map(x => new Point(x)),
+  fc.constantFrom(() => 1, Symbol.iterator, /a.b/gi, new URL('http://a.example/b?c#d')),
+)
+
+function valueWith(keys: fc.Arbitrary<string>): fc.Arbitrary<unknown> {
+  return fc.letrec(tie => ({
+    any: fc.oneof(
+      { depthSize: 'small', withCrossShrink: true },
+      leaf,
+      tie('list'),
+      tie('object'),
+      tie('map'),
+      tie('set'),
+      tie('repeated'),
+    ),
+    list: fc.oneof(
+      fc.array(tie('any'), { maxLength: 4 }),
+      fc.sparseArray(tie('any'), { maxNumElements: 3, maxLength: 6 }),
+    ),
+    object: fc.array(fc.tuple(keys, tie('any')), { maxLength: 5 }).map(fromEntries),
+    map: fc
+      .array(fc.tuple(fc.oneof(fc.string(), fc.integer()), tie('any')), { maxLength: 3 })
+      .map(list => new Map(list)),
+    set: fc.array(tie('any'), { maxLength: 3 }).map(items => new Set(items)),
+    repeated: tie('any').map(value => ({ first: value, again: [value, { deep: { value } }] })),
+  })).any
+}
+
+/** Own properties, whatever their names. */
+function fromEntries(entries: readonly (readonly [string, unknown])[]): object {
+  const object = {}
+  for (const [name, value] of entries) {
+    Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true })
+  }
+  return object
+}
+
+const deep = fc.integer({ min: 1, max: 400 }).map(depth => {
+  let value: unknown = 'end'
+  for (let level = 0; level < depth; level++) value = level % 2 ? [value] : { value }
+  return value
+})
+
+/** What came of a call: on the server, and at the client. */
+type Outcome = { arrived: unknown; answer: unknown } | { code: unknown; reason: unknown; message: string }
+
+function connectAll(withTransformer: boolean) {
+  const arrived: { value: unknown } = { value: undefined }
+  const t = withTransformer ? initTRPC.create({ transformer }) : initTRPC.create()
+  const router = t.router({
+    echo: t.procedure.input(z.unknown()).mutation(({ input }) => {
+      arrived.value = input
+      return input
+    }),
+  })
+  return links.map(({ name, link }) => {
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, ...(withTransformer && { transformer }) } as never) // two routers that differ in their transformer
+    const send = async (value: unknown): Promise<Outcome> => {
+      arrived.value = undefined
+      try {
+        const answer: unknown = await client.echo.mutate(value)
+        return { arrived: arrived.value, answer }
+      } catch (error) {
+        // Sizes are estimated in memory; what is refused for another reason is refused in the same words.
+        const message = error instanceof Error ? error.message : String(error)
+        return { code: errorCodeOf(error), reason: errorReasonOf(error), message }
+      }
+    }
+    return { name, send }
+  })
+}
+
+const superjson = new SuperJSON()
+const throughSuperjson = (value: unknown): unknown =>
+  superjson.deserialize(JSON.parse(JSON.stringify(superjson.serialize(value))))
+const throughJson = (value: unknown): unknown => {
+  const text: string | undefined = JSON.stringify(value)
+  return text === undefined ? undefined : JSON.parse(text)
+}
+
+function attempt(value: unknown, through: (value: unknown) => unknown): Outcome | 'refused' {
+  try {
+    const arrived = through(value)
+    return { arrived, answer: through(arrived) }
+  } catch {
+    return 'refused'
+  }
+}
+
+/** All objects in a value. */
+function objectsIn(value: unknown, found = new Set<object>()): Set<object> {
+  if (typeof value !== 'object' || value === null || found.has(value)) return found
+  found.add(value)
+  if (value instanceof Map) for (const [name, item] of value) objectsIn(item, objectsIn(name, found))
+  else if (value instanceof Set) for (const item of value) objectsIn(item, found)
+  else for (const name of Object.keys(value)) objectsIn(Reflect.get(value, name), found)
+  return found
+}
+
+/** Vitest's own comparison is misled by a property called `constructor`; it is asked for the difference only. */
+function expectSame(actual: unknown, expected: unknown): void {
+  if (isDeepStrictEqual(actual, expected)) return
+  expect(actual).toStrictEqual(expected)
+  expect.fail('the values differ')
+}
+
+const prototypes = [Object.prototype, Array.prototype, Map.prototype, Set.prototype, Date.prototype, Error.prototype]
+const shapeOf = (): string => JSON.stringify(prototypes.map(prototype => Object.getOwnPropertyNames(prototype)))
+
+describe.each([
+  { kind: 'with a transformer', withTransformer: true, through: throughSuperjson },
+  { kind: 'without one', withTransformer: false, through: throughJson },
+])('both links deliver the same, $kind', ({ withTransformer, through }) => {
+  let ends: ReturnType<typeof connectAll> = []
+  const before = shapeOf()
+
+  beforeAll(() => {
+    ends = connectAll(withTransformer)
+  })
+
+  afterAll(async () => {
+    for (const { groups, close, closeServers } of opened) {
+      await close()
+      for (const group of groups) await group.close({ graceMs: 100 })
+      await closeServers?.()
+    }
+    opened.clear()
+  })
+
+  async function check(value: unknown, expected: Outcome | 'refused' | 'unknown'): Promise<void> {
+    const outcomes: Outcome[] = []
+    for (const { send } of ends) outcomes.push(await send(value))
+    const [first, ...others] = outcomes
+    for (const other of others) expectSame(other, first)
+    for (const outcome of outcomes) {
+      if (expected === 'refused') expect(outcome).toMatchObject({ code: 'BAD_REQUEST' })
+      else if (expected !== 'unknown') expectSame(outcome, expected)
+    }
+    for (const outcome of outcomes) {
+      if (!('arrived' in outcome)) continue
+      const sent = objectsIn(value)
+      const arrived = objectsIn(outcome.arrived)
+      for (const object of arrived) expect(sent.has(object)).toBe(false)
+      for (const object of objectsIn(outcome.answer)) expect(arrived.has(object)).toBe(false)
+    }
+    expect(shapeOf()).toBe(before)
+  }
+
+  it('and what superjson and JSON give, for any value', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof({ weight: 9, arbitrary: valueWith(key) }, deep), async value => {
+        await check(value, attempt(value, through))
+      }),
+      { numRuns: 600 },
+    )
+  })
+
+  it('also for the keys on which superjson throws, as own properties', async () => {
+    await fc.assert(
+      fc.asyncProperty(valueWith(fc.oneof(key, reservedKey)), async value => {
+        await check(value, 'unknown')
+      }),
+      { numRuns: 300 },
+    )
+    const plain: unknown = JSON.parse('{"__proto__":{"polluted":1},"constructor":{"prototype":[1]},"a.b":null}')
+    await check(plain, { arrived: plain, answer: plain })
+    expect(Reflect.get({}, 'polluted')).toBeUndefined()
+  })
+
+  it('and refuse the same: cycles, what throws when it is read', async () => {
+    const cycle: { self?: unknown } = {}
+    cycle.self = cycle
+    const thrower = {
+      get field(): never {
+        throw new Error('no')
+      },
+    }
+    const odd = {
+      toJSON() {
+        throw new Error('no JSON')
+      },
+    }
+    for (const value of [cycle, thrower, odd]) await check(value, 'unknown')
+  })
+})
