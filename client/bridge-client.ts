@@ -1,17 +1,37 @@
 import type { AppRouter } from '../server/routers/app.js'
-import type { CloseReason, Duplex } from '../shared/duplex.js'
+import type { CloseReason } from '../shared/duplex.js'
+import { RpcError } from '../shared/errors.js'
 import { transformer } from '../shared/transformer.js'
+import { apiVersion, formatVersion } from '../shared/version.js'
 import { createDuplexClient } from './rpc/client.js'
-import { type Connection, connect } from './rpc/connection.js'
+import { type Connection, type ConnectOptions, connect } from './rpc/connection.js'
 import type { TRPCClient } from './rpc/trpc-internals.js'
+import { type WebSocketDialOptions, webSocketDial } from './rpc/websocket.js'
 
-export interface BridgeClientOptions {
-  /** a fresh duplex to the control plane each time, for instance `() => server.connectInMemory({ identity })` */
-  dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
+interface CommonOptions {
   /** deadline of a call that names none; default 30 s */
   callTimeoutMs?: number
   onError?: (error: Error) => void
 }
+
+/** A control plane in this process. */
+export interface LocalControlPlane extends CommonOptions {
+  /** a fresh duplex to the control plane each time, for instance `() => server.connectInMemory({ identity })` */
+  dial: ConnectOptions['dial']
+}
+
+/** A control plane elsewhere. */
+export interface RemoteControlPlane extends CommonOptions {
+  /** where it is, `http://` or `https://`; its path, if it has one, comes before `/rpc` */
+  url: string
+  /** a daemon key, or the admin token */
+  key: string
+  tls?: WebSocketDialOptions['tls']
+  /** of the program that connects; the control plane shows it beside the key */
+  buildVersion?: string
+}
+
+export type BridgeClientOptions = LocalControlPlane | RemoteControlPlane
 
 /** The control plane's routers, typed, on one connection. */
 export type BridgeClient = Pick<TRPCClient<AppRouter>, 'recorder' | 'authorizer' | 'providerConfigurator' | 'admin'> & {
@@ -24,9 +44,18 @@ export type BridgeClient = Pick<TRPCClient<AppRouter>, 'recorder' | 'authorizer'
 /** The routers whose procedures are all idempotent, so that a call whose answer was lost may be repeated. */
 const idempotent = /^(recorder|authorizer|mcpConfigurator|providerConfigurator)\./
 
-/** Connects to a control plane. Calls in flight when the connection is lost are sent again, but for those of `admin`. */
+/**
+ * Connects to a control plane. Calls in flight when the connection is lost are sent again, but for those of `admin`.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for a URL or a key that cannot be one
+ */
 export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
-  const connection = connect({ ...options, resend: call => call.type === 'query' || idempotent.test(call.path) })
+  const { callTimeoutMs, onError } = options
+  const connection = connect({
+    dial: 'dial' in options ? options.dial : dialRemote(options),
+    ...(callTimeoutMs !== undefined && { callTimeoutMs }),
+    ...(onError && { onError }),
+    resend: call => call.type === 'query' || idempotent.test(call.path),
+  })
   const { recorder, authorizer, providerConfigurator, admin } = createDuplexClient<AppRouter>({
     connection,
     transformer,
@@ -40,4 +69,34 @@ export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
     closed: connection.closed,
     close: () => connection.close(),
   }
+}
+
+/** This service's path, version and headers on a WebSocket. */
+export function dialRemote({
+  url,
+  key,
+  tls,
+  buildVersion,
+}: Pick<RemoteControlPlane, 'url' | 'key' | 'tls' | 'buildVersion'>): ConnectOptions['dial'] {
+  const target = URL.canParse(url) ? new URL(url) : undefined
+  if (target?.protocol !== 'http:' && target?.protocol !== 'https:') {
+    throw invalid('the URL of the control plane must begin with http:// or https://')
+  }
+  // What a header can carry; a longer or stranger key is none.
+  if (!/^[\x21-\x7e]{1,512}$/.test(key)) throw invalid('the key must be printable ASCII without spaces')
+  target.protocol = target.protocol === 'https:' ? 'wss:' : 'ws:'
+  target.pathname = `${target.pathname.replace(/\/$/, '')}/rpc`
+  target.searchParams.set('version', formatVersion(apiVersion))
+  return webSocketDial({
+    url: target,
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(buildVersion !== undefined && { 'x-bridge-build-version': buildVersion }),
+    },
+    ...(tls && { tls }),
+  })
+}
+
+function invalid(message: string): RpcError {
+  return new RpcError('BAD_REQUEST', message, { reason: 'config_invalid' })
 }

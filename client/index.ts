@@ -1,7 +1,13 @@
 /** Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC router. */
 
 export { createBridgeDaemon } from './bridge/daemon.js'
-export { type BridgeClient, type BridgeClientOptions, createBridgeClient } from './bridge-client.js'
+export {
+  type BridgeClient,
+  type BridgeClientOptions,
+  createBridgeClient,
+  type LocalControlPlane,
+  type RemoteControlPlane,
+} from './bridge-client.js'
 export type { CallObserver, CallOptions } from './rpc/call.js'
 export { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
 export {
@@ -13,3 +19,4 @@ export {
 export { DialError } from './rpc/errors.js'
 export { duplexLink } from './rpc/link.js'
 export type { DataTransformer } from './rpc/transformer.js'
+export { type WebSocketDialOptions, webSocketDial } from './rpc/websocket.js'

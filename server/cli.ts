@@ -4,8 +4,10 @@
  *
  * Ends with 0, or with 1 and one line of JSON on stderr, `{code, reason, message}`; with 3 if that line says that no server answers.
  */
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { buildVersion } from './build-version.js'
+import { addDaemonCommand } from './commands/daemon.js'
+import { addDaemonKeysCommands } from './commands/daemon-keys.js'
 import { addInterceptionsCommands } from './commands/interceptions.js'
 import { addKeysCommands } from './commands/keys.js'
 import { type Failure, failureOf } from './commands/options.js'
@@ -20,12 +22,14 @@ process.stdout.on('error', error => {
 
 const program = new Command('aibridge')
   .description('One gateway for AI models: every request has an owner, every token is counted.')
-  .version(readVersion())
+  .version(buildVersion())
   .exitOverride()
   .configureOutput({ writeErr: () => {} })
 addServeCommand(program)
+addDaemonCommand(program)
 addUsersCommands(program)
 addKeysCommands(program)
+addDaemonKeysCommands(program)
 addProvidersCommands(program)
 addInterceptionsCommands(program)
 
@@ -50,9 +54,4 @@ function endUsageError(error: CommanderError): void {
 function fail(failure: Failure, exitCode: number): void {
   // A start that failed half-way may have left something that keeps the process alive.
   process.stderr.write(`${JSON.stringify(failure)}\n`, () => process.exit(exitCode))
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return String(Reflect.get(Object(JSON.parse(text)), 'version'))
 }

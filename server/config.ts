@@ -30,6 +30,19 @@ export interface ServeConfig extends Address {
   encryptionKeys: Uint8Array[] | undefined
 }
 
+/** All that `daemon` can be told. */
+export interface DaemonConfig extends Pick<Address, 'host' | 'port'> {
+  /** base URL of the control plane */
+  url: string
+  /** the daemon key */
+  key: string
+  /** absolute path of a certificate authority's file, PEM; undefined: the system's authorities */
+  caFile: string | undefined
+  logLevel: (typeof logLevels)[number]
+  /** how long requests in flight may run on after a signal */
+  graceMs: number
+}
+
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 const adminTokenPattern = /^[\x21-\x7e]{16,512}$/
 
@@ -58,6 +71,15 @@ const serveSettings = clientSettings.extend({
     .default(false),
 })
 
+const daemonSettings = z.object({
+  url: z.string().regex(/^https?:\/\/[^\s@]{1,2000}$/, 'must begin with http:// or https:// and hold no credentials'),
+  ca: z.string().min(1, 'must not be empty').transform(absolutePath).optional(),
+  host,
+  port: wholeNumber(0, 65_535).default(4101),
+  logLevel: serveSettings.shape.logLevel,
+  graceMs: serveSettings.shape.graceMs,
+})
+
 /**
  * The address that a command other than `serve` calls.
  * @throws RpcError `BAD_REQUEST` (config_invalid)
@@ -84,6 +106,24 @@ export function serveConfig(flags: Readonly<Record<string, unknown>>, environmen
       ? parseEncryptionKeys(environment.BRIDGE_ENCRYPTION_KEY, 'BRIDGE_ENCRYPTION_KEY')
       : undefined,
   }
+}
+
+/**
+ * The configuration of `daemon`. A flag goes before its environment variable.
+ * @throws RpcError `BAD_REQUEST` (config_invalid), without the key in its message
+ */
+export function daemonConfig(flags: Readonly<Record<string, unknown>>, environment: Environment): DaemonConfig {
+  const { ca, ...rest } = check(daemonSettings, flags, {
+    url: ['BRIDGE_URL', environment.BRIDGE_URL],
+    logLevel: ['BRIDGE_LOG_LEVEL', environment.BRIDGE_LOG_LEVEL],
+  })
+  const key = flags.key ?? environment.BRIDGE_DAEMON_KEY
+  const source = flags.key === undefined ? 'BRIDGE_DAEMON_KEY' : '--key'
+  if (typeof key !== 'string' || key === '') throw invalid('--key: is missing; make one with: daemon-keys create')
+  if (!/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/.test(key)) {
+    throw invalid(`${source}: is not a daemon key; make one with: daemon-keys create`)
+  }
+  return { ...rest, key, caFile: ca }
 }
 
 /**

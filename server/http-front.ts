@@ -1,5 +1,5 @@
 /** A `node:http` server with a shutdown that waits for requests in flight, and for nothing else. */
-import { createServer, type RequestListener, STATUS_CODES } from 'node:http'
+import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { RpcError } from '../shared/errors.js'
@@ -9,9 +9,12 @@ import type { Logger } from '../shared/log.js'
 export interface HttpFront {
   /** where this machine reaches it, without a slash at its end: a wildcard address is given as the loopback one */
   readonly url: string
+  /** for upgrades; a socket that is upgraded is not this front's any more */
+  readonly server: Server
   /**
    * Stops listening, closes connections that wait for a request at once, the others when they are answered; cuts what is left after
-   * `graceMs`. Resolves when no connection is left, with the number of requests that ended and that were cut.
+   * `graceMs`. Resolves when no connection is left, upgraded ones included, which their owner ends; with the number of requests that ended
+   * and that were cut.
    */
   close(graceMs: number): Promise<{ drained: number; aborted: number }>
 }
@@ -58,6 +61,7 @@ export async function openHttpFront({ host, port, listener, logger }: HttpFrontO
     })
     listener(request, response)
   })
+  server.on('upgrade', (_request, socket) => connections.delete(socket))
   server.on('clientError', (error, socket) => {
     // Not the error itself: its rawPacket holds what was sent, credentials included.
     logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')
@@ -106,6 +110,7 @@ export async function openHttpFront({ host, port, listener, logger }: HttpFrontO
 
   return {
     url,
+    server,
     close(graceMs) {
       closing ??= close(graceMs)
       return closing

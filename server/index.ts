@@ -4,8 +4,16 @@ export type { MountedBridge } from './http-routes.js'
 export { type AppRouter, appRouter } from './routers/app.js'
 export type { Context } from './routers/trpc.js'
 export type { ErrorReport } from './rpc/answers.js'
-export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
+export { lastEventIdOf } from './rpc/call.js'
+export { type ConnectionInfo, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
+export {
+  type Credentials,
+  type ServeWebSocketsOptions,
+  serveWebSockets,
+  type WebSocketInfo,
+  type WebSocketListener,
+} from './rpc/websocket-listener.js'
 export {
   type BridgeServer,
   type BridgeServerConfig,

@@ -3,26 +3,36 @@ import { type Duplex, memoryDuplexPair } from '../shared/duplex.js'
 import { errorReasonOf, RpcError } from '../shared/errors.js'
 import { times } from '../shared/limits.js'
 import type { Logger } from '../shared/log.js'
+import { apiVersion } from '../shared/version.js'
+import { createAuthenticator } from './authenticate.js'
+import { createDemoProvider } from './demo-provider.js'
 import { type HttpFront, openHttpFront } from './http-front.js'
-import { createRoutes, demoMount, type MountedBridge } from './http-routes.js'
+import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from './http-routes.js'
+import { KeyWatch } from './key-watch.js'
 import { appRouter } from './routers/app.js'
 import type { Context } from './routers/trpc.js'
 import type { ErrorReport } from './rpc/answers.js'
 import { serveDuplex } from './rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from './rpc/connection-group.js'
+import { serveWebSockets } from './rpc/websocket-listener.js'
 import type { Identity } from './services/identity.js'
 import { createSecretBox } from './services/secrets.js'
 import { createServices } from './services/services.js'
 import type { Store } from './store/store.js'
 
 export interface BridgeServerConfig {
-  /** what `Authorization: Bearer` must hold on `/rpc/` */
+  /** with `Authorization: Bearer` it makes an admin of who opens a WebSocket */
   adminToken: string
   /** 32 bytes each; the first seals secrets, all open them */
   encryptionKeys: readonly Uint8Array[]
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
+  /** how often the daemon keys of open connections are checked, and silence on a connection after which a ping is sent; default 30 s */
+  heartbeatMs?: number
 }
+
+/** The base URL of the provider `demo`, on this server. */
+const demoMount = '/demo'
 
 export interface BridgeServerOptions {
   /** stays the caller's, who closes it after the server */
@@ -46,7 +56,7 @@ export interface BridgeServer {
    */
   connectInMemory(options: { identity: Identity }): Duplex
   /**
-   * Listens for HTTP; `url` is where this machine reaches it.
+   * Listens for HTTP and, at `/rpc`, for WebSockets; `url` is where this machine reaches it.
    * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if it listens already); `SERVICE_UNAVAILABLE` (draining) once `close()` was
    * called; any other error of the operating system as Node gives it
    */
@@ -79,6 +89,8 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
     structuredLogging: config.structuredLogging ?? false,
   })
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
+  const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
+  const keyWatch = new KeyWatch({ ...services.daemonKeys, logger, ...heartbeat })
 
   await store.seedProviders([
     { name: 'demo', type: 'anthropic', enabled: true, baseUrl: demoMount, settings: null, keys: [] },
@@ -86,6 +98,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
 
   async function shutDown(graceMs: number): Promise<CloseResult> {
     const [calls, requests] = await Promise.all([group.close({ graceMs }), front?.close(graceMs)])
+    keyWatch.stop()
     return {
       drained: calls.drained + (requests?.drained ?? 0),
       aborted: calls.aborted + (requests?.aborted ?? 0),
@@ -105,13 +118,17 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
       if (front || opening) {
         throw new RpcError('PRECONDITION_FAILED', `the server listens already${front ? ` at ${front.url}` : ''}`)
       }
+      const demo = createDemoProvider(demoMount)
       const listener = createRoutes({
-        services,
-        adminToken: config.adminToken,
-        bridge,
-        ping: () => store.ping(),
+        mounts: {
+          [`${demoMount}/`]: forThisMachine(demo, 'the demo provider answers this machine only'),
+          ...(bridge && { '/bridge/': bridge.handler }),
+        },
+        readiness: async () => ({
+          store: await stateOf(store, logger),
+          bridge: !bridge ? 'none' : bridge.ready() ? 'ok' : 'not ready',
+        }),
         isClosing: () => closing !== undefined,
-        onError,
         logger,
       })
       opening = true
@@ -120,6 +137,22 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
       } finally {
         opening = false
       }
+      serveWebSockets({
+        server: front.server,
+        path: rpcPath,
+        router: appRouter,
+        group,
+        version: apiVersion,
+        authenticate: createAuthenticator(config.adminToken, services.daemonKeys),
+        createContext({ identity, close, signal }): Context {
+          if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {
+            keyWatch.add(identity.daemonKeyId, { close, signal })
+          }
+          return { identity, services }
+        },
+        onError,
+        ...(config.heartbeatMs !== undefined && { pingIntervalMs: config.heartbeatMs }),
+      })
       // close() came while the port was being opened, and could not know of it.
       if (closing) {
         await front.close(0)
@@ -132,6 +165,25 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
       closing ??= shutDown(graceMs)
       return closing
     },
+  }
+}
+
+/** A database that takes longer does not count as answering. */
+const pingTimeoutMs = 5_000
+
+async function stateOf(store: Store, logger: Logger): Promise<'ok' | 'does not answer'> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${pingTimeoutMs} ms`)), pingTimeoutMs)
+  })
+  try {
+    await Promise.race([store.ping(), late])
+    return 'ok'
+  } catch (error) {
+    logger.warn({ err: error }, 'the store does not answer')
+    return 'does not answer'
+  } finally {
+    clearTimeout(timer)
   }
 }
 

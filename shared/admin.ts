@@ -1,4 +1,4 @@
-/** What an operator does: users, API keys, providers, and reading the records. Needs an identity with the role `admin`. */
+/** What an operator does: users, API keys, daemon keys, providers, and reading the records. Needs an identity with the role `admin`. */
 import { z } from 'zod'
 import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
 import { adminLimits, recordLimits } from './limits.js'
@@ -54,6 +54,34 @@ export const apiKeysCreateInput = z.object({ user: userRef, expiresAt: time.opti
 export const apiKeysListInput = z.object({ user: userRef.optional() })
 export const apiKeysExpireInput = z.object({ id: apiKeyId })
 export const apiKeysDeleteInput = z.object({ id: apiKeyId })
+
+/** A key of a remote daemon. */
+export interface DaemonKey {
+  id: string
+  name: string | null
+  /** may ask the authorizer with the id of an API key, without its secret */
+  delegate: boolean
+  createdAt: Date
+  expiresAt: Date | null
+  revokedAt: Date | null
+  /** when it last connected, to the minute */
+  lastSeenAt: Date | null
+  /** what the daemon then said of itself */
+  buildVersion: string | null
+}
+
+/** The answer to `daemonKeys.create`: the only time the whole key leaves the server. */
+export interface CreatedDaemonKey extends DaemonKey {
+  key: string
+}
+
+/** `expiresAt` must lie in the future. */
+export const daemonKeysCreateInput = z.object({
+  name: name.optional(),
+  delegate: z.boolean().default(false),
+  expiresAt: time.optional(),
+})
+export const daemonKeysRevokeInput = z.object({ id: apiKeyId })
 
 /** An `@` before the path ends credentials; URLs take any number of slashes, of both kinds, before a host. */
 const httpUrl = text(recordLimits.maxUrlLength)

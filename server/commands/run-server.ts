@@ -4,17 +4,16 @@ import { join } from 'node:path'
 import { destination, type Logger as PinoLogger, pino } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
-import { errorReasonOf, RpcError } from '../../shared/errors.js'
 import { type Environment, invalid, type ServeConfig, serveConfig } from '../config.js'
 import { createBridgeServer } from '../server.js'
-
 import { createSecretBox } from '../services/secrets.js'
 import { openEmbeddedStore } from '../store/embedded.js'
 import type { Store } from '../store/store.js'
 import { firstSteps } from './first-steps.js'
+import { listenError } from './listen-error.js'
 import { print, printJson } from './output.js'
 import { ensureSecrets, hasDatabase, secretFiles } from './secrets.js'
-import { type StopSignal, watchStopSignals } from './stop-signals.js'
+import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
 
 /**
  * Runs a server until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception. Such an exception is a
@@ -36,9 +35,6 @@ export async function runServer(flags: Readonly<Record<string, unknown>>, enviro
   return kind === 'fault' ? 1 : 0
 }
 
-/** A process in an unknown state gets no more than the time to store its records. */
-const faultGraceMs = 5_000
-
 interface RunningServer {
   url: string
   isFirstStart: boolean
@@ -49,7 +45,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
   const { dataDir, host, port, structuredLogging } = config
   const isFirstStart = !hasDatabase(dataDir)
   // To make a database takes seconds and would spend the first start, so a busy port is found before.
-  if (isFirstStart) await checkPort(host, port)
+  if (isFirstStart) await checkPort(config)
   const opened: ((graceMs: number) => Promise<unknown>)[] = []
   const close = async (graceMs: number) => {
     const deadline = Date.now() + graceMs
@@ -71,7 +67,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     if (stop.cause) return { url: '', isFirstStart, close }
     const bridge = { handler: daemon.handler, ready: daemon.ready }
     const { url } = await server.listen({ host, port, bridge }).catch((error: unknown) => {
-      throw listenError(error, host, port)
+      throw listenError(error, config)
     })
     return { url, isFirstStart, close }
   } catch (error) {
@@ -106,24 +102,10 @@ function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Re
   else print(`aibridge ready at ${url}, data in ${config.dataDir}`)
 }
 
-async function checkPort(host: string, port: number): Promise<void> {
+async function checkPort({ host, port }: ServeConfig): Promise<void> {
   const probe = createServer()
   await new Promise<void>((resolve, reject) => {
-    probe.once('error', error => reject(listenError(error, host, port)))
+    probe.once('error', error => reject(listenError(error, { host, port })))
     probe.listen({ host, port }, () => probe.close(() => resolve()))
   })
-}
-
-function listenError(error: unknown, host: string, port: number): unknown {
-  if (!(error instanceof Error)) return error
-  const code: unknown = Reflect.get(error, 'code')
-  if (code === 'EADDRINUSE' || errorReasonOf(error) === 'port_in_use') {
-    const message = `another process listens on ${host}:${port}; choose another port with --port`
-    return new RpcError('PRECONDITION_FAILED', message, { reason: 'port_in_use', cause: error })
-  }
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return invalid(`--host ${JSON.stringify(host)}: no address of this machine (${error.message})`, error)
-  }
-  if (code === 'EACCES') return invalid(`--port ${port}: not permitted (${error.message})`, error)
-  return error
 }

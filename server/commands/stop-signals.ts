@@ -1,6 +1,9 @@
 /** When a server has to stop, and why. */
 import type { Logger as PinoLogger } from 'pino'
 
+/** A process in an unknown state gets no more than the time to store its records. */
+export const faultGraceMs = 5_000
+
 /** `signal`: somebody wants it to end. `fault`: an exception that nothing caught. */
 export interface StopCause {
   kind: 'signal' | 'fault'

@@ -3,6 +3,8 @@ import {
   apiKeysDeleteInput,
   apiKeysExpireInput,
   apiKeysListInput,
+  daemonKeysCreateInput,
+  daemonKeysRevokeInput,
   interceptionsGetInput,
   interceptionsListInput,
   providersRemoveInput,
@@ -42,6 +44,16 @@ const apiKeys = router({
     .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.delete(input)),
 })
 
+const daemonKeys = router({
+  create: adminProcedure
+    .input(checked(daemonKeysCreateInput))
+    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.create(input)),
+  list: adminProcedure.query(({ ctx }) => ctx.services.admin.daemonKeys.list()),
+  revoke: adminProcedure
+    .input(checked(daemonKeysRevokeInput))
+    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.revoke(input)),
+})
+
 const providers = router({
   upsert: adminProcedure
     .input(checked(providersUpsertInput))
@@ -65,4 +77,4 @@ const interceptions = router({
 })
 
 /** What an operator does; for admins only. */
-export const adminRouter = router({ users, apiKeys, providers, interceptions })
+export const adminRouter = router({ users, apiKeys, daemonKeys, providers, interceptions })

@@ -34,8 +34,10 @@ export interface Credentials {
 export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** Stays the caller's: listening and closing are not done here. */
   server: Server | TlsServer
-  /** exactly this path, without a query; any other is answered with 404 */
+  /** exactly this path, without a query */
   path: string
+  /** What becomes of upgrades for paths that nothing serves: 404, or left to other listeners of the server. Default: refuse. */
+  otherPaths?: 'refuse' | 'leave'
   router: R
   /** Counts the connections; its `close()` is how they end. */
   group: ConnectionGroup
@@ -79,7 +81,7 @@ export interface WebSocketListener {
 
 /**
  * Serves a router to every WebSocket that asks for `path` on `server`. Refusals are answered before the upgrade, with a status and JSON
- * `{message, reason}`. Several paths may be served on one server; as long as it has no other listener for upgrades, unknown ones get 404.
+ * `{message, reason}`. Several paths may be served on one server.
  * @throws RpcError `BAD_REQUEST` if the path is served already
  */
 export function serveWebSockets<R extends AnyRouter, I = undefined>(
@@ -93,6 +95,7 @@ export function serveWebSockets<R extends AnyRouter, I = undefined>(
 }
 
 interface Upgrading {
+  readonly leavesOtherPaths: boolean
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
 }
 
@@ -108,7 +111,7 @@ function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
     const socket = stream as Socket // node:http and node:https hand over the sockets that they have accepted
     const listener = paths.get(splitUrl(request).path)
     if (listener) return listener.upgrade(request, socket, head)
-    if (server.listenerCount('upgrade') > 1) return
+    for (const { leavesOtherPaths } of paths.values()) if (leavesOtherPaths) return
     socket.on('error', () => {})
     const problem = 'no WebSocket is served under this path'
     refuseUpgrade(socket, new RpcError('NOT_FOUND', problem, { reason: 'not_found' }))
@@ -125,6 +128,7 @@ function splitUrl({ url = '/' }: IncomingMessage): { path: string; query: URLSea
 
 class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   connections = 0
+  readonly leavesOtherPaths: boolean
   readonly #options: ServeWebSocketsOptions<R, I>
   readonly #limits: ConnectionLimits
   readonly #handshakeTimeoutMs: number
@@ -132,6 +136,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
 
   constructor(options: ServeWebSocketsOptions<R, I>) {
     this.#options = options
+    this.leavesOtherPaths = options.otherPaths === 'leave'
     this.#limits = { ...connectionLimits, ...options.limits }
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs ?? times.handshakeTimeoutMs
     this.#server = new WebSocketServer({ ...webSocketSettings(this.#limits), noServer: true, clientTracking: false })

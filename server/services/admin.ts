@@ -6,21 +6,30 @@ import {
 } from './admin-interceptions.js'
 import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './admin-providers.js'
 import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './admin-users.js'
+import type { DaemonKeys } from './daemon-keys.js'
 
 /** What an operator does, by noun. */
 export interface Admin {
   readonly users: UsersAdmin
   readonly apiKeys: ApiKeysAdmin
+  readonly daemonKeys: DaemonKeysAdmin
   readonly providers: ProvidersAdmin
   readonly interceptions: InterceptionsAdmin
 }
 
-export type AdminOptions = UsersAdminOptions & ApiKeysAdminOptions & ProvidersAdminOptions & InterceptionsAdminOptions
+/** The part of the daemon keys that is an operator's. */
+export type DaemonKeysAdmin = Pick<DaemonKeys, 'create' | 'list' | 'revoke'>
+
+export type AdminOptions = UsersAdminOptions &
+  ApiKeysAdminOptions &
+  ProvidersAdminOptions &
+  InterceptionsAdminOptions & { daemonKeys: DaemonKeysAdmin }
 
 export function createAdmin(options: AdminOptions): Admin {
   return {
     users: createUsersAdmin(options),
     apiKeys: createApiKeysAdmin(options),
+    daemonKeys: options.daemonKeys,
     providers: createProvidersAdmin(options),
     interceptions: createInterceptionsAdmin(options),
   }

@@ -1,4 +1,4 @@
-import { createHash, randomInt } from 'node:crypto'
+import { createHash, randomInt, timingSafeEqual } from 'node:crypto'
 
 /** An API key is `<id>-<secret>`: the id names its row, of the secret only a hash is stored. */
 export interface ApiKeyParts {
@@ -22,6 +22,12 @@ export function generateApiKey(): ApiKeyParts {
 /** What is stored of a secret. It is random and long, so a fast hash is enough: there is no dictionary to try. */
 export function hashSecret(secret: string): Buffer {
   return createHash('sha256').update(secret).digest()
+}
+
+/** Hashes have one length, so the comparison takes the same time whatever the secret. */
+export function isSecretOf(secretHash: Uint8Array, secret: string): boolean {
+  const given = hashSecret(secret)
+  return given.length === secretHash.length && timingSafeEqual(given, secretHash)
 }
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'

@@ -1,8 +1,7 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { Authorization, IsAuthorizedInput } from '../../shared/authorizer.js'
 import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
 import type { ApiKeyStore } from '../store/store.js'
-import { hashSecret, parseApiKey } from './api-key.js'
+import { isSecretOf, parseApiKey } from './api-key.js'
 
 export interface Authorizer {
   /**
@@ -57,12 +56,6 @@ function whichKey(
     return { id: keyId, secret: undefined }
   }
   throw new RpcError('UNAUTHORIZED', 'the API key is malformed', { reason: 'invalid_key' })
-}
-
-/** Hashes have one length, so the comparison takes the same time whatever the secret. */
-function isSecretOf(secretHash: Uint8Array, secret: string): boolean {
-  const given = hashSecret(secret)
-  return given.length === secretHash.length && timingSafeEqual(given, secretHash)
 }
 
 function unauthorized(reason: ErrorReason, keyId: string): RpcError {

@@ -2,16 +2,18 @@ import type { Logger } from '../../shared/log.js'
 import type { Store } from '../store/store.js'
 import { type Admin, createAdmin } from './admin.js'
 import { type Authorizer, createAuthorizer } from './authorizer.js'
+import { createDaemonKeys, type DaemonKeys } from './daemon-keys.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './provider-configurator.js'
 import { createRecorder, type Recorder } from './recorder.js'
 import type { SecretBox } from './secrets.js'
 
-/** All services, one for each router. */
+/** All services, one for each router, and those that the links below ask. */
 export interface Services {
   readonly recorder: Recorder
   readonly authorizer: Authorizer
   readonly providerConfigurator: ProviderConfigurator
   readonly admin: Admin
+  readonly daemonKeys: DaemonKeys
 }
 
 export interface ServicesOptions {
@@ -28,10 +30,12 @@ export interface ServicesOptions {
 
 /** Puts the services of one server together. */
 export function createServices(options: ServicesOptions): Services {
+  const daemonKeys = createDaemonKeys(options)
   return {
     recorder: createRecorder(options),
     authorizer: createAuthorizer(options),
     providerConfigurator: createProviderConfigurator(options),
-    admin: createAdmin(options),
+    admin: createAdmin({ ...options, daemonKeys }),
+    daemonKeys,
   }
 }

@@ -9,6 +9,7 @@ import type { JsonObject } from '../../shared/text.js'
 export interface Database {
   users: UsersTable
   api_keys: ApiKeysTable
+  daemon_keys: DaemonKeysTable
   interceptions: InterceptionsTable
   token_usages: TokenUsagesTable
   user_prompts: UserPromptsTable
@@ -34,6 +35,18 @@ interface ApiKeysTable {
   secret_hash: Uint8Array
   created_at: Generated<Date>
   expires_at: Date | null
+}
+
+interface DaemonKeysTable {
+  id: string
+  name: string | null
+  secret_hash: Uint8Array
+  delegate: boolean
+  created_at: Generated<Date>
+  expires_at: Date | null
+  revoked_at: Generated<Date | null>
+  last_seen_at: Generated<Date | null>
+  build_version: Generated<string | null>
 }
 
 interface InterceptionsTable {

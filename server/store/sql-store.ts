@@ -2,6 +2,7 @@
 import { type Kysely, sql } from 'kysely'
 import { RpcError } from '../../shared/errors.js'
 import { apiKeyStore } from './api-keys.js'
+import { daemonKeyStore } from './daemon-keys.js'
 import { getInterception, listInterceptions } from './interceptions.js'
 import { providerStore } from './providers.js'
 import { storeRecords } from './records.js'
@@ -48,6 +49,7 @@ export function createSqlStore(db: Kysely<Database>, options: { afterClose?: () 
   }
   const users = userStore(db)
   const keys = apiKeyStore(db)
+  const daemonKeys = daemonKeyStore(db)
   const providers = providerStore(db)
   return {
     ping: guarded(async () => void (await sql`select 1`.execute(db))),
@@ -71,6 +73,13 @@ export function createSqlStore(db: Kysely<Database>, options: { afterClose?: () 
     listApiKeys: guarded(keys.listApiKeys),
     expireApiKey: guarded(keys.expireApiKey),
     deleteApiKey: guarded(keys.deleteApiKey),
+
+    createDaemonKey: guarded(daemonKeys.createDaemonKey),
+    findDaemonKey: guarded(daemonKeys.findDaemonKey),
+    listDaemonKeys: guarded(daemonKeys.listDaemonKeys),
+    revokeDaemonKey: guarded(daemonKeys.revokeDaemonKey),
+    recordDaemonSeen: guarded(daemonKeys.recordDaemonSeen),
+    findInvalidDaemonKeys: guarded(daemonKeys.findInvalidDaemonKeys),
 
     listProviders: guarded(providers.listProviders),
     upsertProvider: guarded(providers.upsertProvider),

@@ -6,12 +6,12 @@
  *   there is a value (null, false, an outcome), never an error.
  * - All inputs are checked and cleaned (shared/*.ts); times come back as Date, counts as number, absent values as null.
  */
-import type { ApiKey, Interception, InterceptionDetail, User, UserStatus } from '../../shared/admin.js'
+import type { ApiKey, DaemonKey, Interception, InterceptionDetail, User, UserStatus } from '../../shared/admin.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
 import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/recorder.js'
 import type { JsonObject } from '../../shared/text.js'
 
-export interface Store extends RecordStore, UserStore, ApiKeyStore, ProviderStore {
+export interface Store extends RecordStore, UserStore, ApiKeyStore, DaemonKeyStore, ProviderStore {
   /** Resolves when the database answers. */
   ping(): Promise<void>
   /** Ends open work, for 10 s at most, then closes the database. A second call gets the same promise. */
@@ -89,6 +89,22 @@ export interface ApiKeyStore {
   /** Sets `expiresAt` to `at` unless it is already earlier. */
   expireApiKey(id: string, at: Date): Promise<ApiKey | null>
   deleteApiKey(id: string): Promise<boolean>
+}
+
+export interface DaemonKeyStore {
+  /** null: the id is taken. */
+  createDaemonKey(
+    key: Pick<DaemonKey, 'id' | 'name' | 'delegate' | 'expiresAt'> & { secretHash: Uint8Array },
+  ): Promise<DaemonKey | null>
+  findDaemonKey(id: string): Promise<(DaemonKey & { secretHash: Uint8Array }) | null>
+  /** Newest first, then by id. */
+  listDaemonKeys(): Promise<DaemonKey[]>
+  /** Sets `revokedAt` to `at`, once. */
+  revokeDaemonKey(id: string, at: Date): Promise<DaemonKey | null>
+  /** Nothing happens where there is no such key. */
+  recordDaemonSeen(id: string, seen: { at: Date; buildVersion: string | null }): Promise<void>
+  /** Those of `ids` that are revoked, have expired at `at`, or are not stored. */
+  findInvalidDaemonKeys(ids: readonly string[], at: Date): Promise<string[]>
 }
 
 /** A provider as it is stored: its keys sealed, each with a hint that may be shown. */

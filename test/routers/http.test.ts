@@ -2,12 +2,12 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { connect as connectSocket } from 'node:net'
 import Anthropic from '@anthropic-ai/sdk'
-import { createTRPCClient, httpBatchLink, httpLink } from '@trpc/client'
 import { afterEach, describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { isThisMachine } from '../../server/http-routes.js'
-import type { AppRouter } from '../../server/routers/app.js'
-import { transformer } from '../../shared/transformer.js'
+import type { Store } from '../../server/store/store.js'
 import {
   admin,
   adminToken,
@@ -73,135 +73,200 @@ describe('health', () => {
   })
 })
 
-describe('RPC over HTTP', () => {
-  test('serves the admin router to a stock client, in batches too', async () => {
-    const { url } = await listening()
-    for (const link of [httpLink<AppRouter>, httpBatchLink<AppRouter>]) {
-      const client = createTRPCClient<AppRouter>({
-        links: [link({ url: `${url}/rpc`, transformer, headers: { authorization } })],
-      })
-      const [users, providers] = await Promise.all([
-        client.admin.users.list.query(),
-        client.admin.providers.list.query(),
-      ])
-      expect(users).toEqual(await store().listUsers())
-      expect(providers.map(({ name }) => name)).toContain('demo')
-      const refused = await refusalOf(client.admin.users.delete.mutate({ user: 'nobody' }))
-      expect(refused).toEqual({
-        code: 'NOT_FOUND',
-        reason: 'unknown_row',
-        message: 'no user has the id or name "nobody"',
-      })
-    }
+describe('RPC over a WebSocket', () => {
+  const opened: BridgeClient[] = []
+  afterEach(async () => {
+    for (const client of opened.splice(0)) await client.close()
   })
 
-  test('refuses the recorder to an admin', async () => {
+  function remote(url: string, key: string): BridgeClient {
+    const client = createBridgeClient({ url, key, buildVersion: '9.9.9' })
+    opened.push(client)
+    return client
+  }
+
+  /** What an upgrade with these headers is answered with. */
+  async function upgrade(url: string, headers: Record<string, string>, path = '/rpc?version=1.0') {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}${path}`, { headers })
+    const [, response] = await once(socket, 'unexpected-response')
+    let body = ''
+    for await (const chunk of response) body += chunk
+    socket.on('error', () => {})
+    socket.terminate()
+    return { status: response.statusCode, body: JSON.parse(body) }
+  }
+
+  test('the admin token makes an admin, who may not record', async () => {
     const { url } = await listening()
-    const response = await fetch(`${url}/rpc/providerConfigurator.getProviders`, { headers: { authorization } })
-    expect(response.status).toBe(403)
+    const { admin, recorder } = remote(url, adminToken)
+    expect(await admin.users.list.query()).toEqual(await store().listUsers())
+    const refused = await refusalOf(recorder.recordBatch.mutate({ records: [] }))
+    expect(refused.code).toMatch(/FORBIDDEN|BAD_REQUEST/)
+    expect(await refusalOf(remote(url, adminToken).providerConfigurator.getProviders.query())).toMatchObject({
+      code: 'FORBIDDEN',
+    })
+    expect(await refusalOf(admin.users.delete.mutate({ user: 'nobody' }))).toEqual({
+      code: 'NOT_FOUND',
+      reason: 'unknown_row',
+      message: 'no user has the id or name "nobody"',
+    })
+  })
+
+  test('a daemon key makes a daemon, which is seen with its build version and may not administer', async () => {
+    const { url, connect } = await listening()
+    const operator = connect(admin).admin
+    const { key, id } = await operator.daemonKeys.create.mutate({ name: 'paris' })
+    const daemon = remote(url, key)
+    expect(await daemon.providerConfigurator.getProviders.query()).toMatchObject({ providers: expect.any(Array) })
+    expect(await refusalOf(daemon.admin.users.list.query())).toMatchObject({ code: 'FORBIDDEN' })
+    const seen = (await operator.daemonKeys.list.query()).find(row => row.id === id)
+    expect(seen).toMatchObject({ buildVersion: '9.9.9', lastSeenAt: expect.any(Date) })
+    expect(JSON.stringify(seen)).not.toContain(key.slice(11))
+  })
+
+  test('only a key with the capability may name a user by a key’s id', async () => {
+    const { url, connect } = await listening()
+    const operator = connect(admin).admin
+    const { id: user } = await operator.users.create.mutate({ username: 'delegated' })
+    const { id: keyId } = await operator.apiKeys.create.mutate({ user })
+    const plain = await operator.daemonKeys.create.mutate({})
+    const delegate = await operator.daemonKeys.create.mutate({ delegate: true })
+    expect(await refusalOf(remote(url, plain.key).authorizer.isAuthorized.query({ keyId }))).toMatchObject({
+      code: 'FORBIDDEN',
+      reason: 'delegation_not_allowed',
+    })
+    expect(await remote(url, delegate.key).authorizer.isAuthorized.query({ keyId })).toMatchObject({ ownerId: user })
+  })
+
+  test('a key that is revoked closes its connections with 4001, and its client stops', async () => {
+    const { url, connect } = await listening()
+    const operator = connect(admin).admin
+    const { key, id } = await operator.daemonKeys.create.mutate({})
+    const other = await operator.daemonKeys.create.mutate({})
+    const [revoked, kept] = [remote(url, key), remote(url, other.key)]
+    await Promise.all([revoked, kept].map(client => client.providerConfigurator.getProviders.query()))
+    await operator.daemonKeys.revoke.mutate({ id })
+    expect(await revoked.closed).toMatchObject({ code: 4001, reason: 'key_revoked' })
+    await kept.providerConfigurator.getProviders.query()
+    expect(await remote(url, key).closed).toMatchObject({ reason: 'key_revoked' })
+  })
+
+  test('a key that was revoked elsewhere, or has expired, closes its connections within one heartbeat', async () => {
+    const running = await startServer(store(), { heartbeatMs: 25 })
+    const { url } = await running.server.listen({ host, port: 0 })
+    const operator = running.connect(admin).admin
+    const revoked = await operator.daemonKeys.create.mutate({})
+    const expiring = await operator.daemonKeys.create.mutate({ expiresAt: new Date(Date.now() + 400) })
+    const clients = [remote(url, revoked.key), remote(url, expiring.key)]
+    await Promise.all(clients.map(client => client.providerConfigurator.getProviders.query()))
+    await store().revokeDaemonKey(revoked.id, new Date()) // as another replica would
+    for (const { closed } of clients) expect(await closed).toMatchObject({ code: 4001 })
   })
 
   test.each<[string, Record<string, string>, number, string]>([
-    ['no token', {}, 401, 'key_missing'],
+    ['no key', {}, 401, 'key_missing'],
     ['another token', { authorization: `${authorization}x` }, 401, 'key_invalid'],
     ['no bearer', { authorization: adminToken }, 401, 'key_invalid'],
     ['basic credentials', { authorization: `Basic ${adminToken}` }, 401, 'key_invalid'],
     ['an empty token', { authorization: 'Bearer ' }, 401, 'key_invalid'],
+    ['an unknown daemon key', { authorization: `Bearer ${'a'.repeat(10)}-${'b'.repeat(22)}` }, 401, 'key_invalid'],
     ['an origin', { authorization, origin: 'http://127.0.0.1' }, 403, 'origin_not_allowed'],
-  ])('with %s is refused in the shape of tRPC', async (_, headers, status, reason) => {
+  ])('with %s is refused before the upgrade', async (_, headers, status, reason) => {
     const { url, logger } = await listening()
-    const response = await fetch(`${url}/rpc/admin.users.list`, { headers })
-    expect(response.status).toBe(status)
-    expect(await response.json()).toMatchObject({
-      error: {
-        json: { message: expect.any(String), data: { httpStatus: status, reason, requestId: expect.any(String) } },
-      },
-    })
+    expect(await upgrade(url, headers)).toEqual({ status, body: { message: expect.any(String), reason } })
     expect(logger.text()).not.toContain(adminToken)
-    const client = createTRPCClient<AppRouter>({ links: [httpLink({ url: `${url}/rpc`, transformer, headers })] })
-    expect(await refusalOf(client.admin.users.list.query())).toMatchObject({ reason })
   })
 
-  test('refuses a body above maxMessageBytes with both numbers, and goes on', async () => {
-    const { url } = await listening()
-    const response = await fetch(`${url}/rpc/admin.users.create`, {
-      method: 'POST',
-      headers: { authorization, 'content-type': 'application/json' },
-      body: `{"json":{"username":"${'x'.repeat(5_000_000)}"}}`,
-    })
-    expect(response.status).toBe(413)
-    expect(await response.text()).toContain('5,000,024 bytes is larger than maxMessageBytes 4,194,304')
-    expect((await fetch(`${url}/healthz`)).status).toBe(200)
-  })
-
-  test('refuses such a body also when its length is not announced', async () => {
-    const { url } = await listening()
-    const chunk = new Uint8Array(1024 * 1024).fill(0x20)
-    let chunks = 6
-    const response = await fetch(`${url}/rpc/admin.users.create`, {
-      method: 'POST',
-      headers: { authorization, 'content-type': 'application/json' },
-      body: new ReadableStream({
-        pull(controller) {
-          controller.enqueue(chunk)
-          if (--chunks === 0) controller.close()
-        },
-      }),
-      duplex: 'half',
-    } as RequestInit) // Node's fetch takes `duplex`; its type does not
-    expect(response.status).toBe(413)
-  })
   test.each([
-    ['admin.users.create', '{"json":', 400],
-    ['admin.users.create', 'null', 400],
-    ['admin.users.create', '{"json":{"username":5}}', 400],
-    ['admin.nothing', '{}', 404],
-    ['', '{}', 404],
-    ['%ff', '{}', 400],
-  ])('%s with the body %j answers %d without a stack', async (path, body, status) => {
+    ['/rpc?version=2.0', 400, { reason: 'version_unsupported', clientVersion: '2.0', serverVersion: '1.0' }],
+    ['/rpc?version=1.999', 409, { reason: 'server_older', clientVersion: '1.999', serverVersion: '1.0' }],
+    ['/rpc?version=new', 400, { reason: 'version_malformed' }],
+    ['/rpc/', 404, { reason: 'not_found' }],
+    ['/rpcEVIL', 404, { reason: 'not_found' }],
+  ])('%s is answered with %d', async (path, status, body) => {
     const { url } = await listening()
-    const response = await fetch(`${url}/rpc/${path}`, {
-      method: 'POST',
-      headers: { authorization, 'content-type': 'application/json' },
-      body,
+    expect(await upgrade(url, { authorization }, path)).toMatchObject({ status, body })
+  })
+
+  test('a store that does not answer is 500, not an invalid key, and the client tries again', async () => {
+    let broken = true
+    const flaky: Store = Object.assign(Object.create(store()), {
+      findDaemonKey: (id: string) => (broken ? Promise.reject(new Error('MARKED')) : store().findDaemonKey(id)),
     })
-    expect(response.status).toBe(status)
-    const text = await response.text()
-    expect(JSON.parse(text)).toMatchObject({ error: { json: { data: { httpStatus: status } } } })
-    expect(text).not.toMatch(/stack|node_modules|\.ts:/)
+    const running = await startServer(flaky)
+    const { url } = await running.server.listen({ host, port: 0 })
+    const { key } = await running.connect(admin).admin.daemonKeys.create.mutate({})
+    const { status, body } = await upgrade(url, { authorization: `Bearer ${key}` })
+    expect({ status, body }).toEqual({
+      status: 500,
+      body: { message: 'internal server error', requestId: expect.any(String) },
+    })
+    const line = running.logger.lines.find(({ level }) => level === 'error')
+    expect(line?.fields).toMatchObject({ requestId: body.requestId, err: { message: 'MARKED' } })
+    const client = remote(url, key)
+    await new Promise<void>(resolve => {
+      client.connection.onStateChange(state => state === 'waiting' && resolve())
+    })
+    broken = false
+    expect(await client.providerConfigurator.getProviders.query()).toMatchObject({ providers: expect.any(Array) })
   })
 
   test('a fault of the server tells nothing of its cause, which is in the log under the same request id', async () => {
     const broken = Object.assign(Object.create(store()), { listUsers: () => Promise.reject(new Error('MARKED')) })
     const running = await startServer(broken)
     const { url } = await running.server.listen({ host, port: 0 })
-    const response = await fetch(`${url}/rpc/admin.users.list`, { headers: { authorization } })
-    expect(response.status).toBe(500)
-    const body: unknown = await response.json()
-    const json: unknown = Reflect.get(Reflect.get(Object(body), 'error'), 'json')
-    const requestId: unknown = Reflect.get(Reflect.get(Object(json), 'data'), 'requestId')
-    expect(json).toMatchObject({ message: 'internal server error', data: { code: 'INTERNAL_SERVER_ERROR' } })
-    expect(JSON.stringify(json)).not.toContain('MARKED')
-    const line = running.logger.lines.find(({ level }) => level === 'error')
-    expect(line?.fields).toMatchObject({ requestId, err: { message: 'MARKED' } })
-    const inMemory = await refusalOf(running.connect(admin).admin.users.list.query())
-    expect(inMemory).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', message: 'internal server error' })
+    for (const client of [remote(url, adminToken), running.connect(admin)]) {
+      running.logger.lines.length = 0
+      const error: unknown = await client.admin.users.list.query().catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ message: 'internal server error', data: { code: 'INTERNAL_SERVER_ERROR' } })
+      expect(JSON.stringify(error)).not.toContain('MARKED')
+      const line = running.logger.lines.find(({ level }) => level === 'error')
+      expect(line?.fields).toMatchObject({
+        requestId: Reflect.get(Object(Reflect.get(Object(error), 'data')), 'requestId'),
+        err: { message: 'MARKED' },
+      })
+    }
   })
-})
 
-test('an answer that the contract foresees is no error in the log', async () => {
-  const { url, logger } = await listening()
-  const response = await fetch(`${url}/rpc/admin.users.delete`, {
-    method: 'POST',
-    headers: { authorization, 'content-type': 'application/json' },
-    body: '{"json":{"user":"nobody"}}',
+  test('an answer that the contract foresees is no error in the log', async () => {
+    const { url, logger } = await listening()
+    await refusalOf(remote(url, adminToken).admin.users.delete.mutate({ user: 'nobody' }))
+    expect(logger.lines).toMatchObject([{ level: 'debug', fields: { code: 'NOT_FOUND', reason: 'unknown_row' } }])
   })
-  expect(response.status).toBe(404)
-  expect(logger.lines).toMatchObject([{ level: 'debug', fields: { code: 'NOT_FOUND', reason: 'unknown_row' } }])
+
+  test('without an upgrade it is 426', async () => {
+    const { url } = await listening()
+    const response = await fetch(`${url}/rpc`, { headers: { authorization } })
+    expect([response.status, response.headers.get('upgrade')]).toEqual([426, 'websocket'])
+  })
+
+  test('closing the server waits for a call over the socket, whose client is told to move', async () => {
+    const called = deferred<void>()
+    const gate = deferred<void>()
+    const slow = Object.assign(Object.create(store()), {
+      listUsers: async () => {
+        called.resolve()
+        await gate.promise
+        return []
+      },
+    })
+    const { server } = await startServer(slow)
+    const { url } = await server.listen({ host, port: 0 })
+    const client = remote(url, adminToken)
+    const answer = client.admin.users.list.query()
+    await called.promise
+    const closed = server.close({ graceMs: 10_000 })
+    await new Promise<void>(resolve => {
+      client.connection.onStateChange(state => state === 'waiting' && resolve())
+    })
+    gate.resolve()
+    expect(await answer).toEqual([])
+    expect(await closed).toEqual({ drained: 1, aborted: 0 })
+  })
 })
 
 describe('other routes', () => {
-  test.each(['/', '/rpc', '/bridge/demo', '/demo', '/healthz/', '/nothing', '//healthz', '/%00'])(
+  test.each(['/', '/rpc/', '/bridge/demo', '/demo', '/healthz/', '/nothing', '//healthz', '/%00'])(
     '%s is not found',
     async path => {
       const { url } = await listening()

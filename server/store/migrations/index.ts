@@ -2,10 +2,12 @@
 import { type Kysely, type Migration, Migrator, sql } from 'kysely'
 import { RpcError } from '../../../shared/errors.js'
 import * as initial from './0001-initial.js'
+import * as daemonKeys from './0002-daemon-keys.js'
 
 /** Name → step, run in the order of their names. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-initial': initial,
+  '0002-daemon-keys': daemonKeys,
 }
 
 /**

@@ -1,0 +1,112 @@
+import type { z } from 'zod'
+import type { CreatedDaemonKey, DaemonKey, daemonKeysCreateInput, daemonKeysRevokeInput } from '../../shared/admin.js'
+import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
+import type { Logger } from '../../shared/log.js'
+import type { DaemonKeyStore } from '../store/store.js'
+import { generateApiKey, hashSecret, isSecretOf, parseApiKey } from './api-key.js'
+import type { Identity } from './identity.js'
+import { unknownRow } from './unknown-row.js'
+
+/** The keys with which remote daemons come to the control plane. In form they are as API keys; neither is taken for the other. */
+export interface DaemonKeys {
+  /**
+   * Makes a key and answers it whole, this once: only a hash of its secret is stored.
+   * @throws RpcError `BAD_REQUEST` if `expiresAt` has passed
+   */
+  create(input: z.output<typeof daemonKeysCreateInput>): Promise<CreatedDaemonKey>
+  /** Newest first, revoked ones too. */
+  list(): Promise<DaemonKey[]>
+  /**
+   * Takes a key back for good. Connections that came with it are closed: those of this process at once, others at their next check.
+   * A second time changes nothing.
+   * @throws RpcError `NOT_FOUND` (unknown_row)
+   */
+  revoke(input: z.output<typeof daemonKeysRevokeInput>): Promise<DaemonKey>
+  /**
+   * Who comes with this key, and that it was here now. The state of a key is told only to who has its secret.
+   * @throws RpcError `UNAUTHORIZED` (key_invalid, key_expired); `FORBIDDEN` (key_revoked); `INTERNAL_SERVER_ERROR` when the store fails,
+   * never `key_invalid`
+   */
+  authenticate(key: string, buildVersion: string | null): Promise<Identity>
+  /** Those of `ids` that are not taken any more: revoked, expired or gone. */
+  findInvalid(ids: readonly string[]): Promise<string[]>
+  /** Calls `listener` with the id of each key that is revoked through this process; returns what ends it. */
+  onRevoked(listener: (id: string) => void): () => void
+}
+
+export interface DaemonKeysOptions {
+  store: DaemonKeyStore
+  logger: Logger
+  now?: () => Date
+}
+
+/** A daemon that reconnects in a loop must not write a row each time. */
+const seenAgainMs = 60_000
+
+export function createDaemonKeys({ store, logger, now = () => new Date() }: DaemonKeysOptions): DaemonKeys {
+  const listeners = new Set<(id: string) => void>()
+
+  async function noteSeen(key: DaemonKey, buildVersion: string | null): Promise<void> {
+    const at = now()
+    const isNews = buildVersion !== key.buildVersion || at.getTime() - (key.lastSeenAt?.getTime() ?? 0) >= seenAgainMs
+    if (!isNews) return
+    try {
+      await store.recordDaemonSeen(key.id, { at, buildVersion })
+    } catch (error) {
+      logger.warn({ err: error, daemonKeyId: key.id }, 'it could not be stored that a daemon was seen')
+    }
+  }
+
+  return {
+    async create({ name = null, delegate, expiresAt = null }) {
+      const time = now()
+      if (expiresAt && expiresAt <= time) {
+        const message = `expiresAt: must lie in the future; ${expiresAt.toISOString()} is not after ${time.toISOString()}`
+        throw new RpcError('BAD_REQUEST', message)
+      }
+      // Ids are 62^10; that two in a row are taken says that something else is wrong.
+      for (let attempt = 0; attempt < 2; attempt++) {
+        const { id, secret } = generateApiKey()
+        const created = await store.createDaemonKey({ id, name, delegate, secretHash: hashSecret(secret), expiresAt })
+        if (created) return { ...created, key: `${id}-${secret}` }
+      }
+      throw new Error('the store refused two new ids of daemon keys')
+    },
+
+    list: () => store.listDaemonKeys(),
+
+    async revoke({ id }) {
+      const key = await store.revokeDaemonKey(id, now())
+      if (!key) throw unknownRow('daemon key', id)
+      for (const listener of [...listeners]) listener(id)
+      return key
+    },
+
+    async authenticate(text, buildVersion) {
+      const given = parseApiKey(text)
+      if (!given) throw refused('key_invalid')
+      const found = await store.findDaemonKey(given.id)
+      // A hash is made also where there is none to compare it with: the time does not tell which ids exist.
+      const matches = isSecretOf(found?.secretHash ?? noHash, given.secret)
+      if (!found || !matches) throw refused('key_invalid')
+      const { secretHash: _secretHash, ...key } = found
+      if (key.revokedAt) throw refused('key_revoked')
+      if (key.expiresAt && key.expiresAt <= now()) throw refused('key_expired')
+      await noteSeen(key, buildVersion)
+      return { role: 'daemon', name: key.name ?? key.id, delegate: key.delegate, daemonKeyId: key.id }
+    },
+
+    findInvalid: ids => store.findInvalidDaemonKeys(ids, now()),
+
+    onRevoked(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+const noHash = new Uint8Array(32)
+
+function refused(reason: ErrorReason): RpcError {
+  return new RpcError(reason === 'key_revoked' ? 'FORBIDDEN' : 'UNAUTHORIZED', errorReasons[reason], { reason })
+}
