@@ -1,6 +1,16 @@
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { admin, daemon, oneStore, type Refused, refusalOf, startServer } from '../services/running-server.js'
+import { createSecretBox } from '../../server/services/secrets.js'
+import { createServices } from '../../server/services/services.js'
+import {
+  admin,
+  daemon,
+  oneStore,
+  type Refused,
+  recordingLogger,
+  refusalOf,
+  startServer,
+} from '../services/running-server.js'
 
 const store = oneStore()
 const uniqueName = (prefix: string) => `${prefix}-${uuidv7().slice(-12)}`
@@ -92,6 +102,122 @@ describe('API keys', () => {
       code: 'PRECONDITION_FAILED',
       reason: 'deleted_user',
     })
+  })
+})
+
+describe('daemon keys', () => {
+  test('are answered whole once, and listed without their secret', async () => {
+    const { admin } = await operator()
+    const expiresAt = new Date(Date.now() + 60_000)
+    const { key, ...created } = await admin.daemonKeys.create.mutate({ name: 'rack 1', delegate: true, expiresAt })
+    expect(key).toMatch(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/)
+    expect(created).toMatchObject({ id: key.slice(0, 10), name: 'rack 1', delegate: true, expiresAt })
+    const listed = (await admin.daemonKeys.list.query()).find(({ id }) => id === created.id)
+    expect(listed).toEqual({
+      id: created.id,
+      name: 'rack 1',
+      delegate: true,
+      createdAt: created.createdAt,
+      expiresAt,
+      revokedAt: null,
+      lastSeenAt: null,
+      buildVersion: null,
+    })
+    expect(created.createdAt).toBeInstanceOf(Date)
+  })
+
+  test('may do the least unless more is asked for', async () => {
+    const { admin } = await operator()
+    const created = await admin.daemonKeys.create.mutate({})
+    expect(created).toMatchObject({ name: null, delegate: false, expiresAt: null })
+  })
+
+  test('are listed newest first', async () => {
+    const { admin } = await operator()
+    const older = await admin.daemonKeys.create.mutate({})
+    while (Date.now() <= older.createdAt.getTime()) await admin.daemonKeys.list.query()
+    const newer = await admin.daemonKeys.create.mutate({})
+    const ids = (await admin.daemonKeys.list.query()).map(({ id }) => id)
+    expect(ids.slice(0, 2)).toEqual([newer.id, older.id])
+  })
+
+  test('are revoked once: a second time succeeds and changes nothing', async () => {
+    const { admin } = await operator()
+    const { id } = await admin.daemonKeys.create.mutate({})
+    const revoked = await admin.daemonKeys.revoke.mutate({ id })
+    expect(revoked).toMatchObject({ id, revokedAt: expect.any(Date) })
+    while (Date.now() <= (revoked.revokedAt?.getTime() ?? 0)) await admin.daemonKeys.list.query()
+    expect(await admin.daemonKeys.revoke.mutate({ id })).toEqual(revoked)
+    expect(await admin.daemonKeys.list.query()).toContainEqual(revoked)
+  })
+
+  test('that do not exist are unknown', async () => {
+    const { admin } = await operator()
+    expect(await refusalOf(admin.daemonKeys.revoke.mutate({ id: 'unknown000' }))).toMatchObject(unknownRow)
+  })
+
+  test('a whole key where its id belongs is refused, and not shown', async () => {
+    const { admin, logger } = await operator()
+    const { key } = await admin.daemonKeys.create.mutate({})
+    const refused = await refusalOf(admin.daemonKeys.revoke.mutate({ id: key }))
+    expect(refused.code).toBe('BAD_REQUEST')
+    expect(refused.message).toMatch(/^id: /)
+    for (const text of [refused.message, logger.text()]) expect(text).not.toContain(key.slice(11))
+  })
+
+  test.each<[string, object, RegExp]>([
+    ['the past', { expiresAt: new Date(1_000) }, /^expiresAt: .*1970-01-01T00:00:01\.000Z/],
+    ['a year that no Date of ours has', { expiresAt: new Date('+010000-01-01T00:00:00Z') }, /^expiresAt: /],
+    ['an empty name', { name: '' }, /^name: /],
+    ['a name above 256', { name: 'x'.repeat(257) }, /^name: /],
+    ['a delegate that is no boolean', { delegate: 'yes' }, /^delegate: /],
+  ])('are not made for %s', async (_what, input, message) => {
+    const { admin } = await operator()
+    const before = await admin.daemonKeys.list.query()
+    const refused = await refusalOf(admin.daemonKeys.create.mutate(input))
+    expect(refused.code).toBe('BAD_REQUEST')
+    expect(refused.message).toMatch(message)
+    expect(await admin.daemonKeys.list.query()).toEqual(before)
+  })
+
+  test('have a name that the database can hold', async () => {
+    const { admin } = await operator()
+    const created = await admin.daemonKeys.create.mutate({ name: 'a\0b\ud800' })
+    expect(created.name).toBe('a\uFFFDb\uFFFD')
+  })
+
+  test('and API keys are not taken for each other', async () => {
+    const { admin, connect } = await operator()
+    const services = createServices({
+      store: store(),
+      secrets: createSecretBox([new Uint8Array(32)]),
+      logger: recordingLogger(),
+      ownUrl: () => undefined,
+    })
+    const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+    const { key: apiKey } = await admin.apiKeys.create.mutate({ user: username })
+    const { key: daemonKey, id } = await admin.daemonKeys.create.mutate({})
+    const asDaemon = await refusalOf(services.daemonKeys.authenticate(apiKey, null))
+    expect(asDaemon).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
+    const asUser = await refusalOf(connect(daemon).authorizer.isAuthorized.query({ key: daemonKey }))
+    expect(asUser).toMatchObject({ code: 'UNAUTHORIZED', reason: 'unknown_key' })
+    expect(await services.daemonKeys.authenticate(daemonKey, '1.0')).toMatchObject({ role: 'daemon', daemonKeyId: id })
+  })
+
+  test('that were used are listed with the time and the build of their daemon', async () => {
+    const { admin } = await operator()
+    const { key, id } = await admin.daemonKeys.create.mutate({})
+    const seenAt = new Date('2026-05-01T12:00:00.123Z')
+    const services = createServices({
+      store: store(),
+      secrets: createSecretBox([new Uint8Array(32)]),
+      logger: recordingLogger(),
+      ownUrl: () => undefined,
+      now: () => seenAt,
+    })
+    await services.daemonKeys.authenticate(key, '1.2.3')
+    const listed = (await admin.daemonKeys.list.query()).find(row => row.id === id)
+    expect(listed).toMatchObject({ lastSeenAt: seenAt, buildVersion: '1.2.3' })
   })
 })
 
@@ -272,6 +398,10 @@ test('a daemon may do none of it, whatever it sends', async () => {
     admin.users.create.mutate({ username: 'eve' }),
     admin.users.create.mutate({ username: 'not a name' }),
     admin.apiKeys.create.mutate({ user: 'ada' }),
+    admin.daemonKeys.create.mutate({}),
+    admin.daemonKeys.create.mutate({ name: '' }),
+    admin.daemonKeys.list.query(),
+    admin.daemonKeys.revoke.mutate({ id: 'unknown000' }),
     admin.providers.upsert.mutate({ name: 'x', type: 'anthropic' }),
     admin.interceptions.list.query({}),
   ]) {

@@ -39,29 +39,51 @@ export async function runJson<T>(args: readonly string[], options?: RunOptions):
   return JSON.parse(stdout)
 }
 
-/** A running `serve`. */
-export interface ServeProcess {
+/** A command that runs until it is stopped. */
+export interface RunningProcess {
+  /** where it listens */
   url: string
-  dataDir: string
-  port: string
   pid: number
   /** all that it has printed */
   stdout(): string
   stderr(): string
-  /** flags that lead a command to it */
-  flags: string[]
   /** Resolves with the first log line that has this message. */
   logged(message: string | RegExp): Promise<Record<string, unknown>>
   kill(signal: NodeJS.Signals): void
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 }
 
+/** A running `serve`. */
+export interface ServeProcess extends RunningProcess {
+  dataDir: string
+  port: string
+  /** flags that lead a command to it */
+  flags: string[]
+}
+
+interface StartOptions {
+  args?: string[]
+  env?: Record<string, string>
+}
+
 /** Starts `serve` on a free port and resolves when it has printed its URL; rejects with its stderr if it exits before. */
-export async function startServe(
-  dataDir: string,
-  { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {},
-): Promise<ServeProcess> {
-  const child = spawn(process.execPath, [program, 'serve', '--data', dataDir, '--port', '0', ...args], {
+export async function startServe(dataDir: string, { args = [], env = {} }: StartOptions = {}): Promise<ServeProcess> {
+  const started = await start(['serve', '--data', dataDir, '--port', '0', ...args], env)
+  const { port } = new URL(started.url)
+  return { ...started, dataDir, port, flags: ['--data', dataDir, '--port', port] }
+}
+
+/** Starts `daemon` on a free port, as {@link startServe} does. */
+export function startDaemon(
+  url: string,
+  key: string,
+  { args = [], env = {} }: StartOptions = {},
+): Promise<RunningProcess> {
+  return start(['daemon', '--url', url, '--port', '0', ...args], { BRIDGE_DAEMON_KEY: key, ...env })
+}
+
+async function start(args: readonly string[], env: Record<string, string>): Promise<RunningProcess> {
+  const child = spawn(process.execPath, [program, ...args], {
     env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -93,22 +115,18 @@ export async function startServe(
       if (seen !== undefined) return seen
       if (child.exitCode !== null || child.signalCode !== null) {
         await exited
-        throw new Error(`serve exited with ${child.exitCode ?? child.signalCode}: ${stderr}`)
+        throw new Error(`${args[0]} exited with ${child.exitCode ?? child.signalCode}: ${stderr}`)
       }
       await changed()
     }
   }
   const url = await until(() => /ready at (\S+),[^\n]*\n/.exec(stdout)?.[1])
-  const { port } = new URL(url)
   if (child.pid === undefined) throw new Error('a process that printed has a pid')
   return {
     url,
-    dataDir,
-    port,
     pid: child.pid,
     stdout: () => stdout,
     stderr: () => stderr,
-    flags: ['--data', dataDir, '--port', port],
     logged: message =>
       until(() =>
         stderr

@@ -236,6 +236,19 @@ describe('a database that cannot be opened', () => {
     expect(readdirSync(dataDir)).toEqual(['pg'])
   })
 
+  test('one of version 1.0 gets what came since, and keeps its rows', async () => {
+    const dataDir = await dataDirectory()
+    const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
+    await sql`drop table daemon_keys`.execute(db)
+    await sql`delete from kysely_migration where name > '0001-initial'`.execute(db)
+    await sql`insert into users (id, username) values ('019a0000-0000-7000-8000-000000000001', 'ada')`.execute(db)
+    await db.destroy()
+    const store = await openEmbeddedStore({ dataDir })
+    expect(await store.findUser('ada')).toMatchObject({ username: 'ada' })
+    expect(await store.listDaemonKeys()).toEqual([])
+    await store.close()
+  })
+
   test('one migrated by a newer version is refused with the name of the migration', async () => {
     const dataDir = await dataDirectory()
     await (await openEmbeddedStore({ dataDir })).close()

@@ -5,6 +5,7 @@ import type { BridgeClient } from '../../client/bridge-client.js'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import type { Connection } from '../../client/rpc/connection.js'
 import type { AppRouter } from '../../server/routers/app.js'
+import type { CreatedDaemonKey, DaemonKey } from '../../shared/admin.js'
 import type { Authorization } from '../../shared/authorizer.js'
 import type { RecordBatchOutput, RecordInput } from '../../shared/recorder.js'
 
@@ -15,6 +16,8 @@ expectTypeOf(createDuplexClient<AppRouter>({ connection })).toEqualTypeOf<TRPCCl
 expectTypeOf(client.authorizer.isAuthorized.query({ key: 'k' })).resolves.toEqualTypeOf<Authorization>()
 expectTypeOf(client.recorder.recordTokenUsage.mutate).parameter(0).toEqualTypeOf<RecordInput<'tokenUsage'>>()
 expectTypeOf(client.recorder.recordBatch.mutate({ records: [] })).resolves.toEqualTypeOf<RecordBatchOutput>()
+expectTypeOf(client.admin.daemonKeys.create.mutate({})).resolves.toEqualTypeOf<CreatedDaemonKey>()
+expectTypeOf(client.admin.daemonKeys.list.query()).resolves.toEqualTypeOf<DaemonKey[]>()
 // @ts-expect-error a procedure that does not exist
 client.recorder.recordNothing
 // @ts-expect-error a mutation is no query

@@ -1,0 +1,219 @@
+import { cp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import Anthropic from '@anthropic-ai/sdk'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import type { CreatedDaemonKey, DaemonKey, InterceptionDetail, InterceptionsPage } from '../../shared/admin.js'
+import {
+  cleanUp,
+  type RunningProcess,
+  run,
+  runJson,
+  type ServeProcess,
+  startDaemon,
+  startServe,
+  temporaryDirectory,
+} from './process.js'
+import { type StandIn, startProvider, tokens } from './provider.js'
+
+// A server's start takes a second, more on a busy machine.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+
+let provider: StandIn
+let template: string
+let server: ServeProcess
+let key: string
+
+/** Calls the server as its commands do, without a process for each call. */
+const admin = <T>(work: (admin: AdminClient) => Promise<T>): Promise<T> =>
+  withAdmin({ data: server.dataDir, port: server.port }, work)
+
+beforeAll(async () => {
+  provider = await startProvider()
+  const made = await temporaryDirectory()
+  server = await startServe(made)
+  await admin(({ users }) => users.create.mutate({ username: 'alice' }))
+  key = (await admin(({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
+  const standIn = { name: 'stand-in', type: 'anthropic', baseUrl: provider.url, keys: ['sk-test'] } as const
+  await admin(({ providers }) => providers.upsert.mutate({ ...standIn, keys: [...standIn.keys] }))
+  server.kill('SIGTERM')
+  await server.exited
+  template = `${made}.template`
+  await cp(made, template, { recursive: true })
+})
+afterAll(async () => {
+  await provider.close()
+  await rm(template, { recursive: true, force: true })
+})
+
+/** A control plane with a user and a provider. */
+beforeEach(async () => {
+  const dataDir = join(await temporaryDirectory(), 'data')
+  await cp(template, dataDir, { recursive: true })
+  server = await startServe(dataDir)
+})
+afterEach(cleanUp)
+
+const daemonKey = (input: { name?: string; delegate?: boolean } = {}): Promise<CreatedDaemonKey> =>
+  admin(({ daemonKeys }) => daemonKeys.create.mutate(input))
+
+/** Starts the control plane again, where it was. */
+async function restart(): Promise<void> {
+  server = await startServe(server.dataDir, { args: ['--port', server.port] })
+}
+
+function sdk({ url }: Pick<RunningProcess, 'url'>): Anthropic {
+  return new Anthropic({ baseURL: `${url}/bridge/stand-in`, authToken: key, apiKey: null, maxRetries: 0 })
+}
+
+async function ask(client: Anthropic, content: string): Promise<string> {
+  return client.messages.stream({ model: 'm', max_tokens: 9, messages: [{ role: 'user', content }] }).finalText()
+}
+
+/** Every interception that is stored, with its records. */
+function everyInterception(): Promise<InterceptionDetail[]> {
+  return admin(async ({ interceptions }) => {
+    const ids: string[] = []
+    let cursor: string | null = null
+    do {
+      const page: InterceptionsPage = await interceptions.list.query({ limit: 200, ...(cursor !== null && { cursor }) })
+      ids.push(...page.interceptions.map(({ id }) => id))
+      cursor = page.nextCursor
+    } while (cursor !== null)
+    return Promise.all(ids.map(id => interceptions.get.query({ id })))
+  })
+}
+
+describe('two remote daemons', () => {
+  test('a control plane that is restarted under load has every interception once, and no request fails', async () => {
+    const daemons = await Promise.all(
+      ['one', 'two'].map(async name => startDaemon(server.url, (await daemonKey({ name })).key)),
+    )
+    const asked: string[] = []
+    let loading = true
+    const load = daemons.flatMap((daemon, index) =>
+      [1, 2].map(async worker => {
+        const client = sdk(daemon)
+        for (let turn = 0; loading; turn++) {
+          const prompt = `daemon ${index} worker ${worker} turn ${turn}`
+          asked.push(prompt)
+          expect(await ask(client, prompt)).toBe(tokens.join(''))
+        }
+      }),
+    )
+    const answered = (count: number): Promise<void> =>
+      expect.poll(() => asked.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(count)
+
+    await answered(12)
+    server.kill('SIGTERM')
+    expect(await server.exited).toEqual({ code: 0, signal: null })
+    // Requests go on, or wait, while nobody is there.
+    await Promise.all(daemons.map(daemon => daemon.logged('the link to the control plane failed')))
+    await restart()
+    await answered(asked.length + 12)
+    loading = false
+    await Promise.all(load)
+    for (const daemon of daemons) {
+      daemon.kill('SIGTERM')
+      expect(await daemon.exited).toEqual({ code: 0, signal: null })
+    }
+
+    const details = await everyInterception()
+    const prompts = details.map(({ promptUsages }) => promptUsages.map(({ prompt }) => prompt).join('|'))
+    expect(prompts.sort()).toEqual(asked.sort())
+    for (const { interception, tokenUsages } of details) {
+      expect(interception).toMatchObject({ endedAt: expect.any(Date), errorType: null })
+      expect(tokenUsages).toMatchObject([{ inputTokens: 11, outputTokens: 7 }])
+    }
+  })
+
+  test('a control plane that is killed loses nothing that a daemon has to record', async () => {
+    const daemon = await startDaemon(server.url, (await daemonKey()).key)
+    const gate = provider.gate()
+    const stream = sdk(daemon).messages.stream({
+      model: 'm',
+      max_tokens: 9,
+      messages: [{ role: 'user', content: 'during the outage' }],
+    })
+    await stream.emitted('text')
+    server.kill('SIGKILL')
+    await server.exited
+    gate.open()
+    expect(await stream.finalText()).toBe(tokens.join(''))
+    await restart()
+    await daemon.logged('connected to the control plane')
+    daemon.kill('SIGTERM')
+    expect(await daemon.exited).toEqual({ code: 0, signal: null })
+    expect(await everyInterception()).toMatchObject([
+      {
+        interception: { errorType: null, endedAt: expect.any(Date) },
+        promptUsages: [{ prompt: 'during the outage' }],
+        tokenUsages: [{ inputTokens: 11, outputTokens: 7 }],
+      },
+    ])
+  })
+})
+
+describe('a daemon key', () => {
+  test('that is revoked ends its daemon with 1, and is refused afterwards', async () => {
+    const args = ['daemon-keys', 'create', '--name', 'paris', '--delegate']
+    const created = await runJson<CreatedDaemonKey>([...args, ...server.flags])
+    const daemon = await startDaemon(server.url, created.key)
+    expect(await ask(sdk(daemon), 'hello')).toBe(tokens.join(''))
+    const [listed] = await runJson<DaemonKey[]>(['daemon-keys', 'list', ...server.flags])
+    expect(listed).toMatchObject({
+      id: created.id,
+      name: 'paris',
+      delegate: true,
+      revokedAt: null,
+      lastSeenAt: expect.any(String),
+      buildVersion: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+    })
+    expect(JSON.stringify(listed)).not.toContain(created.key.slice(11))
+    await runJson(['daemon-keys', 'revoke', created.id, ...server.flags])
+    expect(await daemon.exited).toEqual({ code: 1, signal: null })
+    expect(JSON.parse(daemon.stderr().trim().split('\n').at(-1) ?? '')).toMatchObject({
+      code: 'FORBIDDEN',
+      reason: 'key_revoked',
+    })
+    expect(await runDaemon(created.key)).toMatchObject({ code: 1, failure: { reason: 'key_revoked' } })
+    expect(await runDaemon(`${'a'.repeat(10)}-${'b'.repeat(22)}`)).toMatchObject({
+      code: 1,
+      failure: { code: 'UNAUTHORIZED', reason: 'key_invalid' },
+    })
+    for (const output of [daemon.stdout(), daemon.stderr(), server.stderr()]) expect(output).not.toContain(created.key)
+  })
+
+  test('is needed, and is not the admin token or something else', async () => {
+    const url = 'http://127.0.0.1:9'
+    for (const env of [{}, { BRIDGE_DAEMON_KEY: 'MARKED-secret' }]) {
+      const { code, stderr } = await run(['daemon', '--url', url, '--port', '0'], { env })
+      expect(code).toBe(1)
+      expect(JSON.parse(stderr)).toMatchObject({ code: 'BAD_REQUEST', reason: 'config_invalid' })
+      expect(stderr).not.toContain('MARKED')
+    }
+  })
+
+  async function runDaemon(text: string): Promise<{ code: number | null; failure: unknown }> {
+    const args = ['daemon', '--url', server.url, '--port', '0', '--log-level', 'silent']
+    const { code, stderr } = await run(args, { env: { BRIDGE_DAEMON_KEY: text } })
+    return { code, failure: JSON.parse(stderr) }
+  }
+})
+
+test('a daemon that starts before its control plane is not ready, and serves once it is there', async () => {
+  const { key: itsKey } = await daemonKey()
+  server.kill('SIGTERM')
+  await server.exited
+  const daemon = await startDaemon(server.url, itsKey)
+  expect((await fetch(`${daemon.url}/healthz`)).status).toBe(200)
+  expect((await fetch(`${daemon.url}/readyz`)).status).toBe(503)
+  await restart()
+  await daemon.logged('connected to the control plane')
+  expect(await ask(sdk(daemon), 'early bird')).toBe(tokens.join(''))
+  const ready = await fetch(`${daemon.url}/readyz`)
+  expect([ready.status, await ready.json()]).toEqual([
+    200,
+    { ready: true, controlPlane: 'ok', bridge: 'ok', draining: false },
+  ])
+})

@@ -1,0 +1,281 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { hashSecret } from '../../server/services/api-key.js'
+import { createDaemonKeys } from '../../server/services/daemon-keys.js'
+import type { DaemonKeyStore } from '../../server/store/store.js'
+import type { DaemonKey } from '../../shared/admin.js'
+import { RpcError } from '../../shared/errors.js'
+import { recordingLogger, refusalOf } from './running-server.js'
+
+// The functions as they are; what they were asked is what an observer could measure.
+vi.mock('node:crypto', async original => {
+  const crypto = await original<typeof import('node:crypto')>()
+  return { ...crypto, createHash: vi.fn(crypto.createHash), timingSafeEqual: vi.fn(crypto.timingSafeEqual) }
+})
+beforeEach(() => vi.clearAllMocks())
+
+const start = new Date('2026-05-01T12:00:00Z')
+const later = (ms: number) => new Date(start.getTime() + ms)
+const id = 'abcdefghij'
+const secret = 'S'.repeat(22)
+const otherSecret = 'T'.repeat(22)
+const key = `${id}-${secret}`
+
+type Found = DaemonKey & { secretHash: Uint8Array }
+
+const good: Found = {
+  id,
+  name: 'rack 1',
+  delegate: false,
+  createdAt: start,
+  expiresAt: null,
+  revokedAt: null,
+  lastSeenAt: null,
+  buildVersion: null,
+  secretHash: hashSecret(secret),
+}
+
+/** A service on a store that holds at most one key. */
+function service(found: Found | null = good, overrides: Partial<DaemonKeyStore> = {}) {
+  const clock = { now: start }
+  const row = found && { ...found }
+  const seen: { id: string; at: Date; buildVersion: string | null }[] = []
+  const logger = recordingLogger()
+  const store = {
+    createDaemonKey: vi.fn<DaemonKeyStore['createDaemonKey']>(async ({ secretHash: _, ...fields }) => {
+      return { ...fields, createdAt: clock.now, revokedAt: null, lastSeenAt: null, buildVersion: null }
+    }),
+    findDaemonKey: vi.fn<DaemonKeyStore['findDaemonKey']>(async asked => (row?.id === asked ? { ...row } : null)),
+    listDaemonKeys: vi.fn<DaemonKeyStore['listDaemonKeys']>(async () => []),
+    revokeDaemonKey: vi.fn<DaemonKeyStore['revokeDaemonKey']>(async (asked, at) => {
+      if (row?.id !== asked) return null
+      row.revokedAt ??= at
+      const { secretHash: _, ...shown } = row
+      return shown
+    }),
+    recordDaemonSeen: vi.fn<DaemonKeyStore['recordDaemonSeen']>(async (asked, { at, buildVersion }) => {
+      seen.push({ id: asked, at, buildVersion })
+      if (row?.id === asked) Object.assign(row, { lastSeenAt: at, buildVersion })
+    }),
+    findInvalidDaemonKeys: vi.fn<DaemonKeyStore['findInvalidDaemonKeys']>(async () => []),
+    ...overrides,
+  }
+  return { ...createDaemonKeys({ store, logger, now: () => clock.now }), store, clock, seen, logger }
+}
+
+const failed = async () => {
+  throw new RpcError('INTERNAL_SERVER_ERROR', 'the database could not answer')
+}
+
+describe('a good key', () => {
+  test.each([
+    [false, 'rack 1', 'rack 1'],
+    [true, 'rack 1', 'rack 1'],
+    [false, null, id],
+  ])('says who comes: delegate %j, name %j', async (delegate, name, shown) => {
+    const identity = { role: 'daemon', name: shown, delegate, daemonKeyId: id }
+    expect(await service({ ...good, delegate, name }).authenticate(key, null)).toEqual(identity)
+  })
+
+  test('is valid until the moment of its expiry, and not at it', async () => {
+    const expiring = service({ ...good, expiresAt: later(1) })
+    await expect(expiring.authenticate(key, null)).resolves.toMatchObject({ daemonKeyId: id })
+    expiring.clock.now = later(1)
+    expect(await refusalOf(expiring.authenticate(key, null))).toMatchObject({
+      code: 'UNAUTHORIZED',
+      reason: 'key_expired',
+    })
+  })
+})
+
+describe('what is no key', () => {
+  test.each([
+    '',
+    id,
+    secret,
+    `${id}-`,
+    `-${secret}`,
+    `${id}_${secret}`,
+    `${key}x`,
+    ` ${key}`,
+    `${key}\n`,
+    `${id}-${secret.slice(1)}`,
+    `${id}-${secret.slice(1)}é`,
+    `abcdefghi\0-${secret}`,
+    'x'.repeat(100_000),
+  ])('is invalid, and the store is not asked: %j', async malformed => {
+    const { authenticate, store } = service()
+    const refused = await refusalOf(authenticate(malformed, null))
+    expect(refused).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
+    expect(refused.message).not.toContain(secret.slice(0, 5))
+    expect(store.findDaemonKey).not.toHaveBeenCalled()
+  })
+})
+
+/** From the last check to the first: each row fails its own check and all that come after it. */
+const expired = { ...good, expiresAt: start }
+const revoked = { ...expired, revokedAt: start }
+const table: [code: string, reason: string, what: string, found: Found | null, key: string][] = [
+  ['UNAUTHORIZED', 'key_expired', 'an expired key', expired, key],
+  ['FORBIDDEN', 'key_revoked', 'a revoked key that has expired too', revoked, key],
+  ['FORBIDDEN', 'key_revoked', 'a revoked key', { ...good, revokedAt: start }, key],
+  ['UNAUTHORIZED', 'key_invalid', 'another secret of a good key', good, `${id}-${otherSecret}`],
+  ['UNAUTHORIZED', 'key_invalid', 'another secret of a revoked key', revoked, `${id}-${otherSecret}`],
+  ['UNAUTHORIZED', 'key_invalid', 'another secret of an expired key', expired, `${id}-${otherSecret}`],
+  ['UNAUTHORIZED', 'key_invalid', 'an id that no key has', null, key],
+]
+
+describe('the first check that fails decides', () => {
+  test.each(table)('%s %s: %s', async (code, reason, _what, found, given) => {
+    const { authenticate, store } = service(found)
+    const refused = await refusalOf(authenticate(given, '1.0'))
+    expect(refused).toMatchObject({ code, reason })
+    expect(refused.message).not.toMatch(/SSSS|TTTT/)
+    expect(store.recordDaemonSeen).not.toHaveBeenCalled()
+  })
+
+  test('whoever has no secret learns nothing of a key, not even whether it is there', async () => {
+    const refusals = await Promise.all(
+      table
+        .filter(([, reason]) => reason === 'key_invalid')
+        .map(row => refusalOf(service(row[3]).authenticate(row[4], null))),
+    )
+    expect(new Set(refusals.map(refusal => JSON.stringify(refusal))).size).toBe(1)
+  })
+
+  test('an id that no key has costs the same hash and comparison as another secret', async () => {
+    const work = async (found: Found | null) => {
+      vi.clearAllMocks()
+      await refusalOf(service(found).authenticate(`${id}-${otherSecret}`, null))
+      return { hashes: vi.mocked(createHash).mock.calls, comparisons: vi.mocked(timingSafeEqual).mock.calls.length }
+    }
+    const known = await work(good)
+    expect(known).toEqual({ hashes: [['sha256']], comparisons: 1 })
+    expect(await work(null)).toEqual(known)
+  })
+})
+
+test('a store that fails is an internal error, never an invalid key', async () => {
+  const refused = await refusalOf(service(good, { findDaemonKey: failed }).authenticate(key, null))
+  expect(refused).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', reason: undefined })
+})
+
+describe('that a daemon was seen', () => {
+  test('is stored at its first connection, then once a minute', async () => {
+    const { authenticate, clock, seen } = service()
+    for (const ms of [0, 1, 59_999, 60_000, 60_001, 119_999, 120_000]) {
+      clock.now = later(ms)
+      await authenticate(key, '1.0')
+    }
+    expect(seen).toEqual([0, 60_000, 120_000].map(ms => ({ id, at: later(ms), buildVersion: '1.0' })))
+  })
+
+  test('is stored at once where it has become another build', async () => {
+    const { authenticate, clock, seen } = service()
+    for (const [ms, buildVersion] of [
+      [0, '1.0'],
+      [1, '1.1'],
+      [2, '1.1'],
+      [3, null],
+      [4, null],
+    ] as const) {
+      clock.now = later(ms)
+      await authenticate(key, buildVersion)
+    }
+    expect(seen.map(({ buildVersion }) => buildVersion)).toEqual(['1.0', '1.1', null])
+  })
+
+  test('and cannot be stored is logged, without the key, and refuses nobody', async () => {
+    const { authenticate, logger } = service(good, { recordDaemonSeen: failed })
+    await expect(authenticate(key, '1.0')).resolves.toMatchObject({ daemonKeyId: id })
+    expect(logger.lines).toMatchObject([{ level: 'warn', fields: { daemonKeyId: id, err: expect.any(RpcError) } }])
+    expect(logger.text()).not.toContain(secret)
+  })
+})
+
+test('the ids of invalid keys are the store’s, as of now', async () => {
+  const { findInvalid, store, clock } = service()
+  clock.now = later(5)
+  store.findInvalidDaemonKeys.mockResolvedValue(['b'])
+  expect(await findInvalid(['a', 'b'])).toEqual(['b'])
+  expect(store.findInvalidDaemonKeys.mock.calls).toEqual([[['a', 'b'], later(5)]])
+})
+
+describe('revoking', () => {
+  test('sets the time, then tells every listener of this process', async () => {
+    const { revoke, onRevoked, store } = service()
+    const heard: string[] = []
+    for (const name of ['one', 'two']) {
+      onRevoked(revokedId => heard.push(`${name} ${revokedId} ${store.revokeDaemonKey.mock.settledResults[0]?.type}`))
+    }
+    expect(await revoke({ id })).toMatchObject({ id, revokedAt: start })
+    expect(heard).toEqual([`one ${id} fulfilled`, `two ${id} fulfilled`])
+  })
+
+  test('a listener that has ended hears nothing, the others still do', async () => {
+    const { revoke, onRevoked } = service()
+    const heard: string[] = []
+    const end = onRevoked(() => heard.push('ended'))
+    onRevoked(() => heard.push('other'))
+    end()
+    end()
+    await revoke({ id })
+    expect(heard).toEqual(['other'])
+  })
+
+  test('a listener may end itself', async () => {
+    const { revoke, onRevoked } = service()
+    const heard: string[] = []
+    const end = onRevoked(() => {
+      heard.push('first')
+      end()
+    })
+    onRevoked(() => heard.push('second'))
+    await revoke({ id })
+    await revoke({ id })
+    expect(heard).toEqual(['first', 'second', 'second'])
+  })
+
+  test('what is not there, or could not be revoked, is told to nobody', async () => {
+    const listener = vi.fn()
+    const unknown = service(null)
+    unknown.onRevoked(listener)
+    expect(await refusalOf(unknown.revoke({ id }))).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_row' })
+    const failing = service(good, { revokeDaemonKey: failed })
+    failing.onRevoked(listener)
+    expect(await refusalOf(failing.revoke({ id }))).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
+    expect(listener).not.toHaveBeenCalled()
+  })
+})
+
+describe('making a key', () => {
+  test('stores the hash of its secret, never the secret', async () => {
+    const { create, store } = service()
+    const created = await create({ delegate: true, name: 'rack 2', expiresAt: later(1) })
+    const [createdId = '', createdSecret = ''] = created.key.split('-')
+    expect(created).toMatchObject({ id: createdId, name: 'rack 2', delegate: true, expiresAt: later(1) })
+    expect(store.createDaemonKey.mock.calls).toEqual([
+      [{ id: createdId, name: 'rack 2', delegate: true, expiresAt: later(1), secretHash: hashSecret(createdSecret) }],
+    ])
+  })
+
+  test.each([-1, 0])('that would have expired is refused with both times: %i ms', async ms => {
+    const { create, store } = service()
+    const refused = await refusalOf(create({ delegate: false, expiresAt: later(ms) }))
+    expect(refused.code).toBe('BAD_REQUEST')
+    expect(refused.message).toContain(`${later(ms).toISOString()} is not after ${start.toISOString()}`)
+    expect(store.createDaemonKey).not.toHaveBeenCalled()
+  })
+
+  test('takes another id where the first is taken, and gives up where the second is too', async () => {
+    const { create, store } = service()
+    store.createDaemonKey.mockResolvedValueOnce(null)
+    const { key: made } = await create({ delegate: false })
+    const [first, second] = store.createDaemonKey.mock.calls.map(([{ id: asked }]) => asked)
+    expect(first).not.toBe(second)
+    expect(made.slice(0, 10)).toBe(second)
+    store.createDaemonKey.mockResolvedValue(null)
+    await expect(create({ delegate: false })).rejects.toThrow('the store refused two new ids')
+    expect(store.createDaemonKey).toHaveBeenCalledTimes(4)
+  })
+})
