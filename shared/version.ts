@@ -4,7 +4,7 @@
  *
  * | version | what it brought |
  * | --- | --- |
- * | 1.0 | recorder, authorizer, providerConfigurator.getProviders; admin: users, apiKeys, providers, interceptions |
+ * | 1.0 | recorder, authorizer, providerConfigurator.getProviders; admin: users, apiKeys, daemonKeys, providers, interceptions |
  */
 export const apiVersion = { major: 1, minor: 0 } as const
 

@@ -2,7 +2,8 @@ import { initTRPC } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
-import { memoryDuplexPair } from '../../shared/duplex.js'
+import { ConnectionGroup, type GroupMember } from '../../server/rpc/connection-group.js'
+import { type CloseReason, memoryDuplexPair } from '../../shared/duplex.js'
 import { transformer } from '../../shared/transformer.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { links } from '../fixtures/links.js'
@@ -128,5 +129,98 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
       expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', reason: 'draining' }),
     )
     expect(await closed).toMatchObject({ code: 1001 })
+  })
+})
+
+/** A connection with one call, which ends when the test says so or when it is aborted. */
+function member() {
+  const ended = gate()
+  const closed = gate<CloseReason>()
+  const heard: string[] = []
+  let activeCalls = 1
+  const end = (): void => {
+    activeCalls = 0
+    ended.open()
+  }
+  const connection: GroupMember = {
+    get activeCalls() {
+      return activeCalls
+    },
+    drain: () => void heard.push('drain'),
+    whenIdle: () => ended.passed,
+    whenReleased: () => ended.passed,
+    abortCalls() {
+      heard.push('abort')
+      end()
+    },
+    close(reason) {
+      heard.push('close')
+      closed.open(reason)
+    },
+    terminate(reason) {
+      heard.push('terminate')
+      closed.open(reason)
+    },
+    closed: closed.passed,
+  }
+  return { connection, end, heard }
+}
+
+/** The table in ARCHITECTURE.md: state, event, state afterwards and what happens. */
+describe('the states of a connection group', () => {
+  type State = ConnectionGroup['state']
+  async function inState(state: State, graceMs: number) {
+    const group = new ConnectionGroup()
+    const first = member()
+    group.add(first.connection)
+    const closing = state === 'open' ? undefined : group.close({ graceMs })
+    if (state === 'closed') {
+      first.end()
+      await closing
+    }
+    expect(group.state).toBe(state)
+    return { group, first, closing }
+  }
+
+  it.each<[State, string, State]>([
+    ['open', 'add', 'open'],
+    ['open', 'close()', 'draining'],
+    ['draining', 'add', 'draining'],
+    ['draining', 'close()', 'draining'],
+    ['draining', 'every call has ended', 'closed'],
+    ['draining', 'graceMs have passed', 'closed'],
+    ['closed', 'add', 'closed'],
+    ['closed', 'close()', 'closed'],
+  ])('%s, %s: %s', async (before, event, after) => {
+    const { group, first, closing } = await inState(before, event === 'graceMs have passed' ? 5 : 60_000)
+    const { connections } = group
+    switch (event) {
+      case 'add': {
+        const add = () => group.add(member().connection)
+        if (before === 'open') add()
+        else expect(add).toThrow(expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', reason: 'draining' }))
+        expect(group.connections - connections).toBe(before === 'open' ? 1 : 0)
+        break
+      }
+      case 'close()': {
+        const promise = group.close({ graceMs: 60_000 })
+        if (closing) expect(promise).toBe(closing)
+        expect(first.heard).toContain('drain')
+        break
+      }
+      case 'every call has ended':
+        expect(first.heard).toEqual(['drain'])
+        first.end()
+        expect(await closing).toEqual({ drained: 1, aborted: 0 })
+        expect(first.heard).toEqual(['drain', 'close'])
+        break
+      default:
+        expect(await closing).toEqual({ drained: 0, aborted: 1 })
+        expect(first.heard.slice(0, 3)).toEqual(['drain', 'abort', 'close'])
+    }
+    expect(group.state).toBe(after)
+    first.end()
+    // An open timer of the grace would keep the process alive.
+    await group.close({ graceMs: 0 })
   })
 })

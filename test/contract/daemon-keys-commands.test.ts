@@ -9,6 +9,7 @@ import { admin, adminToken, oneStore, startServer } from '../services/running-se
 const store = oneStore()
 
 afterEach(() => {
+  vi.useRealTimers()
   vi.restoreAllMocks()
   vi.unstubAllEnvs()
 })
@@ -113,11 +114,11 @@ describe('list', () => {
 
   test('says which keys are valid, revoked or expired', async () => {
     const { json, print } = await operator()
-    const valid = await json<CreatedDaemonKey>('create', '--expires', '1h')
-    const expired = await json<CreatedDaemonKey>('create', '--expires', '1s')
-    const revoked = await json<CreatedDaemonKey>('create')
+    const valid = await json<CreatedDaemonKey>('create', '--expires', '60d')
+    const expired = await json<CreatedDaemonKey>('create', '--expires', '30d')
+    const revoked = await json<CreatedDaemonKey>('create', '--expires', '30d')
     await json('revoke', revoked.id)
-    await vi.waitUntil(() => Date.now() > Date.parse(expired.expiresAt ?? ''), { timeout: 5_000 })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.parse(expired.expiresAt ?? '') })
     const shown = (await print('list')).split('\n')
     const state = (id: string) => /\b(valid|revoked|expired)\b/.exec(shown.find(line => line.startsWith(id)) ?? '')?.[1]
     expect([valid, expired, revoked].map(({ id }) => state(id))).toEqual(['valid', 'expired', 'revoked'])

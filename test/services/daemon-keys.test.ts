@@ -58,8 +58,8 @@ function service(found: Found | null = good, overrides: Partial<DaemonKeyStore> 
       if (row?.id === asked) Object.assign(row, { lastSeenAt: at, buildVersion })
     }),
     findInvalidDaemonKeys: vi.fn<DaemonKeyStore['findInvalidDaemonKeys']>(async () => []),
-    ...overrides,
   }
+  Object.assign(store, overrides)
   return { ...createDaemonKeys({ store, logger, now: () => clock.now }), store, clock, seen, logger }
 }
 
