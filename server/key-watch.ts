@@ -26,6 +26,7 @@ export class KeyWatch {
 
   /** Watches one connection until its signal aborts. */
   add(keyId: string, connection: Closable): void {
+    if (connection.signal.aborted) return
     let connections = this.#connections.get(keyId)
     if (!connections) {
       connections = new Set()
@@ -56,6 +57,10 @@ export class KeyWatch {
   async #check(): Promise<void> {
     const { findInvalid, logger } = this.#options
     const timer = this.#timer
+    if (this.#connections.size === 0) {
+      this.#timer = undefined
+      return
+    }
     try {
       for (const id of await findInvalid([...this.#connections.keys()])) this.#close(id)
     } catch (error) {
@@ -63,7 +68,7 @@ export class KeyWatch {
       logger.warn({ err: error }, 'daemon keys could not be checked')
     }
     if (this.#timer !== timer) return // stopped meanwhile
-    this.#timer = this.#connections.size > 0 ? this.#schedule() : undefined
+    this.#timer = this.#schedule()
   }
 
   #close(id: string): void {

@@ -109,7 +109,7 @@ class WebSocketDuplex implements Duplex {
   }
 
   get bufferedBytes(): number {
-    return this.#queuedBytes + this.#socket.bufferedAmount
+    return this.#ended ? 0 : this.#queuedBytes + this.#socket.bufferedAmount
   }
 
   send(message: Message): void {
@@ -248,6 +248,7 @@ class WebSocketDuplex implements Duplex {
 
   /** A peer that does not answer the close is cut off; one that still takes what was sent before may go on. */
   #awaitClose(): void {
+    this.#heartbeat.hasMoved() // since when it is looked for
     this.#closeTimer ??= setTimeout(() => {
       this.#closeTimer = undefined
       if (this.#ended) return

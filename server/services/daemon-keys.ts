@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { CreatedDaemonKey, DaemonKey, daemonKeysCreateInput, daemonKeysRevokeInput } from '../../shared/admin.js'
 import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
 import type { Logger } from '../../shared/log.js'
+import { cleanText } from '../../shared/text.js'
 import type { DaemonKeyStore } from '../store/store.js'
 import { generateApiKey, hashSecret, isSecretOf, parseApiKey } from './api-key.js'
 import type { Identity } from './identity.js'
@@ -46,14 +47,28 @@ const seenAgainMs = 60_000
 export function createDaemonKeys({ store, logger, now = () => new Date() }: DaemonKeysOptions): DaemonKeys {
   const listeners = new Set<(id: string) => void>()
 
-  async function noteSeen(key: DaemonKey, buildVersion: string | null): Promise<void> {
+  /** the last write that was begun, by key: many connections at once, and a store that refuses, do not write each time */
+  const attempts = new Map<string, { at: number; buildVersion: string | null }>()
+
+  async function noteSeen(key: DaemonKey, givenVersion: string | null): Promise<void> {
     const at = now()
-    const isNews = buildVersion !== key.buildVersion || at.getTime() - (key.lastSeenAt?.getTime() ?? 0) >= seenAgainMs
-    if (!isNews) return
+    const buildVersion = givenVersion === null ? null : cleanText(givenVersion)
+    const last = attempts.get(key.id) ?? { at: key.lastSeenAt?.getTime() ?? 0, buildVersion: key.buildVersion }
+    if (buildVersion === last.buildVersion && at.getTime() - last.at < seenAgainMs) return
+    attempts.set(key.id, { at: at.getTime(), buildVersion })
     try {
       await store.recordDaemonSeen(key.id, { at, buildVersion })
     } catch (error) {
       logger.warn({ err: error, daemonKeyId: key.id }, 'it could not be stored that a daemon was seen')
+    }
+  }
+
+  function tell(listener: (id: string) => void, id: string): void {
+    try {
+      listener(id)
+    } catch (error) {
+      // The key is revoked, whatever comes of those that hear it; open connections are checked again within a heartbeat.
+      logger.error({ err: error, daemonKeyId: id }, 'a listener failed to end the connections of a revoked daemon key')
     }
   }
 
@@ -78,7 +93,7 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
     async revoke({ id }) {
       const key = await store.revokeDaemonKey(id, now())
       if (!key) throw unknownRow('daemon key', id)
-      for (const listener of [...listeners]) listener(id)
+      for (const listener of [...listeners]) tell(listener, id)
       return key
     },
 

@@ -55,6 +55,7 @@ export function daemonKeyStore(db: Kysely<Database>): DaemonKeyStore {
         .updateTable('daemon_keys')
         .set({ last_seen_at: at, build_version: buildVersion })
         .where('id', '=', id)
+        .where(({ eb }) => eb.or([eb('last_seen_at', 'is', null), eb('last_seen_at', '<=', at)]))
         .execute()
     },
 

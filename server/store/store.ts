@@ -101,7 +101,7 @@ export interface DaemonKeyStore {
   listDaemonKeys(): Promise<DaemonKey[]>
   /** Sets `revokedAt` to `at`, once. */
   revokeDaemonKey(id: string, at: Date): Promise<DaemonKey | null>
-  /** Nothing happens where there is no such key. */
+  /** Nothing happens where there is no such key, or it was seen later. */
   recordDaemonSeen(id: string, seen: { at: Date; buildVersion: string | null }): Promise<void>
   /** Those of `ids` that are revoked, have expired at `at`, or are not stored. */
   findInvalidDaemonKeys(ids: readonly string[], at: Date): Promise<string[]>

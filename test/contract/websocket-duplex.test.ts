@@ -1,0 +1,370 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import type { CloseReason, Duplex, Message } from '../../shared/duplex.js'
+import { type WebSocketDuplexOptions, webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
+import { leavesNothing } from '../fixtures/leaves-nothing.js'
+import { gate } from '../fixtures/peer.js'
+
+const opened: (() => Promise<unknown> | unknown)[] = []
+
+/** A duplex on the server's side of a WebSocket, whose client is a bare `ws`. */
+async function pair(options: WebSocketDuplexOptions = {}) {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const wss = new WebSocketServer({ server, ...webSocketSettings(options) })
+  const accepted = gate<{ duplex: Duplex; raw: Socket }>()
+  wss.on('connection', (socket, request) => {
+    accepted.open({ duplex: webSocketDuplex(socket, request.socket, options), raw: request.socket })
+  })
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, { autoPong: false }) // it listens on TCP
+  await once(client, 'open')
+  const frames: string[] = []
+  client.on('message', data => frames.push(data.toString()))
+  const clientClosed = gate<{ code: number; text: string }>()
+  client.on('close', (code, text) => clientClosed.open({ code, text: text.toString() }))
+  client.on('error', () => {})
+  const { duplex, raw } = await accepted.passed
+  opened.push(async () => {
+    client.terminate()
+    duplex.terminate({ code: 1000, message: 'the test is over' })
+    wss.close()
+    server.close()
+    await once(server, 'close')
+  })
+  return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex) }
+}
+
+function listen(duplex: Duplex) {
+  const messages: Message[] = []
+  const drained = gate()
+  const closed = gate<CloseReason>()
+  duplex.open({
+    onMessage: message => messages.push(message),
+    onDrain: drained.open,
+    onClose: closed.open,
+  })
+  return { messages, drained: drained.passed, closed: closed.passed }
+}
+
+describe('a WebSocket as a duplex', () => {
+  leavesNothing()
+  afterEach(async () => {
+    for (const close of opened.splice(0)) await close()
+  })
+
+  it('sends one message as one frame, and several of one turn as frames of their own', async () => {
+    const { duplex, frames } = await pair()
+    duplex.send({ a: 1 })
+    duplex.send('PONG')
+    duplex.send([{ b: 2 }])
+    await expect.poll(() => frames).toEqual(['{"a":1}', 'PONG', '[{"b":2}]'])
+  })
+
+  it('in batches: messages of one turn are one array; PONG and arrays keep their place between them', async () => {
+    const { duplex, frames } = await pair({ batch: true })
+    duplex.send({ a: 1 })
+    duplex.send({ b: 2 })
+    duplex.send('PONG')
+    duplex.send({ c: 3 })
+    duplex.send([{ d: 4 }])
+    duplex.send({ e: 5 })
+    duplex.send({ f: 6 })
+    await expect.poll(() => frames).toEqual(['[{"a":1},{"b":2}]', 'PONG', '{"c":3}', '[{"d":4}]', '[{"e":5},{"f":6}]'])
+  })
+
+  it('in batches: no frame grows above maxMessageBytes, whatever the characters', async () => {
+    const { duplex, frames } = await pair({ batch: true, maxMessageBytes: 4_000 })
+    for (let index = 0; index < 50; index++) duplex.send({ text: '€'.repeat(200) })
+    await expect.poll(() => frames.flatMap(frame => JSON.parse(frame)).length).toBe(50)
+    expect(frames.length).toBeGreaterThan(5)
+    for (const frame of frames) expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(4_000)
+  })
+
+  it('what changes after send() is sent as it was', async () => {
+    const { duplex, frames } = await pair()
+    const message = { list: [1] }
+    duplex.send(message)
+    message.list.push(2)
+    await expect.poll(() => frames).toEqual(['{"list":[1]}'])
+  })
+
+  it('refuses a message above maxMessageBytes with both numbers, counted in bytes, and lives', async () => {
+    const { duplex, frames } = await pair({ maxMessageBytes: 100 })
+    duplex.send({ text: 'x'.repeat(89) })
+    expect(() => duplex.send({ text: 'x'.repeat(90) })).toThrow(
+      expect.objectContaining({
+        code: 'PAYLOAD_TOO_LARGE',
+        message: 'message of 101 bytes is larger than maxMessageBytes 100',
+      }),
+    )
+    expect(() => duplex.send({ text: '€'.repeat(40) })).toThrow(expect.objectContaining({ code: 'PAYLOAD_TOO_LARGE' }))
+    duplex.send({ text: '€'.repeat(29) })
+    await expect.poll(() => frames.length).toBe(2)
+  })
+
+  it('a frame above maxMessageBytes is not read: 1009, and both sides can read the limit', async () => {
+    const { client, closed, clientClosed, messages } = await pair({ maxMessageBytes: 100 })
+    client.send(JSON.stringify({ text: 'x'.repeat(200) }))
+    expect(await closed).toEqual({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
+    expect(await clientClosed).toEqual({ code: 1009, text: 'message is larger than maxMessageBytes 100' })
+    expect(messages).toEqual([])
+  })
+
+  it.each([
+    ['a binary frame', Buffer.from('{}')],
+    ['no JSON', '{"id":'],
+    ['a number', '5'],
+    ['null', 'null'],
+    ['a JSON string', '"PING"'],
+    ['nothing', ''],
+  ])('%s closes with 1002 and says why', async (_name, frame) => {
+    const { client, closed, clientClosed, messages } = await pair()
+    client.send(frame)
+    expect(await closed).toMatchObject({ code: 1002, message: expect.stringMatching(/^not a valid message: /) })
+    expect(await clientClosed).toMatchObject({ code: 1002, text: expect.stringMatching(/^not a valid message: /) })
+    expect(messages).toEqual([])
+  })
+
+  it('bytes that are no frame close with 1002', async () => {
+    const { client, closed } = await pair()
+    Reflect.get(client, '_socket').write(Buffer.from([0xff, 0xff, 0xff, 0xff]))
+    expect(await closed).toMatchObject({ code: 1002 })
+  })
+
+  it('delivers in order what came before it was opened', async () => {
+    const messages: Message[] = []
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const wss = new WebSocketServer({ server, ...webSocketSettings({}) })
+    const accepted = gate<Duplex>()
+    wss.on('connection', (socket, request) => accepted.open(webSocketDuplex(socket, request.socket)))
+    const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`) // it listens on TCP
+    await once(client, 'open')
+    for (const id of [1, 2, 3]) client.send(`{"id":${id}}`)
+    client.close(1000, 'done')
+    const duplex = await accepted.passed
+    await once(client, 'close')
+    const closed = new Promise<CloseReason>(resolve => {
+      duplex.open({ onMessage: message => messages.push(message), onDrain() {}, onClose: resolve })
+    })
+    expect(await closed).toEqual({ code: 1000, message: 'done' })
+    expect(messages).toEqual([{ id: 1 }, { id: 2 }, { id: 3 }])
+    wss.close()
+    server.close()
+  })
+
+  it('close() sends what was sent before, then the code and the text, cut at a character to what a frame holds', async () => {
+    const { duplex, frames, clientClosed, closed } = await pair()
+    duplex.send({ last: true })
+    duplex.close({ code: 4001, message: `${'x'.repeat(122)}€ and more` })
+    duplex.send({ never: true })
+    expect(await clientClosed).toEqual({ code: 4001, text: 'x'.repeat(122) })
+    expect(frames).toEqual(['{"last":true}'])
+    expect(await closed).toMatchObject({ code: 4001, message: expect.stringMatching(/ and more$/) })
+  })
+
+  it('codes that are never sent become 1011', async () => {
+    const { duplex, clientClosed } = await pair()
+    duplex.close({ code: 1006, message: 'lost' })
+    expect(await clientClosed).toEqual({ code: 1011, text: 'lost' })
+  })
+
+  it.each([
+    [1001, '', { code: 1001, message: 'the peer goes away', reason: 'draining' }],
+    [4001, 'gone', { code: 4001, message: 'gone', reason: 'key_revoked' }],
+    [4999, 'odd', { code: 4999, message: 'odd' }],
+    [undefined, '', { code: 1005, message: 'the peer closed' }],
+  ])('a peer that closes with %s is understood', async (code, text, expected) => {
+    const { client, closed } = await pair()
+    client.close(code, text)
+    expect(await closed).toEqual(expected)
+  })
+
+  it('a peer that does not answer a close is cut off after closeTimeoutMs', async () => {
+    const { duplex, client, closed } = await pair({ closeTimeoutMs: 20 })
+    client.pause()
+    duplex.close({ code: 1001, message: 'bye' })
+    expect(await closed).toEqual({ code: 1001, message: 'bye' })
+  })
+
+  it('a close waits for a peer that is slow but reads on', async () => {
+    const { duplex, client, frames, clientClosed } = await pair({ closeTimeoutMs: 30, maxMessageBytes: 64_000_000 })
+    client.pause()
+    const text = 'x'.repeat(32_000_000)
+    duplex.send({ text })
+    duplex.close({ code: 1001, message: 'bye' })
+    // It reads a little at a time, for several times the timeout.
+    const raw: Socket = Reflect.get(client, '_socket')
+    let pauses = 0
+    raw.on('data', () => {
+      if (pauses++ % 64) return
+      raw.pause()
+      setTimeout(() => raw.resume(), 1)
+    })
+    client.resume()
+    expect(await clientClosed).toEqual({ code: 1001, text: 'bye' })
+    expect(frames[0]?.length).toBe(text.length + 11)
+  })
+
+  it('terminate() ends at once, delivers nothing more, and does not wait for the peer', async () => {
+    const { duplex, client, closed, messages, clientClosed } = await pair()
+    client.pause()
+    duplex.send({ lost: true })
+    duplex.terminate({ code: 4008, message: 'too slow' })
+    duplex.terminate({ code: 1000, message: 'a second time' })
+    expect(await closed).toEqual({ code: 4008, message: 'too slow' })
+    client.resume()
+    expect(await clientClosed).toMatchObject({ code: 1006 })
+    expect(messages).toEqual([])
+  })
+
+  it('is full above the high-water mark and says when it is at half of it again', async () => {
+    const { duplex, client, drained } = await pair({ highWaterMarkBytes: 1_000_000 })
+    client.pause()
+    let sent = 0
+    while (!duplex.full && sent < 200) {
+      duplex.send({ text: 'x'.repeat(100_000) })
+      sent++
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    expect(duplex.full).toBe(true)
+    expect(duplex.bufferedBytes).toBeGreaterThan(1_000_000)
+    client.resume()
+    await drained
+    expect(duplex.full).toBe(false)
+    expect(duplex.bufferedBytes).toBeLessThanOrEqual(500_000)
+  })
+
+  it('answers a ping with its bytes', async () => {
+    const { client } = await pair()
+    const pong = once(client, 'pong')
+    client.ping('are you there')
+    expect(String((await pong)[0])).toBe('are you there')
+  })
+
+  it('a peer that pings and does not read is cut off when maxBufferedBytes wait', async () => {
+    const { duplex, client, closed } = await pair({ maxBufferedBytes: 1_000_000, highWaterMarkBytes: 100_000 })
+    client.pause()
+    const payload = Buffer.alloc(125)
+    let isOpen = true
+    void closed.then(() => {
+      isOpen = false
+    })
+    while (isOpen) {
+      for (let count = 0; count < 1_000; count++) client.ping(payload)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    expect(await closed).toMatchObject({ code: 4008, message: expect.stringMatching(/does not read$/) })
+    expect(duplex.bufferedBytes).toBe(0)
+  })
+
+  it('a receiver that throws ends its connection with 1011, not the process', async () => {
+    const { duplex, client } = await pair()
+    const closed = gate<CloseReason>()
+    duplex.open({
+      onMessage() {
+        throw new Error('made up')
+      },
+      onDrain() {},
+      onClose: closed.open,
+    })
+    await new Promise(resolve => setImmediate(resolve))
+    client.send('{}')
+    expect(await closed.passed).toMatchObject({ code: 1011 })
+  })
+
+  it('a socket that is reset is a lost connection', async () => {
+    const { client, closed } = await pair()
+    const raw: Socket = Reflect.get(client, '_socket')
+    raw.resetAndDestroy()
+    expect(await closed).toMatchObject({ code: 1006, message: expect.stringMatching(/^the connection was lost/) })
+  })
+})
+
+describe('silence', () => {
+  leavesNothing()
+  afterEach(async () => {
+    for (const close of opened.splice(0)) await close()
+  })
+  const quick = { pingIntervalMs: 10, pongTimeoutMs: 30 }
+
+  it('a peer that answers pings stays, with one ping outstanding at a time', async () => {
+    const { client, duplex } = await pair(quick)
+    let pings = 0
+    let outstanding = 0
+    await new Promise<void>(resolve => {
+      client.on('ping', data => {
+        outstanding++
+        expect(outstanding).toBe(1)
+        if (++pings === 5) resolve()
+        setImmediate(() => {
+          outstanding--
+          client.pong(data)
+        })
+      })
+    })
+    duplex.send({ still: 'open' })
+    await once(client, 'message')
+  })
+
+  it('a peer that answers no ping is given up at once, without waiting for its close', async () => {
+    const { closed } = await pair(quick) // its client does not answer pings
+    expect(await closed).toEqual({ code: 1006, message: 'no answer to a ping within 30 ms' })
+  })
+
+  it('any message is as good as a pong', async () => {
+    const { client, messages, closed } = await pair(quick)
+    let ended = false
+    void closed.then(() => {
+      ended = true
+    })
+    client.on('ping', () => client.send('{"not":"a pong"}'))
+    await expect.poll(() => messages.length).toBeGreaterThan(5)
+    expect(ended).toBe(false)
+  })
+
+  it('an answer that came while this process was busy counts', async () => {
+    const { client, closed, messages } = await pair(quick)
+    let ended = false
+    void closed.then(() => {
+      ended = true
+    })
+    let pings = 0
+    client.on('ping', data => {
+      client.pong(data)
+      if (++pings % 2) return
+      // Both ends stand still for longer than the timeout, the pong under way.
+      const until = performance.now() + 60
+      while (performance.now() < until);
+    })
+    await expect.poll(() => pings, { timeout: 5_000 }).toBeGreaterThan(6)
+    expect({ ended, messages }).toEqual({ ended: false, messages: [] })
+  })
+
+  it('a sender to whom nobody answers but who reads on slowly stays', async () => {
+    const { duplex, client, frames } = await pair({ ...quick, maxMessageBytes: 64_000_000 })
+    client.pause()
+    const raw: Socket = Reflect.get(client, '_socket')
+    let chunks = 0
+    raw.on('data', () => {
+      if (chunks++ % 32) return
+      raw.pause()
+      setTimeout(() => raw.resume(), 2)
+    })
+    duplex.send({ text: 'x'.repeat(32_000_000) })
+    client.on('ping', data => client.pong(data))
+    client.resume()
+    await expect.poll(() => frames.length, { timeout: 20_000 }).toBe(1)
+  })
+
+  it('a vanished peer is found although this side goes on sending', async () => {
+    const { duplex, client, closed } = await pair(quick)
+    client.pause()
+    const sending = setInterval(() => duplex.send({ ping: 1 }), 2)
+    expect(await closed).toMatchObject({ code: 1006 })
+    clearInterval(sending)
+  })
+})
