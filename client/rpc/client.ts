@@ -55,22 +55,29 @@ type Subscribe = ReturnType<typeof createTRPCUntypedClient<AnyRouter>>['subscrip
 class Caller {
   readonly #connection: Connection
   readonly #transformer: DataTransformer
-  readonly #subscribe: Subscribe
+  #subscribe: Subscribe | undefined
 
   constructor(connection: Connection, transformer: DataTransformer) {
     this.#connection = connection
     this.#transformer = transformer
-    // A subscription is opened once and read many times, so tRPC's own client serves it: callbacks and async iteration are its own.
-    const client = createTRPCUntypedClient<AnyRouter>({ links: [duplexLink({ connection, transformer })] })
-    this.#subscribe = client.subscription.bind(client) as Subscribe // bind() keeps only the last overload
   }
 
   procedure(type: CallType, path: string): unknown {
     if (type === 'subscription') {
       return (input: unknown, options?: Parameters<Subscribe>[2]) =>
-        this.#subscribe(path, input, options as Parameters<Subscribe>[2])
+        this.#subscription(path, input, options as Parameters<Subscribe>[2])
     }
     return (input: unknown, options?: ProcedureOptions) => this.#call(type, path, input, options)
+  }
+
+  /** A subscription is opened once and read many times, so tRPC's own client serves it: callbacks and async iteration are its own. */
+  get #subscription(): Subscribe {
+    if (!this.#subscribe) {
+      const link = duplexLink({ connection: this.#connection, transformer: this.#transformer })
+      const client = createTRPCUntypedClient<AnyRouter>({ links: [link] })
+      this.#subscribe = client.subscription.bind(client) as Subscribe // bind() keeps only the last overload
+    }
+    return this.#subscribe
   }
 
   #call(type: CallType, path: string, input: unknown, options: ProcedureOptions | undefined): Promise<unknown> {

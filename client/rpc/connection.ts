@@ -73,7 +73,6 @@ class ReconnectingConnection implements Connection {
   readonly #maxInFlight: number
   readonly #onError: (error: Error) => void
   readonly #deadlines = new Deadlines()
-  readonly #lifetime = new AbortController()
   readonly #listeners = new Set<(state: ConnectionState) => void>()
   /** all that have not closed: the current one, and those that end their calls */
   readonly #lines = new Set<Line>()
@@ -82,6 +81,8 @@ class ReconnectingConnection implements Connection {
   /** to be sent, oldest first */
   readonly #waiting = new Set<PendingCall>()
   #state: ConnectionState = 'connecting'
+  /** of the dial under way */
+  #dialling: AbortController | undefined
   #failures = 0
   #lastFailure: string | undefined
   #backoff: NodeJS.Timeout | undefined
@@ -166,11 +167,14 @@ class ReconnectingConnection implements Connection {
   async #connect(): Promise<void> {
     this.#backoff = undefined
     this.#setState('connecting')
+    this.#dialling = new AbortController()
     let duplex: Duplex
     try {
-      duplex = await this.#dial({ signal: this.#lifetime.signal })
+      duplex = await this.#dial({ signal: this.#dialling.signal })
     } catch (error) {
       return this.#dialFailed(error)
+    } finally {
+      this.#dialling = undefined
     }
     if (this.#state === 'closed') {
       duplex.open(ignore)
@@ -296,7 +300,7 @@ class ReconnectingConnection implements Connection {
     this.#line = undefined
     clearTimeout(this.#backoff)
     this.#setState('closed')
-    this.#lifetime.abort()
+    this.#dialling?.abort()
     const calls = [...this.#waiting]
     for (const line of this.#lines) calls.push(...line.calls.values())
     for (const call of calls) call.fail(closedError(reason, this.mayHaveRun(call)))

@@ -96,7 +96,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #router: AnyRouter
   readonly #limits: ConnectionLimits
   readonly #answers: Answers
-  readonly #lifetime = new AbortController()
+  /** for the context, where one is made */
+  #lifetime: AbortController | undefined
   /** not yet answered, by id */
   readonly #calls = new Map<string | number, Call>()
   /** held back while the peer reads too slowly, or until there is a context */
@@ -159,7 +160,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       reason: 'connection_lost',
     })
     for (const call of [...this.#calls.values()]) this.#end(call, lost)
-    this.#lifetime.abort(lost)
+    this.#lifetime?.abort(lost)
     for (const resume of this.#drainWaiters.splice(0)) resume()
     this.#settleIdle()
     this.#resolveClosed(reason)
@@ -259,10 +260,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   #makeContext(createContext: CreateContext | undefined, connectionParams: ConnectionParams, timeoutMs: number): void {
     if (!createContext) return this.#begin(undefined)
+    const lifetime = new AbortController()
+    this.#lifetime = lifetime
     let context: unknown
     try {
       context = createContext({
-        signal: this.#lifetime.signal,
+        signal: lifetime.signal,
         connectionParams,
         close: reason => this.#duplex.close(reason),
       })

@@ -197,7 +197,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     // Refused meanwhile: it took too long, the server drains, or the client has left.
     if (!handshake.pending) return
     this.#server.handleUpgrade(request, socket, head, webSocket => {
-      const { router, group, onError, pingIntervalMs, pongTimeoutMs } = this.#options
+      const { router, group, onError, createContext, pingIntervalMs, pongTimeoutMs } = this.#options
       const duplex = webSocketDuplex(webSocket, socket, {
         ...this.#limits,
         batch: query.get('batch') === '1',
@@ -209,7 +209,9 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
         router,
         group,
         limits: this.#limits,
-        createContext: info => this.#createContext(request, authenticated, info),
+        ...((authenticate || createContext) && {
+          createContext: info => this.#createContext(request, authenticated, info),
+        }),
         expectConnectionParams,
         handshakeTimeoutMs: this.#handshakeTimeoutMs,
         ...(onError && { onError }),
