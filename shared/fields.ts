@@ -47,18 +47,19 @@ export const metadata = z
 export const originalBytesKey = 'original_bytes'
 
 /**
- * Cuts the named fields of a record to `maxContentBytes` at a character boundary and keeps their original size in
+ * Cuts the named fields of a record to `maxBytes` (`maxContentBytes`) at a character boundary and keeps their original size in
  * `metadata.original_bytes`. Content that fits leaves the record as it is.
  */
 export function cutContent<R extends { metadata?: JsonObject | undefined }>(
   record: R,
   fields: readonly (keyof R)[],
+  maxBytes: number = recordLimits.maxContentBytes,
 ): R {
   let cut = record
   for (const field of fields) {
     const value = record[field]
     if (typeof value !== 'string') continue
-    const short = cutToBytes(value, recordLimits.maxContentBytes)
+    const short = cutToBytes(value, maxBytes)
     if (short === value) continue
     // The sizes of other fields stay: the sender may have cut those itself.
     const known = cut.metadata?.[originalBytesKey]

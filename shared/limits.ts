@@ -62,6 +62,11 @@ export const recordLimits = {
   maxUrlLength: 2048,
   /** `prompt`, `input`, `content`, `invocationError`: cut here at a character boundary */
   maxContentBytes: 1 * mib,
+  /**
+   * The same for a record whose JSON does not fit into a message: a character is at most six bytes of JSON (\u0001), so two such fields
+   * always do
+   */
+  maxEscapedContentBytes: 256 * kib,
   maxErrorMessageBytes: 1024,
   maxMetadataBytes: 64 * kib,
   /** nesting of `metadata`; PostgreSQL's own jsonb limit lies far above, the walk's stack far below */

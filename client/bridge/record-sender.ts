@@ -1,4 +1,6 @@
 import { errorCodeOf, errorReasonOf } from '../../shared/errors.js'
+import { cutContent } from '../../shared/fields.js'
+import { recordLimits } from '../../shared/limits.js'
 import type { BatchRecord, RecordOutcome } from '../../shared/recorder.js'
 import type { ControlPlane } from './control-plane.js'
 import type { SendRecords } from './outbox.js'
@@ -23,9 +25,29 @@ async function sendOne(
     await callOwnProcedure(client, record, signal)
     return { ok: true }
   } catch (error) {
+    const shorter = errorReasonOf(error) === 'message_too_large' ? shorten(record) : record
+    if (shorter !== record) return sendOne(client, shorter, signal)
     const code = refusalOf(error)
     if (!code) throw error
     return { ok: false, code, message: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/**
+ * A record whose content is within its limit, and whose JSON is not within that of a message, because it is full of characters that JSON
+ * escapes. The same record is shortened the same way each time, so that a repeat is still the same.
+ */
+function shorten(record: BatchRecord): BatchRecord {
+  const { maxEscapedContentBytes } = recordLimits
+  switch (record.kind) {
+    case 'promptUsage':
+      return cutContent(record, ['prompt'], maxEscapedContentBytes)
+    case 'toolUsage':
+      return cutContent(record, ['input', 'invocationError'], maxEscapedContentBytes)
+    case 'modelThought':
+      return cutContent(record, ['content'], maxEscapedContentBytes)
+    default:
+      return record
   }
 }
 

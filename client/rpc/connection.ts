@@ -17,7 +17,7 @@ import { RpcError } from '../../shared/errors.js'
 import { connectionLimits, times } from '../../shared/limits.js'
 import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/wire.js'
 import { type CallObserver, type CallOptions, cancelledError, type Line, PendingCall } from './call.js'
-import { DialError } from './errors.js'
+import { DialError, notSent } from './errors.js'
 
 export interface ConnectOptions {
   /**
@@ -344,7 +344,7 @@ class ReconnectingConnection implements Connection {
     } catch (thrown) {
       // Not encodable or too large: nothing has left, and the other calls are not concerned.
       this.#takeFrom(call)
-      queueMicrotask(() => call.fail(RpcError.from(thrown)))
+      queueMicrotask(() => call.fail(notSent(RpcError.from(thrown))))
     }
   }
 

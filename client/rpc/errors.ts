@@ -61,7 +61,7 @@ export function remoteError(encoded: unknown, transformer: DataTransformer): TRP
 
 /** The error for an input that the transformer refuses; nothing was sent. */
 export function notEncodable(cause: unknown): TRPCClientError<never> {
-  if (cause instanceof RpcError) return localError(cause)
+  if (cause instanceof RpcError) return localError(notSent(cause))
   const problem = cause instanceof Error ? cause.message : String(cause)
   return localError(
     new RpcError('BAD_REQUEST', `the input cannot be encoded: ${problem}`, {
@@ -70,6 +70,11 @@ export function notEncodable(cause: unknown): TRPCClientError<never> {
       cause,
     }),
   )
+}
+
+/** The error of a call that this side refused: it has not run. */
+export function notSent({ code, message, reason, cause }: RpcError): RpcError {
+  return new RpcError(code, message, { ...(reason !== undefined && { reason }), mayHaveRun: false, cause })
 }
 
 /** The error for an answer that the transformer refuses. */

@@ -1,7 +1,8 @@
 /** The control planes that the bridge is tested with, as a table. */
 import type { ControlPlane } from '../../client/bridge/control-plane.js'
-import { createBridgeClient } from '../../client/bridge-client.js'
+import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { type BridgeServer, createBridgeServer } from '../../server/server.js'
+import type { Identity } from '../../server/services/identity.js'
 import { openTemporaryStore } from '../fixtures/stores.js'
 import { anthropicProvider, memoryLogger } from './running-bridge.js'
 import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
@@ -30,6 +31,8 @@ export interface ControlPlaneRow {
   start(providerUrl: string): Promise<RunningControlPlane>
 }
 
+const embedded: Identity = { role: 'daemon', name: 'test', delegate: true }
+
 export const controlPlanes: ControlPlaneRow[] = [
   {
     name: 'a scripted control plane',
@@ -54,54 +57,76 @@ export const controlPlanes: ControlPlaneRow[] = [
   },
   {
     name: 'the real control plane, in memory',
-    async start(providerUrl) {
-      running ??= startServer()
-      const { server } = await running
-      const { admin, close: closeAdmin } = createBridgeClient({
-        dial: () => server.connectInMemory({ identity: { role: 'admin', name: 'test' } }),
-      })
-      const client = createBridgeClient({
-        dial: () => server.connectInMemory({ identity: { role: 'daemon', name: 'test', delegate: true } }),
-      })
-      const { name, type, baseUrl, keys, enabled } = anthropicProvider(providerUrl)
-      await admin.providers.upsert.mutate({ name, type, baseUrl, keys, enabled })
-      // One database serves all tests of a file, each as a user of its own.
-      const user = await admin.users.create.mutate({ username: `test-${++users}` })
-      const { key } = await admin.apiKeys.create.mutate({ user: user.id })
-      return {
-        client,
-        key,
-        async recorded() {
-          const { interceptions } = await admin.interceptions.list.query({ user: user.id })
-          const details = interceptions.reverse().map(({ id }) => admin.interceptions.get.query({ id }))
-          return (await Promise.all(details)).map(detail => ({
-            interception: detail.interception,
-            end: detail.interception,
-            prompts: detail.promptUsages,
-            tokens: detail.tokenUsages,
-            tools: detail.toolUsages,
-            thoughts: detail.modelThoughts,
-          }))
-        },
-        async close() {
-          await client.close()
-          await closeAdmin()
-        },
-      }
-    },
+    start: providerUrl =>
+      startReal(providerUrl, async ({ server }) =>
+        createBridgeClient({ dial: () => server.connectInMemory({ identity: embedded }) }),
+      ),
+  },
+  {
+    name: 'the real control plane, over a WebSocket',
+    start: providerUrl =>
+      startReal(providerUrl, async ({ url }, admin) => {
+        const { key } = await admin.daemonKeys.create.mutate({})
+        return createBridgeClient({ url, key })
+      }),
   },
 ]
 
-let users = 0
-let running: Promise<{ server: BridgeServer; close(): Promise<void> }> | undefined
+async function startReal(
+  providerUrl: string,
+  connect: (started: Started, admin: BridgeClient['admin']) => Promise<BridgeClient>,
+): Promise<RunningControlPlane> {
+  running ??= startServer()
+  const started = await running
+  const { server } = started
+  const { admin, close: closeAdmin } = createBridgeClient({
+    dial: () => server.connectInMemory({ identity: { role: 'admin', name: 'test' } }),
+  })
+  const client = await connect(started, admin)
+  const { name, type, baseUrl, keys, enabled } = anthropicProvider(providerUrl)
+  await admin.providers.upsert.mutate({ name, type, baseUrl, keys, enabled })
+  // One database serves all tests of a file, each as a user of its own.
+  const user = await admin.users.create.mutate({ username: `test-${++users}` })
+  const { key } = await admin.apiKeys.create.mutate({ user: user.id })
+  return {
+    client,
+    key,
+    async recorded() {
+      const { interceptions } = await admin.interceptions.list.query({ user: user.id })
+      const details = interceptions.reverse().map(({ id }) => admin.interceptions.get.query({ id }))
+      return (await Promise.all(details)).map(detail => ({
+        interception: detail.interception,
+        end: detail.interception,
+        prompts: detail.promptUsages,
+        tokens: detail.tokenUsages,
+        tools: detail.toolUsages,
+        thoughts: detail.modelThoughts,
+      }))
+    },
+    async close() {
+      await client.close()
+      await closeAdmin()
+    },
+  }
+}
 
-async function startServer(): Promise<{ server: BridgeServer; close(): Promise<void> }> {
+let users = 0
+interface Started {
+  server: BridgeServer
+  url: string
+  close(): Promise<void>
+}
+let running: Promise<Started> | undefined
+
+async function startServer(): Promise<Started> {
   const { logger } = memoryLogger()
   const store = await openTemporaryStore()
   const config = { adminToken: 'test', encryptionKeys: [new Uint8Array(32)] }
   const server = await createBridgeServer({ store, config, logger })
+  const { url } = await server.listen({ host: '127.0.0.1', port: 0 })
   return {
     server,
+    url,
     async close() {
       await server.close({ graceMs: 1_000 })
       await store.close()

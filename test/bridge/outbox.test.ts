@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createMemoryOutbox } from '../../client/bridge/memory-outbox.js'
 import type { Outbox, SendRecords } from '../../client/bridge/outbox.js'
 import { createRecordSender } from '../../client/bridge/record-sender.js'
@@ -6,6 +7,7 @@ import { RpcError } from '../../shared/errors.js'
 import type { BridgeLimits } from '../../shared/limits.js'
 import type { BatchRecord, RecordOutcome } from '../../shared/recorder.js'
 import { createGate } from '../fixtures/provider.js'
+import { closeControlPlanes, controlPlanes } from './control-planes.js'
 import { memoryLogger } from './running-bridge.js'
 import { scriptedControlPlane, testOwner } from './scripted-control-plane.js'
 
@@ -239,3 +241,37 @@ test.each([
   }
   await expect(createRecordSender(plane)([interception(1)], new AbortController().signal)).rejects.toBe(error)
 })
+
+describe.each(controlPlanes)('$name', ({ start }) => {
+  test('keeps a record of two contents that are all escapes in JSON, cut further', async () => {
+    const plane = await start('http://127.0.0.1:9')
+    const { ownerId, apiKeyId } = await plane.client.authorizer.isAuthorized.query({ key: plane.key })
+    const startedAt = new Date()
+    const id = randomUUID()
+    const worst = '\u0001'.repeat(1024 * 1024)
+    const sendRecords = createRecordSender(plane.client)
+    const { signal } = new AbortController()
+    const own: BatchRecord[] = [
+      { kind: 'interception', id, initiatorId: ownerId, apiKeyId, provider: 'anthropic', model: 'm', startedAt },
+      {
+        kind: 'toolUsage',
+        id: randomUUID(),
+        interceptionId: id,
+        msgId: 'm',
+        tool: 't',
+        input: worst,
+        invocationError: worst,
+        injected: false,
+        createdAt: startedAt,
+      },
+    ]
+    for (const record of [...own, ...own]) expect(await sendRecords([record], signal)).toEqual([{ ok: true }])
+    const [recorded] = await plane.recorded()
+    const [tool] = recorded?.tools ?? []
+    const kept = String(Reflect.get(tool ?? {}, 'input'))
+    expect(kept.length).toBeGreaterThanOrEqual(256 * 1024)
+    expect(worst.startsWith(kept)).toBe(true)
+    await plane.close()
+  })
+})
+afterAll(closeControlPlanes)
