@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client'
 import { initTRPC, TRPCError, tracked } from '@trpc/server'
 import { applyWSSHandler } from '@trpc/server/adapters/ws'
+import { observable } from '@trpc/server/observable'
 import { SuperJSON } from 'superjson'
 import { describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -17,30 +18,59 @@ import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
 import { RpcError } from '../../shared/errors.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 
-const transformer = new SuperJSON()
-const t = initTRPC.context<{ user?: string }>().create({
-  transformer,
-  errorFormatter: ({ shape }) => ({ ...shape, data: { ...shape.data, custom: 'of the router' } }),
-})
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
-const router = t.router({
-  echo: t.procedure.input(z.unknown()).query(({ input }) => input),
-  me: t.procedure.query(({ ctx }) => ctx.user ?? null),
-  fail: t.procedure.mutation(() => {
-    throw new TRPCError({ code: 'PAYMENT_REQUIRED', message: 'pay first' })
-  }),
-  count: t.procedure.input(z.object({ lastEventId: z.string().optional() }).optional()).subscription(async function* ({
-    input,
-    signal,
-  }) {
-    for (let id = Number(input?.lastEventId ?? 0) + 1; id <= 300 && !signal?.aborted; id++) {
-      yield tracked(String(id), id)
-      await turn()
-    }
-  }),
-})
+
+/** With a transformer, and the values that it carries; and without one. */
+const withTransformer = makeRouter({ transformer: new SuperJSON() })
+const rows = [
+  {
+    name: 'superjson',
+    router: withTransformer,
+    options: { transformer: new SuperJSON() },
+    value: { at: new Date(5), map: new Map([['a', 1n]]), nothing: undefined },
+  },
+  {
+    name: 'no transformer',
+    router: makeRouter({}) as unknown as typeof withTransformer, // tests call both by one type
+    options: {} as { transformer: SuperJSON },
+    value: { list: [1, 'two', null], 'a.b': { deep: true } },
+  },
+]
+
+function makeRouter(options: { transformer?: SuperJSON }) {
+  const t = initTRPC.context<{ user?: string }>().create({
+    ...(options as { transformer: SuperJSON }), // the type of a router says that it has one
+    errorFormatter: ({ shape }) => ({ ...shape, data: { ...shape.data, custom: 'of the router' } }),
+  })
+  return t.router({
+    echo: t.procedure.input(z.unknown()).query(({ input }) => input),
+    me: t.procedure.query(({ ctx }) => ctx.user ?? null),
+    fail: t.procedure.mutation(() => {
+      throw new TRPCError({ code: 'PAYMENT_REQUIRED', message: 'pay first' })
+    }),
+    count: t.procedure
+      .input(z.object({ lastEventId: z.string().optional() }).optional())
+      .subscription(async function* ({ input, signal }) {
+        for (let id = Number(input?.lastEventId ?? 0) + 1; id <= 300 && !signal?.aborted; id++) {
+          yield tracked(String(id), id)
+          await turn()
+        }
+      }),
+    observed: t.procedure.subscription(() =>
+      observable<number>(emit => {
+        emit.next(1)
+        emit.next(2)
+        emit.complete()
+      }),
+    ),
+    hang: t.procedure.subscription(async function* ({ signal }) {
+      yield 'started'
+      await new Promise(resolve => signal?.addEventListener('abort', resolve, { once: true }))
+    }),
+  })
+}
+
 const all = Array.from({ length: 300 }, (_, index) => index + 1)
-const value = { at: new Date(5), map: new Map([['a', 1n]]), nothing: undefined }
 
 async function listening(): Promise<{ server: Server; url: string }> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -48,7 +78,7 @@ async function listening(): Promise<{ server: Server; url: string }> {
   return { server, url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/rpc` } // it listens on TCP
 }
 
-function serve(server: Server): ConnectionGroup {
+function serve(server: Server, router: typeof withTransformer): ConnectionGroup {
   const group = new ConnectionGroup()
   serveWebSockets({
     server,
@@ -57,6 +87,7 @@ function serve(server: Server): ConnectionGroup {
     group,
     authenticate({ authorization }) {
       if (authorization === undefined) throw new RpcError('UNAUTHORIZED', 'who is it?', { reason: 'key_missing' })
+      if (authorization === 'mallory') throw new RpcError('FORBIDDEN', 'not you', { reason: 'key_revoked' })
       return authorization
     },
     createContext: ({ identity }) => ({ user: identity }),
@@ -64,13 +95,13 @@ function serve(server: Server): ConnectionGroup {
   return group
 }
 
-describe('a stock peer', () => {
+describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
   leavesNothing()
 
   it('as the client of this server', async () => {
     const first = await listening()
     const second = await listening()
-    const [firstGroup, secondGroup] = [serve(first.server), serve(second.server)]
+    const [firstGroup, secondGroup] = [serve(first.server, router), serve(second.server, router)]
     const sockets: { destroy(): void }[] = []
     second.server.on('connection', socket => sockets.push(socket))
     let { url } = first
@@ -81,12 +112,25 @@ describe('a stock peer', () => {
       keepAlive: { enabled: true, intervalMs: 5, pongTimeoutMs: 5_000 },
       retryDelayMs: () => 1,
     })
-    const stock = createTRPCClient<typeof router>({ links: [wsLink({ client, transformer })] })
+    const stock = createTRPCClient<typeof withTransformer>({ links: [wsLink({ client, ...options })] })
     expect(await stock.echo.query(value)).toEqual(value)
     expect(await Promise.all([stock.me.query(), stock.me.query()])).toEqual(['bob', 'bob'])
     await expect(stock.fail.mutate()).rejects.toMatchObject({
       message: 'pay first',
       data: { code: 'PAYMENT_REQUIRED', custom: 'of the router' },
+    })
+
+    const observed: number[] = []
+    await new Promise<void>((resolve, reject) => {
+      stock.observed.subscribe(undefined, {
+        onData: item => observed.push(item),
+        onError: reject,
+        onComplete: resolve,
+      })
+    })
+    expect(observed).toEqual([1, 2])
+    await new Promise<void>(resolve => {
+      const hanging = stock.hang.subscribe(undefined, { onData: () => hanging.unsubscribe(), onComplete: resolve })
     })
 
     const heard: number[] = []
@@ -123,13 +167,20 @@ describe('a stock peer', () => {
       keepAlive: { enabled: true, pingMs: 5, pongWaitMs: 5_000 },
     })
     const connection = connect({ dial: webSocketDial({ url, connectionParams: { user: 'eve' } }) })
-    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const client = createDuplexClient<typeof withTransformer>({ connection, ...options })
     expect(await client.echo.query(value)).toEqual(value)
     expect(await Promise.all([client.me.query(), client.me.query()])).toEqual(['eve', 'eve'])
     await expect(client.fail.mutate()).rejects.toMatchObject({
       message: 'pay first',
       data: { code: 'PAYMENT_REQUIRED', custom: 'of the router' },
     })
+    const observed: number[] = []
+    for await (const item of client.observed.subscribe()) observed.push(item)
+    expect(observed).toEqual([1, 2])
+    await new Promise<void>(resolve => {
+      const hanging = client.hang.subscribe(undefined, { onData: () => hanging.unsubscribe(), onComplete: resolve })
+    })
+
     const heard: number[] = []
     for await (const { data } of client.count.subscribe()) {
       heard.push(data)
@@ -138,6 +189,56 @@ describe('a stock peer', () => {
     }
     expect(heard).toEqual(all)
     expect(await client.me.query()).toBe('eve')
+    await connection.close()
+    wss.close()
+    server.close()
+  })
+
+  it('that is refused is told why before the close, and backs off', async () => {
+    const { server, url } = await listening()
+    const group = serve(server, router)
+    const attempts: number[] = []
+    const closes: (number | undefined)[] = []
+    const enough = new Promise<void>(resolve => {
+      const client = createWSClient({
+        url,
+        WebSocket: WebSocket as never, // as above
+        connectionParams: { authorization: 'mallory' },
+        retryDelayMs(attempt) {
+          attempts.push(attempt)
+          return 1
+        },
+        onClose(cause) {
+          closes.push(cause?.code)
+          if (closes.length === 3) resolve(client.close())
+        },
+      })
+    })
+    await enough
+    expect(closes).toEqual([4403, 4403, 4403])
+    // Each attempt counts: without the error before the close, the client would begin at 0 again each time.
+    expect(attempts.slice(0, 2)).toEqual([1, 2])
+    await group.close()
+    server.close()
+  })
+
+  it('that refuses this client is tried again, and its error is told to onError', async () => {
+    const { server, url } = await listening()
+    const wss = new WebSocketServer({ server })
+    let asked = 0
+    applyWSSHandler({
+      wss,
+      router,
+      createContext: () => {
+        if (++asked < 3) throw new TRPCError({ code: 'UNAUTHORIZED', message: 'not yet' })
+        return { user: 'eve' }
+      },
+    })
+    const errors: string[] = []
+    const connection = connect({ dial: webSocketDial({ url }), onError: error => errors.push(error.message) })
+    const client = createDuplexClient<typeof withTransformer>({ connection, ...options })
+    expect(await client.me.query()).toBe('eve')
+    expect(errors.filter(message => message === 'the server refused the connection').length).toBe(2)
     await connection.close()
     wss.close()
     server.close()
