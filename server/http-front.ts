@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { RpcError } from '../shared/errors.js'
 import type { Logger } from '../shared/log.js'
+import { isWebSocket } from './rpc/without-upgrade.js'
 
 /** A listening HTTP server. */
 export interface HttpFront {
@@ -24,6 +25,8 @@ export interface HttpFrontOptions {
   /** 0: any free port */
   port: number
   listener: RequestListener
+  /** Whether somebody else answers upgrades to WebSockets. With no listener for them, Node serves such requests as any other. */
+  webSockets?: boolean
   logger: Logger
 }
 
@@ -38,7 +41,13 @@ const keepAliveTimeoutMs = 65_000
  * Listens for HTTP.
  * @throws RpcError `PRECONDITION_FAILED` (port_in_use); any other error of `listen` as Node gives it
  */
-export async function openHttpFront({ host, port, listener, logger }: HttpFrontOptions): Promise<HttpFront> {
+export async function openHttpFront({
+  host,
+  port,
+  listener,
+  webSockets,
+  logger,
+}: HttpFrontOptions): Promise<HttpFront> {
   /** requests in flight, by connection */
   const connections = new Map<Duplex, number>()
   let closing: Promise<{ drained: number; aborted: number }> | undefined
@@ -61,7 +70,7 @@ export async function openHttpFront({ host, port, listener, logger }: HttpFrontO
     })
     listener(request, response)
   })
-  server.on('upgrade', (_request, socket) => connections.delete(socket))
+  if (webSockets) server.on('upgrade', (request, socket) => isWebSocket(request) && connections.delete(socket))
   server.on('clientError', (error, socket) => {
     // Not the error itself: its rawPacket holds what was sent, credentials included.
     logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')

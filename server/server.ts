@@ -133,7 +133,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
       })
       opening = true
       try {
-        front = await openHttpFront({ host, port, listener, logger })
+        front = await openHttpFront({ host, port, listener, webSockets: true, logger })
       } finally {
         opening = false
       }

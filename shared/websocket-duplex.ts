@@ -227,7 +227,9 @@ class WebSocketDuplex implements Duplex {
   /** `ws` would answer each ping whether or not the peer reads, and so let a flood of them fill the memory. */
   #onPing(data: Buffer): void {
     const waiting = this.#socket.bufferedAmount
-    if (waiting <= this.#maxBufferedBytes) return this.#socket.pong(data)
+    if (waiting <= this.#maxBufferedBytes) {
+      return this.#socket.pong(data, undefined, this.full ? this.#onWritten : undefined)
+    }
     this.terminate({
       code: closeCodes.slowReader,
       message: `${waiting} bytes wait for a peer that pings and does not read`,

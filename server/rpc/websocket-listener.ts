@@ -18,6 +18,7 @@ import { toTrpcError } from './error-shape.js'
 import { Handshake } from './handshake.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
 import { checkVersion, refuseUpgrade } from './upgrade-refusal.js'
+import { isWebSocket, serveWithoutUpgrade } from './without-upgrade.js'
 
 /** What a client has shown of itself. */
 export interface Credentials {
@@ -109,6 +110,7 @@ function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
   served.set(server, paths)
   server.on('upgrade', (request, stream, head) => {
     const socket = stream as Socket // node:http and node:https hand over the sockets that they have accepted
+    if (!isWebSocket(request)) return serveWithoutUpgrade(server, request, socket, head)
     const listener = paths.get(splitUrl(request).path)
     if (listener) return listener.upgrade(request, socket, head)
     for (const { leavesOtherPaths } of paths.values()) if (leavesOtherPaths) return

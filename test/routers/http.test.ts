@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as connectSocket } from 'node:net'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -305,6 +305,38 @@ describe('other routes', () => {
     expect([response.status, await response.text()]).toEqual([500, '{"message":"internal server error"}'])
     expect(logger.text()).toContain('MARKED')
   })
+})
+
+test('a client that would take HTTP/2 (Upgrade: h2c) is served as any other, with its body', async () => {
+  const bodies: string[] = []
+  const bridge = {
+    handler: async (request: IncomingMessage, response: ServerResponse) => {
+      let body = ''
+      for await (const chunk of request) body += chunk
+      bodies.push(`${request.method} ${request.headers['x-kept']} ${request.headers.upgrade} ${body.length}`)
+      response.end('served')
+    },
+    ready: () => true,
+  }
+  const { url } = await listening(bridge)
+  const socket = connectSocket(Number(new URL(url).port), host)
+  const answered = async (): Promise<void> => {
+    let text = ''
+    for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+      text += chunk
+      if (text.endsWith('served\r\n0\r\n\r\n') || text.endsWith('served')) return
+    }
+  }
+  for (const text of ['y'.repeat(300_000), 'short']) {
+    socket.write(
+      `POST /bridge/x HTTP/1.1\r\nhost: x\r\nX-Kept: \xe9\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n` +
+        `HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: ${text.length}\r\n\r\n${text}`,
+      'latin1',
+    )
+    await answered()
+  }
+  socket.destroy()
+  expect(bodies).toEqual(['POST \xe9 undefined 300000', 'POST \xe9 undefined 5'])
 })
 
 describe('listening', () => {
