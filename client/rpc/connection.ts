@@ -265,7 +265,7 @@ class ReconnectingConnection implements Connection {
 
   /** A duplex that is not current any more is of no use without calls. */
   #closeWhenDone(line: Line): void {
-    if (line === this.#line || line.calls.size > 0) return
+    if (this.#reason || line === this.#line || line.calls.size > 0) return
     line.duplex.close({ code: closeCodes.normal, message: 'moved to another connection' })
   }
 
@@ -274,14 +274,24 @@ class ReconnectingConnection implements Connection {
     const lost = [...line.calls.values()]
     line.calls.clear()
     for (const call of lost) call.line = undefined
-    const again = lost.filter(({ options, sends }) => {
-      return options.type === 'subscription' || (sends <= maxResends && this.#resend(options))
-    })
+    const again = lost.filter(call => this.#maySendAgain(call))
     this.#waitAgain(again)
     for (const call of lost) {
       if (again.includes(call)) continue
       const message = `the connection was lost before ${call.options.path} was answered: ${reason.message} (${reason.code})`
       call.fail(new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_lost', mayHaveRun: true }))
+    }
+  }
+
+  #maySendAgain({ options, sends }: PendingCall): boolean {
+    if (options.type === 'subscription') return true
+    if (sends > maxResends) return false
+    try {
+      return this.#resend(options)
+    } catch (thrown) {
+      // Called while a connection closes, where nobody else would catch it.
+      this.#report(thrown instanceof Error ? thrown : new Error(String(thrown)))
+      return false
     }
   }
 

@@ -61,7 +61,9 @@ describe.each(links)('chaos, $name', ({ link }) => {
     async seed => {
       const random = randomFrom(seed)
       const { router, runs } = makeRouter()
-      const { connection, group, served, sever, replace } = link(router, { client: { resend: () => true, maxInFlight: 32 } })
+      const { connection, group, served, sever, replace } = link(router, {
+        client: { resend: () => true, maxInFlight: 32 },
+      })
       const client = createDuplexClient<typeof router>({ connection })
       const outcomes: Promise<unknown>[] = []
       const closings: Promise<unknown>[] = []

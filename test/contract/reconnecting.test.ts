@@ -187,6 +187,24 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     expect(served.length).toBe(2)
   })
 
+  it('takes a resend that throws for a no, and tells onError', async () => {
+    const errors: string[] = []
+    const { router, started, release } = testRouter()
+    const resend = (): boolean => {
+      throw new Error('made up')
+    }
+    const onError = (error: Error): void => void errors.push(error.message)
+    const { connection, sever } = link(router, { client: { resend, onError } })
+    const client = createDuplexClient<typeof router>({ connection })
+    const call = failure(client.wait.mutate())
+    await started
+    sever()
+    release()
+    expect((await call).data).toMatchObject({ reason: 'connection_lost' })
+    expect(errors).toContain('made up')
+    expect(await client.ping.query()).toBe('pong')
+  })
+
   it('sends a call again twice, not a third time', async () => {
     let runs = 0
     let cut = (): void => {}
