@@ -72,7 +72,7 @@ const serveSettings = clientSettings.extend({
 })
 
 const daemonSettings = z.object({
-  url: z.string().regex(/^https?:\/\/[^\s@]{1,2000}$/, 'must begin with http:// or https:// and hold no credentials'),
+  url: z.string().optional(),
   ca: z.string().min(1, 'must not be empty').transform(absolutePath).optional(),
   host,
   port: wholeNumber(0, 65_535).default(4101),
@@ -113,17 +113,24 @@ export function serveConfig(flags: Readonly<Record<string, unknown>>, environmen
  * @throws RpcError `BAD_REQUEST` (config_invalid), without the key in its message
  */
 export function daemonConfig(flags: Readonly<Record<string, unknown>>, environment: Environment): DaemonConfig {
-  const { ca, ...rest } = check(daemonSettings, flags, {
+  const { ca, url, ...rest } = check(daemonSettings, flags, {
     url: ['BRIDGE_URL', environment.BRIDGE_URL],
     logLevel: ['BRIDGE_LOG_LEVEL', environment.BRIDGE_LOG_LEVEL],
   })
+  if (!url)
+    throw invalid('--url: is missing; it says where the control plane is, for instance https://bridge.example.com')
+  // It is not repeated: people put credentials into URLs.
+  if (!/^https?:\/\/[^\s@?#]{1,2000}$/.test(url) || !URL.canParse(url)) {
+    const source = flags.url === undefined ? 'BRIDGE_URL' : '--url'
+    throw invalid(`${source}: must begin with http:// or https:// and have no credentials, query or fragment`)
+  }
   const key = flags.key ?? environment.BRIDGE_DAEMON_KEY
   const source = flags.key === undefined ? 'BRIDGE_DAEMON_KEY' : '--key'
   if (typeof key !== 'string' || key === '') throw invalid('--key: is missing; make one with: daemon-keys create')
   if (!/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/.test(key)) {
     throw invalid(`${source}: is not a daemon key; make one with: daemon-keys create`)
   }
-  return { ...rest, key, caFile: ca }
+  return { ...rest, url, key, caFile: ca }
 }
 
 /**

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { adminTokenFrom, clientAddress, parseEncryptionKeys, serveConfig } from '../../server/config.js'
+import { adminTokenFrom, clientAddress, daemonConfig, parseEncryptionKeys, serveConfig } from '../../server/config.js'
 
 const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
 const base64Key = Buffer.alloc(32, 7).toString('base64')
@@ -89,4 +89,54 @@ describe('parseEncryptionKeys', () => {
 
 test.each(['short', 'sixteen characters with spaces', `${'x'.repeat(16)}\n`])('%j is no admin token', token => {
   expect(() => adminTokenFrom({ BRIDGE_ADMIN_TOKEN: token })).toThrow(/^BRIDGE_ADMIN_TOKEN: must be 16 to 512/)
+})
+
+describe('daemon', () => {
+  const key = `${'a'.repeat(10)}-${'B'.repeat(22)}`
+
+  test('takes flags before the environment, and its own port', () => {
+    expect(daemonConfig({ url: 'https://bridge.example.com/base', ca: 'ca.pem' }, { BRIDGE_DAEMON_KEY: key })).toEqual({
+      url: 'https://bridge.example.com/base',
+      key,
+      caFile: resolve('ca.pem'),
+      host: '127.0.0.1',
+      port: 4101,
+      logLevel: 'info',
+      graceMs: 30_000,
+    })
+    const other = `${'c'.repeat(10)}-${'D'.repeat(22)}`
+    const environment = { BRIDGE_URL: 'http://10.0.0.1:4100', BRIDGE_DAEMON_KEY: key, BRIDGE_LOG_LEVEL: 'warn' }
+    expect(daemonConfig({ key: other, port: '0' }, environment)).toMatchObject({
+      url: 'http://10.0.0.1:4100',
+      key: other,
+      port: 0,
+      logLevel: 'warn',
+      caFile: undefined,
+    })
+  })
+
+  test.each([
+    [{}, /^--url: is missing/],
+    [{ url: 'bridge.example.com' }, /^--url: must begin with http/],
+    [{ url: 'https://user:MARKED@bridge.example.com' }, /^(?!.*MARKED).*no credentials/],
+    [{ url: 'https://bridge.example.com?key=MARKED' }, /^(?!.*MARKED).*query/],
+    [{ url: 'ws://bridge.example.com' }, /^--url: must begin with http/],
+    [{ url: 'http://' }, /^--url: must begin with http/],
+    [{ url: 'https://a', port: '70000' }, /--port "70000"/],
+  ])('%j is refused', (flags, message) => {
+    expect(() => daemonConfig({ key, ...flags }, {})).toThrow(
+      expect.objectContaining({ reason: 'config_invalid', message: expect.stringMatching(message) }),
+    )
+  })
+
+  test.each(['', 'MARKED', `${key}x`, ` ${key}`])('%j is no daemon key, and is not repeated', text => {
+    for (const [flags, environment] of [
+      [{ key: text }, {}],
+      [{}, { BRIDGE_DAEMON_KEY: text }],
+    ] as const) {
+      expect(() => daemonConfig({ url: 'https://a', ...flags }, environment)).toThrow(
+        expect.objectContaining({ reason: 'config_invalid', message: expect.not.stringContaining('MARKED') }),
+      )
+    }
+  })
 })
