@@ -37,8 +37,11 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   server: Server | TlsServer
   /** exactly this path, without a query */
   path: string
-  /** What becomes of upgrades for paths that nothing serves: 404, or left to other listeners of the server. Default: refuse. */
-  otherPaths?: 'refuse' | 'leave'
+  /**
+   * What becomes of other upgrades: a WebSocket for a path that nothing serves gets 404, and a request that asks for another protocol is
+   * served without it; or both are left to other listeners of the server. Default: refuse.
+   */
+  otherUpgrades?: 'refuse' | 'leave'
   router: R
   /** Counts the connections; its `close()` is how they end. */
   group: ConnectionGroup
@@ -96,7 +99,7 @@ export function serveWebSockets<R extends AnyRouter, I = undefined>(
 }
 
 interface Upgrading {
-  readonly leavesOtherPaths: boolean
+  readonly leavesOthers: boolean
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
 }
 
@@ -110,10 +113,10 @@ function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
   served.set(server, paths)
   server.on('upgrade', (request, stream, head) => {
     const socket = stream as Socket // node:http and node:https hand over the sockets that they have accepted
-    if (!isWebSocket(request)) return serveWithoutUpgrade(server, request, socket, head)
-    const listener = paths.get(splitUrl(request).path)
+    const listener = isWebSocket(request) ? paths.get(splitUrl(request).path) : undefined
     if (listener) return listener.upgrade(request, socket, head)
-    for (const { leavesOtherPaths } of paths.values()) if (leavesOtherPaths) return
+    for (const { leavesOthers } of paths.values()) if (leavesOthers) return
+    if (!isWebSocket(request)) return serveWithoutUpgrade(server, request, socket, head)
     socket.on('error', () => {})
     const problem = 'no WebSocket is served under this path'
     refuseUpgrade(socket, new RpcError('NOT_FOUND', problem, { reason: 'not_found' }))
@@ -130,7 +133,7 @@ function splitUrl({ url = '/' }: IncomingMessage): { path: string; query: URLSea
 
 class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   connections = 0
-  readonly leavesOtherPaths: boolean
+  readonly leavesOthers: boolean
   readonly #options: ServeWebSocketsOptions<R, I>
   readonly #limits: ConnectionLimits
   readonly #handshakeTimeoutMs: number
@@ -138,7 +141,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
 
   constructor(options: ServeWebSocketsOptions<R, I>) {
     this.#options = options
-    this.leavesOtherPaths = options.otherPaths === 'leave'
+    this.leavesOthers = options.otherUpgrades === 'leave'
     this.#limits = { ...connectionLimits, ...options.limits }
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs ?? times.handshakeTimeoutMs
     this.#server = new WebSocketServer({ ...webSocketSettings(this.#limits), noServer: true, clientTracking: false })

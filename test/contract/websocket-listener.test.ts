@@ -246,7 +246,7 @@ describe('letting WebSockets in', () => {
   })
 
   it('leaves other paths to other listeners where it is told to', async () => {
-    const { server, port, url } = await serve({ otherPaths: 'leave' })
+    const { server, port, url } = await serve({ otherUpgrades: 'leave' })
     server.on('upgrade', (request, socket) => {
       if (request.url === '/theirs') socket.end('HTTP/1.1 418 Teapot\r\ncontent-length: 2\r\n\r\n{}')
     })
