@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net'
+import { now } from './deadlines.js'
+import { times } from './limits.js'
 
 export interface HeartbeatOptions {
-  /** silence after which the peer is asked for a sign of life */
+  /** longest silence until the peer is asked for a sign of life */
   intervalMs: number
   /** silence after that which ends the connection */
   timeoutMs: number
@@ -10,8 +12,9 @@ export interface HeartbeatOptions {
 }
 
 /**
- * Finds a peer that has vanished. Any byte from it is a sign of life, and so is any byte that it takes while others wait for it: a slow
- * upload cannot be answered before it is through. One ping is outstanding at most, and nothing happens on a call's way.
+ * Finds a peer that has vanished. Any byte from it is a sign of life, and so is any byte that it takes while others wait for it. A ping cannot
+ * be answered before all that was sent ahead of it is through, which the system's buffers hide from view: a slow network is given the time
+ * for it. One ping is outstanding at most, and nothing happens on a call's way.
  */
 export class Heartbeat {
   readonly #socket: Socket
@@ -19,6 +22,9 @@ export class Heartbeat {
   #timer: NodeJS.Timeout
   #turn: NodeJS.Immediate | undefined
   #read = 0
+  /** `bytesWritten` when the last byte was read */
+  #writtenAtRead = 0
+  #pingedAt = 0
   #taken = 0
   #waiting = false
 
@@ -26,7 +32,7 @@ export class Heartbeat {
     this.#socket = socket
     this.#options = options
     this.hasMoved()
-    this.#timer = this.#schedule(options.intervalMs, this.#ask)
+    this.#timer = this.#look()
   }
 
   stop(): void {
@@ -41,6 +47,7 @@ export class Heartbeat {
     // What the peer has taken counts only while there was something left for it to take: below that, the system takes it, not the peer.
     const taken = bytesWritten - writableLength - systemQueue(socket)
     const moved = bytesRead !== this.#read || (this.#waiting && taken > this.#taken)
+    if (bytesRead !== this.#read) this.#writtenAtRead = bytesWritten
     this.#read = bytesRead
     this.#taken = taken
     this.#waiting = writableLength > 0
@@ -52,21 +59,32 @@ export class Heartbeat {
     return setTimeout(then, delayMs).unref()
   }
 
+  /** Twice in an interval: silence that begins just after a look is found at the next but one. */
+  #look(): NodeJS.Timeout {
+    return this.#schedule(this.#options.intervalMs / 2, this.#ask)
+  }
+
   readonly #ask = (): void => {
-    const { intervalMs, timeoutMs, ping } = this.#options
     if (this.hasMoved()) {
-      this.#timer = this.#schedule(intervalMs, this.#ask)
+      this.#timer = this.#look()
       return
     }
-    ping()
-    this.#timer = this.#schedule(timeoutMs, this.#judge)
+    this.#options.ping()
+    this.#pingedAt = now()
+    this.#timer = this.#schedule(this.#options.timeoutMs, this.#judge)
   }
 
   readonly #judge = (): void => {
     // A process that was busy for longer than the timeout has not read yet what came meanwhile: that happens before the next turn.
     this.#turn = setImmediate(() => {
-      const { intervalMs, timeoutMs, onSilence } = this.#options
-      if (this.hasMoved()) this.#timer = this.#schedule(intervalMs, this.#ask)
+      const { timeoutMs, onSilence } = this.#options
+      if (this.hasMoved()) {
+        this.#timer = this.#look()
+        return
+      }
+      const unanswered = this.#socket.bytesWritten - this.#writtenAtRead
+      const patienceMs = timeoutMs + (unanswered / times.slowestBytesPerSecond) * 1000 - (now() - this.#pingedAt)
+      if (patienceMs > 1) this.#timer = this.#schedule(patienceMs, this.#judge)
       else onSilence(`no answer to a ping within ${timeoutMs} ms`)
     })
   }

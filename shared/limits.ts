@@ -43,6 +43,8 @@ export const times = {
   pingIntervalMs: 30_000,
   /** silence after a ping that ends the connection (contract) */
   pongTimeoutMs: 10_000,
+  /** what the slowest network takes in a second: for so long as it needs for what was sent, silence after a ping says nothing */
+  slowestBytesPerSecond: 32 * kib,
   /** how long a peer may take to answer a close, unless it is still taking what was sent before */
   closeTimeoutMs: 5_000,
   /** what a server that is draining or full asks a client to wait before it dials again */

@@ -6,8 +6,8 @@ import type { CallType, WireError } from '../../shared/wire.js'
 /** What a call's owner hears: any number of `onData` for a subscription, one for another call, and then one of the other two, once. */
 export interface CallObserver {
   onStarted?(): void
-  /** `data` is still encoded by the server's transformer. */
-  onData(data: unknown): void
+  /** `data` is still encoded by the server's transformer; `eventId` is that of a tracked event. */
+  onData(data: unknown, eventId?: string): void
   /** A server's error shape, still encoded, or an error of this side. */
   onError(error: { remote: WireError } | { local: RpcError }): void
   /** A subscription has ended. */

@@ -430,7 +430,7 @@ class ReconnectingConnection implements Connection {
       if (call.options.type !== 'subscription') this.forget(call)
       // An event without an id does not erase the point to resume from.
       else if (result.id !== undefined) call.lastEventId = result.id
-      this.#guard(() => call.observer.onData(result.data))
+      this.#guard(() => call.observer.onData(result.data, result.id))
     } else if (result.type === 'started') this.#guard(() => call.observer.onStarted?.())
     else {
       this.forget(call)

@@ -33,7 +33,7 @@ export function duplexLink<R extends AnyRouter>(options: {
           { type: op.type, path: op.path, input, timeoutMs, signal },
           {
             onStarted: () => observer.next({ result: { type: 'started' }, context: op.context }),
-            onData(data) {
+            onData(data, id) {
               let value: unknown
               try {
                 value = transformer.deserialize(data)
@@ -41,7 +41,9 @@ export function duplexLink<R extends AnyRouter>(options: {
                 cancel()
                 return fail(notDecodable(cause))
               }
-              observer.next({ result: { type: 'data', data: value }, context: op.context })
+              // tRPC's links, its retryLink for one, look for the id of a tracked event here.
+              const result = { type: 'data' as const, data: value }
+              observer.next({ result: id === undefined ? result : { ...result, id }, context: op.context })
               if (!isSubscription) observer.complete()
             },
             onError(error) {

@@ -413,11 +413,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #cancelWaiting(id: string | number): void {
     const index = this.#waiting.findIndex(waiting => waiting.message.id === id)
     const [cancelled] = index < 0 ? [] : this.#waiting.splice(index, 1)
-    if (cancelled)
-      this.#refuseCall(
-        cancelled.message,
-        new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }),
-      )
+    if (!cancelled) return
+    const { message } = cancelled
+    if (message.method === 'subscription') return this.#answers.sendStopped(answeredBy(message))
+    this.#refuseCall(message, new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }))
   }
 
   /** A call's deadline has passed. */
@@ -459,9 +458,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   /** Answers a call that was not started. */
   #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
-    const { id, jsonrpc, method, params } = message
-    const call: Answered = { id, jsonrpc, type: method, path: params.path }
-    this.#answers.sendError(call, error, refused)
+    this.#answers.sendError(answeredBy(message), error, refused)
   }
 
   #refuseDraining(message: CallMessage): void {
@@ -469,6 +466,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     const error = new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'draining', mayHaveRun: false })
     this.#refuseCall(message, error, 'draining')
   }
+}
+
+function answeredBy({ id, jsonrpc, method, params }: CallMessage): Answered {
+  return { id, jsonrpc, type: method, path: params.path }
 }
 
 function isAbort(thrown: unknown): boolean {

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { createWSClient } from '@trpc/client'
+import { createWSClient, type TRPCWebSocketClient } from '@trpc/client'
 import type { AnyTRPCRouter, inferRouterContext, TRPCError } from '@trpc/server'
 import { applyWSSHandler } from '@trpc/server/adapters/ws'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -11,11 +11,13 @@ import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
 import { opened } from '../fixtures/leaves-nothing.js'
 
 export interface ServedOptions<R extends AnyTRPCRouter> {
-  createContext?: (connectionParams: Readonly<Record<string, string>> | null) => MaybePromise<inferRouterContext<R>>
+  /** default: an empty one */
+  createContext?: (connectionParams: ConnectionParams) => MaybePromise<inferRouterContext<R>>
   onError?: (report: { error: TRPCError; path: string | undefined }) => void
   /** tRPC's own server sends `PING` after this silence, as text; this project's a ping of the WebSocket */
   pingMs?: number
 }
+type ConnectionParams = Readonly<Record<string, string | undefined>> | null
 type MaybePromise<T> = T | Promise<T>
 
 export interface Served {
@@ -41,6 +43,7 @@ const clients = new Set<{ close(): Promise<unknown> }>()
 /** A client that is closed before any server is: it would look for it otherwise. */
 export function closedAfterTest<T extends { close(): Promise<unknown> }>(client: T): T {
   clients.add(client)
+  opened.add({ groups: [], close: closeClients })
   return client
 }
 
@@ -95,7 +98,7 @@ export const ours: ServerKind = {
       path: '/rpc',
       router,
       group,
-      ...(createContext && { createContext: ({ connectionParams }) => createContext(connectionParams) }),
+      createContext: ({ connectionParams }) => createContext?.(connectionParams) ?? {},
       ...(onError && { onError }),
       ...(pingMs !== undefined && { pingIntervalMs: pingMs }),
     })
@@ -103,46 +106,76 @@ export const ours: ServerKind = {
   },
 }
 
-export const stock: ServerKind = {
+/** tRPC's own server, each frame that it gets, and how many pings of the WebSocket. */
+export const stock = {
   name: 'of tRPC',
-  async serve(router, { createContext, onError, pingMs } = {}) {
+  async serve<R extends AnyTRPCRouter>(
+    router: R,
+    { createContext, onError, pingMs }: ServedOptions<R> = {},
+  ): Promise<Served & { frames: string[]; pings(): number }> {
+    const frames: string[] = []
     const wss = new WebSocketServer({ noServer: true })
     const { server, ...rest } = await listening(undefined, () => wss.close())
     server.on('upgrade', (request, socket, head) => {
       wss.handleUpgrade(request, socket, head, webSocket => wss.emit('connection', webSocket, request))
     })
+    let pings = 0
+    wss.on('connection', socket => {
+      socket.on('message', data => frames.push(data.toString()))
+      socket.on('ping', () => pings++)
+    })
     const handler = applyWSSHandler({
       wss,
       router,
-      ...(createContext && { createContext: ({ info }) => createContext(info.connectionParams) }),
+      createContext: ({ info }) => createContext?.(info.connectionParams) ?? {},
       ...(onError && { onError: ({ error, path }) => onError({ error, path }) }),
       ...(pingMs !== undefined && { keepAlive: { enabled: true, pingMs, pongWaitMs: 5_000 } }),
     } as Parameters<typeof applyWSSHandler>[0]) // its type asks whether the context of a router, unknown here, may be left out
-    return { ...rest, move: () => handler.broadcastReconnectNotification() }
+    return { ...rest, frames, pings: () => pings, move: () => handler.broadcastReconnectNotification() }
   },
-}
+} satisfies ServerKind
 
 export const servers: readonly ServerKind[] = [ours, stock]
 
 /** tRPC's own client, and each frame that it sends and gets. */
-export function stockClient(options: Omit<Parameters<typeof createWSClient>[0], 'WebSocket'>) {
+export function stockClient(options: Omit<Parameters<typeof createWSClient>[0], 'WebSocket'>): {
+  client: TRPCWebSocketClient
+  sent: string[]
+  received: string[]
+} {
   const sent: string[] = []
   const received: string[] = []
+  const sockets: WebSocket[] = []
   class RecordingWebSocket extends WebSocket {
     constructor(url: string) {
       super(url)
+      sockets.push(this)
       this.on('message', data => received.push(data.toString()))
-    }
-
-    override send(...args: Parameters<WebSocket['send']>): void {
-      sent.push(String(args[0]))
-      super.send(...args)
+      const send = this.send.bind(this)
+      this.send = (data: unknown) => {
+        sent.push(String(data))
+        send(String(data))
+      }
     }
   }
-  const client = closedAfterTest(
-    // `ws` has the class that a browser has, with types of its own.
-    createWSClient({ retryDelayMs: () => 1, ...options, WebSocket: RecordingWebSocket as never }),
-  )
+  // `ws` has the class that a browser has, with types of its own.
+  const client = createWSClient({ retryDelayMs: () => 1, ...options, WebSocket: RecordingWebSocket as never })
+  closedAfterTest({
+    async close() {
+      await client.close()
+      // It does not wait for its sockets.
+      const open = sockets.filter(socket => socket.readyState !== WebSocket.CLOSED)
+      await Promise.all(
+        open.map(async socket => {
+          socket.on('error', () => {}) // to be terminated while it connects is one
+          socket.terminate()
+          await once(socket, 'close')
+        }),
+      )
+      // Nor for its own delays, which are of 1 ms here: timers of the same delay fire in the order in which they were set.
+      await new Promise(resolve => setTimeout(resolve, 1))
+    },
+  })
   return { client, sent, received }
 }
 

@@ -1,0 +1,400 @@
+/** This project's clients with tRPC's own server (11.25), feature by feature. */
+import { createTRPCClient, loggerLink, retryLink, splitLink, type TRPCClient, TRPCClientError } from '@trpc/client'
+import { type AnyTRPCRouter, initTRPC, TRPCError, tracked } from '@trpc/server'
+import { SuperJSON } from 'superjson'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createDuplexClient } from '../../client/rpc/client.js'
+import { type Connection, type ConnectOptions, connect } from '../../client/rpc/connection.js'
+import { duplexLink } from '../../client/rpc/link.js'
+import type { DataTransformer } from '../../client/rpc/transformer.js'
+import { type WebSocketDialOptions, webSocketDial } from '../../client/rpc/websocket.js'
+import { leavesNothing } from '../fixtures/leaves-nothing.js'
+import { gate } from '../fixtures/peer.js'
+import { closedAfterTest, messagesOf, stock } from './ends.js'
+import { type TestRouter, testRouter } from './test-router.js'
+
+interface ClientOptions {
+  connection: Connection
+  transformer?: DataTransformer
+}
+
+/** A way to call over a connection. */
+interface ClientKind {
+  name: string
+  create<R extends AnyTRPCRouter>(options: ClientOptions): TRPCClient<R>
+}
+
+const clients: readonly ClientKind[] = [
+  { name: 'createDuplexClient', create: createDuplexClient },
+  { name: 'duplexLink', create: options => createTRPCClient({ links: [duplexLink(options)] }) },
+]
+
+function connectTo(options: WebSocketDialOptions, rest: Omit<ConnectOptions, 'dial'> = {}): Connection {
+  return closedAfterTest(connect({ ...rest, dial: webSocketDial(options) }))
+}
+
+const failure = (promise: Promise<unknown>): Promise<TRPCClientError<AnyTRPCRouter>> =>
+  promise.then(
+    value => expect.fail(`resolved with ${String(value)}`),
+    error => error,
+  )
+
+describe.each(clients)('$name and a stock server', ({ create }) => {
+  leavesNothing()
+
+  it('calls queries and mutations, through middlewares, schemas and lazy routers', async () => {
+    const { router } = testRouter()
+    const { url } = await stock.serve(router, { createContext: () => ({ user: 'ann' }) })
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    expect(await api.echo.query({ deep: [1, null, 'two'] })).toEqual({ deep: [1, null, 'two'] })
+    expect(await api.echo.query(undefined)).toBeUndefined()
+    expect(await api.add.mutate({ a: 20, b: 22 })).toBe(42)
+    expect(await api.nothing.mutate()).toBeUndefined()
+    expect(await api.outer.query({ n: 1 })).toBe('ann at query outer')
+    expect(await api.later.hello.query()).toBe('hello')
+  })
+
+  it('sends the calls of one tick as one frame, and each is answered', async () => {
+    const { router } = testRouter()
+    const { url, frames } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    await api.me.query()
+    const before = frames.length
+    const calls = [
+      api.batchIndex.query(),
+      api.add.mutate({ a: 1, b: 1 }),
+      failure(api.fail.mutate()),
+      api.batchIndex.query(),
+    ]
+    expect(await Promise.all(calls)).toMatchObject(['0', 2, { message: 'pay first' }, '3'])
+    expect(frames.length - before).toBe(1)
+  })
+
+  it('gets errors as the router’s formatter made them', async () => {
+    const { router } = testRouter()
+    const { url } = await stock.serve(router, { createContext: () => ({ user: 'ann' }) })
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    const error = await failure(api.fail.mutate())
+    expect(error).toBeInstanceOf(TRPCClientError)
+    expect(error).toMatchObject({
+      message: 'pay first',
+      shape: { code: -32002 },
+      data: { code: 'PAYMENT_REQUIRED', httpStatus: 402, path: 'fail', seen: ['mutation', 'fail', 'ann'] },
+    })
+    expect((await failure(api.add.mutate({ a: 1 } as never))).data).toMatchObject({
+      code: 'BAD_REQUEST',
+      fields: ['b'],
+    })
+  })
+
+  it('reads a subscription to its end: started, every event, stopped, complete', async () => {
+    const { router } = testRouter()
+    const { url } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    const heard: unknown[] = []
+    await new Promise<void>((resolve, reject) => {
+      api.count.subscribe(
+        { lastEventId: '98' },
+        {
+          onStarted: () => heard.push('started'),
+          onData: event => heard.push(event),
+          onStopped: () => heard.push('stopped'),
+          onError: reject,
+          onComplete: resolve,
+        },
+      )
+    })
+    expect(heard).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
+  })
+
+  it('unsubscribes, breaks out of a loop, or aborts by a signal: it completes, and the source is cleaned up', async () => {
+    for (const how of ['unsubscribe', 'break', 'abort'] as const) {
+      const { router, cleaned } = testRouter()
+      const { url, frames } = await stock.serve(router)
+      const api = create<TestRouter>({ connection: connectTo({ url }) })
+      if (how === 'break') for await (const { data } of api.endless.subscribe()) if (data === 3) break
+      if (how !== 'break') {
+        const controller = new AbortController()
+        await new Promise<void>((resolve, reject) => {
+          const subscription = api.endless.subscribe(undefined, {
+            signal: controller.signal,
+            onData({ data }) {
+              if (data === 3) how === 'abort' ? controller.abort() : subscription.unsubscribe()
+            },
+            onError: reject,
+            onComplete: resolve,
+          })
+        })
+      }
+      await cleaned
+      expect(messagesOf(frames).at(-1)).toMatchObject({ method: 'subscription.stop' })
+    }
+  })
+
+  it('reads observables: their end, their error and their teardown', async () => {
+    const { router, cleaned } = testRouter()
+    const { url } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    const read = (how: 'completes' | 'fails') =>
+      new Promise<unknown>(resolve => {
+        api.observed.subscribe(how, { onComplete: () => resolve('completed'), onError: resolve })
+      })
+    expect(await read('completes')).toBe('completed')
+    expect(await read('fails')).toMatchObject({ message: 'no more', data: { code: 'NOT_FOUND' } })
+    const waiting = api.observed.subscribe('waits', { onData: () => waiting.unsubscribe() })
+    await cleaned
+  })
+
+  it('hears once that a subscription failed, also one that never began; the stopped that follows is nothing', async () => {
+    const { router } = testRouter()
+    const { url } = await stock.serve(router)
+    const reported: unknown[] = []
+    const api = create<TestRouter>({ connection: connectTo({ url }, { onError: error => reported.push(error) }) })
+    const heard: unknown[] = []
+    for (const path of ['fails', 'unbegun'] as const) {
+      await new Promise<void>(resolve => {
+        const callbacks = {
+          onStopped: () => heard.push('stopped'),
+          onComplete: () => heard.push('complete'),
+          onError(error: { message: string }) {
+            heard.push(error.message)
+            resolve()
+          },
+        }
+        if (path === 'fails') api.fails.subscribe(undefined, callbacks)
+        else api.unbegun.subscribe(undefined, callbacks)
+      })
+      await api.me.query() // answered after whatever else is said of the subscription
+    }
+    expect(heard).toEqual(['once more', 'not even begun'])
+    expect(reported).toEqual([])
+  })
+
+  it('resumes after its last event each time the socket is cut: no gap, no repeat', async () => {
+    const { router, runs } = testRouter()
+    const { url, cut, accepted } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    const heard: number[] = []
+    for await (const { data } of api.count.subscribe()) {
+      heard.push(data)
+      if (data === 20 || data === 60) cut()
+    }
+    expect(heard).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
+    expect(runs).toEqual([undefined, expect.any(String), expect.any(String)])
+    expect(accepted()).toBe(3)
+  })
+
+  it('moves at broadcastReconnectNotification: a call in flight is answered where it is, a subscription goes on, the old socket closes', async () => {
+    const { router, started, release, runs } = testRouter()
+    const [first, second] = [await stock.serve(router), await stock.serve(router)]
+    let { url } = first
+    const reported: string[] = []
+    const connection = closedAfterTest(
+      connect({ dial: info => webSocketDial({ url })(info), onError: error => reported.push(error.message) }),
+    )
+    const api = create<TestRouter>({ connection })
+    const heard: number[] = []
+    const [at20, moved] = [gate(), gate()]
+    const subscription = api.endless.subscribe(undefined, {
+      onData({ data }) {
+        heard.push(data)
+        if (data === 20) at20.open()
+        if (runs.length === 2 && heard.length > 60) moved.open()
+      },
+    })
+    const slow = api.slow.mutate()
+    await Promise.all([started, at20.passed])
+    url = second.url
+    first.move()
+    await moved.passed
+    expect(heard).toEqual(heard.map((_, index) => index + 1))
+    expect([first.connections(), second.connections()]).toEqual([1, 1])
+    expect(await api.me.query()).toBeNull()
+    release()
+    expect(await slow).toBe('done')
+    await expect.poll(first.connections).toBe(0)
+    subscription.unsubscribe()
+    expect(reported).toEqual([])
+  })
+
+  it('sends the connectionParams of its dial on every connection, null too', async () => {
+    const { router } = testRouter()
+    const params: unknown[] = []
+    const { url, cut } = await stock.serve(router, {
+      createContext(connectionParams) {
+        params.push(connectionParams && { ...connectionParams })
+        return { user: connectionParams?.user ?? 'nobody' }
+      },
+    })
+    const api = create<TestRouter>({ connection: connectTo({ url, connectionParams: { user: 'ann', lang: 'fr' } }) })
+    expect(await api.me.query()).toBe('ann')
+    cut()
+    expect(await api.me.query()).toBe('ann')
+    expect(await create<TestRouter>({ connection: connectTo({ url, connectionParams: null }) }).me.query()).toBe(
+      'nobody',
+    )
+    expect(params).toEqual([{ user: 'ann', lang: 'fr' }, { user: 'ann', lang: 'fr' }, null])
+  })
+
+  it('is refused by a context that fails, tells onError, and gets in once it may', async () => {
+    const { router } = testRouter()
+    const admitted = gate()
+    let asked = 0
+    const { url } = await stock.serve(router, {
+      createContext: async () => {
+        if (++asked <= 2) throw new TRPCError({ code: 'UNAUTHORIZED', message: 'not you' })
+        admitted.open()
+        return { user: 'ann' }
+      },
+    })
+    const reported: string[] = []
+    const connection = connectTo({ url }, { onError: error => reported.push(error.message) })
+    await admitted.passed
+    expect(await create<TestRouter>({ connection }).me.query()).toBe('ann')
+    expect(reported).toEqual([
+      'the server refused the connection',
+      'the connection was lost: the peer closed (1005)',
+      'the server refused the connection',
+      'the connection was lost: the peer closed (1005)',
+    ])
+  })
+
+  it('answers each PING of its keepAlive, in a connection that goes on', async () => {
+    const { router } = testRouter()
+    const { url, frames, accepted } = await stock.serve(router, { pingMs: 2 })
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    await expect.poll(() => frames.filter(frame => frame === 'PONG').length).toBeGreaterThan(5)
+    expect(await api.me.query()).toBeNull()
+    expect(accepted()).toBe(1)
+  })
+
+  it('pings the WebSocket by itself, which this server’s `ws` answers', async () => {
+    const { router } = testRouter()
+    const { url, pings, accepted } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url, pingIntervalMs: 2, pongTimeoutMs: 50 }) })
+    await expect.poll(pings).toBeGreaterThan(3)
+    expect(await api.me.query()).toBeNull()
+    expect(accepted()).toBe(1)
+  })
+
+  it.each<[string, SuperJSON | { input: SuperJSON; output: DataTransformer }]>([
+    ['one transformer both ways', new SuperJSON()],
+    ['one for inputs and another for outputs', { input: new SuperJSON(), output: reversed() }],
+  ])('%s', async (_name, transformer) => {
+    const t = initTRPC.create({ transformer })
+    const router = t.router({
+      echo: t.procedure.input(z.unknown()).query(({ input }) => input),
+      fail: t.procedure.input(z.date()).query(() => {
+        throw new TRPCError({ code: 'CONFLICT', message: 'taken' })
+      }),
+      events: t.procedure.input(z.object({ from: z.date() })).subscription(async function* ({ input }) {
+        yield tracked('a', input.from)
+        yield input.from
+      }),
+    })
+    const { url } = await stock.serve(router)
+    const { input, output } =
+      transformer instanceof SuperJSON ? { input: transformer, output: transformer } : transformer
+    const api = create<typeof router>({
+      connection: connectTo({ url }),
+      transformer: {
+        serialize: value => input.serialize(value),
+        deserialize: value => output.deserialize(value as never),
+      }, // what the server serialized
+    })
+    const at = new Date(5)
+    expect(await api.echo.query({ at, map: new Map([[1n, undefined]]) })).toEqual({
+      at,
+      map: new Map([[1n, undefined]]),
+    })
+    expect((await failure(api.fail.query(at))).data).toMatchObject({ code: 'CONFLICT' })
+    const heard: unknown[] = []
+    for await (const event of api.events.subscribe({ from: at })) heard.push(event)
+    expect(heard).toEqual([{ id: 'a', data: at }, at])
+  })
+
+  it('cancels a call although such a server does not: its late answer is nothing', async () => {
+    const { router, started, release } = testRouter()
+    const { url } = await stock.serve(router)
+    const reported: unknown[] = []
+    const api = create<TestRouter>({ connection: connectTo({ url }, { onError: error => reported.push(error) }) })
+    const controller = new AbortController()
+    const cancelled = failure(api.slow.mutate(undefined, { signal: controller.signal }))
+    await started
+    controller.abort()
+    await cancelled
+    const late = await failure(api.slow.mutate(undefined, { context: { timeoutMs: 5 } }))
+    expect(late.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: true })
+    release()
+    expect(await api.me.query()).toBeNull()
+    expect(reported).toEqual([])
+  })
+
+  it('fails a mutation whose socket is cut with the close code, and may have run', async () => {
+    const { router, started, release } = testRouter()
+    const { url, cut } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    const lost = failure(api.slow.mutate())
+    await started
+    cut()
+    expect(await lost).toMatchObject({
+      message: 'the connection was lost before slow was answered: the connection was lost (1006)',
+      data: { code: 'SERVICE_UNAVAILABLE', reason: 'connection_lost', mayHaveRun: true },
+    })
+    release()
+  })
+
+  it('goes on when it subscribes and unsubscribes a thousand times', async () => {
+    const { router } = testRouter()
+    const { url, accepted } = await stock.serve(router)
+    const api = create<TestRouter>({ connection: connectTo({ url }) })
+    for (let round = 0; round < 10; round++) {
+      const subscriptions = Array.from({ length: 100 }, () => api.endless.subscribe(undefined, { onData() {} }))
+      for (const subscription of subscriptions) subscription.unsubscribe()
+      await api.me.query()
+    }
+    expect(accepted()).toBe(1)
+  })
+})
+
+describe('duplexLink behind the links of tRPC', () => {
+  leavesNothing()
+
+  it('works behind loggerLink, splitLink and retryLink; a retried subscription goes on after its last event', async () => {
+    const { router, runs } = testRouter()
+    const { url } = await stock.serve(router)
+    const log: string[] = []
+    const link = duplexLink<TestRouter>({ connection: connectTo({ url }) })
+    const api = createTRPCClient<TestRouter>({
+      links: [
+        loggerLink({ logger: ({ direction, path, type }) => log.push(`${direction} ${type} ${path}`) }),
+        retryLink({ retry: ({ attempts, error }) => attempts < 5 && error.data?.code !== 'PAYMENT_REQUIRED' }),
+        splitLink({ condition: ({ type }) => type === 'subscription', true: link, false: link }),
+      ],
+    })
+    expect(await api.flaky.query()).toBe(3)
+    expect((await failure(api.fail.mutate())).message).toBe('pay first')
+    const heard: number[] = []
+    await new Promise<void>((resolve, reject) => {
+      api.fails.subscribe(undefined, {
+        onData: ({ data }) => heard.push(data),
+        onError: reject,
+        onComplete: resolve,
+      })
+    })
+    expect(heard).toEqual([1, 2, 3, 4, 5])
+    expect(runs).toEqual([undefined, '3'])
+    expect(log).toContain('up query flaky')
+    expect(log).toContain('down subscription fails')
+  })
+})
+
+/** A second encoding, to be told from the first. */
+function reversed(): DataTransformer {
+  const superjson = new SuperJSON()
+  return {
+    serialize: value => [...JSON.stringify(superjson.serialize(value))].reverse().join(''),
+    deserialize: text => superjson.deserialize(JSON.parse([...String(text)].reverse().join(''))),
+  }
+}
