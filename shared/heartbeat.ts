@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
 import { now } from './deadlines.js'
-import { times } from './limits.js'
 
 export interface HeartbeatOptions {
   /** longest silence until the peer is asked for a sign of life */
@@ -8,31 +7,40 @@ export interface HeartbeatOptions {
   /** silence after that which ends the connection */
   timeoutMs: number
   ping(): void
+  /** a sign of life of this side, which nobody asked for */
+  pong(): void
   onSilence(message: string): void
 }
 
+/** Above what pongs bring in between two looks, so that two ends do not answer each other's for ever; far below the slowest upload. */
+const minReceivedBytes = 1024
+
 /**
- * Finds a peer that has vanished. Any byte from it is a sign of life, and so is any byte that it takes while others wait for it. A ping cannot
- * be answered before all that was sent ahead of it is through, which the system's buffers hide from view: a slow network is given the time
- * for it. One ping is outstanding at most, and nothing happens on a call's way.
+ * Finds a peer that has vanished. Any byte from it is a sign of life, and so is any byte that it takes while others wait for it. One ping is
+ * outstanding at most, and nothing happens on a call's way.
+ *
+ * A ping cannot be answered before all that was sent ahead of it is through, and what the system has buffered hides from view that it
+ * still moves. So the receiving end of a long message says now and then that it lives (RFC 6455, section 5.5.3).
  */
 export class Heartbeat {
   readonly #socket: Socket
   readonly #options: HeartbeatOptions
+  /** between two looks: two in every span that matters */
+  readonly #lookMs: number
   #timer: NodeJS.Timeout
   #turn: NodeJS.Immediate | undefined
+  #movedAt = now()
   #read = 0
-  /** `bytesWritten` when the last byte was read */
-  #writtenAtRead = 0
-  #pingedAt = 0
+  #written = 0
   #taken = 0
   #waiting = false
 
   constructor(socket: Socket, options: HeartbeatOptions) {
     this.#socket = socket
     this.#options = options
+    this.#lookMs = Math.min(options.intervalMs, options.timeoutMs) / 2
     this.hasMoved()
-    this.#timer = this.#look()
+    this.#timer = this.#schedule(this.#lookMs, this.#look)
   }
 
   stop(): void {
@@ -47,10 +55,11 @@ export class Heartbeat {
     // What the peer has taken counts only while there was something left for it to take: below that, the system takes it, not the peer.
     const taken = bytesWritten - writableLength - systemQueue(socket)
     const moved = bytesRead !== this.#read || (this.#waiting && taken > this.#taken)
-    if (bytesRead !== this.#read) this.#writtenAtRead = bytesWritten
     this.#read = bytesRead
+    this.#written = bytesWritten
     this.#taken = taken
     this.#waiting = writableLength > 0
+    if (moved) this.#movedAt = now()
     return moved
   }
 
@@ -59,32 +68,21 @@ export class Heartbeat {
     return setTimeout(then, delayMs).unref()
   }
 
-  /** Twice in an interval: silence that begins just after a look is found at the next but one. */
-  #look(): NodeJS.Timeout {
-    return this.#schedule(this.#options.intervalMs / 2, this.#ask)
-  }
-
-  readonly #ask = (): void => {
-    if (this.hasMoved()) {
-      this.#timer = this.#look()
-      return
-    }
-    this.#options.ping()
-    this.#pingedAt = now()
-    this.#timer = this.#schedule(this.#options.timeoutMs, this.#judge)
+  readonly #look = (): void => {
+    const { intervalMs, timeoutMs, ping, pong } = this.#options
+    const { bytesRead, bytesWritten } = this.#socket
+    const isReceiving = bytesRead - this.#read >= minReceivedBytes && bytesWritten === this.#written
+    const isSilent = !this.hasMoved() && now() - this.#movedAt > intervalMs - 1.5 * this.#lookMs
+    if (isReceiving) pong()
+    if (isSilent) ping()
+    this.#timer = isSilent ? this.#schedule(timeoutMs, this.#judge) : this.#schedule(this.#lookMs, this.#look)
   }
 
   readonly #judge = (): void => {
     // A process that was busy for longer than the timeout has not read yet what came meanwhile: that happens before the next turn.
     this.#turn = setImmediate(() => {
       const { timeoutMs, onSilence } = this.#options
-      if (this.hasMoved()) {
-        this.#timer = this.#look()
-        return
-      }
-      const unanswered = this.#socket.bytesWritten - this.#writtenAtRead
-      const patienceMs = timeoutMs + (unanswered / times.slowestBytesPerSecond) * 1000 - (now() - this.#pingedAt)
-      if (patienceMs > 1) this.#timer = this.#schedule(patienceMs, this.#judge)
+      if (this.hasMoved()) this.#timer = this.#schedule(this.#lookMs, this.#look)
       else onSilence(`no answer to a ping within ${timeoutMs} ms`)
     })
   }

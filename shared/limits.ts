@@ -39,12 +39,10 @@ export const times = {
   handshakeTimeoutMs: 10_000,
   /** the client's side of the same: from dialling to the answer of the upgrade */
   connectTimeoutMs: 10_000,
-  /** silence on a WebSocket after which a ping is sent; below the 60 s after which common load balancers cut an idle connection (contract) */
+  /** longest silence on a WebSocket until a ping is sent; below the 60 s after which common load balancers cut an idle connection (contract) */
   pingIntervalMs: 30_000,
   /** silence after a ping that ends the connection (contract) */
   pongTimeoutMs: 10_000,
-  /** what the slowest network takes in a second: for so long as it needs for what was sent, silence after a ping says nothing */
-  slowestBytesPerSecond: 32 * kib,
   /** how long a peer may take to answer a close, unless it is still taking what was sent before */
   closeTimeoutMs: 5_000,
   /** what a server that is draining or full asks a client to wait before it dials again */

@@ -91,6 +91,7 @@ class WebSocketDuplex implements Duplex {
       intervalMs: options.pingIntervalMs ?? times.pingIntervalMs,
       timeoutMs: options.pongTimeoutMs ?? times.pongTimeoutMs,
       ping: () => socket.ping(),
+      pong: () => socket.pong(),
       onSilence: message => this.terminate({ code: closeCodes.abnormal, message }),
     })
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))

@@ -122,6 +122,7 @@ describe('a slow network', () => {
       ping: () => {
         pingedAt ??= Date.now()
       },
+      pong() {},
       onSilence() {},
     })
     vi.advanceTimersByTime(1_000)

@@ -1,0 +1,88 @@
+import type { Socket } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { Heartbeat } from '../../shared/heartbeat.js'
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+/** A heartbeat with the times of the contract, over a socket whose numbers the test sets. */
+function heartbeat() {
+  const socket = { bytesRead: 0, bytesWritten: 0, writableLength: 0 }
+  const heard: string[] = []
+  const start = Date.now()
+  const note = (what: string): void => void heard.push(`${what} ${Math.round((Date.now() - start) / 1000)}`)
+  const beat = new Heartbeat(socket as Socket, {
+    intervalMs: 30_000,
+    timeoutMs: 10_000,
+    ping: () => note('ping'),
+    pong: () => note('pong'),
+    onSilence: () => note('silence'),
+  })
+  return { socket, heard, beat }
+}
+
+/** One second after another, each with what happens in it. */
+async function pass(seconds: number, each: () => void = () => {}): Promise<void> {
+  for (let second = 0; second < seconds; second++) {
+    each()
+    await vi.advanceTimersByTimeAsync(1_000)
+  }
+}
+
+describe('a heartbeat', () => {
+  test.each([0, 256 * 1024, 16 * 1024 * 1024])(
+    'finds a peer that vanishes after %d bytes were sent within interval and timeout',
+    async bytes => {
+      const { socket, heard, beat } = heartbeat()
+      await pass(3)
+      socket.bytesRead += 1
+      socket.bytesWritten += bytes
+      await pass(45)
+      expect(heard[0]).toMatch(/^ping (2\d|3[0-3])$/)
+      expect(heard[1]).toMatch(/^silence (3\d|4[0-3])$/)
+      beat.stop()
+    },
+  )
+
+  test('does not ping while bytes come, and pings again after each silence, once', async () => {
+    const { socket, heard, beat } = heartbeat()
+    await pass(120, () => socket.bytesRead++)
+    expect(heard).toEqual([])
+    await pass(32)
+    expect(heard).toEqual([expect.stringMatching(/^ping /)])
+    socket.bytesRead++
+    await pass(32)
+    expect(heard).toEqual([expect.stringMatching(/^ping /), expect.stringMatching(/^ping /)])
+    beat.stop()
+  })
+
+  test('says that it lives while it receives a long message, often enough for a timeout of 10 s', async () => {
+    const { socket, heard, beat } = heartbeat()
+    await pass(60, () => {
+      socket.bytesRead += 1_000
+    })
+    expect(heard.length).toBeGreaterThanOrEqual(11)
+    expect(new Set(heard.map(line => line.split(' ')[0]))).toEqual(new Set(['pong']))
+    beat.stop()
+  })
+
+  test('says nothing where something else is said, or only pongs come', async () => {
+    const { socket, heard, beat } = heartbeat()
+    await pass(60, () => {
+      socket.bytesRead += 1_000
+      socket.bytesWritten += 100
+    })
+    await pass(60, () => {
+      socket.bytesRead += 6
+    })
+    expect(heard).toEqual([])
+    beat.stop()
+  })
+
+  test('leaves no timer behind', async () => {
+    const { beat } = heartbeat()
+    await pass(35)
+    beat.stop()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
