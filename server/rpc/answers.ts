@@ -18,6 +18,8 @@ export interface Answered {
   readonly jsonrpc?: '2.0' | undefined
   readonly type: 'query' | 'mutation' | 'subscription'
   readonly path: string
+  /** as the procedure's parser got it; undefined where nobody has asked for it */
+  readonly input?: unknown
 }
 
 export interface AnswersOptions {

@@ -61,6 +61,11 @@ export class Call implements Invocation, Deadline {
     return this.#controller.signal
   }
 
+  /** What {@link getRawInput} gave; undefined before it was asked. */
+  get input(): unknown {
+    return this.#input?.value
+  }
+
   get aborted(): boolean {
     return this.#abortReason !== undefined
   }

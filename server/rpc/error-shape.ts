@@ -20,7 +20,7 @@ export function errorShape(
   router: AnyRouter,
   error: TRPCError,
   context: unknown,
-  call: { type: 'query' | 'mutation' | 'subscription'; path: string } | undefined,
+  call: { type: 'query' | 'mutation' | 'subscription'; path: string; input?: unknown } | undefined,
   requestId: string,
 ): unknown {
   const shape: unknown = getErrorShape({
@@ -28,7 +28,7 @@ export function errorShape(
     error,
     type: call?.type ?? 'unknown',
     path: call?.path,
-    input: undefined,
+    input: call?.input,
     ctx: context,
   })
   if (!isObject(shape)) return shape

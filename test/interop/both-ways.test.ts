@@ -40,12 +40,12 @@ const rows = [
 function makeRouter(options: { transformer?: SuperJSON }) {
   const t = initTRPC.context<{ user?: string }>().create({
     ...(options as { transformer: SuperJSON }), // the type of a router says that it has one
-    errorFormatter: ({ shape }) => ({ ...shape, data: { ...shape.data, custom: 'of the router' } }),
+    errorFormatter: ({ shape, input }) => ({ ...shape, data: { ...shape.data, custom: 'of the router', input } }),
   })
   return t.router({
     echo: t.procedure.input(z.unknown()).query(({ input }) => input),
     me: t.procedure.query(({ ctx }) => ctx.user ?? null),
-    fail: t.procedure.mutation(() => {
+    fail: t.procedure.input(z.unknown()).mutation(() => {
       throw new TRPCError({ code: 'PAYMENT_REQUIRED', message: 'pay first' })
     }),
     count: t.procedure
@@ -115,9 +115,9 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
     const stock = createTRPCClient<typeof withTransformer>({ links: [wsLink({ client, ...options })] })
     expect(await stock.echo.query(value)).toEqual(value)
     expect(await Promise.all([stock.me.query(), stock.me.query()])).toEqual(['bob', 'bob'])
-    await expect(stock.fail.mutate()).rejects.toMatchObject({
+    await expect(stock.fail.mutate('an input')).rejects.toMatchObject({
       message: 'pay first',
-      data: { code: 'PAYMENT_REQUIRED', custom: 'of the router' },
+      data: { code: 'PAYMENT_REQUIRED', custom: 'of the router', input: 'an input' },
     })
 
     const observed: number[] = []
@@ -170,9 +170,9 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
     const client = createDuplexClient<typeof withTransformer>({ connection, ...options })
     expect(await client.echo.query(value)).toEqual(value)
     expect(await Promise.all([client.me.query(), client.me.query()])).toEqual(['eve', 'eve'])
-    await expect(client.fail.mutate()).rejects.toMatchObject({
+    await expect(client.fail.mutate('an input')).rejects.toMatchObject({
       message: 'pay first',
-      data: { code: 'PAYMENT_REQUIRED', custom: 'of the router' },
+      data: { code: 'PAYMENT_REQUIRED', custom: 'of the router', input: 'an input' },
     })
     const observed: number[] = []
     for await (const item of client.observed.subscribe()) observed.push(item)
