@@ -5,8 +5,9 @@ export { type AppRouter, appRouter } from './routers/app.js'
 export type { Context } from './routers/trpc.js'
 export type { ErrorReport } from './rpc/answers.js'
 export { lastEventIdOf } from './rpc/call.js'
-export { type ConnectionInfo, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
+export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
+export type { ConnectionInfo } from './rpc/context-handshake.js'
 export {
   type Credentials,
   type ServeWebSocketsOptions,

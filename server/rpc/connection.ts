@@ -6,33 +6,18 @@
  *
  * The connection: open ──drain()──▶ draining ──▶ closed, or open ──▶ closed. Draining refuses calls that come and lets those in flight end.
  */
-import { type Deadline, Deadlines, now } from '../../shared/deadlines.js'
+import { Deadlines } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/errors.js'
 import { type ConnectionLimits, connectionLimits, times } from '../../shared/limits.js'
-import {
-  type CallMessage,
-  type ConnectionParams,
-  InvalidMessage,
-  parseClientMessage,
-  parseConnectionParams,
-} from '../../shared/wire.js'
+import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
 import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
 import type { ConnectionGroup, GroupMember } from './connection-group.js'
+import { type ConnectionInfo, ContextHandshake } from './context-handshake.js'
 import { invoke } from './invoke.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
-
-/** What is known of a connection when its context is made. */
-export interface ConnectionInfo {
-  /** aborts when the connection has closed */
-  signal: AbortSignal
-  /** what the peer sent instead of headers; null if it announced nothing */
-  connectionParams: ConnectionParams
-  /** closes this connection */
-  close(reason: CloseReason): void
-}
 
 export interface ServeDuplexOptions<R extends AnyRouter> {
   duplex: Duplex
@@ -71,16 +56,9 @@ export function serveDuplex<R extends AnyRouter>(options: ServeDuplexOptions<R>)
     options.duplex.close({ code: closeCodes.goingAway, message: 'the server is draining', reason: 'draining' })
     throw error
   }
-  connection.start(options)
+  connection.start()
   return connection
 }
-
-type CreateContext = (info: ConnectionInfo) => unknown
-
-type HandshakeOptions = Pick<
-  ServeDuplexOptions<AnyRouter>,
-  'createContext' | 'expectConnectionParams' | 'handshakeTimeoutMs'
->
 
 /** Close codes of a connection that gets no context; 1011 for any other error. */
 const refusalCodes: { readonly [code in ErrorCode]?: number } = {
@@ -96,17 +74,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #router: AnyRouter
   readonly #limits: ConnectionLimits
   readonly #answers: Answers
-  /** for the context, where one is made */
-  #lifetime: AbortController | undefined
+  readonly #handshake: ContextHandshake
   /** not yet answered, by id */
   readonly #calls = new Map<string | number, Call>()
   /** held back while the peer reads too slowly, or until there is a context */
   #waiting: { message: CallMessage; batchIndex: number }[] = []
   #ready = false
-  /** until there is a context */
-  #handshake: Deadline | undefined
-  /** takes the first message, if that is to be `connectionParams` */
-  #receiveParams: ((params: ConnectionParams) => void) | undefined
   /** there will be no context */
   #refused = false
   #state: 'open' | 'draining' | 'closed' = 'open'
@@ -127,19 +100,17 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
+    const { createContext, expectConnectionParams, handshakeTimeoutMs: timeoutMs } = options
+    this.#handshake = new ContextHandshake(this, { createContext, expectConnectionParams, timeoutMs })
   }
 
-  start({ createContext, expectConnectionParams, handshakeTimeoutMs }: HandshakeOptions): void {
+  start(): void {
     this.#duplex.open(this)
-    const timeoutMs = handshakeTimeoutMs ?? times.handshakeTimeoutMs
-    const makeContext = (params: ConnectionParams) => this.#makeContext(createContext, params, timeoutMs)
-    if (!expectConnectionParams) return makeContext(null)
-    this.#awaitHandshake(timeoutMs, 'connectionParams')
-    this.#receiveParams = makeContext
+    this.#handshake.start()
   }
 
   onMessage(message: Message): void {
-    if (this.#receiveParams && typeof message === 'object') return this.#receiveFirst(message, this.#receiveParams)
+    if (this.#handshake.expectsParams && typeof message === 'object') return this.#handshake.takeParams(message)
     if (message === 'PING') this.#answers.send('PONG')
     else if (message === 'PONG') return
     else if (Array.isArray(message)) {
@@ -160,7 +131,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       reason: 'connection_lost',
     })
     for (const call of [...this.#calls.values()]) this.#end(call, lost)
-    this.#lifetime?.abort(lost)
+    this.#handshake.abort(lost)
     for (const resume of this.#drainWaiters.splice(0)) resume()
     this.#settleIdle()
     this.#resolveClosed(reason)
@@ -168,6 +139,23 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   close(reason: CloseReason): void {
     this.#duplex.close(reason)
+  }
+
+  // ── what the handshake tells ──
+
+  begin(context: unknown): void {
+    this.#answers.context = context
+    this.#ready = true
+    this.#startWaiting()
+  }
+
+  refuse(thrown: unknown): void {
+    this.#refused = true
+    this.#waiting = []
+    this.#answers.sendError(undefined, thrown)
+    const error = RpcError.from(thrown)
+    const reason = { code: refusalCodes[error.code] ?? closeCodes.internalError, message: error.message }
+    this.#duplex.close(error.reason ? { ...reason, reason: error.reason } : reason)
   }
 
   // ── what the connection group asks ──
@@ -250,68 +238,6 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   // ── calls ──
-
-  #receiveFirst(raw: object, makeContext: (params: ConnectionParams) => void): void {
-    this.#receiveParams = undefined
-    const message = parseConnectionParams(raw)
-    if (message instanceof InvalidMessage) this.#refuse(new RpcError('PARSE_ERROR', message.problem))
-    else makeContext(message.data)
-  }
-
-  #makeContext(createContext: CreateContext | undefined, connectionParams: ConnectionParams, timeoutMs: number): void {
-    if (!createContext) return this.#begin(undefined)
-    const lifetime = new AbortController()
-    this.#lifetime = lifetime
-    let context: unknown
-    try {
-      context = createContext({
-        signal: lifetime.signal,
-        connectionParams,
-        close: reason => this.#duplex.close(reason),
-      })
-    } catch (error) {
-      return this.#refuse(error)
-    }
-    if (!(context instanceof Promise)) return this.#begin(context)
-    if (!this.#handshake) this.#awaitHandshake(timeoutMs, 'the context')
-    context.then(
-      value => this.#begin(value),
-      error => this.#refuse(error),
-    )
-  }
-
-  #awaitHandshake(timeoutMs: number, missing: string): void {
-    const onDeadline = (): void => {
-      const message = `${missing} did not come within handshakeTimeoutMs ${timeoutMs.toLocaleString('en')}`
-      this.#refuse(new RpcError('TIMEOUT', message, { reason: 'handshake_timeout', mayHaveRun: false }))
-    }
-    this.#handshake = { deadlineAt: now() + timeoutMs, onDeadline }
-    this.deadlines.add(this.#handshake)
-  }
-
-  #endHandshake(): void {
-    if (this.#handshake) this.deadlines.delete(this.#handshake)
-    this.#receiveParams = undefined
-  }
-
-  #begin(context: unknown): void {
-    if (this.#state === 'closed' || this.#refused) return
-    this.#endHandshake()
-    this.#answers.context = context
-    this.#ready = true
-    this.#startWaiting()
-  }
-
-  #refuse(thrown: unknown): void {
-    if (this.#state === 'closed' || this.#refused) return
-    this.#refused = true
-    this.#endHandshake()
-    this.#waiting = []
-    this.#answers.sendError(undefined, thrown)
-    const error = RpcError.from(thrown)
-    const reason = { code: refusalCodes[error.code] ?? closeCodes.internalError, message: error.message }
-    this.#duplex.close(error.reason ? { ...reason, reason: error.reason } : reason)
-  }
 
   #receive(raw: unknown, batchIndex: number): void {
     if (this.#state === 'closed' || this.#refused) return

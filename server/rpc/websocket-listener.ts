@@ -12,11 +12,12 @@ import type { Version } from '../../shared/version.js'
 import { webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
 import type { ConnectionParams } from '../../shared/wire.js'
 import type { ErrorReport } from './answers.js'
-import { type ConnectionInfo, serveDuplex } from './connection.js'
+import { serveDuplex } from './connection.js'
 import type { ConnectionGroup } from './connection-group.js'
+import type { ConnectionInfo } from './context-handshake.js'
 import { toTrpcError } from './error-shape.js'
-import { Handshake } from './handshake.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
+import { UpgradeHandshake } from './upgrade-handshake.js'
 import { checkVersion, refuseUpgrade } from './upgrade-refusal.js'
 import { isWebSocket, serveWithoutUpgrade } from './without-upgrade.js'
 
@@ -156,7 +157,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   }
 
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const handshake = new Handshake(socket, this.#handshakeTimeoutMs)
+    const handshake = new UpgradeHandshake(socket, this.#handshakeTimeoutMs)
     try {
       this.#options.group.add(handshake)
       this.#admit(request)
@@ -255,5 +256,5 @@ interface Upgrade {
   query: URLSearchParams
   socket: Socket
   head: Buffer
-  handshake: Handshake
+  handshake: UpgradeHandshake
 }

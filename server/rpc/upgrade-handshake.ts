@@ -12,7 +12,7 @@ import { refuseUpgrade, type UpgradeDetails } from './upgrade-refusal.js'
  *    └──refuse(), timeout, drain, the client leaves──▶ refused
  * ```
  */
-export class Handshake implements GroupMember {
+export class UpgradeHandshake implements GroupMember {
   readonly activeCalls = 0
   /** Resolves when it has become a connection or its socket is gone. */
   readonly closed: Promise<CloseReason>
