@@ -194,7 +194,8 @@ class WebSocketDuplex implements Duplex {
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
-    if (this.#ended) return
+    // What comes after this side has closed is not for anybody: its sender has no right to be heard, or will send it elsewhere.
+    if (this.#ended || this.#reason) return
     if (isBinary) return this.#refuse('a binary frame; messages are JSON in text frames')
     const text = data.toString()
     if (text === 'PING' || text === 'PONG') return this.#deliver(text)

@@ -167,6 +167,7 @@ class ReconnectingConnection implements Connection {
   async #connect(): Promise<void> {
     this.#backoff = undefined
     this.#setState('connecting')
+    if (this.#reason) return // a listener has closed it
     this.#dialling = new AbortController()
     let duplex: Duplex
     try {
@@ -205,6 +206,7 @@ class ReconnectingConnection implements Connection {
   /** After full jitter, so that the clients of a server that has gone do not come back all at once; not before the server wants it. */
   #dialLater(retryAfterMs = 0): void {
     this.#setState('waiting')
+    if (this.#reason) return // closed by a listener, or by onError before
     const bound = Math.min(times.reconnectMaxMs, times.reconnectMinMs * 2 ** Math.min(this.#failures, 20))
     const asked = Math.min(times.reconnectMaxMs, retryAfterMs)
     this.#backoff = setTimeout(() => void this.#connect(), asked + Math.random() * bound)

@@ -441,6 +441,28 @@ describe('dialling', () => {
     expect(dials).toBe(1)
   })
 
+  it('close() from onError or from a listener is final: nothing is dialled after it', async () => {
+    for (const where of ['onError', 'waiting', 'connecting'] as const) {
+      const dialledIn: ConnectionState[] = []
+      let ended = false
+      const connection: Connection = connectTo(
+        () => {
+          dialledIn.push(ended ? 'closed' : 'open')
+          return Promise.reject(new DialError('not now', { fatal: false }))
+        },
+        { onError: () => where === 'onError' && end() },
+      )
+      const end = (): void => {
+        ended = true
+        void connection.close()
+      }
+      connection.onStateChange(state => state === where && end())
+      await connection.closed
+      await new Promise(resolve => setTimeout(resolve, 60)) // the longest first pause is 50 ms
+      expect(dialledIn).not.toContain('closed')
+    }
+  })
+
   it('close() ends a dial that hangs, and a duplex that comes of it after all', async () => {
     const dialled = gate<Duplex>()
     const aborted = gate()
