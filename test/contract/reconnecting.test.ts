@@ -442,6 +442,7 @@ describe('dialling', () => {
   })
 
   it('close() from onError or from a listener is final: nothing is dialled after it', async () => {
+    vi.useFakeTimers()
     for (const where of ['onError', 'waiting', 'connecting'] as const) {
       const dialledIn: ConnectionState[] = []
       let ended = false
@@ -457,8 +458,10 @@ describe('dialling', () => {
         void connection.close()
       }
       connection.onStateChange(state => state === where && end())
-      await connection.closed
-      await new Promise(resolve => setTimeout(resolve, 60)) // the longest first pause is 50 ms
+      expect(vi.getTimerCount()).toBe(0)
+      // Past every pause that a client takes.
+      await vi.advanceTimersByTimeAsync(30_000)
+      expect(connection.state).toBe('closed')
       expect(dialledIn).not.toContain('closed')
     }
   })

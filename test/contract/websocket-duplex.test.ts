@@ -166,6 +166,17 @@ describe('a WebSocket as a duplex', () => {
     expect(await closed).toMatchObject({ code: 4001, message: expect.stringMatching(/ and more$/) })
   })
 
+  it('delivers nothing that comes after close(), from a peer that does not mind it', async () => {
+    const { duplex, client, clientClosed, closed, messages } = await pair()
+    client.send('{"before":true}')
+    await expect.poll(() => messages).toEqual([{ before: true }])
+    duplex.close({ code: 4001, message: 'the key was revoked' })
+    // It has not seen the close yet: that comes in a later turn.
+    for (let count = 0; count < 100; count++) client.send('{"after":true}')
+    await Promise.all([clientClosed, closed])
+    expect(messages).toEqual([{ before: true }])
+  })
+
   it('codes that are never sent become 1011', async () => {
     const { duplex, clientClosed } = await pair()
     duplex.close({ code: 1006, message: 'lost' })
