@@ -7,7 +7,7 @@
  *     └─────────────dial() throws──────────────────────────────────────────────────▲
  * any ──close(), a fatal DialError, or a final close code──▶ closed (final)
  * ```
- * A duplex that says `reconnect` is kept until its calls are answered; its subscriptions move as soon as there is another.
+ * After a fatal DialError, duplexes that are left may still answer what they were asked. A duplex that says `reconnect` is kept until its calls are answered; its subscriptions move as soon as there is another.
  * A call waits while there is no duplex, until its own deadline. A call in flight when its duplex closes is sent again on the next one if
  * `resend` allows it, at most twice; a subscription goes on from its last event id; any other fails with `connection_lost`.
  */
@@ -78,6 +78,8 @@ class ReconnectingConnection implements Connection {
   readonly #lines = new Set<Line>()
   /** where calls are sent; there is none unless the state is open */
   #line: Line | undefined
+  /** sent before and to be sent again, ahead of all that wait: they are older */
+  readonly #again = new Set<PendingCall>()
   /** to be sent, oldest first */
   readonly #waiting = new Set<PendingCall>()
   #state: ConnectionState = 'connecting'
@@ -129,7 +131,7 @@ class ReconnectingConnection implements Connection {
       }
       if (options.signal) call.listen(options.signal)
       const line = this.#line
-      if (line && this.#waiting.size === 0 && this.#hasRoom(line)) this.#sendCall(line, call)
+      if (line && this.#again.size + this.#waiting.size === 0 && this.#hasRoom(line)) this.#sendCall(line, call)
       else this.#waiting.add(call)
     }
     return () => this.cancel(call)
@@ -137,6 +139,7 @@ class ReconnectingConnection implements Connection {
 
   close(): Promise<CloseReason> {
     this.#finish({ code: closeCodes.normal, message: 'closed by this side' })
+    this.#closeLines()
     return this.closed
   }
 
@@ -152,6 +155,7 @@ class ReconnectingConnection implements Connection {
   forget(call: PendingCall): void {
     call.settled = true
     this.#waiting.delete(call)
+    this.#again.delete(call)
     if (call.deadlineAt !== Infinity) this.#deadlines.delete(call)
     call.unlisten()
     this.#takeFrom(call)
@@ -221,11 +225,14 @@ class ReconnectingConnection implements Connection {
   }
 
   #lost(line: Line, reason: CloseReason): void {
-    if (finalCloseCodes.has(reason.code)) this.#finish(reason)
+    if (finalCloseCodes.has(reason.code)) {
+      this.#finish(reason)
+      this.#closeLines()
+    }
     this.#lines.delete(line)
     if (this.#reason) {
-      if (this.#lines.size === 0) this.#resolveClosed(this.#reason)
-      return
+      this.#requeue(line, reason)
+      return this.#settle()
     }
     const isCurrent = line === this.#line
     if (isCurrent) {
@@ -257,7 +264,7 @@ class ReconnectingConnection implements Connection {
   }
 
   #moveSubscriptions(line: Line): void {
-    const subscriptions = [...line.calls.values()].filter(({ options }) => options.type === 'subscription')
+    const subscriptions = subscriptionsOf(line)
     for (const call of subscriptions) {
       this.#trySend(line, { id: call.id, method: 'subscription.stop' })
       this.#takeFrom(call)
@@ -267,8 +274,9 @@ class ReconnectingConnection implements Connection {
 
   /** A duplex that is not current any more is of no use without calls. */
   #closeWhenDone(line: Line): void {
-    if (this.#reason || line === this.#line || line.calls.size > 0) return
-    line.duplex.close({ code: closeCodes.normal, message: 'moved to another connection' })
+    if (line === this.#line || line.calls.size > 0) return
+    const message = this.#reason?.message ?? 'moved to another connection'
+    line.duplex.close({ code: closeCodes.normal, message })
   }
 
   /** Lets what may be sent again wait for the next duplex; fails the rest. */
@@ -286,6 +294,7 @@ class ReconnectingConnection implements Connection {
   }
 
   #maySendAgain({ options, sends }: PendingCall): boolean {
+    if (this.#reason) return false
     if (options.type === 'subscription') return true
     if (sends > maxResends) return false
     try {
@@ -297,29 +306,49 @@ class ReconnectingConnection implements Connection {
     }
   }
 
-  /** Calls that were sent before go out again in their place: the oldest first. */
   #waitAgain(calls: readonly PendingCall[]): void {
-    if (calls.length === 0) return
-    const waiting = [...this.#waiting, ...calls].sort((a, b) => a.id - b.id)
-    this.#waiting.clear()
-    for (const call of waiting) this.#waiting.add(call)
+    for (const call of calls) this.#again.add(call)
     this.#sendWaiting()
   }
 
+  /** Final. What waits fails, and subscriptions do; other calls in flight may still be answered, unless {@link closeLines} follows. */
   #finish(reason: CloseReason): void {
     if (this.#reason) return
     this.#reason = reason
     this.#line = undefined
     clearTimeout(this.#backoff)
     this.#setState('closed')
-    this.#dialling?.abort()
-    const calls = [...this.#waiting]
-    for (const line of this.#lines) calls.push(...line.calls.values())
-    for (const call of calls) call.fail(closedError(reason, this.mayHaveRun(call)))
-    this.#deadlines.clear()
     this.#listeners.clear()
-    if (this.#lines.size === 0) this.#resolveClosed(reason)
-    for (const line of this.#lines) line.duplex.close(reason)
+    this.#dialling?.abort()
+    for (const call of [...this.#again, ...this.#waiting]) this.#failClosed(call)
+    for (const line of this.#lines) {
+      for (const call of subscriptionsOf(line)) {
+        this.#trySend(line, { id: call.id, method: 'subscription.stop' })
+        this.#failClosed(call)
+      }
+      this.#closeWhenDone(line)
+    }
+    this.#settle()
+  }
+
+  /** After {@link finish}: nothing in flight is waited for. */
+  #closeLines(): void {
+    const reason = this.#reason
+    if (!reason) return
+    for (const { duplex, calls } of this.#lines) {
+      duplex.close(reason)
+      for (const call of [...calls.values()]) this.#failClosed(call)
+    }
+  }
+
+  #failClosed(call: PendingCall): void {
+    call.fail(closedError(this.#reason, this.mayHaveRun(call)))
+  }
+
+  #settle(): void {
+    if (!this.#reason || this.#lines.size > 0) return
+    this.#deadlines.clear()
+    this.#resolveClosed(this.#reason)
   }
 
   #setState(state: ConnectionState): void {
@@ -335,11 +364,16 @@ class ReconnectingConnection implements Connection {
   }
 
   #sendWaiting(): void {
-    for (const call of this.#waiting) {
+    if (this.#again.size > 0 && this.#line) this.#sendFrom(this.#again, inOrder(this.#again))
+    if (this.#again.size === 0) this.#sendFrom(this.#waiting, this.#waiting)
+  }
+
+  #sendFrom(queue: Set<PendingCall>, calls: Iterable<PendingCall>): void {
+    for (const call of calls) {
       const line = this.#line
       if (!line || !this.#hasRoom(line)) return
-      this.#waiting.delete(call)
-      this.#sendCall(line, call)
+      // A callback of an earlier one may have settled it.
+      if (queue.delete(call)) this.#sendCall(line, call)
     }
   }
 
@@ -421,7 +455,8 @@ class ReconnectingConnection implements Connection {
     this.#move(line)
     call.sends--
     this.#takeFrom(call)
-    this.#waitAgain([call])
+    if (this.#reason) this.#failClosed(call)
+    else this.#waitAgain([call])
   }
 
   #receiveResult(
@@ -456,6 +491,15 @@ class ReconnectingConnection implements Connection {
       // An observer that throws has nobody left to tell.
     }
   }
+}
+
+function subscriptionsOf(line: Line): PendingCall[] {
+  return [...line.calls.values()].filter(({ options }) => options.type === 'subscription')
+}
+
+/** Oldest first, as they were made. */
+function inOrder(calls: Iterable<PendingCall>): PendingCall[] {
+  return [...calls].sort((a, b) => a.id - b.id)
 }
 
 const ignore: DuplexReceiver = { onMessage: () => {}, onDrain: () => {}, onClose: () => {} }

@@ -469,6 +469,59 @@ describe('dialling', () => {
     }
   })
 
+  it('a fatal refusal elsewhere leaves the calls in flight to the server that drains', async () => {
+    const { router, started, release } = testRouter()
+    const group = new ConnectionGroup()
+    let dials = 0
+    const connection = connectTo(() => {
+      if (dials++ > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'key_invalid' })
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serveDuplex({ duplex: serverEnd, router, group })
+      return clientEnd
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const ended = gate<unknown>()
+    client.count.subscribe(undefined, { onError: ended.open })
+    const inFlight = client.wait.mutate()
+    await started
+    const closing = group.close()
+    expect(await ended.passed).toMatchObject({ data: { reason: 'connection_closed' } })
+    expect(connection.state).toBe('closed')
+    expect(await failure(client.ping.query())).toMatchObject({
+      data: { reason: 'connection_closed', mayHaveRun: false },
+    })
+    release()
+    expect(await inFlight).toBe('done')
+    expect(await connection.closed).toEqual({ code: 1006, message: 'the key is not known here', reason: 'key_invalid' })
+    expect(await closing).toEqual({ drained: 1, aborted: 0 })
+  })
+
+  it.each(['close()', 'the server’s end'])('%s ends what a fatal refusal has left in flight', async how => {
+    const { router, started, release } = testRouter()
+    const group = new ConnectionGroup()
+    const serverEnds: Duplex[] = []
+    const connection = connectTo(() => {
+      if (serverEnds.length > 0) throw new DialError('the key is not known here', { fatal: true })
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnds.push(serverEnd)
+      serveDuplex({ duplex: serverEnd, router, group })
+      return clientEnd
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const inFlight = failure(client.wait.mutate())
+    await started
+    const refused = until(connection, 'closed')
+    const closing = group.close()
+    await refused
+    if (how === 'close()') await connection.close()
+    else serverEnds[0]?.terminate({ code: 1006, message: 'lost' })
+    const reason = how === 'close()' ? 'connection_closed' : 'connection_lost'
+    expect(await inFlight).toMatchObject({ data: { reason, mayHaveRun: true } })
+    expect(await connection.closed).toMatchObject({ message: 'the key is not known here' })
+    release()
+    await closing
+  })
+
   it('close() ends a dial that hangs, and a duplex that comes of it after all', async () => {
     const dialled = gate<Duplex>()
     const aborted = gate()
