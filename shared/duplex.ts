@@ -34,8 +34,8 @@ export const closeCodes = {
 
 /** What the owner of an end hears. All three are called asynchronously, never from within `send` or `close`. */
 export interface DuplexReceiver {
-  /** One message, in the order in which they were sent. Its value belongs to the receiver. */
-  onMessage(message: Message): void
+  /** One message, in the order in which they were sent. Its value belongs to the receiver. `bytes` is what it took on the way. */
+  onMessage(message: Message, bytes: number): void
   /** `bufferedBytes` fell to half of the high-water mark or below, after it had been above. */
   onDrain(): void
   /** Once, as the last call. */
@@ -56,8 +56,12 @@ export interface Duplex {
   readonly bufferedBytes: number
   /** Whether `bufferedBytes` is above the high-water mark. */
   readonly full: boolean
-  /** Closes both ends. What was sent before is delivered first. Later calls do nothing. */
-  close(reason: CloseReason): void
+  /**
+   * Closes both ends. What this end has sent before is delivered first; what has come for it and was not delivered is not delivered any
+   * more. Later calls do nothing.
+   * @param patienceMs how long a far end of which nothing is heard may need for what was sent; by default it is cut off before
+   */
+  close(reason: CloseReason, patienceMs?: number): void
   /** Closes both ends at once; what was not yet delivered is lost. */
   terminate(reason: CloseReason): void
 }
@@ -112,13 +116,13 @@ class MemoryEnd implements Duplex {
   }
 
   close(reason: CloseReason): void {
+    this.#in.discard()
     this.#out.end(reason)
     this.#in.end(reason)
   }
 
   terminate(reason: CloseReason): void {
     this.#out.discard()
-    this.#in.discard()
     this.close(reason)
   }
 }
@@ -202,22 +206,27 @@ class Pipe {
       for (let index = 0; index < messages.length && !this.#discarded; index++) {
         const message = messages[index]
         if (message === undefined) continue
-        this.bufferedBytes -= bytes[index] ?? 0
+        const size = bytes[index] ?? 0
+        this.bufferedBytes -= size
         this.#deliveries++
-        receiver.onMessage(message)
+        receiver.onMessage(message, size)
+      }
+      if (this.full && this.bufferedBytes <= this.#highWaterMarkBytes / 2) {
+        this.full = false
+        if (!this.#reason) this.sender?.onDrain()
       }
     } catch (error) {
       // A receiver answers for its own errors; one that throws after all must not end the process from within a microtask.
       this.onFailure?.({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
     }
-    if (this.full && this.bufferedBytes <= this.#highWaterMarkBytes / 2) {
-      this.full = false
-      if (!this.#reason) this.sender?.onDrain()
-    }
     if (this.#messages.length > 0) this.#schedule()
     else if (this.#reason) {
       this.#closed = true
-      receiver.onClose(this.#reason)
+      try {
+        receiver.onClose(this.#reason)
+      } catch {
+        // It was the last call; there is nothing left to end.
+      }
     }
   }
 }

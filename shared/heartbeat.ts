@@ -6,7 +6,7 @@ export interface HeartbeatOptions {
   intervalMs: number
   /** silence after that which ends the connection */
   timeoutMs: number
-  ping(): void
+  ping(data: string): void
   /** a sign of life of this side, which nobody asked for */
   pong(): void
   onSilence(message: string): void
@@ -34,6 +34,10 @@ export class Heartbeat {
   #written = 0
   #taken = 0
   #waiting = false
+  #pings = 0
+  /** bytes that were written when the newest ping was, and when the newest was that has been answered */
+  #pinged = 0
+  #confirmed = 0
 
   constructor(socket: Socket, options: HeartbeatOptions) {
     this.#socket = socket
@@ -48,18 +52,37 @@ export class Heartbeat {
     clearImmediate(this.#turn)
   }
 
+  /** What the peer has not confirmed: it may be under way, in what systems and proxies have buffered. */
+  get unconfirmedBytes(): number {
+    return this.#socket.bytesWritten - this.#confirmed
+  }
+
+  onPong(data: Buffer): void {
+    if (this.#pings > 0 && data.toString() === String(this.#pings)) this.#confirmed = this.#pinged
+  }
+
+  /** Whether the peer has taken bytes that waited for it since the last look. */
+  hasTaken(): boolean {
+    return this.#sample().taken
+  }
+
   /** Whether the peer has given a sign of life since the last look. */
   hasMoved(): boolean {
+    const { taken, read } = this.#sample()
+    if (taken || read) this.#movedAt = now()
+    return taken || read
+  }
+
+  #sample(): { read: boolean; taken: boolean } {
     const socket = this.#socket
     const { bytesRead, bytesWritten, writableLength } = socket
     // What the peer has taken counts only while there was something left for it to take: below that, the system takes it, not the peer.
     const taken = bytesWritten - writableLength - systemQueue(socket)
-    const moved = bytesRead !== this.#read || (this.#waiting && taken > this.#taken)
+    const moved = { read: bytesRead !== this.#read, taken: this.#waiting && taken > this.#taken }
     this.#read = bytesRead
     this.#written = bytesWritten
     this.#taken = taken
     this.#waiting = writableLength > 0
-    if (moved) this.#movedAt = now()
     return moved
   }
 
@@ -74,7 +97,10 @@ export class Heartbeat {
     const isReceiving = bytesRead - this.#read >= minReceivedBytes && bytesWritten === this.#written
     const isSilent = !this.hasMoved() && now() - this.#movedAt > intervalMs - 1.5 * this.#lookMs
     if (isReceiving) pong()
-    if (isSilent) ping()
+    if (isSilent) {
+      this.#pinged = this.#socket.bytesWritten
+      ping(String(++this.#pings))
+    }
     this.#timer = isSilent ? this.#schedule(timeoutMs, this.#judge) : this.#schedule(this.#lookMs, this.#look)
   }
 

@@ -16,9 +16,18 @@ export const connectionLimits = {
   maxSubscriptions: 256,
   /** bytes waiting for a slow reader above which no subscription is pulled and no new call started */
   highWaterMarkBytes: 1 * mib,
-  /** bytes waiting for a slow reader above which the connection is closed with 4008 */
+  /**
+   * bytes waiting for a slow reader above which the connection is closed with 4008, after `slowReaderMs`; also of calls that came and were
+   * not started
+   */
   maxBufferedBytes: 16 * mib,
 } as const
+
+/** Above `maxBufferedBytes` times this, nobody waits whether the reader catches up. */
+export const maxBurstFactor = 8
+
+/** Messages of one batch; above it the connection is closed with 1002. An answer to each is still below `maxBufferedBytes`. */
+export const maxBatchMessages = 32_768
 
 /** What one WebSocket listener accepts: connections open at once, those that are being opened included (contract). */
 export const maxConnections = 10_000
@@ -43,8 +52,14 @@ export const times = {
   pingIntervalMs: 30_000,
   /** silence after a ping that ends the connection (contract) */
   pongTimeoutMs: 10_000,
-  /** how long a peer may take to answer a close, unless it is still taking what was sent before */
-  closeTimeoutMs: 5_000,
+  /** silence after a close that ends the wait for its answer; as after a ping */
+  closeTimeoutMs: 10_000,
+  /** how long a peer may take for what was sent before a close, as long as it takes it */
+  closeLimitMs: 30_000,
+  /** how long a draining server leaves it to its clients to close: they dial elsewhere first, and calls that are under way are refused */
+  settleMs: 1_000,
+  /** how long more than maxBufferedBytes may wait: a burst of answers is not a slow reader */
+  slowReaderMs: 2_000,
   /** what a server that is draining or full asks a client to wait before it dials again */
   retryAfterMs: 1_000,
   /** reconnecting: full jitter between 0 and a bound that doubles from the first to the second (contract) */

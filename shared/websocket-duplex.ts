@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
+import { now } from './deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from './duplex.js'
 import type { ErrorReason } from './errors.js'
 import { Heartbeat } from './heartbeat.js'
@@ -14,7 +15,7 @@ export interface WebSocketDuplexOptions {
   /** bytes of one message, either direction */
   maxMessageBytes?: number
   highWaterMarkBytes?: number
-  /** bytes of answers to pings that may wait for a peer which does not read */
+  /** Above these bytes that wait for the peer, its pings are not answered until it has read. */
   maxBufferedBytes?: number
   /** Messages of one turn go out as one frame, an array; only for a peer that takes it. Default false. */
   batch?: boolean
@@ -22,24 +23,35 @@ export interface WebSocketDuplexOptions {
   pingIntervalMs?: number
   /** silence after a ping that ends the connection */
   pongTimeoutMs?: number
-  /** how long the peer may take to answer a close */
+  /** silence after a close that ends the wait for its answer, and then for the end of the socket */
   closeTimeoutMs?: number
+  /** how long a peer may take for what was sent before a close, as long as it takes it */
+  closeLimitMs?: number
 }
 
-/** What both ends give to `ws`, so that the limits and the pongs are this file's. No compression: it costs 300 KiB a connection. */
+/**
+ * What both ends give to `ws`, so that the limits, the pongs and the end are this file's. No compression: it costs 300 KiB a connection.
+ */
 export function webSocketSettings({ maxMessageBytes = connectionLimits.maxMessageBytes }: WebSocketDuplexOptions): {
   perMessageDeflate: false
   maxPayload: number
   autoPong: false
+  closeTimeout: number
 } {
-  return { perMessageDeflate: false, maxPayload: maxMessageBytes, autoPong: false }
+  return { perMessageDeflate: false, maxPayload: maxMessageBytes, autoPong: false, closeTimeout: longestTimeoutMs }
 }
+
+/** setTimeout's largest delay */
+const longestTimeoutMs = 2 ** 31 - 1
 
 /**
  * Longest array frame, in UTF-16 code units: large enough that its header and system call are nothing, small enough that a peer
  * begins to work before all of a long queue has come.
  */
 const maxBatchLength = 256 * 1024
+
+/** Less than this is through in the time that a close has anyway, on every network that can be worked with. */
+const unnoticedBytes = 64 * 1024
 
 /** RFC 6455, section 5.5: a control frame holds 125 bytes, two of them the code. */
 const maxCloseTextBytes = 123
@@ -53,6 +65,13 @@ export function webSocketDuplex(socket: WebSocket, raw: Socket, options: WebSock
   return new WebSocketDuplex(socket, raw, options)
 }
 
+/**
+ * ```
+ * open ──close()──▶ closing ──the peer's Close, or its silence──▶ ended
+ *   └──the peer's Close, what breaks the protocol, terminate(), a lost socket──▶ ended
+ * ```
+ * Ended is what the receiver hears. The socket may live a little longer: until the peer ends it too, or for `closeTimeoutMs`.
+ */
 class WebSocketDuplex implements Duplex {
   /** set when more than the high-water mark waits, until half of it or less does */
   full = false
@@ -63,20 +82,28 @@ class WebSocketDuplex implements Duplex {
   readonly #maxBufferedBytes: number
   readonly #maxBatchLength: number
   readonly #closeTimeoutMs: number
+  readonly #closeLimitMs: number
   readonly #heartbeat: Heartbeat
+  /** sends a Close frame */
+  readonly #close: (code: number, text: Buffer | string) => void
   #receiver: DuplexReceiver | undefined
-  /** came before there was a receiver */
-  #early: Message[] = []
+  /** came before there was a receiver, with their bytes */
+  #early: [Message, number][] = []
   /** encoded in this turn; they go out in its microtask */
   #queue: string[] = []
   #queuedBytes = 0
   #scheduled = false
+  /** of the newest ping, while more waits than a pong may be added to */
+  #unanswered: Buffer | undefined
+  /** a pong has come since it was looked for */
+  #heardPong = false
   /** why this side closes */
   #reason: CloseReason | undefined
   #error: Error | undefined
   #closeTimer: NodeJS.Timeout | undefined
-  /** closed; the last word to the receiver */
+  /** the last word to the receiver */
   #ended: CloseReason | undefined
+  #told = false
 
   constructor(socket: WebSocket, raw: Socket, options: WebSocketDuplexOptions) {
     this.#socket = socket
@@ -87,25 +114,27 @@ class WebSocketDuplex implements Duplex {
     // A code unit is at most three bytes of UTF-8.
     this.#maxBatchLength = options.batch ? Math.min(maxBatchLength, this.#maxMessageBytes / 4) : 0
     this.#closeTimeoutMs = options.closeTimeoutMs ?? times.closeTimeoutMs
+    this.#closeLimitMs = options.closeLimitMs ?? times.closeLimitMs
     this.#heartbeat = new Heartbeat(raw, {
       intervalMs: options.pingIntervalMs ?? times.pingIntervalMs,
       timeoutMs: options.pongTimeoutMs ?? times.pongTimeoutMs,
-      ping: () => socket.ping(),
+      ping: data => socket.ping(data),
       pong: () => socket.pong(),
       onSilence: message => this.terminate({ code: closeCodes.abnormal, message }),
     })
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('ping', data => this.#onPing(data))
+    socket.on('pong', data => this.#onPong(data))
     socket.on('error', error => this.#onError(error))
-    socket.on('close', (code, text) => this.#end(this.#reason ?? remoteReason(code, text.toString(), this.#error)))
-    sayWhyTooLarge(socket, this.#maxMessageBytes)
+    socket.on('close', (code, text) => this.#onSocketClosed(code, text.toString()))
+    this.#close = this.#takeOverClose(socket)
   }
 
   open(receiver: DuplexReceiver): void {
     queueMicrotask(() => {
       this.#receiver = receiver
-      for (const message of this.#early.splice(0)) this.#deliver(message)
-      if (this.#ended) receiver.onClose(this.#ended)
+      for (const [message, bytes] of this.#early.splice(0)) this.#deliver(message, bytes)
+      if (this.#ended) this.#tellClosed()
     })
   }
 
@@ -124,26 +153,21 @@ class WebSocketDuplex implements Duplex {
     queueMicrotask(this.#flush)
   }
 
-  close(reason: CloseReason): void {
+  close(reason: CloseReason, patienceMs = 0): void {
     if (this.#reason || this.#ended) return
     this.#reason = reason
     this.#flush()
     this.#heartbeat.stop()
-    this.#socket.close(sendable(reason.code), cut(reason.message))
-    this.#awaitClose()
+    this.#close(sendable(reason.code), cut(reason.message))
+    this.#awaitClose(patienceMs)
   }
 
   terminate(reason: CloseReason): void {
     if (this.#ended) return
-    this.#reason ??= reason
-    this.#queue = []
-    this.#queuedBytes = 0
-    const ended = this.#reason
-    this.#ended = ended
-    this.#stop()
+    this.#end(this.#reason ?? reason)
     this.#socket.terminate()
     // Not when `ws` says so: a peer that has vanished is given up now.
-    queueMicrotask(() => this.#receiver?.onClose(ended))
+    queueMicrotask(() => this.#tellClosed())
   }
 
   readonly #flush = (): void => {
@@ -190,7 +214,10 @@ class WebSocketDuplex implements Duplex {
   readonly #onWritten = (): void => {
     if (!this.full || this.bufferedBytes > this.#highWaterMarkBytes / 2) return
     this.full = false
-    if (!this.#reason && !this.#ended) this.#receiver?.onDrain()
+    const ping = this.#unanswered
+    this.#unanswered = undefined
+    if (ping) this.#socket.pong(ping)
+    if (!this.#reason && !this.#ended) this.#guard(() => this.#receiver?.onDrain())
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
@@ -198,7 +225,7 @@ class WebSocketDuplex implements Duplex {
     if (this.#ended || this.#reason) return
     if (isBinary) return this.#refuse('a binary frame; messages are JSON in text frames')
     const text = data.toString()
-    if (text === 'PING' || text === 'PONG') return this.#deliver(text)
+    if (text === 'PING' || text === 'PONG') return this.#deliver(text, text.length)
     let message: unknown
     try {
       message = JSON.parse(text)
@@ -206,72 +233,129 @@ class WebSocketDuplex implements Duplex {
       return this.#refuse('it is not JSON')
     }
     if (typeof message !== 'object' || message === null) return this.#refuse('it is neither an object nor an array')
-    this.#deliver(message)
+    this.#deliver(message, (data as Buffer).length) // `ws` gives text as one Buffer, unless it is told otherwise
   }
 
-  #deliver(message: Message): void {
-    if (!this.#receiver) {
-      this.#early.push(message)
-      return
-    }
+  #deliver(message: Message, bytes: number): void {
+    if (this.#receiver) this.#guard(() => this.#receiver?.onMessage(message, bytes))
+    else this.#early.push([message, bytes])
+  }
+
+  /** A receiver answers for its own errors; one that throws after all must not end the process from within an event. */
+  #guard(callback: () => void): void {
     try {
-      this.#receiver.onMessage(message)
+      callback()
     } catch (error) {
-      // A receiver answers for its own errors; one that throws after all must not end the process from within an event.
       this.terminate({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
     }
   }
 
   #refuse(problem: string): void {
-    this.close({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
+    this.#breakOff({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
   }
 
-  /** `ws` would answer each ping whether or not the peer reads, and so let a flood of them fill the memory. */
+  /** The newest is answered when there is room: a peer that reads nothing cannot fill the memory with pongs (RFC 6455, section 5.5.3). */
   #onPing(data: Buffer): void {
-    const waiting = this.#socket.bufferedAmount
-    if (waiting <= this.#maxBufferedBytes) {
-      return this.#socket.pong(data, undefined, this.full ? this.#onWritten : undefined)
-    }
-    this.terminate({
-      code: closeCodes.slowReader,
-      message: `${waiting} bytes wait for a peer that pings and does not read`,
-    })
+    if (this.#socket.bufferedAmount > this.#maxBufferedBytes) this.#unanswered = data
+    else this.#socket.pong(data, undefined, this.full ? this.#onWritten : undefined)
   }
 
-  /** `ws` closes by itself after it; here is only why. */
+  #onPong(data: Buffer): void {
+    this.#heardPong = true
+    this.#heartbeat.onPong(data)
+  }
+
+  /**
+   * `ws` calls its own `close` when the peer's Close frame has come, with what it holds, and when a frame breaks the protocol, with a code
+   * only. Both end the connection now: neither the peer's end of the socket nor anything that it still sends is waited for.
+   */
+  #takeOverClose(socket: WebSocket): (code: number, text: Buffer | string) => void {
+    const close = socket.close.bind(socket)
+    socket.close = (code, text) => {
+      if (code !== undefined && text === undefined) {
+        // Answered with the code; its error follows and ends the duplex.
+        return close(code, code === closeCodes.messageTooLarge ? tooLargeText(this.#maxMessageBytes) : '')
+      }
+      close(code, text)
+      this.#linger(this.#reason ?? remoteReason(code ?? closeCodes.noStatus, String(text ?? ''), undefined))
+    }
+    return close
+  }
+
   #onError(error: Error): void {
     this.#error ??= error
     const code = String(Reflect.get(error, 'code'))
     if (!code.startsWith('WS_ERR_')) return
-    this.#reason ??=
-      code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
-        ? { code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes) }
-        : { code: closeCodes.protocolError, message: error.message }
-    this.#awaitClose()
+    this.#linger(
+      this.#reason ??
+        (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
+          ? { code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes) }
+          : { code: closeCodes.protocolError, message: error.message }),
+    )
   }
 
-  /** A peer that does not answer the close is cut off; one that still takes what was sent before may go on. */
-  #awaitClose(): void {
-    this.#heartbeat.hasMoved() // since when it is looked for
-    this.#closeTimer ??= setTimeout(() => {
-      this.#closeTimer = undefined
-      if (this.#ended) return
-      if (this.#heartbeat.hasMoved()) return this.#awaitClose()
+  #onSocketClosed(code: number, text: string): void {
+    clearTimeout(this.#closeTimer)
+    if (!this.#ended) this.#end(this.#reason ?? remoteReason(code, text, this.#error))
+    this.#tellClosed()
+  }
+
+  /**
+   * A peer that does not answer the close is cut off. One that still takes what was sent before, or says that it does, may go on; one that
+   * shows nothing may be given time for what the system has taken and the network has not delivered yet.
+   */
+  #awaitClose(patienceMs: number): void {
+    const closedAt = now()
+    const patientUntil = closedAt + (this.#heartbeat.unconfirmedBytes > unnoticedBytes ? patienceMs : 0)
+    const giveUpAt = closedAt + Math.max(this.#closeLimitMs, patienceMs)
+    this.#heartbeat.hasTaken() // since when it is looked for
+    const look = (): void => {
+      const takes = this.#heartbeat.hasTaken() || this.#heardPong
+      this.#heardPong = false
+      const time = now()
+      if (time < patientUntil || (takes && time < giveUpAt)) return wait()
       const message = `the close was not answered within ${this.#closeTimeoutMs} ms`
       this.terminate({ code: closeCodes.abnormal, message })
-    }, this.#closeTimeoutMs).unref()
+    }
+    const wait = (): void => {
+      this.#closeTimer = setTimeout(look, this.#closeTimeoutMs).unref()
+    }
+    wait()
+  }
+
+  /** Closes without waiting for the peer: it has broken the protocol. */
+  #breakOff(reason: CloseReason): void {
+    this.#reason ??= reason
+    this.#flush()
+    this.#close(sendable(reason.code), cut(reason.message))
+    this.#linger(this.#reason)
+  }
+
+  /** Ended; the socket is the peer's to end, for a time. */
+  #linger(reason: CloseReason): void {
+    if (this.#ended) return
+    this.#end(reason)
+    this.#closeTimer = setTimeout(() => this.#socket.terminate(), this.#closeTimeoutMs).unref()
+    queueMicrotask(() => this.#tellClosed())
   }
 
   #end(reason: CloseReason): void {
-    if (this.#ended) return
     this.#ended = reason
-    this.#stop()
-    this.#receiver?.onClose(reason)
-  }
-
-  #stop(): void {
+    this.#queue = []
+    this.#queuedBytes = 0
     this.#heartbeat.stop()
     clearTimeout(this.#closeTimer)
+  }
+
+  #tellClosed(): void {
+    const receiver = this.#receiver
+    if (!receiver || !this.#ended || this.#told) return
+    this.#told = true
+    try {
+      receiver.onClose(this.#ended)
+    } catch {
+      // It was the last call; there is nothing left to end.
+    }
   }
 }
 
@@ -294,14 +378,6 @@ function encode(message: object, maxBytes: number): string {
 
 function tooLargeText(maxBytes: number): string {
   return `message is larger than maxMessageBytes ${maxBytes.toLocaleString('en')}`
-}
-
-/** `ws` closes with 1009 and no text before anybody hears of it; the peer is to read the limit. */
-function sayWhyTooLarge(socket: WebSocket, maxBytes: number): void {
-  const close = socket.close.bind(socket)
-  socket.close = (code, text) => {
-    close(code, text ?? (code === closeCodes.messageTooLarge ? tooLargeText(maxBytes) : text))
-  }
 }
 
 const remoteReasons: Readonly<Record<number, { message: string; reason?: ErrorReason }>> = {
