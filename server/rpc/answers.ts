@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { closeCodes, type Duplex, type Message } from '../../shared/duplex.js'
+import { type Deadline, type Deadlines, now } from '../../shared/deadlines.js'
+import { type CloseReason, closeCodes, type Duplex, type Message } from '../../shared/duplex.js'
+import type { RpcError } from '../../shared/errors.js'
+import { maxBurstFactor, times } from '../../shared/limits.js'
 import { errorShape, toTrpcError } from './error-shape.js'
 import type { AnyRouter, TRPCError } from './trpc-internals.js'
 
@@ -12,20 +15,30 @@ export interface ErrorReport {
   path: string | undefined
 }
 
-/** The call that an answer is for. */
-export interface Answered {
+interface Addressee {
   readonly id: string | number
   readonly jsonrpc?: '2.0' | undefined
+}
+
+/** The call that an answer is for. */
+export interface Answered extends Addressee {
   readonly type: 'query' | 'mutation' | 'subscription'
   readonly path: string
   /** as the procedure's parser got it; undefined where nobody has asked for it */
   readonly input?: unknown
 }
 
+/** What the answers need of their connection. */
+interface Owner {
+  readonly deadlines: Deadlines
+  abandon(reason: CloseReason): void
+}
+
 export interface AnswersOptions {
   duplex: Duplex
   router: AnyRouter
   maxBufferedBytes: number
+  owner: Owner
   onError: ((report: ErrorReport) => void) | undefined
 }
 
@@ -35,6 +48,8 @@ export class Answers {
   context: unknown
   readonly #options: AnswersOptions
   #connectionId = ''
+  /** while more waits than may */
+  #slow: Deadline | undefined
 
   constructor(options: AnswersOptions) {
     this.#options = options
@@ -67,25 +82,56 @@ export class Answers {
     } catch (failure) {
       // The formatter made something that cannot be encoded or sent; the caller still gets an answer.
       this.report(call, failure)
-      const data = { code: 'INTERNAL_SERVER_ERROR', httpStatus: 500, requestId }
-      this.#sendTo(call, { error: this.#encode({ code: -32603, message: 'internal server error', data }) })
+      this.#sendFault(call, requestId)
     }
   }
 
-  /** Sends the error of a message that is no call, under the id that it has. */
-  sendInvalid(id: string | number, thrown: unknown): void {
-    const error = this.#encodeError(undefined, toTrpcError(thrown), this.#requestId(id))
-    this.send({ id, error })
+  /** The last thing that can be said. */
+  #sendFault(to: Addressee | undefined, requestId: string): void {
+    const data = { code: 'INTERNAL_SERVER_ERROR', httpStatus: 500, requestId }
+    try {
+      this.#sendTo(to, { error: this.#encode({ code: -32603, message: 'internal server error', data }) })
+    } catch (failure) {
+      this.report(undefined, failure)
+      this.#options.owner.abandon({ code: closeCodes.internalError, message: 'an answer could not be encoded' })
+    }
   }
 
-  /** Everything that a peer can provoke goes through here: one that asks and does not read is cut off. */
+  /** Sends the error of a message that is no call, under the id that it has. Never throws. */
+  sendInvalid(id: string | number, thrown: RpcError): void {
+    const requestId = this.#requestId(id)
+    try {
+      this.send({ id, error: this.#encodeError(undefined, toTrpcError(thrown), requestId) })
+    } catch (failure) {
+      this.report(undefined, failure)
+      this.#sendFault({ id }, requestId)
+    }
+  }
+
+  /** Everything that a peer can provoke goes through here: one that asks and does not read is closed. */
   send(message: Message): void {
     const { duplex, maxBufferedBytes } = this.#options
     duplex.send(message)
-    if (duplex.bufferedBytes <= maxBufferedBytes) return
-    const [bytes, limit] = [duplex.bufferedBytes, maxBufferedBytes].map(number => number.toLocaleString('en'))
-    const problem = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
-    duplex.terminate({ code: closeCodes.slowReader, message: problem })
+    if (duplex.bufferedBytes > maxBufferedBytes) this.#tooMuch()
+  }
+
+  /** A burst of answers is given time to get through. */
+  #tooMuch(): void {
+    const { duplex, maxBufferedBytes, owner } = this.#options
+    if (duplex.bufferedBytes > maxBufferedBytes * maxBurstFactor) return this.#judge()
+    if (this.#slow) return
+    this.#slow = { deadlineAt: now() + times.slowReaderMs, onDeadline: () => this.#judge() }
+    owner.deadlines.add(this.#slow)
+  }
+
+  #judge(): void {
+    this.#slow = undefined
+    const { duplex, maxBufferedBytes, owner } = this.#options
+    const { bufferedBytes } = duplex
+    if (bufferedBytes <= maxBufferedBytes) return
+    const [bytes, limit] = [bufferedBytes, maxBufferedBytes].map(number => number.toLocaleString('en'))
+    const message = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
+    owner.abandon({ code: closeCodes.slowReader, message })
   }
 
   /** Tells the server's log, and nobody else. Answers the id of the request. */
@@ -100,9 +146,9 @@ export class Answers {
     return requestId
   }
 
-  #sendTo(call: Answered | undefined, body: { result: unknown } | { error: unknown; refused?: 'draining' }): void {
-    if (!call) this.send({ id: null, ...body })
-    else this.send(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, ...body } : { id: call.id, ...body })
+  #sendTo(to: Addressee | undefined, body: { result: unknown } | { error: unknown; refused?: 'draining' }): void {
+    if (!to) this.send({ id: null, ...body })
+    else this.send(to.jsonrpc ? { id: to.id, jsonrpc: to.jsonrpc, ...body } : { id: to.id, ...body })
   }
 
   #encode(value: unknown): unknown {

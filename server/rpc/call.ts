@@ -102,9 +102,10 @@ export class Call implements Invocation, Deadline {
     return typeof input === 'object' && !Array.isArray(input) ? { ...input, lastEventId } : input
   }
 
-  setDeadline(timeoutMs: number): void {
+  /** @param waitedMs what has passed of it already */
+  setDeadline(timeoutMs: number, waitedMs: number): void {
     this.#timeoutMs = timeoutMs
-    this.deadlineAt = now() + timeoutMs
+    this.deadlineAt = now() + timeoutMs - waitedMs
     this.#owner.deadlines.add(this)
   }
 

@@ -1,3 +1,4 @@
+import { now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { times } from '../../shared/limits.js'
@@ -14,8 +15,8 @@ export interface GroupMember {
   whenReleased(): Promise<void>
   /** Answers and aborts what still runs. */
   abortCalls(): void
-  /** Closes when everything sent so far is delivered. */
-  close(reason: CloseReason): void
+  /** Closes when everything sent so far is delivered; what still runs is aborted. `patienceMs` as for a duplex. */
+  close(reason: CloseReason, patienceMs?: number): void
   terminate(reason: CloseReason): void
   readonly closed: Promise<CloseReason>
 }
@@ -36,6 +37,7 @@ export interface CloseResult {
  * Adding is decided under the same state that waiting reads: what was added before `close()` is waited for, nothing is added after it.
  */
 export class ConnectionGroup {
+  /** all that have not closed, or whose procedures have not returned */
   readonly #members = new Set<GroupMember>()
   #state: 'open' | 'draining' | 'closed' = 'open'
   #closing: Promise<CloseResult> | undefined
@@ -45,9 +47,7 @@ export class ConnectionGroup {
   }
 
   /** connections that have not closed */
-  get connections(): number {
-    return this.#members.size
-  }
+  connections = 0
 
   /** queries and mutations whose procedure has not returned */
   get calls(): number {
@@ -68,13 +68,19 @@ export class ConnectionGroup {
       })
     }
     this.#members.add(member)
-    void member.closed.then(() => this.#members.delete(member))
+    this.connections++
+    void member.closed.then(async () => {
+      this.connections--
+      await member.whenReleased()
+      this.#members.delete(member)
+    })
   }
 
   /**
-   * Lets calls in flight end and be answered, refuses later ones, closes the connections with 1001. What still runs after `graceMs` is
+   * Tells the clients to move, lets calls in flight end and be answered, and refuses later ones. A client closes its connection when it
+   * has moved; those that have not within a second, or with their last call, are closed with 1001. What still runs after `graceMs` is
    * aborted and cut off. Resolves when nothing is left; a second call gets the same promise.
-   * @param graceMs how long calls in flight may run (default 30 s)
+   * @param graceMs how long calls in flight may run, and their answers may be under way (default 30 s)
    */
   close({ graceMs = times.graceMs }: { graceMs?: number } = {}): Promise<CloseResult> {
     this.#closing ??= this.#close(graceMs)
@@ -87,17 +93,20 @@ export class ConnectionGroup {
     const inFlight = this.calls
     for (const member of members) member.drain()
     const grace = timer(graceMs)
+    const graceEndsAt = now() + graceMs
+    const settled = timer(Math.min(times.settleMs, graceMs))
     const goingAway = { code: closeCodes.goingAway, message: 'the server shuts down', reason: 'draining' } as const
     const ended = Promise.all(
       members.map(async member => {
-        await member.whenIdle()
-        member.close(goingAway)
+        await Promise.all([member.whenIdle(), Promise.race([settled.over, member.closed])])
+        member.close(goingAway, graceEndsAt - now())
         await member.closed
         await member.whenReleased()
       }),
     )
     const outcome = await Promise.race([ended.then(() => 'ended' as const), grace.over])
     grace.stop()
+    settled.stop()
     const aborted = outcome === 'ended' ? 0 : this.calls
     if (outcome !== 'ended') {
       for (const member of this.#members) {

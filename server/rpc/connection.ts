@@ -5,11 +5,12 @@
  * connection answers first and aborts the call's signal; it is released when the procedure lets go.
  *
  * The connection: open ──drain()──▶ draining ──▶ closed, or open ──▶ closed. Draining refuses calls that come and lets those in flight end.
+ * Closed begins when this side closes: from then on nothing can be answered, so nothing is started and what runs is aborted.
  */
-import { Deadlines } from '../../shared/deadlines.js'
+import { Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
-import { type ErrorCode, RpcError } from '../../shared/errors.js'
-import { type ConnectionLimits, connectionLimits, times } from '../../shared/limits.js'
+import { type ErrorCode, type ErrorReason, RpcError } from '../../shared/errors.js'
+import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/limits.js'
 import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
 import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
@@ -67,6 +68,20 @@ const refusalCodes: { readonly [code in ErrorCode]?: number } = {
   PARSE_ERROR: closeCodes.protocolError,
 }
 
+/** A call that waits to be started. */
+interface Held {
+  readonly message: CallMessage
+  readonly batchIndex: number
+  readonly receivedAt: number
+  readonly frame: Frame
+}
+
+/** What arrived as one; its bytes stay as long as one call of it waits. */
+interface Frame {
+  readonly bytes: number
+  held: number
+}
+
 class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly closed: Promise<CloseReason>
   readonly deadlines = new Deadlines()
@@ -77,11 +92,18 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #handshake: ContextHandshake
   /** not yet answered, by id */
   readonly #calls = new Map<string | number, Call>()
-  /** held back while the peer reads too slowly, or until there is a context */
-  #waiting: { message: CallMessage; batchIndex: number }[] = []
+  /**
+   * Held back, oldest first, by id: until there is a context, while the peer reads too slowly, and while procedures that were answered
+   * (cancelled, timed out) have not let go.
+   */
+  readonly #waiting = new Map<string | number, Held>()
+  #waitingBytes = 0
+  /** subscriptions among the two above */
+  #openSubscriptions = 0
+  /** bytes of what is received now, and what is held of it */
+  #receivedBytes = 0
+  #frame: Frame | undefined
   #ready = false
-  /** there will be no context */
-  #refused = false
   #state: 'open' | 'draining' | 'closed' = 'open'
   /** queries and mutations that were started and not released; subscriptions likewise */
   #running = 0
@@ -96,7 +118,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#router = options.router
     this.#limits = { ...connectionLimits, ...options.limits }
     const { duplex, router, onError } = options
-    this.#answers = new Answers({ duplex, router, maxBufferedBytes: this.#limits.maxBufferedBytes, onError })
+    const { maxBufferedBytes } = this.#limits
+    this.#answers = new Answers({ duplex, router, maxBufferedBytes, onError, owner: this })
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
@@ -109,13 +132,11 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#handshake.start()
   }
 
-  onMessage(message: Message): void {
+  onMessage(message: Message, bytes: number): void {
+    if (this.#state === 'closed') return
     if (this.#handshake.expectsParams && typeof message === 'object') return this.#handshake.takeParams(message)
     if (message === 'PING') this.#answers.send('PONG')
-    else if (message === 'PONG') return
-    else if (Array.isArray(message)) {
-      for (let index = 0; index < message.length; index++) this.#receive(message[index], index)
-    } else this.#receive(message, 0)
+    else if (message !== 'PONG') this.#receiveFrame(message, bytes)
   }
 
   onDrain(): void {
@@ -124,21 +145,34 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   onClose(reason: CloseReason): void {
-    this.#state = 'closed'
-    this.deadlines.clear()
-    this.#waiting = []
-    const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${reason.message}`, {
-      reason: 'connection_lost',
-    })
-    for (const call of [...this.#calls.values()]) this.#end(call, lost)
-    this.#handshake.abort(lost)
-    for (const resume of this.#drainWaiters.splice(0)) resume()
-    this.#settleIdle()
+    this.#end(reason)
     this.#resolveClosed(reason)
   }
 
-  close(reason: CloseReason): void {
-    this.#duplex.close(reason)
+  close(reason: CloseReason, patienceMs?: number): void {
+    this.#end(reason)
+    this.#duplex.close(reason, patienceMs)
+  }
+
+  /** Closes for a peer that is not waited for: it hears why, should it still read. */
+  abandon(reason: CloseReason): void {
+    this.close(reason)
+    this.#resolveClosed(reason)
+  }
+
+  /** Nothing can be answered any more. */
+  #end({ message }: CloseReason): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#waiting.clear()
+    const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${message}`, {
+      reason: 'connection_lost',
+    })
+    for (const call of [...this.#calls.values()]) this.#endCall(call, lost)
+    this.#handshake.abort(lost)
+    this.deadlines.clear()
+    for (const resume of this.#drainWaiters.splice(0)) resume()
+    this.#settleIdle()
   }
 
   // ── what the handshake tells ──
@@ -150,12 +184,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   refuse(thrown: unknown): void {
-    this.#refused = true
-    this.#waiting = []
     this.#answers.sendError(undefined, thrown)
     const error = RpcError.from(thrown)
     const reason = { code: refusalCodes[error.code] ?? closeCodes.internalError, message: error.message }
-    this.#duplex.close(error.reason ? { ...reason, reason: error.reason } : reason)
+    this.close(error.reason ? { ...reason, reason: error.reason } : reason)
   }
 
   // ── what the connection group asks ──
@@ -164,7 +196,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (this.#state !== 'open') return
     this.#state = 'draining'
     this.#duplex.send({ id: null, method: 'reconnect' })
-    for (const { message } of this.#waiting.splice(0)) this.#refuseDraining(message)
+    for (const { message } of this.#waiting.values()) this.#refuseDraining(message)
+    this.#waiting.clear()
+    // A client that has not been let in has nothing here that it would have to move.
+    if (!this.#ready) this.close({ code: closeCodes.goingAway, message: 'the server shuts down', reason: 'draining' })
     this.#settleIdle()
   }
 
@@ -189,7 +224,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     })
     for (const call of [...this.#calls.values()]) {
       if (call.type !== 'subscription') this.#answerError(call, error)
-      this.#end(call, error)
+      this.#endCall(call, error)
     }
   }
 
@@ -239,8 +274,19 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   // ── calls ──
 
+  #receiveFrame(message: object, bytes: number): void {
+    this.#receivedBytes = bytes
+    this.#frame = undefined
+    if (!Array.isArray(message)) return this.#receive(message, 0)
+    if (message.length > maxBatchMessages) {
+      const problem = `a batch of ${message.length.toLocaleString('en')}, more than ${maxBatchMessages.toLocaleString('en')} messages`
+      return this.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
+    }
+    for (let index = 0; index < message.length && this.#state !== 'closed'; index++)
+      this.#receive(message[index], index)
+  }
+
   #receive(raw: unknown, batchIndex: number): void {
-    if (this.#state === 'closed' || this.#refused) return
     const message = parseClientMessage(raw)
     if (message instanceof InvalidMessage) return this.#receiveInvalid(message)
     if (message.method === 'subscription.stop') {
@@ -250,55 +296,76 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       return
     }
     if (this.#state === 'draining') return this.#refuseDraining(message)
-    if (!this.#ready || this.#duplex.full || this.#waiting.length > 0) this.#hold(message, batchIndex)
+    const mustWait = !this.#mayStart || this.#waiting.size > 0
+    const refused = this.#refusal(message, mustWait)
+    if (refused) return this.#refuseCall(message, refused)
+    if (message.method === 'subscription') this.#openSubscriptions++
+    if (mustWait) this.#hold(message, batchIndex)
     else this.#start(message, batchIndex)
   }
 
   #receiveInvalid({ id, problem }: InvalidMessage): void {
-    const message = `not a valid request: ${problem}`
-    if (id === null) this.#duplex.close({ code: closeCodes.protocolError, message })
-    else this.#answers.sendInvalid(id, new RpcError('PARSE_ERROR', message))
+    // Who has not been let in is told nothing.
+    if (id !== null && this.#ready) return this.#answers.sendInvalid(id, invalidRequest(problem))
+    this.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
   }
 
-  #hold(message: CallMessage, batchIndex: number): void {
-    const refused = this.#refusal(message)
-    if (refused) this.#refuseCall(message, refused)
-    else this.#waiting.push({ message, batchIndex })
-  }
-
-  #startWaiting(): void {
-    while (this.#ready && this.#state === 'open' && !this.#duplex.full) {
-      const next = this.#waiting.shift()
-      if (!next) return
-      this.#start(next.message, next.batchIndex)
-    }
-  }
-
-  #refusal(message: CallMessage): RpcError | undefined {
+  /** Why a call may not even wait: by what its peer can know, which is what it has asked and got no answer to. */
+  #refusal(message: CallMessage, mustWait: boolean): RpcError | undefined {
     const { maxInFlight, maxSubscriptions } = this.#limits
-    if (this.#calls.has(message.id)) {
-      return new RpcError('CONFLICT', `a call with id ${message.id} is in flight`, { reason: 'duplicate_id' })
+    const { id } = message
+    if (this.#calls.has(id) || this.#waiting.has(id)) {
+      return new RpcError('CONFLICT', `a call with id ${id} is in flight`, { reason: 'duplicate_id' })
     }
-    if (this.#running + this.#subscriptions + this.#waiting.length >= maxInFlight) {
-      return new RpcError('TOO_MANY_REQUESTS', `${maxInFlight} calls are in flight, as many as maxInFlight allows`, {
-        reason: 'too_many_calls',
-      })
+    if (this.#calls.size + this.#waiting.size >= maxInFlight) {
+      return tooMany('too_many_calls', `${maxInFlight} calls are in flight, as many as maxInFlight allows`)
     }
-    if (message.method === 'subscription' && this.#subscriptions >= maxSubscriptions) {
-      return new RpcError(
-        'TOO_MANY_REQUESTS',
-        `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`,
-        {
-          reason: 'too_many_subscriptions',
-        },
-      )
+    if (message.method === 'subscription' && this.#openSubscriptions >= maxSubscriptions) {
+      const problem = `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`
+      return tooMany('too_many_subscriptions', problem)
+    }
+    if (mustWait && !this.#frame && this.#waitingBytes + this.#receivedBytes > this.#maxWaitingBytes) {
+      const limit = this.#maxWaitingBytes.toLocaleString('en')
+      return tooMany('too_many_calls', `calls that wait to be started would take more than ${limit} bytes`)
     }
     return undefined
   }
 
-  #start(message: CallMessage, batchIndex: number): void {
-    const refused = this.#refusal(message)
-    if (refused) return this.#refuseCall(message, refused)
+  /** Less before the peer is let in: it need not be one that ever will be. */
+  get #maxWaitingBytes(): number {
+    const { maxBufferedBytes, maxMessageBytes } = this.#limits
+    return this.#ready ? maxBufferedBytes : maxMessageBytes
+  }
+
+  #hold(message: CallMessage, batchIndex: number): void {
+    this.#frame ??= { bytes: this.#receivedBytes, held: 0 }
+    if (this.#frame.held++ === 0) this.#waitingBytes += this.#frame.bytes
+    this.#waiting.set(message.id, { message, batchIndex, receivedAt: now(), frame: this.#frame })
+  }
+
+  #unhold({ message, frame }: Held): void {
+    this.#waiting.delete(message.id)
+    if (--frame.held === 0) this.#waitingBytes -= frame.bytes
+  }
+
+  get #mayStart(): boolean {
+    return this.#ready && !this.#duplex.full && this.#running + this.#subscriptions < this.#limits.maxInFlight
+  }
+
+  #startWaiting(): void {
+    for (const held of this.#waiting.values()) {
+      if (!this.#mayStart || this.#state !== 'open') return
+      this.#unhold(held)
+      this.#start(held.message, held.batchIndex, now() - held.receivedAt)
+    }
+  }
+
+  #start(message: CallMessage, batchIndex: number, waitedMs = 0): void {
+    const { timeoutMs = Infinity } = message.params
+    if (timeoutMs <= waitedMs && waitedMs > 0) {
+      const problem = `not started within timeoutMs ${timeoutMs}`
+      return this.#refuseHeld(message, new RpcError('TIMEOUT', problem, { mayHaveRun: false }))
+    }
     const call = new Call(message, batchIndex, this.#router, this)
     this.#calls.set(call.id, call)
     if (call.type === 'subscription') {
@@ -308,8 +375,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       this.#running++
       void this.#run(call)
     }
-    const { timeoutMs } = message.params
-    if (timeoutMs !== undefined && timeoutMs <= times.maxCallTimeoutMs && !call.answered) call.setDeadline(timeoutMs)
+    if (timeoutMs <= times.maxCallTimeoutMs && !call.answered) call.setDeadline(timeoutMs, waitedMs)
   }
 
   async #run(call: Call): Promise<void> {
@@ -337,12 +403,18 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   #cancelWaiting(id: string | number): void {
-    const index = this.#waiting.findIndex(waiting => waiting.message.id === id)
-    const [cancelled] = index < 0 ? [] : this.#waiting.splice(index, 1)
-    if (!cancelled) return
-    const { message } = cancelled
-    if (message.method === 'subscription') return this.#answers.sendStopped(answeredBy(message))
-    this.#refuseCall(message, new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }))
+    const held = this.#waiting.get(id)
+    if (!held) return
+    this.#unhold(held)
+    const { message } = held
+    if (message.method !== 'subscription') {
+      return this.#refuseHeld(
+        message,
+        new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }),
+      )
+    }
+    this.#openSubscriptions--
+    this.#answers.sendStopped(answeredBy(message))
   }
 
   /** A call's deadline has passed. */
@@ -353,15 +425,17 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   /** Ends a call whose peer is not told any more. */
-  #end(call: Call, reason: RpcError): void {
+  #endCall(call: Call, reason: RpcError): void {
     this.#answered(call)
     call.abort(reason)
   }
 
   #answered(call: Call): void {
+    if (call.answered) return
     call.answered = true
     call.clearDeadline()
     this.#calls.delete(call.id)
+    if (call.type === 'subscription') this.#openSubscriptions--
   }
 
   #release(call: Call): void {
@@ -369,6 +443,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     else this.#running--
     if (this.#running === 0) this.#settleIdle()
     if (this.#running + this.#subscriptions === 0) for (const resolve of this.#releaseWaiters.splice(0)) resolve()
+    if (this.#waiting.size > 0) this.#startWaiting()
   }
 
   #settleIdle(): void {
@@ -382,16 +457,49 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#answers.sendError(call, thrown)
   }
 
+  /** Answers a call that waited and is not started. */
+  #refuseHeld(message: CallMessage, error: RpcError): void {
+    if (message.method === 'subscription') this.#openSubscriptions--
+    this.#refuseCall(message, error)
+  }
+
   /** Answers a call that was not started. */
   #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
     this.#answers.sendError(answeredBy(message), error, refused)
   }
 
   #refuseDraining(message: CallMessage): void {
-    const problem = 'the server is draining; call again on another connection'
-    const error = new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'draining', mayHaveRun: false })
-    this.#refuseCall(message, error, 'draining')
+    this.#refuseCall(message, draining, 'draining')
   }
+}
+
+// A peer can ask for thousands of these with one message. They say nothing of where they were made, so each is made once.
+
+const draining = new RpcError('SERVICE_UNAVAILABLE', 'the server is draining; call again on another connection', {
+  reason: 'draining',
+  mayHaveRun: false,
+})
+
+const invalidRequests = new Map<string, RpcError>()
+
+/** @param problem one of those of {@link parseClientMessage} */
+function invalidRequest(problem: string): RpcError {
+  const known = invalidRequests.get(problem)
+  if (known) return known
+  const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`)
+  invalidRequests.set(problem, error)
+  return error
+}
+
+const tooManys = new Map<string, RpcError>()
+
+/** @param message differs by limit only */
+function tooMany(reason: ErrorReason, message: string): RpcError {
+  const known = tooManys.get(message)
+  if (known) return known
+  const error = new RpcError('TOO_MANY_REQUESTS', message, { reason, mayHaveRun: false })
+  tooManys.set(message, error)
+  return error
 }
 
 function answeredBy({ id, jsonrpc, method, params }: CallMessage): Answered {

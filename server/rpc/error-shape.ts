@@ -9,8 +9,16 @@ export function toTrpcError(thrown: unknown): TRPCError {
       : thrown instanceof Error && thrown.cause instanceof RpcError
         ? thrown.cause
         : undefined
-  return own ? new TRPCError({ code: own.code, message: own.message, cause: own }) : getTRPCErrorFromUnknown(thrown)
+  if (!own) return getTRPCErrorFromUnknown(thrown)
+  const known = wrapped.get(own)
+  if (known) return known
+  const error = new TRPCError({ code: own.code, message: own.message, cause: own })
+  wrapped.set(own, error)
+  return error
 }
+
+/** An error may be the answer to many calls. */
+const wrapped = new WeakMap<RpcError, TRPCError>()
 
 /**
  * The error as the peer gets it: what the router's formatter makes of it, with the request's id and, for an RpcError, its reason and

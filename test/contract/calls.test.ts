@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { duplexLink } from '../../client/rpc/link.js'
 import type { ErrorReport } from '../../server/rpc/answers.js'
+import type { CloseReason } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { transformer } from '../../shared/transformer.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
@@ -348,7 +349,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
   })
 })
 
-describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
+describe.each(links)('hostile peers, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
   it('a message that is no valid request is answered under its id, and the connection goes on', async () => {
@@ -440,6 +441,27 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     await until(2)
   })
 
+  it('a call in the place of a cancelled one waits until its procedure has let go, and is not refused', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { connection } = link(router, { limits: { maxInFlight: 1 }, client: { maxInFlight: 1 } })
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const cancel = new AbortController()
+    const cancelled = failure(client.wait.mutate(undefined, { signal: cancel.signal }))
+    await started
+    cancel.abort()
+    await Promise.all([cancelled, aborted])
+    let answered = false
+    const next = client.echo.query('next').then(value => {
+      answered = true
+      return value
+    })
+    // It has arrived when one that is told apart by its type only has come back: both go the same way.
+    await new Promise(resolve => setTimeout(resolve, 20))
+    expect(answered).toBe(false)
+    release()
+    expect(await next).toBe('next')
+  })
+
   it('subscription.stop for a mutation cancels it, with one terminal message', async () => {
     const { router, started, aborted, release } = testRouter()
     const { duplex } = await dialRaw(router)
@@ -463,15 +485,152 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(await served.closed).toMatchObject({
       code: 4008,
       message: expect.stringMatching(
-        /^1\d,\d{3},\d{3} bytes wait for a slow reader, more than maxBufferedBytes 16,777,216$/,
+        /^(1[6-9]|20),\d{3},\d{3} bytes wait for a slow reader, more than maxBufferedBytes 16,777,216$/,
       ),
     })
+    // Should it read after all, it gets what was answered, and then hears why it was closed.
+    expect(await peer(duplex).closed).toMatchObject({ code: 4008 })
   })
 
   it('a peer that pings and does not read is cut off too', async () => {
-    const { duplex, served } = await dialRaw(testRouter().router, { limits: { maxBufferedBytes: 1_000 } })
-    for (let count = 0; count < 1_000; count++) duplex.send('PING')
+    const { duplex, served } = await dialRaw(testRouter().router, { limits: { maxBufferedBytes: 100 } })
+    // The network takes what it can; what is left is far more than may wait.
+    const flood = setInterval(() => {
+      for (let count = 0; count < 10_000; count++) duplex.send('PING')
+    })
     expect(await served.closed).toMatchObject({ code: 4008 })
+    clearInterval(flood)
+  })
+
+  it('a burst of answers above maxBufferedBytes is no slow reader: one who reads gets them all', async () => {
+    const burst = gate()
+    const router = t.router({
+      large: t.procedure.query(async () => {
+        await burst.passed
+        return 'x'.repeat(3_900_000)
+      }),
+      next: t.procedure.query(() => 'still here'),
+    })
+    const { duplex, served } = await dialRaw(router)
+    const { send, until } = peer(duplex)
+    let closed = false
+    void served.closed.then(() => {
+      closed = true
+    })
+    for (let id = 1; id <= 5; id++) send({ id, method: 'query', params: { path: 'large' } })
+    send({ id: 6, method: 'query', params: { path: 'next' } })
+    await until(1)
+    burst.open()
+    const answers = await until(6)
+    expect(answers.slice(1)).toMatchObject([1, 2, 3, 4, 5].map(id => ({ id, result: { type: 'data' } })))
+    expect(closed).toBe(false)
+  })
+
+  it('closing for a reader that is far too slow ends the frame under way: what follows in it is not run', async () => {
+    let runs = 0
+    const router = t.router({ big: t.procedure.query(() => ++runs) })
+    const { duplex, served } = await dialRaw(router, { limits: { maxBufferedBytes: 1_000 } })
+    const invalid = { id: 0, method: 'nonsense' }
+    const call = { id: 1, method: 'query', params: { path: 'big' } }
+    duplex.send([...Array.from({ length: 30_000 }, () => invalid), call])
+    expect(await served.closed).toMatchObject({ code: 4008 })
+    expect(runs).toBe(0)
+  })
+
+  it('a batch of more messages than any client sends closes with 1002', async () => {
+    const { duplex } = await dialRaw(testRouter().router)
+    const { send, closed, received } = peer(duplex)
+    send(Array.from({ length: 32_769 }, () => ({ id: 1 })))
+    expect(await closed).toMatchObject({
+      code: 1002,
+      message: 'not a valid request: a batch of 32,769, more than 32,768 messages',
+    })
+    expect(received).toEqual([])
+  })
+
+  it('before there is a context nothing is answered to a message that is no request', async () => {
+    const { duplex } = await dialRaw(testRouter().router, { createContext: () => new Promise(() => {}) })
+    const { send, closed, received } = peer(duplex)
+    send({ id: 1, method: 'nonsense' })
+    expect(await closed).toMatchObject({ code: 1002 })
+    expect(received).toEqual([])
+  })
+
+  it('calls that wait for the context are held up to maxMessageBytes, whatever their number', async () => {
+    const context = gate<object>()
+    const limits = { maxMessageBytes: 1_000_000 }
+    const { duplex } = await dialRaw(testRouter().router, { limits, createContext: () => context.passed })
+    const { send, until } = peer(duplex)
+    const call = (id: number) => ({
+      id,
+      method: 'query',
+      params: { path: 'size', input: { json: 'x'.repeat(400_000) } },
+    })
+    for (const id of [1, 2, 3]) send(call(id))
+    expect(await until(1)).toMatchObject([
+      {
+        id: 3,
+        error: {
+          json: {
+            message: 'calls that wait to be started would take more than 1,000,000 bytes',
+            data: { code: 'TOO_MANY_REQUESTS', reason: 'too_many_calls', mayHaveRun: false },
+          },
+        },
+      },
+    ])
+    context.open({})
+    await until(3)
+    // What has been started does not count any more.
+    for (const id of [4, 5, 6]) send(call(id))
+    expect((await until(6)).slice(1)).toMatchObject(
+      [1, 2, 4, 5, 6].map(id => ({ id, result: { data: { json: 400_000 } } })),
+    )
+  })
+
+  it('a call that waits for the context waits within its own time, and does not run after it', async () => {
+    const context = gate<object>()
+    const { router } = testRouter()
+    const { duplex } = await dialRaw(router, { createContext: () => context.passed })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'nothing', timeoutMs: 5 } })
+    send({ id: 2, method: 'query', params: { path: 'nothing', timeoutMs: 60_000 } })
+    await new Promise(resolve => setTimeout(resolve, 20))
+    context.open({})
+    expect(await until(2)).toMatchObject([
+      { id: 1, error: { json: { data: { code: 'TIMEOUT', mayHaveRun: false } } } },
+      { id: 2, result: { type: 'data' } },
+    ])
+  })
+
+  it('a duplicate id among the calls that wait is refused', async () => {
+    const context = gate<object>()
+    const { duplex } = await dialRaw(testRouter().router, { createContext: () => context.passed })
+    const { send, until } = peer(duplex)
+    for (const input of ['first', 'second'])
+      send({ id: 1, method: 'query', params: { path: 'echo', input: { json: input } } })
+    expect(await until(1)).toMatchObject([{ id: 1, error: { json: { data: { reason: 'duplicate_id' } } } }])
+    context.open({})
+    expect((await until(2))[1]).toEqual({ id: 1, result: { type: 'data', data: { json: 'first' } } })
+  })
+
+  it('closing aborts what runs at once, however long the peer takes to close too', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const close = gate<(reason: CloseReason) => void>()
+    const { duplex, served } = await dialRaw(router, {
+      createContext(info) {
+        close.open(info.close)
+        return {}
+      },
+    })
+    // It reads nothing until the end of the test, so it does not answer the close.
+    duplex.send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    ;(await close.passed)({ code: 4001, message: 'the key was revoked' })
+    duplex.send({ id: 2, method: 'query', params: { path: 'nothing' } })
+    expect(await aborted).toMatchObject({ message: 'the connection closed: the key was revoked' })
+    duplex.open({ onMessage() {}, onDrain() {}, onClose() {} })
+    await served.closed
+    release()
   })
 
   it('PONG comes after everything that was answered before PING', async () => {

@@ -119,6 +119,56 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     expect(received.slice(2)).toEqual([{ id: null, method: 'reconnect' }])
   })
 
+  it('a procedure whose connection was lost is waited for too', async () => {
+    const { router, started, aborted, release } = testRouter()
+    const { connection, group, sever, served } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const lost = client.wait.mutate().catch(() => {})
+    await started
+    const again = new Promise<void>(resolve => connection.onStateChange(state => state === 'open' && resolve()))
+    sever()
+    await Promise.all([aborted, lost, again])
+    await served[0]?.closed
+    expect({ connections: group.connections, calls: group.calls }).toEqual({ connections: 1, calls: 1 })
+    let closed = false
+    const closing = group.close().then(() => {
+      closed = true
+    })
+    await connection.close()
+    await new Promise(resolve => setImmediate(resolve))
+    expect(closed).toBe(false)
+    release()
+    await closing
+  })
+
+  it('an idle connection is left to its client for a while: a call that is under way is refused, not lost', async () => {
+    const { duplex, group } = await dialRaw(testRouter().router)
+    const { send, until, closed } = peer(duplex)
+    const closing = group.close()
+    await until(1)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    expect((await until(2))[1]).toMatchObject({
+      id: 1,
+      error: { json: { data: { code: 'SERVICE_UNAVAILABLE', reason: 'draining', mayHaveRun: false } } },
+      refused: 'draining',
+    })
+    duplex.close({ code: 1000, message: 'moved' })
+    await Promise.all([closing, closed])
+  })
+
+  it('a mutation that an idle connection sends while the server begins to drain runs once, elsewhere', async () => {
+    let runs = 0
+    const router = t.router({ add: t.procedure.mutation(() => ++runs) })
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    expect(await client.add.mutate()).toBe(1)
+    replace()
+    const closing = group.close()
+    expect(await client.add.mutate()).toBe(2)
+    expect(await closing).toEqual({ drained: 0, aborted: 0 })
+    expect(runs).toBe(2)
+  })
+
   it('a connection that comes after close() is refused and closed', async () => {
     const { router } = testRouter()
     const { group } = link(router)
@@ -137,6 +187,7 @@ function member() {
   const ended = gate()
   const closed = gate<CloseReason>()
   const heard: string[] = []
+  const patience: (number | undefined)[] = []
   let activeCalls = 1
   const end = (): void => {
     activeCalls = 0
@@ -153,8 +204,9 @@ function member() {
       heard.push('abort')
       end()
     },
-    close(reason) {
+    close(reason, patienceMs) {
       heard.push('close')
+      patience.push(patienceMs)
       closed.open(reason)
     },
     terminate(reason) {
@@ -163,7 +215,7 @@ function member() {
     },
     closed: closed.passed,
   }
-  return { connection, end, heard }
+  return { connection, end, heard, patience }
 }
 
 /** The table in ARCHITECTURE.md: state, event, state afterwards and what happens. */
@@ -213,6 +265,8 @@ describe('the states of a connection group', () => {
         first.end()
         expect(await closing).toEqual({ drained: 1, aborted: 0 })
         expect(first.heard).toEqual(['drain', 'close'])
+        // Its answers may be under way for as long as the grace lasts.
+        expect(first.patience).toEqual([expect.closeTo(60_000, -4)])
         break
       default:
         expect(await closing).toEqual({ drained: 0, aborted: 1 })
