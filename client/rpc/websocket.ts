@@ -49,6 +49,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
         socket.off('error', onError)
+        socket.off('unexpected-response', onRefused)
       }
       const fail = (error: DialError): void => {
         settle()
@@ -58,15 +59,16 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
         reject(error)
       }
       const onError = (error: Error): void => fail(failure(error.message || String(Reflect.get(error, 'code')), error))
+      const onRefused = (_request: unknown, response: IncomingMessage): void => {
+        readText(response, text => fail(refusal(response, text)))
+      }
       const onAbort = (): void => fail(failure('the dial was cancelled', signal.reason))
       const timer = setTimeout(() => {
         fail(failure(`no answer within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`))
       }, connectTimeoutMs)
       signal.addEventListener('abort', onAbort, { once: true })
       socket.on('error', onError)
-      socket.once('unexpected-response', (_request, response) => {
-        readText(response, text => fail(refusal(response, text)))
-      })
+      socket.once('unexpected-response', onRefused)
       socket.once('upgrade', response => {
         raw = response.socket
       })

@@ -31,7 +31,8 @@ interface Owner {
 /** The way of a connection to its context: the peer's parameters, if they are announced, and then the factory; both within one time. */
 export class ContextHandshake {
   readonly #owner: Owner
-  readonly #options: ContextHandshakeOptions
+  /** until it is over: what makes the context holds on to the request */
+  #options: ContextHandshakeOptions | undefined
   #state: 'params' | 'context' | 'over' = 'context'
   #deadline: Deadline | undefined
   /** for the factory, if there is one */
@@ -43,7 +44,7 @@ export class ContextHandshake {
   }
 
   start(): void {
-    if (!this.#options.expectConnectionParams) return this.#makeContext(null)
+    if (!this.#options?.expectConnectionParams) return this.#makeContext(null)
     this.#state = 'params'
     this.#limitTime('connectionParams')
   }
@@ -67,7 +68,7 @@ export class ContextHandshake {
   }
 
   #makeContext(connectionParams: ConnectionParams): void {
-    const { createContext } = this.#options
+    const createContext = this.#options?.createContext
     if (!createContext) return this.#begin(undefined)
     const lifetime = new AbortController()
     this.#lifetime = lifetime
@@ -90,7 +91,7 @@ export class ContextHandshake {
   }
 
   #limitTime(missing: string): void {
-    const timeoutMs = this.#options.timeoutMs ?? times.handshakeTimeoutMs
+    const timeoutMs = this.#options?.timeoutMs ?? times.handshakeTimeoutMs
     const onDeadline = (): void => {
       const message = `${missing} did not come within handshakeTimeoutMs ${timeoutMs.toLocaleString('en')}`
       this.#refuse(new RpcError('TIMEOUT', message, { reason: 'handshake_timeout', mayHaveRun: false }))
@@ -111,6 +112,7 @@ export class ContextHandshake {
   #settle(): boolean {
     if (this.#state === 'over') return false
     this.#state = 'over'
+    this.#options = undefined
     if (this.#deadline) this.#owner.deadlines.delete(this.#deadline)
     return true
   }
