@@ -1,15 +1,16 @@
 /** Peers that send anything. Whatever it is, the server answers it under its id or closes the connection, and serves the next peer. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, connect as dialTcp } from 'node:net'
+import { connect as dialTcp } from 'node:net'
 import { initTRPC } from '@trpc/server'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
-import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
+import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { links } from '../fixtures/links.js'
+import { listening } from '../fixtures/listening.js'
 import { peer } from '../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create()
@@ -88,19 +89,7 @@ describe('any bytes on a socket', () => {
     const server = createServer()
     const group = new ConnectionGroup()
     serveWebSockets({ server, path: '/rpc', router, group, handshakeTimeoutMs: 1_000 })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo // it listens on TCP
-    opened.add({
-      groups: [group],
-      close: async () => {},
-      closeServers: async () => {
-        const closed = once(server, 'close')
-        server.close()
-        server.closeAllConnections()
-        await closed
-      },
-    })
+    const port = await listening(server, { groups: [group], cut: true })
     const upgrade =
       'GET /rpc HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
       'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'

@@ -17,6 +17,7 @@ import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { type ServeWebSocketsOptions, serveWebSockets } from '../../server/rpc/websocket-listener.js'
 import { RpcError } from '../../shared/errors.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
+import { listening } from '../fixtures/listening.js'
 import { gate } from '../fixtures/peer.js'
 
 const t = initTRPC.context<{ who?: unknown; params?: unknown }>().create()
@@ -39,19 +40,7 @@ async function serve(options: Options = {}, server: Server = createServer()) {
     onError: report => reports.push(report),
     ...options,
   })
-  if (!server.listening) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    opened.add({
-      groups: [group],
-      close: async () => {},
-      closeServers: async () => {
-        const closed = once(server, 'close')
-        server.close()
-        await closed
-      },
-    })
-  }
+  if (!server.listening) await listening(server, { groups: [group] })
   const { port } = server.address() as AddressInfo // it listens on TCP
   return { group, server, listener, reports, port, url: `ws://127.0.0.1:${port}/rpc` }
 }
@@ -293,19 +282,7 @@ describe('dialling a WebSocket', () => {
       socket.on('error', () => {}) // a client that does not read a long answer to its end
       socket.end(`HTTP/1.1 ${status} X\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
     })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    opened.add({
-      groups: [],
-      close: async () => {},
-      closeServers: async () => {
-        const closed = once(server, 'close')
-        server.close()
-        server.closeAllConnections()
-        await closed
-      },
-    })
-    return `ws://127.0.0.1:${(server.address() as AddressInfo).port}/` // it listens on TCP
+    return `ws://127.0.0.1:${await listening(server, { cut: true })}/`
   }
 
   const errorOf = async (url: string): Promise<unknown> =>

@@ -14,14 +14,14 @@ import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { type Credentials, type ServeWebSocketsOptions, serveWebSockets } from '../../server/rpc/websocket-listener.js'
 import { RpcError } from '../../shared/errors.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
+import { listening } from '../fixtures/listening.js'
 import { gate } from '../fixtures/peer.js'
 
 const t = initTRPC.context<{ who: unknown }>().create()
 const router = t.router({ whoami: t.procedure.query(({ ctx }) => ctx.who) })
 
 async function serve(options: Partial<ServeWebSocketsOptions<typeof router, unknown>> = {}) {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  const server = createServer()
   const group = new ConnectionGroup()
   const reports: ErrorReport[] = []
   serveWebSockets<typeof router, unknown>({
@@ -33,16 +33,7 @@ async function serve(options: Partial<ServeWebSocketsOptions<typeof router, unkn
     onError: report => reports.push(report),
     ...options,
   })
-  opened.add({
-    groups: [group],
-    close: async () => {},
-    closeServers: async () => {
-      const closed = once(server, 'close')
-      server.close()
-      await closed
-    },
-  })
-  return { group, reports, url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/rpc` } // it listens on TCP
+  return { group, reports, url: `ws://127.0.0.1:${await listening(server, { groups: [group] })}/rpc` }
 }
 
 function dial(options: WebSocketDialOptions, rest: Omit<ConnectOptions, 'dial'> = {}): Connection {

@@ -1,7 +1,7 @@
 /** WIRE.md, "keepalive kills a slow 1 MiB upload while bytes flow; an old pong timer closes a healthy connection", through a network that a test controls. */
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { initTRPC } from '@trpc/server'
 import { describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
@@ -13,6 +13,7 @@ import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
 import { Heartbeat } from '../../shared/heartbeat.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
+import { listening } from '../fixtures/listening.js'
 import { tcpProxy } from './tcp-proxy.js'
 
 interface Times {
@@ -37,20 +38,11 @@ async function through(
   const server = createServer()
   const group = new ConnectionGroup()
   serveWebSockets({ server, path: '/rpc', router, group, ...times.server })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
   const errors: string[] = []
   const connections: Connection[] = []
-  opened.add({
-    groups: [group],
-    close: () => Promise.all(connections.map(connection => connection.close())),
-    closeServers: async () => {
-      const closed = once(server, 'close')
-      server.close()
-      await closed
-    },
-  })
-  const proxy = await tcpProxy((server.address() as AddressInfo).port, network) // it listens on TCP
+  opened.add({ groups: [], close: () => Promise.all(connections.map(connection => connection.close())) })
+  const port = await listening(server, { groups: [group] })
+  const proxy = await tcpProxy(port, network)
   const url = `ws://127.0.0.1:${proxy.port}/rpc`
   const connection = connect({
     dial: webSocketDial({ url, ...times.client }),

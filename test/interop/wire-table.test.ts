@@ -10,7 +10,7 @@
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer, connect as dialTcp, type Socket } from 'node:net'
+import { createServer as createTcpServer, connect as dialTcp, type Socket } from 'node:net'
 import { initTRPC, tracked } from '@trpc/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
@@ -25,6 +25,7 @@ import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
 import { memoryDuplexPair } from '../../shared/duplex.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
 import { links } from '../fixtures/links.js'
+import { listening } from '../fixtures/listening.js'
 import { gate, peer } from '../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create()
@@ -34,13 +35,6 @@ const failure = (promise: Promise<unknown>): Promise<{ message: string; data: un
     value => expect.fail(`resolved with ${String(value)}`),
     error => error,
   )
-
-async function listen(server: { listen(port: number, host: string): unknown; address(): unknown }): Promise<number> {
-  const listening = once(server as never, 'listening') // both kinds of server are emitters
-  server.listen(0, '127.0.0.1')
-  await listening
-  return (server.address() as AddressInfo).port // it listens on TCP
-}
 
 describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
   leavesNothing()
@@ -247,16 +241,7 @@ describe('where stock falls short, on sockets', () => {
     const server = createServer()
     const group = new ConnectionGroup()
     serveWebSockets({ server, path: '/trpc', router, group, ...options })
-    const port = await listen(server)
-    opened.add({
-      groups: [group],
-      close: async () => {},
-      closeServers: async () => {
-        const closed = once(server, 'close')
-        server.close()
-        await closed
-      },
-    })
+    const port = await listening(server, { groups: [group] })
     return { group, port }
   }
 
@@ -298,7 +283,7 @@ describe('where stock falls short, on sockets', () => {
   it('a server that accepts and never answers is given up after connectTimeoutMs', async () => {
     const sockets: Socket[] = []
     const silent = createTcpServer(socket => sockets.push(socket))
-    const port = await listen(silent)
+    const port = await listening(silent)
     const errors: string[] = []
     const second = gate()
     const connection = connect({
@@ -314,9 +299,6 @@ describe('where stock falls short, on sockets', () => {
     await connection.close()
     expect((await waiting).data).toMatchObject({ mayHaveRun: false })
     for (const socket of sockets) socket.destroy()
-    const closed = once(silent, 'close')
-    silent.close()
-    await closed
   })
 
   it('a peer that has vanished is abandoned at once, and the next dial starts', async () => {
@@ -332,7 +314,7 @@ describe('where stock falls short, on sockets', () => {
       far.on('data', chunk => swallowed() || near.write(chunk))
       for (const socket of [near, far]) socket.on('error', () => {})
     })
-    const proxyPort = await listen(proxy)
+    const proxyPort = await listening(proxy)
     const errors: string[] = []
     const connection = connect({
       dial: webSocketDial({ url: `ws://127.0.0.1:${proxyPort}/trpc`, pingIntervalMs: 15, pongTimeoutMs: 15 }),
@@ -345,9 +327,6 @@ describe('where stock falls short, on sockets', () => {
     expect(errors).toEqual(['the connection was lost: no answer to a ping within 15 ms (1006)'])
     await connection.close()
     for (const socket of sockets) socket.destroy()
-    const closed = once(proxy, 'close')
-    proxy.close()
-    await closed
   })
 
   it('a malformed message from a server closes the connection and is told to onError; it is dialled again', async () => {
