@@ -5,10 +5,10 @@ import type { Logger } from '../shared/log.js'
 export interface KeyWatchOptions {
   /** which of these keys may not be used any more */
   findInvalid(ids: readonly string[]): Promise<readonly string[]>
-  /** Calls back for each key that is revoked in this process; returns what ends it. */
-  onRevoked(listener: (id: string) => void): () => void
+  /** Calls back after a key was revoked, by whichever process; returns what ends it. */
+  onChange(listener: () => void): () => void
   logger: Logger
-  /** how often the store is asked: keys are revoked through other processes too; default one heartbeat */
+  /** how often the store is asked without that: keys expire, and a database may forget to tell; default one heartbeat */
   intervalMs?: number
 }
 
@@ -21,7 +21,11 @@ export class KeyWatch {
 
   constructor(options: KeyWatchOptions) {
     this.#options = options
-    this.#stopListening = options.onRevoked(id => this.#close(id))
+    this.#stopListening = options.onChange(() => {
+      if (this.#timer === undefined) return
+      clearTimeout(this.#timer)
+      void this.#check()
+    })
   }
 
   /** Watches one connection until its signal aborts. */

@@ -90,7 +90,12 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
   })
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
   const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
-  const keyWatch = new KeyWatch({ ...services.daemonKeys, logger, ...heartbeat })
+  const keyWatch = new KeyWatch({
+    findInvalid: services.daemonKeys.findInvalid,
+    onChange: listener => store.onChange('daemon_keys', listener),
+    logger,
+    ...heartbeat,
+  })
 
   await store.seedProviders([
     { name: 'demo', type: 'anthropic', enabled: true, baseUrl: demoMount, settings: null, keys: [] },

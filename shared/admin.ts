@@ -198,8 +198,60 @@ export interface InterceptionsPage {
 /** An interception with all its records, each list in the order of creation. */
 export interface InterceptionDetail {
   interception: Interception
+  /** the root of its chain and what continues that, itself included, oldest first; at most `adminLimits.maxThreadLength` */
+  thread: Interception[]
   tokenUsages: TokenUsage[]
   promptUsages: PromptUsage[]
   toolUsages: ToolUsage[]
   modelThoughts: ModelThought[]
+}
+
+/** `lastEventId`: the id of the last event that was seen. Left out, the stream begins now. */
+export const watchInput = z.object({ lastEventId: z.string().max(64).optional() }).optional()
+
+/** The end of an interception. */
+export type InterceptionEnd = Pick<
+  Interception & { endedAt: Date },
+  'id' | 'endedAt' | 'errorType' | 'errorMessage' | 'credentialHint'
+>
+
+/** A record that was stored, by its kind. An interception is shown as it stands when it is read: it may have ended already. */
+export type WatchedRecord =
+  | { kind: 'interception'; record: Interception }
+  | { kind: 'interceptionEnded'; record: InterceptionEnd }
+  | { kind: 'tokenUsage'; record: TokenUsage }
+  | { kind: 'promptUsage'; record: PromptUsage }
+  | { kind: 'toolUsage'; record: ToolUsage }
+  | { kind: 'modelThought'; record: ModelThought }
+
+/** What `admin.watch` sends. `watching` comes first, so that there is an event id to resume from before anything was recorded. */
+export type WatchEvent = { kind: 'watching' } | WatchedRecord
+
+/** One write of an operator. */
+export interface AuditRecord {
+  id: string
+  at: Date
+  /** the name of the identity that did it */
+  actor: string
+  /** the procedure's path without `admin.`, for instance `users.create` */
+  action: string
+  /** the id or name of the row */
+  target: string | null
+  /** what else was given; never a secret */
+  details: JsonObject | null
+}
+
+/** Newest first. `cursor` is the `nextCursor` of the page before. */
+export const auditListInput = z.object({
+  limit: z.number().int().min(1).max(adminLimits.maxPageSize).default(adminLimits.defaultPageSize),
+  cursor: z.string().max(256).optional(),
+  actor: name.optional(),
+  action: text(64).optional(),
+  target: name.optional(),
+})
+
+export interface AuditPage {
+  entries: AuditRecord[]
+  /** null on the last page */
+  nextCursor: string | null
 }

@@ -75,11 +75,13 @@ export const errorReasons = {
   content_differs: 'the id was used for other content',
   // admin
   unknown_row: 'no row has this id or name',
+  event_expired: 'what came after this event is not kept any more',
   name_taken: 'another row has this name',
   // stores and processes
   data_in_use: 'another process uses the data directory',
   database_corrupt: 'the database cannot be opened',
   database_newer: 'the database was migrated by a newer version',
+  database_unreachable: 'the database server cannot be reached, or refuses the login',
   port_in_use: 'another process listens on the port',
   config_invalid: 'the configuration breaks a rule',
   server_unreachable: 'no server answers at the address',

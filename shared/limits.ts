@@ -67,6 +67,8 @@ export const times = {
   reconnectMaxMs: 10_000,
   /** a connection that stayed up this long, or served a call, resets the backoff (contract) */
   reconnectResetMs: 10_000,
+  /** how often a watcher of records looks without having been told; a notification is quicker, and this finds what one has missed */
+  feedPollMs: 5_000,
 } as const
 
 /** What a record may hold. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
@@ -100,6 +102,8 @@ export const adminLimits = {
   /** rows of one page of a list */
   maxPageSize: 200,
   defaultPageSize: 50,
+  /** interceptions of a thread that are answered with one of them */
+  maxThreadLength: 200,
 } as const
 
 /** The bridge's front door and outbox; all can be configured. */

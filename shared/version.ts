@@ -5,8 +5,9 @@
  * | version | what it brought |
  * | --- | --- |
  * | 1.0 | recorder, authorizer, providerConfigurator.getProviders; admin: users, apiKeys, daemonKeys, providers, interceptions |
+ * | 1.1 | mcpConfigurator, providerConfigurator.watchProviders; admin: watch, audit, mcpServers, externalAuthLinks, usage, secrets, users.purge |
  */
-export const apiVersion = { major: 1, minor: 0 } as const
+export const apiVersion = { major: 1, minor: 1 } as const
 
 /** MAJOR.MINOR as two numbers. */
 export interface Version {

@@ -3,6 +3,7 @@ import {
   apiKeysDeleteInput,
   apiKeysExpireInput,
   apiKeysListInput,
+  auditListInput,
   daemonKeysCreateInput,
   daemonKeysRevokeInput,
   interceptionsGetInput,
@@ -13,58 +14,59 @@ import {
   usersCreateInput,
   usersDeleteInput,
   usersSetStatusInput,
+  watchInput,
 } from '../../shared/admin.js'
-import { adminProcedure, checked, router } from './trpc.js'
+import { adminProcedure, checked, resumable, router } from './trpc.js'
 
 const users = router({
   create: adminProcedure
     .input(checked(usersCreateInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.users.create(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.users.create(input, ctx.identity.name)),
   list: adminProcedure.query(({ ctx }) => ctx.services.admin.users.list()),
   setStatus: adminProcedure
     .input(checked(usersSetStatusInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.users.setStatus(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.users.setStatus(input, ctx.identity.name)),
   delete: adminProcedure
     .input(checked(usersDeleteInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.users.delete(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.users.delete(input, ctx.identity.name)),
 })
 
 const apiKeys = router({
   create: adminProcedure
     .input(checked(apiKeysCreateInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.create(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.create(input, ctx.identity.name)),
   list: adminProcedure
     .input(checked(apiKeysListInput))
     .query(({ ctx, input }) => ctx.services.admin.apiKeys.list(input)),
   expire: adminProcedure
     .input(checked(apiKeysExpireInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.expire(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.expire(input, ctx.identity.name)),
   delete: adminProcedure
     .input(checked(apiKeysDeleteInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.delete(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.delete(input, ctx.identity.name)),
 })
 
 const daemonKeys = router({
   create: adminProcedure
     .input(checked(daemonKeysCreateInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.create(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.create(input, ctx.identity.name)),
   list: adminProcedure.query(({ ctx }) => ctx.services.admin.daemonKeys.list()),
   revoke: adminProcedure
     .input(checked(daemonKeysRevokeInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.revoke(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.revoke(input, ctx.identity.name)),
 })
 
 const providers = router({
   upsert: adminProcedure
     .input(checked(providersUpsertInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.providers.upsert(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.providers.upsert(input, ctx.identity.name)),
   list: adminProcedure.query(({ ctx }) => ctx.services.admin.providers.list()),
   setEnabled: adminProcedure
     .input(checked(providersSetEnabledInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.providers.setEnabled(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.providers.setEnabled(input, ctx.identity.name)),
   remove: adminProcedure
     .input(checked(providersRemoveInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.providers.remove(input)),
+    .mutation(({ ctx, input }) => ctx.services.admin.providers.remove(input, ctx.identity.name)),
 })
 
 const interceptions = router({
@@ -76,5 +78,13 @@ const interceptions = router({
     .query(({ ctx, input }) => ctx.services.admin.interceptions.get(input)),
 })
 
+const audit = router({
+  list: adminProcedure.input(checked(auditListInput)).query(({ ctx, input }) => ctx.services.admin.audit.list(input)),
+})
+
+const watch = adminProcedure.input(checked(watchInput)).subscription(async function* ({ ctx, input, signal }) {
+  for await (const { id, event } of ctx.services.admin.watch(input ?? {}, signal)) yield resumable(id, event)
+})
+
 /** What an operator does; for admins only. */
-export const adminRouter = router({ users, apiKeys, daemonKeys, providers, interceptions })
+export const adminRouter = router({ users, apiKeys, daemonKeys, providers, interceptions, audit, watch })

@@ -1,14 +1,15 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import type {
+  Interception,
   InterceptionDetail,
   InterceptionsPage,
   interceptionsGetInput,
   interceptionsListInput,
 } from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
-import { time, uuid } from '../../shared/fields.js'
-import type { InterceptionQuery, RecordStore, UserStore } from '../store/store.js'
+import { uuid } from '../../shared/fields.js'
+import type { InterceptionStore, UserStore } from '../store/store.js'
 import { findUser } from './admin-users.js'
+import { pageOf } from './pages.js'
 import { unknownRow } from './unknown-row.js'
 
 /** Reading what was recorded. */
@@ -23,19 +24,26 @@ export interface InterceptionsAdmin {
 }
 
 export interface InterceptionsAdminOptions {
-  store: Pick<RecordStore, 'listInterceptions' | 'getInterception'> & Pick<UserStore, 'findUser'>
+  store: InterceptionStore & Pick<UserStore, 'findUser'>
 }
 
 export function createInterceptionsAdmin({ store }: InterceptionsAdminOptions): InterceptionsAdmin {
   return {
     async list({ limit, cursor, user, ...filters }) {
-      const before = cursor === undefined ? undefined : decodeCursor(cursor)
       const initiatorId = user === undefined ? undefined : await initiatorOf(user)
-      // One row more than asked for says whether there is another page.
-      const rows = await store.listInterceptions({ ...filters, before, initiatorId, limit: limit + 1 })
-      const interceptions = rows.slice(0, limit)
-      const last = rows.length > limit ? interceptions.at(-1) : undefined
-      return { interceptions, nextCursor: last ? encodeCursor(last) : null }
+      const { rows, nextCursor } = await pageOf<Interception>({
+        limit,
+        cursor,
+        positionOf: ({ startedAt, id }) => ({ time: startedAt, id }),
+        read: (before, count) =>
+          store.listInterceptions({
+            ...filters,
+            before: before && { startedAt: before.time, id: before.id },
+            initiatorId,
+            limit: count,
+          }),
+      })
+      return { interceptions: rows, nextCursor }
     },
     async get({ id }) {
       const detail = await store.getInterception(id)
@@ -47,22 +55,5 @@ export function createInterceptionsAdmin({ store }: InterceptionsAdminOptions): 
   async function initiatorOf(idOrUsername: string): Promise<string> {
     if (uuid.safeParse(idOrUsername).success) return idOrUsername
     return (await findUser(store, idOrUsername)).id
-  }
-}
-
-type Position = NonNullable<InterceptionQuery['before']>
-
-const cursorFormat = z.tuple([z.number().int(), uuid])
-
-function encodeCursor({ startedAt, id }: Position): string {
-  return Buffer.from(JSON.stringify([startedAt.getTime(), id])).toString('base64url')
-}
-
-function decodeCursor(cursor: string): Position {
-  try {
-    const [milliseconds, id] = cursorFormat.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')))
-    return { startedAt: time.parse(new Date(milliseconds)), id }
-  } catch {
-    throw new RpcError('BAD_REQUEST', 'cursor: is not the nextCursor of a page')
   }
 }

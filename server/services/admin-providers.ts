@@ -7,27 +7,28 @@ import type {
   providersUpsertInput,
 } from '../../shared/admin.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
-import type { ProviderRow, ProviderStore, SealedKey } from '../store/store.js'
+import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../store/store.js'
+import { auditEntry } from './audit.js'
 import { hintOf, type SecretBox } from './secrets.js'
 import { unknownRow } from './unknown-row.js'
 
 /** The AI providers that the bridge forwards to. What is answered never holds a key, only its hint. */
 export interface ProvidersAdmin {
   /** Adds or replaces a provider. Without `baseUrl` it is the type's own, without `keys` it keeps those it has. */
-  upsert(input: z.output<typeof providersUpsertInput>): Promise<ProviderSummary>
+  upsert(input: z.output<typeof providersUpsertInput>, actor: string): Promise<ProviderSummary>
   /** Sorted by name. */
   list(): Promise<ProviderSummary[]>
   /** @throws RpcError `NOT_FOUND` (unknown_row) */
-  setEnabled(input: z.output<typeof providersSetEnabledInput>): Promise<ProviderSummary>
+  setEnabled(input: z.output<typeof providersSetEnabledInput>, actor: string): Promise<ProviderSummary>
   /**
    * Forgets a provider and its keys; the records stay.
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
-  remove(input: z.output<typeof providersRemoveInput>): Promise<Record<string, never>>
+  remove(input: z.output<typeof providersRemoveInput>, actor: string): Promise<Record<string, never>>
 }
 
 export interface ProvidersAdminOptions {
-  store: ProviderStore
+  store: ProviderStore & AuditedWrites
   secrets: SecretBox
 }
 
@@ -35,27 +36,35 @@ const defaultBaseUrls: Record<ProviderType, string> = { anthropic: 'https://api.
 
 export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions): ProvidersAdmin {
   return {
-    async upsert({ name, type, baseUrl, keys, enabled }) {
-      const row = await store.upsertProvider({
-        name,
-        type,
-        enabled,
-        baseUrl: baseUrl?.replace(/\/+$/, '') ?? defaultBaseUrls[type],
-        settings: null,
-        keys: keys?.map(key => seal(key, name)),
-      })
+    async upsert({ name, type, baseUrl: given, keys, enabled }, actor) {
+      const baseUrl = given?.replace(/\/+$/, '') ?? defaultBaseUrls[type]
+      const sealed = keys?.map(key => seal(key, name))
+      const row = await store.audited(
+        tables => tables.upsertProvider({ name, type, enabled, baseUrl, settings: null, keys: sealed }),
+        () => {
+          const hints = sealed ? { keys: sealed.map(({ hint }) => hint) } : {}
+          return auditEntry(actor, 'providers.upsert', name, { type, enabled, baseUrl, ...hints })
+        },
+      )
       return summaryOf(row)
     },
     async list() {
       return (await store.listProviders()).map(summaryOf)
     },
-    async setEnabled({ name, enabled }) {
-      const row = await store.setProviderEnabled(name, enabled)
+    async setEnabled({ name, enabled }, actor) {
+      const row = await store.audited(
+        tables => tables.setProviderEnabled(name, enabled),
+        changed => changed && auditEntry(actor, 'providers.setEnabled', name, { enabled }),
+      )
       if (row) return summaryOf(row)
       throw unknownRow('provider', name)
     },
-    async remove({ name }) {
-      if (await store.removeProvider(name)) return {}
+    async remove({ name }, actor) {
+      const isRemoved = await store.audited(
+        tables => tables.removeProvider(name),
+        done => (done ? auditEntry(actor, 'providers.remove', name) : null),
+      )
+      if (isRemoved) return {}
       throw unknownRow('provider', name)
     },
   }

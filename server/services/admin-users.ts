@@ -2,43 +2,55 @@ import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
 import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../shared/admin.js'
 import { RpcError } from '../../shared/errors.js'
-import type { UserStore } from '../store/store.js'
+import type { AuditedWrites, UserStore } from '../store/store.js'
+import { auditEntry } from './audit.js'
 import { unknownRow } from './unknown-row.js'
 
-/** Who may use the bridge. */
+/** Who may use the bridge. `actor` is the name of the identity that calls, for the audit log. */
 export interface UsersAdmin {
   /** @throws RpcError `CONFLICT` (name_taken) if a user who is not deleted has the name */
-  create(input: z.output<typeof usersCreateInput>): Promise<User>
+  create(input: z.output<typeof usersCreateInput>, actor: string): Promise<User>
   /** Deleted users too, sorted by name. */
   list(): Promise<User[]>
   /** @throws RpcError `NOT_FOUND` (unknown_row) */
-  setStatus(input: z.output<typeof usersSetStatusInput>): Promise<User>
+  setStatus(input: z.output<typeof usersSetStatusInput>, actor: string): Promise<User>
   /**
    * Marks a user as deleted; the records stay. A repeat by id changes nothing.
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
-  delete(input: z.output<typeof usersDeleteInput>): Promise<User>
+  delete(input: z.output<typeof usersDeleteInput>, actor: string): Promise<User>
 }
 
 export interface UsersAdminOptions {
-  store: UserStore
+  store: UserStore & AuditedWrites
 }
 
 export function createUsersAdmin({ store }: UsersAdminOptions): UsersAdmin {
   return {
-    async create({ username }) {
-      const user = await store.createUser({ id: uuidv7(), username })
+    async create({ username }, actor) {
+      const user = await store.audited(
+        tables => tables.createUser({ id: uuidv7(), username }),
+        created => created && auditEntry(actor, 'users.create', created.id, { username }),
+      )
       if (user) return user
       throw new RpcError('CONFLICT', `another user has the name ${JSON.stringify(username)}`, { reason: 'name_taken' })
     },
     list: () => store.listUsers(),
-    async setStatus({ user: ref, status }) {
+    async setStatus({ user: ref, status }, actor) {
       const { id } = await findUser(store, ref)
-      return (await store.setUserStatus(id, status)) ?? throwUnknown(ref)
+      const user = await store.audited(
+        tables => tables.setUserStatus(id, status),
+        changed => changed && auditEntry(actor, 'users.setStatus', id, { status }),
+      )
+      return user ?? throwUnknown(ref)
     },
-    async delete({ user: ref }) {
+    async delete({ user: ref }, actor) {
       const { id } = await findUser(store, ref)
-      return (await store.deleteUser(id)) ?? throwUnknown(ref)
+      const user = await store.audited(
+        tables => tables.deleteUser(id),
+        deleted => deleted && auditEntry(actor, 'users.delete', id),
+      )
+      return user ?? throwUnknown(ref)
     },
   }
 }

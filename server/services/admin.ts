@@ -6,7 +6,9 @@ import {
 } from './admin-interceptions.js'
 import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './admin-providers.js'
 import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './admin-users.js'
+import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
 import type { DaemonKeys } from './daemon-keys.js'
+import { createRecordWatch, type RecordWatch, type RecordWatchOptions } from './record-watch.js'
 
 /** What an operator does, by noun. */
 export interface Admin {
@@ -15,6 +17,8 @@ export interface Admin {
   readonly daemonKeys: DaemonKeysAdmin
   readonly providers: ProvidersAdmin
   readonly interceptions: InterceptionsAdmin
+  readonly audit: AuditAdmin
+  readonly watch: RecordWatch['watch']
 }
 
 /** The part of the daemon keys that is an operator's. */
@@ -23,7 +27,9 @@ export type DaemonKeysAdmin = Pick<DaemonKeys, 'create' | 'list' | 'revoke'>
 export type AdminOptions = UsersAdminOptions &
   ApiKeysAdminOptions &
   ProvidersAdminOptions &
-  InterceptionsAdminOptions & { daemonKeys: DaemonKeysAdmin }
+  InterceptionsAdminOptions &
+  AuditAdminOptions &
+  RecordWatchOptions & { daemonKeys: DaemonKeysAdmin }
 
 export function createAdmin(options: AdminOptions): Admin {
   return {
@@ -32,5 +38,7 @@ export function createAdmin(options: AdminOptions): Admin {
     daemonKeys: options.daemonKeys,
     providers: createProvidersAdmin(options),
     interceptions: createInterceptionsAdmin(options),
+    audit: createAuditAdmin(options),
+    watch: createRecordWatch(options).watch,
   }
 }

@@ -3,8 +3,9 @@ import type { CreatedDaemonKey, DaemonKey, daemonKeysCreateInput, daemonKeysRevo
 import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
 import type { Logger } from '../../shared/log.js'
 import { cleanText } from '../../shared/text.js'
-import type { DaemonKeyStore } from '../store/store.js'
+import type { AuditedWrites, DaemonKeyStore } from '../store/store.js'
 import { generateApiKey, hashSecret, isSecretOf, parseApiKey } from './api-key.js'
+import { auditEntry } from './audit.js'
 import type { Identity } from './identity.js'
 import { unknownRow } from './unknown-row.js'
 
@@ -14,15 +15,15 @@ export interface DaemonKeys {
    * Makes a key and answers it whole, this once: only a hash of its secret is stored.
    * @throws RpcError `BAD_REQUEST` if `expiresAt` has passed
    */
-  create(input: z.output<typeof daemonKeysCreateInput>): Promise<CreatedDaemonKey>
+  create(input: z.output<typeof daemonKeysCreateInput>, actor: string): Promise<CreatedDaemonKey>
   /** Newest first, revoked ones too. */
   list(): Promise<DaemonKey[]>
   /**
-   * Takes a key back for good. Connections that came with it are closed: those of this process at once, others at their next check.
+   * Takes a key back for good. Connections that came with it are closed, whichever process they are in.
    * A second time changes nothing.
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
-  revoke(input: z.output<typeof daemonKeysRevokeInput>): Promise<DaemonKey>
+  revoke(input: z.output<typeof daemonKeysRevokeInput>, actor: string): Promise<DaemonKey>
   /**
    * Who comes with this key, and that it was here now. The state of a key is told only to who has its secret.
    * @throws RpcError `UNAUTHORIZED` (key_invalid, key_expired); `FORBIDDEN` (key_revoked); `INTERNAL_SERVER_ERROR` when the store fails,
@@ -31,12 +32,10 @@ export interface DaemonKeys {
   authenticate(key: string, buildVersion: string | null): Promise<Identity>
   /** Those of `ids` that are not taken any more: revoked, expired or gone. */
   findInvalid(ids: readonly string[]): Promise<string[]>
-  /** Calls `listener` with the id of each key that is revoked through this process; returns what ends it. */
-  onRevoked(listener: (id: string) => void): () => void
 }
 
 export interface DaemonKeysOptions {
-  store: DaemonKeyStore
+  store: DaemonKeyStore & AuditedWrites
   logger: Logger
   now?: () => Date
 }
@@ -45,8 +44,6 @@ export interface DaemonKeysOptions {
 const seenAgainMs = 60_000
 
 export function createDaemonKeys({ store, logger, now = () => new Date() }: DaemonKeysOptions): DaemonKeys {
-  const listeners = new Set<(id: string) => void>()
-
   /** the last write that was begun, by key: many connections at once, and a store that refuses, do not write each time */
   const attempts = new Map<string, { at: number; buildVersion: string | null }>()
 
@@ -63,17 +60,8 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
     }
   }
 
-  function tell(listener: (id: string) => void, id: string): void {
-    try {
-      listener(id)
-    } catch (error) {
-      // The key is revoked, whatever comes of those that hear it; open connections are checked again within a heartbeat.
-      logger.error({ err: error, daemonKeyId: id }, 'a listener failed to end the connections of a revoked daemon key')
-    }
-  }
-
   return {
-    async create({ name = null, delegate, expiresAt = null }) {
+    async create({ name = null, delegate, expiresAt = null }, actor) {
       const time = now()
       if (expiresAt && expiresAt <= time) {
         const message = `expiresAt: must lie in the future; ${expiresAt.toISOString()} is not after ${time.toISOString()}`
@@ -82,7 +70,13 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
       // Ids are 62^10; that two in a row are taken says that something else is wrong.
       for (let attempt = 0; attempt < 2; attempt++) {
         const { id, secret } = generateApiKey()
-        const created = await store.createDaemonKey({ id, name, delegate, secretHash: hashSecret(secret), expiresAt })
+        const created = await store.audited(
+          tables => tables.createDaemonKey({ id, name, delegate, secretHash: hashSecret(secret), expiresAt }),
+          key => {
+            const details = { name, delegate, expiresAt: expiresAt?.toJSON() ?? null }
+            return key && auditEntry(actor, 'daemonKeys.create', id, details)
+          },
+        )
         if (created) return { ...created, key: `${id}-${secret}` }
       }
       throw new Error('the store refused two new ids of daemon keys')
@@ -90,10 +84,12 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
 
     list: () => store.listDaemonKeys(),
 
-    async revoke({ id }) {
-      const key = await store.revokeDaemonKey(id, now())
+    async revoke({ id }, actor) {
+      const key = await store.audited(
+        tables => tables.revokeDaemonKey(id, now()),
+        revoked => revoked && auditEntry(actor, 'daemonKeys.revoke', id),
+      )
       if (!key) throw unknownRow('daemon key', id)
-      for (const listener of [...listeners]) tell(listener, id)
       return key
     },
 
@@ -112,11 +108,6 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
     },
 
     findInvalid: ids => store.findInvalidDaemonKeys(ids, now()),
-
-    onRevoked(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
   }
 }
 

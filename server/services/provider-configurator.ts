@@ -1,7 +1,8 @@
 import type { Logger } from '../../shared/log.js'
 import type { Provider, ProvidersOutput } from '../../shared/provider-configurator.js'
-import type { ProviderRow, ProviderStore } from '../store/store.js'
+import type { ChangeStore, ProviderRow, ProviderStore } from '../store/store.js'
 import type { SecretBox } from './secrets.js'
+import { signals } from './signals.js'
 
 export interface ProviderConfigurator {
   /**
@@ -11,10 +12,12 @@ export interface ProviderConfigurator {
    * @throws RpcError `INTERNAL_SERVER_ERROR` when the store fails
    */
   getProviders(): Promise<ProvidersOutput>
+  /** One signal at once, and one after each change of a provider, whichever process made it; changes that come together are one. */
+  watchProviders(signal: AbortSignal | undefined): AsyncGenerator<Record<string, never>, void, void>
 }
 
 export interface ProviderConfiguratorOptions {
-  store: Pick<ProviderStore, 'listProviders'>
+  store: Pick<ProviderStore, 'listProviders'> & ChangeStore
   secrets: SecretBox
   logger: Logger
   /** where this server is reached from its own machine, without a slash at its end; undefined until it listens */
@@ -31,6 +34,10 @@ export function createProviderConfigurator(options: ProviderConfiguratorOptions)
         if (provider) providers.push(provider)
       }
       return { providers }
+    },
+    async *watchProviders(signal) {
+      const { store } = options
+      for await (const _ of signals(listener => store.onChange('providers', listener), signal)) yield {}
     },
   }
 }

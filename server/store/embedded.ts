@@ -7,8 +7,9 @@ import type { Logger } from '../../shared/log.js'
 import { lockDataDir } from './data-lock.js'
 import { migrate } from './migrations/index.js'
 import { pgliteDialect } from './pglite-dialect.js'
-import { PGliteThread, SqlError } from './pglite-thread.js'
+import { PGliteThread } from './pglite-thread.js'
 import type { Database } from './schema.js'
+import { SqlError } from './sql-error.js'
 import { createSqlStore } from './sql-store.js'
 import type { Store } from './store.js'
 
@@ -41,7 +42,7 @@ export async function openEmbeddedStore(options: { dataDir: string; logger?: Log
     await migrate(db, `the database in ${path}`).catch((error: unknown) => {
       throw isDamage(error) ? corrupt(path, error.cause.message, error) : error
     })
-    return createSqlStore(db, { afterClose: lock.release })
+    return createSqlStore(db, thread, { afterClose: lock.release })
   } catch (error) {
     await thread?.close()
     await lock.release()

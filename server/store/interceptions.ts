@@ -1,92 +1,147 @@
 /** Reading records. */
-import type { Kysely } from 'kysely'
-import { sql } from 'kysely'
-import type { Interception, InterceptionDetail } from '../../shared/admin.js'
+import { type Kysely, sql } from 'kysely'
+import type { Interception, InterceptionDetail, InterceptionEnd } from '../../shared/admin.js'
+import { adminLimits } from '../../shared/limits.js'
 import { userAgentKey } from '../../shared/recorder.js'
 import type { Database } from './schema.js'
-import type { InterceptionQuery } from './store.js'
+import type { InterceptionQuery, InterceptionStore } from './store.js'
 
-/** See {@link import('./store.js').RecordStore.listInterceptions}. */
-export async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery): Promise<Interception[]> {
-  const { before, initiatorId, provider, model, client, clientSessionId, errorType, from, to } = query
+/** The records of a database, as they are read. */
+export function interceptionStore(db: Kysely<Database>): InterceptionStore {
+  return {
+    listInterceptions: query => listInterceptions(db, query),
+    getInterception: id => getInterception(db, id),
+  }
+}
+
+async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery): Promise<Interception[]> {
+  const { provider, limit } = query
+  if (provider === undefined) return (await page(db, query).execute()).map(withUserAgent)
+  // Two pages, each read from its own index in the order of the list; an "or" would read all that match and sort them.
+  const named = page(db, query).where('provider_name', '=', provider)
+  const typed = page(db, query).where('provider', '=', provider).where('provider_name', '<>', provider)
+  const rows = await db
+    .selectFrom(named.as('named'))
+    .selectAll()
+    .unionAll(db.selectFrom(typed.as('typed')).selectAll())
+    .orderBy('startedAt', 'desc')
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute()
+  return rows.map(withUserAgent)
+}
+
+/** All filters but the provider. */
+function page(db: Kysely<Database>, query: InterceptionQuery) {
+  const { before, initiatorId, model, client, clientSessionId, errorType, from, to } = query
   let select = db.selectFrom('interceptions').select(interceptionColumns)
   if (before)
     select = select.where(sql<boolean>`(started_at, id) < (${before.startedAt}::timestamptz, ${before.id}::uuid)`)
   if (initiatorId !== undefined) select = select.where('initiator_id', '=', initiatorId)
-  if (provider !== undefined)
-    select = select.where(where => where.or([where('provider', '=', provider), where('provider_name', '=', provider)]))
   if (model !== undefined) select = select.where('model', '=', model)
   if (client !== undefined) select = select.where('client', '=', client)
   if (clientSessionId !== undefined) select = select.where('client_session_id', '=', clientSessionId)
   if (errorType !== undefined) select = select.where(sql<boolean>`error_type = ${errorType}`)
   if (from) select = select.where('started_at', '>=', from)
   if (to) select = select.where('started_at', '<', to)
-  const rows = await select.orderBy('started_at', 'desc').orderBy('id', 'desc').limit(query.limit).execute()
-  return rows.map(withUserAgent)
+  return select.orderBy('started_at', 'desc').orderBy('id', 'desc').limit(query.limit)
 }
 
-/** See {@link import('./store.js').RecordStore.getInterception}. All is read in one snapshot. */
-export async function getInterception(db: Kysely<Database>, id: string): Promise<InterceptionDetail | null> {
+/** All is read in one snapshot. */
+function getInterception(db: Kysely<Database>, id: string): Promise<InterceptionDetail | null> {
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async tx => {
-      const row = await tx
-        .selectFrom('interceptions')
-        .select(interceptionColumns)
-        .where('id', '=', id)
-        .executeTakeFirst()
-      if (!row) return null
+      const [interception] = await readInterceptions(tx, [id])
+      if (!interception) return null
+      const [time, tie] = ['created_at', 'id'] as const
       return {
-        interception: withUserAgent(row),
-        tokenUsages: await tx
-          .selectFrom('token_usages')
-          .select([
-            ...childColumns,
-            'msg_id as msgId',
-            'input_tokens as inputTokens',
-            'output_tokens as outputTokens',
-            'cache_read_input_tokens as cacheReadInputTokens',
-            'cache_write_input_tokens as cacheWriteInputTokens',
-          ])
+        interception,
+        thread: await readThread(tx, interception.rootId ?? id),
+        tokenUsages: await selectTokenUsages(tx).where('interception_id', '=', id).orderBy(time).orderBy(tie).execute(),
+        promptUsages: await selectPrompts(tx).where('interception_id', '=', id).orderBy(time).orderBy(tie).execute(),
+        toolUsages: await selectToolUsages(tx).where('interception_id', '=', id).orderBy(time).orderBy(tie).execute(),
+        modelThoughts: await selectModelThoughts(tx)
           .where('interception_id', '=', id)
-          .orderBy('created_at')
-          .orderBy('id')
-          .execute(),
-        promptUsages: await tx
-          .selectFrom('user_prompts')
-          .select([...childColumns, 'msg_id as msgId', 'prompt'])
-          .where('interception_id', '=', id)
-          .orderBy('created_at')
-          .orderBy('id')
-          .execute(),
-        toolUsages: await tx
-          .selectFrom('tool_usages')
-          .select([
-            ...childColumns,
-            'msg_id as msgId',
-            'tool_call_id as toolCallId',
-            'item_id as itemId',
-            'server_url as serverUrl',
-            'tool',
-            'input',
-            'injected',
-            'invocation_error as invocationError',
-          ])
-          .where('interception_id', '=', id)
-          .orderBy('created_at')
-          .orderBy('id')
-          .execute(),
-        modelThoughts: await tx
-          .selectFrom('model_thoughts')
-          .select([...childColumns, 'content'])
-          .where('interception_id', '=', id)
-          .orderBy('created_at')
-          .orderBy('id')
+          .orderBy(time)
+          .orderBy(tie)
           .execute(),
       }
     })
+}
+
+/** The interception at the root and all that continue it, oldest first. */
+async function readThread(db: Kysely<Database>, rootId: string): Promise<Interception[]> {
+  const continuing = await db
+    .selectFrom('interceptions')
+    .select(interceptionColumns)
+    .where('root_id', '=', rootId)
+    .orderBy('started_at')
+    .orderBy('id')
+    .limit(adminLimits.maxThreadLength - 1)
+    .execute()
+  return [...(await readInterceptions(db, [rootId])), ...continuing.map(withUserAgent)]
+}
+
+/** Interceptions by their ids, in no order. */
+export async function readInterceptions(db: Kysely<Database>, ids: string[]): Promise<Interception[]> {
+  const rows = await db.selectFrom('interceptions').select(interceptionColumns).where('id', 'in', ids).execute()
+  return rows.map(withUserAgent)
+}
+
+/** The ends of interceptions by their ids, in no order; without those that have not ended. */
+export async function readEnds(db: Kysely<Database>, ids: string[]): Promise<InterceptionEnd[]> {
+  const rows = await db
+    .selectFrom('interceptions')
+    .select([
+      'id',
+      'ended_at as endedAt',
+      'error_type as errorType',
+      'error_message as errorMessage',
+      'credential_hint as credentialHint',
+    ])
+    .where('id', 'in', ids)
+    .execute()
+  return rows.flatMap(({ endedAt, ...end }) => (endedAt === null ? [] : [{ ...end, endedAt }]))
+}
+
+export function selectTokenUsages(db: Kysely<Database>) {
+  return db
+    .selectFrom('token_usages')
+    .select([
+      ...childColumns,
+      'msg_id as msgId',
+      'input_tokens as inputTokens',
+      'output_tokens as outputTokens',
+      'cache_read_input_tokens as cacheReadInputTokens',
+      'cache_write_input_tokens as cacheWriteInputTokens',
+    ])
+}
+
+export function selectPrompts(db: Kysely<Database>) {
+  return db.selectFrom('user_prompts').select([...childColumns, 'msg_id as msgId', 'prompt'])
+}
+
+export function selectToolUsages(db: Kysely<Database>) {
+  return db
+    .selectFrom('tool_usages')
+    .select([
+      ...childColumns,
+      'msg_id as msgId',
+      'tool_call_id as toolCallId',
+      'item_id as itemId',
+      'server_url as serverUrl',
+      'tool',
+      'input',
+      'injected',
+      'invocation_error as invocationError',
+    ])
+}
+
+export function selectModelThoughts(db: Kysely<Database>) {
+  return db.selectFrom('model_thoughts').select([...childColumns, 'content'])
 }
 
 const interceptionColumns = [

@@ -1,24 +1,13 @@
 /** The main thread's side of pglite-worker.js: statements in, rows out. */
 import { Worker } from 'node:worker_threads'
-import type { Answer, Failed, Opened, Request } from './pglite-worker.js'
+import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from './changes.js'
+import type { Answer, Failed, Notified, Opened, Request } from './pglite-worker.js'
+import { SqlError } from './sql-error.js'
 
 /** How long opening may take; a first start takes 2.5 to 6 s, replaying a long write-ahead log some seconds. */
 const openTimeoutMs = 60_000
 /** How long closing may take before the thread is ended; the data is safe either way. */
 const closeTimeoutMs = 10_000
-
-/** What PostgreSQL answered instead of a result; `code` is its SQLSTATE. Its detail is left out: it may quote the row, and errors are logged. */
-export class SqlError extends Error {
-  override readonly name = 'SqlError'
-  readonly code: string | undefined
-  readonly constraint: string | undefined
-
-  constructor({ message, code, constraint }: Extract<Answer, { kind: 'error' }>['error']) {
-    super(message)
-    this.code = code
-    this.constraint = constraint
-  }
-}
 
 /** The rows of a statement and, for one that writes, how many it wrote. */
 export interface SqlResult {
@@ -35,9 +24,10 @@ interface Waiting {
  * One PGlite session in a worker thread. Statements run in the order of the calls.
  * When the thread ends, all that wait and all later calls reject with the cause; the process lives on.
  */
-export class PGliteThread {
+export class PGliteThread implements Changes {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
+  readonly #listeners = new ChangeListeners()
   readonly #exited: Promise<void>
   #ended: Error | undefined
   #nextId = 0
@@ -46,7 +36,10 @@ export class PGliteThread {
   private constructor(worker: Worker) {
     this.#worker = worker
     this.#exited = new Promise(resolve => worker.once('exit', () => resolve()))
-    worker.on('message', (message: Answer) => this.#settle(message))
+    worker.on('message', (message: Answer | Notified) => {
+      if (message.kind === 'notified') this.#listeners.tell(message.channel)
+      else this.#settle(message)
+    })
     worker.on('error', error => this.#end(new Error('the database thread failed', { cause: error })))
     worker.on('exit', code => this.#end(new Error(`the database thread ended with code ${code}`)))
   }
@@ -72,7 +65,14 @@ export class PGliteThread {
       await worker.terminate()
       throw error
     }
-    return new PGliteThread(worker)
+    const thread = new PGliteThread(worker)
+    for (const topic of changeTopics) await thread.query(`listen ${channelPrefix}${topic}`)
+    return thread
+  }
+
+  /** This session hears all of its own changes, and there is no other. */
+  onChange(topic: ChangeTopic, listener: () => void): () => void {
+    return this.#listeners.add(topic, listener)
   }
 
   /** Runs one statement; see {@link toParameter} for what a parameter may be. */

@@ -14,6 +14,7 @@
  * @typedef {{ message: string, code: string | undefined, constraint: string | undefined }} SqlError
  * @typedef {{ kind: 'answer', id: number, rows: unknown[], rowCount: number | undefined }
  *   | { kind: 'error', id: number, error: SqlError }} Answer
+ * @typedef {{ kind: 'notified', channel: string }} Notified what a committed transaction has sent with NOTIFY
  */
 
 import { parentPort, workerData } from 'node:worker_threads'
@@ -48,6 +49,7 @@ let turn = Promise.resolve()
 port.on('message', request => {
   turn = turn.then(() => answer(request))
 })
+database.onNotification(channel => send({ kind: 'notified', channel }))
 send({ kind: 'opened' })
 
 async function open() {
@@ -113,7 +115,7 @@ async function answer(request) {
   send({ kind: 'answer', id, rows, rowCount })
 }
 
-/** @param {Opened | Failed | Answer} message */
+/** @param {Opened | Failed | Answer | Notified} message */
 function send(message) {
   port?.postMessage(message)
 }

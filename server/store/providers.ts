@@ -2,6 +2,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './schema.js'
 import type { ProviderRow, ProviderStore, SealedKey } from './store.js'
+import { inTransaction } from './transaction.js'
 
 type NewProvider = Parameters<ProviderStore['upsertProvider']>[0]
 
@@ -11,7 +12,7 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
     listProviders: () => readProviders(db),
 
     upsertProvider(provider) {
-      return db.transaction().execute(async tx => {
+      return inTransaction(db, async tx => {
         const values = toRow(provider)
         await tx
           .insertInto('providers')
@@ -29,7 +30,7 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
     },
 
     setProviderEnabled(name, enabled) {
-      return db.transaction().execute(async tx => {
+      return inTransaction(db, async tx => {
         await tx.updateTable('providers').set({ enabled, updated_at: sql`now()` }).where('name', '=', name).execute()
         const [row] = await readProviders(tx, name)
         return row ?? null
@@ -42,7 +43,7 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
     },
 
     seedProviders(providers) {
-      return db.transaction().execute(async tx => {
+      return inTransaction(db, async tx => {
         // A concurrent caller waits here until this transaction ends, and then finds the row.
         const first = await tx
           .insertInto('server_state')

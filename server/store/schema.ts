@@ -2,7 +2,7 @@
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { UserStatus } from '../../shared/admin.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
-import type { ErrorType } from '../../shared/recorder.js'
+import type { ErrorType, RecordKind } from '../../shared/recorder.js'
 import type { JsonObject } from '../../shared/text.js'
 
 /** Table → row. The record tables are written by record-tables.ts only. */
@@ -18,6 +18,11 @@ export interface Database {
   providers: ProvidersTable
   provider_keys: ProviderKeysTable
   server_state: ServerStateTable
+  record_feed: RecordFeedTable
+  record_feed_trimmed: { only_row: GeneratedAlways<boolean>; position: number }
+  mcp_servers: McpServersTable
+  external_auth_links: ExternalAuthLinksTable
+  audit_log: AuditLogTable
 }
 
 interface UsersTable {
@@ -128,4 +133,46 @@ interface ProviderKeysTable {
 interface ServerStateTable {
   key: string
   set_at: GeneratedAlways<Date>
+}
+
+interface RecordFeedTable {
+  position: GeneratedAlways<number>
+  kind: RecordKind
+  id: string
+  noted_at: Generated<Date>
+}
+
+interface McpServersTable {
+  id: string
+  url: string
+  tool_allow_regex: string | null
+  tool_deny_regex: string | null
+  token_url: string | null
+  client_id: string | null
+  client_secret: Uint8Array | null
+  validate_url: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface ExternalAuthLinksTable {
+  user_id: string
+  server_id: string
+  access_token: Uint8Array
+  refresh_token: Uint8Array | null
+  expires_at: Date | null
+  refresh_lease: Generated<string | null>
+  refresh_lease_until: Generated<Date | null>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AuditLogTable {
+  id: string
+  at: Generated<Date>
+  actor: string
+  action: string
+  target: string | null
+  /** written as JSON text */
+  details: JsonColumn
 }

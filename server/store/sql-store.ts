@@ -2,90 +2,133 @@
 import { type Kysely, sql } from 'kysely'
 import { RpcError } from '../../shared/errors.js'
 import { apiKeyStore } from './api-keys.js'
+import { auditStore, insertAuditEntry } from './audit.js'
+import type { Changes } from './changes.js'
 import { daemonKeyStore } from './daemon-keys.js'
-import { getInterception, listInterceptions } from './interceptions.js'
+import { feedStore } from './feed.js'
+import { interceptionStore } from './interceptions.js'
 import { providerStore } from './providers.js'
 import { storeRecords } from './records.js'
 import type { Database } from './schema.js'
-import type { Store } from './store.js'
+import { isPassing } from './sql-error.js'
+import type { Store, Tables } from './store.js'
 import { userStore } from './users.js'
 
 /** How long `close()` waits for open work: a database that hangs must not keep the process from ending. */
 const openWorkTimeoutMs = 10_000
+/** How long a method that may be repeated is, while the server restarts or two transactions are in each other's way. */
+const repeatForMs = 10_000
+const repeatAfterMs = 50
+
+/** Methods that change nothing, or the same a second time: they are repeated when it is unknown what became of them. */
+const repeatable = new Set<keyof Tables>([
+  'record',
+  'listInterceptions',
+  'getInterception',
+  'readFeed',
+  'feedEnd',
+  'findUser',
+  'listUsers',
+  'findApiKey',
+  'listApiKeys',
+  'findDaemonKey',
+  'listDaemonKeys',
+  'findInvalidDaemonKeys',
+  'recordDaemonSeen',
+  'listProviders',
+  'listAudit',
+])
 
 /**
- * Makes a store of a migrated database, which it owns from then on. `afterClose` runs once, when the database is closed.
+ * Makes a store of a migrated database, which it owns from then on, and of what tells of its changes. `afterClose` runs once, when both are closed.
  * What the database refuses or cannot answer rejects with `INTERNAL_SERVER_ERROR`; the cause is kept for the log.
  */
-export function createSqlStore(db: Kysely<Database>, options: { afterClose?: () => Promise<void> } = {}): Store {
+export function createSqlStore(
+  db: Kysely<Database>,
+  changes: Changes,
+  options: { afterClose?: () => Promise<void> } = {},
+): Store {
   const open = new Set<Promise<unknown>>()
   let closed: Promise<void> | undefined
   const close = async () => {
     await settled(open)
     try {
-      await db.destroy()
+      await Promise.all([db.destroy(), changes.close()])
     } finally {
       await options.afterClose?.()
     }
   }
-  const guarded = <Args extends unknown[], R>(method: (...args: Args) => Promise<R>) => {
-    return async (...args: Args): Promise<R> => {
-      if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed')
-      const work = method(...args)
-      open.add(work)
-      try {
-        return await work
-      } catch (cause) {
-        if (cause instanceof RpcError) throw cause
-        throw new RpcError(
-          'INTERNAL_SERVER_ERROR',
-          'the database could not answer; the cause is in the log of the server',
-          { cause },
-        )
-      } finally {
-        open.delete(work)
-      }
+
+  async function guarded<T>(work: () => Promise<T>, isRepeatable: boolean): Promise<T> {
+    if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed')
+    const result = isRepeatable ? repeated(work, () => closed !== undefined) : work()
+    open.add(result)
+    try {
+      return await result
+    } catch (cause) {
+      if (cause instanceof RpcError) throw cause
+      throw new RpcError(
+        'INTERNAL_SERVER_ERROR',
+        'the database could not answer; the cause is in the log of the server',
+        { cause },
+      )
+    } finally {
+      open.delete(result)
     }
   }
-  const users = userStore(db)
-  const keys = apiKeyStore(db)
-  const daemonKeys = daemonKeyStore(db)
-  const providers = providerStore(db)
+
+  const tables = tablesOf(db)
+  const guardedTables = Object.fromEntries(
+    Object.entries(tables).map(([name, method]: [string, (...args: never[]) => Promise<unknown>]) => {
+      const isRepeatable = repeatable.has(name as keyof Tables) // the keys of what tablesOf() returns
+      return [name, (...args: never[]) => guarded(() => method(...args), isRepeatable)]
+    }),
+  ) as unknown as Tables // each method is wrapped by one of its own type
+
   return {
-    ping: guarded(async () => void (await sql`select 1`.execute(db))),
+    ...guardedTables,
+    ping: () => guarded(async () => void (await sql`select 1`.execute(db)), false),
+    onChange: (topic, listener) => changes.onChange(topic, listener),
+    audited(work, entryOf) {
+      const write = () =>
+        db.transaction().execute(async tx => {
+          const result = await work(tablesOf(tx))
+          const entry = entryOf(result)
+          if (entry) await insertAuditEntry(tx, entry)
+          return result
+        })
+      return guarded(write, false)
+    },
     close: () => {
       closed ??= close()
       return closed
     },
+  }
+}
 
-    record: guarded(records => storeRecords(db, records)),
-    listInterceptions: guarded(query => listInterceptions(db, query)),
-    getInterception: guarded(id => getInterception(db, id)),
+/** What a database, or one transaction in it, can be asked. */
+function tablesOf(db: Kysely<Database>): Tables {
+  return {
+    record: records => storeRecords(db, records),
+    ...interceptionStore(db),
+    ...feedStore(db),
+    ...userStore(db),
+    ...apiKeyStore(db),
+    ...daemonKeyStore(db),
+    ...providerStore(db),
+    ...auditStore(db),
+  }
+}
 
-    createUser: guarded(users.createUser),
-    findUser: guarded(users.findUser),
-    listUsers: guarded(users.listUsers),
-    setUserStatus: guarded(users.setUserStatus),
-    deleteUser: guarded(users.deleteUser),
-
-    createApiKey: guarded(keys.createApiKey),
-    findApiKey: guarded(keys.findApiKey),
-    listApiKeys: guarded(keys.listApiKeys),
-    expireApiKey: guarded(keys.expireApiKey),
-    deleteApiKey: guarded(keys.deleteApiKey),
-
-    createDaemonKey: guarded(daemonKeys.createDaemonKey),
-    findDaemonKey: guarded(daemonKeys.findDaemonKey),
-    listDaemonKeys: guarded(daemonKeys.listDaemonKeys),
-    revokeDaemonKey: guarded(daemonKeys.revokeDaemonKey),
-    recordDaemonSeen: guarded(daemonKeys.recordDaemonSeen),
-    findInvalidDaemonKeys: guarded(daemonKeys.findInvalidDaemonKeys),
-
-    listProviders: guarded(providers.listProviders),
-    upsertProvider: guarded(providers.upsertProvider),
-    setProviderEnabled: guarded(providers.setProviderEnabled),
-    removeProvider: guarded(providers.removeProvider),
-    seedProviders: guarded(providers.seedProviders),
+async function repeated<T>(work: () => Promise<T>, isClosed: () => boolean): Promise<T> {
+  const giveUpAt = performance.now() + repeatForMs
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isPassing(error) || isClosed() || performance.now() > giveUpAt) throw error
+    }
+    await new Promise(resolve => setTimeout(resolve, repeatAfterMs * (0.5 + Math.random())))
   }
 }
 

@@ -5,17 +5,84 @@
  * - A method that rejects has changed nothing. It rejects with `INTERNAL_SERVER_ERROR` when the database cannot answer; a row that is not
  *   there is a value (null, false, an outcome), never an error.
  * - All inputs are checked and cleaned (shared/*.ts); times come back as Date, counts as number, absent values as null.
+ * - A call waits for a database that restarts, for 10 s at least; one that changes nothing the second time is repeated meanwhile.
  */
-import type { ApiKey, DaemonKey, Interception, InterceptionDetail, User, UserStatus } from '../../shared/admin.js'
+import type {
+  ApiKey,
+  AuditRecord,
+  DaemonKey,
+  Interception,
+  InterceptionDetail,
+  User,
+  UserStatus,
+  WatchedRecord,
+} from '../../shared/admin.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
 import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/recorder.js'
 import type { JsonObject } from '../../shared/text.js'
 
-export interface Store extends RecordStore, UserStore, ApiKeyStore, DaemonKeyStore, ProviderStore {
+export interface Store extends Tables, AuditedWrites, ChangeStore {
   /** Resolves when the database answers. */
   ping(): Promise<void>
   /** Ends open work, for 10 s at most, then closes the database. A second call gets the same promise. */
   close(): Promise<void>
+}
+
+/** What can be read and written, also within a transaction. */
+export interface Tables
+  extends RecordStore,
+    InterceptionStore,
+    FeedStore,
+    UserStore,
+    ApiKeyStore,
+    DaemonKeyStore,
+    ProviderStore,
+    AuditStore {}
+
+export interface AuditedWrites {
+  /**
+   * Does a write and adds to the audit log what `entryOf` makes of its result, both in one transaction: neither is there without the other.
+   * No entry where that is null, because nothing was written.
+   */
+  audited<T>(work: (tables: Tables) => Promise<T>, entryOf: (result: T) => AuditEntry | null): Promise<T>
+}
+
+/** Who did what to what. `details` never holds a secret. */
+export type AuditEntry = Pick<AuditRecord, 'actor' | 'action' | 'target' | 'details'>
+
+export interface AuditStore {
+  /** Newest first, by time and then id. `before` is the position after which the page begins. */
+  listAudit(query: {
+    limit: number
+    before?: { at: Date; id: string } | undefined
+    actor?: string | undefined
+    action?: string | undefined
+    target?: string | undefined
+  }): Promise<AuditRecord[]>
+}
+
+export interface ChangeStore {
+  /**
+   * Calls `listener` after each commit of any process that changed the topic, once for several that come together, and whenever a change may
+   * have been missed: soon after a lost connection to the database is back. Returns what ends it.
+   */
+  onChange(topic: 'providers' | 'daemon_keys' | 'records', listener: () => void): () => void
+}
+
+export interface FeedStore {
+  /** The position of the record that was committed last; 0 if there is none. */
+  feedEnd(): Promise<number>
+  /**
+   * What was committed after a position, in the order of the commits, at most `limit` records; erased ones are left out. `end` is the position to go on from,
+   * `isWhole` says that there was nothing more. `known: false`: what came after this position is not kept any more.
+   */
+  readFeed(query: { after: number; limit: number }): Promise<FeedPage>
+}
+export interface FeedPage {
+  known: boolean
+  events: { position: number; record: WatchedRecord }[]
+  end: number
+  isWhole: boolean
 }
 
 /** A checked record in its one normal form: an interception has a provider name, and its user agent stands in its metadata (`userAgentKey`). */
@@ -40,6 +107,9 @@ export interface RecordStore {
    * the two is stored first, also by concurrent calls. Where links form a cycle, that of its oldest interception (by `startedAt`, then id) is left out.
    */
   record(records: readonly StoredRecord[]): Promise<RecordOutcome[]>
+}
+
+export interface InterceptionStore {
   /** Newest first, by `startedAt` and then id. `before` is the position after which the page begins. */
   listInterceptions(query: InterceptionQuery): Promise<Interception[]>
   getInterception(id: string): Promise<InterceptionDetail | null>

@@ -8,6 +8,7 @@ import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { isThisMachine } from '../../server/http-routes.js'
 import type { Store } from '../../server/store/store.js'
+import { apiVersion, formatVersion } from '../../shared/version.js'
 import {
   admin,
   adminToken,
@@ -178,8 +179,16 @@ describe('RPC over a WebSocket', () => {
   })
 
   test.each([
-    ['/rpc?version=2.0', 400, { reason: 'version_unsupported', clientVersion: '2.0', serverVersion: '1.0' }],
-    ['/rpc?version=1.999', 409, { reason: 'server_older', clientVersion: '1.999', serverVersion: '1.0' }],
+    [
+      '/rpc?version=2.0',
+      400,
+      { reason: 'version_unsupported', clientVersion: '2.0', serverVersion: formatVersion(apiVersion) },
+    ],
+    [
+      '/rpc?version=1.999',
+      409,
+      { reason: 'server_older', clientVersion: '1.999', serverVersion: formatVersion(apiVersion) },
+    ],
     ['/rpc?version=new', 400, { reason: 'version_malformed' }],
     ['/rpc/', 404, { reason: 'not_found' }],
     ['/rpcEVIL', 404, { reason: 'not_found' }],

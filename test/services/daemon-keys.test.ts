@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { hashSecret } from '../../server/services/api-key.js'
 import { createDaemonKeys } from '../../server/services/daemon-keys.js'
-import type { DaemonKeyStore } from '../../server/store/store.js'
+import type { AuditEntry, AuditedWrites, DaemonKeyStore, Tables } from '../../server/store/store.js'
 import type { DaemonKey } from '../../shared/admin.js'
 import { RpcError } from '../../shared/errors.js'
 import { recordingLogger, refusalOf } from './running-server.js'
@@ -60,7 +60,15 @@ function service(found: Found | null = good, overrides: Partial<DaemonKeyStore> 
     findInvalidDaemonKeys: vi.fn<DaemonKeyStore['findInvalidDaemonKeys']>(async () => []),
   }
   Object.assign(store, overrides)
-  return { ...createDaemonKeys({ store, logger, now: () => clock.now }), store, clock, seen, logger }
+  const entries: AuditEntry[] = []
+  const audited: AuditedWrites['audited'] = async (work, entryOf) => {
+    const result = await work(store as unknown as Tables) // this service writes daemon keys only
+    const entry = entryOf(result)
+    if (entry) entries.push(entry)
+    return result
+  }
+  const keys = createDaemonKeys({ store: { ...store, audited }, logger, now: () => clock.now })
+  return { ...keys, store, entries, clock, seen, logger }
 }
 
 const failed = async () => {
@@ -202,56 +210,28 @@ test('the ids of invalid keys are the store’s, as of now', async () => {
 })
 
 describe('revoking', () => {
-  test('sets the time, then tells every listener of this process', async () => {
-    const { revoke, onRevoked, store } = service()
-    const heard: string[] = []
-    for (const name of ['one', 'two']) {
-      onRevoked(revokedId => heard.push(`${name} ${revokedId} ${store.revokeDaemonKey.mock.settledResults[0]?.type}`))
-    }
-    expect(await revoke({ id })).toMatchObject({ id, revokedAt: start })
-    expect(heard).toEqual([`one ${id} fulfilled`, `two ${id} fulfilled`])
+  test('sets the time once, and is noted in the audit log', async () => {
+    const { revoke, entries, clock } = service()
+    expect(await revoke({ id }, 'ada')).toMatchObject({ id, revokedAt: start })
+    clock.now = later(5)
+    expect(await revoke({ id }, 'ada')).toMatchObject({ id, revokedAt: start })
+    const entry = { actor: 'ada', action: 'daemonKeys.revoke', target: id, details: null }
+    expect(entries).toEqual([entry, entry])
   })
 
-  test('a listener that has ended hears nothing, the others still do', async () => {
-    const { revoke, onRevoked } = service()
-    const heard: string[] = []
-    const end = onRevoked(() => heard.push('ended'))
-    onRevoked(() => heard.push('other'))
-    end()
-    end()
-    await revoke({ id })
-    expect(heard).toEqual(['other'])
-  })
-
-  test('a listener may end itself', async () => {
-    const { revoke, onRevoked } = service()
-    const heard: string[] = []
-    const end = onRevoked(() => {
-      heard.push('first')
-      end()
-    })
-    onRevoked(() => heard.push('second'))
-    await revoke({ id })
-    await revoke({ id })
-    expect(heard).toEqual(['first', 'second', 'second'])
-  })
-
-  test('what is not there, or could not be revoked, is told to nobody', async () => {
-    const listener = vi.fn()
+  test('what is not there, or could not be revoked, is noted nowhere', async () => {
     const unknown = service(null)
-    unknown.onRevoked(listener)
-    expect(await refusalOf(unknown.revoke({ id }))).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_row' })
+    expect(await refusalOf(unknown.revoke({ id }, 'ada'))).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_row' })
     const failing = service(good, { revokeDaemonKey: failed })
-    failing.onRevoked(listener)
-    expect(await refusalOf(failing.revoke({ id }))).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
-    expect(listener).not.toHaveBeenCalled()
+    expect(await refusalOf(failing.revoke({ id }, 'ada'))).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
+    expect([...unknown.entries, ...failing.entries]).toEqual([])
   })
 })
 
 describe('making a key', () => {
   test('stores the hash of its secret, never the secret', async () => {
     const { create, store } = service()
-    const created = await create({ delegate: true, name: 'rack 2', expiresAt: later(1) })
+    const created = await create({ delegate: true, name: 'rack 2', expiresAt: later(1) }, 'ada')
     const [createdId = '', createdSecret = ''] = created.key.split('-')
     expect(created).toMatchObject({ id: createdId, name: 'rack 2', delegate: true, expiresAt: later(1) })
     expect(store.createDaemonKey.mock.calls).toEqual([
@@ -261,7 +241,7 @@ describe('making a key', () => {
 
   test.each([-1, 0])('that would have expired is refused with both times: %i ms', async ms => {
     const { create, store } = service()
-    const refused = await refusalOf(create({ delegate: false, expiresAt: later(ms) }))
+    const refused = await refusalOf(create({ delegate: false, expiresAt: later(ms) }, 'ada'))
     expect(refused.code).toBe('BAD_REQUEST')
     expect(refused.message).toContain(`${later(ms).toISOString()} is not after ${start.toISOString()}`)
     expect(store.createDaemonKey).not.toHaveBeenCalled()
@@ -270,12 +250,12 @@ describe('making a key', () => {
   test('takes another id where the first is taken, and gives up where the second is too', async () => {
     const { create, store } = service()
     store.createDaemonKey.mockResolvedValueOnce(null)
-    const { key: made } = await create({ delegate: false })
+    const { key: made } = await create({ delegate: false }, 'ada')
     const [first, second] = store.createDaemonKey.mock.calls.map(([{ id: asked }]) => asked)
     expect(first).not.toBe(second)
     expect(made.slice(0, 10)).toBe(second)
     store.createDaemonKey.mockResolvedValue(null)
-    await expect(create({ delegate: false })).rejects.toThrow('the store refused two new ids')
+    await expect(create({ delegate: false }, 'ada')).rejects.toThrow('the store refused two new ids')
     expect(store.createDaemonKey).toHaveBeenCalledTimes(4)
   })
 })

@@ -8,7 +8,7 @@ beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
 function watch(findInvalid: KeyWatchOptions['findInvalid'] = async () => []) {
-  const listeners = new Set<(id: string) => void>()
+  const listeners = new Set<() => void>()
   const logger = recordingLogger()
   const asked: (readonly string[])[] = []
   const keyWatch = new KeyWatch({
@@ -16,17 +16,18 @@ function watch(findInvalid: KeyWatchOptions['findInvalid'] = async () => []) {
       asked.push(ids)
       return findInvalid(ids)
     },
-    onRevoked(listener) {
+    onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
     logger,
     intervalMs: 30_000,
   })
-  const revoke = (id: string) => {
-    for (const listener of listeners) listener(id)
+  const change = async () => {
+    for (const listener of listeners) listener()
+    await vi.advanceTimersByTimeAsync(0)
   }
-  return { keyWatch, listeners, logger, asked, revoke }
+  return { keyWatch, listeners, logger, asked, change }
 }
 
 function connection() {
@@ -36,15 +37,21 @@ function connection() {
 }
 
 describe('the watch over daemon keys', () => {
-  test('closes every connection of a key that is revoked here, at once, and no other', () => {
-    const { keyWatch, revoke } = watch()
+  test('closes every connection of a key that is revoked as soon as it is told of a change, and no other', async () => {
+    const { keyWatch, asked, change } = watch(async ids => ids.filter(id => id === 'a'))
+    await change()
     const [first, second, other] = [connection(), connection(), connection()]
     keyWatch.add('a', first)
     keyWatch.add('a', second)
     keyWatch.add('b', other)
-    revoke('a')
+    await change()
+    expect(asked).toEqual([['a', 'b']])
     for (const { closed } of [first, second]) expect(closed).toMatchObject([{ code: 4001, reason: 'key_revoked' }])
     expect(other.closed).toEqual([])
+    await vi.advanceTimersByTimeAsync(29_999)
+    expect(asked.length).toBe(1)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(asked.length).toBe(2)
     keyWatch.stop()
   })
 

@@ -27,7 +27,7 @@ function row(name: string, change: Partial<ProviderRow> = {}): ProviderRow {
 function configurator(rows: ProviderRow[], ownUrl: string | undefined = 'http://127.0.0.1:4100') {
   const logger = recordingLogger()
   const service = createProviderConfigurator({
-    store: { listProviders: async () => rows },
+    store: { listProviders: async () => rows, onChange: () => () => {} },
     secrets,
     logger,
     ownUrl: () => ownUrl,
@@ -83,7 +83,7 @@ describe('getProviders', () => {
       { baseUrl: 'http://127.0.0.1:4100/demo', keys: [] },
     ])
     const silent = createProviderConfigurator({
-      store: { listProviders: async () => rows },
+      store: { listProviders: async () => rows, onChange: () => () => {} },
       secrets,
       logger: recordingLogger(),
       ownUrl: () => undefined,

@@ -1,12 +1,14 @@
 import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll } from 'vitest'
-import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
+import { type BridgeClient, createBridgeClient, dialRemote } from '../../client/bridge-client.js'
+import type { ConnectOptions } from '../../client/rpc/connection.js'
 import { type BridgeServer, type BridgeServerConfig, createBridgeServer } from '../../server/server.js'
+import { generateApiKey, hashSecret } from '../../server/services/api-key.js'
 import type { Identity } from '../../server/services/identity.js'
 import type { Store } from '../../server/store/store.js'
 import { errorCodeOf, errorReasonOf } from '../../shared/errors.js'
 import type { Logger } from '../../shared/log.js'
-import { openTemporaryStore } from '../fixtures/stores.js'
+import { openTemporaryStore, stores } from '../fixtures/stores.js'
 
 export const adminToken = 'admin-token-of-the-tests'
 export const daemon: Identity = { role: 'daemon', name: 'embedded', delegate: true }
@@ -34,11 +36,24 @@ export function recordingLogger(): Logger & { lines: LogLine[]; text(): string }
   }
 }
 
-/** One store for all tests of a file: what they write must not meet. */
-export function oneStore(): () => Store {
+/** Which store a server has, and how its clients come to it. */
+export interface Deployment {
+  name: string
+  open(): Promise<Store>
+  link: 'memory' | 'WebSocket'
+}
+
+/** Both links × both stores: every test of the service runs on each row. */
+export const deployments: readonly Deployment[] = stores.flatMap(({ name, open }) => [
+  { name: `in memory, ${name}`, open, link: 'memory' as const },
+  { name: `over a WebSocket, ${name}`, open, link: 'WebSocket' as const },
+])
+
+/** One store for all tests of a file or of a row: what they write must not meet. */
+export function oneStore({ open }: Pick<Deployment, 'open'> = { open: openTemporaryStore }): () => Store {
   let store: Store | undefined
   beforeAll(async () => {
-    store = await openTemporaryStore()
+    store = await open()
   })
   afterAll(() => store?.close())
   return () => {
@@ -56,7 +71,11 @@ export interface Running {
 }
 
 /** A server on `store`; it and its clients are closed after the test. */
-export async function startServer(store: Store, config: Partial<BridgeServerConfig> = {}): Promise<Running> {
+export async function startServer(
+  store: Store,
+  config: Partial<BridgeServerConfig> = {},
+  { link }: Pick<Deployment, 'link'> = { link: 'memory' },
+): Promise<Running> {
   const logger = recordingLogger()
   const server = await createBridgeServer({
     store,
@@ -68,11 +87,43 @@ export async function startServer(store: Store, config: Partial<BridgeServerConf
     server,
     logger,
     connect(identity) {
-      const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+      const client = createBridgeClient({ dial: dials[link](server, store, identity) })
       opened.push(() => client.close())
       return client
     },
   }
+}
+
+type Dial = ConnectOptions['dial']
+
+const dials: Record<Deployment['link'], (server: BridgeServer, store: Store, identity: Identity) => Dial> = {
+  memory: (server, _store, identity) => () => server.connectInMemory({ identity }),
+  WebSocket(server, store, identity) {
+    let dial: Promise<Dial> | undefined
+    const prepare = async () => dialRemote({ url: await urlOf(server), key: await keyOf(store, identity) })
+    return async info => {
+      dial ??= prepare()
+      return (await dial)(info)
+    }
+  },
+}
+
+const urls = new WeakMap<BridgeServer, Promise<string>>()
+
+/** Where the server listens, from the first time that somebody asks. */
+function urlOf(server: BridgeServer): Promise<string> {
+  const url = urls.get(server) ?? server.listen({ host: '127.0.0.1', port: 0 }).then(listening => listening.url)
+  urls.set(server, url)
+  return url
+}
+
+/** A key with which the server takes a client for this identity. */
+async function keyOf(store: Store, identity: Identity): Promise<string> {
+  if (identity.role === 'admin') return adminToken
+  const { id, secret } = generateApiKey()
+  const { name, delegate } = identity
+  await store.createDaemonKey({ id, name, delegate, expiresAt: null, secretHash: hashSecret(secret) })
+  return `${id}-${secret}`
 }
 
 afterEach(async () => {

@@ -7,11 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { Kysely, sql } from 'kysely'
+import { Kysely, Migrator, sql } from 'kysely'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { lockDataDir } from '../../server/store/data-lock.js'
 import { openEmbeddedStore } from '../../server/store/embedded.js'
+import { migrations } from '../../server/store/migrations/index.js'
 import { pgliteDialect } from '../../server/store/pglite-dialect.js'
 import { PGliteThread } from '../../server/store/pglite-thread.js'
 import { makeDataDir } from '../fixtures/stores.js'
@@ -239,8 +240,11 @@ describe('a database that cannot be opened', () => {
   test('one of version 1.0 gets what came since, and keeps its rows', async () => {
     const dataDir = await dataDirectory()
     const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
-    await sql`drop table daemon_keys`.execute(db)
-    await sql`delete from kysely_migration where name > '0001-initial'`.execute(db)
+    await sql`drop schema public cascade`.execute(db)
+    await sql`create schema public`.execute(db)
+    const { '0001-initial': initial = expect.fail() } = migrations
+    const provider = { getMigrations: async () => ({ '0001-initial': initial }) }
+    expect(await new Migrator({ db, provider }).migrateToLatest()).toMatchObject({ results: [{ status: 'Success' }] })
     await sql`insert into users (id, username) values ('019a0000-0000-7000-8000-000000000001', 'ada')`.execute(db)
     await db.destroy()
     const store = await openEmbeddedStore({ dataDir })

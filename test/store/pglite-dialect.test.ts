@@ -45,6 +45,7 @@ describe('a database that hangs', () => {
     }
     const store = createSqlStore(
       scripted(() => new Promise(() => {})),
+      { onChange: () => () => {}, close: async () => {} },
       { afterClose },
     )
     void store.ping()

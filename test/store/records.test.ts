@@ -97,6 +97,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     await store.record([stored('interception', parent), token, prompt, tool, bareTool, thought])
     expect(await read(parent.id)).toEqual({
       interception: expect.objectContaining({ id: parent.id }),
+      thread: [expect.objectContaining({ id: parent.id })],
       tokenUsages: [token.record],
       promptUsages: [{ ...prompt.record, metadata: null }],
       toolUsages: [

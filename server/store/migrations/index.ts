@@ -3,11 +3,13 @@ import { type Kysely, type Migration, Migrator, sql } from 'kysely'
 import { RpcError } from '../../../shared/errors.js'
 import * as initial from './0001-initial.js'
 import * as daemonKeys from './0002-daemon-keys.js'
+import * as controlPlane from './0003-control-plane.js'
 
 /** Name → step, run in the order of their names. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-initial': initial,
   '0002-daemon-keys': daemonKeys,
+  '0003-control-plane': controlPlane,
 }
 
 /**
@@ -29,6 +31,8 @@ export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Pro
       { reason: 'database_newer' },
     )
   }
+  // Also for a role that may not change the schema.
+  if (applied.length === Object.keys(migrations).length) return
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } })
   const { error, results } = await migrator.migrateToLatest()
   if (error !== undefined) {

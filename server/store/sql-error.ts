@@ -1,0 +1,34 @@
+/** What a database answered instead of a result; `code` is its SQLSTATE, or the system's name of what happened to the connection. */
+export class SqlError extends Error {
+  override readonly name = 'SqlError'
+  readonly code: string | undefined
+  readonly constraint: string | undefined
+
+  /** PostgreSQL's detail, hint and context are left out: they may quote the row, and errors are logged. */
+  constructor({
+    message,
+    code,
+    constraint,
+  }: { message: string; code?: string | undefined; constraint?: string | undefined }) {
+    super(message)
+    this.code = code
+    this.constraint = constraint
+  }
+}
+
+/** The code of a connection that ended, or did not answer in time, while a statement was under way. */
+export const connectionLost = 'CONNECTION_LOST'
+
+/**
+ * https://www.postgresql.org/docs/18/errcodes-appendix.html: class 08 (connection), 57P (the server stops, crashed or starts), too many
+ * connections, serialization failure and deadlock, a lock that was not free in time, and a server that became a standby.
+ */
+const passingStates = /^(08...|57P0[1-5]|53300|40001|40P01|55P03|25006)$/
+const passingSystemErrors =
+  /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ENOENT)$/
+
+/** Whether the same statement may succeed a moment later: the server restarts, the network hangs, or two transactions met. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof SqlError) || error.code === undefined) return false
+  return error.code === connectionLost || passingStates.test(error.code) || passingSystemErrors.test(error.code)
+}
