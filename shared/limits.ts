@@ -126,8 +126,8 @@ export const bridgeLimits = {
   outboxRetryMaxMs: 10_000,
   /** how long `close()` at least tries to hand over what waits in the outbox */
   outboxFlushMs: 5_000,
-  /** providers are read again after this time, until `watchProviders` signals changes */
-  providerTtlMs: 1_000,
+  /** providers are read again after this time, whatever `watchProviders` has signalled */
+  providerTtlMs: 60_000,
 } as const
 
 /** Limits of one bridge, see {@link bridgeLimits}. */

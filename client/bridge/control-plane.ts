@@ -22,7 +22,16 @@ export interface ControlPlane {
     recordBatch: { mutate(input: { records: BatchRecord[] }, options?: CallOptions): Promise<RecordBatchOutput> }
   }
   authorizer: { isAuthorized: { query(input: IsAuthorizedInput, options?: CallOptions): Promise<Authorization> } }
-  providerConfigurator: { getProviders: { query(): Promise<ProvidersOutput> } }
+  providerConfigurator: {
+    getProviders: { query(): Promise<ProvidersOutput> }
+    watchProviders: {
+      /** Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by `unsubscribe()`. */
+      subscribe(
+        input: undefined,
+        handlers: { onData(): void; onError(error: unknown): void; onComplete(): void },
+      ): { unsubscribe(): void }
+    }
+  }
 }
 
 /** Whether a failed call may have taken effect all the same: only an error that got no answer says so. */

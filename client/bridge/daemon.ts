@@ -7,6 +7,7 @@ import { ExchangeAborted, type FrontDoorParts, refuseExchange, serveExchange } f
 import { createMemoryOutbox } from './memory-outbox.js'
 import type { Outbox } from './outbox.js'
 import { ProviderRegistry } from './provider-registry.js'
+import { watchProviders } from './provider-watch.js'
 import { createRecordSender } from './record-sender.js'
 import { createRecorder } from './recorder.js'
 import { Refusal, retryAfterSeconds } from './refusal.js'
@@ -55,6 +56,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const exchanges = new Map<Promise<void>, AbortController>()
   let closed: Promise<void> | undefined
   providers.refresh()
+  const stopWatching = watchProviders(client, () => providers.changed(), logger)
 
   const handler = (request: IncomingMessage, response: ServerResponse): void => {
     // A client may leave at any moment; whoever writes then sees `destroyed` and the signal.
@@ -81,6 +83,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
 
   const close = async (graceMs: number): Promise<void> => {
     const deadline = performance.now() + graceMs
+    stopWatching()
     await drain(exchanges, graceMs)
     await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
     await upstream.close()

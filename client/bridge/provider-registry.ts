@@ -15,7 +15,10 @@ export interface Target {
 export interface ProviderRegistryOptions {
   load: () => Promise<ProvidersOutput>
   logger: Logger
-  /** age above which a snapshot is no longer used, unless reading it again fails; above half of it, it is read again beside the request */
+  /**
+   * age above which a snapshot is no longer used, unless reading it again fails; above half of it, it is read again beside the request.
+   * {@link ProviderRegistry.changed} is what keeps it new, and this what is left when nobody calls that.
+   */
   ttlMs: number
 }
 
@@ -45,6 +48,12 @@ export class ProviderRegistry {
   /** Reads a new snapshot in the background. */
   refresh(): void {
     this.#read().catch(() => {}) // logged where it is read
+  }
+
+  /** The snapshot is out of date: reads a new one, for which requests wait from now on. If that fails, the next request tries again. */
+  changed(): void {
+    this.#readAt = Number.NEGATIVE_INFINITY
+    this.#readAfterNow().catch(() => {}) // logged where it is read
   }
 
   /** What is known now, without waiting. */

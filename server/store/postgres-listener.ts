@@ -7,9 +7,8 @@ import { toSqlError } from './postgres-dialect.js'
 export interface PostgresListenerOptions {
   connection: ClientConfig
   logger: Logger
-  /** how often the connection is asked whether it still lives, and how long it may take to answer; default 5 s each */
-  checkIntervalMs?: number
-  checkTimeoutMs?: number
+  /** how often the connection is asked whether it still lives, and how long it may take to answer */
+  checkMs: number
 }
 
 const reconnectMinMs = 50
@@ -64,10 +63,10 @@ export class PostgresListener implements Changes {
 
   /** Listens until the connection is lost, which rejects, or until `close()`. */
   async #listen(onListening: () => void): Promise<void> {
-    const { connection, checkIntervalMs = 5_000, checkTimeoutMs = 5_000 } = this.#options
+    const { connection, checkMs } = this.#options
     const { signal } = this.#stop
     const socket = new Socket()
-    const client = new pg.Client({ ...connection, query_timeout: checkTimeoutMs, stream: () => socket })
+    const client = new pg.Client({ ...connection, query_timeout: checkMs, stream: () => socket })
     const lost = new Promise<never>((_, reject) => {
       client.on('error', reject)
       client.on('end', () => reject(new Error('the connection ended')))
@@ -79,7 +78,7 @@ export class PostgresListener implements Changes {
       for (const topic of changeTopics) await client.query(`listen ${channelPrefix}${topic}`)
       onListening()
       while (!signal.aborted) {
-        await Promise.race([pause(checkIntervalMs, signal), lost])
+        await Promise.race([pause(checkMs, signal), lost])
         if (!signal.aborted) await Promise.race([client.query('select 1'), lost])
       }
     } finally {

@@ -1,5 +1,5 @@
 /** The store on a PostgreSQL server. */
-import { Kysely } from 'kysely'
+import { Kysely, sql } from 'kysely'
 import pg, { type PoolConfig } from 'pg'
 import { RpcError } from '../../shared/errors.js'
 import type { Logger } from '../../shared/log.js'
@@ -21,11 +21,13 @@ export interface PostgresOptions {
   maxConnections?: number
   /** longest run of one statement; the server ends what takes longer */
   statementTimeoutMs?: number
+  /** how long the server may be away until a call fails; with as long again for a repeat, below the deadline of a call */
+  outageMs?: number
+  /** see {@link PostgresListener} */
+  listenerCheckMs?: number
 }
 
-const defaults = { maxConnections: 10, statementTimeoutMs: 15_000 } as const
-/** How long the server may be away until a call fails. With as long again for a repeat, that is below the deadline of a call. */
-const acquireTimeoutMs = 10_000
+const defaults = { maxConnections: 10, statementTimeoutMs: 15_000, outageMs: 10_000, listenerCheckMs: 5_000 } as const
 const connectTimeoutMs = 5_000
 /** After the server's own timeout, which a network that hangs keeps from arriving. */
 const networkTimeoutMs = 5_000
@@ -39,9 +41,8 @@ const idleInTransactionTimeoutMs = 30_000
  *   `config_invalid` for a server that is too old
  */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
-  const { url, logger, maxConnections = defaults.maxConnections } = options
-  const statementTimeoutMs = options.statementTimeoutMs ?? defaults.statementTimeoutMs
-  await migratePostgres({ url, logger })
+  const { url, logger, maxConnections, statementTimeoutMs, outageMs, listenerCheckMs } = { ...defaults, ...options }
+  await migratePostgres({ url, logger, outageMs })
   const pool = openPool(logger, {
     ...connectionOptions(url),
     max: maxConnections,
@@ -49,9 +50,9 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     query_timeout: statementTimeoutMs + networkTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
   })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs }) })
-  const changes = new PostgresListener({ connection: connectionOptions(url), logger })
-  return createSqlStore(db, changes)
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
+  const changes = new PostgresListener({ connection: connectionOptions(url), logger, checkMs: listenerCheckMs })
+  return createSqlStore(db, changes, { repeatForMs: outageMs })
 }
 
 /**
@@ -59,33 +60,30 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
  * server whose role may not change the schema starts all the same.
  * @throws as {@link openPostgresStore}
  */
-export async function migratePostgres({ url, logger }: Pick<PostgresOptions, 'url' | 'logger'>): Promise<void> {
+export async function migratePostgres({
+  url,
+  logger,
+  outageMs = defaults.outageMs,
+}: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<void> {
   const pool = openPool(logger, { ...connectionOptions(url), max: 1 })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs }) })
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
   try {
-    await checkVersion(pool)
+    await checkVersion(db)
     await migrate(db, 'the PostgreSQL database')
   } finally {
     await db.destroy()
   }
 }
 
-async function checkVersion(pool: pg.Pool): Promise<void> {
-  let version: number
-  try {
-    const dialect = postgresDialect(pool, { acquireTimeoutMs })
-    const driver = dialect.createDriver()
-    const connection = await driver.acquireConnection()
-    await driver.releaseConnection(connection)
-    const { rows } = await pool.query<{ server_version_num: string }>('show server_version_num')
-    version = Math.floor(Number(rows[0]?.server_version_num) / 10_000)
-  } catch (cause) {
-    const error = toSqlError(cause)
-    throw new RpcError('PRECONDITION_FAILED', `the PostgreSQL database cannot be used: ${error.message}`, {
+async function checkVersion(db: Kysely<Database>): Promise<void> {
+  const { rows } = await sql<{ server_version_num: string }>`show server_version_num`.execute(db).catch(cause => {
+    const { message } = toSqlError(cause)
+    throw new RpcError('PRECONDITION_FAILED', `the PostgreSQL database cannot be used: ${message}`, {
       reason: 'database_unreachable',
-      cause: error,
+      cause,
     })
-  }
+  })
+  const version = Math.floor(Number(rows[0]?.server_version_num) / 10_000)
   if (version >= oldestVersion) return
   throw new RpcError(
     'PRECONDITION_FAILED',

@@ -17,7 +17,7 @@ import { userStore } from './users.js'
 /** How long `close()` waits for open work: a database that hangs must not keep the process from ending. */
 const openWorkTimeoutMs = 10_000
 /** How long a method that may be repeated is, while the server restarts or two transactions are in each other's way. */
-const repeatForMs = 10_000
+const defaultRepeatForMs = 10_000
 const repeatAfterMs = 50
 
 /** Methods that change nothing, or the same a second time: they are repeated when it is unknown what became of them. */
@@ -46,7 +46,7 @@ const repeatable = new Set<keyof Tables>([
 export function createSqlStore(
   db: Kysely<Database>,
   changes: Changes,
-  options: { afterClose?: () => Promise<void> } = {},
+  { repeatForMs = defaultRepeatForMs, afterClose }: { repeatForMs?: number; afterClose?: () => Promise<void> } = {},
 ): Store {
   const open = new Set<Promise<unknown>>()
   let closed: Promise<void> | undefined
@@ -55,13 +55,13 @@ export function createSqlStore(
     try {
       await Promise.all([db.destroy(), changes.close()])
     } finally {
-      await options.afterClose?.()
+      await afterClose?.()
     }
   }
 
   async function guarded<T>(work: () => Promise<T>, isRepeatable: boolean): Promise<T> {
     if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed')
-    const result = isRepeatable ? repeated(work, () => closed !== undefined) : work()
+    const result = isRepeatable ? repeated(work, repeatForMs, () => closed !== undefined) : work()
     open.add(result)
     try {
       return await result
@@ -120,7 +120,7 @@ function tablesOf(db: Kysely<Database>): Tables {
   }
 }
 
-async function repeated<T>(work: () => Promise<T>, isClosed: () => boolean): Promise<T> {
+async function repeated<T>(work: () => Promise<T>, repeatForMs: number, isClosed: () => boolean): Promise<T> {
   const giveUpAt = performance.now() + repeatForMs
   for (;;) {
     try {

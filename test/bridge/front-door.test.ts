@@ -313,6 +313,42 @@ describe('providers', () => {
     expect((await send(bridge)).status).toBe(200)
   })
 
+  test('one that was disabled or removed stops as soon as the change is signalled', async () => {
+    await start()
+    provider.answerWith(json({ id: 'msg_1' }))
+    expect((await send(bridge)).status).toBe(200)
+    plane.providers = [anthropicProvider(provider.url, { enabled: false })]
+    plane.signal()
+    expect((await send(bridge)).status).toBe(503)
+    plane.providers = []
+    plane.signal()
+    expect((await send(bridge)).status).toBe(404)
+  })
+
+  test('a change is found although the first read after its signal fails', async () => {
+    await start()
+    provider.answerWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
+    expect((await send(bridge)).status).toBe(200)
+    let failures = 1
+    plane.before = path => {
+      if (path.endsWith('getProviders') && failures-- > 0) throw new RpcError('SERVICE_UNAVAILABLE', 'away')
+    }
+    plane.providers = []
+    plane.signal()
+    await vi.waitFor(() => expect(failures).toBe(0))
+    expect((await send(bridge)).status).toBe(404)
+  })
+
+  test('a control plane that ends the signals is asked for them again', async () => {
+    let failures = 1
+    plane.before = path => {
+      if (path.endsWith('watchProviders') && failures-- > 0) throw new RpcError('INTERNAL_SERVER_ERROR', 'away')
+    }
+    await start()
+    const asked = () => plane.calls.filter(path => path.endsWith('watchProviders')).length
+    await vi.waitFor(() => expect(asked()).toBe(2), { timeout: 5_000 })
+  })
+
   test('one that was disabled or removed stops when the snapshot is too old', async () => {
     await start({ providerTtlMs: 0 })
     provider.answerWith(json({ id: 'msg_1' }))

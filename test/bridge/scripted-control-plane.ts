@@ -22,6 +22,8 @@ export interface ScriptedControlPlane extends ControlPlane {
   /** every call, in order */
   readonly calls: string[]
   providers: Provider[]
+  /** Signals a change of the providers to whoever watches. */
+  signal(): void
   /** runs before each procedure; what it throws, the procedure throws */
   before: Hook
   /** runs after each procedure, when it has taken effect: what it throws is a lost answer */
@@ -31,10 +33,12 @@ export interface ScriptedControlPlane extends ControlPlane {
 
 export function scriptedControlPlane(providers: Provider[] = []): ScriptedControlPlane {
   const byId = new Map<string, BatchRecord>()
+  const watchers = new Set<() => void>()
   const plane: ScriptedControlPlane = {
     records: [],
     calls: [],
     providers,
+    signal: () => watchers.forEach(watcher => void watcher()),
     before: () => {},
     after: () => {},
     stored: <K extends RecordKind>(kind: K) =>
@@ -63,6 +67,23 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
       getProviders: {
         query: () =>
           call('providerConfigurator.getProviders', undefined, () => ({ providers: structuredClone(plane.providers) })),
+      },
+      watchProviders: {
+        subscribe(_input, { onData, onError }) {
+          plane.calls.push('providerConfigurator.watchProviders')
+          const watcher = () => onData()
+          watchers.add(watcher)
+          queueMicrotask(async () => {
+            try {
+              await plane.before('providerConfigurator.watchProviders', undefined)
+              watcher()
+            } catch (error) {
+              watchers.delete(watcher)
+              onError(error)
+            }
+          })
+          return { unsubscribe: () => watchers.delete(watcher) }
+        },
       },
     },
   }
