@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander'
 import { buildVersion } from './build-version.js'
 import { addDaemonCommand } from './commands/daemon.js'
 import { addDaemonKeysCommands } from './commands/daemon-keys.js'
+import { addDatabaseCommands } from './commands/database.js'
 import { addInterceptionsCommands } from './commands/interceptions.js'
 import { addKeysCommands } from './commands/keys.js'
 import { type Failure, failureOf } from './commands/options.js'
@@ -32,6 +33,7 @@ addKeysCommands(program)
 addDaemonKeysCommands(program)
 addProvidersCommands(program)
 addInterceptionsCommands(program)
+addDatabaseCommands(program)
 
 try {
   await program.parseAsync()

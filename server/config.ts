@@ -2,8 +2,11 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
+import { httpUrl, providerKey } from '../shared/admin.js'
 import { RpcError } from '../shared/errors.js'
 import { times } from '../shared/limits.js'
+import { providerTypes } from '../shared/provider-configurator.js'
+import type { ProviderSeed } from './services/provider-seeds.js'
 
 /** The environment that settings are read from; `process.env` is one. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -24,6 +27,12 @@ export interface ServeConfig extends Address {
   graceMs: number
   /** each record is also a log line */
   structuredLogging: boolean
+  /** of a PostgreSQL database, with its password; undefined: the embedded store in the data directory */
+  databaseUrl: string | undefined
+  /** connections to that database */
+  databasePool: number
+  /** `ANTHROPIC_API_KEY` and the like: the providers of a new database */
+  seeds: ProviderSeed[]
   /** `BRIDGE_ADMIN_TOKEN`; undefined: the file in the data directory */
   adminToken: string | undefined
   /** `BRIDGE_ENCRYPTION_KEY`, the first one seals; undefined: the file in the data directory */
@@ -61,6 +70,14 @@ const wholeNumber = (min: number, max: number) =>
     .transform(Number)
     .refine(value => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
 
+/** It holds a password, so a message never shows it. */
+const databaseUrl = z
+  .string()
+  .refine(
+    url => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url),
+    'must be postgres://USER:PASSWORD@HOST:PORT/DATABASE',
+  )
+
 const clientSettings = z.object({ data, host, port: wholeNumber(1, 65_535).default(defaultAddress.port) })
 const serveSettings = clientSettings.extend({
   port: wholeNumber(0, 65_535).default(defaultAddress.port),
@@ -69,6 +86,8 @@ const serveSettings = clientSettings.extend({
   structuredLogging: z
     .union([z.boolean(), z.enum(['true', 'false']).transform(value => value === 'true')], 'must be true or false')
     .default(false),
+  databaseUrl: databaseUrl.optional(),
+  databasePool: wholeNumber(1, 200).default(10),
 })
 
 const daemonSettings = z.object({
@@ -94,18 +113,40 @@ export function clientAddress(flags: Readonly<Record<string, unknown>>): Address
  * @throws RpcError `BAD_REQUEST` (config_invalid)
  */
 export function serveConfig(flags: Readonly<Record<string, unknown>>, environment: Environment): ServeConfig {
-  const { data: dataDir, ...rest } = check(serveSettings, flags, {
+  const { data: dataDir, databaseUrl, ...rest } = check(serveSettings, flags, {
     logLevel: ['BRIDGE_LOG_LEVEL', environment.BRIDGE_LOG_LEVEL],
     structuredLogging: ['BRIDGE_STRUCTURED_LOGGING', environment.BRIDGE_STRUCTURED_LOGGING],
+    databaseUrl: databaseUrlVariable(environment),
+    databasePool: ['BRIDGE_DATABASE_POOL', environment.BRIDGE_DATABASE_POOL],
   })
   return {
     dataDir,
     ...rest,
+    databaseUrl,
+    seeds: seedsFrom(environment),
     adminToken: adminTokenFrom(environment),
     encryptionKeys: environment.BRIDGE_ENCRYPTION_KEY
       ? parseEncryptionKeys(environment.BRIDGE_ENCRYPTION_KEY, 'BRIDGE_ENCRYPTION_KEY')
       : undefined,
   }
+}
+
+/** The variable that names the database, of two: the second is what platforms set. */
+function databaseUrlVariable(environment: Environment): Variables[string] {
+  const { BRIDGE_DATABASE_URL, DATABASE_URL } = environment
+  return BRIDGE_DATABASE_URL ? ['BRIDGE_DATABASE_URL', BRIDGE_DATABASE_URL] : ['DATABASE_URL', DATABASE_URL]
+}
+
+/**
+ * The database of a command that uses one itself.
+ * @throws RpcError `BAD_REQUEST` (config_invalid), without the URL in its message
+ */
+export function databaseUrlFrom(flags: Readonly<Record<string, unknown>>, environment: Environment): string {
+  const schema = z.object({ databaseUrl: databaseUrl.optional() })
+  const { databaseUrl: url } = check(schema, flags, { databaseUrl: databaseUrlVariable(environment) })
+  if (url === undefined)
+    throw invalid('--database-url: is missing, and neither BRIDGE_DATABASE_URL nor DATABASE_URL is set')
+  return url
 }
 
 /**
@@ -131,6 +172,24 @@ export function daemonConfig(flags: Readonly<Record<string, unknown>>, environme
     throw invalid(`${source}: is not a daemon key; make one with: daemon-keys create`)
   }
   return { ...rest, url, key, caFile: ca }
+}
+
+/**
+ * Providers whose key the environment holds under the name that the vendor's own tools use.
+ * @throws RpcError `BAD_REQUEST` (config_invalid), without the key in its message
+ */
+function seedsFrom(environment: Environment): ProviderSeed[] {
+  return providerTypes.flatMap(type => {
+    const [keyVariable, urlVariable] = [`${type.toUpperCase()}_API_KEY`, `${type.toUpperCase()}_BASE_URL`]
+    const key = environment[keyVariable]?.trim()
+    if (!key) return []
+    if (!providerKey.safeParse(key).success) throw invalid(`${keyVariable}: must be printable ASCII without spaces`)
+    const baseUrl = environment[urlVariable]?.trim() || undefined
+    if (baseUrl !== undefined && !httpUrl.safeParse(baseUrl).success) {
+      throw invalid(`${urlVariable}: must begin with http:// or https:// and have no credentials, query or fragment`)
+    }
+    return [{ type, key, baseUrl }]
+  })
 }
 
 /**
@@ -172,6 +231,8 @@ export function invalid(message: string, cause?: unknown): RpcError {
   return new RpcError('BAD_REQUEST', message, { reason: 'config_invalid', cause })
 }
 
+const secretSettings: ReadonlySet<string> = new Set(['databaseUrl'])
+
 type Variables = Readonly<Record<string, readonly [variable: string, value: string | undefined]>>
 
 function check<S extends z.ZodObject>(
@@ -187,7 +248,8 @@ function check<S extends z.ZodObject>(
   const problems = result.error.issues.map(({ path, message }) => {
     const key = String(path[0])
     const source = flags[key] === undefined ? variables[key]?.[0] : undefined
-    return `${source ?? flagOf(key)} ${JSON.stringify(values[key])}: ${message}`
+    const shown = secretSettings.has(key) ? '' : ` ${JSON.stringify(values[key])}`
+    return `${source ?? flagOf(key)}${shown}: ${message}`
   })
   throw invalid(problems.join('; '))
 }

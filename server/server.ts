@@ -16,6 +16,7 @@ import { serveDuplex } from './rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from './rpc/connection-group.js'
 import { serveWebSockets } from './rpc/websocket-listener.js'
 import type { Identity } from './services/identity.js'
+import { type ProviderSeed, seedRow } from './services/provider-seeds.js'
 import { createSecretBox } from './services/secrets.js'
 import { createServices } from './services/services.js'
 import type { Store } from './store/store.js'
@@ -27,6 +28,8 @@ export interface BridgeServerConfig {
   encryptionKeys: readonly Uint8Array[]
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
+  /** providers that a database gets when it is used for the first time, beside `demo`; it is the truth afterwards */
+  seeds?: readonly ProviderSeed[]
   /** how often the daemon keys of open connections are checked, and silence on a connection after which a ping is sent; default 30 s */
   heartbeatMs?: number
 }
@@ -81,9 +84,10 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
   let front: HttpFront | undefined
   let opening = false
   let closing: Promise<CloseResult> | undefined
+  const secrets = createSecretBox(config.encryptionKeys)
   const services = createServices({
     store,
-    secrets: createSecretBox(config.encryptionKeys),
+    secrets,
     logger,
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
@@ -99,6 +103,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
 
   await store.seedProviders([
     { name: 'demo', type: 'anthropic', enabled: true, baseUrl: demoMount, settings: null, keys: [] },
+    ...(config.seeds ?? []).map(seed => seedRow(seed, secrets)),
   ])
 
   async function shutDown(graceMs: number): Promise<CloseResult> {

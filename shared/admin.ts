@@ -84,12 +84,12 @@ export const daemonKeysCreateInput = z.object({
 export const daemonKeysRevokeInput = z.object({ id: apiKeyId })
 
 /** An `@` before the path ends credentials; URLs take any number of slashes, of both kinds, before a host. */
-const httpUrl = text(recordLimits.maxUrlLength)
+export const httpUrl = text(recordLimits.maxUrlLength)
   .pipe(z.url({ protocol: /^https?$/ }))
   .refine(url => !/[?#]|^https?:[/\\]*[^/\\]*@/i.test(url), 'must have no credentials, query or fragment')
 
 /** It travels in an HTTP header, so it is visible ASCII. */
-const providerKey = z
+export const providerKey = z
   .string()
   .max(adminLimits.maxProviderKeyLength)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, and not empty')
@@ -224,7 +224,7 @@ export type WatchedRecord =
   | { kind: 'toolUsage'; record: ToolUsage }
   | { kind: 'modelThought'; record: ModelThought }
 
-/** What `admin.watch` sends. `watching` comes first, so that there is an event id to resume from before anything was recorded. */
+/** What `admin.watch` sends. `watching` comes first in a stream that begins now: an event id to resume from before anything is recorded. */
 export type WatchEvent = { kind: 'watching' } | WatchedRecord
 
 /** One write of an operator. */

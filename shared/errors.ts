@@ -82,6 +82,7 @@ export const errorReasons = {
   database_corrupt: 'the database cannot be opened',
   database_newer: 'the database was migrated by a newer version',
   database_unreachable: 'the database server cannot be reached, or refuses the login',
+  import_refused: 'there is nothing to import, or the target is not empty',
   port_in_use: 'another process listens on the port',
   config_invalid: 'the configuration breaks a rule',
   server_unreachable: 'no server answers at the address',

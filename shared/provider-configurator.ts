@@ -1,8 +1,8 @@
 /** The providerConfigurator: AI providers and their keys, for daemons. Its answers hold secrets and are never logged. */
 import type { JsonObject } from './text.js'
 
-/** The APIs a bridge speaks. */
-export const providerTypes = ['anthropic'] as const
+/** The types of providers that are kept. A bridge serves those whose API it speaks (client/bridge/providers/apis.ts). */
+export const providerTypes = ['anthropic', 'openai'] as const
 export type ProviderType = (typeof providerTypes)[number]
 
 /** A provider as a daemon gets it. `keys` and `settings` are empty for a disabled one. */

@@ -30,13 +30,16 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   // Asked without a token too: whether a server is there, and what it says, is the better answer.
   const dial = dialRemote({ url: urlOf(address), key: token ?? noToken, buildVersion: buildVersion() })
   let refused: DialError | undefined
+  let wasOpen = false
   const connection = connect({
-    // Somebody waits for this command: where a daemon would try again, it says why it cannot.
+    // Somebody waits for this command: where a daemon would try again, it says why it cannot. A server that was there may come back.
     dial: async info => {
       try {
-        return await dial(info)
+        const duplex = await dial(info)
+        wasOpen = true
+        return duplex
       } catch (error) {
-        if (!(error instanceof DialError)) throw error
+        if (!(error instanceof DialError) || wasOpen) throw error
         refused = error
         throw new DialError(error.message, { fatal: true, cause: error })
       }

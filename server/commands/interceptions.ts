@@ -1,9 +1,10 @@
 /** `aibridge interceptions`: the AI requests that were recorded. */
 import type { Command } from 'commander'
-import type { Interception, InterceptionDetail } from '../../shared/admin.js'
+import type { Interception, InterceptionDetail, WatchEvent } from '../../shared/admin.js'
+import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
-import { type Column, print, printFields, printResult, printTable, visible } from './output.js'
+import { type Column, cellText, print, printFields, printJson, printResult, printTable, visible } from './output.js'
 
 interface ListOptions extends CommonOptions {
   limit?: number
@@ -18,7 +19,11 @@ interface ListOptions extends CommonOptions {
   to?: Date
 }
 
-/** Adds `interceptions list|show`. */
+interface TailOptions extends CommonOptions {
+  since?: string
+}
+
+/** Adds `interceptions list|show|tail`. */
 export function addInterceptionsCommands(program: Command): void {
   const interceptions = program.command('interceptions').description('the AI requests that were recorded')
 
@@ -49,6 +54,74 @@ export function addInterceptionsCommands(program: Command): void {
       printResult(options, detail, printDetail)
     },
   )
+
+  withCommonOptions(
+    interceptions
+      .command('tail')
+      .description('every record as it is stored, one a line, until Ctrl-C or the end of the reader'),
+  )
+    .option('--since <event>', 'go on behind this event id; without it, from now')
+    .action(async ({ since, ...options }: TailOptions) => {
+      await callAdmin(options, admin => tail(admin, since, options))
+    })
+}
+
+/** Resolves at the first signal or when nobody reads any more; a server that goes away is dialled again, and nothing is missed. */
+function tail(admin: AdminClient, since: string | undefined, { json }: CommonOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const input = since === undefined ? undefined : { lastEventId: since }
+    const subscription = admin.watch.subscribe(input, {
+      onData({ id, data }) {
+        if (json) printJson({ id, ...data })
+        else print(`${id.padStart(8)}  ${lineOf(data)}`)
+      },
+      onError: reject,
+      onComplete: resolve,
+    })
+    const stop = () => {
+      subscription.unsubscribe()
+      resolve()
+    }
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
+    process.stdout.once('error', stop)
+  })
+}
+
+function lineOf(event: WatchEvent): string {
+  switch (event.kind) {
+    case 'watching':
+      return 'watching'
+    case 'interception': {
+      const { id, startedAt, providerName, model, client } = event.record
+      return `${startedAt.toISOString()}  ${id}  started  ${[providerName, model, client].map(cellText).join('  ')}`
+    }
+    case 'interceptionEnded': {
+      const { id, endedAt, errorType } = event.record
+      return `${endedAt.toISOString()}  ${id}  ended    ${cellText(errorType)}`
+    }
+    case 'tokenUsage': {
+      const { inputTokens, outputTokens, cacheReadInputTokens } = event.record
+      return lineOfChild(
+        event.record,
+        'tokens',
+        `input ${inputTokens}, output ${outputTokens}, cached ${cacheReadInputTokens}`,
+      )
+    }
+    case 'promptUsage':
+      return lineOfChild(event.record, 'prompt', event.record.prompt)
+    case 'toolUsage':
+      return lineOfChild(event.record, 'tool', `${event.record.tool} ${event.record.input}`)
+    case 'modelThought':
+      return lineOfChild(event.record, 'thought', event.record.content)
+  }
+}
+
+/** content beyond this is left to `show` */
+const shownContent = 120
+
+function lineOfChild(child: { createdAt: Date; interceptionId: string }, what: string, content: string): string {
+  const shown = content.length > shownContent ? `${content.slice(0, shownContent)}…` : content
+  return `${child.createdAt.toISOString()}  ${child.interceptionId}  ${what.padEnd(7)}  ${cellText(shown)}`
 }
 
 const columns: Column<Interception>[] = [

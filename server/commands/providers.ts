@@ -2,12 +2,13 @@
 import { type Command, Option } from 'commander'
 import type { ProviderSummary } from '../../shared/admin.js'
 import { RpcError } from '../../shared/errors.js'
+import { type ProviderType, providerTypes } from '../../shared/provider-configurator.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
 interface AddOptions extends CommonOptions {
-  type: 'anthropic'
+  type: ProviderType
   baseUrl?: string
   key?: string[]
   keyEnv?: string
@@ -25,7 +26,7 @@ export function addProvidersCommands(program: Command): void {
         'add a provider at /bridge/NAME, or replace the one of this name; without a key, it keeps the keys that it has',
       ),
   )
-    .addOption(new Option('--type <type>', 'the API that it speaks').choices(['anthropic']).default('anthropic'))
+    .addOption(new Option('--type <type>', 'the API that it speaks').choices(providerTypes).default('anthropic'))
     .option('--base-url <url>', "default: the type's own, for instance https://api.anthropic.com")
     .option('--key <key>', 'may be repeated; "-" reads it from stdin, since other users can see arguments', append)
     .option('--key-env <variable>', 'the environment variable that holds the key')

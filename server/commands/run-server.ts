@@ -7,7 +7,6 @@ import { createBridgeClient } from '../../client/bridge-client.js'
 import { type Environment, invalid, type ServeConfig, serveConfig } from '../config.js'
 import { createBridgeServer } from '../server.js'
 import { createSecretBox } from '../services/secrets.js'
-import { openEmbeddedStore } from '../store/embedded.js'
 import type { Store } from '../store/store.js'
 import { firstSteps } from './first-steps.js'
 import { listenError } from './listen-error.js'
@@ -42,8 +41,8 @@ interface RunningServer {
 }
 
 async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal): Promise<RunningServer> {
-  const { dataDir, host, port, structuredLogging } = config
-  const isFirstStart = !hasDatabase(dataDir)
+  const { dataDir, host, port, structuredLogging, databaseUrl } = config
+  const isFirstStart = databaseUrl === undefined && !hasDatabase(dataDir)
   // To make a database takes seconds and would spend the first start, so a busy port is found before.
   if (isFirstStart) await checkPort(config)
   const opened: ((graceMs: number) => Promise<unknown>)[] = []
@@ -53,10 +52,11 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
   }
   try {
     const secrets = await ensureSecrets(config, logger)
-    const store = await openEmbeddedStore({ dataDir, logger })
+    const store = await openStore(config, logger)
     opened.push(() => store.close())
     await checkEncryptionKeys(store, secrets.encryptionKeys, config)
-    const server = await createBridgeServer({ store, config: { ...secrets, structuredLogging }, logger })
+    const { seeds } = config
+    const server = await createBridgeServer({ store, config: { ...secrets, structuredLogging, seeds }, logger })
     opened.push(graceMs => server.close({ graceMs }))
     const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
     const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
@@ -74,6 +74,16 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     await close(0).catch((cause: unknown) => logger.error({ err: cause }, 'closing after a failed start failed too'))
     throw error
   }
+}
+
+/** The concrete stores are loaded when they are needed: PGlite alone is 14 MB. */
+async function openStore({ dataDir, databaseUrl, databasePool }: ServeConfig, logger: PinoLogger): Promise<Store> {
+  if (databaseUrl === undefined) {
+    const { openEmbeddedStore } = await import('../store/embedded.js')
+    return openEmbeddedStore({ dataDir, logger })
+  }
+  const { openPostgresStore } = await import('../store/postgres.js')
+  return openPostgresStore({ url: databaseUrl, logger, maxConnections: databasePool })
 }
 
 /** Refuses keys that open none of the secrets in the database: it would serve no provider, and seal new secrets beside unreadable ones. */
@@ -97,9 +107,10 @@ async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], co
 
 function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Record<string, unknown>>): void {
   const { url, isFirstStart } = server
+  const place = config.databaseUrl === undefined ? `data in ${config.dataDir}` : 'data in PostgreSQL'
   if (flags.json) printJson({ url, dataDir: config.dataDir })
   else if (isFirstStart) print(firstSteps(url, config.dataDir))
-  else print(`aibridge ready at ${url}, data in ${config.dataDir}`)
+  else print(`aibridge ready at ${url}, ${place}`)
 }
 
 async function checkPort({ host, port }: ServeConfig): Promise<void> {

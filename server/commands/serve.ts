@@ -7,6 +7,11 @@ export function addServeCommand(program: Command): void {
   withCommonOptions(program.command('serve').description('run the server'))
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
     .option('--structured-logging', 'log each record too; BRIDGE_STRUCTURED_LOGGING=true')
+    .option(
+      '--database-url <url>',
+      'a PostgreSQL database, instead of the embedded one; BRIDGE_DATABASE_URL or DATABASE_URL, where others cannot see it',
+    )
+    .option('--database-pool <n>', 'connections to it; BRIDGE_DATABASE_POOL (default: 10)')
     .option('--grace-ms <ms>', 'how long requests in flight may run on after a signal (default: 30000)')
     .addHelpText('after', helpText)
     .action(async (flags: Record<string, unknown>) => {
@@ -19,7 +24,9 @@ const helpText = `
 Environment:
   BRIDGE_ADMIN_TOKEN     what commands show to the server, 16 characters or more (default: the file DATA/admin-token)
   BRIDGE_ENCRYPTION_KEY  seals the providers' keys in the database: 32 bytes in hex or base64; with a comma behind it, the
-                         key that was used before (default: the file DATA/encryption-key)
+                         key that was used before (default: the file DATA/encryption-key; required with --database-url)
+  ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL   make the provider "anthropic" when a database is used for the first time
+  OPENAI_API_KEY, OPENAI_BASE_URL         the same for "openai"
 
 With --port 0 the server takes a free port and prints it. The first SIGINT or SIGTERM lets requests in flight end and
 exits with 0, the second exits with 130 at once.`

@@ -32,13 +32,16 @@ export interface ProvidersAdminOptions {
   secrets: SecretBox
 }
 
-const defaultBaseUrls: Record<ProviderType, string> = { anthropic: 'https://api.anthropic.com' }
+export const defaultBaseUrls: Record<ProviderType, string> = {
+  anthropic: 'https://api.anthropic.com',
+  openai: 'https://api.openai.com/v1',
+}
 
 export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions): ProvidersAdmin {
   return {
     async upsert({ name, type, baseUrl: given, keys, enabled }, actor) {
       const baseUrl = given?.replace(/\/+$/, '') ?? defaultBaseUrls[type]
-      const sealed = keys?.map(key => seal(key, name))
+      const sealed = keys?.map(key => sealProviderKey(secrets, key, name))
       const row = await store.audited(
         tables => tables.upsertProvider({ name, type, enabled, baseUrl, settings: null, keys: sealed }),
         () => {
@@ -68,11 +71,12 @@ export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions):
       throw unknownRow('provider', name)
     },
   }
+}
 
-  function seal(key: string, provider: string): SealedKey {
-    const id = uuidv7()
-    return { id, sealed: secrets.seal(key, { provider, keyId: id }), hint: hintOf(key) }
-  }
+/** A provider's key as the store holds it. */
+export function sealProviderKey(secrets: SecretBox, key: string, provider: string): SealedKey {
+  const id = uuidv7()
+  return { id, sealed: secrets.seal(key, { provider, keyId: id }), hint: hintOf(key) }
 }
 
 function summaryOf({ keys, settings: _, ...row }: ProviderRow): ProviderSummary {

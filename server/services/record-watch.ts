@@ -7,7 +7,8 @@ import { signals } from './signals.js'
 export interface RecordWatch {
   /**
    * Every record as it is stored, in the order in which the database committed them, whichever process stored them. Each event has an id; the stream
-   * goes on behind it, without a gap or a repeat, from any process of this service. It begins with `watching`, whose id stands for the moment at which it began.
+   * goes on behind it, without a gap or a repeat, from any process of this service. One that begins now begins with `watching`, whose id stands for
+   * this moment.
    *
    * Nothing is kept for a watcher: it reads from the database at its own pace, so a slow one costs no memory and no recorder waits for it.
    * @param lastEventId where to go on; left out: now
@@ -41,7 +42,7 @@ export function createRecordWatch({ store }: RecordWatchOptions): RecordWatch {
     async *watch({ lastEventId }, signal) {
       let position = lastEventId === undefined ? await store.feedEnd() : parsePosition(lastEventId)
       if (position > (await store.feedEnd())) throw unknownEvent(lastEventId)
-      yield { id: String(position), event: { kind: 'watching' } }
+      if (lastEventId === undefined) yield { id: String(position), event: { kind: 'watching' } }
       const changes = signals(listener => store.onChange('records', listener), signal, times.feedPollMs)
       for await (const _ of changes) {
         let page: FeedPage

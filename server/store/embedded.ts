@@ -18,14 +18,33 @@ const postgresVersion = '18'
 const databaseName = 'pg'
 const unfinishedPrefix = 'pg.new-'
 
+/** The database of a data directory, which is ours until `release()`. */
+export interface EmbeddedDatabase {
+  db: Kysely<Database>
+  thread: PGliteThread
+  release(): Promise<void>
+}
+
 /**
  * Opens the store in `dataDir`, which is made (mode 0700) where it is missing; the first start takes some seconds. Until `close()` or the end of the
  * process no other process can open it. What the store acknowledged is there after `kill -9`; PGlite never calls fsync, so the last seconds
  * may be lost with the power.
+ * @throws as {@link openEmbeddedDatabase}
+ */
+export async function openEmbeddedStore(options: { dataDir: string; logger?: Logger | undefined }): Promise<Store> {
+  const { db, thread, release } = await openEmbeddedDatabase(options)
+  return createSqlStore(db, thread, { afterClose: release })
+}
+
+/**
+ * Opens the database in `dataDir` and brings its schema to this version.
  * @throws PRECONDITION_FAILED `data_in_use` naming the process that has it open; `database_corrupt` if it cannot be opened, and nothing is deleted then;
  *   `database_newer` if a newer version migrated it
  */
-export async function openEmbeddedStore(options: { dataDir: string; logger?: Logger | undefined }): Promise<Store> {
+export async function openEmbeddedDatabase(options: {
+  dataDir: string
+  logger?: Logger | undefined
+}): Promise<EmbeddedDatabase> {
   const { dataDir, logger } = options
   await makeDirectory(dataDir)
   const lock = await lockDataDir(dataDir)
@@ -33,7 +52,7 @@ export async function openEmbeddedStore(options: { dataDir: string; logger?: Log
   try {
     await removeUnfinished(dataDir)
     const path = join(dataDir, databaseName)
-    if (!(await readdir(dataDir)).includes(databaseName)) {
+    if (!(await hasEmbeddedDatabase(dataDir))) {
       logger?.info({ path }, 'creating the database')
       await createDatabase(dataDir, path)
     }
@@ -42,12 +61,18 @@ export async function openEmbeddedStore(options: { dataDir: string; logger?: Log
     await migrate(db, `the database in ${path}`).catch((error: unknown) => {
       throw isDamage(error) ? corrupt(path, error.cause.message, error) : error
     })
-    return createSqlStore(db, thread, { afterClose: lock.release })
+    return { db, thread, release: lock.release }
   } catch (error) {
     await thread?.close()
     await lock.release()
     throw error
   }
+}
+
+/** Whether there is a database in the directory. */
+export async function hasEmbeddedDatabase(dataDir: string): Promise<boolean> {
+  const names: string[] = await readdir(dataDir).catch(() => [])
+  return names.includes(databaseName)
 }
 
 async function makeDirectory(dataDir: string): Promise<void> {

@@ -60,18 +60,29 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
  * server whose role may not change the schema starts all the same.
  * @throws as {@link openPostgresStore}
  */
-export async function migratePostgres({
+export async function migratePostgres(options: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<void> {
+  const db = await openPostgresDatabase(options)
+  await db.destroy()
+}
+
+/**
+ * One connection to a database whose schema is of this version, for work that takes long: no statement of it has a time limit.
+ * @throws as {@link openPostgresStore}
+ */
+export async function openPostgresDatabase({
   url,
   logger,
   outageMs = defaults.outageMs,
-}: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<void> {
+}: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<Kysely<Database>> {
   const pool = openPool(logger, { ...connectionOptions(url), max: 1 })
   const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
   try {
     await checkVersion(db)
     await migrate(db, 'the PostgreSQL database')
-  } finally {
+    return db
+  } catch (error) {
     await db.destroy()
+    throw error
   }
 }
 

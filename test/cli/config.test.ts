@@ -1,7 +1,14 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { adminTokenFrom, clientAddress, daemonConfig, parseEncryptionKeys, serveConfig } from '../../server/config.js'
+import {
+  adminTokenFrom,
+  clientAddress,
+  daemonConfig,
+  databaseUrlFrom,
+  parseEncryptionKeys,
+  serveConfig,
+} from '../../server/config.js'
 
 const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
 const base64Key = Buffer.alloc(32, 7).toString('base64')
@@ -15,9 +22,60 @@ describe('serveConfig', () => {
       logLevel: 'info',
       graceMs: 30_000,
       structuredLogging: false,
+      databaseUrl: undefined,
+      databasePool: 10,
+      seeds: [],
       adminToken: undefined,
       encryptionKeys: undefined,
     })
+  })
+
+  test('the database is named by a flag, by BRIDGE_DATABASE_URL, or by DATABASE_URL', () => {
+    const [flag, own, platform] = ['postgres://a/flag', 'postgresql://a/own', 'postgres://a/platform']
+    const environment = { BRIDGE_DATABASE_URL: own, DATABASE_URL: platform }
+    expect(serveConfig({ databaseUrl: flag }, environment).databaseUrl).toBe(flag)
+    expect(serveConfig({}, environment).databaseUrl).toBe(own)
+    expect(serveConfig({}, { DATABASE_URL: platform }).databaseUrl).toBe(platform)
+    expect(databaseUrlFrom({}, environment)).toBe(own)
+    expect(() => databaseUrlFrom({}, {})).toThrow('--database-url: is missing')
+  })
+
+  test.each(['mysql://u:MARKED@h/d', 'MARKED', 'postgres://[MARKED'])('%j is no database, and is not repeated', url => {
+    for (const [flags, environment] of [
+      [{ databaseUrl: url }, {}],
+      [{}, { DATABASE_URL: url }],
+    ] as const) {
+      const refused = expect.objectContaining({
+        reason: 'config_invalid',
+        message: expect.stringMatching(/^(?!.*MARKED)(--database-url|DATABASE_URL): must be postgres:/),
+      })
+      expect(() => serveConfig(flags, environment)).toThrow(refused)
+      expect(() => databaseUrlFrom(flags, environment)).toThrow(refused)
+    }
+  })
+
+  test('the keys of providers in the environment are seeds', () => {
+    const environment = {
+      ANTHROPIC_API_KEY: ' sk-ant ',
+      OPENAI_API_KEY: 'sk-oai',
+      OPENAI_BASE_URL: 'https://proxy.example.com/v1',
+    }
+    expect(serveConfig({}, environment).seeds).toEqual([
+      { type: 'anthropic', key: 'sk-ant', baseUrl: undefined },
+      { type: 'openai', key: 'sk-oai', baseUrl: 'https://proxy.example.com/v1' },
+    ])
+    expect(serveConfig({}, { ANTHROPIC_BASE_URL: 'https://a' }).seeds).toEqual([])
+    for (const bad of [
+      { ANTHROPIC_API_KEY: 'MARKED key' },
+      { ANTHROPIC_API_KEY: 'k', ANTHROPIC_BASE_URL: 'https://u:MARKED@h' },
+    ]) {
+      expect(() => serveConfig({}, bad)).toThrow(
+        expect.objectContaining({
+          reason: 'config_invalid',
+          message: expect.stringMatching(/^(?!.*MARKED)ANTHROPIC_/),
+        }),
+      )
+    }
   })
 
   test('a flag goes before its variable', () => {

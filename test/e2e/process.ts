@@ -142,6 +142,30 @@ async function start(args: readonly string[], env: Record<string, string>): Prom
   }
 }
 
+/** A command that prints lines until it is stopped. */
+export function follow(args: readonly string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...bareEnvironment(), ...env },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  running.add(child)
+  const exited = once(child, 'close').then(([code, signal]) => {
+    running.delete(child)
+    return { code, signal }
+  })
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+  return {
+    /** the next line */
+    async line(): Promise<string> {
+      const next = await lines.next()
+      if (next.done) throw new Error(`${args.join(' ')} prints no more`)
+      return next.value
+    },
+    kill: (signal: NodeJS.Signals) => child.kill(signal),
+    exited,
+  }
+}
+
 const running = new Set<ChildProcess>()
 const directories = new Set<string>()
 

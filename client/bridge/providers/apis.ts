@@ -3,7 +3,7 @@ import type { ProviderType } from '../../../shared/provider-configurator.js'
 import { anthropic } from './anthropic.js'
 import type { ProviderApi } from './provider-api.js'
 
-const apis: Record<ProviderType, ProviderApi> = { anthropic }
+const apis: Partial<Record<ProviderType, ProviderApi>> = { anthropic }
 
 /** undefined for a type that a newer control plane knows and this bridge does not. */
 export function apiOf(type: string): ProviderApi | undefined {
