@@ -113,7 +113,11 @@ export function clientAddress(flags: Readonly<Record<string, unknown>>): Address
  * @throws RpcError `BAD_REQUEST` (config_invalid)
  */
 export function serveConfig(flags: Readonly<Record<string, unknown>>, environment: Environment): ServeConfig {
-  const { data: dataDir, databaseUrl, ...rest } = check(serveSettings, flags, {
+  const {
+    data: dataDir,
+    databaseUrl,
+    ...rest
+  } = check(serveSettings, flags, {
     logLevel: ['BRIDGE_LOG_LEVEL', environment.BRIDGE_LOG_LEVEL],
     structuredLogging: ['BRIDGE_STRUCTURED_LOGGING', environment.BRIDGE_STRUCTURED_LOGGING],
     databaseUrl: databaseUrlVariable(environment),

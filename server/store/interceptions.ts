@@ -18,17 +18,16 @@ async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery)
   const { provider, limit } = query
   if (provider === undefined) return (await page(db, query).execute()).map(withUserAgent)
   // Two pages, each read from its own index in the order of the list; an "or" would read all that match and sort them.
-  const named = page(db, query).where('provider_name', '=', provider)
-  const typed = page(db, query).where('provider', '=', provider).where('provider_name', '<>', provider)
-  const rows = await db
-    .selectFrom(named.as('named'))
-    .selectAll()
-    .unionAll(db.selectFrom(typed.as('typed')).selectAll())
-    .orderBy('startedAt', 'desc')
-    .orderBy('id', 'desc')
-    .limit(limit)
-    .execute()
-  return rows.map(withUserAgent)
+  const pages = await Promise.all(
+    (['provider_name', 'provider'] as const).map(column => page(db, query).where(column, '=', provider).execute()),
+  )
+  const found = new Map(pages.flat().map(row => [row.id, row]))
+  return [...found.values()].sort(newestFirst).slice(0, limit).map(withUserAgent)
+}
+
+/** The order of the list; ids compare as PostgreSQL compares them, byte by byte. */
+function newestFirst(a: Pick<Interception, 'startedAt' | 'id'>, b: Pick<Interception, 'startedAt' | 'id'>): number {
+  return b.startedAt.getTime() - a.startedAt.getTime() || (b.id > a.id ? 1 : -1)
 }
 
 /** All filters but the provider. */

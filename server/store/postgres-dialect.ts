@@ -11,7 +11,7 @@ import {
   type TransactionSettings,
 } from 'kysely'
 import pg, { type Pool, type PoolClient } from 'pg'
-import { connectionLost, isPassing, SqlError } from './sql-error.js'
+import { connectionLost, isPassing, isStale, SqlError } from './sql-error.js'
 
 /** Between two attempts to connect; a server restarts within seconds. */
 const connectAgainMs = 100
@@ -77,6 +77,10 @@ class PostgresDriver implements Driver {
   }
 }
 
+/** Distinct statements that a session keeps prepared, which saves their parsing and, mostly, their planning; more run unprepared. */
+const maxPrepared = 256
+const prepared = new WeakMap<PoolClient, Map<string, string>>()
+
 class PostgresConnection implements DatabaseConnection {
   readonly #client: PoolClient
   isBroken = false
@@ -93,12 +97,30 @@ class PostgresConnection implements DatabaseConnection {
 
   async run(text: string, values: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }> {
     try {
-      return await this.#client.query(text, [...values])
+      const name = this.#nameOf(text)
+      return await this.#client.query({ text, values: [...values], ...(name !== undefined && { name }) })
     } catch (cause) {
-      // The server has ended this session, or it is unknown what it is doing.
-      this.isBroken ||= !(cause instanceof pg.DatabaseError) || cause.severity === 'FATAL' || cause.severity === 'PANIC'
-      throw toSqlError(cause)
+      const error = toSqlError(cause)
+      // The server has ended this session, or it is unknown what it is doing, or what it keeps prepared is no good any more.
+      this.isBroken ||=
+        !(cause instanceof pg.DatabaseError) || /FATAL|PANIC/.test(cause.severity ?? '') || isStale(error)
+      throw error
     }
+  }
+
+  /** The name under which this session keeps the statement prepared; undefined for one that is run as it is. */
+  #nameOf(text: string): string | undefined {
+    let names = prepared.get(this.#client)
+    if (!names) {
+      names = new Map()
+      prepared.set(this.#client, names)
+    }
+    let name = names.get(text)
+    if (name === undefined && names.size < maxPrepared) {
+      name = `s${names.size}`
+      names.set(text, name)
+    }
+    return name
   }
 
   // biome-ignore lint/correctness/useYield: nothing streams from this store

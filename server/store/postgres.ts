@@ -29,6 +29,11 @@ export interface PostgresOptions {
 
 const defaults = { maxConnections: 10, statementTimeoutMs: 15_000, outageMs: 10_000, listenerCheckMs: 5_000 } as const
 const connectTimeoutMs = 5_000
+/**
+ * Sessions keep plans, and may have made them while the tables were small: they must be the ones that fit large tables, and all statements but the totals of
+ * admin.usage look up few rows. The embedded store has the same (pglite-worker.js).
+ */
+const planSettings = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off'
 /** After the server's own timeout, which a network that hangs keeps from arriving. */
 const networkTimeoutMs = 5_000
 /** A process that hangs in the middle of a transaction must not hold its locks for ever. */
@@ -46,6 +51,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   const pool = openPool(logger, {
     ...connectionOptions(url),
     max: maxConnections,
+    options: planSettings,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + networkTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,

@@ -30,5 +30,15 @@ const passingSystemErrors =
 /** Whether the same statement may succeed a moment later: the server restarts, the network hangs, or two transactions met. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof SqlError) || error.code === undefined) return false
-  return error.code === connectionLost || passingStates.test(error.code) || passingSystemErrors.test(error.code)
+  return (
+    error.code === connectionLost ||
+    isStale(error) ||
+    passingStates.test(error.code) ||
+    passingSystemErrors.test(error.code)
+  )
+}
+
+/** Whether what a session keeps prepared cannot be used any more: a newer version migrated the table, or a pooler gave us another session. */
+export function isStale({ code, message }: SqlError): boolean {
+  return code === '26000' || (code === '0A000' && message.includes('cached plan'))
 }
