@@ -83,7 +83,8 @@ const topsStatement = `
 const moveStatement = `
   update interceptions i set linked_id = r.linked_id, parent_id = r.parent_id, root_id = r.root_id
   from json_to_recordset($1::json) as r(id uuid, linked_id uuid, parent_id uuid, root_id uuid)
-  where i.id = r.id and (i.linked_id, i.parent_id, i.root_id) is distinct from (r.linked_id, r.parent_id, r.root_id)`
+  where i.id = r.id and i.id = any(array(select (value->>'id')::uuid from json_array_elements($1::json)))
+    and (i.linked_id, i.parent_id, i.root_id) is distinct from (r.linked_id, r.parent_id, r.root_id)`
 
 /**
  * Parents and roots of interceptions with their links. `roots` has the root of each interception outside that a link leads to.

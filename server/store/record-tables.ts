@@ -148,7 +148,8 @@ const insertStatements: Record<RowKind, string> = {
 }
 
 // PostgreSQL expects a hundred rows of any JSON text, and would rather read a whole table into a hash than look up a hundred ids in its index.
-// A scalar sub-select, or a lateral one with `offset 0`, is always run row by row and so always looks up.
+// A scalar sub-select, or a lateral one with `offset 0`, is always run row by row and so always looks up; what is joined to the target of an UPDATE
+// is also given as an array, so that the index is read for it alone.
 
 /** A new interception has no tool usages yet, so nothing continues it: its own lineage is all there is to set. */
 function interceptionStatement(): string {
@@ -209,7 +210,7 @@ const endStatement = `
     update interceptions i
     set ended_at = r.ended_at, error_type = r.error_type, error_message = r.error_message,
       credential_hint = case when i.credential_kind = 'centralized' then coalesce(r.credential_hint, i.credential_hint) else i.credential_hint end
-    from input r where i.id = r.id and i.ended_at is null
+    from input r where i.id = r.id and i.id = any(array(select id from input)) and i.ended_at is null
   )
   select r.id from input r where (select i.id from interceptions i where i.id = r.id) is not null`
 
