@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { buildVersion } from './build-version.js'
+import { addConfigCommands } from './commands/config.js'
 import { addDaemonCommand } from './commands/daemon.js'
 import { addDaemonKeysCommands } from './commands/daemon-keys.js'
 import { addDatabaseCommands } from './commands/database.js'
@@ -34,6 +35,7 @@ addDaemonKeysCommands(program)
 addProvidersCommands(program)
 addInterceptionsCommands(program)
 addDatabaseCommands(program)
+addConfigCommands(program)
 
 try {
   await program.parseAsync()

@@ -25,7 +25,7 @@ const noToken = 'none'
  * if a call takes longer than 30 s; `BAD_REQUEST` (config_invalid) for an option
  */
 export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminClient) => Promise<T>): Promise<T> {
-  const address = clientAddress({ ...options })
+  const address = clientAddress({ ...options }, process.env)
   const token = adminTokenFrom(process.env) ?? (await readAdminToken(address.dataDir))
   // Asked without a token too: whether a server is there, and what it says, is the better answer.
   const dial = dialRemote({ url: urlOf(address), key: token ?? noToken, buildVersion: buildVersion() })

@@ -3,22 +3,29 @@ import type { Command } from 'commander'
 
 /** Adds `daemon`. */
 export function addDaemonCommand(program: Command): void {
-  program
-    .command('daemon')
-    .description('run a bridge that reports to a control plane elsewhere')
-    .option('--url <base>', 'where the control plane is, for instance https://bridge.example.com; BRIDGE_URL')
-    .option('--key <key>', 'a daemon key, as daemon-keys create prints it; BRIDGE_DAEMON_KEY')
-    .option('--ca <file>', "certificate authority of the control plane, PEM (default: the system's)")
-    .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
-    .option('--port <port>', 'port to listen on (default: 4101)')
-    .option('--json', 'print JSON')
-    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
-    .option('--grace-ms <ms>', 'how long requests in flight may run on after a signal (default: 30000)')
+  withDaemonOptions(program.command('daemon').description('run a bridge that reports to a control plane elsewhere'))
     .addHelpText('after', helpText)
     .action(async (flags: Record<string, unknown>) => {
       const { runDaemon } = await import('./run-daemon.js')
       process.exit(await runDaemon(flags, process.env))
     })
+}
+
+/** Adds the settings of `daemon`. */
+export function withDaemonOptions(command: Command): Command {
+  return command
+    .option('--config <file>', 'settings as a JSON object, by the names of the flags; BRIDGE_CONFIG')
+    .option('--url <base>', 'where the control plane is, for instance https://bridge.example.com; BRIDGE_URL')
+    .option('--key <key>', 'a daemon key, as daemon-keys create prints it; BRIDGE_DAEMON_KEY')
+    .option('--ca <file>', "certificate authority of the control plane, PEM; BRIDGE_CA (default: the system's)")
+    .option('--host <host>', 'address to listen on; BRIDGE_HOST (default: 127.0.0.1)')
+    .option('--port <port>', 'port to listen on; BRIDGE_PORT (default: 4101)')
+    .option('--json', 'print JSON')
+    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
+    .option(
+      '--grace-ms <ms>',
+      'how long requests in flight may run on after a signal; BRIDGE_GRACE_MS (default: 30000)',
+    )
 }
 
 const helpText = `

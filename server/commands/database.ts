@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { print, printFields, printResult } from './output.js'
 
 interface DatabaseOptions {
+  config?: string
   databaseUrl?: string
   json?: boolean
 }
@@ -34,14 +35,15 @@ DIR/encryption-key holds. An import that fails changes nothing.`
 
 function withDatabase(command: Command): Command {
   return command
+    .option('--config <file>', 'settings of serve; BRIDGE_CONFIG')
     .option('--database-url <url>', 'the database; BRIDGE_DATABASE_URL or DATABASE_URL, where others cannot see it')
     .option('--json', 'print JSON')
 }
 
-async function databaseOf(options: DatabaseOptions) {
+async function databaseOf({ config, databaseUrl }: DatabaseOptions) {
   const [{ databaseUrlFrom }, { destination, pino }] = await Promise.all([import('../config.js'), import('pino')])
   return {
-    url: databaseUrlFrom({ databaseUrl: options.databaseUrl }, process.env),
+    url: databaseUrlFrom({ config, databaseUrl }, process.env),
     logger: pino({ level: 'warn' }, destination({ fd: 2, sync: true })),
   }
 }

@@ -6,7 +6,7 @@ import { type BridgeClient, createBridgeClient } from '../../client/bridge-clien
 import type { CloseReason } from '../../shared/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/errors.js'
 import { buildVersion } from '../build-version.js'
-import { type DaemonConfig, daemonConfig, type Environment, invalid } from '../config.js'
+import { type DaemonConfig, daemonConfig, type Environment, fileWarning, invalid } from '../config.js'
 import { type HttpFront, openHttpFront } from '../http-front.js'
 import { createRoutes } from '../http-routes.js'
 import { listenError } from './listen-error.js'
@@ -21,6 +21,8 @@ import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 export async function runDaemon(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
   const config = daemonConfig(flags, environment)
   const logger = pino({ level: config.logLevel }, destination({ fd: 2, sync: true }))
+  const warning = fileWarning(flags, environment)
+  if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
   const client = await createClient(config, logger)
   const daemon = createBridgeDaemon({ client, logger })

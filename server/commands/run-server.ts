@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { destination, type Logger as PinoLogger, pino } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
-import { type Environment, invalid, type ServeConfig, serveConfig } from '../config.js'
+import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config.js'
 import { createBridgeServer } from '../server.js'
 import { createSecretBox } from '../services/secrets.js'
 import type { Store } from '../store/store.js'
@@ -24,6 +24,8 @@ export async function runServer(flags: Readonly<Record<string, unknown>>, enviro
   const config = serveConfig(flags, environment)
   // Written synchronously: the last lines before the end of the process are the ones that matter.
   const logger = pino({ level: config.logLevel }, destination({ fd: 2, sync: true }))
+  const warning = fileWarning(flags, environment)
+  if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
   const server = await start(config, logger, stop)
   if (!stop.cause) announce(server, config, flags)

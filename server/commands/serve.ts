@@ -4,7 +4,18 @@ import { withCommonOptions } from './options.js'
 
 /** Adds `serve`. */
 export function addServeCommand(program: Command): void {
-  withCommonOptions(program.command('serve').description('run the server'))
+  withServeOptions(program.command('serve').description('run the server'))
+    .addHelpText('after', helpText)
+    .action(async (flags: Record<string, unknown>) => {
+      const { runServer } = await import('./run-server.js')
+      process.exit(await runServer(flags, process.env))
+    })
+}
+
+/** Adds the settings of `serve`; those that hold a secret have no flag, because other users of the machine see flags. */
+export function withServeOptions(command: Command): Command {
+  return withCommonOptions(command)
+    .option('--config <file>', 'settings as a JSON object, by the names of the flags; BRIDGE_CONFIG')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
     .option('--structured-logging', 'log each record too; BRIDGE_STRUCTURED_LOGGING=true')
     .option(
@@ -12,12 +23,11 @@ export function addServeCommand(program: Command): void {
       'a PostgreSQL database, instead of the embedded one; BRIDGE_DATABASE_URL or DATABASE_URL, where others cannot see it',
     )
     .option('--database-pool <n>', 'connections to it; BRIDGE_DATABASE_POOL (default: 10)')
-    .option('--grace-ms <ms>', 'how long requests in flight may run on after a signal (default: 30000)')
-    .addHelpText('after', helpText)
-    .action(async (flags: Record<string, unknown>) => {
-      const { runServer } = await import('./run-server.js')
-      process.exit(await runServer(flags, process.env))
-    })
+    .option('--retention-days <days>', 'erase older requests; BRIDGE_RETENTION_DAYS (default: 0, keep for ever)')
+    .option(
+      '--grace-ms <ms>',
+      'how long requests in flight may run on after a signal; BRIDGE_GRACE_MS (default: 30000)',
+    )
 }
 
 const helpText = `

@@ -1,6 +1,7 @@
-import { homedir } from 'node:os'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import {
   adminTokenFrom,
   clientAddress,
@@ -13,6 +14,19 @@ import {
 const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
 const base64Key = Buffer.alloc(32, 7).toString('base64')
 
+const directories: string[] = []
+afterEach(async () => {
+  for (const directory of directories.splice(0)) await rm(directory, { recursive: true })
+})
+
+async function configFile(content: object | string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'aibridge-'))
+  directories.push(directory)
+  const file = join(directory, 'config.json')
+  await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content), { mode: 0o600 })
+  return file
+}
+
 describe('serveConfig', () => {
   test('has a default for everything', () => {
     expect(serveConfig({}, {})).toEqual({
@@ -24,6 +38,7 @@ describe('serveConfig', () => {
       structuredLogging: false,
       databaseUrl: undefined,
       databasePool: 10,
+      retentionDays: 0,
       seeds: [],
       adminToken: undefined,
       encryptionKeys: undefined,
@@ -52,6 +67,87 @@ describe('serveConfig', () => {
       expect(() => serveConfig(flags, environment)).toThrow(refused)
       expect(() => databaseUrlFrom(flags, environment)).toThrow(refused)
     }
+  })
+
+  test('a flag goes before its variable, and that before the file', async () => {
+    const file = await configFile({
+      port: 5000,
+      host: 'file',
+      graceMs: '7',
+      structuredLogging: true,
+      adminToken: 'x'.repeat(20),
+    })
+    const config = serveConfig({ config: file, port: '5001' }, { BRIDGE_HOST: 'variable', BRIDGE_PORT: '5002' })
+    expect(config).toMatchObject({
+      port: 5001,
+      host: 'variable',
+      graceMs: 7,
+      structuredLogging: true,
+      adminToken: 'x'.repeat(20),
+    })
+    expect(serveConfig({}, { BRIDGE_CONFIG: file })).toMatchObject({ port: 5000, host: 'file' })
+  })
+
+  test('every problem is told at once, with its source, and no secret', async () => {
+    const file = await configFile({
+      port: 'MINE',
+      adminToken: 'MARKED',
+      databaseUrl: 'MARKED',
+      logLevel: ['x'],
+      colour: 'red',
+    })
+    const problems = expect.objectContaining({
+      reason: 'config_invalid',
+      message: expect.not.stringContaining('MARKED'),
+    })
+    expect(() => serveConfig({ config: file, graceMs: 'x' }, { BRIDGE_DATABASE_POOL: '0' })).toThrow(problems)
+    for (const part of [
+      `port in ${file} "MINE": must be a whole number`,
+      `adminToken in ${file}: must be 16 to 512`,
+      `databaseUrl in ${file}: must be postgres:`,
+      `logLevel in ${file} "[\\"x\\"]": must be one of`,
+      '--grace-ms "x": must be a whole number',
+      'BRIDGE_DATABASE_POOL "0": must be a whole number from 1 to 200',
+      `colour in ${file}: no such setting; there are data, host,`,
+    ]) {
+      expect(() => serveConfig({ config: file, graceMs: 'x' }, { BRIDGE_DATABASE_POOL: '0' })).toThrow(part)
+    }
+  })
+
+  test.each([
+    ['{"adminToken": "MARKED', 'it is no JSON'],
+    ['["MARKED"]', 'must hold a JSON object'],
+  ])('a file that is no object of settings is refused without its content: %j', async (text, problem) => {
+    const file = await configFile(text)
+    const refused = expect.objectContaining({
+      message: expect.stringMatching(new RegExp(`^(?!.*MARKED)--config .*${problem}`)),
+    })
+    expect(() => serveConfig({ config: file }, {})).toThrow(refused)
+    expect(() => serveConfig({ config: `${file}.missing` }, {})).toThrow('ENOENT')
+  })
+
+  test('a file with a secret that others may read is warned of', async () => {
+    const file = await configFile({ adminToken: 'x'.repeat(20), port: 1 })
+    await chmod(file, 0o644)
+    expect(fileWarning({ config: file }, {})).toBe(
+      `${file} holds adminToken and other users may read it (mode 644): chmod 600 ${file}`,
+    )
+    await chmod(file, 0o600)
+    expect(fileWarning({ config: file }, {})).toBeUndefined()
+    expect(fileWarning({}, {})).toBeUndefined()
+  })
+
+  test('config check shows what a command would run with, and where it comes from', async () => {
+    const file = await configFile({ port: 5000, databaseUrl: 'postgres://u:MARKED@h/d' })
+    const shown = shownConfig('serve', { config: file, host: '::1' }, { BRIDGE_GRACE_MS: '5' })
+    expect(JSON.stringify(shown)).not.toContain('MARKED')
+    expect(shown).toContainEqual({ name: 'port', value: 5000, source: `port in ${file}` })
+    expect(shown).toContainEqual({ name: 'host', value: '::1', source: '--host' })
+    expect(shown).toContainEqual({ name: 'graceMs', value: 5, source: 'BRIDGE_GRACE_MS' })
+    expect(shown).toContainEqual({ name: 'databaseUrl', value: 'set', source: `databaseUrl in ${file}` })
+    expect(shown).toContainEqual({ name: 'adminToken', value: null, source: 'not set' })
+    expect(shown).toContainEqual({ name: 'databasePool', value: 10, source: 'default' })
+    expect(() => shownConfig('daemon', {}, {})).toThrow('--url: is missing')
   })
 
   test('the keys of providers in the environment are seeds', () => {
