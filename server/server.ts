@@ -17,6 +17,7 @@ import { type CloseResult, ConnectionGroup } from './rpc/connection-group.js'
 import { serveWebSockets } from './rpc/websocket-listener.js'
 import type { Identity } from './services/identity.js'
 import { type ProviderSeed, seedRow } from './services/provider-seeds.js'
+import { createRetention } from './services/retention.js'
 import { createSecretBox } from './services/secrets.js'
 import { createServices } from './services/services.js'
 import type { Store } from './store/store.js'
@@ -30,6 +31,8 @@ export interface BridgeServerConfig {
   structuredLogging?: boolean
   /** providers that a database gets when it is used for the first time, beside `demo`; it is the truth afterwards */
   seeds?: readonly ProviderSeed[]
+  /** interceptions older than so many days are erased; default 0: never */
+  retentionDays?: number
   /** how often the daemon keys of open connections are checked, and silence on a connection after which a ping is sent; default 30 s */
   heartbeatMs?: number
 }
@@ -101,13 +104,16 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
     ...heartbeat,
   })
 
+  const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
+
   await store.seedProviders([
     { name: 'demo', type: 'anthropic', enabled: true, baseUrl: demoMount, settings: null, keys: [] },
     ...(config.seeds ?? []).map(seed => seedRow(seed, secrets)),
   ])
+  retention.start()
 
   async function shutDown(graceMs: number): Promise<CloseResult> {
-    const [calls, requests] = await Promise.all([group.close({ graceMs }), front?.close(graceMs)])
+    const [calls, requests] = await Promise.all([group.close({ graceMs }), front?.close(graceMs), retention.stop()])
     keyWatch.stop()
     return {
       drained: calls.drained + (requests?.drained ?? 0),

@@ -71,6 +71,25 @@ export const times = {
   feedPollMs: 5_000,
 } as const
 
+/** How long records are kept, and how they are erased so that those who record hardly notice. */
+export const retention = {
+  /** how long a watcher may be away and still go on without a gap; about 100 bytes a record */
+  feedRetentionDays: 7,
+  /** an interception that has not ended is kept so much longer */
+  unendedDays: 1,
+  /** from the start of a server to the first look; it has better to do at first */
+  firstRunMs: 10_000,
+  intervalMs: 3_600_000,
+  /** after a database that did not answer */
+  retryMs: 60_000,
+  /** interceptions of one transaction: some tens of milliseconds, for which the embedded store does nothing else */
+  batchInterceptions: 500,
+  /** rows of the feed of one transaction */
+  batchFeedRows: 5_000,
+  /** between two transactions, at least as long as they take */
+  pauseMs: 50,
+} as const
+
 /** What a record may hold. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
 export const recordLimits = {
   /** a name, an id or a hint that a provider or a client made */

@@ -57,8 +57,12 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     const store = await openStore(config, logger)
     opened.push(() => store.close())
     await checkEncryptionKeys(store, secrets.encryptionKeys, config)
-    const { seeds } = config
-    const server = await createBridgeServer({ store, config: { ...secrets, structuredLogging, seeds }, logger })
+    const { seeds, retentionDays } = config
+    const server = await createBridgeServer({
+      store,
+      config: { ...secrets, structuredLogging, seeds, retentionDays },
+      logger,
+    })
     opened.push(graceMs => server.close({ graceMs }))
     const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
     const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })

@@ -19,11 +19,14 @@ export function withServeOptions(command: Command): Command {
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
     .option('--structured-logging', 'log each record too; BRIDGE_STRUCTURED_LOGGING=true')
     .option(
+      '--retention-days <days>',
+      'erase what was recorded longer ago; BRIDGE_RETENTION_DAYS (default: 0, keep for ever)',
+    )
+    .option(
       '--database-url <url>',
       'a PostgreSQL database, instead of the embedded one; BRIDGE_DATABASE_URL or DATABASE_URL, where others cannot see it',
     )
     .option('--database-pool <n>', 'connections to it; BRIDGE_DATABASE_POOL (default: 10)')
-    .option('--retention-days <days>', 'erase older requests; BRIDGE_RETENTION_DAYS (default: 0, keep for ever)')
     .option(
       '--grace-ms <ms>',
       'how long requests in flight may run on after a signal; BRIDGE_GRACE_MS (default: 30000)',

@@ -12,10 +12,25 @@ import {
   writeEnds,
 } from './record-tables.js'
 import type { Database } from './schema.js'
+import { isForeignKeyViolation } from './sql-error.js'
 import type { StoredRecord } from './store.js'
 
 /** See {@link import('./store.js').RecordStore.record}. */
 export async function storeRecords(db: Kysely<Database>, records: readonly StoredRecord[]): Promise<RecordOutcome[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await tryToStore(db, records)
+    } catch (error) {
+      // An interception was erased while one of its records was being inserted. Now the record finds that it is gone.
+      if (!isForeignKeyViolation(error) || attempt === maxAttempts) throw error
+    }
+  }
+}
+
+/** Each attempt fails on another interception that is erased in just that moment. */
+const maxAttempts = 10
+
+async function tryToStore(db: Kysely<Database>, records: readonly StoredRecord[]): Promise<RecordOutcome[]> {
   const [first] = records
   if (!first) return []
   if (records.length === 1 && !touchesLineage(first)) return storeBatch(db, records)

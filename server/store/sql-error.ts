@@ -42,3 +42,8 @@ export function isPassing(error: unknown): boolean {
 export function isStale({ code, message }: SqlError): boolean {
   return code === '26000' || (code === '0A000' && message.includes('cached plan'))
 }
+
+/** Whether a row refers to one that is not there, or not any more. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return error instanceof SqlError && error.code === '23503'
+}

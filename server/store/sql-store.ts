@@ -5,6 +5,7 @@ import { apiKeyStore } from './api-keys.js'
 import { auditStore, insertAuditEntry } from './audit.js'
 import type { Changes } from './changes.js'
 import { daemonKeyStore } from './daemon-keys.js'
+import { erasureStore } from './erasure.js'
 import { feedStore } from './feed.js'
 import { interceptionStore } from './interceptions.js'
 import { providerStore } from './providers.js'
@@ -111,6 +112,7 @@ function tablesOf(db: Kysely<Database>): Tables {
   return {
     record: records => storeRecords(db, records),
     ...interceptionStore(db),
+    ...erasureStore(db),
     ...feedStore(db),
     ...userStore(db),
     ...apiKeyStore(db),

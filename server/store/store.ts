@@ -32,6 +32,7 @@ export interface Store extends Tables, AuditedWrites, ChangeStore {
 export interface Tables
   extends RecordStore,
     InterceptionStore,
+    ErasureStore,
     FeedStore,
     UserStore,
     ApiKeyStore,
@@ -128,6 +129,31 @@ export interface InterceptionQuery {
   /** `from` ≤ startedAt < `to` */
   from?: Date | undefined
   to?: Date | undefined
+}
+
+/** What was erased: interceptions, and the records that belonged to them. */
+export interface Erased {
+  interceptions: number
+  records: number
+}
+
+/**
+ * Erasing in batches of at most `limit`, the oldest first, each one transaction. An interception that somebody is writing to is left for a later batch, so
+ * no batch waits for a recorder. A child that comes too late is `NOT_FOUND`; the id of an erased interception stays in the `parentId` of those that continue it.
+ */
+export interface ErasureStore {
+  /**
+   * Erases interceptions that started before `startedBefore` and have ended, or started before `unendedBefore`.
+   * null: another process is at it. There is one at a time, and a process that dies does not stand in the way.
+   */
+  eraseOldInterceptions(query: { startedBefore: Date; unendedBefore: Date; limit: number }): Promise<Erased | null>
+  /** Erases interceptions of one user. */
+  eraseInterceptionsOf(query: { initiatorId: string; limit: number }): Promise<Erased>
+  /**
+   * Forgets rows of the feed that were noted before a time, from its begin, and returns how many; {@link FeedStore.readFeed} knows from then on that
+   * they are gone. null as above.
+   */
+  trimFeed(query: { notedBefore: Date; limit: number }): Promise<number | null>
 }
 
 export interface UserStore {

@@ -7,8 +7,10 @@ import {
   clientAddress,
   daemonConfig,
   databaseUrlFrom,
+  fileWarning,
   parseEncryptionKeys,
   serveConfig,
+  shownConfig,
 } from '../../server/config.js'
 
 const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
