@@ -14,6 +14,7 @@ import { addInterceptionsCommands } from './commands/interceptions.js'
 import { addKeysCommands } from './commands/keys.js'
 import { type Failure, failureOf } from './commands/options.js'
 import { addProvidersCommands } from './commands/providers.js'
+import { addPurgeCommand } from './commands/purge.js'
 import { addServeCommand } from './commands/serve.js'
 import { addUsersCommands } from './commands/users.js'
 
@@ -34,6 +35,7 @@ addKeysCommands(program)
 addDaemonKeysCommands(program)
 addProvidersCommands(program)
 addInterceptionsCommands(program)
+addPurgeCommand(program)
 addDatabaseCommands(program)
 addConfigCommands(program)
 

@@ -35,6 +35,20 @@ export const usersCreateInput = z.object({
 export const usersSetStatusInput = z.object({ user: userRef, status: z.enum(userStatuses) })
 export const usersDeleteInput = z.object({ user: userRef })
 
+export const usersPurgeInput = z.object({ user: userRef })
+
+/** How far a purge has come; `done: false` says to call again. The counts are those of all calls that belong to it. */
+export interface PurgeProgress {
+  userId: string
+  done: boolean
+  interceptions: number
+  /** what belonged to those */
+  records: number
+  apiKeys: number
+  /** to MCP servers */
+  links: number
+}
+
 export interface ApiKey {
   id: string
   userId: string

@@ -86,8 +86,10 @@ export const retention = {
   batchInterceptions: 500,
   /** rows of the feed of one transaction */
   batchFeedRows: 5_000,
-  /** between two transactions, at least as long as they take */
+  /** between two transactions */
   pauseMs: 50,
+  /** how long one call of a purge erases; a third of a call's deadline */
+  purgeSliceMs: 10_000,
 } as const
 
 /** What a record may hold. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */

@@ -13,6 +13,7 @@ import {
   providersUpsertInput,
   usersCreateInput,
   usersDeleteInput,
+  usersPurgeInput,
   usersSetStatusInput,
   watchInput,
 } from '../../shared/admin.js'
@@ -29,6 +30,9 @@ const users = router({
   delete: adminProcedure
     .input(checked(usersDeleteInput))
     .mutation(({ ctx, input }) => ctx.services.admin.users.delete(input, ctx.identity.name)),
+  purge: adminProcedure
+    .input(checked(usersPurgeInput))
+    .mutation(({ ctx, input, signal }) => ctx.services.admin.users.purge(input, ctx.identity.name, signal)),
 })
 
 const apiKeys = router({

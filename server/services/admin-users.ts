@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../shared/admin.js'
 import { RpcError } from '../../shared/errors.js'
 import type { AuditedWrites, UserStore } from '../store/store.js'
+import { createPurge, type Purge, type PurgeOptions } from './admin-purge.js'
 import { auditEntry } from './audit.js'
 import { unknownRow } from './unknown-row.js'
 
@@ -19,14 +20,17 @@ export interface UsersAdmin {
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
   delete(input: z.output<typeof usersDeleteInput>, actor: string): Promise<User>
+  purge: Purge['purge']
 }
 
-export interface UsersAdminOptions {
-  store: UserStore & AuditedWrites
+export interface UsersAdminOptions extends PurgeOptions {
+  store: UserStore & AuditedWrites & PurgeOptions['store']
 }
 
-export function createUsersAdmin({ store }: UsersAdminOptions): UsersAdmin {
+export function createUsersAdmin(options: UsersAdminOptions): UsersAdmin {
+  const { store } = options
   return {
+    ...createPurge(options),
     async create({ username }, actor) {
       const user = await store.audited(
         tables => tables.createUser({ id: uuidv7(), username }),

@@ -26,6 +26,8 @@ export interface ServicesOptions {
   structuredLogging?: boolean
   /** the current time; a test's clock */
   now?: () => Date
+  /** how long one call of a purge erases */
+  purgeSliceMs?: number
 }
 
 /** Puts the services of one server together. */

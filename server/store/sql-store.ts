@@ -9,6 +9,7 @@ import { erasureStore } from './erasure.js'
 import { feedStore } from './feed.js'
 import { interceptionStore } from './interceptions.js'
 import { providerStore } from './providers.js'
+import { purgeStore } from './purge.js'
 import { storeRecords } from './records.js'
 import type { Database } from './schema.js'
 import { isPassing } from './sql-error.js'
@@ -26,6 +27,7 @@ const repeatable = new Set<keyof Tables>([
   'record',
   'listInterceptions',
   'getInterception',
+  'holdsUser',
   'readFeed',
   'feedEnd',
   'findUser',
@@ -113,6 +115,7 @@ function tablesOf(db: Kysely<Database>): Tables {
     record: records => storeRecords(db, records),
     ...interceptionStore(db),
     ...erasureStore(db),
+    ...purgeStore(db),
     ...feedStore(db),
     ...userStore(db),
     ...apiKeyStore(db),

@@ -33,6 +33,7 @@ export interface Tables
   extends RecordStore,
     InterceptionStore,
     ErasureStore,
+    PurgeStore,
     FeedStore,
     UserStore,
     ApiKeyStore,
@@ -154,6 +155,18 @@ export interface ErasureStore {
    * they are gone. null as above.
    */
   trimFeed(query: { notedBefore: Date; limit: number }): Promise<number | null>
+}
+
+export interface PurgeStore {
+  /** Whether anything is stored of a user: the user, keys, links or interceptions. The audit log does not count. */
+  holdsUser(id: string): Promise<boolean>
+  /** Marks the user as deleted and lets the API keys expire at `at`, where they are not yet; whether anything changed. */
+  refuseUser(id: string, at: Date): Promise<boolean>
+  /**
+   * Deletes the user's API keys and links, and the user, and puts the id in place of the name into the entries of the audit log that name the user.
+   * null, and nothing is done, while an interception of the user is stored.
+   */
+  eraseUser(id: string): Promise<{ apiKeys: number; links: number } | null>
 }
 
 export interface UserStore {

@@ -1,0 +1,36 @@
+import { createInterface } from 'node:readline'
+import { RpcError } from '../../shared/errors.js'
+
+/** Where a question is asked: the terminal. */
+export interface Terminal {
+  input: NodeJS.ReadableStream & { isTTY?: boolean }
+  /** not stdout, which is the command's result */
+  output: NodeJS.WritableStream
+}
+
+/**
+ * Asks the person at the terminal to type a word.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) if stdin is no terminal, or something else was typed
+ */
+export async function confirmByTyping(
+  word: string,
+  question: string,
+  { input, output }: Terminal = { input: process.stdin, output: process.stderr },
+): Promise<void> {
+  if (!input.isTTY) throw unconfirmed('--yes: is missing; nobody can be asked where stdin is no terminal')
+  const terminal = createInterface({ input, output })
+  try {
+    const typed = await new Promise<string | undefined>(resolve => {
+      // Ctrl-C and Ctrl-D end the input.
+      terminal.once('close', () => resolve(undefined))
+      terminal.question(`${question}\nType ${JSON.stringify(word)} to go on: `, resolve)
+    })
+    if (typed?.trim() !== word) throw unconfirmed(`what was typed is not ${JSON.stringify(word)}; nothing was done`)
+  } finally {
+    terminal.close()
+  }
+}
+
+function unconfirmed(message: string): RpcError {
+  return new RpcError('BAD_REQUEST', message, { reason: 'config_invalid' })
+}

@@ -1,0 +1,51 @@
+/** `aibridge purge`: erases a person. */
+import type { Command } from 'commander'
+import type { PurgeProgress } from '../../shared/admin.js'
+import type { AdminClient } from './admin-client.js'
+import { callAdmin } from './call-admin.js'
+import { type CommonOptions, withCommonOptions } from './options.js'
+import { print, printResult } from './output.js'
+
+interface PurgeOptions extends CommonOptions {
+  user: string
+  yes?: boolean
+}
+
+/** Adds `purge`. */
+export function addPurgeCommand(program: Command): void {
+  withCommonOptions(
+    program
+      .command('purge')
+      .description('erase a user, with all keys and everything that was recorded of them, for good'),
+  )
+    .requiredOption('--user <user>', 'by name or id; the id also of a user who is deleted')
+    .option('--yes', 'do not ask')
+    .addHelpText('after', helpText)
+    .action(async ({ user, yes, ...options }: PurgeOptions) => {
+      if (!yes) {
+        const { confirmByTyping } = await import('./confirm.js')
+        await confirmByTyping(user, `This erases user ${JSON.stringify(user)} and all records for good.`)
+      }
+      const purged = await callAdmin(options, admin => purge(admin, user))
+      printResult(options, purged, ({ userId, interceptions, records, apiKeys, links }) =>
+        print(
+          `purged user ${userId}: ${interceptions} interceptions with ${records} records, ${apiKeys} API keys, ${links} links to MCP servers`,
+        ),
+      )
+    })
+}
+
+const helpText = `
+The user's keys are refused first. It may be interrupted, and be run again: it goes on. A daemon that is cut off may hand records
+over later; run it again with the id then. The audit log keeps its entries, with the id in place of the name.`
+
+/** Repeats the call until nothing is left, and says on stderr how far it is. */
+export async function purge(admin: Pick<AdminClient, 'users'>, user: string): Promise<PurgeProgress> {
+  let progress = await admin.users.purge.mutate({ user })
+  while (!progress.done) {
+    const { userId, interceptions } = progress
+    process.stderr.write(`user ${userId}: ${interceptions} interceptions are erased, more are left\n`)
+    progress = await admin.users.purge.mutate({ user: userId })
+  }
+  return progress
+}
