@@ -34,7 +34,10 @@ export interface RemoteControlPlane extends CommonOptions {
 export type BridgeClientOptions = LocalControlPlane | RemoteControlPlane
 
 /** The control plane's routers, typed, on one connection. */
-export type BridgeClient = Pick<TRPCClient<AppRouter>, 'recorder' | 'authorizer' | 'providerConfigurator' | 'admin'> & {
+export type BridgeClient = Pick<
+  TRPCClient<AppRouter>,
+  'recorder' | 'authorizer' | 'mcpConfigurator' | 'providerConfigurator' | 'admin'
+> & {
   readonly connection: Connection
   /** Resolves with the cause once the connection is closed for good. */
   readonly closed: Promise<CloseReason>
@@ -56,13 +59,14 @@ export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
     ...(onError && { onError }),
     resend: call => call.type === 'query' || idempotent.test(call.path),
   })
-  const { recorder, authorizer, providerConfigurator, admin } = createDuplexClient<AppRouter>({
+  const { recorder, authorizer, mcpConfigurator, providerConfigurator, admin } = createDuplexClient<AppRouter>({
     connection,
     transformer,
   })
   return {
     recorder,
     authorizer,
+    mcpConfigurator,
     providerConfigurator,
     admin,
     connection,

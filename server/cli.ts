@@ -12,6 +12,7 @@ import { addDaemonKeysCommands } from './commands/daemon-keys.js'
 import { addDatabaseCommands } from './commands/database.js'
 import { addInterceptionsCommands } from './commands/interceptions.js'
 import { addKeysCommands } from './commands/keys.js'
+import { addMcpCommands } from './commands/mcp.js'
 import { type Failure, failureOf } from './commands/options.js'
 import { addProvidersCommands } from './commands/providers.js'
 import { addPurgeCommand } from './commands/purge.js'
@@ -34,6 +35,7 @@ addUsersCommands(program)
 addKeysCommands(program)
 addDaemonKeysCommands(program)
 addProvidersCommands(program)
+addMcpCommands(program)
 addInterceptionsCommands(program)
 addPurgeCommand(program)
 addDatabaseCommands(program)

@@ -1,9 +1,11 @@
 /** What an operator does: users, API keys, daemon keys, providers, and reading the records. Needs an identity with the role `admin`. */
 import { z } from 'zod'
 import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
-import { adminLimits, recordLimits } from './limits.js'
+import { adminLimits, mcpLimits, recordLimits } from './limits.js'
+import type { McpServerConfig } from './mcp-configurator.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
 import type { ErrorType } from './recorder.js'
+import { regexProblem } from './regex.js'
 import type { JsonObject } from './text.js'
 
 /** 1 to 64 characters of letters, digits and `._@-`; begins with a letter or digit. */
@@ -268,4 +270,69 @@ export interface AuditPage {
   entries: AuditRecord[]
   /** null on the last page */
   nextCursor: string | null
+}
+
+const toolRegex = z
+  .string()
+  .max(mcpLimits.maxRegexLength)
+  .superRefine((pattern, context) => {
+    const problem = regexProblem(pattern)
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+  })
+
+/** Printable ASCII: it travels in a header. */
+const token = z
+  .string()
+  .min(1)
+  .max(mcpLimits.maxTokenLength)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+
+/**
+ * Adds or replaces an MCP server. The last four are for tokens that users have linked: `tokenUrl` with `clientId` refreshes one (RFC 6749, section 6),
+ * `validateUrl` says whether one is still good (2xx, else 401 or 403). `clientSecret` stays where it is left out, and goes with null.
+ */
+export const mcpServersUpsertInput = z
+  .object({
+    id: slug,
+    url: httpUrl,
+    toolAllowRegex: toolRegex.nullish(),
+    toolDenyRegex: toolRegex.nullish(),
+    tokenUrl: httpUrl.nullish(),
+    clientId: text(recordLimits.maxNameLength).min(1).nullish(),
+    clientSecret: token.nullish(),
+    validateUrl: httpUrl.nullish(),
+  })
+  .refine(({ tokenUrl, clientId }) => !tokenUrl || clientId, { path: ['clientId'], message: 'is needed with tokenUrl' })
+export const mcpServersRemoveInput = z.object({ id: slug })
+
+/** An MCP server as an operator sees it. */
+export interface McpServer extends McpServerConfig {
+  tokenUrl: string | null
+  clientId: string | null
+  hasClientSecret: boolean
+  validateUrl: string | null
+  createdAt: Date
+  updatedAt: Date
+}
+
+/** A user's token for an MCP server; replaces the one that was there. */
+export const externalAuthLinksSetInput = z.object({
+  user: userRef,
+  serverId: slug,
+  accessToken: token,
+  refreshToken: token.optional(),
+  expiresAt: time.optional(),
+})
+export const externalAuthLinksListInput = z.object({ user: userRef.optional() })
+export const externalAuthLinksRemoveInput = z.object({ user: userRef, serverId: slug })
+
+/** A link as an operator sees it, without its tokens. */
+export interface ExternalAuthLink {
+  userId: string
+  serverId: string
+  expiresAt: Date | null
+  /** whether it can be refreshed */
+  hasRefreshToken: boolean
+  createdAt: Date
+  updatedAt: Date
 }

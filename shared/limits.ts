@@ -127,6 +127,22 @@ export const adminLimits = {
   maxThreadLength: 200,
 } as const
 
+/** What the MCP configurator takes and asks. */
+export const mcpLimits = {
+  maxServers: 256,
+  /** a pattern is run on every tool of a server */
+  maxRegexLength: 512,
+  maxTokenLength: 16 * kib,
+  /** for one token: its validation and, if need be, its refresh (contract) */
+  tokenValidationTimeoutMs: 5_000,
+  /** a token is refreshed this long before it expires: it has to last for the request that it is for */
+  tokenExpirySkewMs: 30_000,
+  /** how long the one who refreshes a token keeps others from it: twice what it may ask for, and what storing the answer may take */
+  refreshLeaseMs: 30_000,
+  /** answer of an OAuth server; tokens are some KiB at most */
+  maxOAuthResponseBytes: 64 * kib,
+} as const
+
 /** The bridge's front door and outbox; all can be configured. */
 export const bridgeLimits = {
   /** body of one AI request; Anthropic's own limit for Messages is 32 MB */

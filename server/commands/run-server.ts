@@ -6,7 +6,7 @@ import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config.js'
 import { createBridgeServer } from '../server.js'
-import { createSecretBox } from '../services/secrets.js'
+import { createSecretBox, providerKeyPlace } from '../services/secrets.js'
 import type { Store } from '../store/store.js'
 import { firstSteps } from './first-steps.js'
 import { listenError } from './listen-error.js'
@@ -99,7 +99,7 @@ async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], co
   for (const { name, keys } of await store.listProviders()) {
     for (const { id, sealed } of keys) {
       try {
-        box.open(sealed, { provider: name, keyId: id })
+        box.open(sealed, providerKeyPlace(name, id))
         return
       } catch (error) {
         problem = `the key of provider ${name} is ${error instanceof Error ? error.message : String(error)}`

@@ -6,8 +6,13 @@ import {
   auditListInput,
   daemonKeysCreateInput,
   daemonKeysRevokeInput,
+  externalAuthLinksListInput,
+  externalAuthLinksRemoveInput,
+  externalAuthLinksSetInput,
   interceptionsGetInput,
   interceptionsListInput,
+  mcpServersRemoveInput,
+  mcpServersUpsertInput,
   providersRemoveInput,
   providersSetEnabledInput,
   providersUpsertInput,
@@ -73,6 +78,28 @@ const providers = router({
     .mutation(({ ctx, input }) => ctx.services.admin.providers.remove(input, ctx.identity.name)),
 })
 
+const mcpServers = router({
+  upsert: adminProcedure
+    .input(checked(mcpServersUpsertInput))
+    .mutation(({ ctx, input }) => ctx.services.admin.mcpServers.upsert(input, ctx.identity.name)),
+  list: adminProcedure.query(({ ctx }) => ctx.services.admin.mcpServers.list()),
+  remove: adminProcedure
+    .input(checked(mcpServersRemoveInput))
+    .mutation(({ ctx, input }) => ctx.services.admin.mcpServers.remove(input, ctx.identity.name)),
+})
+
+const externalAuthLinks = router({
+  set: adminProcedure
+    .input(checked(externalAuthLinksSetInput))
+    .mutation(({ ctx, input }) => ctx.services.admin.externalAuthLinks.set(input, ctx.identity.name)),
+  list: adminProcedure
+    .input(checked(externalAuthLinksListInput))
+    .query(({ ctx, input }) => ctx.services.admin.externalAuthLinks.list(input)),
+  remove: adminProcedure
+    .input(checked(externalAuthLinksRemoveInput))
+    .mutation(({ ctx, input }) => ctx.services.admin.externalAuthLinks.remove(input, ctx.identity.name)),
+})
+
 const interceptions = router({
   list: adminProcedure
     .input(checked(interceptionsListInput))
@@ -91,4 +118,14 @@ const watch = adminProcedure.input(checked(watchInput)).subscription(async funct
 })
 
 /** What an operator does; for admins only. */
-export const adminRouter = router({ users, apiKeys, daemonKeys, providers, interceptions, audit, watch })
+export const adminRouter = router({
+  users,
+  apiKeys,
+  daemonKeys,
+  providers,
+  mcpServers,
+  externalAuthLinks,
+  interceptions,
+  audit,
+  watch,
+})

@@ -1,5 +1,6 @@
 import { adminRouter } from './admin.js'
 import { authorizerRouter } from './authorizer.js'
+import { mcpConfiguratorRouter } from './mcp-configurator.js'
 import { providerConfiguratorRouter } from './provider-configurator.js'
 import { recorderRouter } from './recorder.js'
 import { router } from './trpc.js'
@@ -8,6 +9,7 @@ import { router } from './trpc.js'
 export const appRouter = router({
   recorder: recorderRouter,
   authorizer: authorizerRouter,
+  mcpConfigurator: mcpConfiguratorRouter,
   providerConfigurator: providerConfiguratorRouter,
   admin: adminRouter,
 })

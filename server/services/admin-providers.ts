@@ -9,7 +9,7 @@ import type {
 import type { ProviderType } from '../../shared/provider-configurator.js'
 import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../store/store.js'
 import { auditEntry } from './audit.js'
-import { hintOf, type SecretBox } from './secrets.js'
+import { hintOf, providerKeyPlace, type SecretBox } from './secrets.js'
 import { unknownRow } from './unknown-row.js'
 
 /** The AI providers that the bridge forwards to. What is answered never holds a key, only its hint. */
@@ -76,7 +76,7 @@ export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions):
 /** A provider's key as the store holds it. */
 export function sealProviderKey(secrets: SecretBox, key: string, provider: string): SealedKey {
   const id = uuidv7()
-  return { id, sealed: secrets.seal(key, { provider, keyId: id }), hint: hintOf(key) }
+  return { id, sealed: secrets.seal(key, providerKeyPlace(provider, id)), hint: hintOf(key) }
 }
 
 function summaryOf({ keys, settings: _, ...row }: ProviderRow): ProviderSummary {

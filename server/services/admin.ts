@@ -4,6 +4,13 @@ import {
   type InterceptionsAdmin,
   type InterceptionsAdminOptions,
 } from './admin-interceptions.js'
+import {
+  createExternalAuthLinksAdmin,
+  createMcpServersAdmin,
+  type ExternalAuthLinksAdmin,
+  type McpAdminOptions,
+  type McpServersAdmin,
+} from './admin-mcp.js'
 import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './admin-providers.js'
 import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './admin-users.js'
 import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
@@ -16,6 +23,8 @@ export interface Admin {
   readonly apiKeys: ApiKeysAdmin
   readonly daemonKeys: DaemonKeysAdmin
   readonly providers: ProvidersAdmin
+  readonly mcpServers: McpServersAdmin
+  readonly externalAuthLinks: ExternalAuthLinksAdmin
   readonly interceptions: InterceptionsAdmin
   readonly audit: AuditAdmin
   readonly watch: RecordWatch['watch']
@@ -28,6 +37,7 @@ export type AdminOptions = UsersAdminOptions &
   ApiKeysAdminOptions &
   ProvidersAdminOptions &
   InterceptionsAdminOptions &
+  McpAdminOptions &
   AuditAdminOptions &
   RecordWatchOptions & { daemonKeys: DaemonKeysAdmin }
 
@@ -37,6 +47,8 @@ export function createAdmin(options: AdminOptions): Admin {
     apiKeys: createApiKeysAdmin(options),
     daemonKeys: options.daemonKeys,
     providers: createProvidersAdmin(options),
+    mcpServers: createMcpServersAdmin(options),
+    externalAuthLinks: createExternalAuthLinksAdmin(options),
     interceptions: createInterceptionsAdmin(options),
     audit: createAuditAdmin(options),
     watch: createRecordWatch(options).watch,

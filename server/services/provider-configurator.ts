@@ -1,7 +1,7 @@
 import type { Logger } from '../../shared/log.js'
 import type { Provider, ProvidersOutput } from '../../shared/provider-configurator.js'
 import type { ChangeStore, ProviderRow, ProviderStore } from '../store/store.js'
-import type { SecretBox } from './secrets.js'
+import { providerKeyPlace, type SecretBox } from './secrets.js'
 import { signals } from './signals.js'
 
 export interface ProviderConfigurator {
@@ -52,7 +52,7 @@ function readable(row: ProviderRow, { secrets, logger, ownUrl }: ProviderConfigu
   }
   if (!enabled) return { name, type, enabled, baseUrl, keys: [] }
   try {
-    const keys = row.keys.map(({ id, sealed }) => secrets.open(sealed, { provider: name, keyId: id }))
+    const keys = row.keys.map(({ id, sealed }) => secrets.open(sealed, providerKeyPlace(name, id)))
     return { name, type, enabled, baseUrl, keys, ...(settings && { settings }) }
   } catch (error) {
     const problem = error instanceof Error ? error.message : 'unknown'

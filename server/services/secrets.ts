@@ -14,10 +14,12 @@ export interface SecretBox {
   open(sealed: Uint8Array, place: SecretPlace): string
 }
 
-/** A provider's key, by the provider's name and the key's id. */
-export interface SecretPlace {
-  provider: string
-  keyId: string
+/** The kind of a secret and what names its row; JSON keeps the parts apart. */
+export type SecretPlace = readonly [kind: 'provider-key' | 'mcp-server' | 'external-auth-link', ...names: string[]]
+
+/** Where a provider's key stands: by the provider's name and the key's id. */
+export function providerKeyPlace(provider: string, keyId: string): SecretPlace {
+  return ['provider-key', provider, keyId]
 }
 
 /** Why {@link SecretBox.open} failed. Its message holds nothing of the secret. */
@@ -86,9 +88,9 @@ function toKey(bytes: Uint8Array): Key {
   return { bytes, fingerprint: fingerprint.subarray(0, fingerprintLength) }
 }
 
-/** The header too, so that a version can never be passed off as another. JSON keeps the two names apart. */
-function authenticated(header: Uint8Array, { provider, keyId }: SecretPlace): Buffer {
-  return Buffer.concat([header, Buffer.from(JSON.stringify(['provider-key', provider, keyId]))])
+/** The header too, so that a version can never be passed off as another. */
+function authenticated(header: Uint8Array, place: SecretPlace): Buffer {
+  return Buffer.concat([header, Buffer.from(JSON.stringify(place))])
 }
 
 /**

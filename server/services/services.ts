@@ -3,6 +3,7 @@ import type { Store } from '../store/store.js'
 import { type Admin, createAdmin } from './admin.js'
 import { type Authorizer, createAuthorizer } from './authorizer.js'
 import { createDaemonKeys, type DaemonKeys } from './daemon-keys.js'
+import { createMcpConfigurator, type McpConfigurator } from './mcp-configurator.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './provider-configurator.js'
 import { createRecorder, type Recorder } from './recorder.js'
 import type { SecretBox } from './secrets.js'
@@ -11,6 +12,7 @@ import type { SecretBox } from './secrets.js'
 export interface Services {
   readonly recorder: Recorder
   readonly authorizer: Authorizer
+  readonly mcpConfigurator: McpConfigurator
   readonly providerConfigurator: ProviderConfigurator
   readonly admin: Admin
   readonly daemonKeys: DaemonKeys
@@ -36,6 +38,7 @@ export function createServices(options: ServicesOptions): Services {
   return {
     recorder: createRecorder(options),
     authorizer: createAuthorizer(options),
+    mcpConfigurator: createMcpConfigurator(options),
     providerConfigurator: createProviderConfigurator(options),
     admin: createAdmin({ ...options, daemonKeys }),
     daemonKeys,

@@ -8,6 +8,7 @@ import { daemonKeyStore } from './daemon-keys.js'
 import { erasureStore } from './erasure.js'
 import { feedStore } from './feed.js'
 import { interceptionStore } from './interceptions.js'
+import { mcpStore } from './mcp.js'
 import { providerStore } from './providers.js'
 import { purgeStore } from './purge.js'
 import { storeRecords } from './records.js'
@@ -40,6 +41,9 @@ const repeatable = new Set<keyof Tables>([
   'recordDaemonSeen',
   'listProviders',
   'listAudit',
+  'listMcpServers',
+  'listAuthLinks',
+  'finishRefresh',
 ])
 
 /**
@@ -121,6 +125,7 @@ function tablesOf(db: Kysely<Database>): Tables {
     ...apiKeyStore(db),
     ...daemonKeyStore(db),
     ...providerStore(db),
+    ...mcpStore(db),
     ...auditStore(db),
   }
 }

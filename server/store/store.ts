@@ -11,8 +11,10 @@ import type {
   ApiKey,
   AuditRecord,
   DaemonKey,
+  ExternalAuthLink,
   Interception,
   InterceptionDetail,
+  McpServer,
   User,
   UserStatus,
   WatchedRecord,
@@ -39,6 +41,7 @@ export interface Tables
     ApiKeyStore,
     DaemonKeyStore,
     ProviderStore,
+    McpStore,
     AuditStore {}
 
 export interface AuditedWrites {
@@ -248,4 +251,46 @@ export interface ProviderStore {
    * Concurrent callers seed once. Returns whether this call did.
    */
   seedProviders(providers: Parameters<ProviderStore['upsertProvider']>[0][]): Promise<boolean>
+}
+
+/** An MCP server as it is stored: its secret sealed. */
+export interface McpServerRow extends Omit<McpServer, 'hasClientSecret'> {
+  clientSecret: Uint8Array | null
+}
+/** A user's tokens for an MCP server, sealed. */
+export interface AuthLinkRow extends Omit<ExternalAuthLink, 'hasRefreshToken'> {
+  accessToken: Uint8Array
+  refreshToken: Uint8Array | null
+}
+
+export interface McpStore {
+  /** Sorted by id. */
+  listMcpServers(): Promise<McpServerRow[]>
+  /** Adds or replaces by id. The secret is replaced where it is given, else kept. */
+  upsertMcpServer(
+    server: Omit<McpServerRow, 'clientSecret' | 'createdAt' | 'updatedAt'> & { clientSecret?: Uint8Array | null },
+  ): Promise<McpServerRow>
+  /** Removes the links to it too. */
+  removeMcpServer(id: string): Promise<boolean>
+  /** Adds or replaces; null if there is no such server. Whoever refreshes the old one has lost. */
+  setAuthLink(link: Omit<AuthLinkRow, 'createdAt' | 'updatedAt'>): Promise<AuthLinkRow | null>
+  /** Sorted by user and server. */
+  listAuthLinks(filter: { userId?: string | undefined; serverIds?: readonly string[] }): Promise<AuthLinkRow[]>
+  removeAuthLink(link: { userId: string; serverId: string }): Promise<boolean>
+  /**
+   * Takes the right to refresh a link for `leaseMs` of the database's time, if nobody has it and the refresh token is still this one. It is no lock of a
+   * transaction: its holder asks another server while it has it, and if the holder dies, it ends by itself.
+   */
+  claimRefresh(claim: {
+    userId: string
+    serverId: string
+    refreshToken: Uint8Array
+    lease: string
+    leaseMs: number
+  }): Promise<boolean>
+  /** Stores new tokens, or with null only gives the right back. Safe to repeat. False: the right was lost, and nothing is stored. */
+  finishRefresh(
+    claim: { userId: string; serverId: string; lease: string },
+    tokens: Pick<AuthLinkRow, 'accessToken' | 'refreshToken' | 'expiresAt'> | null,
+  ): Promise<boolean>
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { createProviderConfigurator } from '../../server/services/provider-configurator.js'
-import { createSecretBox } from '../../server/services/secrets.js'
+import { createSecretBox, providerKeyPlace } from '../../server/services/secrets.js'
 import type { ProviderRow } from '../../server/store/store.js'
 import { recordingLogger } from './running-server.js'
 
@@ -10,7 +10,7 @@ const at = new Date('2026-05-01T12:00:00Z')
 const secret = 'sk-ant-MARKED-SECRET'
 
 function row(name: string, change: Partial<ProviderRow> = {}): ProviderRow {
-  const sealed = secrets.seal(secret, { provider: name, keyId: 'k1' })
+  const sealed = secrets.seal(secret, providerKeyPlace(name, 'k1'))
   return {
     name,
     type: 'anthropic',

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { generateApiKey, parseApiKey } from '../../server/services/api-key.js'
-import { createSecretBox, hintOf, SecretUnreadable } from '../../server/services/secrets.js'
+import { createSecretBox, hintOf, providerKeyPlace, SecretUnreadable } from '../../server/services/secrets.js'
 
-const place = { provider: 'anthropic', keyId: 'k1' }
+const place = providerKeyPlace('anthropic', 'k1')
 const oldKey = randomBytes(32)
 const newKey = randomBytes(32)
 const secret = 'sk-ant-MARKED-SECRET-0123456789'
@@ -37,12 +37,8 @@ describe('a secret box', () => {
 
   test('does not open for another place', () => {
     const box = createSecretBox([oldKey])
-    const sealed = box.seal(secret, { provider: 'a', keyId: 'b-c' })
-    for (const other of [
-      { provider: 'a', keyId: 'b' },
-      { provider: 'a-b', keyId: 'c' },
-      { provider: 'b-c', keyId: 'a' },
-    ]) {
+    const sealed = box.seal(secret, providerKeyPlace('a', 'b-c'))
+    for (const other of [providerKeyPlace('a', 'b'), providerKeyPlace('a-b', 'c'), providerKeyPlace('b-c', 'a')]) {
       expect(() => box.open(sealed, other)).toThrow(SecretUnreadable)
     }
   })

@@ -1,0 +1,131 @@
+/** `aibridge mcp`: the MCP servers whose tools may be offered to models, and users' tokens for them. */
+import type { Command } from 'commander'
+import type { ExternalAuthLink, McpServer } from '../../shared/admin.js'
+import { RpcError } from '../../shared/errors.js'
+import { callAdmin } from './call-admin.js'
+import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
+import { type Column, print, printFields, printResult, printTable } from './output.js'
+
+interface AddOptions extends CommonOptions {
+  url: string
+  allow?: string
+  deny?: string
+  tokenUrl?: string
+  clientId?: string
+  clientSecretEnv?: string
+  validateUrl?: string
+}
+
+interface LinkOptions extends CommonOptions {
+  user: string
+  accessTokenEnv: string
+  refreshTokenEnv?: string
+  expires?: Date
+}
+
+/** Adds `mcp add|list|remove|link|links|unlink`. */
+export function addMcpCommands(program: Command): void {
+  const mcp = program.command('mcp').description("MCP servers, and users' tokens for them")
+
+  withCommonOptions(mcp.command('add <name>').description('add an MCP server, or replace the one of this name'))
+    .requiredOption('--url <url>', 'its streamable HTTP endpoint')
+    .option('--allow <regex>', 'offer only tools whose name matches')
+    .option('--deny <regex>', 'do not offer tools whose name matches')
+    .option('--token-url <url>', 'where tokens are refreshed (OAuth 2)')
+    .option('--client-id <id>', 'this service at the token URL')
+    .option(
+      '--client-secret-env <variable>',
+      'the environment variable that holds its secret; left out, the old one stays',
+    )
+    .option('--validate-url <url>', 'answers 2xx to a token that is good, 401 or 403 to another')
+    .action(async (name: string, options: AddOptions) => {
+      const { url, allow, deny, tokenUrl, clientId, clientSecretEnv, validateUrl } = options
+      const server = await callAdmin(options, admin =>
+        admin.mcpServers.upsert.mutate({
+          id: name,
+          url,
+          toolAllowRegex: allow,
+          toolDenyRegex: deny,
+          tokenUrl,
+          clientId,
+          validateUrl,
+          ...(clientSecretEnv !== undefined && { clientSecret: fromEnvironment(clientSecretEnv) }),
+        }),
+      )
+      printResult(options, server, () => printFields({ ...server }))
+    })
+
+  withCommonOptions(mcp.command('list').description('all MCP servers')).action(async (options: CommonOptions) => {
+    const list = await callAdmin(options, admin => admin.mcpServers.list.query())
+    printResult(options, list, () => printTable(list, serverColumns, 'no MCP servers yet; add one with: mcp add NAME'))
+  })
+
+  withCommonOptions(mcp.command('remove <name>').description("forget it, and everybody's links to it")).action(
+    async (name: string, options: CommonOptions) => {
+      await callAdmin(options, admin => admin.mcpServers.remove.mutate({ id: name }))
+      printResult(options, { id: name }, () => print(`removed MCP server ${name}`))
+    },
+  )
+
+  withCommonOptions(
+    mcp.command('link <name>').description("keep a user's tokens for an MCP server, in place of older ones"),
+  )
+    .requiredOption('--user <user>', 'whose, by name or id')
+    .requiredOption('--access-token-env <variable>', 'the environment variable that holds the access token')
+    .option('--refresh-token-env <variable>', 'the one that holds the refresh token')
+    .option('--expires <when>', 'when the access token expires: a duration such as 1h, or a time', value =>
+      timeOrDuration(value),
+    )
+    .action(async (serverId: string, options: LinkOptions) => {
+      const { user, accessTokenEnv, refreshTokenEnv, expires } = options
+      const input = {
+        user,
+        serverId,
+        accessToken: fromEnvironment(accessTokenEnv),
+        ...(refreshTokenEnv !== undefined && { refreshToken: fromEnvironment(refreshTokenEnv) }),
+        ...(expires && { expiresAt: expires }),
+      }
+      const link = await callAdmin(options, admin => admin.externalAuthLinks.set.mutate(input))
+      printResult(options, link, () => print(`linked ${user} to MCP server ${serverId}`))
+    })
+
+  withCommonOptions(mcp.command('links').description('who is linked to which MCP server'))
+    .option('--user <user>', 'only of this user, by name or id')
+    .action(async ({ user, ...options }: CommonOptions & { user?: string }) => {
+      const list = await callAdmin(options, admin =>
+        admin.externalAuthLinks.list.query(user === undefined ? {} : { user }),
+      )
+      printResult(options, list, () => printTable(list, linkColumns, 'no links yet; add one with: mcp link NAME'))
+    })
+
+  withCommonOptions(mcp.command('unlink <name>').description("forget a user's tokens for an MCP server"))
+    .requiredOption('--user <user>', 'whose, by name or id')
+    .action(async (serverId: string, { user, ...options }: CommonOptions & { user: string }) => {
+      await callAdmin(options, admin => admin.externalAuthLinks.remove.mutate({ user, serverId }))
+      printResult(options, { user, serverId }, () => print(`unlinked ${user} from MCP server ${serverId}`))
+    })
+}
+
+const serverColumns: Column<McpServer>[] = [
+  ['NAME', server => server.id],
+  ['URL', server => server.url],
+  ['ALLOW', server => server.toolAllowRegex],
+  ['DENY', server => server.toolDenyRegex],
+  ['TOKEN URL', server => server.tokenUrl],
+  ['VALIDATE URL', server => server.validateUrl],
+]
+
+const linkColumns: Column<ExternalAuthLink>[] = [
+  ['USER', link => link.userId],
+  ['SERVER', link => link.serverId],
+  ['EXPIRES', link => link.expiresAt],
+  ['REFRESHED', link => (link.hasRefreshToken ? 'yes' : 'no')],
+  ['UPDATED', link => link.updatedAt],
+]
+
+/** Other users of the machine see arguments; they do not see the environment. */
+function fromEnvironment(variable: string): string {
+  const value = process.env[variable]?.trim()
+  if (value) return value
+  throw new RpcError('BAD_REQUEST', `environment variable ${variable}: is empty`, { reason: 'config_invalid' })
+}

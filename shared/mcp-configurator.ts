@@ -1,0 +1,44 @@
+/** The mcpConfigurator: the MCP servers that a user's requests may use, and the tokens for them. Its answers hold secrets and are never logged. */
+import { z } from 'zod'
+import { slug, uuid } from './fields.js'
+import { mcpLimits } from './limits.js'
+
+export const serverConfigsInput = z.object({ userId: uuid })
+
+/** An MCP server as a daemon gets it. */
+export interface McpServerConfig {
+  /** slug */
+  id: string
+  /** of its streamable HTTP endpoint */
+  url: string
+  /** a tool is offered whose bare name matches this, where it is given (JavaScript, flag `u`), */
+  toolAllowRegex: string | null
+  /** and does not match this */
+  toolDenyRegex: string | null
+}
+
+/** Sorted by id. */
+export interface ServerConfigsOutput {
+  servers: McpServerConfig[]
+}
+
+export const accessTokensInput = z.object({ userId: uuid, serverIds: z.array(slug).max(mcpLimits.maxServers) })
+
+/** Why there is no token for a server. */
+export const accessTokenErrors = [
+  'unknown_server',
+  /** the user never linked it */
+  'no_link',
+  /** the user has to link it again */
+  'expired_or_invalid',
+  /** the server that knows could not be asked, or did not answer as it should */
+  'validation_failed',
+  'timed_out',
+] as const
+export type AccessTokenError = (typeof accessTokenErrors)[number]
+
+/** Each id that was asked for is in exactly one of the two. */
+export interface AccessTokensOutput {
+  accessTokens: Record<string, string>
+  errors: Record<string, AccessTokenError>
+}
