@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { buildVersion } from './build-version.js'
+import { addAuditCommands } from './commands/audit.js'
 import { addConfigCommands } from './commands/config.js'
 import { addDaemonCommand } from './commands/daemon.js'
 import { addDaemonKeysCommands } from './commands/daemon-keys.js'
@@ -37,6 +38,7 @@ addDaemonKeysCommands(program)
 addProvidersCommands(program)
 addMcpCommands(program)
 addInterceptionsCommands(program)
+addAuditCommands(program)
 addPurgeCommand(program)
 addDatabaseCommands(program)
 addConfigCommands(program)

@@ -1,0 +1,42 @@
+/** `aibridge audit`: what operators did. */
+import type { Command } from 'commander'
+import type { AuditRecord } from '../../shared/admin.js'
+import { callAdmin } from './call-admin.js'
+import { type CommonOptions, wholeNumber, withCommonOptions } from './options.js'
+import { type Column, print, printResult, printTable } from './output.js'
+
+interface ListOptions extends CommonOptions {
+  limit?: number
+  cursor?: string
+  actor?: string
+  action?: string
+  target?: string
+}
+
+/** Adds `audit list`. */
+export function addAuditCommands(program: Command): void {
+  const audit = program.command('audit').description('what operators did')
+
+  withCommonOptions(audit.command('list').description('newest first'))
+    .option('--actor <name>', 'who did it')
+    .option('--action <action>', 'for instance users.create')
+    .option('--target <target>', 'to what, by the id or name that the entry has')
+    .option('--limit <n>', 'rows of this page, at most 200 (default: 50)', wholeNumber)
+    .option('--cursor <cursor>', 'the nextCursor of the page before')
+    .action(async (options: ListOptions) => {
+      const { data: _data, host: _host, port: _port, json: _json, ...query } = options
+      const page = await callAdmin(options, admin => admin.audit.list.query(query))
+      printResult(options, page, ({ entries, nextCursor }) => {
+        printTable(entries, columns, 'no entries')
+        if (nextCursor !== null) print(`more: --cursor ${nextCursor}`)
+      })
+    })
+}
+
+const columns: Column<AuditRecord>[] = [
+  ['TIME', entry => entry.at],
+  ['ACTOR', entry => entry.actor],
+  ['ACTION', entry => entry.action],
+  ['TARGET', entry => entry.target],
+  ['DETAILS', entry => entry.details],
+]
