@@ -18,6 +18,7 @@ import { type Failure, failureOf } from './commands/options.js'
 import { addProvidersCommands } from './commands/providers.js'
 import { addPurgeCommand } from './commands/purge.js'
 import { addServeCommand } from './commands/serve.js'
+import { addUsageCommand } from './commands/usage.js'
 import { addUsersCommands } from './commands/users.js'
 
 // A reader that has seen enough, such as `head`, is no failure.
@@ -38,6 +39,7 @@ addDaemonKeysCommands(program)
 addProvidersCommands(program)
 addMcpCommands(program)
 addInterceptionsCommands(program)
+addUsageCommand(program)
 addAuditCommands(program)
 addPurgeCommand(program)
 addDatabaseCommands(program)

@@ -243,6 +243,42 @@ export type WatchedRecord =
 /** What `admin.watch` sends. `watching` comes first in a stream that begins now: an event id to resume from before anything is recorded. */
 export type WatchEvent = { kind: 'watching' } | WatchedRecord
 
+export const usageGroups = ['user', 'provider', 'model', 'day'] as const
+export type UsageGroup = (typeof usageGroups)[number]
+
+/** Totals by any of the groups; `from` ≤ started < `to`. `provider` matches the type or the configured name. */
+export const usageInput = z.object({
+  by: z.array(z.enum(usageGroups)).max(usageGroups.length).default([]),
+  from: time.optional(),
+  to: time.optional(),
+  user: userRef.optional(),
+  provider: name.optional(),
+  model: name.optional(),
+  limit: z.number().int().min(1).max(adminLimits.maxUsageRows).default(adminLimits.maxUsageRows),
+})
+
+/** The totals of one combination of groups. What is not grouped by is null; so is the name of a user who is gone. */
+export interface UsageRow {
+  userId: string | null
+  username: string | null
+  /** the configured name */
+  provider: string | null
+  model: string | null
+  /** of the start, in UTC: `2026-05-01` */
+  day: string | null
+  interceptions: number
+  inputTokens: number
+  outputTokens: number
+  cacheReadInputTokens: number
+  cacheWriteInputTokens: number
+}
+
+export interface UsageReport {
+  rows: UsageRow[]
+  /** there were more rows than `limit` */
+  isCut: boolean
+}
+
 /** One write of an operator. */
 export interface AuditRecord {
   id: string

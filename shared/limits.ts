@@ -123,6 +123,8 @@ export const adminLimits = {
   /** rows of one page of a list */
   maxPageSize: 200,
   defaultPageSize: 50,
+  /** rows of a usage report: a year by day, or a hundred users by ten models */
+  maxUsageRows: 1000,
   /** interceptions of a thread that are answered with one of them */
   maxThreadLength: 200,
 } as const

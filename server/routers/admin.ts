@@ -16,6 +16,7 @@ import {
   providersRemoveInput,
   providersSetEnabledInput,
   providersUpsertInput,
+  usageInput,
   usersCreateInput,
   usersDeleteInput,
   usersPurgeInput,
@@ -109,6 +110,8 @@ const interceptions = router({
     .query(({ ctx, input }) => ctx.services.admin.interceptions.get(input)),
 })
 
+const usage = adminProcedure.input(checked(usageInput)).query(({ ctx, input }) => ctx.services.admin.usage(input))
+
 const audit = router({
   list: adminProcedure.input(checked(auditListInput)).query(({ ctx, input }) => ctx.services.admin.audit.list(input)),
 })
@@ -126,6 +129,7 @@ export const adminRouter = router({
   mcpServers,
   externalAuthLinks,
   interceptions,
+  usage,
   audit,
   watch,
 })

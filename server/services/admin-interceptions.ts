@@ -6,9 +6,8 @@ import type {
   interceptionsGetInput,
   interceptionsListInput,
 } from '../../shared/admin.js'
-import { uuid } from '../../shared/fields.js'
 import type { InterceptionStore, UserStore } from '../store/store.js'
-import { findUser } from './admin-users.js'
+import { initiatorOf } from './admin-users.js'
 import { pageOf } from './pages.js'
 import { unknownRow } from './unknown-row.js'
 
@@ -30,7 +29,7 @@ export interface InterceptionsAdminOptions {
 export function createInterceptionsAdmin({ store }: InterceptionsAdminOptions): InterceptionsAdmin {
   return {
     async list({ limit, cursor, user, ...filters }) {
-      const initiatorId = user === undefined ? undefined : await initiatorOf(user)
+      const initiatorId = user === undefined ? undefined : await initiatorOf(store, user)
       const { rows, nextCursor } = await pageOf<Interception>({
         limit,
         cursor,
@@ -50,10 +49,5 @@ export function createInterceptionsAdmin({ store }: InterceptionsAdminOptions): 
       if (detail) return detail
       throw unknownRow('interception', id)
     },
-  }
-
-  async function initiatorOf(idOrUsername: string): Promise<string> {
-    if (uuid.safeParse(idOrUsername).success) return idOrUsername
-    return (await findUser(store, idOrUsername)).id
   }
 }

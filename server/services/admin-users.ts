@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
 import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../shared/admin.js'
 import { RpcError } from '../../shared/errors.js'
+import { uuid } from '../../shared/fields.js'
 import type { AuditedWrites, UserStore } from '../store/store.js'
 import { createPurge, type Purge, type PurgeOptions } from './admin-purge.js'
 import { auditEntry } from './audit.js'
@@ -65,6 +66,15 @@ export function createUsersAdmin(options: UsersAdminOptions): UsersAdmin {
  */
 export async function findUser(store: Pick<UserStore, 'findUser'>, idOrUsername: string): Promise<User> {
   return (await store.findUser(idOrUsername)) ?? throwUnknown(idOrUsername)
+}
+
+/**
+ * The id of whoever made requests: an id as it is, since records outlive users; or that of the user with this name.
+ * @throws RpcError `NOT_FOUND` (unknown_row)
+ */
+export async function initiatorOf(store: Pick<UserStore, 'findUser'>, idOrUsername: string): Promise<string> {
+  if (uuid.safeParse(idOrUsername).success) return idOrUsername
+  return (await findUser(store, idOrUsername)).id
 }
 
 function throwUnknown(idOrUsername: string): never {

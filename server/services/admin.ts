@@ -12,6 +12,7 @@ import {
   type McpServersAdmin,
 } from './admin-mcp.js'
 import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './admin-providers.js'
+import { createUsage, type Usage, type UsageOptions } from './admin-usage.js'
 import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './admin-users.js'
 import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
 import type { DaemonKeys } from './daemon-keys.js'
@@ -26,6 +27,7 @@ export interface Admin {
   readonly mcpServers: McpServersAdmin
   readonly externalAuthLinks: ExternalAuthLinksAdmin
   readonly interceptions: InterceptionsAdmin
+  readonly usage: Usage['usage']
   readonly audit: AuditAdmin
   readonly watch: RecordWatch['watch']
 }
@@ -38,6 +40,7 @@ export type AdminOptions = UsersAdminOptions &
   ProvidersAdminOptions &
   InterceptionsAdminOptions &
   McpAdminOptions &
+  UsageOptions &
   AuditAdminOptions &
   RecordWatchOptions & { daemonKeys: DaemonKeysAdmin }
 
@@ -50,6 +53,7 @@ export function createAdmin(options: AdminOptions): Admin {
     mcpServers: createMcpServersAdmin(options),
     externalAuthLinks: createExternalAuthLinksAdmin(options),
     interceptions: createInterceptionsAdmin(options),
+    usage: createUsage(options).usage,
     audit: createAuditAdmin(options),
     watch: createRecordWatch(options).watch,
   }

@@ -15,6 +15,7 @@ import { storeRecords } from './records.js'
 import type { Database } from './schema.js'
 import { isPassing } from './sql-error.js'
 import type { Store, Tables } from './store.js'
+import { usageStore } from './usage.js'
 import { userStore } from './users.js'
 
 /** How long `close()` waits for open work: a database that hangs must not keep the process from ending. */
@@ -28,6 +29,7 @@ const repeatable = new Set<keyof Tables>([
   'record',
   'listInterceptions',
   'getInterception',
+  'readUsage',
   'holdsUser',
   'readFeed',
   'feedEnd',
@@ -118,6 +120,7 @@ function tablesOf(db: Kysely<Database>): Tables {
   return {
     record: records => storeRecords(db, records),
     ...interceptionStore(db),
+    ...usageStore(db),
     ...erasureStore(db),
     ...purgeStore(db),
     ...feedStore(db),

@@ -15,6 +15,8 @@ import type {
   Interception,
   InterceptionDetail,
   McpServer,
+  UsageGroup,
+  UsageRow,
   User,
   UserStatus,
   WatchedRecord,
@@ -34,6 +36,7 @@ export interface Store extends Tables, AuditedWrites, ChangeStore {
 export interface Tables
   extends RecordStore,
     InterceptionStore,
+    UsageStore,
     ErasureStore,
     PurgeStore,
     FeedStore,
@@ -133,6 +136,18 @@ export interface InterceptionQuery {
   /** `from` ≤ startedAt < `to` */
   from?: Date | undefined
   to?: Date | undefined
+}
+
+export interface UsageStore {
+  /**
+   * Interceptions and their tokens by the groups in `by`, from one snapshot; without groups one row. An interception counts once, however many token usages
+   * it has. Sorted by day, newest first, then all tokens together, most first, then interceptions, then the groups.
+   */
+  readUsage(query: UsageQuery): Promise<UsageRow[]>
+}
+export interface UsageQuery
+  extends Pick<InterceptionQuery, 'limit' | 'initiatorId' | 'provider' | 'model' | 'from' | 'to'> {
+  by: readonly UsageGroup[]
 }
 
 /** What was erased: interceptions, and the records that belonged to them. */
