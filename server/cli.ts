@@ -17,6 +17,7 @@ import { addMcpCommands } from './commands/mcp.js'
 import { type Failure, failureOf } from './commands/options.js'
 import { addProvidersCommands } from './commands/providers.js'
 import { addPurgeCommand } from './commands/purge.js'
+import { addSecretsCommands } from './commands/rotate-secrets.js'
 import { addServeCommand } from './commands/serve.js'
 import { addUsageCommand } from './commands/usage.js'
 import { addUsersCommands } from './commands/users.js'
@@ -41,6 +42,7 @@ addMcpCommands(program)
 addInterceptionsCommands(program)
 addUsageCommand(program)
 addAuditCommands(program)
+addSecretsCommands(program)
 addPurgeCommand(program)
 addDatabaseCommands(program)
 addConfigCommands(program)

@@ -23,4 +23,5 @@ export {
   type ListenOptions,
 } from './server.js'
 export type { Identity } from './services/identity.js'
+export type { KeyRotation, RotateKeys } from './services/secret-rotation.js'
 export type { Store } from './store/store.js'

@@ -18,6 +18,7 @@ import { serveWebSockets } from './rpc/websocket-listener.js'
 import type { Identity } from './services/identity.js'
 import { type ProviderSeed, seedRow } from './services/provider-seeds.js'
 import { createRetention } from './services/retention.js'
+import type { RotateKeys } from './services/secret-rotation.js'
 import { createSecretBox } from './services/secrets.js'
 import { createServices } from './services/services.js'
 import type { Store } from './store/store.js'
@@ -27,6 +28,8 @@ export interface BridgeServerConfig {
   adminToken: string
   /** 32 bytes each; the first seals secrets, all open them */
   encryptionKeys: readonly Uint8Array[]
+  /** where the keys are the server's own: makes a new one, when `admin.secrets.rotate` asks for it */
+  rotateKeys?: RotateKeys
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
   /** providers that a database gets when it is used for the first time, beside `demo`; it is the truth afterwards */
@@ -94,6 +97,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
     logger,
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
+    ...(config.rotateKeys && { rotateKeys: config.rotateKeys }),
   })
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
   const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }

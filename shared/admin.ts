@@ -279,6 +279,23 @@ export interface UsageReport {
   isCut: boolean
 }
 
+/** What became of the sealed secrets. */
+export interface RotationResult {
+  /** sealed anew under the first key */
+  rotated: number
+  /** were under it already */
+  kept: number
+  /** no key of the server opens them; they stay as they are */
+  unreadable: number
+  /**
+   * - `removed`: the server's key is its own; it made a new one and forgot the old one
+   * - `kept`: the same, but because of what is unreadable the old one stays too
+   * - `configured`: the keys come with the configuration; the old one may be removed there once every server has both, and nothing is unreadable
+   * - `none`: the configuration has one key, so there is none to change to
+   */
+  oldKey: 'removed' | 'kept' | 'configured' | 'none'
+}
+
 /** One write of an operator. */
 export interface AuditRecord {
   id: string

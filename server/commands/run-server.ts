@@ -11,7 +11,7 @@ import type { Store } from '../store/store.js'
 import { firstSteps } from './first-steps.js'
 import { listenError } from './listen-error.js'
 import { print, printJson } from './output.js'
-import { ensureSecrets, hasDatabase, secretFiles } from './secrets.js'
+import { ensureSecrets, hasDatabase, keyFileRotation, secretFiles } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
 
 /**
@@ -60,7 +60,13 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     const { seeds, retentionDays } = config
     const server = await createBridgeServer({
       store,
-      config: { ...secrets, structuredLogging, seeds, retentionDays },
+      config: {
+        ...secrets,
+        structuredLogging,
+        seeds,
+        retentionDays,
+        ...(!config.encryptionKeys && { rotateKeys: keyFileRotation(dataDir, secrets.encryptionKeys) }),
+      },
       logger,
     })
     opened.push(graceMs => server.close({ graceMs }))

@@ -1,17 +1,21 @@
 /** The secrets in the data directory: each is a file of one line that only its owner may read, made once. */
 import { randomBytes } from 'node:crypto'
 import { constants, existsSync } from 'node:fs'
-import { access, link, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { Logger } from '../../shared/log.js'
 import { checkAdminToken, invalid, parseEncryptionKeys, type ServeConfig } from '../config.js'
+import type { RotateKeys } from '../services/secret-rotation.js'
 
 /** The files' names in the data directory. */
 export const secretFiles = { adminToken: 'admin-token', encryptionKey: 'encryption-key' } as const
 
+/** The embedded database's directory in the data directory. */
+const databaseName = 'pg'
+
 /** Whether a server has stored anything in this directory. */
 export function hasDatabase(dataDir: string): boolean {
-  return existsSync(join(dataDir, 'pg'))
+  return existsSync(join(dataDir, databaseName))
 }
 
 /**
@@ -55,6 +59,71 @@ export async function ensureSecrets(
   }
 }
 
+/**
+ * How a server changes the key in its data directory. The file holds `NEW,OLD` before anything is sealed by the new key, and the new key alone when the
+ * database holds nothing else, on the disk. It is replaced as a whole, so that a crash at any moment leaves one of these; then the next
+ * rotation goes on with the two keys that it finds.
+ * @param keys those that the server has from the file
+ */
+export function keyFileRotation(dataDir: string, keys: readonly Uint8Array[]): RotateKeys {
+  const path = join(dataDir, secretFiles.encryptionKey)
+  let inUse = keys
+  return async () => {
+    await removeDrafts(dataDir)
+    const text = await readSecret(path)
+    // With other keys than those in use, what they sealed could not be opened any more.
+    if (text === undefined || textOf(parseEncryptionKeys(text, path)) !== textOf(inUse)) {
+      throw invalid(`${path}: was changed since the server has read it; restart the server`)
+    }
+    if (inUse.length === 1) {
+      const both = [new Uint8Array(randomBytes(32)), ...inUse]
+      await replaceSecret(path, textOf(both))
+      inUse = both
+    }
+    const [first] = inUse
+    if (!first) throw new Error('a server has a key')
+    return {
+      keys: inUse,
+      async finish() {
+        await syncFiles(join(dataDir, databaseName))
+        await replaceSecret(path, textOf([first]))
+        inUse = [first]
+      },
+    }
+  }
+}
+
+function textOf(keys: readonly Uint8Array[]): string {
+  return keys.map(key => Buffer.from(key).toString('base64')).join(',')
+}
+
+/** Writes all files below a directory through to the disk: the embedded database leaves that to the operating system. */
+async function syncFiles(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await syncFile(join(entry.parentPath, entry.name))
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    // The database removes files while it runs.
+    if (isCode(error, 'ENOENT')) return undefined
+    throw error
+  })
+  try {
+    await file?.sync()
+  } finally {
+    await file?.close()
+  }
+}
+
+/** Drafts of a process that was killed hold keys. This process has the database, so no other one is writing. */
+async function removeDrafts(dataDir: string): Promise<void> {
+  for (const name of await readdir(dataDir)) {
+    if (/^encryption-key\.\d+\.[0-9a-f]{8}$/.test(name)) await rm(join(dataDir, name), { force: true })
+  }
+}
+
 async function ensureEncryptionKeys(dataDir: string, logger: Logger): Promise<Uint8Array[]> {
   const path = join(dataDir, secretFiles.encryptionKey)
   let text = await readSecret(path, logger)
@@ -91,15 +160,9 @@ async function readSecret(path: string, logger?: Logger): Promise<string | undef
 
 /** Makes the file and answers its content, which is another process's if that one was first. */
 async function makeSecret(path: string, content: string): Promise<string> {
-  const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
+  const draft = draftOf(path)
   try {
-    const file = await open(draft, 'wx', 0o600)
-    try {
-      await file.writeFile(`${content}\n`)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeSecret(draft, content)
     // Unlike rename, link never replaces what another process has made in the meantime.
     await link(draft, path)
     return content
@@ -108,6 +171,33 @@ async function makeSecret(path: string, content: string): Promise<string> {
     throw invalid(`${path}: cannot be written: ${messageOf(error)}`, error)
   } finally {
     await rm(draft, { force: true })
+  }
+}
+
+/** Replaces the file as a whole. When it resolves, the new content is on the disk. */
+async function replaceSecret(path: string, content: string): Promise<void> {
+  const draft = draftOf(path)
+  try {
+    await writeSecret(draft, content)
+    await rename(draft, path)
+    await syncFile(dirname(path))
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw invalid(`${path}: cannot be written: ${messageOf(error)}`, error)
+  }
+}
+
+function draftOf(path: string): string {
+  return `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
+}
+
+async function writeSecret(path: string, content: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(`${content}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
   }
 }
 

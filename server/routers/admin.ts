@@ -112,6 +112,10 @@ const interceptions = router({
 
 const usage = adminProcedure.input(checked(usageInput)).query(({ ctx, input }) => ctx.services.admin.usage(input))
 
+const secrets = router({
+  rotate: adminProcedure.mutation(({ ctx }) => ctx.services.admin.secrets.rotate(ctx.identity.name)),
+})
+
 const audit = router({
   list: adminProcedure.input(checked(auditListInput)).query(({ ctx, input }) => ctx.services.admin.audit.list(input)),
 })
@@ -130,6 +134,7 @@ export const adminRouter = router({
   externalAuthLinks,
   interceptions,
   usage,
+  secrets,
   audit,
   watch,
 })

@@ -17,6 +17,7 @@ import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './adm
 import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
 import type { DaemonKeys } from './daemon-keys.js'
 import { createRecordWatch, type RecordWatch, type RecordWatchOptions } from './record-watch.js'
+import { createSecretRotation, type SecretRotation, type SecretRotationOptions } from './secret-rotation.js'
 
 /** What an operator does, by noun. */
 export interface Admin {
@@ -28,6 +29,7 @@ export interface Admin {
   readonly externalAuthLinks: ExternalAuthLinksAdmin
   readonly interceptions: InterceptionsAdmin
   readonly usage: Usage['usage']
+  readonly secrets: SecretRotation
   readonly audit: AuditAdmin
   readonly watch: RecordWatch['watch']
 }
@@ -41,6 +43,7 @@ export type AdminOptions = UsersAdminOptions &
   InterceptionsAdminOptions &
   McpAdminOptions &
   UsageOptions &
+  SecretRotationOptions &
   AuditAdminOptions &
   RecordWatchOptions & { daemonKeys: DaemonKeysAdmin }
 
@@ -54,6 +57,7 @@ export function createAdmin(options: AdminOptions): Admin {
     externalAuthLinks: createExternalAuthLinksAdmin(options),
     interceptions: createInterceptionsAdmin(options),
     usage: createUsage(options).usage,
+    secrets: createSecretRotation(options),
     audit: createAuditAdmin(options),
     watch: createRecordWatch(options).watch,
   }

@@ -3,7 +3,7 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 /** Seals the secrets that the store holds. */
 export interface SecretBox {
   /**
-   * Encrypts under the first key.
+   * Encrypts under the first key. What it gives goes to the store at once: a rotation waits for what is on its way there, and for nothing else.
    * @param place where the secret stands; the same is needed to open it, so a sealed secret cannot be moved to another row
    */
   seal(secret: string, place: SecretPlace): Uint8Array
@@ -12,6 +12,14 @@ export interface SecretBox {
    * @throws SecretUnreadable if it is no sealed secret, was sealed by another key or for another place, or was changed
    */
   open(sealed: Uint8Array, place: SecretPlace): string
+  /** Whether the first key sealed it, as far as it says itself. */
+  isCurrent(sealed: Uint8Array): boolean
+  readonly keyCount: number
+  /**
+   * Replaces all keys, as {@link createSecretBox} takes them.
+   * @throws RangeError as there, and the keys stay
+   */
+  replaceKeys(keys: readonly Uint8Array[]): void
 }
 
 /** The kind of a secret and what names its row; JSON keeps the parts apart. */
@@ -48,10 +56,17 @@ interface Key {
  * @throws RangeError if there is none, or one has another length
  */
 export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
-  const known = keys.map(toKey)
-  const [sealing] = known
-  if (!sealing) throw new RangeError('a secret box needs a key')
+  let { known, sealing } = toKeys(keys)
   return {
+    get keyCount() {
+      return known.length
+    },
+    replaceKeys(replacement) {
+      ;({ known, sealing } = toKeys(replacement))
+    },
+    isCurrent(sealed) {
+      return sealed[0] === version && sealing.fingerprint.equals(sealed.subarray(1, 1 + fingerprintLength))
+    },
     seal(secret, place) {
       const nonce = randomBytes(nonceLength)
       const header = Buffer.concat([Buffer.of(version), sealing.fingerprint, nonce])
@@ -80,6 +95,13 @@ export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
       }
     },
   }
+}
+
+function toKeys(keys: readonly Uint8Array[]): { known: Key[]; sealing: Key } {
+  const known = keys.map(toKey)
+  const [sealing] = known
+  if (!sealing) throw new RangeError('a secret box needs a key')
+  return { known, sealing }
 }
 
 function toKey(bytes: Uint8Array): Key {

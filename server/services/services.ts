@@ -6,6 +6,7 @@ import { createDaemonKeys, type DaemonKeys } from './daemon-keys.js'
 import { createMcpConfigurator, type McpConfigurator } from './mcp-configurator.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './provider-configurator.js'
 import { createRecorder, type Recorder } from './recorder.js'
+import type { RotateKeys } from './secret-rotation.js'
 import type { SecretBox } from './secrets.js'
 
 /** All services, one for each router, and those that the links below ask. */
@@ -28,6 +29,8 @@ export interface ServicesOptions {
   structuredLogging?: boolean
   /** the current time; a test's clock */
   now?: () => Date
+  /** makes a new key for `secrets`, where the keys are the server's own */
+  rotateKeys?: RotateKeys
   /** how long one call of a purge erases */
   purgeSliceMs?: number
 }

@@ -13,6 +13,7 @@ import { providerStore } from './providers.js'
 import { purgeStore } from './purge.js'
 import { storeRecords } from './records.js'
 import type { Database } from './schema.js'
+import { secretStore } from './secrets.js'
 import { isPassing } from './sql-error.js'
 import type { Store, Tables } from './store.js'
 import { usageStore } from './usage.js'
@@ -42,6 +43,7 @@ const repeatable = new Set<keyof Tables>([
   'findInvalidDaemonKeys',
   'recordDaemonSeen',
   'listProviders',
+  'listSecrets',
   'listAudit',
   'listMcpServers',
   'listAuthLinks',
@@ -97,6 +99,7 @@ export function createSqlStore(
   return {
     ...guardedTables,
     ping: () => guarded(async () => void (await sql`select 1`.execute(db)), false),
+    settle: async () => void (await Promise.allSettled(open)),
     onChange: (topic, listener) => changes.onChange(topic, listener),
     audited(work, entryOf) {
       const write = () =>
@@ -129,6 +132,7 @@ function tablesOf(db: Kysely<Database>): Tables {
     ...daemonKeyStore(db),
     ...providerStore(db),
     ...mcpStore(db),
+    ...secretStore(db),
     ...auditStore(db),
   }
 }

@@ -28,6 +28,8 @@ import type { JsonObject } from '../../shared/text.js'
 export interface Store extends Tables, AuditedWrites, ChangeStore {
   /** Resolves when the database answers. */
   ping(): Promise<void>
+  /** Resolves when every call that is under way now has ended, whichever way. */
+  settle(): Promise<void>
   /** Ends open work, for 10 s at most, then closes the database. A second call gets the same promise. */
   close(): Promise<void>
 }
@@ -45,6 +47,7 @@ export interface Tables
     DaemonKeyStore,
     ProviderStore,
     McpStore,
+    SecretStore,
     AuditStore {}
 
 export interface AuditedWrites {
@@ -308,4 +311,29 @@ export interface McpStore {
     claim: { userId: string; serverId: string; lease: string },
     tokens: Pick<AuthLinkRow, 'accessToken' | 'refreshToken' | 'expiresAt'> | null,
   ): Promise<boolean>
+}
+
+/** A column with sealed secrets. */
+export type SecretColumn = 'providerKey'
+
+export interface StoredSecret {
+  /** what names the row: of a `providerKey` the provider's name and the key's id */
+  key: readonly string[]
+  sealed: Uint8Array
+}
+
+export interface SecretStore {
+  /** Sorted by key. `after` is the key of the secret after which the page begins. */
+  listSecrets(query: {
+    column: SecretColumn
+    after?: readonly string[] | undefined
+    limit: number
+  }): Promise<StoredSecret[]>
+  /** Puts `to` in the place of `from`; false, and nothing happens, if something else stands there, or nothing. */
+  replaceSecret(change: {
+    column: SecretColumn
+    key: readonly string[]
+    from: Uint8Array
+    to: Uint8Array
+  }): Promise<boolean>
 }

@@ -1,7 +1,7 @@
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { ensureSecrets, readAdminToken } from '../../server/commands/secrets.js'
+import { ensureSecrets, keyFileRotation, readAdminToken } from '../../server/commands/secrets.js'
 import { type Environment, serveConfig } from '../../server/config.js'
 import { cleanUp, temporaryDirectory } from '../e2e/process.js'
 
@@ -88,4 +88,64 @@ describe('ensureSecrets', () => {
 
 test('a directory without a token is no error for a command', async () => {
   expect(await readAdminToken('/nowhere')).toBeUndefined()
+})
+
+describe('the key file of a server that rotates its key', () => {
+  const keysIn = async (dataDir: string) =>
+    (await readFile(join(dataDir, 'encryption-key'), 'utf8'))
+      .trim()
+      .split(',')
+      .map(key => [...Buffer.from(key, 'base64')])
+  async function server() {
+    const dataDir = await temporaryDirectory()
+    const { encryptionKeys } = await ensure(dataDir)
+    await mkdir(join(dataDir, 'pg/base'), { recursive: true })
+    await writeFile(join(dataDir, 'pg/base/file'), 'data')
+    return { dataDir, old: encryptionKeys, rotate: keyFileRotation(dataDir, encryptionKeys) }
+  }
+  const bytes = (keys: readonly Uint8Array[]) => keys.map(key => [...key])
+
+  test('holds NEW,OLD from the begin and NEW alone from the end, and only the owner may read it', async () => {
+    const { dataDir, old, rotate } = await server()
+    const { keys, finish } = await rotate()
+    expect(keys).toHaveLength(2)
+    expect(keys[1]).toEqual(old[0])
+    expect(keys[0]).not.toEqual(old[0])
+    expect(await keysIn(dataDir)).toEqual(bytes(keys))
+    expect((await ensure(dataDir)).encryptionKeys).toEqual(keys)
+    await finish()
+    expect(await keysIn(dataDir)).toEqual(bytes(keys.slice(0, 1)))
+    expect((await stat(join(dataDir, 'encryption-key'))).mode & 0o777).toBe(0o600)
+    expect((await readdir(dataDir)).sort()).toEqual(['admin-token', 'encryption-key', 'pg'])
+  })
+
+  test('a rotation that was not finished goes on with the same keys, in this process and in the next', async () => {
+    const { dataDir, rotate } = await server()
+    const { keys } = await rotate()
+    expect((await rotate()).keys).toEqual(keys)
+    const next = keyFileRotation(dataDir, (await ensure(dataDir)).encryptionKeys)
+    const again = await next()
+    expect(again.keys).toEqual(keys)
+    await again.finish()
+    expect(await keysIn(dataDir)).toEqual(bytes(keys.slice(0, 1)))
+    expect((await next()).keys[1]).toEqual(keys[0])
+  })
+
+  test('drafts that a killed process left are removed', async () => {
+    const { dataDir, rotate } = await server()
+    await writeFile(join(dataDir, 'encryption-key.123.0123abcd'), 'key')
+    await rotate()
+    expect((await readdir(dataDir)).sort()).toEqual(['admin-token', 'encryption-key', 'pg'])
+  })
+
+  test('with other keys than the server has is left alone', async () => {
+    const { dataDir, rotate } = await server()
+    const path = join(dataDir, 'encryption-key')
+    await writeFile(path, Buffer.alloc(32, 3).toString('base64'))
+    await expect(rotate()).rejects.toMatchObject({
+      reason: 'config_invalid',
+      message: `${path}: was changed since the server has read it; restart the server`,
+    })
+    expect(await keysIn(dataDir)).toEqual([Array.from({ length: 32 }, () => 3)])
+  })
 })

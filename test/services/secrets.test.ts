@@ -73,6 +73,31 @@ describe('a secret box', () => {
     expect(box.open(larger.subarray(10, 10 + sealed.length), place)).toBe(secret)
   })
 
+  test('tells whether the first key sealed a secret', () => {
+    const box = createSecretBox([oldKey])
+    const sealed = box.seal(secret, place)
+    expect(box.isCurrent(sealed)).toBe(true)
+    expect(createSecretBox([newKey, oldKey]).isCurrent(sealed)).toBe(false)
+    expect(createSecretBox([oldKey, newKey]).isCurrent(sealed)).toBe(true)
+    for (const rubbish of [new Uint8Array(), sealed.slice(0, 5), sealed.map((byte, at) => (at === 0 ? 2 : byte))]) {
+      expect(box.isCurrent(rubbish)).toBe(false)
+    }
+  })
+
+  test('goes on with other keys when they are replaced, and keeps its own when those are none', () => {
+    const box = createSecretBox([oldKey])
+    const sealed = box.seal(secret, place)
+    box.replaceKeys([newKey, oldKey])
+    expect(box.keyCount).toBe(2)
+    expect(box.isCurrent(box.seal(secret, place))).toBe(true)
+    expect(box.isCurrent(sealed)).toBe(false)
+    expect(box.open(sealed, place)).toBe(secret)
+    box.replaceKeys([newKey])
+    expect(() => box.open(sealed, place)).toThrow(/not configured/)
+    for (const keys of [[], [randomBytes(31)]]) expect(() => box.replaceKeys(keys)).toThrow(RangeError)
+    expect(createSecretBox([newKey]).isCurrent(box.seal(secret, place))).toBe(true)
+  })
+
   test('takes keys of 32 bytes and at least one', () => {
     expect(() => createSecretBox([])).toThrow(/needs a key/)
     expect(() => createSecretBox([randomBytes(16)])).toThrow('an encryption key has 32 bytes, not 16')
