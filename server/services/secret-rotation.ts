@@ -3,7 +3,8 @@ import { RpcError } from '../../shared/errors.js'
 import type { Logger } from '../../shared/log.js'
 import type { AuditedWrites, SecretColumn, SecretStore, Store } from '../store/store.js'
 import { auditEntry } from './audit.js'
-import type { SecretBox, SecretPlace } from './secrets.js'
+import { providerKeyPlace, type SecretBox, type SecretPlace } from './secrets.js'
+import { clientSecretPlace, tokenPlace } from './token-secrets.js'
 
 /** Replacing the key that seals secrets. */
 export interface SecretRotation {
@@ -39,7 +40,10 @@ export interface SecretRotationOptions {
 
 /** Where the store has secrets → what they are sealed for, by the key of their row. */
 const places: Record<SecretColumn, (key: readonly string[]) => SecretPlace> = {
-  providerKey: ([provider = '', keyId = '']) => ({ provider, keyId }),
+  providerKey: ([provider = '', keyId = '']) => providerKeyPlace(provider, keyId),
+  clientSecret: ([id = '']) => clientSecretPlace({ id }),
+  accessToken: ([userId = '', serverId = '']) => tokenPlace({ userId, serverId }, 'accessToken'),
+  refreshToken: ([userId = '', serverId = '']) => tokenPlace({ userId, serverId }, 'refreshToken'),
 }
 
 /** Secrets of one transaction. */
@@ -103,7 +107,7 @@ export function createSecretRotation({ store, secrets, logger, rotateKeys }: Sec
         const place = places[column](key)
         const secret = opened(sealed, place)
         if (secret === undefined) {
-          logger.warn({ ...place }, 'a secret cannot be opened with any key')
+          logger.warn({ place }, 'a secret cannot be opened with any key')
           found.unreadable++
           return []
         }

@@ -6,6 +6,9 @@ import type { SecretColumn, SecretStore, StoredSecret } from './store.js'
 /** Where a secret stands: a column of type bytea, and the columns that together name its row. */
 const columns: Record<SecretColumn, { table: keyof Database; column: string; key: readonly string[] }> = {
   providerKey: { table: 'provider_keys', column: 'sealed', key: ['provider_name', 'id'] },
+  clientSecret: { table: 'mcp_servers', column: 'client_secret', key: ['id'] },
+  accessToken: { table: 'external_auth_links', column: 'access_token', key: ['user_id', 'server_id'] },
+  refreshToken: { table: 'external_auth_links', column: 'refresh_token', key: ['user_id', 'server_id'] },
 }
 
 /** The sealed secrets of a database. */

@@ -314,10 +314,10 @@ export interface McpStore {
 }
 
 /** A column with sealed secrets. */
-export type SecretColumn = 'providerKey'
+export type SecretColumn = 'providerKey' | 'clientSecret' | 'accessToken' | 'refreshToken'
 
 export interface StoredSecret {
-  /** what names the row: of a `providerKey` the provider's name and the key's id */
+  /** what names the row: of a `providerKey` the provider's name and the key's id, of a `clientSecret` the MCP server's id, of the tokens the user's and the server's */
   key: readonly string[]
   sealed: Uint8Array
 }

@@ -46,6 +46,24 @@ describe.each(deployments)('$name', deployment => {
     expect(providers).toContainEqual(expect.objectContaining({ name: 'two', keys: ['sk-two'] }))
   })
 
+  test('secrets.rotate seals the tokens of MCP servers anew too', async () => {
+    const before = await startServer(store(), { encryptionKeys: [oldKey] }, deployment)
+    const { mcpServers, externalAuthLinks, users } = before.connect(admin).admin
+    await mcpServers.upsert.mutate({ id: 'wiki', url: 'https://wiki.example.com', clientSecret: 'client-secret' })
+    const { id: userId } = await users.create.mutate({ username: 'linus' })
+    const tokens = { accessToken: 'access-token', refreshToken: 'refresh-token' }
+    await externalAuthLinks.set.mutate({ user: userId, serverId: 'wiki', ...tokens })
+    const both = await startServer(store(), { encryptionKeys: [newKey, oldKey] }, deployment)
+    expect(await both.connect(admin).admin.secrets.rotate.mutate()).toMatchObject({ rotated: 3, unreadable: 0 })
+    const after = await startServer(store(), { encryptionKeys: [newKey] }, deployment)
+    const batch = { userId, serverIds: ['wiki'] }
+    expect(await after.connect(daemon).mcpConfigurator.getServerAccessTokensBatch.query(batch)).toEqual({
+      accessTokens: { wiki: 'access-token' },
+      errors: {},
+    })
+    expect(await after.connect(admin).admin.secrets.rotate.mutate()).toMatchObject({ rotated: 0, unreadable: 0 })
+  })
+
   test('a daemon may not', async () => {
     const { connect } = await startServer(store(), {}, deployment)
     expect(await refusalOf(connect(daemon).admin.secrets.rotate.mutate())).toMatchObject({ code: 'FORBIDDEN' })

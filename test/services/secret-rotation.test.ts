@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { sealProviderKey } from '../../server/services/admin-providers.js'
 import { createSecretRotation, type SecretRotationOptions } from '../../server/services/secret-rotation.js'
-import { createSecretBox, type SecretBox } from '../../server/services/secrets.js'
+import { createSecretBox, providerKeyPlace, type SecretBox } from '../../server/services/secrets.js'
 import type { Store } from '../../server/store/store.js'
 import { stores } from '../fixtures/stores.js'
 import { deferred, oneStore, recordingLogger, refusalOf } from './running-server.js'
@@ -40,7 +40,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
     for (const { name, keys } of await store().listProviders()) {
       for (const { id, sealed } of keys) {
         try {
-          found.push(secrets.open(sealed, { provider: name, keyId: id }))
+          found.push(secrets.open(sealed, providerKeyPlace(name, id)))
         } catch {
           // Sealed by another key.
         }
@@ -64,7 +64,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
     expect(await rotate('ada')).toEqual({ ...counts, oldKey: 'configured' })
     expect(await readable(createSecretBox([newKey]))).toEqual([...keys, 'new'].sort())
     expect(await readable(createSecretBox([foreignKey]))).toEqual(['foreign'])
-    expect(logger.lines).toMatchObject([{ level: 'warn', fields: { provider: 'foreign' } }])
+    expect(logger.lines).toMatchObject([{ level: 'warn', fields: { place: ['provider-key', 'foreign', expect.any(String)] } }])
     const entries = await store().listAudit({ limit: 10, action: 'secrets.rotate', actor: 'ada' })
     // 403 secrets are three pages.
     expect(entries.map(({ target }) => target)).toEqual(['providerKey', 'providerKey', 'providerKey'])
