@@ -401,7 +401,7 @@ describe.each(deployments)('$name', deployment => {
   test('a daemon may do none of it, whatever it sends', async () => {
     const { connect } = await startServer(store(), {}, deployment)
     const { admin } = connect(daemon)
-    for (const call of [
+    const calls = [
       admin.users.list.query(),
       admin.users.create.mutate({ username: 'eve' }),
       admin.users.create.mutate({ username: 'not a name' }),
@@ -412,8 +412,8 @@ describe.each(deployments)('$name', deployment => {
       admin.daemonKeys.revoke.mutate({ id: 'unknown000' }),
       admin.providers.upsert.mutate({ name: 'x', type: 'anthropic' }),
       admin.interceptions.list.query({}),
-    ]) {
-      expect(await refusalOf(call)).toMatchObject({ code: 'FORBIDDEN' })
-    }
+    ]
+    const refusals = await Promise.all(calls.map(refusalOf))
+    expect(new Set(refusals.map(({ code }) => code))).toEqual(new Set(['FORBIDDEN']))
   })
 })

@@ -94,12 +94,12 @@ describe.each(deployments)('$name', deployment => {
 
     test('of an unknown interception are refused', async () => {
       const { recorder } = await connect()
-      for (const call of [
-        recorder.recordTokenUsage.mutate(tokens(uuidv7())),
-        recorder.recordInterceptionEnded.mutate({ id: uuidv7(), endedAt: at }),
-      ]) {
-        expect(await refusalOf(call)).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_interception' })
-      }
+      const refusals = await Promise.all([
+        refusalOf(recorder.recordTokenUsage.mutate(tokens(uuidv7()))),
+        refusalOf(recorder.recordInterceptionEnded.mutate({ id: uuidv7(), endedAt: at })),
+      ])
+      const unknown = { code: 'NOT_FOUND', reason: 'unknown_interception' }
+      expect(refusals).toMatchObject([unknown, unknown])
     })
 
     test('link a request to the one whose tool call it continues', async () => {

@@ -1,7 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openPostgresStore } from '../../server/store/postgres.js'
 import type { AuditEntry, Store } from '../../server/store/store.js'
-import { stores } from '../fixtures/stores.js'
+import { makeDatabase, silentLogger, stores } from '../fixtures/stores.js'
 import { interception } from './records.js'
 
 describe.each(stores)('purging a user: $name', ({ open }) => {
@@ -96,4 +98,23 @@ describe.each(stores)('purging a user: $name', ({ open }) => {
     const [first] = await store.listAudit({ limit: 1, target: earlier.id })
     expect(first).toMatchObject({ details: { username } })
   })
+})
+
+test("the user's links to MCP servers go, and nobody else's", async () => {
+  const database = await makeDatabase()
+  const store = await openPostgresStore({ url: database.url, logger: silentLogger })
+  const client = new pg.Client({ connectionString: database.url })
+  await client.connect()
+  const [user, other] = [randomUUID(), randomUUID()]
+  await client.query(`insert into mcp_servers (id, url) values ('a', 'https://a'), ('b', 'https://b')`)
+  await client.query(
+    `insert into external_auth_links (user_id, server_id, access_token) values ($1, 'a', ''), ($1, 'b', ''), ($2, 'a', '')`,
+    [user, other],
+  )
+  expect(await store.holdsUser(user)).toBe(true)
+  expect(await store.eraseUser(user)).toEqual({ apiKeys: 0, links: 2 })
+  expect([await store.holdsUser(user), await store.holdsUser(other)]).toEqual([false, true])
+  await client.end()
+  await store.close()
+  await database.drop()
 })
