@@ -76,6 +76,39 @@ describe('a usage error', () => {
   })
 })
 
+describe('config check', () => {
+  test('shows every setting and its source, and no secret', async () => {
+    const file = join(await temporaryDirectory(), 'config.json')
+    await writeFile(file, JSON.stringify({ port: 4200, databaseUrl: 'postgres://u:MARKED@h/d' }), { mode: 0o644 })
+    const env = { BRIDGE_CONFIG: file, BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64') }
+    const { code, stdout, stderr } = await run(['config', 'check', '--grace-ms', '5', '--json'], { env })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('other users may read it (mode 644)') })
+    expect(JSON.parse(stdout)).toEqual(
+      expect.arrayContaining([
+        { name: 'port', value: 4200, source: `port in ${file}` },
+        { name: 'graceMs', value: 5, source: '--grace-ms' },
+        { name: 'databaseUrl', value: 'set', source: `databaseUrl in ${file}` },
+        { name: 'encryptionKey', value: 'set', source: 'BRIDGE_ENCRYPTION_KEY' },
+        { name: 'adminToken', value: null, source: 'not set' },
+      ]),
+    )
+    expect((await run(['config', 'check', 'serve', '--config', file])).stdout).toMatch(
+      /^databaseUrl +set +databaseUrl in /m,
+    )
+  })
+
+  test('of a daemon that cannot start, exits 1 with every problem and no secret', async () => {
+    const result = await run(['config', 'check', 'daemon', '--port', 'x', '--key', 'MARKED'])
+    expect(result.code).toBe(1)
+    expect(failureIn(result)).toMatchObject({
+      reason: 'config_invalid',
+      message: expect.stringMatching(
+        /^(?!.*MARKED)--url: is missing.*; --key: is not a daemon key.*; --port "x": must be/,
+      ),
+    })
+  })
+})
+
 describe('without a server', () => {
   test('a command exits 3 and says how to start one', async () => {
     const dataDir = await temporaryDirectory()
