@@ -5,6 +5,7 @@
  * Ends with 0, or with 1 and one line of JSON on stderr, `{code, reason, message}`; with 3 if that line says that no server answers.
  */
 import { Command, CommanderError } from 'commander'
+import { maskSecrets } from '../shared/mask-secrets.js'
 import { buildVersion } from './build-version.js'
 import { addAuditCommands } from './commands/audit.js'
 import { addConfigCommands } from './commands/config.js'
@@ -67,5 +68,5 @@ function endUsageError(error: CommanderError): void {
 
 function fail(failure: Failure, exitCode: number): void {
   // A start that failed half-way may have left something that keeps the process alive.
-  process.stderr.write(`${JSON.stringify(failure)}\n`, () => process.exit(exitCode))
+  process.stderr.write(`${maskSecrets(JSON.stringify(failure))}\n`, () => process.exit(exitCode))
 }

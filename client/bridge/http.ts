@@ -167,6 +167,7 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
       request: facts,
       credentialKind: credentials.kind,
       credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
+      secrets: usedKey === undefined ? [credentials.token] : [credentials.token, usedKey],
       client: recogniseClient(request.headers),
       userAgent: request.headers['user-agent'],
       startedAt,

@@ -5,6 +5,7 @@ import { errorCodeOf, isRetryable } from '../../shared/errors.js'
 import { originalBytesKey } from '../../shared/fields.js'
 import { recordLimits } from '../../shared/limits.js'
 import type { Logger } from '../../shared/log.js'
+import { maskSecrets } from '../../shared/mask-secrets.js'
 import type { BatchRecord, RecordInput } from '../../shared/recorder.js'
 import { cleanJsonObject, cleanText, cutToBytes, cutToLength, type JsonObject, JsonRefused } from '../../shared/text.js'
 import { type ControlPlane, mayHaveRun } from './control-plane.js'
@@ -26,6 +27,8 @@ export interface InterceptionStart {
   request: RequestFacts
   credentialKind: 'centralized' | 'byok'
   credentialHint: string | undefined
+  /** what an error may repeat and must not be recorded: the credentials that the request came with and those that it is sent on with */
+  secrets: readonly string[]
   client: string | undefined
   userAgent: string | undefined
   startedAt: Date
@@ -86,7 +89,7 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, id: str
   return {
     id,
     end(answer, failure) {
-      ended ??= put(parts, id, recordsOf(parts.logger, id, start.request, answer, failure))
+      ended ??= put(parts, id, recordsOf(parts.logger, id, start, answer, failure))
       return ended
     },
   }
@@ -94,7 +97,7 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, id: str
 
 async function endUnserved(
   parts: RecorderParts,
-  { request }: InterceptionStart,
+  start: InterceptionStart,
   interception: RecordInput<'interception'>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -104,7 +107,7 @@ async function endUnserved(
   const rest = recordsOf(
     parts.logger,
     interception.id,
-    request,
+    start,
     { tools: [], thoughts: [] },
     { type: 'unknown', message },
   )
@@ -147,7 +150,7 @@ function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
 function recordsOf(
   logger: Logger,
   interceptionId: string,
-  request: RequestFacts,
+  { request, secrets }: InterceptionStart,
   answer: AnswerFacts,
   failure: Failure | undefined,
 ): BatchRecord[] {
@@ -180,14 +183,16 @@ function recordsOf(
       createdAt: call.at,
     })
   }
-  records.push(endOf(interceptionId, failure))
+  records.push(endOf(interceptionId, failure, secrets))
   return records
 }
 
-function endOf(id: string, failure: Failure | undefined): BatchRecord {
+function endOf(id: string, failure: Failure | undefined, secrets: readonly string[]): BatchRecord {
   const end = { kind: 'interceptionEnded', id, endedAt: new Date() } as const
   if (!failure) return end
-  const errorMessage = cutToBytes(cleanText(failure.message), recordLimits.maxErrorMessageBytes)
+  // Masked before it is cut: of half a secret nothing could be recognised.
+  const message = maskSecrets(cleanText(failure.message), secrets)
+  const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
   return { ...end, errorType: failure.type, errorMessage }
 }
 

@@ -41,9 +41,9 @@ function withDatabase(command: Command): Command {
 }
 
 async function databaseOf({ config, databaseUrl }: DatabaseOptions) {
-  const [{ databaseUrlFrom }, { destination, pino }] = await Promise.all([import('../config.js'), import('pino')])
+  const [{ databaseUrlFrom }, { createLogger }] = await Promise.all([import('../config.js'), import('./logger.js')])
   return {
     url: databaseUrlFrom({ config, databaseUrl }, process.env),
-    logger: pino({ level: 'warn' }, destination({ fd: 2, sync: true })),
+    logger: createLogger({ level: 'warn' }),
   }
 }

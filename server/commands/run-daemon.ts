@@ -1,6 +1,6 @@
 /** Puts the parts of a remote daemon together, runs it until a signal or until the control plane does not want it, and takes it apart. */
 import { readFile } from 'node:fs/promises'
-import { destination, type Logger as PinoLogger, pino } from 'pino'
+import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import type { CloseReason } from '../../shared/duplex.js'
@@ -10,6 +10,7 @@ import { type DaemonConfig, daemonConfig, type Environment, fileWarning, invalid
 import { type HttpFront, openHttpFront } from '../http-front.js'
 import { createRoutes } from '../http-routes.js'
 import { listenError } from './listen-error.js'
+import { createLogger } from './logger.js'
 import { print, printJson } from './output.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
@@ -20,7 +21,7 @@ import { faultGraceMs, watchStopSignals } from './stop-signals.js'
  */
 export async function runDaemon(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
   const config = daemonConfig(flags, environment)
-  const logger = pino({ level: config.logLevel }, destination({ fd: 2, sync: true }))
+  const logger = createLogger({ level: config.logLevel })
   const warning = fileWarning(flags, environment)
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)

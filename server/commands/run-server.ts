@@ -1,7 +1,7 @@
 /** Puts the parts of a server together, runs it until a signal, and takes it apart in the order that loses no record. */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { destination, type Logger as PinoLogger, pino } from 'pino'
+import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config.js'
@@ -10,6 +10,7 @@ import { createSecretBox, providerKeyPlace } from '../services/secrets.js'
 import type { Store } from '../store/store.js'
 import { firstSteps } from './first-steps.js'
 import { listenError } from './listen-error.js'
+import { createLogger } from './logger.js'
 import { print, printJson } from './output.js'
 import { ensureSecrets, hasDatabase, keyFileRotation, secretFiles } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
@@ -22,8 +23,7 @@ import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.
  */
 export async function runServer(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
   const config = serveConfig(flags, environment)
-  // Written synchronously: the last lines before the end of the process are the ones that matter.
-  const logger = pino({ level: config.logLevel }, destination({ fd: 2, sync: true }))
+  const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) })
   const warning = fileWarning(flags, environment)
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
@@ -34,6 +34,12 @@ export async function runServer(flags: Readonly<Record<string, unknown>>, enviro
   await server.close(kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
   logger.info({}, 'stopped')
   return kind === 'fault' ? 1 : 0
+}
+
+/** What it was given; what lies in the data directory is read later, and never handed to the log. */
+function secretsOf({ adminToken, databaseUrl, seeds }: ServeConfig): (string | undefined)[] {
+  const password = databaseUrl === undefined ? undefined : new URL(databaseUrl).password
+  return [adminToken, password, ...seeds.map(({ key }) => key)]
 }
 
 interface RunningServer {

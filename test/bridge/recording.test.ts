@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vit
 import { createGate, eventStream, json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../fixtures/txtar.js'
 import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
-import { type RunningBridge, send, startBridge } from './running-bridge.js'
+import { anthropicProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
+import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
 const own = join(import.meta.dirname, '../fixtures/answers/anthropic')
 const shared = join(import.meta.dirname, '../../../shared/fixtures/anthropic')
@@ -302,4 +303,30 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect(record.tokens).toMatchObject([{ inputTokens: n }])
     }
   })
+})
+
+test('an error that repeats a key is recorded without it, and passed on as it is', async () => {
+  const provider = await startProvider()
+  const plane = scriptedControlPlane([anthropicProvider(provider.url, { keys: ['provider+key+MARKED'] })])
+  const bridge = await startBridge(plane)
+  try {
+    const echo = (keys: string[]) => ({
+      type: 'error',
+      error: { type: 'authentication_error', message: `no: ${keys}` },
+    })
+    const [central, own] = [echo(['provider+key+MARKED', testKey]), echo(['own+key+MARKED', testKey])]
+    provider.answerWith(json(central, 401), json(own, 401))
+    const answers = [
+      await send(bridge),
+      await send(bridge, { headers: { 'x-bridge-token': testKey, 'x-api-key': 'own+key+MARKED' } }),
+    ]
+    expect(answers.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own])
+    await vi.waitFor(() => expect(plane.stored('interceptionEnded')).toHaveLength(2))
+    for (const { errorType, errorMessage } of plane.stored('interceptionEnded')) {
+      expect({ errorType, errorMessage }).toEqual({ errorType: 'unauthorized', errorMessage: 'no: [secret],[secret]' })
+    }
+  } finally {
+    await bridge.close()
+    await provider.close()
+  }
 })
