@@ -64,7 +64,9 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
     expect(await rotate('ada')).toEqual({ ...counts, oldKey: 'configured' })
     expect(await readable(createSecretBox([newKey]))).toEqual([...keys, 'new'].sort())
     expect(await readable(createSecretBox([foreignKey]))).toEqual(['foreign'])
-    expect(logger.lines).toMatchObject([{ level: 'warn', fields: { place: ['provider-key', 'foreign', expect.any(String)] } }])
+    expect(logger.lines).toMatchObject([
+      { level: 'warn', fields: { place: ['provider-key', 'foreign', expect.any(String)] } },
+    ])
     const entries = await store().listAudit({ limit: 10, action: 'secrets.rotate', actor: 'ada' })
     // 403 secrets are three pages.
     expect(entries.map(({ target }) => target)).toEqual(['providerKey', 'providerKey', 'providerKey'])
