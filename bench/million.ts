@@ -29,6 +29,13 @@ const fill = `
   select gen_random_uuid(), id, initiator_id, 'm', 'Bash', '{}', false, started_at, '' from interceptions;
 `
 
+const page = 'order by started_at desc, id desc limit 51'
+const explained = {
+  'no filter, second page': `select * from interceptions where (started_at, id) < ('2026-06-01Z', '00000000-0000-4000-8000-000000000007') ${page}`,
+  'a model': `select * from interceptions where model = 'rare-model' ${page}`,
+  'a user': `select * from interceptions where initiator_id = '00000000-0000-4000-8000-000000000007' ${page}`,
+}
+
 /** Times a page of each filter, its plan beside it. */
 export async function benchMillion(): Promise<void> {
   const server = await PostgresServer.create({ shared_buffers: '512MB', max_wal_size: '8GB' })
@@ -53,8 +60,6 @@ export async function benchMillion(): Promise<void> {
     'one day, half a year ago': { from: new Date(middle.getTime() - 86_400_000), to: middle },
     'a user and a rare error': { initiatorId: user, errorType: 'timeout' },
   }
-  const client = new pg.Client({ connectionString: server.url() })
-  await client.connect()
   console.log('\nA page of 50 among a million interceptions, ms (median of 20)')
   for (const [name, query] of Object.entries(queries)) {
     const times: number[] = []
@@ -64,6 +69,24 @@ export async function benchMillion(): Promise<void> {
       if (round >= 0) times.push(performance.now() - start)
     }
     console.log(`${name.padEnd(40)}${median(times).toFixed(2).padStart(8)}`)
+  }
+  for (const [name, usage] of Object.entries({
+    'totals by day, all': {},
+    'totals by day, 30 days': { from: new Date(Date.now() - 30 * 86_400_000) },
+  })) {
+    const start = performance.now()
+    await store.readUsage({ by: ['day'], limit: 1_000, ...usage })
+    console.log(`${name.padEnd(40)}${(performance.now() - start).toFixed(0).padStart(8)}`)
+  }
+  const client = new pg.Client({ connectionString: server.url() })
+  await client.connect()
+  const { rows } = await client.query<{ size: string }>('select pg_database_size(current_database()) as size')
+  console.log(
+    `${'bytes of an interception, four records'.padEnd(40)}${(Number(rows[0]?.size) / 1e6).toFixed(0).padStart(8)}`,
+  )
+  for (const [name, text] of Object.entries(explained)) {
+    const plan = await client.query<{ 'QUERY PLAN': string }>(`explain (costs off) ${text}`)
+    console.log(`\n${name}\n${plan.rows.map(row => `  ${row['QUERY PLAN']}`).join('\n')}`)
   }
   await client.end()
   await store.close()
