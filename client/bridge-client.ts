@@ -3,6 +3,7 @@ import type { CloseReason } from '../shared/duplex.js'
 import { RpcError } from '../shared/errors.js'
 import { transformer } from '../shared/transformer.js'
 import { apiVersion, formatVersion } from '../shared/version.js'
+import type { CallEnd } from './rpc/call-end.js'
 import { createDuplexClient } from './rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from './rpc/connection.js'
 import type { TRPCClient } from './rpc/trpc-internals.js'
@@ -12,6 +13,8 @@ interface CommonOptions {
   /** deadline of a call that names none; default 30 s */
   callTimeoutMs?: number
   onError?: (error: Error) => void
+  /** Hears of each call when it has ended. */
+  onCallEnd?: (end: CallEnd) => void
 }
 
 /** A control plane in this process. */
@@ -52,11 +55,12 @@ const idempotent = /^(recorder|authorizer|mcpConfigurator|providerConfigurator)\
  * @throws RpcError `BAD_REQUEST` (config_invalid) for a URL or a key that cannot be one
  */
 export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
-  const { callTimeoutMs, onError } = options
+  const { callTimeoutMs, onError, onCallEnd } = options
   const connection = connect({
     dial: 'dial' in options ? options.dial : dialRemote(options),
     ...(callTimeoutMs !== undefined && { callTimeoutMs }),
     ...(onError && { onError }),
+    ...(onCallEnd && { onCallEnd }),
     resend: call => call.type === 'query' || idempotent.test(call.path),
   })
   const { recorder, authorizer, mcpConfigurator, providerConfigurator, admin } = createDuplexClient<AppRouter>({

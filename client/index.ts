@@ -1,6 +1,8 @@
 /** Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC router. */
 
 export { createBridgeDaemon } from './bridge/daemon.js'
+export type { BridgeMetrics, InterceptionEnd } from './bridge/metrics.js'
+export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/prometheus.js'
 export {
   type BridgeClient,
   type BridgeClientOptions,
@@ -9,6 +11,7 @@ export {
   type RemoteControlPlane,
 } from './bridge-client.js'
 export type { CallObserver, CallOptions } from './rpc/call.js'
+export type { CallEnd } from './rpc/call-end.js'
 export { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
 export {
   type Connection,

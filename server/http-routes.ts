@@ -8,6 +8,8 @@ export interface MountedBridge {
   handler: (request: IncomingMessage, response: ServerResponse) => void
   /** whether it can serve */
   ready: () => boolean
+  /** its metrics, in Prometheus' text format */
+  metrics?: () => Promise<string>
 }
 
 export interface RoutesOptions {
@@ -15,6 +17,8 @@ export interface RoutesOptions {
   mounts: Readonly<Record<string, RequestListener>>
   /** Each part's state by its name; ready is what has only `ok` and `none`. */
   readiness: () => Promise<Readonly<Record<string, string>>>
+  /** what `/metrics` shows, one after the other, each in Prometheus' text format; left out, there is no such path */
+  metrics?: readonly (() => Promise<string>)[]
   isClosing: () => boolean
   logger: Logger
 }
@@ -27,17 +31,19 @@ export const rpcPath = '/rpc'
  * | --- | --- |
  * | `/healthz` | 200 while the process lives |
  * | `/readyz` | 200 when every part is ready, else 503 with what is not |
+ * | `/metrics` | in Prometheus' text format, for everybody who reaches the port: numbers, names of providers, models and procedures, no user and no secret |
  * | `/rpc` | 426: it is for WebSockets |
  * | the mounts | |
  */
 export function createRoutes(options: RoutesOptions): RequestListener {
-  const { mounts, isClosing, logger } = options
+  const { mounts, metrics, isClosing, logger } = options
 
   const route: RequestListener = (request, response) => {
     const path = pathOf(request)
     if (isClosing()) response.setHeader('connection', 'close')
     if (path === '/healthz') return sendJson(response, 200, { status: 'ok' })
     if (path === '/readyz') return void sendReadiness(response, options)
+    if (path === '/metrics' && metrics) return void sendMetrics(response, metrics, logger)
     if (path === rpcPath) {
       response.setHeader('upgrade', 'websocket')
       return sendJson(response, 426, { message: `${rpcPath} takes WebSockets only` })
@@ -77,6 +83,22 @@ function pathOf({ url = '/' }: IncomingMessage): string {
 function sendJson(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
   response.end(JSON.stringify(body))
+}
+
+async function sendMetrics(
+  response: ServerResponse,
+  metrics: readonly (() => Promise<string>)[],
+  logger: Logger,
+): Promise<void> {
+  try {
+    const texts = await Promise.all(metrics.map(text => text()))
+    // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store' })
+    response.end(texts.join(''))
+  } catch (error) {
+    logger.error({ err: error }, 'the metrics could not be read')
+    sendJson(response, 500, { message: 'internal server error' })
+  }
 }
 
 async function sendReadiness(response: ServerResponse, { readiness, isClosing }: RoutesOptions): Promise<void> {

@@ -1,11 +1,13 @@
 /** Public names of `aibridge/server`. The first group serves any tRPC router, the second this service. */
 
 export type { MountedBridge } from './http-routes.js'
+export type { ServerMetrics } from './metrics.js'
+export { createServerMetrics } from './prometheus.js'
 export { type AppRouter, appRouter } from './routers/app.js'
 export type { Context } from './routers/trpc.js'
 export type { ErrorReport } from './rpc/answers.js'
 export { lastEventIdOf } from './rpc/call.js'
-export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
+export { type CallEnd, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
 export type { ConnectionInfo } from './rpc/context-handshake.js'
 export {

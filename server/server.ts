@@ -9,10 +9,11 @@ import { createDemoProvider } from './demo-provider.js'
 import { type HttpFront, openHttpFront } from './http-front.js'
 import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from './http-routes.js'
 import { KeyWatch } from './key-watch.js'
+import type { ServerMetrics } from './metrics.js'
 import { appRouter } from './routers/app.js'
 import type { Context } from './routers/trpc.js'
 import type { ErrorReport } from './rpc/answers.js'
-import { serveDuplex } from './rpc/connection.js'
+import { type CallEnd, serveDuplex } from './rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from './rpc/connection-group.js'
 import { serveWebSockets } from './rpc/websocket-listener.js'
 import type { Identity } from './services/identity.js'
@@ -48,6 +49,8 @@ export interface BridgeServerOptions {
   store: Store
   config: BridgeServerConfig
   logger: Logger
+  /** takes what there is to count, and is shown at `/metrics`; by default nobody does, and there is no such path */
+  metrics?: ServerMetrics
 }
 
 export interface ListenOptions {
@@ -82,7 +85,12 @@ export interface BridgeServer {
  * Makes a server. A database that was never seeded gets the provider `demo`.
  * @throws RangeError for an encryption key that has not 32 bytes; what the store rejects with
  */
-export async function createBridgeServer({ store, config, logger }: BridgeServerOptions): Promise<BridgeServer> {
+export async function createBridgeServer({
+  store,
+  config,
+  logger,
+  metrics,
+}: BridgeServerOptions): Promise<BridgeServer> {
   if (config.adminToken === '') {
     throw new RpcError('BAD_REQUEST', 'adminToken: must not be empty', { reason: 'config_invalid' })
   }
@@ -100,6 +108,8 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
     ...(config.rotateKeys && { rotateKeys: config.rotateKeys }),
   })
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
+  const observers = metrics ? observersOf(metrics) : {}
+  metrics?.watchGroup(group)
   const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
   const keyWatch = new KeyWatch({
     findInvalid: services.daemonKeys.findInvalid,
@@ -129,7 +139,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
     connectInMemory({ identity }) {
       const context: Context = { identity, services }
       const [serverEnd, clientEnd] = memoryDuplexPair()
-      serveDuplex({ duplex: serverEnd, router: appRouter, createContext: () => context, group, onError })
+      serveDuplex({ duplex: serverEnd, router: appRouter, createContext: () => context, group, onError, ...observers })
       return clientEnd
     },
 
@@ -150,6 +160,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
         }),
         isClosing: () => closing !== undefined,
         logger,
+        ...(metrics && { metrics: [metrics.text, ...(bridge?.metrics ? [bridge.metrics] : [])] }),
       })
       opening = true
       try {
@@ -171,6 +182,7 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
           return { identity, services }
         },
         onError,
+        ...observers,
         ...(config.heartbeatMs !== undefined && { pingIntervalMs: config.heartbeatMs }),
       })
       // close() came while the port was being opened, and could not know of it.
@@ -185,6 +197,15 @@ export async function createBridgeServer({ store, config, logger }: BridgeServer
       closing ??= shutDown(graceMs)
       return closing
     },
+  }
+}
+
+/** A path comes from the peer, and a metric must not have a label for each that somebody makes up. */
+function observersOf({ callEnded, connectionRefused }: ServerMetrics) {
+  const { procedures } = appRouter._def
+  return {
+    onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
+    onRefused: connectionRefused,
   }
 }
 

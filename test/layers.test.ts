@@ -52,6 +52,12 @@ const rules: Rule[] = [
     never: /^server\/store\/(?!store\.ts$)/,
     except: joiners,
   },
+  {
+    name: 'one file per side knows how metrics are counted',
+    from: /^(server|client|shared)\//,
+    never: /^prom-client$/,
+    except: /^(server|client\/bridge)\/prometheus\.ts$/,
+  },
 ]
 
 /** Path → source, the paths from the top of the project. */
@@ -175,6 +181,7 @@ const madeUp = [
     'server/server.ts',
     "import { a } from './store/embedded.js'",
   ],
+  ['one file per side knows how metrics are counted', 'server/rpc/a.ts', "import { Counter } from 'prom-client'"],
 ] as const
 
 describe('a made-up violation is found', () => {

@@ -1,6 +1,7 @@
 import type { Logger } from '../../shared/log.js'
 import { errorTypeOfStatus, type Failure } from './error-type.js'
 import { Inspection } from './inspection.js'
+import type { BridgeMetrics } from './metrics.js'
 import type { AnswerFacts, BridgedRoute } from './providers/provider-api.js'
 import type { Recording } from './recorder.js'
 import type { AnswerObserver } from './relay.js'
@@ -11,11 +12,13 @@ export interface AnswerRecordingOptions {
   route: BridgedRoute
   maxBytes: number
   logger: Logger
+  metrics: Pick<BridgeMetrics, 'firstByte'>
 }
 
-/** Records what passes a relay, and the end of the interception, once. */
+/** Records what passes a relay, and the end of the interception, once. Made when the provider is called. */
 export class AnswerRecording implements AnswerObserver {
   readonly #options: AnswerRecordingOptions
+  readonly #calledAt = performance.now()
   #status: number | undefined
   #inspection: Inspection | undefined
   #finished: Promise<void> | undefined
@@ -25,7 +28,8 @@ export class AnswerRecording implements AnswerObserver {
   }
 
   head(head: AnswerHead): void {
-    const { route, maxBytes, logger } = this.#options
+    const { route, maxBytes, logger, metrics } = this.#options
+    metrics.firstByte((performance.now() - this.#calledAt) / 1000)
     this.#status = head.status
     this.#inspection = new Inspection({ head, reader: route.createAnswerReader(), maxBytes, logger })
   }

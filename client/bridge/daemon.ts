@@ -5,6 +5,7 @@ import { AuthorizationCache } from './authorization-cache.js'
 import type { ControlPlane } from './control-plane.js'
 import { ExchangeAborted, type FrontDoorParts, refuseExchange, serveExchange } from './http.js'
 import { createMemoryOutbox } from './memory-outbox.js'
+import { type BridgeMetrics, noMetrics } from './metrics.js'
 import type { Outbox } from './outbox.js'
 import { ProviderRegistry } from './provider-registry.js'
 import { watchProviders } from './provider-watch.js'
@@ -21,6 +22,8 @@ export interface BridgeDaemonOptions {
   limits?: Partial<BridgeLimits>
   /** takes the records; by default they wait in memory. The daemon closes it. */
   outbox?: Outbox
+  /** takes what there is to count; by default nobody does */
+  metrics?: BridgeMetrics
 }
 
 /** A running bridge: an HTTP handler for `/bridge/<provider>/…`. Its functions may be called unbound. */
@@ -37,7 +40,7 @@ export interface BridgeDaemon {
 }
 
 export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
-  const { client, logger } = options
+  const { client, logger, metrics = noMetrics } = options
   const limits: BridgeLimits = { ...bridgeLimits, ...options.limits }
   const outbox = options.outbox ?? createMemoryOutbox({ send: createRecordSender(client), logger, limits })
   const providers = new ProviderRegistry({
@@ -51,8 +54,9 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     maxEntries: limits.authCacheEntries,
   })
   const upstream = new Upstream(limits)
-  const recorder = createRecorder({ client, outbox, logger })
-  const parts: FrontDoorParts = { authorizations, providers, recorder, upstream, limits, logger }
+  const recorder = createRecorder({ client, outbox, logger, metrics })
+  metrics.watchOutbox(outbox)
+  const parts: FrontDoorParts = { authorizations, providers, recorder, upstream, limits, logger, metrics }
   const exchanges = new Map<Promise<void>, AbortController>()
   let closed: Promise<void> | undefined
   providers.refresh()

@@ -12,6 +12,7 @@ import { recogniseClient } from './client-recognition.js'
 import { type Credentials, clientKey, credentialHint, readCredentials } from './credentials.js'
 import type { Failure } from './error-type.js'
 import { requestHeaders } from './headers.js'
+import type { BridgeMetrics } from './metrics.js'
 import { hasDotSegments, type Mount, parseMount } from './mount.js'
 import type { ProviderRegistry, Target } from './provider-registry.js'
 import { errorBodyForPath } from './providers/apis.js'
@@ -29,6 +30,7 @@ export interface FrontDoorParts {
   upstream: Upstream
   limits: BridgeLimits
   logger: Logger
+  metrics: BridgeMetrics
 }
 
 /** Why an exchange is ended from outside. Its message is recorded and, where there is still a way, shown to the client. */
@@ -45,6 +47,8 @@ interface Exchange {
   owner: Authorization
   target: Target
   startedAt: Date
+  /** the same on the clock of `performance` */
+  arrivedAt: number
 }
 
 /**
@@ -93,6 +97,7 @@ async function admit(
   mount: Mount,
 ): Promise<{ exchange: Exchange; route: Route }> {
   const startedAt = new Date()
+  const arrivedAt = performance.now()
   const credentials = readCredentials(request.headers)
   if (!credentials) {
     throw new Refusal(401, 'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key')
@@ -108,7 +113,10 @@ async function admit(
   const route = hasDotSegments(mount.path) ? undefined : target.api.route(method, mount.path)
   if (!route) throw unsupported
   if (!target.provider.enabled) throw new Refusal(503, `the provider ${JSON.stringify(mount.providerName)} is disabled`)
-  return { exchange: { parts, request, response, signal, mount, credentials, owner, target, startedAt }, route }
+  return {
+    exchange: { parts, request, response, signal, mount, credentials, owner, target, startedAt, arrivedAt },
+    route,
+  }
 }
 
 /** Codes that speak of the key; any other means that nobody knows. */
@@ -154,9 +162,11 @@ async function passThrough(exchange: Exchange): Promise<void> {
 }
 
 async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
-  const { parts, request, response, signal, target, owner, credentials, startedAt } = exchange
-  const { limits, logger } = parts
+  const { parts, request, response, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
+  const { limits, logger, metrics } = parts
+  const readingAt = performance.now()
   const body = await abortable(readBody(request, limits.maxBodyBytes), signal)
+  const readingMs = performance.now() - readingAt
   const facts = route.readRequest(parseJson(body, request), request.headers)
   const { type, name } = target.provider
   const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
@@ -174,7 +184,8 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
     },
     signal,
   )
-  const answer = new AnswerRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger })
+  metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
+  const answer = new AnswerRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger, metrics })
   const relay = new Relay(response, answer)
   try {
     await parts.upstream.send(upstreamRequest(exchange, body), relay, signal)

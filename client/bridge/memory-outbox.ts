@@ -19,6 +19,7 @@ export function createMemoryOutbox(options: MemoryOutboxOptions): Outbox {
 interface Entry {
   record: BatchRecord
   bytes: number
+  putAt: number
 }
 
 class MemoryOutbox implements Outbox {
@@ -49,6 +50,13 @@ class MemoryOutbox implements Outbox {
     return this.#entries.length
   }
 
+  get oldestMs(): number {
+    // Not the first one's: a record that fails by itself was moved back.
+    let oldest = Number.POSITIVE_INFINITY
+    for (const { putAt } of this.#entries) oldest = Math.min(oldest, putAt)
+    return Math.max(0, performance.now() - oldest)
+  }
+
   admit(): boolean {
     if (this.#closed) return false
     return this.#entries.length < this.#limits.outboxMaxRecords && this.#bytes < this.#limits.outboxMaxBytes
@@ -56,9 +64,10 @@ class MemoryOutbox implements Outbox {
 
   async put(records: readonly BatchRecord[]): Promise<void> {
     if (this.#stopped.signal.aborted) throw new Error(`the outbox is closed, ${records.length} records were not taken`)
+    const putAt = performance.now()
     for (const record of records) {
       const bytes = Buffer.byteLength(JSON.stringify(record))
-      this.#entries.push({ record, bytes })
+      this.#entries.push({ record, bytes, putAt })
       this.#bytes += bytes
     }
     if (!this.#pumping && this.#entries.length > 0) void this.#pump()

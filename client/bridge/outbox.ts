@@ -12,6 +12,8 @@ export interface Outbox {
   put(records: readonly BatchRecord[]): Promise<void>
   /** records that wait, those being sent included */
   readonly size: number
+  /** age in milliseconds of the record that waits longest; 0 if none does */
+  readonly oldestMs: number
   /** records refused for good since the start */
   readonly deadLetters: number
   /** Resolves when nothing waits. */

@@ -10,6 +10,7 @@ import type { BatchRecord, RecordInput } from '../../shared/recorder.js'
 import { cleanJsonObject, cleanText, cutToBytes, cutToLength, type JsonObject, JsonRefused } from '../../shared/text.js'
 import { type ControlPlane, mayHaveRun } from './control-plane.js'
 import type { Failure } from './error-type.js'
+import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
 import type { Outbox } from './outbox.js'
 import type { AnswerFacts, KeptText, RequestFacts, TokenCounts } from './providers/provider-api.js'
 import { Refusal, retryAfterSeconds } from './refusal.js'
@@ -18,6 +19,7 @@ export interface RecorderParts {
   client: Pick<ControlPlane, 'recorder'>
   outbox: Outbox
   logger: Logger
+  metrics: BridgeMetrics
 }
 
 /** What is known of a request before the provider is called. */
@@ -81,17 +83,46 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
       cause: error,
     })
   }
-  return createRecording(parts, start, interception.id)
+  return createRecording(parts, start, interception)
 }
 
-function createRecording(parts: RecorderParts, start: InterceptionStart, id: string): Recording {
+function createRecording(
+  parts: RecorderParts,
+  start: InterceptionStart,
+  { id, model }: RecordInput<'interception'>,
+): Recording {
+  const startedAt = performance.now()
+  const countEnd = parts.metrics.interceptionStarted()
   let ended: Promise<void> | undefined
   return {
     id,
     end(answer, failure) {
-      ended ??= put(parts, id, recordsOf(parts.logger, id, start, answer, failure))
+      if (!ended) {
+        ended = put(parts, id, recordsOf(parts.logger, id, start, answer, failure))
+        countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, answer, failure) })
+      }
       return ended
     },
+  }
+}
+
+function countable(
+  { provider, client }: InterceptionStart,
+  { usage, tools }: AnswerFacts,
+  failure: Failure | undefined,
+): Omit<InterceptionEnd, 'model' | 'seconds'> {
+  const counts = usage && countsOf(usage)
+  return {
+    provider: provider.name,
+    client,
+    status: failure?.type ?? 'completed',
+    tokens: counts && {
+      input: counts.inputTokens,
+      output: counts.outputTokens,
+      cacheRead: counts.cacheReadInputTokens,
+      cacheWrite: counts.cacheWriteInputTokens,
+    },
+    toolCalls: tools.length,
   }
 }
 

@@ -17,6 +17,7 @@ import { RpcError } from '../../shared/errors.js'
 import { connectionLimits, times } from '../../shared/limits.js'
 import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/wire.js'
 import { type CallObserver, type CallOptions, cancelledError, type Line, PendingCall } from './call.js'
+import { type CallEnd, ObservedCall } from './call-end.js'
 import { DialError, notSent } from './errors.js'
 
 export interface ConnectOptions {
@@ -33,6 +34,8 @@ export interface ConnectOptions {
   maxInFlight?: number
   /** Hears what no caller hears: failed dials, messages that are none. */
   onError?: (error: Error) => void
+  /** Hears of each call when it has ended. Left out, no time is taken. */
+  onCallEnd?: (end: CallEnd) => void
 }
 
 export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed'
@@ -72,6 +75,7 @@ class ReconnectingConnection implements Connection {
   readonly #callTimeoutMs: number
   readonly #maxInFlight: number
   readonly #onError: (error: Error) => void
+  readonly #onCallEnd: ((end: CallEnd) => void) | undefined
   readonly #deadlines = new Deadlines()
   readonly #listeners = new Set<(state: ConnectionState) => void>()
   /** all that have not closed: the current one, and those that end their calls */
@@ -98,6 +102,7 @@ class ReconnectingConnection implements Connection {
     this.#callTimeoutMs = options.callTimeoutMs ?? times.callTimeoutMs
     this.#maxInFlight = options.maxInFlight ?? connectionLimits.maxInFlight
     this.#onError = options.onError ?? (() => {})
+    this.#onCallEnd = options.onCallEnd
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
@@ -118,6 +123,16 @@ class ReconnectingConnection implements Connection {
   }
 
   call(options: CallOptions, observer: CallObserver): () => void {
+    if (!this.#onCallEnd) return this.#begin(options, observer)
+    const observed = new ObservedCall(options, observer, this.#onCallEnd)
+    const cancel = this.#begin(options, observed)
+    return () => {
+      observed.cancelled()
+      cancel()
+    }
+  }
+
+  #begin(options: CallOptions, observer: CallObserver): () => void {
     const call = new PendingCall(this.#nextId++, options, observer, this)
     const timeoutMs = options.timeoutMs ?? (options.type === 'subscription' ? Infinity : this.#callTimeoutMs)
     if (this.#state === 'closed') {

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/prometheus.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import type { CloseReason } from '../../shared/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/errors.js'
@@ -9,6 +10,7 @@ import { buildVersion } from '../build-version.js'
 import { type DaemonConfig, daemonConfig, type Environment, fileWarning, invalid } from '../config.js'
 import { type HttpFront, openHttpFront } from '../http-front.js'
 import { createRoutes } from '../http-routes.js'
+import { createProcessMetrics } from '../prometheus.js'
 import { listenError } from './listen-error.js'
 import { createLogger } from './logger.js'
 import { print, printJson } from './output.js'
@@ -25,8 +27,9 @@ export async function runDaemon(flags: Readonly<Record<string, unknown>>, enviro
   const warning = fileWarning(flags, environment)
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
-  const client = await createClient(config, logger)
-  const daemon = createBridgeDaemon({ client, logger })
+  const metrics = createBridgeMetrics()
+  const client = await createClient(config, logger, metrics)
+  const daemon = createBridgeDaemon({ client, logger, metrics })
   let front: HttpFront | undefined
   const close = async (graceMs: number): Promise<void> => {
     await Promise.all([front?.close(graceMs), daemon.close({ graceMs })])
@@ -38,6 +41,7 @@ export async function runDaemon(flags: Readonly<Record<string, unknown>>, enviro
       port: config.port,
       listener: createRoutes({
         mounts: { '/bridge/': daemon.handler },
+        metrics: [createProcessMetrics().text, metrics.text],
         readiness: async () => ({
           controlPlane: client.connection.state === 'open' ? 'ok' : client.connection.state,
           bridge: daemon.ready() ? 'ok' : 'not ready',
@@ -69,13 +73,18 @@ export async function runDaemon(flags: Readonly<Record<string, unknown>>, enviro
   return cause.kind === 'fault' ? 1 : 0
 }
 
-async function createClient({ url, key, caFile }: DaemonConfig, logger: PinoLogger): Promise<BridgeClient> {
+async function createClient(
+  { url, key, caFile }: DaemonConfig,
+  logger: PinoLogger,
+  metrics: PrometheusBridgeMetrics,
+): Promise<BridgeClient> {
   const ca = caFile === undefined ? undefined : await readCa(caFile)
   let lastProblem = ''
   const client = createBridgeClient({
     url,
     key,
     buildVersion: buildVersion(),
+    onCallEnd: metrics.callEnded,
     ...(ca !== undefined && { tls: { ca } }),
     onError(error) {
       // A control plane that is away for an hour is one line, not thousands.
@@ -83,6 +92,7 @@ async function createClient({ url, key, caFile }: DaemonConfig, logger: PinoLogg
       lastProblem = error.message
     },
   })
+  metrics.watchConnection(client.connection)
   client.connection.onStateChange(state => {
     if (state === 'open') {
       lastProblem = ''

@@ -3,8 +3,10 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { createBridgeMetrics } from '../../client/bridge/prometheus.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config.js'
+import { createServerMetrics } from '../prometheus.js'
 import { createBridgeServer } from '../server.js'
 import { createSecretBox, providerKeyPlace } from '../services/secrets.js'
 import type { Store } from '../store/store.js'
@@ -74,16 +76,22 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
         ...(!config.encryptionKeys && { rotateKeys: keyFileRotation(dataDir, secrets.encryptionKeys) }),
       },
       logger,
+      metrics: createServerMetrics(),
     })
     opened.push(graceMs => server.close({ graceMs }))
     const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
-    const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+    const metrics = createBridgeMetrics()
+    const client = createBridgeClient({
+      dial: () => server.connectInMemory({ identity }),
+      onCallEnd: metrics.callEnded,
+    })
+    metrics.watchConnection(client.connection)
     opened.push(() => client.close())
-    const daemon = createBridgeDaemon({ client, logger })
+    const daemon = createBridgeDaemon({ client, logger, metrics })
     // Last in, first out: the daemon hands its records over while the server still takes them.
     opened.push(graceMs => daemon.close({ graceMs }))
     if (stop.cause) return { url: '', isFirstStart, close }
-    const bridge = { handler: daemon.handler, ready: daemon.ready }
+    const bridge = { handler: daemon.handler, ready: daemon.ready, metrics: metrics.text }
     const { url } = await server.listen({ host, port, bridge }).catch((error: unknown) => {
       throw listenError(error, config)
     })

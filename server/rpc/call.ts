@@ -30,6 +30,8 @@ export class Call implements Invocation, Deadline {
   /** its one terminal message is sent, or will never be */
   answered = false
   deadlineAt = Infinity
+  /** on the clock of `now()`; only where somebody observes the ends of calls */
+  startedAt = 0
   readonly #params: CallMessage['params']
   readonly #router: AnyRouter
   readonly #owner: Owner

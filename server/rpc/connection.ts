@@ -16,6 +16,7 @@ import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
 import type { ConnectionGroup, GroupMember } from './connection-group.js'
 import { type ConnectionInfo, ContextHandshake } from './context-handshake.js'
+import { toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
@@ -36,6 +37,21 @@ export interface ServeDuplexOptions<R extends AnyRouter> {
   group?: ConnectionGroup
   limits?: Partial<ConnectionLimits>
   onError?: (report: ErrorReport) => void
+  /** Hears of each call when it is answered, or cannot be any more. Left out, no time is taken. */
+  onCallEnd?: (end: CallEnd) => void
+  /** Hears why a connection got no context. */
+  onRefused?: (error: RpcError) => void
+}
+
+/** A call that has ended, for statistics. */
+export interface CallEnd {
+  type: CallMessage['method']
+  /** as the peer gave it: there need not be such a procedure */
+  path: string
+  /** undefined: it succeeded, or its subscription was ended by one of the two sides */
+  code: TRPCError['code'] | undefined
+  /** from its arrival; 0 for one that was refused without being started */
+  durationMs: number
 }
 
 /** The server's end of one connection. */
@@ -90,6 +106,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #limits: ConnectionLimits
   readonly #answers: Answers
   readonly #handshake: ContextHandshake
+  readonly #onCallEnd: ((end: CallEnd) => void) | undefined
+  readonly #onRefused: ((error: RpcError) => void) | undefined
   /** not yet answered, by id */
   readonly #calls = new Map<string | number, Call>()
   /**
@@ -118,6 +136,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#router = options.router
     this.#limits = { ...connectionLimits, ...options.limits }
     const { duplex, router, onError } = options
+    this.#onCallEnd = options.onCallEnd
+    this.#onRefused = options.onRefused
     const { maxBufferedBytes } = this.#limits
     this.#answers = new Answers({ duplex, router, maxBufferedBytes, onError, owner: this })
     this.closed = new Promise(resolve => {
@@ -186,6 +206,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   refuse(thrown: unknown): void {
     this.#answers.sendError(undefined, thrown)
     const error = RpcError.from(thrown)
+    this.#tell(() => this.#onRefused?.(error))
     const reason = { code: refusalCodes[error.code] ?? closeCodes.internalError, message: error.message }
     this.close(error.reason ? { ...reason, reason: error.reason } : reason)
   }
@@ -367,6 +388,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
       return this.#refuseHeld(message, new RpcError('TIMEOUT', problem, { mayHaveRun: false }))
     }
     const call = new Call(message, batchIndex, this.#router, this)
+    if (this.#onCallEnd) call.startedAt = now() - waitedMs
     this.#calls.set(call.id, call)
     if (call.type === 'subscription') {
       this.#subscriptions++
@@ -426,13 +448,14 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   /** Ends a call whose peer is not told any more. */
   #endCall(call: Call, reason: RpcError): void {
-    this.#answered(call)
+    this.#answered(call, reason)
     call.abort(reason)
   }
 
-  #answered(call: Call): void {
+  #answered(call: Call, error?: unknown): void {
     if (call.answered) return
     call.answered = true
+    if (this.#onCallEnd) this.#tellEnd(call, now() - call.startedAt, error)
     call.clearDeadline()
     this.#calls.delete(call.id)
     if (call.type === 'subscription') this.#openSubscriptions--
@@ -453,7 +476,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   #answerError(call: Call, thrown: unknown): void {
     if (call.answered) return
-    this.#answered(call)
+    this.#answered(call, thrown)
     this.#answers.sendError(call, thrown)
   }
 
@@ -465,7 +488,22 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   /** Answers a call that was not started. */
   #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
-    this.#answers.sendError(answeredBy(message), error, refused)
+    const answered = answeredBy(message)
+    if (this.#onCallEnd) this.#tellEnd(answered, 0, error)
+    this.#answers.sendError(answered, error, refused)
+  }
+
+  #tellEnd({ type, path }: Pick<CallEnd, 'type' | 'path'>, durationMs: number, error: unknown): void {
+    const code = error === undefined ? undefined : toTrpcError(error).code
+    this.#tell(() => this.#onCallEnd?.({ type, path, code, durationMs }))
+  }
+
+  #tell(observe: () => void): void {
+    try {
+      observe()
+    } catch {
+      // An observer that throws must not change what the peer gets, and there is nobody else to tell.
+    }
   }
 
   #refuseDraining(message: CallMessage): void {

@@ -19,11 +19,14 @@ export class UpgradeHandshake implements GroupMember {
   readonly #socket: Socket
   readonly #lifetime = new AbortController()
   readonly #timer: NodeJS.Timeout
+  readonly #onRefused: ((error: RpcError) => void) | undefined
   #state: 'pending' | 'refused' | 'connected' = 'pending'
   #resolveClosed: (reason: CloseReason) => void = () => {}
 
-  constructor(socket: Socket, timeoutMs: number) {
+  /** @param onRefused hears why; what it throws is left aside */
+  constructor(socket: Socket, timeoutMs: number, onRefused?: (error: RpcError) => void) {
     this.#socket = socket
+    this.#onRefused = onRefused
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
@@ -57,6 +60,11 @@ export class UpgradeHandshake implements GroupMember {
     this.#leave('refused')
     refuseUpgrade(this.#socket, thrown, details)
     this.#lifetime.abort(thrown)
+    try {
+      this.#onRefused?.(RpcError.from(thrown))
+    } catch {
+      // The client has its answer, and there is nobody else to tell.
+    }
   }
 
   #leave(state: 'refused' | 'connected'): void {

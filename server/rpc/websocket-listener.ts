@@ -12,7 +12,7 @@ import type { Version } from '../../shared/version.js'
 import { webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
 import type { ConnectionParams } from '../../shared/wire.js'
 import type { ErrorReport } from './answers.js'
-import { serveDuplex } from './connection.js'
+import { type CallEnd, serveDuplex } from './connection.js'
 import type { ConnectionGroup } from './connection-group.js'
 import type { ConnectionInfo } from './context-handshake.js'
 import { toTrpcError } from './error-shape.js'
@@ -67,6 +67,10 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** default 10 s */
   pongTimeoutMs?: number
   onError?: (report: ErrorReport) => void
+  /** Hears of each call when it is answered, or cannot be any more. Left out, no time is taken. */
+  onCallEnd?: (end: CallEnd) => void
+  /** Hears why a client was not let in, before or after the upgrade. */
+  onRefused?: (error: RpcError) => void
 }
 
 /** What is known of a connection when its context is made. */
@@ -157,7 +161,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   }
 
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const handshake = new UpgradeHandshake(socket, this.#handshakeTimeoutMs)
+    const handshake = new UpgradeHandshake(socket, this.#handshakeTimeoutMs, this.#options.onRefused)
     try {
       this.#options.group.add(handshake)
       this.#admit(request)
@@ -203,7 +207,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     // Refused meanwhile: it took too long, the server drains, or the client has left.
     if (!handshake.pending) return
     this.#server.handleUpgrade(request, socket, head, webSocket => {
-      const { router, group, onError, createContext, pingIntervalMs, pongTimeoutMs } = this.#options
+      const { router, group, onError, onCallEnd, onRefused, createContext, pingIntervalMs, pongTimeoutMs } =
+        this.#options
       const duplex = webSocketDuplex(webSocket, socket, {
         ...this.#limits,
         batch: query.get('batch') === '1',
@@ -221,6 +226,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
         expectConnectionParams,
         handshakeTimeoutMs: this.#handshakeTimeoutMs,
         ...(onError && { onError }),
+        ...(onCallEnd && { onCallEnd }),
+        ...(onRefused && { onRefused }),
       })
       handshake.become()
     })

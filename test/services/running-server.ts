@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type BridgeClient, createBridgeClient, dialRemote } from '../../client/bridge-client.js'
 import type { ConnectOptions } from '../../client/rpc/connection.js'
+import type { ServerMetrics } from '../../server/metrics.js'
 import { type BridgeServer, type BridgeServerConfig, createBridgeServer } from '../../server/server.js'
 import { generateApiKey, hashSecret } from '../../server/services/api-key.js'
 import type { Identity } from '../../server/services/identity.js'
@@ -75,12 +76,14 @@ export async function startServer(
   store: Store,
   config: Partial<BridgeServerConfig> = {},
   { link }: Pick<Deployment, 'link'> = { link: 'memory' },
+  metrics?: ServerMetrics,
 ): Promise<Running> {
   const logger = recordingLogger()
   const server = await createBridgeServer({
     store,
     logger,
     config: { adminToken, encryptionKeys: [new Uint8Array(32).fill(7)], ...config },
+    ...(metrics && { metrics }),
   })
   opened.push(() => server.close({ graceMs: 1_000 }))
   return {
