@@ -16,8 +16,8 @@ const hopByHop = [
 /** Beside the hop-by-hop ones: what the next hop sets for itself. Node has answered `Expect` already. */
 const ownOfRequest = ['host', 'accept-encoding', 'content-length', 'expect', 'x-bridge-token']
 
-/** What may carry a client's key for a provider of any type. */
-const clientCredentials = ['authorization', 'x-api-key']
+/** What may carry a client's key for a provider of any type; `api-key` is what clients of Azure send. */
+const clientCredentials = ['authorization', 'x-api-key', 'api-key']
 
 /**
  * The headers that reach the provider.
@@ -39,6 +39,16 @@ export function responseHeaders(raw: readonly string[]): string[] {
   return withoutHeaders(raw, [])
 }
 
+/** Whether an answer is a stream of events that can be read as it comes. */
+export function isPlainEventStream(raw: readonly string[]): boolean {
+  const encoding = findHeader(raw, 'content-encoding')?.trim().toLowerCase() ?? ''
+  return isEventStream(raw) && (encoding === '' || encoding === 'identity')
+}
+
+export function isEventStream(raw: readonly string[]): boolean {
+  return /^text\/event-stream\b/i.test(findHeader(raw, 'content-type') ?? '')
+}
+
 /** The value of the first header of this name (in lower case). */
 export function findHeader(raw: readonly string[], name: string): string | undefined {
   for (let index = 0; index < raw.length; index += 2) {
@@ -47,7 +57,7 @@ export function findHeader(raw: readonly string[], name: string): string | undef
   return undefined
 }
 
-function withoutHeaders(raw: readonly string[], names: readonly string[]): string[] {
+export function withoutHeaders(raw: readonly string[], names: readonly string[]): string[] {
   const dropped = new Set([...hopByHop, ...names])
   for (let index = 0; index < raw.length; index += 2) {
     if (raw[index]?.toLowerCase() !== 'connection') continue

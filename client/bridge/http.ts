@@ -11,9 +11,10 @@ import type { AuthorizationCache } from './authorization-cache.js'
 import { recogniseClient } from './client-recognition.js'
 import { type Credentials, clientKey, credentialHint, readCredentials } from './credentials.js'
 import type { Failure } from './error-type.js'
+import { EventFilter } from './event-filter.js'
 import { requestHeaders } from './headers.js'
 import type { BridgeMetrics } from './metrics.js'
-import { hasDotSegments, type Mount, parseMount } from './mount.js'
+import { hasDotSegments, type Mount, parseMount, pathBelow } from './mount.js'
 import type { ProviderRegistry, Target } from './provider-registry.js'
 import { errorBodyForPath } from './providers/apis.js'
 import type { BridgedRoute, Route } from './providers/provider-api.js'
@@ -42,7 +43,8 @@ interface Exchange {
   request: IncomingMessage
   response: ServerResponse
   signal: AbortSignal
-  mount: Mount
+  /** path and query that the provider is to see behind its base URL */
+  path: string
   credentials: Credentials
   owner: Authorization
   target: Target
@@ -110,11 +112,24 @@ async function admit(
     if (mount.providerName === '') throw unsupported
     throw new Refusal(404, `no provider is named ${JSON.stringify(mount.providerName)}`)
   }
-  const route = hasDotSegments(mount.path) ? undefined : target.api.route(method, mount.path)
-  if (!route) throw unsupported
+  const path = pathBelow(mount.path, target.api.mountPath)
+  const route = path === undefined || hasDotSegments(path) ? undefined : target.api.route(method, path)
+  if (path === undefined || !route) throw unsupported
   if (!target.provider.enabled) throw new Refusal(503, `the provider ${JSON.stringify(mount.providerName)} is disabled`)
+  const pathAndQuery = path + mount.query
   return {
-    exchange: { parts, request, response, signal, mount, credentials, owner, target, startedAt, arrivedAt },
+    exchange: {
+      parts,
+      request,
+      response,
+      signal,
+      path: pathAndQuery,
+      credentials,
+      owner,
+      target,
+      startedAt,
+      arrivedAt,
+    },
     route,
   }
 }
@@ -167,7 +182,9 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
   const readingAt = performance.now()
   const body = await abortable(readBody(request, limits.maxBodyBytes), signal)
   const readingMs = performance.now() - readingAt
-  const facts = route.readRequest(parseJson(body, request), request.headers)
+  const json = parseJson(body, request)
+  const facts = route.readRequest(json, request.headers)
+  const adaptation = route.adapt?.(json, body)
   const { type, name } = target.provider
   const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
   const recording = await parts.recorder.begin(
@@ -186,9 +203,9 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
   )
   metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
   const answer = new AnswerRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger, metrics })
-  const relay = new Relay(response, answer)
+  const relay = new Relay(response, answer, adaptation && new EventFilter(adaptation.hides))
   try {
-    await parts.upstream.send(upstreamRequest(exchange, body), relay, signal)
+    await parts.upstream.send(upstreamRequest(exchange, adaptation?.body ?? body), relay, signal)
     await relay.end(signal)
   } catch (error) {
     await answer.finish(failureOf(error))
@@ -201,13 +218,13 @@ function keyOf({ provider }: Target): string | undefined {
   return provider.keys.at(-1)
 }
 
-function upstreamRequest({ request, mount, credentials, target }: Exchange, body: Buffer): UpstreamRequest {
+function upstreamRequest({ request, path, credentials, target }: Exchange, body: Buffer): UpstreamRequest {
   const key = keyOf(target)
   const credential =
     credentials.kind === 'byok' ? undefined : { add: key === undefined ? undefined : target.api.credentialHeader(key) }
   return {
     origin: target.origin,
-    path: target.basePath + mount.path + mount.query,
+    path: target.basePath + path,
     method: request.method ?? 'GET',
     headers: requestHeaders(request.rawHeaders, credential),
     body,

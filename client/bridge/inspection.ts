@@ -2,7 +2,7 @@
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import type { Logger } from '../../shared/log.js'
-import { findHeader } from './headers.js'
+import { findHeader, isEventStream } from './headers.js'
 import type { AnswerFacts, AnswerReader } from './providers/provider-api.js'
 import { SseReader } from './sse.js'
 import type { AnswerHead } from './upstream.js'
@@ -23,18 +23,20 @@ interface Sink {
 
 export class Inspection {
   readonly #reader: AnswerReader
+  readonly #maxBytes: number
   readonly #logger: Logger
-  readonly #isStream: boolean
-  readonly #sink: Sink
+  readonly #isDeclaredStream: boolean
   readonly #decompression: Decompression | undefined
   readonly #readable: boolean
+  #sink: Sink | undefined
+  #isStream = false
   #failed = false
 
   constructor({ head, reader, maxBytes, logger }: InspectionOptions) {
     this.#reader = reader
+    this.#maxBytes = maxBytes
     this.#logger = logger
-    this.#isStream = /^text\/event-stream\b/i.test(findHeader(head.headers, 'content-type') ?? '')
-    this.#sink = this.#isStream ? eventSink(reader, maxBytes, logger) : bodySink(reader, maxBytes, logger)
+    this.#isDeclaredStream = isEventStream(head.headers)
     const encoding = (findHeader(head.headers, 'content-encoding') ?? 'identity').trim().toLowerCase()
     const decoder = decoderOf(encoding)
     this.#readable = encoding === 'identity' || encoding === '' || decoder !== undefined
@@ -55,16 +57,31 @@ export class Inspection {
   /** What the answer held. A stream that did not say that it is over counts as failed. */
   async end(): Promise<AnswerFacts> {
     if (this.#decompression) await this.#decompression.end()
-    if (this.#readable) this.#guard(() => this.#sink.end())
+    if (this.#readable) this.#guard(() => this.#sinkFor(undefined).end())
     const facts = this.#reader.facts()
-    if (this.#isStream && this.#readable && !this.#reader.complete) {
+    if (this.#isStream && this.#readable && !this.#reader.mayEnd) {
       facts.error ??= { type: 'unknown', message: 'the answer ended before it was complete' }
     }
     return facts
   }
 
   #take(chunk: Buffer): void {
-    this.#guard(() => this.#sink.push(chunk))
+    this.#guard(() => {
+      const start = this.#sink ? 0 : chunk.findIndex(byte => !blanks.has(byte))
+      if (start >= 0) this.#sinkFor(chunk[start]).push(start === 0 ? chunk : chunk.subarray(start))
+    })
+  }
+
+  /**
+   * Chosen by the first byte that is not blank, because providers mislabel their answers and clients do not mind: no event begins as JSON does.
+   */
+  #sinkFor(first: number | undefined): Sink {
+    if (!this.#sink) {
+      const looksLikeStream = first === undefined || !jsonStarts.has(first)
+      this.#isStream = looksLikeStream && (this.#isDeclaredStream || eventStarts.has(first ?? 0))
+      this.#sink = (this.#isStream ? eventSink : bodySink)(this.#reader, this.#maxBytes, this.#logger)
+    }
+    return this.#sink
   }
 
   #guard(read: () => void): void {
@@ -77,6 +94,12 @@ export class Inspection {
     }
   }
 }
+
+/** White space, and the bytes of the byte order mark. */
+const blanks = new Set([32, 9, 10, 13, 0xef, 0xbb, 0xbf])
+const jsonStarts = new Set(Buffer.from('{['))
+/** of `data`, `event`, `id`, `retry` and of comments */
+const eventStarts = new Set(Buffer.from('deir:'))
 
 function eventSink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink {
   const events = new SseReader(event => reader.event(event), maxBytes)

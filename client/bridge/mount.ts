@@ -14,6 +14,11 @@ export function parseMount(url: string): Mount {
   return { providerName, path, query }
 }
 
+/** What of a path lies below another, itself empty or without a slash at its end; undefined if it does not. */
+export function pathBelow(path: string, above: string): string | undefined {
+  return path.startsWith(above) && (above === '' || path[above.length] === '/') ? path.slice(above.length) : undefined
+}
+
 /**
  * Whether a path could leave the folder that it is appended to: it has a segment `.` or `..`, also written with escapes, which a server may
  * undo before it resolves the path.

@@ -201,7 +201,7 @@ function recordsOf(
     records.push({ kind: 'modelThought', ...common(), ...content('content', thought.content), createdAt: thought.at })
   }
   for (const call of answer.tools) {
-    const optional = withoutUndefined({ toolCallId: nameOf(call.callId) })
+    const optional = withoutUndefined({ toolCallId: nameOf(call.callId), itemId: nameOf(call.itemId) })
     const tool = nameOf(call.tool) ?? 'unknown'
     records.push({
       kind: 'toolUsage',

@@ -1,6 +1,7 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { abortable } from './abortable.js'
-import { findHeader } from './headers.js'
+import type { EventFilter } from './event-filter.js'
+import { findHeader, isPlainEventStream, withoutHeaders } from './headers.js'
 import type { AnswerHead, AnswerReceiver } from './upstream.js'
 
 /** Sees what a relay passes on. Its methods never throw or reject. */
@@ -14,29 +15,35 @@ export interface AnswerObserver {
 
 /**
  * Passes an answer on to a client as it comes: status, headers and every chunk unchanged and at once, except that the last bytes wait for
- * the observer. A client that reads slowly slows the provider down.
+ * the observer, and events that a filter leaves out. A client that reads slowly slows the provider down.
  */
 export class Relay implements AnswerReceiver {
   readonly #response: ServerResponse
   readonly #observer: AnswerObserver | undefined
+  #filter: EventFilter | undefined
   #bytesLeft = Number.NaN
   #observed = false
 
-  constructor(response: ServerResponse, observer?: AnswerObserver) {
+  /** @param filter of a streamed answer; any other, or one that is compressed, passes whole */
+  constructor(response: ServerResponse, observer?: AnswerObserver, filter?: EventFilter) {
     this.#response = response
     this.#observer = observer
+    this.#filter = filter
   }
 
   head(head: AnswerHead): void {
     const response = this.#response
     this.#observer?.head(head)
     this.#bytesLeft = Number(findHeader(head.headers, 'content-length') ?? Number.NaN)
+    if (!isPlainEventStream(head.headers)) this.#filter = undefined
+    // How long the answer is, is not known before its end.
+    const headers = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
     response.sendDate = false
     try {
-      response.writeHead(head.status, head.statusText, head.headers)
+      response.writeHead(head.status, head.statusText, headers)
     } catch {
       // Node refuses to write some reason phrases that it reads; the status counts.
-      response.writeHead(head.status, STATUS_CODES[head.status] ?? '', head.headers)
+      response.writeHead(head.status, STATUS_CODES[head.status] ?? '', headers)
     }
     // A microtask later the chunk that came in the same packet has taken the headers along.
     queueMicrotask(() => response.flushHeaders())
@@ -45,9 +52,10 @@ export class Relay implements AnswerReceiver {
   chunk(chunk: Buffer): Promise<void> | undefined {
     const ended = this.#observer?.chunk(chunk) ?? false
     this.#bytesLeft -= chunk.length
-    if (!ended && this.#bytesLeft !== 0) return this.#write(chunk)
+    const passed = this.#filter?.push(chunk) ?? chunk
+    if (!ended && this.#bytesLeft !== 0) return this.#write(passed)
     const observed = this.#observe()
-    return observed ? observed.then(() => this.#write(chunk)) : this.#write(chunk)
+    return observed ? observed.then(() => this.#write(passed)) : this.#write(passed)
   }
 
   /** After the last chunk. Resolves when the client's connection has taken everything, is gone, or the signal aborts and ends it. */
@@ -56,7 +64,7 @@ export class Relay implements AnswerReceiver {
     const response = this.#response
     if (response.destroyed) return
     const done = firstOf(response, 'finish', 'close')
-    response.end()
+    response.end(this.#filter?.end())
     await this.#destroyOnAbort(done, signal)
   }
 
@@ -72,6 +80,7 @@ export class Relay implements AnswerReceiver {
       return
     }
     const closed = firstOf(response, 'close')
+    if (this.#filter) response.write(this.#filter.end())
     // HTTP/1.0 has no other sign of an answer cut short than a reset.
     if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) socket.resetAndDestroy()
     else socket.destroySoon()
@@ -90,7 +99,7 @@ export class Relay implements AnswerReceiver {
 
   #write(chunk: Buffer): Promise<void> | undefined {
     const response = this.#response
-    if (response.destroyed || response.write(chunk)) return undefined
+    if (chunk.length === 0 || response.destroyed || response.write(chunk)) return undefined
     return firstOf(response, 'drain', 'close')
   }
 }

@@ -4,7 +4,7 @@ import { type BridgeClient, createBridgeClient } from '../../client/bridge-clien
 import { type BridgeServer, createBridgeServer } from '../../server/server.js'
 import type { Identity } from '../../server/services/identity.js'
 import { openTemporaryStore } from '../fixtures/stores.js'
-import { anthropicProvider, memoryLogger } from './running-bridge.js'
+import { anthropicProvider, memoryLogger, openaiProvider } from './running-bridge.js'
 import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
 /** What is recorded of one interception, without ids and times; fields as in the records. */
@@ -27,7 +27,7 @@ export interface RunningControlPlane {
 
 export interface ControlPlaneRow {
   name: string
-  /** Starts one that has a provider `anthropic` at this URL. */
+  /** Starts one that has the providers `anthropic` and `openai` at this URL. */
   start(providerUrl: string): Promise<RunningControlPlane>
 }
 
@@ -37,7 +37,7 @@ export const controlPlanes: ControlPlaneRow[] = [
   {
     name: 'a scripted control plane',
     async start(providerUrl) {
-      const plane = scriptedControlPlane([anthropicProvider(providerUrl)])
+      const plane = scriptedControlPlane([anthropicProvider(providerUrl), openaiProvider(providerUrl)])
       const of = (id: string) => (record: { interceptionId: string }) => record.interceptionId === id
       return {
         client: plane,
@@ -83,8 +83,9 @@ async function startReal(
     dial: () => server.connectInMemory({ identity: { role: 'admin', name: 'test' } }),
   })
   const client = await connect(started, admin)
-  const { name, type, baseUrl, keys, enabled } = anthropicProvider(providerUrl)
-  await admin.providers.upsert.mutate({ name, type, baseUrl, keys, enabled })
+  for (const { name, type, baseUrl, keys, enabled } of [anthropicProvider(providerUrl), openaiProvider(providerUrl)]) {
+    await admin.providers.upsert.mutate({ name, type, baseUrl, keys, enabled })
+  }
   // One database serves all tests of a file, each as a user of its own.
   const user = await admin.users.create.mutate({ username: `test-${++users}` })
   const { key } = await admin.apiKeys.create.mutate({ user: user.id })

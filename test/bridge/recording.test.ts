@@ -4,112 +4,13 @@ import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createGate, eventStream, json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../fixtures/txtar.js'
+import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
 import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
 import { anthropicProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
 import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
 const own = join(import.meta.dirname, '../fixtures/answers/anthropic')
 const shared = join(import.meta.dirname, '../../../shared/fixtures/anthropic')
-
-interface Expected {
-  fixture: string
-  mode: 'streaming' | 'non-streaming'
-  prompt: string
-  /** input, output, cache read, cache write */
-  tokens?: [number, number, number, number]
-  /** tool, call id, input */
-  tools?: [string, string, string][]
-  thoughts?: number
-  error?: { status: number; errorType: string; errorMessage: string }
-}
-
-const angels = 'how many angels can dance on the head of a pin\n'
-const foo = '{"file_path":"/tmp/blah/foo"}'
-const tooLong = {
-  status: 400,
-  errorType: 'bad_request',
-  errorMessage: 'prompt is too long: 205429 tokens > 200000 maximum',
-}
-
-/** From the README of the recorded fixtures. */
-const sharedCases: Expected[] = [
-  { fixture: 'simple', mode: 'streaming', prompt: angels, tokens: [18, 240, 0, 0], thoughts: 1 },
-  { fixture: 'simple', mode: 'non-streaming', prompt: angels, tokens: [18, 254, 0, 0], thoughts: 1 },
-  {
-    fixture: 'single_builtin_tool',
-    mode: 'streaming',
-    prompt: 'read the foo file',
-    tokens: [2, 61, 13993, 22],
-    tools: [['Read', 'toolu_01RX68weRSquLx6HUTj65iBo', foo]],
-    thoughts: 1,
-  },
-  {
-    fixture: 'single_builtin_tool',
-    mode: 'non-streaming',
-    prompt: 'read the foo file',
-    tokens: [5, 84, 23490, 0],
-    tools: [['Read', 'toolu_01AusGgY5aKFhzWrFBv9JfHq', foo]],
-    thoughts: 1,
-  },
-  {
-    fixture: 'stream_error',
-    mode: 'streaming',
-    prompt: 'yo',
-    tokens: [18, 1, 0, 0],
-    error: { status: 200, errorType: 'server_error', errorMessage: 'Overloaded' },
-  },
-  { fixture: 'non_stream_error', mode: 'streaming', prompt: 'yo', error: tooLong },
-  { fixture: 'non_stream_error', mode: 'non-streaming', prompt: 'yo', error: tooLong },
-]
-
-const both = (id: number | string): [string, string, string][] => [
-  ['Read', 'toolu_a', `{"path":"/tmp/a b\\"c","id":${id}}`],
-  ['Status', 'toolu_b', '{}'],
-]
-const greeting = 'Grüße aus 東京 🎉'
-
-const ownCases: Expected[] = [
-  { fixture: 'short', mode: 'streaming', prompt: 'hello', tokens: [5, 3, 0, 0] },
-  { fixture: 'short', mode: 'non-streaming', prompt: 'hello', tokens: [5, 3, 0, 0] },
-  {
-    fixture: 'everything',
-    mode: 'streaming',
-    prompt: greeting,
-    tokens: [9, 42, 13, 11],
-    tools: both('12345678901234567890'),
-    thoughts: 1,
-  },
-  {
-    fixture: 'everything',
-    mode: 'non-streaming',
-    prompt: greeting,
-    tokens: [9, 42, 13, 11],
-    tools: both(7),
-    thoughts: 1,
-  },
-  {
-    fixture: 'cut-tool-input',
-    mode: 'streaming',
-    prompt: 'write a poem into a file',
-    tokens: [21, 16, 0, 0],
-    tools: [['Write', 'toolu_cut', '{"text": "Roses are r']],
-  },
-  {
-    fixture: 'error-in-stream',
-    mode: 'streaming',
-    prompt: 'hello',
-    tokens: [5, 1, 0, 0],
-    error: { status: 200, errorType: 'overloaded', errorMessage: 'Overloaded' },
-  },
-]
-
-const folders = [
-  { folder: own, cases: ownCases },
-  ...(existsSync(shared) ? [{ folder: shared, cases: sharedCases }] : []),
-]
-const cases = folders.flatMap(({ folder, cases }) =>
-  cases.map(one => ({ ...one, path: join(folder, `${one.fixture}.txtar`) })),
-)
 
 afterAll(closeControlPlanes)
 
@@ -139,58 +40,48 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     return plane.recorded()
   }
 
-  function expectRecords(actual: Recorded | undefined, expected: Expected, model: unknown): void {
+  function expectRecords(actual: Recorded | undefined, api: ApiRow, expected: LoadedConversation): void {
+    const { prompt, tokens, tools = [], thoughts = 0, error, model } = expected
+    const { provider } = api
     expect(actual?.interception).toMatchObject({
-      provider: 'anthropic',
-      providerName: 'anthropic',
+      provider,
+      providerName: provider,
       model,
       credentialKind: 'centralized',
     })
-    expect(actual?.prompts).toMatchObject([{ prompt: expected.prompt }])
-    const [inputTokens, outputTokens, cacheReadInputTokens, cacheWriteInputTokens] = expected.tokens ?? []
+    expect(actual?.prompts).toMatchObject([{ prompt }])
+    const [inputTokens, outputTokens, cacheReadInputTokens, cacheWriteInputTokens] = tokens ?? []
     const counts = { inputTokens, outputTokens, cacheReadInputTokens, cacheWriteInputTokens }
-    expect(actual?.tokens).toMatchObject(expected.tokens ? [counts] : [])
-    const tools = (expected.tools ?? []).map(([tool, toolCallId, input]) => ({
-      tool,
-      toolCallId,
-      input,
-      injected: false,
-    }))
-    expect(actual?.tools).toMatchObject(tools)
-    expect(actual?.thoughts).toHaveLength(expected.thoughts ?? 0)
-    const { status: _, ...end } = expected.error ?? { status: 200 }
-    if (expected.error) expect(actual?.end).toMatchObject(end)
-    else expect(Reflect.get(actual?.end ?? {}, 'errorType') ?? null).toBeNull()
+    expect(actual?.tokens).toMatchObject(tokens ? [counts] : [])
+    expect(actual?.tools).toMatchObject(
+      tools.map(([tool, toolCallId, input]) => ({ tool, toolCallId, input, injected: false })),
+    )
+    if (typeof thoughts === 'number') expect(actual?.thoughts).toHaveLength(thoughts)
+    else expect(actual?.thoughts).toMatchObject(thoughts.map(content => ({ content })))
+    const ended = (field: string): unknown => Reflect.get(actual?.end ?? {}, field) ?? null
+    expect([ended('errorType'), ended('errorMessage')]).toEqual([error?.errorType ?? null, error?.errorMessage ?? null])
   }
 
-  describe.each(cases)('$fixture, $mode', one => {
-    const txtar = readTxtar(one.path)
-    const request = JSON.parse(sectionOf(txtar, 'request')) as Anthropic.MessageCreateParams // recorded from a client
-    const section = sectionOf(txtar, one.mode)
+  describe.each(apiRows)('$name', api => {
+    describe.each(api.conversations)('$fixture, $mode', one => {
+      test('the official SDK gets its answer, and every record is there', async () => {
+        provider.answerWith(recorded(one.answer))
+        const exchange = api.exchange(bridge, one.request)
+        if (one.error && !one.error.sdkIsSilent) await expect(exchange).rejects.toBeInstanceOf(api.apiError)
+        else await exchange
+        expectRecords((await recordedOf(1))[0], api, one)
+        expect(provider.calls[0]?.url).toBe(api.upstreamPath)
+      })
 
-    test('the official SDK gets its answer, and every record is there', async () => {
-      provider.answerWith(recorded(section))
-      const stream = one.mode === 'streaming'
-      const exchange = async () => {
-        if (!stream) return bridge.sdk.messages.create({ ...request, stream: false })
-        for await (const event of await bridge.sdk.messages.create({ ...request, stream: true })) void event
-        return undefined
-      }
-      if (one.error) await expect(exchange()).rejects.toBeInstanceOf(Anthropic.APIError)
-      else await exchange()
-      expectRecords((await recordedOf(1))[0], one, request.model)
-      expect(JSON.parse(provider.calls[0]?.body.toString() ?? '')).toEqual({ ...request, stream })
-    })
-
-    test('every byte is that of the client and that of the provider', async () => {
-      provider.answerWith(recorded(section))
-      const body = sectionOf(txtar, 'request')
-      const answer = await send(bridge, { body, headers: { 'x-api-key': plane.key } })
-      expect(provider.calls[0]?.body.toString()).toBe(body)
-      const sent = section.startsWith('HTTP/') ? /\r?\n\r?\n(.{164})/s.exec(section)?.[1] : section
-      expect(answer.body.toString()).toBe(sent)
-      expect(answer.status).toBe(one.error?.status ?? 200)
-      expectRecords((await recordedOf(1))[0], one, request.model)
+      test('every byte is that of the client and that of the provider', async () => {
+        provider.answerWith(recorded(one.answer))
+        const { request: body, answer: sent } = one
+        const answer = await send(bridge, { path: api.path, body, headers: { 'x-api-key': plane.key } })
+        expect(provider.calls[0]?.body.toString()).toBe(api.forwarded(body))
+        expect(answer.body.toString()).toBe(sent.startsWith('HTTP/') ? rawBodyOf(sent) : api.shown(sent))
+        expect(answer.status).toBe(one.error?.status ?? 200)
+        expectRecords((await recordedOf(1))[0], api, one)
+      })
     })
   })
 
@@ -330,3 +221,9 @@ test('an error that repeats a key is recorded without it, and passed on as it is
     await provider.close()
   }
 })
+
+/** What of a raw answer is its body, by its Content-Length. */
+function rawBodyOf(section: string): string {
+  const [, length, rest = ''] = /^content-length: (\d+)[\s\S]*?\r?\n\r?\n([\s\S]*)$/im.exec(section) ?? []
+  return Buffer.from(rest).subarray(0, Number(length)).toString()
+}

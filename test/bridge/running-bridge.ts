@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Anthropic from '@anthropic-ai/sdk'
+import OpenAI from 'openai'
 import type { ControlPlane } from '../../client/bridge/control-plane.js'
 import { type BridgeDaemon, createBridgeDaemon } from '../../client/bridge/daemon.js'
 import type { BridgeMetrics } from '../../client/bridge/metrics.js'
@@ -32,6 +33,7 @@ export interface RunningBridge {
   daemon: BridgeDaemon
   log: LogLine[]
   sdk: Anthropic
+  openai: OpenAI
   close(): Promise<void>
 }
 
@@ -53,6 +55,7 @@ export async function startBridge(
     daemon,
     log: lines,
     sdk: new Anthropic({ apiKey: key, baseURL: `${url}/bridge/anthropic`, maxRetries: 0 }),
+    openai: new OpenAI({ apiKey: key, baseURL: `${url}/bridge/openai/v1`, maxRetries: 0 }),
     async close() {
       await daemon.close({ graceMs: 0 })
       await new Promise<void>(resolve => {
@@ -70,6 +73,18 @@ export function anthropicProvider(baseUrl: string, overrides: Partial<Provider> 
     enabled: true,
     baseUrl,
     keys: ['sk-ant-provider-key-0123456789'],
+    ...overrides,
+  }
+}
+
+/** The stand-in is at `baseUrl`; OpenAI's own base URL ends with `/v1`. */
+export function openaiProvider(baseUrl: string, overrides: Partial<Provider> = {}): Provider {
+  return {
+    name: 'openai',
+    type: 'openai',
+    enabled: true,
+    baseUrl: `${baseUrl}/v1`,
+    keys: ['sk-proj-provider-key-0123456789'],
     ...overrides,
   }
 }

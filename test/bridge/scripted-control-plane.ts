@@ -29,6 +29,8 @@ export interface ScriptedControlPlane extends ControlPlane {
   /** runs after each procedure, when it has taken effect: what it throws is a lost answer */
   after: Hook
   stored<K extends RecordKind>(kind: K): Extract<BatchRecord, { kind: K }>[]
+  /** Empties `records`. A record of what was forgotten that comes later, or again, counts as one of an unknown interception. */
+  forget(): void
 }
 
 export function scriptedControlPlane(providers: Provider[] = []): ScriptedControlPlane {
@@ -43,6 +45,10 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
     after: () => {},
     stored: <K extends RecordKind>(kind: K) =>
       plane.records.filter((record): record is Extract<BatchRecord, { kind: K }> => record.kind === kind),
+    forget() {
+      plane.records.splice(0)
+      byId.clear()
+    },
     recorder: {
       recordInterception: single('interception'),
       recordInterceptionEnded: single('interceptionEnded'),

@@ -15,9 +15,11 @@ import type {
   Thought,
   ToolCall,
 } from './provider-api.js'
+import { objectsOf, parsed, textOf } from './reading.js'
 
 export const anthropic: ProviderApi = {
   type: 'anthropic',
+  mountPath: '',
 
   route(method, path) {
     if (path === '/v1/messages') return method === 'POST' ? messages : undefined
@@ -75,12 +77,12 @@ const messages: BridgedRoute = {
 
 function promptOf(content: unknown): string | undefined {
   if (typeof content === 'string') return content || undefined
-  const block = blocksOf(content).findLast(block => block.type === 'text')
+  const block = objectsOf(content).findLast(block => block.type === 'text')
   return textOf(block?.text)
 }
 
 function lastToolResult(content: unknown): string | undefined {
-  const block = blocksOf(content).findLast(block => block.type === 'tool_result')
+  const block = objectsOf(content).findLast(block => block.type === 'tool_result')
   return textOf(block?.tool_use_id)
 }
 
@@ -118,6 +120,10 @@ class MessageReader implements AnswerReader {
   readonly #blocks: Block[] = []
   readonly #open = new Map<unknown, Block>()
 
+  get mayEnd(): boolean {
+    return this.complete
+  }
+
   event({ event, data }: SseEvent): void {
     if (this.complete) return
     const json = parsed(data)
@@ -152,7 +158,7 @@ class MessageReader implements AnswerReader {
     if (!isPlainObject(json)) return
     if (json.type === 'error' || isPlainObject(json.error)) return this.#fail(json.error)
     this.#message(json)
-    for (const [index, block] of blocksOf(json.content).entries()) {
+    for (const [index, block] of objectsOf(json.content).entries()) {
       this.#blockStart(index, block)
       this.#blockStop(index)
     }
@@ -244,20 +250,4 @@ function inputOf(block: Block): ToolCall['input'] {
   const text = new GrowingText()
   text.append(JSON.stringify(block.input ?? {}))
   return text.kept()
-}
-
-function blocksOf(content: unknown): Record<string, unknown>[] {
-  return Array.isArray(content) ? content.filter(isPlainObject) : []
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined // what a provider sends is not ours to refuse; it is passed on and not recorded
-  }
 }

@@ -7,9 +7,11 @@ import type { SseEvent } from '../sse.js'
 
 export interface ProviderApi {
   readonly type: ProviderType
+  /** what stands between `/bridge/<name>` and the API's paths, because clients write it and the base URL ends with it; empty or `/…` */
+  readonly mountPath: string
   /**
    * What to do with a request; undefined: the route is not supported.
-   * @param path below the mount `/bridge/<name>`, as the client wrote it, without query
+   * @param path below the mount, as the client wrote it, without query
    */
   route(method: string, path: string): Route | undefined
   /** The header that authenticates with the provider. */
@@ -24,7 +26,17 @@ export type Route = 'passthrough' | BridgedRoute
 export interface BridgedRoute {
   /** Reads a request; never throws, whatever the JSON holds. */
   readRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts
+  /** What has to be different from what the client sent and expects; undefined, as mostly: nothing. Never throws. */
+  adapt?(json: JsonObject, body: Buffer): Adaptation | undefined
   createAnswerReader(): AnswerReader
+}
+
+/** A change that is made on the way to the provider and undone on the way back. */
+export interface Adaptation {
+  /** reaches the provider in place of the client's body */
+  body: Buffer
+  /** Whether an event of a streamed answer is kept from the client. Never throws. */
+  hides(event: SseEvent): boolean
 }
 
 export interface RequestFacts {
@@ -44,6 +56,8 @@ export interface AnswerReader {
   body(json: unknown): void
   /** Whether a streamed answer has said that it is over; what comes after does not count. */
   readonly complete: boolean
+  /** Whether a streamed answer that is over now is whole. */
+  readonly mayEnd: boolean
   /** What is known so far; of a stream that breaks, too. */
   facts(): AnswerFacts
 }
@@ -72,6 +86,8 @@ export interface TokenCounts {
 
 export interface ToolCall {
   callId: string
+  /** the provider's id of the part of the answer, where that is another than the call's */
+  itemId?: string | undefined
   tool: string
   input: KeptText
   at: Date

@@ -1,0 +1,24 @@
+/** OpenAI's platform (https://platform.openai.com/docs/api-reference): which routes there are, and which API each of them speaks. */
+import { openaiChat } from './openai-chat.js'
+import { openaiErrorBody } from './openai-errors.js'
+import { openaiResponses } from './openai-responses.js'
+import type { ProviderApi } from './provider-api.js'
+
+export const openai: ProviderApi = {
+  type: 'openai',
+  mountPath: '/v1',
+
+  route(method, path) {
+    if (path === '/chat/completions') return method === 'POST' ? openaiChat : undefined
+    if (path === '/responses') return method === 'POST' ? openaiResponses : undefined
+    if (path === '/models' || path.startsWith('/models/')) {
+      return method === 'GET' || method === 'HEAD' ? 'passthrough' : undefined
+    }
+    const open = path === '/conversations' || path.startsWith('/conversations/') || path.startsWith('/responses/')
+    return open ? 'passthrough' : undefined
+  },
+
+  credentialHeader: key => ['authorization', `Bearer ${key}`],
+
+  errorBody: openaiErrorBody,
+}

@@ -1,0 +1,21 @@
+/** What readers of provider JSON have in common: nothing is expected, nothing throws. */
+import { isPlainObject } from '../../../shared/text.js'
+
+/** Text that is there; an empty one is not. */
+export function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** The objects of an array; none if it is none. */
+export function objectsOf(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isPlainObject) : []
+}
+
+/** The value of JSON text; undefined if it is none: what a provider sends is not ours to refuse, it is passed on and not recorded. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,423 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { describe, expect, test } from 'vitest'
+import { openai } from '../../client/bridge/providers/openai.js'
+import { openaiChat } from '../../client/bridge/providers/openai-chat.js'
+import { openaiResponses } from '../../client/bridge/providers/openai-responses.js'
+import type { AnswerFacts, BridgedRoute } from '../../client/bridge/providers/provider-api.js'
+import type { JsonObject } from '../../shared/text.js'
+
+function readEvents(route: BridgedRoute, ...events: (object | string)[]) {
+  const reader = route.createAnswerReader()
+  for (const event of events)
+    reader.event({ event: '', data: typeof event === 'string' ? event : JSON.stringify(event) })
+  return { ...timeless(reader.facts()), complete: reader.complete, mayEnd: reader.mayEnd }
+}
+
+function readBody(route: BridgedRoute, body: unknown) {
+  const reader = route.createAnswerReader()
+  reader.body(body)
+  return timeless(reader.facts())
+}
+
+/** Without the times, which differ from run to run. */
+function timeless({ tools, thoughts, ...rest }: AnswerFacts) {
+  return {
+    ...rest,
+    tools: tools.map(({ callId, tool, input }) => [callId, tool, input.text]),
+    thoughts: thoughts.map(({ content }) => content.text),
+  }
+}
+
+describe('routes', () => {
+  test.each([
+    ['POST', '/chat/completions', openaiChat],
+    ['POST', '/responses', openaiResponses],
+    ['GET', '/models', 'passthrough'],
+    ['HEAD', '/models', 'passthrough'],
+    ['GET', '/models/gpt-5', 'passthrough'],
+    ['DELETE', '/models/ft:x', undefined],
+    ['POST', '/conversations', 'passthrough'],
+    ['DELETE', '/conversations/conv_1', 'passthrough'],
+    ['POST', '/conversations/conv_1/items', 'passthrough'],
+    ['GET', '/responses/resp_1', 'passthrough'],
+    ['POST', '/responses/resp_1/cancel', 'passthrough'],
+    ['POST', '/responses/input_tokens', 'passthrough'],
+    ['GET', '/responses', undefined],
+    ['GET', '/chat/completions', undefined],
+    ['POST', '/chat/completions/', undefined],
+    ['POST', '/embeddings', undefined],
+    ['GET', '/modelsx', undefined],
+    ['GET', '/conversationsx', undefined],
+    ['GET', '', undefined],
+  ])('%s %s', (method, path, route) => {
+    expect(openai.route(method, path)).toBe(route)
+  })
+})
+
+describe('Chat Completions', () => {
+  const chunk = (delta: object, rest: object = {}) => ({ id: 'c', choices: [{ index: 0, delta, ...rest }] })
+  const call = (fields: object) => chunk({ tool_calls: [fields] })
+
+  test('usage that grows in every chunk counts once, and what a later one leaves out stays', () => {
+    const usage = (prompt_tokens: number, completion_tokens: number, more: object = {}) => ({
+      ...chunk({ content: 'x' }),
+      usage: { prompt_tokens, completion_tokens, ...more },
+    })
+    const cached = { total_tokens: 9, prompt_tokens_details: { cached_tokens: 2, audio_tokens: 1 } }
+    const facts = readEvents(openaiChat, usage(5, 1), usage(5, 2, cached), usage(5, 3), { ...chunk({}), usage: null })
+    expect(facts.usage).toEqual({ input: 3, output: 3, cacheRead: 2, cacheWrite: 0, details: cached })
+  })
+
+  test.each([
+    [{ prompt_tokens: 3, completion_tokens: 1, prompt_tokens_details: { cached_tokens: 5 } }, [0, 1, 5]],
+    [{ completion_tokens: 7 }, [0, 7, 0]],
+    [{ prompt_tokens: 7 }, [7, 0, 0]],
+    [{ prompt_tokens: 7, prompt_tokens_details: 7 }, [7, 0, 0]],
+    [{ total_tokens: 7 }, undefined],
+    [{ prompt_tokens: '7' }, undefined],
+    [[], undefined],
+    [null, undefined],
+  ])('usage %j', (usage, counts) => {
+    const { usage: actual } = readBody(openaiChat, { id: 'c', usage, choices: [] })
+    expect(actual && [actual.input, actual.output, actual.cacheRead]).toEqual(counts)
+  })
+
+  test('parallel calls that a provider gives the same index stay apart', () => {
+    const { tools } = readEvents(
+      openaiChat,
+      call({ index: 0, id: 'a', function: { name: 'f', arguments: '{"x":1}' } }),
+      call({ index: 0, id: 'b', function: { name: 'f', arguments: '{"x"' } }),
+      call({ index: 0, id: 'b', function: { arguments: ':2}' } }),
+    )
+    expect(tools).toEqual([
+      ['a', 'f', '{"x":1}'],
+      ['b', 'f', '{"x":2}'],
+    ])
+  })
+
+  test('calls without an index, and those of several choices, stay apart', () => {
+    const of = (choice: number, ...calls: object[]) => ({ choices: [{ index: choice, delta: { tool_calls: calls } }] })
+    const { tools } = readEvents(
+      openaiChat,
+      of(0, { id: 'a', function: { name: 'f', arguments: '1' } }, { id: 'b', function: { name: 'g', arguments: '2' } }),
+      of(1, { id: 'c', function: { name: 'f', arguments: '3' } }),
+      of(0, { function: { arguments: '1' } }, { function: { arguments: '2' } }),
+      of(1, { function: { arguments: '3' } }),
+    )
+    expect(tools).toEqual([
+      ['a', 'f', '11'],
+      ['b', 'g', '22'],
+      ['c', 'f', '33'],
+    ])
+  })
+
+  test('a call in the form from before there were several is read', () => {
+    const parts = [{ function_call: { name: 'f', arguments: '{"a"' } }, { function_call: { arguments: ':1}' } }]
+    expect(readEvents(openaiChat, ...parts.map(part => chunk(part))).tools).toEqual([['', 'f', '{"a":1}']])
+    const message = { function_call: { name: 'f', arguments: '{"a":1}' } }
+    expect(readBody(openaiChat, { choices: [{ message }] }).tools).toEqual([['', 'f', '{"a":1}']])
+  })
+
+  test('a stream is whole when every choice has its reason to finish, with [DONE] or without', () => {
+    const finish = (index: number) => ({ choices: [{ index, delta: {}, finish_reason: 'stop' }] })
+    const text = (index: number) => ({ choices: [{ index, delta: { content: 'x' }, finish_reason: null }] })
+    expect(readEvents(openaiChat).mayEnd).toBe(false)
+    expect(readEvents(openaiChat, text(0)).mayEnd).toBe(false)
+    expect(readEvents(openaiChat, text(0), text(1), finish(0)).mayEnd).toBe(false)
+    expect(readEvents(openaiChat, text(0), text(1), finish(0), finish(1))).toMatchObject({
+      mayEnd: true,
+      complete: false,
+    })
+    expect(readEvents(openaiChat, text(0), ' [DONE] ')).toMatchObject({ mayEnd: true, complete: true })
+  })
+
+  test('nothing after [DONE] counts', () => {
+    const usage = { choices: [], usage: { prompt_tokens: 1, completion_tokens: 1 } }
+    expect(readEvents(openaiChat, '[DONE]', usage).usage).toBeUndefined()
+  })
+
+  test.each([
+    [{ message: 'no', type: 'server_error' }, 'server_error', 'no'],
+    [{ message: 'no', type: 'invalid_request_error', code: 'invalid_api_key' }, 'unauthorized', 'no'],
+    [{ message: 'no', type: 'tokens', code: 'rate_limit_exceeded' }, 'rate_limited', 'no'],
+    [{ message: 'no', code: 529 }, 'overloaded', 'no'],
+    [{ message: 'no', code: 502, type: null }, 'server_error', 'no'],
+    [{ code: 'constructor' }, 'unknown', 'constructor'],
+    [{}, 'unknown', 'the provider reported an error without a message'],
+    ['plain words', 'unknown', 'plain words'],
+  ])('the error %j', (error, type, message) => {
+    expect(readEvents(openaiChat, { error })).toMatchObject({ error: { type, message }, complete: true })
+    expect(readBody(openaiChat, { error }).error).toEqual({ type, message })
+  })
+
+  test.each<[string, JsonObject[], string | undefined, string | undefined]>([
+    ['a string', [{ role: 'user', content: 'a\n' }], 'a\n', undefined],
+    [
+      'the last text part',
+      [{ role: 'user', content: [{ type: 'text', text: 'a' }, { type: 'text', text: 'b' }, { type: 'input_audio' }] }],
+      'b',
+      undefined,
+    ],
+    [
+      'a tool result',
+      [{ role: 'user', content: 'a' }, { role: 'assistant' }, { role: 'tool', tool_call_id: 't' }],
+      undefined,
+      't',
+    ],
+    [
+      'words behind a tool result',
+      [
+        { role: 'tool', tool_call_id: 't' },
+        { role: 'user', content: 'b' },
+      ],
+      'b',
+      't',
+    ],
+    [
+      'words behind an answer',
+      [{ role: 'tool', tool_call_id: 't' }, { role: 'assistant' }, { role: 'user', content: 'b' }],
+      'b',
+      undefined,
+    ],
+    [
+      'the assistant last',
+      [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ],
+      undefined,
+      undefined,
+    ],
+    ['no messages', [], undefined, undefined],
+  ])('the request with %s', (_, messages, prompt, correlatingToolCallId) => {
+    const facts = openaiChat.readRequest({ model: 'm', messages }, {})
+    expect(facts).toEqual({ model: 'm', prompt, correlatingToolCallId, sessionId: undefined })
+  })
+
+  test.each<[JsonObject, string | undefined]>([
+    [{ stream: true }, '{"stream":true,"stream_options":{"include_usage":true}}'],
+    [{ stream: true, stream_options: null }, '{"stream":true,"stream_options":{"include_usage":true}}'],
+    [
+      { stream: true, stream_options: { include_usage: false, x: 1 } },
+      '{"stream":true,"stream_options":{"include_usage":true,"x":1}}',
+    ],
+    [{ stream: true, stream_options: { include_usage: true } }, undefined],
+    [{ stream: true, stream_options: 'wrong' }, undefined],
+    [{ stream: false }, undefined],
+    [{ stream: 'true' }, undefined],
+    [{}, undefined],
+  ])('usage is asked for: %j', (json, body) => {
+    const adaptation = openaiChat.adapt?.(json, Buffer.from(JSON.stringify(json)))
+    expect(adaptation?.body.toString()).toBe(body)
+  })
+
+  test.each([
+    ['{"choices":[],"usage":{"prompt_tokens":1}}', true],
+    ['{ "usage" : {} , "choices" : [ ] }', true],
+    ['{"choices":[],"usage":null}', false],
+    ['{"choices":[{}],"usage":{"prompt_tokens":1}}', false],
+    ['{"choices":[],"prompt_filter_results":[]}', false],
+    ['{"usage":{}}', false],
+    ['[DONE]', false],
+    ['"usage"', false],
+  ])('kept from the client, who has not asked for it: %s', (data, hidden) => {
+    const adaptation = openaiChat.adapt?.({ stream: true }, Buffer.from('{"stream":true}'))
+    expect(adaptation?.hides({ event: '', data })).toBe(hidden)
+  })
+})
+
+describe('Responses', () => {
+  const added = (output_index: number, item: object) => ({ type: 'response.output_item.added', output_index, item })
+  const done = (output_index: number, item: object) => ({ type: 'response.output_item.done', output_index, item })
+  const completed = (response: object) => ({ type: 'response.completed', response })
+
+  test('an item whose id differs from event to event is one item', () => {
+    const call = { type: 'function_call', call_id: 'call_1', name: 'f' }
+    const facts = readEvents(
+      openaiResponses,
+      added(0, { id: 'x1', ...call, arguments: '' }),
+      { type: 'response.function_call_arguments.delta', item_id: 'x2', output_index: 0, delta: '{"a"' },
+      done(0, { id: 'x3', ...call, arguments: '{"a":1}' }),
+      completed({ id: 'r', output: [{ id: 'x4', ...call, arguments: '{"a":1}' }] }),
+    )
+    expect(facts.tools).toEqual([['call_1', 'f', '{"a":1}']])
+  })
+
+  test('items that only the last event brings are read', () => {
+    const output = [
+      { type: 'reasoning', summary: [{ text: 'think' }] },
+      { type: 'custom_tool_call', call_id: 'call_1', name: 'patch', input: 'free text' },
+    ]
+    const facts = readEvents(
+      openaiResponses,
+      completed({ id: 'r', output, usage: { input_tokens: 3, output_tokens: 1 } }),
+    )
+    expect(facts).toMatchObject({ msgId: 'r', tools: [['call_1', 'patch', 'free text']], thoughts: ['think'] })
+  })
+
+  test('a stream that breaks gives what it held until then', () => {
+    const facts = readEvents(
+      openaiResponses,
+      { type: 'response.created', response: { id: 'r' } },
+      added(0, { id: 'rs', type: 'reasoning', summary: [] }),
+      {
+        type: 'response.reasoning_summary_text.delta',
+        item_id: 'rs',
+        output_index: 0,
+        summary_index: 0,
+        delta: 'Thin',
+      },
+      { type: 'response.reasoning_summary_text.delta', item_id: 'rs', output_index: 0, summary_index: 1, delta: 'Mo' },
+      added(1, { id: 'fc', type: 'function_call', call_id: 'call_1', name: 'f', arguments: '' }),
+      { type: 'response.function_call_arguments.delta', item_id: 'fc', output_index: 1, delta: '{"a' },
+      added(2, { id: 'm', type: 'message', phase: 'commentary', content: [] }),
+      { type: 'response.output_text.delta', item_id: 'm', output_index: 2, content_index: 0, delta: 'I wi' },
+    )
+    expect(facts).toEqual({
+      msgId: 'r',
+      usage: undefined,
+      tools: [['call_1', 'f', '{"a']],
+      thoughts: ['Thin', 'Mo', 'I wi'],
+      error: undefined,
+      complete: false,
+      mayEnd: false,
+    })
+  })
+
+  test('what the client is to run is a tool call, what the provider runs is none', () => {
+    const action = { type: 'exec', command: ['ls'] }
+    const output = [
+      { type: 'local_shell_call', call_id: 'a', action },
+      { type: 'shell_call', call_id: 'b', action },
+      { type: 'computer_call', call_id: 'c', action },
+      { type: 'apply_patch_call', call_id: 'd', operation: { type: 'delete_file', path: 'x' } },
+      ...[
+        'web_search_call',
+        'file_search_call',
+        'code_interpreter_call',
+        'image_generation_call',
+        'mcp_call',
+        'constructor',
+      ].map(type => ({ type, id: 'x' })),
+    ]
+    const exec = '{"type":"exec","command":["ls"]}'
+    expect(readBody(openaiResponses, { output }).tools).toEqual([
+      ['a', 'local_shell', exec],
+      ['b', 'shell', exec],
+      ['c', 'computer', exec],
+      ['d', 'apply_patch', '{"type":"delete_file","path":"x"}'],
+    ])
+  })
+
+  test('a message is a thought if it is commentary', () => {
+    const message = (phase: string | undefined, ...texts: string[]) => ({
+      type: 'message',
+      phase,
+      content: texts.map(text => ({ type: 'output_text', text })),
+    })
+    const output = [message('commentary', 'I ', 'look'), message('final_answer', 'x'), message(undefined, 'y')]
+    expect(readBody(openaiResponses, { output }).thoughts).toEqual(['I look'])
+  })
+
+  test.each([
+    [completed({ status: 'completed' }), undefined],
+    [{ type: 'response.incomplete', response: { status: 'incomplete' } }, undefined],
+    [
+      { type: 'response.failed', response: { status: 'failed', error: { code: 'server_error', message: 'no' } } },
+      { type: 'server_error', message: 'no' },
+    ],
+    [
+      { type: 'response.failed', response: { status: 'failed', error: null } },
+      { type: 'unknown', message: 'the provider reported an error without a message' },
+    ],
+    [
+      { type: 'error', code: 'rate_limit_exceeded', message: 'no', param: null },
+      { type: 'rate_limited', message: 'no' },
+    ],
+    [
+      { type: 'error', error: { type: 'invalid_request_error', message: 'no' } },
+      { type: 'bad_request', message: 'no' },
+    ],
+    [{ type: 'error' }, { type: 'unknown', message: 'the provider reported an error without a message' }],
+  ])('%j ends a stream', (event, error) => {
+    const usage = completed({ usage: { input_tokens: 1, output_tokens: 1 } })
+    expect(readEvents(openaiResponses, event, usage)).toMatchObject({
+      complete: true,
+      mayEnd: true,
+      error,
+      usage: undefined,
+    })
+  })
+
+  test.each<[string, JsonObject['input'], string | undefined, string | undefined]>([
+    ['a string', 'a\n', 'a\n', undefined],
+    ['a message with a string', [{ role: 'user', content: 'a' }], 'a', undefined],
+    [
+      'several texts',
+      [
+        {
+          role: 'user',
+          content: [{ type: 'input_text', text: 'a' }, { type: 'input_image' }, { type: 'input_text', text: 'b' }],
+        },
+      ],
+      'a\nb',
+      undefined,
+    ],
+    [
+      'a tool result',
+      [
+        { role: 'user', content: 'a' },
+        { type: 'function_call_output', call_id: 't' },
+      ],
+      undefined,
+      't',
+    ],
+    ['a custom tool result', [{ type: 'custom_tool_call_output', call_id: 't' }], undefined, 't'],
+    [
+      'words behind a tool result',
+      [
+        { type: 'function_call_output', call_id: 't' },
+        { role: 'user', content: 'b' },
+      ],
+      'b',
+      't',
+    ],
+    [
+      'an answer last',
+      [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ],
+      undefined,
+      undefined,
+    ],
+    ['an image alone', [{ role: 'user', content: [{ type: 'input_image' }] }], undefined, undefined],
+    ['nothing', [], undefined, undefined],
+    ['an object', {}, undefined, undefined],
+  ])('the request with %s', (_, input, prompt, correlatingToolCallId) => {
+    const facts = openaiResponses.readRequest({ model: 'm', input: input ?? null }, {})
+    expect(facts).toEqual({ model: 'm', prompt, correlatingToolCallId, sessionId: undefined })
+  })
+})
+
+test.each<[IncomingHttpHeaders, string]>([
+  [{ session_id: 'codex-1' }, 'codex-1'],
+  [{ 'x-client-session-id': 'copilot-1' }, 'copilot-1'],
+])('the session comes from the header: %j', (headers, session) => {
+  expect(openaiChat.readRequest({}, headers).sessionId).toBe(session)
+  expect(openaiResponses.readRequest({}, headers).sessionId).toBe(session)
+})
+
+test.each([
+  [400, { type: 'invalid_request_error', code: null }],
+  [401, { type: 'invalid_request_error', code: 'invalid_api_key' }],
+  [403, { type: 'invalid_request_error', code: 'invalid_api_key' }],
+  [404, { type: 'invalid_request_error', code: null }],
+  [413, { type: 'invalid_request_error', code: null }],
+  [429, { type: 'requests', code: 'rate_limit_exceeded' }],
+  [500, { type: 'server_error', code: null }],
+  [503, { type: 'server_error', code: null }],
+  [504, { type: 'server_error', code: 'timeout' }],
+])('an error of status %i has the shape of the API', (status, fields) => {
+  expect(JSON.parse(openai.errorBody(status, 'no'))).toEqual({ error: { message: 'no', param: null, ...fields } })
+})
