@@ -35,6 +35,8 @@ export interface ServeConfig extends Address {
   graceMs: number
   /** each record is also a log line */
   structuredLogging: boolean
+  /** whether the bridge records prompts, inputs of tools and thoughts */
+  recordContent: boolean
   /** of a PostgreSQL database, with its password; undefined: the embedded store in the data directory */
   databaseUrl: string | undefined
   /** connections to that database */
@@ -60,6 +62,8 @@ export interface DaemonConfig extends Pick<Address, 'host' | 'port'> {
   logLevel: LogLevel
   /** how long requests in flight may run on after a signal */
   graceMs: number
+  /** whether prompts, inputs of tools and thoughts are recorded */
+  recordContent: boolean
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
@@ -102,6 +106,8 @@ const logLevel = {
   schema: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   variables: ['BRIDGE_LOG_LEVEL'],
 }
+const trueOrFalse = (preset: 'true' | 'false') => z.enum(['true', 'false'], 'must be true or false').default(preset)
+const content = { schema: trueOrFalse('true'), variables: ['BRIDGE_CONTENT'] }
 const graceMs = {
   schema: wholeNumber(0, times.maxCallTimeoutMs).default(times.graceMs),
   variables: ['BRIDGE_GRACE_MS'],
@@ -131,10 +137,8 @@ const serveSettings = {
   host,
   port: port(0, defaultAddress.port),
   logLevel,
-  structuredLogging: {
-    schema: z.enum(['true', 'false'], 'must be true or false').default('false'),
-    variables: ['BRIDGE_STRUCTURED_LOGGING'],
-  },
+  structuredLogging: { schema: trueOrFalse('false'), variables: ['BRIDGE_STRUCTURED_LOGGING'] },
+  content,
   graceMs,
   databaseUrl,
   databasePool: { schema: wholeNumber(1, 200).default(10), variables: ['BRIDGE_DATABASE_POOL'] },
@@ -171,6 +175,7 @@ const daemonSettings = {
   port: port(0, 4101),
   logLevel,
   graceMs,
+  content,
 } as const satisfies Settings
 
 /**
@@ -188,11 +193,12 @@ export function clientAddress(flags: Flags, environment: Environment = {}): Addr
  */
 export function serveConfig(flags: Flags, environment: Environment): ServeConfig {
   const { values } = check(serveSettings, withFile(flags, environment))
-  const { data: dataDir, structuredLogging, encryptionKey, databaseUrl, adminToken, ...rest } = values
+  const { data: dataDir, structuredLogging, content, encryptionKey, databaseUrl, adminToken, ...rest } = values
   return {
     dataDir,
     ...rest,
     structuredLogging: structuredLogging === 'true',
+    recordContent: content === 'true',
     databaseUrl,
     adminToken,
     encryptionKeys: encryptionKey === undefined ? undefined : parseEncryptionKeys(encryptionKey, 'encryptionKey'),
@@ -205,8 +211,8 @@ export function serveConfig(flags: Flags, environment: Environment): ServeConfig
  * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem there is, without a secret
  */
 export function daemonConfig(flags: Flags, environment: Environment): DaemonConfig {
-  const { ca, ...rest } = check(daemonSettings, withFile(flags, environment)).values
-  return { ...rest, caFile: ca }
+  const { ca, content, ...rest } = check(daemonSettings, withFile(flags, environment)).values
+  return { ...rest, caFile: ca, recordContent: content === 'true' }
 }
 
 /**

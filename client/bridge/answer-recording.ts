@@ -59,6 +59,6 @@ export class AnswerRecording implements AnswerObserver {
   #statusFailure(facts: AnswerFacts): Failure | undefined {
     const status = this.#status
     const type = status === undefined ? undefined : errorTypeOfStatus(status)
-    return type && { type, message: facts.error?.message ?? `the provider answered with status ${status}` }
+    return type && { message: `the provider answered with status ${status}`, ...facts.error, type }
   }
 }

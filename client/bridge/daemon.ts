@@ -22,6 +22,8 @@ export interface BridgeDaemonOptions {
   limits?: Partial<BridgeLimits>
   /** takes the records; by default they wait in memory. The daemon closes it. */
   outbox?: Outbox
+  /** false: prompts, inputs of tools, thoughts and providers' error messages are not recorded, only that they were there and their sizes */
+  recordContent?: boolean
   /** takes what there is to count; by default nobody does */
   metrics?: BridgeMetrics
 }
@@ -40,7 +42,7 @@ export interface BridgeDaemon {
 }
 
 export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
-  const { client, logger, metrics = noMetrics } = options
+  const { client, logger, recordContent = true, metrics = noMetrics } = options
   const limits: BridgeLimits = { ...bridgeLimits, ...options.limits }
   const outbox = options.outbox ?? createMemoryOutbox({ send: createRecordSender(client), logger, limits })
   const providers = new ProviderRegistry({
@@ -54,7 +56,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     maxEntries: limits.authCacheEntries,
   })
   const upstream = new Upstream(limits)
-  const recorder = createRecorder({ client, outbox, logger, metrics })
+  const recorder = createRecorder({ client, outbox, recordContent, logger, metrics })
   metrics.watchOutbox(outbox)
   const parts: FrontDoorParts = { authorizations, providers, recorder, upstream, limits, logger, metrics }
   const exchanges = new Map<Promise<void>, AbortController>()

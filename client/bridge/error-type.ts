@@ -4,6 +4,8 @@ import type { ErrorType } from '../../shared/recorder.js'
 export interface Failure {
   type: ErrorType
   message: string
+  /** The message is the provider's, who may quote the request in it. */
+  isQuoted?: true
 }
 
 /** The type that is recorded for a provider's status; undefined for success. */

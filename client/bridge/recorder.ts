@@ -18,6 +18,8 @@ import { Refusal, retryAfterSeconds } from './refusal.js'
 export interface RecorderParts {
   client: Pick<ControlPlane, 'recorder'>
   outbox: Outbox
+  /** false: content is left out before it reaches the outbox */
+  recordContent: boolean
   logger: Logger
   metrics: BridgeMetrics
 }
@@ -98,7 +100,7 @@ function createRecording(
     id,
     end(answer, failure) {
       if (!ended) {
-        ended = put(parts, id, recordsOf(parts.logger, id, start, answer, failure))
+        ended = put(parts, id, recordsOf(parts, id, start, answer, failure))
         countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, answer, failure) })
       }
       return ended
@@ -135,13 +137,7 @@ async function endUnserved(
   const reason: unknown = signal.aborted ? signal.reason : undefined
   const message =
     reason instanceof Error ? reason.message : 'the request could not be recorded, so the provider was not called'
-  const rest = recordsOf(
-    parts.logger,
-    interception.id,
-    start,
-    { tools: [], thoughts: [] },
-    { type: 'unknown', message },
-  )
+  const rest = recordsOf(parts, interception.id, start, { tools: [], thoughts: [] }, { type: 'unknown', message })
   await put(parts, interception.id, [{ kind: 'interception', ...interception }, ...rest])
 }
 
@@ -179,7 +175,7 @@ function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
 }
 
 function recordsOf(
-  logger: Logger,
+  { recordContent, logger }: RecorderParts,
   interceptionId: string,
   { request, secrets }: InterceptionStart,
   answer: AnswerFacts,
@@ -188,6 +184,7 @@ function recordsOf(
   const createdAt = new Date()
   const msgId = nameOf(answer.msgId) ?? interceptionId
   const common = () => ({ id: uuidv7(), interceptionId })
+  const content = recordContent ? keptContent : omittedContent
   const records: BatchRecord[] = []
   if (request.prompt !== undefined) {
     const text: KeptText = { text: request.prompt, bytes: Buffer.byteLength(request.prompt) }
@@ -214,13 +211,19 @@ function recordsOf(
       createdAt: call.at,
     })
   }
-  records.push(endOf(interceptionId, failure, secrets))
+  records.push(endOf(interceptionId, failure, secrets, recordContent))
   return records
 }
 
-function endOf(id: string, failure: Failure | undefined, secrets: readonly string[]): BatchRecord {
+function endOf(
+  id: string,
+  failure: Failure | undefined,
+  secrets: readonly string[],
+  recordContent: boolean,
+): BatchRecord {
   const end = { kind: 'interceptionEnded', id, endedAt: new Date() } as const
   if (!failure) return end
+  if (failure.isQuoted && !recordContent) return { ...end, errorType: failure.type }
   // Masked before it is cut: of half a secret nothing could be recognised.
   const message = maskSecrets(cleanText(failure.message), secrets)
   const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
@@ -253,12 +256,20 @@ function detailsOf(logger: Logger, interceptionId: string, { details }: TokenCou
 }
 
 /** A content field, cut as the control plane would cut it, so that no record is too large to be sent. */
-function content<F extends string>(field: F, kept: KeptText): { [field in F]: string } & { metadata?: JsonObject } {
+function keptContent<F extends string>(field: F, kept: KeptText): Content<F> {
   const text = cutToBytes(cleanText(kept.text), recordLimits.maxContentBytes)
   const value = { [field]: text } as { [field in F]: string } // one computed key
   if (kept.bytes <= recordLimits.maxContentBytes) return value
   return { ...value, metadata: { [originalBytesKey]: { [field]: kept.bytes } } }
 }
+
+/** The same field, cut to nothing. */
+function omittedContent<F extends string>(field: F, { bytes }: KeptText): Content<F> {
+  const value = { [field]: '' } as { [field in F]: string } // one computed key
+  return { ...value, metadata: { [originalBytesKey]: { [field]: bytes } } }
+}
+
+type Content<F extends string> = { [field in F]: string } & { metadata?: JsonObject }
 
 function nameOf(text: string | undefined): string | undefined {
   return text ? cutToLength(cleanText(text), recordLimits.maxNameLength) : undefined

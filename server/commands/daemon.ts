@@ -1,5 +1,6 @@
 /** `aibridge daemon`: a bridge of its own, apart from the control plane. */
 import type { Command } from 'commander'
+import { withContentOption } from './options.js'
 
 /** Adds `daemon`. */
 export function addDaemonCommand(program: Command): void {
@@ -13,7 +14,7 @@ export function addDaemonCommand(program: Command): void {
 
 /** Adds the settings of `daemon`. */
 export function withDaemonOptions(command: Command): Command {
-  return command
+  return withContentOption(command)
     .option('--config <file>', 'settings as a JSON object, by the names of the flags; BRIDGE_CONFIG')
     .option('--url <base>', 'where the control plane is, for instance https://bridge.example.com; BRIDGE_URL')
     .option('--key <key>', 'a daemon key, as daemon-keys create prints it; BRIDGE_DAEMON_KEY')

@@ -1,5 +1,5 @@
 /** What every command takes, and how its failure is told. Light: it is loaded for `--help` too. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { RpcError } from '../../shared/errors.js'
 
 /** The options of every command, unchecked. */
@@ -17,6 +17,16 @@ export function withCommonOptions(command: Command): Command {
     .option('--host <host>', 'address of the server (default: 127.0.0.1)')
     .option('--port <port>', 'port of the server (default: 4100)')
     .option('--json', 'print JSON')
+}
+
+/** Adds `--no-content`; the other form goes before a variable or a file that says no. */
+export function withContentOption(command: Command): Command {
+  return command
+    .addOption(new Option('--content').hideHelp())
+    .option(
+      '--no-content',
+      'record no prompts, inputs of tools, thoughts and error messages of providers, only their sizes; BRIDGE_CONTENT=false',
+    )
 }
 
 /** One JSON line on stderr. */

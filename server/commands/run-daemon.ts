@@ -29,7 +29,7 @@ export async function runDaemon(flags: Readonly<Record<string, unknown>>, enviro
   const stop = watchStopSignals(logger)
   const metrics = createBridgeMetrics()
   const client = await createClient(config, logger, metrics)
-  const daemon = createBridgeDaemon({ client, logger, metrics })
+  const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
   let front: HttpFront | undefined
   const close = async (graceMs: number): Promise<void> => {
     await Promise.all([front?.close(graceMs), daemon.close({ graceMs })])

@@ -87,7 +87,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     })
     metrics.watchConnection(client.connection)
     opened.push(() => client.close())
-    const daemon = createBridgeDaemon({ client, logger, metrics })
+    const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
     // Last in, first out: the daemon hands its records over while the server still takes them.
     opened.push(graceMs => daemon.close({ graceMs }))
     if (stop.cause) return { url: '', isFirstStart, close }

@@ -1,6 +1,6 @@
 /** `aibridge serve`: the control plane and the bridge in one process. */
 import type { Command } from 'commander'
-import { withCommonOptions } from './options.js'
+import { withCommonOptions, withContentOption } from './options.js'
 
 /** Adds `serve`. */
 export function addServeCommand(program: Command): void {
@@ -14,7 +14,7 @@ export function addServeCommand(program: Command): void {
 
 /** Adds the settings of `serve`; those that hold a secret have no flag, because other users of the machine see flags. */
 export function withServeOptions(command: Command): Command {
-  return withCommonOptions(command)
+  return withContentOption(withCommonOptions(command))
     .option('--config <file>', 'settings as a JSON object, by the names of the flags; BRIDGE_CONFIG')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
     .option('--structured-logging', 'log each record too; BRIDGE_STRUCTURED_LOGGING=true')

@@ -32,7 +32,7 @@ describe('a bridge', () => {
     provider = await startProvider()
     plane = scriptedControlPlane([anthropicProvider(provider.url)])
     metrics = createBridgeMetrics()
-    bridge = await startBridge(plane, {}, testKey, metrics)
+    bridge = await startBridge(plane, {}, testKey, { metrics })
   })
   afterEach(async () => {
     await bridge.close()

@@ -5,8 +5,7 @@ import type { AddressInfo } from 'node:net'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import type { ControlPlane } from '../../client/bridge/control-plane.js'
-import { type BridgeDaemon, createBridgeDaemon } from '../../client/bridge/daemon.js'
-import type { BridgeMetrics } from '../../client/bridge/metrics.js'
+import { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from '../../client/bridge/daemon.js'
 import type { BridgeLimits } from '../../shared/limits.js'
 import type { Logger } from '../../shared/log.js'
 import type { Provider } from '../../shared/provider-configurator.js'
@@ -41,10 +40,10 @@ export async function startBridge(
   client: ControlPlane,
   limits: Partial<BridgeLimits> = {},
   key = testKey,
-  metrics?: BridgeMetrics,
+  options: Partial<BridgeDaemonOptions> = {},
 ): Promise<RunningBridge> {
   const { logger, lines } = memoryLogger()
-  const daemon = createBridgeDaemon({ client, logger, limits, ...(metrics && { metrics }) })
+  const daemon = createBridgeDaemon({ client, logger, limits, ...options })
   const server = createServer(daemon.handler)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,7 +1,10 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { Command } from 'commander'
 import { afterEach, describe, expect, test } from 'vitest'
+import { withDaemonOptions } from '../../server/commands/daemon.js'
+import { withServeOptions } from '../../server/commands/serve.js'
 import {
   adminTokenFrom,
   clientAddress,
@@ -38,6 +41,7 @@ describe('serveConfig', () => {
       logLevel: 'info',
       graceMs: 30_000,
       structuredLogging: false,
+      recordContent: true,
       databaseUrl: undefined,
       databasePool: 10,
       retentionDays: 0,
@@ -259,6 +263,7 @@ describe('daemon', () => {
       port: 4101,
       logLevel: 'info',
       graceMs: 30_000,
+      recordContent: true,
     })
     const other = `${'c'.repeat(10)}-${'D'.repeat(22)}`
     const environment = { BRIDGE_URL: 'http://10.0.0.1:4100', BRIDGE_DAEMON_KEY: key, BRIDGE_LOG_LEVEL: 'warn' }
@@ -269,6 +274,26 @@ describe('daemon', () => {
       logLevel: 'warn',
       caFile: undefined,
     })
+  })
+
+  test('content is recorded unless the flag, its variable or the file says no, in this order', async () => {
+    const given = { url: 'https://a', key }
+    const file = await configFile({ content: false })
+    expect(daemonConfig({ ...given, content: false }, { BRIDGE_CONTENT: 'true' }).recordContent).toBe(false)
+    expect(daemonConfig({ ...given, content: true }, { BRIDGE_CONTENT: 'false' }).recordContent).toBe(true)
+    expect(daemonConfig(given, { BRIDGE_CONTENT: 'false' }).recordContent).toBe(false)
+    expect(daemonConfig({ ...given, config: file }, {}).recordContent).toBe(false)
+    expect(serveConfig({ config: file }, {}).recordContent).toBe(false)
+    expect(() => daemonConfig(given, { BRIDGE_CONTENT: 'off' })).toThrow('must be true or false')
+  })
+
+  test('--no-content says no, and without it nothing is said', () => {
+    for (const withOptions of [withServeOptions, withDaemonOptions]) {
+      const flags = (...words: string[]) => withOptions(new Command()).parse(words, { from: 'user' }).opts()
+      expect(flags('--no-content')).toMatchObject({ content: false })
+      expect(flags('--content')).toMatchObject({ content: true })
+      expect(flags()).not.toHaveProperty('content')
+    }
   })
 
   test.each([

@@ -236,6 +236,7 @@ class MessageReader implements AnswerReader {
     this.#error = {
       type: (name !== undefined && Object.hasOwn(errorTypes, name) ? errorTypes[name] : undefined) ?? 'unknown',
       message: textOf(message) ?? name ?? 'the provider reported an error without a message',
+      isQuoted: true,
     }
   }
 }

@@ -45,12 +45,13 @@ const errorTypes: Record<string, ErrorType> = {
 
 /** What an error object of an answer says; whoever speaks these APIs puts a name or a status into `code` and `type`. */
 export function openaiFailure(error: unknown): Failure {
-  if (typeof error === 'string' && error !== '') return { type: 'unknown', message: error }
+  if (typeof error === 'string' && error !== '') return { type: 'unknown', message: error, isQuoted: true }
   const { code, type, message } = isPlainObject(error) ? error : {}
   const name = textOf(code) ?? textOf(type)
   return {
     type: typeOf(code) ?? typeOf(type) ?? 'unknown',
     message: textOf(message) ?? name ?? 'the provider reported an error without a message',
+    isQuoted: true,
   }
 }
 

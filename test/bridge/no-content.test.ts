@@ -1,0 +1,86 @@
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
+import { apiRows } from './apis.js'
+import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
+import { type RunningBridge, send, startBridge } from './running-bridge.js'
+
+afterAll(closeControlPlanes)
+
+describe.each(controlPlanes)('without content, with $name', ({ start }) => {
+  let provider: StandInProvider
+  let plane: RunningControlPlane
+  let bridge: RunningBridge
+
+  beforeEach(async () => {
+    provider = await startProvider()
+    plane = await start(provider.url)
+    bridge = await startBridge(plane.client, {}, plane.key, { recordContent: false })
+  })
+  afterEach(async () => {
+    await bridge.close()
+    await plane.close()
+    await provider.close()
+  })
+
+  async function recordedOnce(): Promise<Recorded> {
+    return vi.waitFor(async () => {
+      const [record] = await plane.recorded()
+      expect(Reflect.get(record?.end ?? {}, 'endedAt')).toBeInstanceOf(Date)
+      if (!record) throw new Error('nothing is recorded')
+      return record
+    })
+  }
+
+  describe.each(apiRows)('$name', api => {
+    const everything = api.conversations.filter(({ fixture }) => fixture === 'everything')
+
+    test.each(everything)('counts, names and sizes are recorded, words are not ($mode)', async one => {
+      provider.answerWith(recorded(one.answer))
+      await api.exchange(bridge, one.request)
+      const record = await recordedOnce()
+      const bytes = (text: string) => Buffer.byteLength(text)
+      const thoughts = Array.isArray(one.thoughts) ? one.thoughts : []
+      expect(record.prompts).toMatchObject([
+        { prompt: '', metadata: { original_bytes: { prompt: bytes(one.prompt) } } },
+      ])
+      expect(record.tokens).toMatchObject([{ inputTokens: one.tokens?.[0], outputTokens: one.tokens?.[1] }])
+      expect(record.tools).toMatchObject(
+        (one.tools ?? []).map(([tool, toolCallId, input]) => ({
+          tool,
+          toolCallId,
+          input: '',
+          metadata: { original_bytes: { input: bytes(input) } },
+        })),
+      )
+      expect(record.thoughts).toMatchObject(
+        thoughts.map(content => ({ content: '', metadata: { original_bytes: { content: bytes(content) } } })),
+      )
+      const stored = JSON.stringify(record)
+      for (const words of [one.prompt, ...thoughts, ...(one.tools ?? []).map(([, , input]) => input)]) {
+        if (words !== '{}') expect(stored).not.toContain(JSON.stringify(words).slice(1, -1))
+      }
+    })
+
+    test('an error that quotes the request is recorded by its type', async () => {
+      provider.answerWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
+      const [one] = everything
+      const answer = await send(bridge, {
+        path: api.path,
+        body: one?.request ?? '',
+        headers: { 'x-api-key': plane.key },
+      })
+      expect(answer.body.toString()).toContain('MARKED')
+      const record = await recordedOnce()
+      expect(record.end).toMatchObject({ errorType: 'bad_request' })
+      expect(Reflect.get(record.end, 'errorMessage') ?? null).toBeNull()
+    })
+
+    test("the bridge's own words about an error are recorded", async () => {
+      provider.answerWith(json('<html>', 502))
+      const [one] = everything
+      await send(bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': plane.key } })
+      const errorMessage = 'the provider answered with status 502'
+      expect((await recordedOnce()).end).toMatchObject({ errorType: 'server_error', errorMessage })
+    })
+  })
+})
