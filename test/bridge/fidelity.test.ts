@@ -11,7 +11,8 @@ import {
   type StandInProvider,
   startProvider,
 } from '../fixtures/provider.js'
-import { anthropicProvider, begin, type RunningBridge, send, startBridge } from './running-bridge.js'
+import { apiRows } from './apis.js'
+import { anthropicProvider, begin, openaiProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
 let provider: StandInProvider
@@ -20,7 +21,10 @@ let bridge: RunningBridge
 
 beforeEach(async () => {
   provider = await startProvider()
-  plane = scriptedControlPlane([anthropicProvider(`${provider.url}/base/path/`)])
+  plane = scriptedControlPlane([
+    anthropicProvider(`${provider.url}/base/path/`),
+    openaiProvider(`${provider.url}/base/path`),
+  ])
   bridge = await startBridge(plane)
 })
 afterEach(async () => {
@@ -31,17 +35,108 @@ afterEach(async () => {
 
 const key = { 'x-api-key': testKey }
 
-describe('requests', () => {
-  test('the body arrives byte for byte', async () => {
-    const text =
-      '\r\n{ "model" : "m", "big": 12345678901234567890, "x": 1.0, "dup": 1, "dup": 2,\t"messages":[],"é\\u00e9":"\\ud83c" }\n'
-    const body = Buffer.concat([Buffer.from(text), Buffer.from('  ')])
+/** What no parser gives back as it was: layout, numbers, escapes, duplicates, and a field that nobody knows. */
+const oddities =
+  '\r\n{ "model" : "m", "big": 12345678901234567890, "x": 1.0, "dup": 1, "dup": 2,\t"messages":[],"input":"","é\\u00e9":"\\ud83c"'
+
+describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) => {
+  const providerOf = type === 'openai' ? openaiProvider : anthropicProvider
+  const chunked = { 'transfer-encoding': 'chunked' }
+
+  test.each(['', ',"stream":false', ',"stream":true,"stream_options":{"include_usage":true}'])(
+    'a body with %j arrives byte for byte',
+    async fields => {
+      const body = Buffer.concat([Buffer.from(`${oddities}${fields} }\n`), Buffer.from('  ')])
+      provider.answerWith(json({}))
+      await send(bridge, { path, body, headers: { ...key, ...chunked } })
+      expect(provider.calls[0]?.body.equals(body)).toBe(true)
+      expect(provider.calls[0]?.url).toBe(`/base/path${upstreamPath}`)
+    },
+  )
+
+  test('a body that is streamed arrives byte for byte, but for usage that has to be asked for', async () => {
     provider.answerWith(json({}))
-    await send(bridge, { body })
-    expect(provider.calls[0]?.body.equals(body)).toBe(true)
-    expect(provider.calls[0]?.headers['content-length']).toBe(String(body.length))
+    await send(bridge, { path, body: `${oddities},"stream":true}  `, headers: key })
+    const asked = name === 'OpenAI Chat Completions' ? ',"stream_options":{"include_usage":true}' : ''
+    const { body, headers } = await provider.call(0)
+    expect(body.toString()).toBe(`${oddities},"stream":true${asked}}  `)
+    expect(headers['content-length']).toBe(String(body.length))
   })
 
+  test.each<[Record<string, string>, string[]]>([
+    [{ 'x-api-key': testKey }, []],
+    [{ authorization: `Bearer ${testKey}`, 'x-api-key': 'own', 'api-key': 'own' }, []],
+    [{ 'x-bridge-token': testKey, authorization: 'Bearer own' }, ['Bearer own']],
+    [{ 'x-bridge-token': testKey, 'x-api-key': 'own', 'api-key': 'own' }, ['own', 'own']],
+    [{ 'x-bridge-token': testKey }, []],
+  ])('with %j the provider sees one key, the right one', async (headers, own) => {
+    provider.answerWith(json({}))
+    await send(bridge, { path, body: '{"model":"m"}', headers })
+    const sent = (await provider.call(0)).headers
+    const [ownKey = ''] = providerOf('').keys
+    const ours = type === 'openai' ? [`Bearer ${ownKey}`] : [ownKey]
+    const credentials = [sent.authorization, sent['x-api-key'], sent['api-key']].filter(value => value !== undefined)
+    expect(credentials).toEqual('x-bridge-token' in headers ? own : ours)
+    expect(JSON.stringify(sent)).not.toContain(testKey)
+  })
+})
+
+describe('usage that a client has not asked for', () => {
+  const path = '/bridge/openai/v1/chat/completions'
+  const body = '{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+  const text = 'data: {"choices":[{"delta":{"content":"é"}}],"usage":null}\r\n\r\n'
+  const usage = 'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1}}\r\n\r\n'
+  const rest = 'data: [DONE]\r\n\r\n: é 🎉\n\n'
+
+  test('is kept from it, and every other byte comes when it comes', async () => {
+    const events = [text, text, usage, rest]
+    const gates = events.map(() => createGate())
+    provider.answerWith(eventStream(events.join(''), Object.fromEntries(gates.entries())))
+    gates[0]?.open()
+    const response = await begin(bridge, { path, body, headers: key })
+    const chunks = response[Symbol.asyncIterator]()
+    expect(String((await chunks.next()).value)).toBe(text)
+    gates[1]?.open()
+    expect(String((await chunks.next()).value)).toBe(text)
+    gates[2]?.open()
+    gates[3]?.open()
+    gates[4]?.open()
+    let last = ''
+    for await (const chunk of { [Symbol.asyncIterator]: () => chunks }) last += String(chunk)
+    expect(last).toBe(rest)
+    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
+  })
+
+  test('is not counted in the length of the answer', async () => {
+    const answer = text + usage + rest
+    provider.answerWith(json(answer, 200, { 'content-type': 'text/event-stream' }))
+    const { headers, body: shown, whole } = await send(bridge, { path, body, headers: key })
+    expect([shown.toString(), whole, headers['content-length']]).toEqual([text + rest, true, undefined])
+    expect(plane.stored('tokenUsage')).toHaveLength(1)
+  })
+
+  test('passes where the stream is compressed, and in an answer that is none', async () => {
+    const answer = text + usage + rest
+    const compressed = gzipSync(answer)
+    const whole = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
+    provider.answerWith(response => {
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }).end(compressed)
+    }, json(whole))
+    expect((await send(bridge, { path, body, headers: key })).body.equals(compressed)).toBe(true)
+    expect((await send(bridge, { path, body, headers: key })).body.toString()).toBe(JSON.stringify(whole))
+    expect(plane.stored('tokenUsage')).toHaveLength(2)
+  })
+
+  test('held back when the provider dies, it is shown as far as it came', async () => {
+    const half = usage.slice(0, 30)
+    const head = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n'
+    provider.answerWith(raw(head + text + half))
+    const answer = await send(bridge, { path, body, headers: key })
+    expect([answer.body.toString(), answer.whole]).toEqual([text + half, false])
+  })
+})
+
+describe('requests', () => {
   test.each([
     ['/v1/models/a%2Fb%20c?limit=1&after_id=%C3%A9&x=/../y', 'GET'],
     ['/v1/models?', 'GET'],

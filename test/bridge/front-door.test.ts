@@ -6,6 +6,7 @@ import {
   anthropicProvider,
   type ClientAnswer,
   type ClientRequest,
+  openaiProvider,
   type RunningBridge,
   send,
   startBridge,
@@ -22,7 +23,7 @@ async function start(limits: Partial<BridgeLimits> = {}): Promise<void> {
 
 beforeEach(async () => {
   provider = await startProvider()
-  plane = scriptedControlPlane([anthropicProvider(provider.url)])
+  plane = scriptedControlPlane([anthropicProvider(provider.url), openaiProvider(provider.url)])
 })
 afterEach(async () => {
   await bridge.close()
@@ -90,6 +91,43 @@ describe('a request that is refused', () => {
       { path: '/bridge/nobody/v1/chat/completions' },
       404,
       { error: { message: 'no provider is named "nobody"', type: 'invalid_request_error', param: null, code: null } },
+    ],
+    [
+      "to OpenAI's API without a key",
+      { path: '/bridge/openai/v1/responses', headers: {} },
+      401,
+      { error: expect.objectContaining({ type: 'invalid_request_error', code: 'invalid_api_key' }) },
+    ],
+    [
+      "to OpenAI's API with an unknown key",
+      { path: '/bridge/openai/v1/models', method: 'GET', headers: { authorization: 'Bearer nonsense' } },
+      403,
+      {
+        error: {
+          message: 'the key is not authorized',
+          type: 'invalid_request_error',
+          param: null,
+          code: 'invalid_api_key',
+        },
+      },
+    ],
+    [
+      "beside the mount of OpenAI's API",
+      { path: '/bridge/openai/chat/completions' },
+      404,
+      { error: expect.objectContaining({ message: 'route not supported: POST /bridge/openai/chat/completions' }) },
+    ],
+    [
+      "to a path that only begins like OpenAI's mount",
+      { path: '/bridge/openai/v10/responses' },
+      404,
+      { error: expect.objectContaining({ message: 'route not supported: POST /bridge/openai/v10/responses' }) },
+    ],
+    [
+      "to another API's path",
+      { path: '/bridge/anthropic/v1/chat/completions' },
+      404,
+      anthropicError('not_found_error', expect.anything()),
     ],
     [
       'to no provider at all',
