@@ -15,9 +15,10 @@ const userAgents: readonly (readonly [string, string])[] = [
   ['opencode', 'OpenCode'],
 ]
 
-/** Headers that carry a session, in order of precedence: Claude Code, Codex, Mux, Copilot in VS Code, Copilot CLI, Kilo Code. */
+/** Headers that carry a session, in order of precedence: Claude Code, Codex (now and formerly), Mux, Copilot in VS Code, Copilot CLI, Kilo Code. */
 const sessionHeaders = [
   'x-claude-code-session-id',
+  'session-id',
   'session_id',
   'x-mux-workspace-id',
   'vscode-sessionid',

@@ -137,6 +137,7 @@ describe('streamed answers', () => {
     expect(readText(data({ type: 'error', error: { type, message: 'no' } })).error).toEqual({
       type: errorType,
       message: 'no',
+      isQuoted: true,
     })
   })
 
@@ -222,6 +223,16 @@ describe('requests', () => {
       'the last of several text blocks',
       user([{ type: 'text', text: 'a' }, { type: 'text', text: 'b' }, { type: 'image' }]),
       'b',
+    ],
+    [
+      'a message that instructions of the client follow',
+      {
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'system', content: 'b' },
+        ],
+      },
+      'a',
     ],
     ['tool results alone', user([{ type: 'tool_result', tool_use_id: 't' }]), undefined],
     [

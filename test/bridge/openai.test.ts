@@ -146,8 +146,8 @@ describe('Chat Completions', () => {
     [{}, 'unknown', 'the provider reported an error without a message'],
     ['plain words', 'unknown', 'plain words'],
   ])('the error %j', (error, type, message) => {
-    expect(readEvents(openaiChat, { error })).toMatchObject({ error: { type, message }, complete: true })
-    expect(readBody(openaiChat, { error }).error).toEqual({ type, message })
+    expect(readEvents(openaiChat, { error })).toMatchObject({ error: { type, message, isQuoted: true }, complete: true })
+    expect(readBody(openaiChat, { error }).error).toEqual({ type, message, isQuoted: true })
   })
 
   test.each<[string, JsonObject[], string | undefined, string | undefined]>([
@@ -187,6 +187,16 @@ describe('Chat Completions', () => {
       ],
       undefined,
       undefined,
+    ],
+    [
+      'instructions last',
+      [
+        { role: 'tool', tool_call_id: 't' },
+        { role: 'user', content: 'a' },
+        { role: 'developer', content: 'b' },
+      ],
+      'a',
+      't',
     ],
     ['no messages', [], undefined, undefined],
   ])('the request with %s', (_, messages, prompt, correlatingToolCallId) => {
@@ -391,6 +401,16 @@ describe('Responses', () => {
       undefined,
       undefined,
     ],
+    [
+      'instructions last',
+      [
+        { type: 'function_call_output', call_id: 't' },
+        { role: 'user', content: 'a' },
+        { type: 'message', role: 'system', content: 'b' },
+      ],
+      'a',
+      't',
+    ],
     ['an image alone', [{ role: 'user', content: [{ type: 'input_image' }] }], undefined, undefined],
     ['nothing', [], undefined, undefined],
     ['an object', {}, undefined, undefined],
@@ -402,6 +422,7 @@ describe('Responses', () => {
 
 test.each<[IncomingHttpHeaders, string]>([
   [{ session_id: 'codex-1' }, 'codex-1'],
+  [{ 'session-id': 'codex-2' }, 'codex-2'],
   [{ 'x-client-session-id': 'copilot-1' }, 'copilot-1'],
 ])('the session comes from the header: %j', (headers, session) => {
   expect(openaiChat.readRequest({}, headers).sessionId).toBe(session)

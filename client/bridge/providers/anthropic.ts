@@ -15,7 +15,7 @@ import type {
   Thought,
   ToolCall,
 } from './provider-api.js'
-import { objectsOf, parsed, textOf } from './reading.js'
+import { lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const anthropic: ProviderApi = {
   type: 'anthropic',
@@ -63,12 +63,12 @@ const errorTypes: Record<string, ErrorType> = {
 
 const messages: BridgedRoute = {
   readRequest(body, headers) {
-    const last = Array.isArray(body.messages) ? body.messages.at(-1) : undefined
-    const fromUser = isPlainObject(last) && last.role === 'user'
+    const last = lastSpoken(objectsOf(body.messages))
+    const fromUser = last?.role === 'user'
     return {
       model: textOf(body.model) ?? '',
-      prompt: fromUser ? promptOf(last.content) : undefined,
-      correlatingToolCallId: fromUser ? lastToolResult(last.content) : undefined,
+      prompt: fromUser ? promptOf(last?.content) : undefined,
+      correlatingToolCallId: fromUser ? lastToolResult(last?.content) : undefined,
       sessionId: recogniseSession(headers) ?? sessionOfUserId(body.metadata),
     } satisfies RequestFacts
   },

@@ -8,13 +8,13 @@ import type { SseEvent } from '../sse.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { Adaptation, AnswerFacts, AnswerReader, BridgedRoute } from './provider-api.js'
-import { objectsOf, parsed, textOf } from './reading.js'
+import { lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const openaiChat: BridgedRoute = {
   readRequest(body, headers) {
     const messages = objectsOf(body.messages)
-    const last = messages.at(-1)
-    const answered = messages.findLast(message => message.role !== 'user')
+    const last = lastSpoken(messages)
+    const answered = lastSpoken(messages.filter(({ role }) => role !== 'user'))
     return {
       model: textOf(body.model) ?? '',
       prompt: last?.role === 'user' ? promptOf(last.content) : undefined,

@@ -7,16 +7,16 @@ import type { SseEvent } from '../sse.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { AnswerFacts, AnswerReader, BridgedRoute, Thought, ToolCall } from './provider-api.js'
-import { objectsOf, parsed, textOf } from './reading.js'
+import { lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const openaiResponses: BridgedRoute = {
   readRequest({ model, input }, headers) {
     const items = objectsOf(input)
-    const answered = items.findLast(item => item.role !== 'user')
+    const answered = lastSpoken(items.filter(({ role }) => role !== 'user'))
     const isToolResult = textOf(answered?.type)?.endsWith('_output') ?? false
     return {
       model: textOf(model) ?? '',
-      prompt: textOf(input) ?? promptOf(items.at(-1)),
+      prompt: textOf(input) ?? promptOf(lastSpoken(items)),
       correlatingToolCallId: isToolResult ? textOf(answered?.call_id) : undefined,
       sessionId: recogniseSession(headers),
     }

@@ -11,6 +11,11 @@ export function objectsOf(value: unknown): Record<string, unknown>[] {
   return Array.isArray(value) ? value.filter(isPlainObject) : []
 }
 
+/** The last message that somebody said: clients put instructions of their own behind what the user wrote. */
+export function lastSpoken(messages: Record<string, unknown>[]): Record<string, unknown> | undefined {
+  return messages.findLast(({ role }) => role !== 'system' && role !== 'developer')
+}
+
 /** The value of JSON text; undefined if it is none: what a provider sends is not ours to refuse, it is passed on and not recorded. */
 export function parsed(text: string): unknown {
   try {
