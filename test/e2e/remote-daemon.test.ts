@@ -127,6 +127,22 @@ describe('two remote daemons', () => {
     }
   })
 
+  test('a daemon with --no-content, and one with BRIDGE_CONTENT=false, record no words', async () => {
+    const { key: daemonsKey } = await daemonKey()
+    for (const options of [{ args: ['--no-content'] }, { env: { BRIDGE_CONTENT: 'false' } }]) {
+      const daemon = await startDaemon(server.url, daemonsKey, options)
+      expect(await ask(sdk(daemon), 'MARKED words')).toBe(tokens.join(''))
+      daemon.kill('SIGTERM')
+      await daemon.exited
+    }
+    const details = await everyInterception()
+    expect(details).toHaveLength(2)
+    for (const { promptUsages, tokenUsages } of details) {
+      expect(promptUsages).toMatchObject([{ prompt: '', metadata: { original_bytes: { prompt: 12 } } }])
+      expect(tokenUsages).toMatchObject([{ inputTokens: 11, outputTokens: 7 }])
+    }
+  })
+
   test('a control plane that is killed loses nothing that a daemon has to record', async () => {
     const daemon = await startDaemon(server.url, (await daemonKey()).key)
     const gate = provider.gate()
