@@ -137,7 +137,7 @@ function bodySink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink 
 }
 
 /** undefined: nothing to do, or nothing that can be done. A stream that breaks gives what it held until then. */
-function decoderOf(encoding: string): Transform | undefined {
+export function decoderOf(encoding: string): Transform | undefined {
   switch (encoding) {
     case 'gzip':
     case 'x-gzip':

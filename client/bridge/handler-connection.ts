@@ -1,0 +1,166 @@
+import type { ServerResponse } from 'node:http'
+import { Duplex } from 'node:stream'
+import { AnswerBody } from './answer-body.js'
+import type { RequestBytes } from './request-bytes.js'
+
+export interface HandlerCall {
+  request: Request
+  bytes: RequestBytes
+  /** the caller's */
+  signal: AbortSignal | undefined
+  /** Takes the outcome of the fetch; only the first counts. */
+  resolve: (response: Response) => void
+  reject: (reason: unknown) => void
+}
+
+/** Statuses whose answers have no body, whatever was written (https://fetch.spec.whatwg.org/#null-body-status). */
+const withoutBody = [101, 204, 205, 304]
+
+/** Of the connection between two hosts; here there is none. */
+const connectionHeaders = ['connection', 'keep-alive', 'transfer-encoding']
+
+/**
+ * What a `node:http` server takes for the socket of one request. The readable side is the request; from the writable side, on which the
+ * answer comes unframed, a `Response` is made.
+ * ```
+ * waiting ──head──▶ answering ──end of the response, all of it read──▶ destroyed
+ *    └──── abort, cancel, destroy, failure of a stream ────┴────────────▲
+ * ```
+ * Once it is destroyed nothing is left: the listener on the signal is gone, the request's body cancelled, the outcome given.
+ */
+export class HandlerConnection extends Duplex {
+  /** set by the server's listener; undefined while the request is read, and where the server itself refuses it */
+  response: ServerResponse | undefined
+  readonly #call: HandlerCall
+  #answering = false
+  #body: AnswerBody | undefined
+  #bytesLeft = Number.NaN
+  #failure: { reason: unknown } | undefined
+
+  constructor(call: HandlerCall) {
+    // Nothing is read or written ahead. The writable mark is 1 because a server takes 0 for a connection that is always full.
+    super({ readableHighWaterMark: 0, writableHighWaterMark: 1 })
+    this.#call = call
+    call.signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.push(call.bytes.head)
+  }
+
+  /** Ends the answer behind what was written: it is whole only if the response was ended. As of a `net.Socket`, which `node:http` expects. */
+  destroySoon(): void {
+    if (this.writable) this.end()
+    if (this.writableFinished) this.destroy()
+    else this.once('finish', () => this.destroy())
+  }
+
+  /** What a failing answer gives as its cause; the first counts. */
+  failWith(reason: unknown): void {
+    this.#failure ??= { reason }
+  }
+
+  /** The handler failed before it answered: its answer is a 500 whose body fails. */
+  answerFailure(cause: unknown): void {
+    const error = new Error('handler failed', { cause })
+    const body = new ReadableStream({ start: controller => controller.error(error) })
+    const { request, resolve } = this.#call
+    const init = { status: 500, statusText: 'Internal Server Error' }
+    resolve(responseTo(request, request.method === 'HEAD' ? null : body, init))
+    this.destroy()
+  }
+
+  override _read(): void {
+    this.#call.bytes.next().then(
+      pieces => {
+        // After the last piece the connection stays open: its end would mean that the client is gone.
+        for (const piece of pieces ?? []) this.push(piece)
+      },
+      (error: unknown) => {
+        this.failWith(error)
+        this.destroy()
+      },
+    )
+  }
+
+  override _write(bytes: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
+    const rest = this.#answering ? bytes : this.#readHead(bytes)
+    const { length } = rest
+    if (!this.#body || length === 0) return taken()
+    this.#bytesLeft -= length
+    this.#body.write(rest, taken)
+  }
+
+  override _final(done: () => void): void {
+    const isWhole = (this.response?.writableEnded ?? true) && !(this.#bytesLeft > 0)
+    if (this.#body && isWhole) return this.#body.end(done)
+    this.#body?.fail(this.#failed('terminated'))
+    done()
+  }
+
+  override _destroy(error: Error | null, destroyed: () => void): void {
+    const { signal, bytes, reject } = this.#call
+    signal?.removeEventListener('abort', this.#onAbort)
+    if (error) this.failWith(error)
+    reject(this.#failed('fetch failed'))
+    this.#body?.fail(this.#failed('terminated'))
+    bytes.cancel(this.#failure?.reason)
+    destroyed()
+  }
+
+  readonly #onAbort = (): void => {
+    const reason: unknown = this.#call.signal?.reason
+    this.#call.reject(reason)
+    this.#body?.fail(reason)
+    this.failWith(reason)
+    this.destroy()
+  }
+
+  #failed(message: string): TypeError {
+    return new TypeError(message, { cause: this.#failure?.reason ?? new Error('the handler closed the connection') })
+  }
+
+  /** Takes the head of the answer, which a server writes in one piece; gives what comes behind it. Informational answers are dropped. */
+  #readHead(bytes: Buffer): Buffer {
+    const end = bytes.indexOf('\r\n\r\n')
+    if (end < 0) return bytes.subarray(bytes.length)
+    const [statusLine = '', ...lines] = bytes.toString('latin1', 0, end).split('\r\n')
+    const rest = bytes.subarray(end + 4)
+    const status = Number(statusLine.slice(9, 12))
+    if (status < 200 && status !== 101) return this.#readHead(rest)
+    this.#answering = true
+    const headers = new Headers()
+    for (const line of lines) {
+      const colon = line.indexOf(':')
+      const name = line.slice(0, colon)
+      if (!connectionHeaders.includes(name.toLowerCase())) headers.append(name, line.slice(colon + 1))
+    }
+    this.#answer(status, statusLine.slice(13), headers)
+    return rest
+  }
+
+  #answer(status: number, statusText: string, headers: Headers): void {
+    const { request, resolve } = this.#call
+    if (request.redirect === 'error' && redirects.includes(status) && headers.has('location')) {
+      this.failWith(new Error('unexpected redirect'))
+      this.destroy()
+      return
+    }
+    if (request.method !== 'HEAD' && !withoutBody.includes(status)) {
+      this.#body = new AnswerBody(headers.get('content-encoding') ?? '', () => this.destroy())
+      this.#bytesLeft = Number(headers.get('content-length') ?? Number.NaN)
+    }
+    try {
+      resolve(responseTo(request, this.#body?.stream ?? null, { status, statusText, headers }))
+    } catch (error) {
+      this.failWith(error)
+      this.destroy()
+    }
+  }
+}
+
+const redirects = [301, 302, 303, 307, 308]
+
+/** A response knows where it came from; only fetch itself can make one that does. */
+function responseTo(request: Request, body: ReadableStream | null, init: ResponseInit): Response {
+  const url = new URL(request.url)
+  url.hash = ''
+  return Object.defineProperty(new Response(body, init), 'url', { value: url.href })
+}
