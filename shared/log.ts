@@ -5,3 +5,13 @@ export interface Logger {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
+
+/** A logger that adds these fields to each line. */
+export function withFields(logger: Logger, common: object): Logger {
+  return {
+    debug: (fields, message) => logger.debug({ ...common, ...fields }, message),
+    info: (fields, message) => logger.info({ ...common, ...fields }, message),
+    warn: (fields, message) => logger.warn({ ...common, ...fields }, message),
+    error: (fields, message) => logger.error({ ...common, ...fields }, message),
+  }
+}

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Authorization } from '../../shared/authorizer.js'
+import type { Identification } from './credentials.js'
 
 export interface AuthorizationCacheOptions {
   /** asks the control plane; rejects if the key is not authorized */
-  lookUp: (key: string) => Promise<Authorization>
+  lookUp: (identification: Identification) => Promise<Authorization>
   /** how long an answer may be used, from when it was asked for: so long a revoked key still works */
   ttlMs: number
   maxEntries: number
@@ -15,7 +16,7 @@ interface Entry {
 }
 
 /**
- * Remembers who a key belongs to, under a hash of the key. Only successes are kept; requests that come while a key is being looked up share
+ * Remembers who a key belongs to, under a hash of what it was named by: the key and its id are two entries. Only successes are kept; requests that come while a key is being looked up share
  * the answer. The oldest entries make room for new ones.
  */
 export class AuthorizationCache {
@@ -31,12 +32,12 @@ export class AuthorizationCache {
   }
 
   /** @throws whatever the lookup rejects with */
-  authorize(key: string): Promise<Authorization> {
-    const hash = createHash('sha256').update(key).digest('base64')
+  authorize(identification: Identification): Promise<Authorization> {
+    const hash = createHash('sha256').update(JSON.stringify(identification)).digest('base64')
     const now = performance.now()
     const known = this.#entries.get(hash)
     if (known && now - known.askedAt < this.#options.ttlMs) return known.authorization
-    const entry: Entry = { authorization: this.#options.lookUp(key), askedAt: now }
+    const entry: Entry = { authorization: this.#options.lookUp(identification), askedAt: now }
     // Deleting first moves the key to the end of the map's order, which is the order of age.
     this.#entries.delete(hash)
     this.#entries.set(hash, entry)

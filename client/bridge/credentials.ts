@@ -1,19 +1,45 @@
 /** Whose request it is, and whose provider key it uses. */
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** The key of this service that a request carries. */
+/** Who asks: a whole API key of this service, or the id of one that somebody else has checked. */
+export type Identification = { key: string } | { keyId: string }
+
+/** A caller in the daemon's own process. It stands beside a request, never in its headers. */
+export interface InProcessCaller {
+  /** which part of the process it is, for the log; decides nothing */
+  source: string
+  /** id of the API key on whose owner the request is recorded */
+  keyId: string
+}
+
+/** The key of this service that a request carries, or that its caller named. */
 export interface Credentials {
-  token: string
+  identification: Identification
   /** `byok`: the request keeps the client's own provider credentials; `centralized`: they are replaced by ours */
   kind: 'centralized' | 'byok'
 }
 
-/** The first of `X-Bridge-Token` (byok), `Authorization: Bearer` and `X-Api-Key`; undefined if none has a value. */
-export function readCredentials(headers: IncomingHttpHeaders): Credentials | undefined {
+/**
+ * The first of `X-Bridge-Token` (byok), `Authorization: Bearer` and `X-Api-Key`; undefined if none has a value. Where there is a caller
+ * beside the request, its headers do not count.
+ */
+export function readCredentials(headers: IncomingHttpHeaders, caller?: InProcessCaller): Credentials | undefined {
+  if (caller) return { identification: { keyId: caller.keyId }, kind: 'centralized' }
   const bridgeToken = headerText(headers, 'x-bridge-token')
-  if (bridgeToken) return { token: bridgeToken, kind: 'byok' }
-  const token = clientKey(headers)
-  return token ? { token, kind: 'centralized' } : undefined
+  if (bridgeToken) return { identification: { key: bridgeToken }, kind: 'byok' }
+  const key = clientKey(headers)
+  return key ? { identification: { key }, kind: 'centralized' } : undefined
+}
+
+/** The part of it that is a secret. */
+export function secretsOf({ identification }: Credentials): string[] {
+  return 'key' in identification ? [identification.key] : []
+}
+
+/** What of it may be logged: the public id of the key, where it has the form of one. */
+export function publicIdOf({ identification }: Credentials): string | undefined {
+  const pattern = 'key' in identification ? /^([A-Za-z0-9]{10})-/ : /^([A-Za-z0-9]{10})$/
+  return pattern.exec('key' in identification ? identification.key : identification.keyId)?.[1]
 }
 
 /** The value of `Authorization: Bearer`, else of `X-Api-Key`. */

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type BridgeLimits, bridgeLimits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
+import { type Logger, withFields } from '../../shared/log.js'
 import { AuthorizationCache } from './authorization-cache.js'
 import type { ControlPlane } from './control-plane.js'
+import type { InProcessCaller } from './credentials.js'
 import { ExchangeAborted, type FrontDoorParts, refuseExchange, serveExchange } from './http.js'
 import { createMemoryOutbox } from './memory-outbox.js'
 import { type BridgeMetrics, noMetrics } from './metrics.js'
@@ -32,6 +33,11 @@ export interface BridgeDaemonOptions {
 export interface BridgeDaemon {
   /** Serves one request of a `node:http` server. Never throws. */
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void
+  /**
+   * The same for a caller in this process, on whose word it is let in: {@link createBridgeFetch} calls it. Resolves when the exchange is
+   * over, never rejects.
+   */
+  readonly serve: (request: IncomingMessage, response: ServerResponse, caller: InProcessCaller) => Promise<void>
   /** Whether requests can be served: providers are loaded and the daemon is not closing. */
   readonly ready: () => boolean
   /**
@@ -51,20 +57,23 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     ttlMs: limits.providerTtlMs,
   })
   const authorizations = new AuthorizationCache({
-    lookUp: key => client.authorizer.isAuthorized.query({ key }),
+    lookUp: identification => client.authorizer.isAuthorized.query(identification),
     ttlMs: limits.authCacheTtlMs,
     maxEntries: limits.authCacheEntries,
   })
   const upstream = new Upstream(limits)
-  const recorder = createRecorder({ client, outbox, recordContent, logger, metrics })
   metrics.watchOutbox(outbox)
-  const parts: FrontDoorParts = { authorizations, providers, recorder, upstream, limits, logger, metrics }
+  const partsFor = (logger: Logger): FrontDoorParts => {
+    const recorder = createRecorder({ client, outbox, recordContent, logger, metrics })
+    return { authorizations, providers, recorder, upstream, limits, logger, metrics }
+  }
+  const parts = partsFor(logger)
   const exchanges = new Map<Promise<void>, AbortController>()
   let closed: Promise<void> | undefined
   providers.refresh()
   const stopWatching = watchProviders(client, () => providers.changed(), logger)
 
-  const handler = (request: IncomingMessage, response: ServerResponse): void => {
+  const serve = async (request: IncomingMessage, response: ServerResponse, caller?: InProcessCaller): Promise<void> => {
     // A client may leave at any moment; whoever writes then sees `destroyed` and the signal.
     response.on('error', () => {})
     request.on('error', () => {})
@@ -78,13 +87,15 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     response.once('close', () => {
       if (!response.writableFinished) abort.abort(new ExchangeAborted('the client disconnected'))
     })
-    const exchange = serveExchange(parts, request, response, abort.signal)
+    const own = caller ? partsFor(withFields(logger, { source: caller.source })) : parts
+    const exchange = serveExchange(own, request, response, abort.signal, caller)
       .catch((error: unknown) => {
-        logger.error({ err: error }, 'a request ended in an unexpected error')
+        own.logger.error({ err: error }, 'a request ended in an unexpected error')
         response.destroy()
       })
       .finally(() => exchanges.delete(exchange))
     exchanges.set(exchange, abort)
+    await exchange
   }
 
   const close = async (graceMs: number): Promise<void> => {
@@ -96,7 +107,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   }
 
   return {
-    handler,
+    handler: (request, response) => void serve(request, response),
+    serve,
     ready: () => closed === undefined && providers.loaded,
     close({ graceMs }) {
       closed ??= close(graceMs)

@@ -9,7 +9,15 @@ import { abortable } from './abortable.js'
 import { AnswerRecording } from './answer-recording.js'
 import type { AuthorizationCache } from './authorization-cache.js'
 import { recogniseClient } from './client-recognition.js'
-import { type Credentials, clientKey, credentialHint, readCredentials } from './credentials.js'
+import {
+  type Credentials,
+  clientKey,
+  credentialHint,
+  type InProcessCaller,
+  publicIdOf,
+  readCredentials,
+  secretsOf,
+} from './credentials.js'
 import type { Failure } from './error-type.js'
 import { EventFilter } from './event-filter.js'
 import { requestHeaders } from './headers.js'
@@ -57,16 +65,18 @@ interface Exchange {
  * Serves one request. Resolves when the answer was handed to the client's connection, or that connection is gone, and everything that is
  * to be recorded is in the outbox. Never rejects.
  * @param signal aborts the exchange; the caller also aborts it when the client leaves
+ * @param caller who asks, where that is not told by the request's headers
  */
 export async function serveExchange(
   parts: FrontDoorParts,
   request: IncomingMessage,
   response: ServerResponse,
   signal: AbortSignal,
+  caller?: InProcessCaller,
 ): Promise<void> {
   const mount = parseMount(request.url ?? '')
   try {
-    const { exchange, route } = await admit(parts, request, response, signal, mount)
+    const { exchange, route } = await admit(parts, request, response, signal, mount, caller)
     if (route === 'passthrough') await passThrough(exchange)
     else await bridge(exchange, route)
   } catch (error) {
@@ -97,10 +107,11 @@ async function admit(
   response: ServerResponse,
   signal: AbortSignal,
   mount: Mount,
+  caller: InProcessCaller | undefined,
 ): Promise<{ exchange: Exchange; route: Route }> {
   const startedAt = new Date()
   const arrivedAt = performance.now()
-  const credentials = readCredentials(request.headers)
+  const credentials = readCredentials(request.headers, caller)
   if (!credentials) {
     throw new Refusal(401, 'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key')
   }
@@ -137,9 +148,9 @@ async function admit(
 /** Codes that speak of the key; any other means that nobody knows. */
 const deniedCodes: readonly (ErrorCode | undefined)[] = ['UNAUTHORIZED', 'BAD_REQUEST', 'FORBIDDEN']
 
-async function authorize({ authorizations, logger }: FrontDoorParts, { token }: Credentials): Promise<Authorization> {
+async function authorize({ authorizations, logger }: FrontDoorParts, credentials: Credentials): Promise<Authorization> {
   try {
-    return await authorizations.authorize(token)
+    return await authorizations.authorize(credentials.identification)
   } catch (error) {
     const code = errorCodeOf(error)
     if (!deniedCodes.includes(code)) {
@@ -148,9 +159,7 @@ async function authorize({ authorizations, logger }: FrontDoorParts, { token }: 
         cause: error,
       })
     }
-    // The part before the dash is the key's public id.
-    const apiKeyId = /^([A-Za-z0-9]{10})-/.exec(token)?.[1]
-    logger.info({ code, reason: errorReasonOf(error), apiKeyId }, 'a key was not authorized')
+    logger.info({ code, reason: errorReasonOf(error), apiKeyId: publicIdOf(credentials) }, 'a key was not authorized')
     throw new Refusal(403, 'the key is not authorized', { cause: error })
   }
 }
@@ -194,7 +203,7 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
       request: facts,
       credentialKind: credentials.kind,
       credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
-      secrets: usedKey === undefined ? [credentials.token] : [credentials.token, usedKey],
+      secrets: [...secretsOf(credentials), ...(usedKey === undefined ? [] : [usedKey])],
       client: recogniseClient(request.headers),
       userAgent: request.headers['user-agent'],
       startedAt,

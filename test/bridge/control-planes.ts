@@ -66,7 +66,7 @@ export const controlPlanes: ControlPlaneRow[] = [
     name: 'the real control plane, over a WebSocket',
     start: providerUrl =>
       startReal(providerUrl, async ({ url }, admin) => {
-        const { key } = await admin.daemonKeys.create.mutate({})
+        const { key } = await admin.daemonKeys.create.mutate({ delegate: true })
         return createBridgeClient({ url, key })
       }),
   },
