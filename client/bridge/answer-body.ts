@@ -15,6 +15,8 @@ export class AnswerBody {
   #controller: ReadableByteStreamController | undefined
   #wanted = false
   #offer: Offer | undefined
+  /** of what the decoders have not taken whole; a decoder that is destroyed calls nobody back */
+  #decoding: Offer['taken'] | undefined
 
   /**
    * @param encodings of the header `Content-Encoding`; if one is unknown the bytes stay as they are
@@ -41,8 +43,9 @@ export class AnswerBody {
   /** Takes what was written; calls back when it was read. Once at a time. */
   write(bytes: Uint8Array, taken: Offer['taken']): void {
     const [decoder] = this.#decoders
-    if (decoder) decoder.write(bytes, error => taken(error ?? undefined))
-    else this.#put({ bytes, taken })
+    if (!decoder) return this.#put({ bytes, taken })
+    this.#decoding = taken
+    decoder.write(bytes, error => this.#decoded(error ?? undefined))
   }
 
   /** The body is whole; calls back when all of it was read. */
@@ -64,7 +67,14 @@ export class AnswerBody {
     for (const decoder of this.#decoders) decoder.destroy()
     const offer = this.#offer
     this.#offer = undefined
-    offer?.taken(new Error('the reader of the answer is gone'))
+    offer?.taken(readerGone())
+    this.#decoded(readerGone())
+  }
+
+  #decoded(error: Error | undefined): void {
+    const taken = this.#decoding
+    this.#decoding = undefined
+    taken?.(error)
   }
 
   #close(): void {
@@ -75,7 +85,7 @@ export class AnswerBody {
   }
 
   #put(offer: Offer): void {
-    if (!this.#controller) return offer.taken(new Error('the reader of the answer is gone'))
+    if (!this.#controller) return offer.taken(readerGone())
     this.#offer = offer
     this.#flow()
   }
@@ -110,3 +120,5 @@ export class AnswerBody {
     return decoders
   }
 }
+
+const readerGone = (): Error => new Error('the reader of the answer is gone')

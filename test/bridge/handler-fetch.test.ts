@@ -558,13 +558,18 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       const abort = controller()
       const response = await ask(
         async (_, response) => {
-          response.writeHead(200, { 'content-encoding': 'gzip' }).write(body.subarray(0, 20_000))
-          await once(response, 'close')
+          const closed = once(response, 'close')
+          response.writeHead(200, { 'content-encoding': 'gzip' })
+          // Told of the write's end, whether it was read or not.
+          await new Promise(resolve => response.write(body.subarray(0, 20_000), resolve))
+          await closed
         },
         { signal: abort.signal },
       )
       const reader = readerOf(response)
       await reader.read()
+      // The decoder is full by then.
+      await turns()
       const reason = new Error('enough')
       abort.abort(reason)
       expect(await rejection(reader.closed)).toBe(reason)
