@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
+import OpenAI from 'openai'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type BridgeFetchOptions, createBridgeFetch } from '../../client/index.js'
 import { RpcError } from '../../shared/errors.js'
@@ -134,6 +135,47 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect((await sdk.models.list()).data).toMatchObject([{ id: 'claude-test-1' }])
     expect(provider.calls.map(({ method, url }) => `${method} ${url}`)).toEqual(['GET /v1/models'])
     expect(await plane.recorded()).toEqual([])
+  })
+
+  test('has the OpenAI SDK beside it, blocking and streaming', async () => {
+    const keyId = plane.key.slice(0, 10)
+    const fetch = createBridgeFetch(bridge.daemon, { provider: 'openai', source: 'agents', keyId })
+    const openai = new OpenAI({ apiKey: 'made-up-MARKED', fetch, maxRetries: 0 })
+    const request: OpenAI.ChatCompletionCreateParamsNonStreaming = {
+      model: 'gpt-test-1',
+      messages: [{ role: 'user', content: 'hello' }],
+    }
+    const common = { id: 'chatcmpl_1', model: 'gpt-test-1', created: 1 }
+    const message = { role: 'assistant', content: 'Hello' }
+    const usage = { prompt_tokens: 5, completion_tokens: 1, total_tokens: 6 }
+    const chunk = { ...common, object: 'chat.completion.chunk' }
+    provider.answerWith(
+      json({ ...common, object: 'chat.completion', choices: [{ index: 0, message, finish_reason: 'stop' }], usage }),
+      eventStream(
+        [
+          { ...chunk, choices: [{ index: 0, delta: message }] },
+          { ...chunk, choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] },
+          { ...chunk, choices: [], usage },
+        ]
+          .map(event => `data: ${JSON.stringify(event)}\n\n`)
+          .join('')
+          .concat('data: [DONE]\n\n'),
+      ),
+    )
+    expect((await openai.chat.completions.create(request)).choices[0]?.message.content).toBe('Hello')
+    let text = ''
+    for await (const { choices } of await openai.chat.completions.create({ ...request, stream: true })) {
+      text += choices[0]?.delta.content ?? ''
+    }
+    expect(text).toBe('Hello')
+    expect(provider.calls.map(({ url }) => url)).toEqual(Array(2).fill(provider.calls[0]?.url))
+    expect(provider.calls[0]?.url).toMatch(/\/chat\/completions$/)
+    expect(JSON.stringify(provider.calls.map(({ rawHeaders }) => rawHeaders))).not.toContain('MARKED')
+    const tokens = async () => (await plane.recorded()).map(record => record.tokens)
+    await vi.waitFor(
+      async () => expect(await tokens()).toMatchObject(Array(2).fill([{ inputTokens: 5, outputTokens: 1 }])),
+      { timeout: 10_000 },
+    )
   })
 
   test('with the id of a key that does not exist gets 403', async () => {
