@@ -146,7 +146,10 @@ describe('Chat Completions', () => {
     [{}, 'unknown', 'the provider reported an error without a message'],
     ['plain words', 'unknown', 'plain words'],
   ])('the error %j', (error, type, message) => {
-    expect(readEvents(openaiChat, { error })).toMatchObject({ error: { type, message, isQuoted: true }, complete: true })
+    expect(readEvents(openaiChat, { error })).toMatchObject({
+      error: { type, message, isQuoted: true },
+      complete: true,
+    })
     expect(readBody(openaiChat, { error }).error).toEqual({ type, message, isQuoted: true })
   })
 
