@@ -462,7 +462,7 @@ class ReconnectingConnection implements Connection {
       this.forget(call)
       this.#guard(() => call.observer.onError({ remote: message.error }))
     } else this.#receiveResult(call, message.result)
-    if (this.#waiting.size > 0) this.#sendWaiting()
+    if (this.#again.size + this.#waiting.size > 0) this.#sendWaiting()
   }
 
   /** It came after the server had begun to drain, and was not started. */

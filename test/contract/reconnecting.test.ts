@@ -558,6 +558,33 @@ describe('dialling', () => {
     expect((await lost).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
   })
 
+  it('a call to be sent again goes out as soon as there is room, though nothing else waits', async () => {
+    const ends: Duplex[] = []
+    const dial = (): Duplex => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    }
+    const connection = connectTo(dial, { maxInFlight: 1, resend: () => true })
+    const { router } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection })
+    const moved = client.add.mutate()
+    await expect.poll(() => ends.length).toBe(1)
+    const first = peer(ends[0] as Duplex) // dialled once, see above
+    await first.until(1)
+    first.send({ id: null, method: 'reconnect' })
+    await expect.poll(() => ends.length).toBe(2)
+    const second = peer(ends[1] as Duplex) // dialled twice, see above
+    const other = client.ping.query()
+    await second.until(1)
+    ends[0]?.terminate({ code: 1006, message: 'lost' })
+    await first.closed
+    second.send({ id: 2, result: { type: 'data', data: 'pong' } })
+    expect((await second.until(2))[1]).toMatchObject({ id: 1, method: 'mutation' })
+    second.send({ id: 1, result: { type: 'data', data: 1 } })
+    expect(await Promise.all([moved, other])).toEqual([1, 'pong'])
+  })
+
   it('an observer of its states hears each change until it stops', async () => {
     const heard: ConnectionState[] = []
     const { router } = testRouter()
