@@ -122,6 +122,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #receivedBytes = 0
   #frame: Frame | undefined
   #ready = false
+  /** calls that were refused before there was a context */
+  #refusedEarly = 0
   #state: 'open' | 'draining' | 'closed' = 'open'
   /** queries and mutations that were started and not released; subscriptions likewise */
   #running = 0
@@ -335,9 +337,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #refusal(message: CallMessage, mustWait: boolean): RpcError | undefined {
     const { maxInFlight, maxSubscriptions } = this.#limits
     const { id } = message
-    if (this.#calls.has(id) || this.#waiting.has(id)) {
-      return new RpcError('CONFLICT', `a call with id ${id} is in flight`, { reason: 'duplicate_id' })
-    }
+    if (this.#calls.has(id) || this.#waiting.has(id)) return duplicate
     if (this.#calls.size + this.#waiting.size >= maxInFlight) {
       return tooMany('too_many_calls', `${maxInFlight} calls are in flight, as many as maxInFlight allows`)
     }
@@ -429,12 +429,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (!held) return
     this.#unhold(held)
     const { message } = held
-    if (message.method !== 'subscription') {
-      return this.#refuseHeld(
-        message,
-        new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false }),
-      )
-    }
+    if (message.method !== 'subscription') return this.#refuseHeld(message, cancelledUnstarted)
     this.#openSubscriptions--
     this.#answers.sendStopped(answeredBy(message))
   }
@@ -486,8 +481,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#refuseCall(message, error)
   }
 
-  /** Answers a call that was not started. */
+  /** Answers a call that was not started. Who has not been let in can provoke only so many answers. */
   #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
+    if (!this.#ready && ++this.#refusedEarly > this.#limits.maxInFlight) {
+      const problem = `more than ${this.#limits.maxInFlight} calls were refused before there was a context`
+      return this.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
+    }
     const answered = answeredBy(message)
     if (this.#onCallEnd) this.#tellEnd(answered, 0, error)
     this.#answers.sendError(answered, error, refused)
@@ -517,6 +516,10 @@ const draining = new RpcError('SERVICE_UNAVAILABLE', 'the server is draining; ca
   reason: 'draining',
   mayHaveRun: false,
 })
+
+const duplicate = new RpcError('CONFLICT', 'a call with this id is in flight', { reason: 'duplicate_id' })
+
+const cancelledUnstarted = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false })
 
 const invalidRequests = new Map<string, RpcError>()
 

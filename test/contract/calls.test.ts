@@ -556,6 +556,54 @@ describe.each(links)('hostile peers, $name', ({ link, dialRaw }) => {
     expect(received).toEqual([])
   })
 
+  it('before there is a context as many calls are refused as may wait; one more closes with 1002', async () => {
+    const { duplex } = await dialRaw(testRouter().router, {
+      limits: { maxInFlight: 3 },
+      createContext: () => new Promise(() => {}),
+    })
+    const { send, closed, received } = peer(duplex)
+    send(Array.from({ length: 1_000 }, (_, id) => ({ id, method: 'query', params: { path: 'nothing' } })))
+    expect(await closed).toMatchObject({
+      code: 1002,
+      message: 'not a valid request: more than 3 calls were refused before there was a context',
+    })
+    expect(received).toMatchObject(
+      [3, 4, 5].map(id => ({ id, error: { json: { data: { reason: 'too_many_calls' } } } })),
+    )
+  })
+
+  it('an error that a frame provokes many times is made once: nothing of it depends on where', async () => {
+    const errors: unknown[] = []
+    const [started, release] = [gate(), gate()]
+    const { router: _router, procedure } = initTRPC.create({
+      errorFormatter({ shape, error }) {
+        errors.push(error)
+        return shape
+      },
+    })
+    const router = _router({
+      deaf: procedure.mutation(async () => {
+        started.open()
+        await release.passed
+      }),
+      nothing: procedure.query(() => undefined),
+    })
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'deaf' } })
+    await started.passed
+    // Cancelled, it runs on, so that the next call waits.
+    send({ id: 1, method: 'subscription.stop' })
+    const call = { id: 2, method: 'query', params: { path: 'nothing' } }
+    const each = [call, { ...call, id: 3 }, { id: 2, method: 'nonsense' }, { id: 2, method: 'subscription.stop' }, call]
+    send([call, ...Array.from({ length: 200 }, () => each).flat()])
+    await until(1 + 200 * 4)
+    expect(errors.length).toBe(1 + 200 * 4)
+    expect(new Set(errors).size).toBe(1 + 4)
+    release.open()
+    await until(1 + 200 * 4 + 1)
+  })
+
   it('calls that wait for the context are held up to maxMessageBytes, whatever their number', async () => {
     const context = gate<object>()
     const limits = { maxMessageBytes: 1_000_000 }
