@@ -241,7 +241,8 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     const { router, aborted, release } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
-    const error = await failure(client.wait.mutate(undefined, { context: { timeoutMs: 20 } }))
+    await client.nothing.query() // connecting is no part of the time
+    const error = await failure(client.wait.mutate(undefined, { context: { timeoutMs: 100 } }))
     expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: true })
     expect(await aborted).toBeInstanceOf(RpcError)
     release()
@@ -349,7 +350,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
   })
 })
 
-describe.each(links)('hostile peers, $name', ({ link, dialRaw }) => {
+describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   leavesNothing()
 
   it('a message that is no valid request is answered under its id, and the connection goes on', async () => {
@@ -442,24 +443,36 @@ describe.each(links)('hostile peers, $name', ({ link, dialRaw }) => {
   })
 
   it('a call in the place of a cancelled one waits until its procedure has let go, and is not refused', async () => {
-    const { router, started, aborted, release } = testRouter()
-    const { connection } = link(router, { limits: { maxInFlight: 1 }, client: { maxInFlight: 1 } })
-    const client = createDuplexClient<typeof router>({ connection, transformer })
-    const cancel = new AbortController()
-    const cancelled = failure(client.wait.mutate(undefined, { signal: cancel.signal }))
+    const { router, started, release } = testRouter()
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
-    cancel.abort()
-    await Promise.all([cancelled, aborted])
-    let answered = false
-    const next = client.echo.query('next').then(value => {
-      answered = true
-      return value
-    })
-    // It has arrived when one that is told apart by its type only has come back: both go the same way.
-    await new Promise(resolve => setTimeout(resolve, 20))
-    expect(answered).toBe(false)
+    send({ id: 1, method: 'subscription.stop' })
+    send({ id: 2, method: 'query', params: { path: 'echo', input: { json: 'next' } } })
+    send('PING')
+    expect(await until(2)).toMatchObject([{ id: 1, error: {} }, 'PONG'])
     release()
-    expect(await next).toBe('next')
+    expect((await until(3))[2]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
+  })
+
+  it('calls that wait for procedures to let go are held up to maxBufferedBytes', async () => {
+    const release = gate()
+    const router = t.router({
+      deaf: t.procedure.mutation(() => release.passed),
+      size: t.procedure.input(z.string()).query(({ input }) => input.length),
+    })
+    const limits = { maxInFlight: 4, maxMessageBytes: 500_000, maxBufferedBytes: 1_000_000 }
+    const { duplex } = await dialRaw(router, { limits })
+    const { send, until } = peer(duplex)
+    for (const id of [1, 2, 3, 4]) send({ id, method: 'mutation', params: { path: 'deaf' } })
+    for (const id of [1, 2, 3, 4]) send({ id, method: 'subscription.stop' })
+    const input = { json: 'x'.repeat(400_000) }
+    for (const id of [5, 6, 7]) send({ id, method: 'query', params: { path: 'size', input } })
+    const problem = 'calls that wait to be started would take more than 1,000,000 bytes'
+    expect((await until(5))[4]).toMatchObject({ id: 7, error: { json: { message: problem } } })
+    release.open()
+    expect((await until(7)).slice(5)).toMatchObject([5, 6].map(id => ({ id, result: { data: { json: 400_000 } } })))
   })
 
   it('subscription.stop for a mutation cancels it, with one terminal message', async () => {
@@ -642,9 +655,11 @@ describe.each(links)('hostile peers, $name', ({ link, dialRaw }) => {
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'query', params: { path: 'nothing', timeoutMs: 5 } })
     send({ id: 2, method: 'query', params: { path: 'nothing', timeoutMs: 60_000 } })
+    send('PING')
+    await until(1) // both have come
     await new Promise(resolve => setTimeout(resolve, 20))
     context.open({})
-    expect(await until(2)).toMatchObject([
+    expect((await until(3)).slice(1)).toMatchObject([
       { id: 1, error: { json: { data: { code: 'TIMEOUT', mayHaveRun: false } } } },
       { id: 2, result: { type: 'data' } },
     ])
@@ -679,6 +694,28 @@ describe.each(links)('hostile peers, $name', ({ link, dialRaw }) => {
     duplex.open({ onMessage() {}, onDrain() {}, onClose() {} })
     await served.closed
     release()
+  })
+
+  it('a call that is under way when its connection is closed does not run', async () => {
+    let runs = 0
+    const close = gate<(reason: CloseReason) => void>()
+    const router = t.router({ run: t.procedure.mutation(() => ++runs) })
+    const { duplex, served } = await dialRaw(router, {
+      createContext(info) {
+        close.open(info.close)
+        return {}
+      },
+    })
+    const { send, until, closed } = peer(duplex)
+    const end = await close.passed
+    send({ id: 1, method: 'mutation', params: { path: 'run' } })
+    await until(1)
+    send({ id: 2, method: 'mutation', params: { path: 'run' } })
+    end({ code: 4001, message: 'the key was revoked' })
+    send({ id: 3, method: 'mutation', params: { path: 'run' } })
+    expect(await closed).toMatchObject({ code: 4001 })
+    await served.closed
+    expect(runs).toBe(1)
   })
 
   it('PONG comes after everything that was answered before PING', async () => {
