@@ -101,6 +101,7 @@ class WebSocketDuplex implements Duplex {
   #reason: CloseReason | undefined
   #error: Error | undefined
   #closeTimer: NodeJS.Timeout | undefined
+  #closeTurn: NodeJS.Immediate | undefined
   /** the last word to the receiver */
   #ended: CloseReason | undefined
   #told = false
@@ -318,7 +319,10 @@ class WebSocketDuplex implements Duplex {
       this.terminate({ code: closeCodes.abnormal, message })
     }
     const wait = (): void => {
-      this.#closeTimer = setTimeout(look, this.#closeTimeoutMs).unref()
+      // As in a heartbeat: a process that was busy first reads and writes what it could not.
+      this.#closeTimer = setTimeout(() => {
+        this.#closeTurn = setImmediate(look)
+      }, this.#closeTimeoutMs).unref()
     }
     wait()
   }
@@ -345,6 +349,7 @@ class WebSocketDuplex implements Duplex {
     this.#queuedBytes = 0
     this.#heartbeat.stop()
     clearTimeout(this.#closeTimer)
+    clearImmediate(this.#closeTurn)
   }
 
   #tellClosed(): void {
