@@ -1,5 +1,5 @@
 import { initTRPC } from '@trpc/server'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
 import { ConnectionGroup, type GroupMember } from '../../server/rpc/connection-group.js'
@@ -179,6 +179,40 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
       expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', reason: 'draining' }),
     )
     expect(await closed).toMatchObject({ code: 1001 })
+  })
+})
+
+describe('shutting down', () => {
+  afterEach(() => void vi.useRealTimers())
+
+  /** A connection whose client has been told to move, and leaves. */
+  async function left(graceMs: number) {
+    const group = new ConnectionGroup()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const patience: (number | undefined)[] = []
+    const close = serverEnd.close.bind(serverEnd)
+    serverEnd.close = (reason, patienceMs) => {
+      patience.push(patienceMs)
+      close(reason)
+    }
+    serveDuplex({ duplex: serverEnd, router: testRouter().router, group })
+    const { until } = peer(clientEnd)
+    const closing = group.close({ graceMs })
+    await until(1)
+    clientEnd.close({ code: 1000, message: 'moved' })
+    return { closing, patience }
+  }
+
+  it('takes no time where every client leaves', async () => {
+    vi.useFakeTimers()
+    const { closing } = await left(60_000)
+    expect(await closing).toEqual({ drained: 0, aborted: 0 })
+  })
+
+  it('gives the answers that are under way what is left of the grace', async () => {
+    const { closing, patience } = await left(60_000)
+    await closing
+    expect(patience).toEqual([expect.closeTo(60_000, -4)])
   })
 })
 

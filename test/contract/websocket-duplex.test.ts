@@ -231,7 +231,13 @@ describe('a WebSocket as a duplex', () => {
     duplex.send({ text })
     await expect.poll(() => duplex.bufferedBytes).toBe(0)
     duplex.close({ code: 1001, message: 'bye' }, 5_000)
-    setTimeout(() => client.resume(), 100)
+    let gone = false
+    void closed.then(() => {
+      gone = true
+    })
+    await new Promise(resolve => setTimeout(resolve, 100))
+    expect(gone).toBe(false)
+    client.resume()
     expect(await clientClosed).toEqual({ code: 1001, text: 'bye' })
     expect(await closed).toEqual({ code: 1001, message: 'bye' })
     expect(frames[0]?.length).toBe(text.length + 11)
@@ -253,8 +259,9 @@ describe('a WebSocket as a duplex', () => {
       const { duplex, raw, client, closed } = await pair({ closeTimeoutMs: 20 })
       const socketClosed = once(raw, 'close')
       const peerRaw: Socket = Reflect.get(client, '_socket')
-      // Frames by hand: `ws` would end the socket itself.
+      // Frames by hand: `ws` would end the socket itself, and so would Node.
       client.removeAllListeners()
+      peerRaw.allowHalfOpen = true
       peerRaw.removeAllListeners('data').removeAllListeners('end').resume()
       const closeFrame = Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]) // 1000, masked with zeros
       if (which === 'who closes first') {
