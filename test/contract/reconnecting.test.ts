@@ -585,6 +585,27 @@ describe('dialling', () => {
     expect(await Promise.all([moved, other])).toEqual([1, 'pong'])
   })
 
+  it('calls that are refused while others wait cost no more for each that waits', async () => {
+    const refuseAll = async (waiting: number): Promise<number> => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      const ends = [clientEnd]
+      const connection = connectTo(() => ends.pop() ?? new Promise(() => {}))
+      const server = peer(serverEnd)
+      await until(connection, 'open')
+      const call = { type: 'mutation', path: 'add', input: undefined } as const
+      for (let index = 0; index < 1_024 + waiting; index++) connection.call(call, { onData() {}, onError() {} })
+      await server.until(1_024)
+      const begun = performance.now()
+      for (let id = 1; id <= 1_024; id++) server.send({ id, error: {}, refused: 'draining' })
+      serverEnd.close({ code: 1001, message: 'bye' })
+      await server.closed
+      return performance.now() - begun
+    }
+    const alone = Math.max(20, await refuseAll(0))
+    // Sorted together with them at each refusal, they took tens of times as long.
+    expect(await refuseAll(20_000)).toBeLessThan(8 * alone)
+  })
+
   it('an observer of its states hears each change until it stops', async () => {
     const heard: ConnectionState[] = []
     const { router } = testRouter()
