@@ -7,7 +7,7 @@ import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { RpcError } from '../../shared/errors.js'
-import { type ConnectionLimits, connectionLimits, maxConnections, times } from '../../shared/limits.js'
+import { type ConnectionLimits, connectionLimits, maxConnections, strangersShare, times } from '../../shared/limits.js'
 import type { Version } from '../../shared/version.js'
 import { webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
 import type { ConnectionParams } from '../../shared/wire.js'
@@ -54,7 +54,10 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** Called once per connection, when it is authenticated. */
   createContext?: (info: WebSocketInfo<I>) => inferRouterContext<R> | Promise<inferRouterContext<R>>
   limits?: Partial<ConnectionLimits>
-  /** connections of this listener that may be open or opening at once; default 10,000, above it 503 */
+  /**
+   * connections of this listener that may be open or opening at once; default 10,000, above it 503. A tenth of them may wait for
+   * `connectionParams` that say who the client is.
+   */
   maxConnections?: number
   /** The server's version of what it serves; a client that names another in `?version=` is checked against it. Left out: nothing is checked. */
   version?: Version
@@ -143,6 +146,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   readonly #limits: ConnectionLimits
   readonly #handshakeTimeoutMs: number
   readonly #server: WebSocketServer
+  /** the sockets of clients that are to say after the upgrade who they are */
+  readonly #strangers = new Set<Socket>()
 
   constructor(options: ServeWebSocketsOptions<R, I>) {
     this.#options = options
@@ -162,26 +167,45 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
 
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const handshake = new UpgradeHandshake(socket, this.#handshakeTimeoutMs, this.#options.onRefused)
+    const { query } = splitUrl(request)
+    const isStranger = this.#asksLater(request, query)
     try {
       this.#options.group.add(handshake)
-      this.#admit(request)
+      this.#admit(request, isStranger)
     } catch (error) {
       return handshake.refuse(error)
     }
     this.connections++
-    socket.once('close', () => this.connections--)
-    const { query } = splitUrl(request)
+    if (isStranger) this.#strangers.add(socket)
+    socket.once('close', () => {
+      this.connections--
+      this.#strangers.delete(socket)
+    })
     const { version } = this.#options
     const mismatch = version && checkVersion(query.get('version'), version)
     if (mismatch) handshake.refuse(mismatch.error, mismatch.details)
     else void this.#open({ request, query, socket, head, handshake })
   }
 
+  /** Whether a client announced parameters and sent no header: it is asked when they come, after the upgrade. */
+  #asksLater({ headers }: IncomingMessage, query: URLSearchParams): boolean {
+    return (
+      this.#options.authenticate !== undefined &&
+      headers.authorization === undefined &&
+      query.get('connectionParams') === '1'
+    )
+  }
+
   /** Refuses what can be refused without asking anybody. */
-  #admit({ headers: { origin } }: IncomingMessage): void {
+  #admit({ headers: { origin } }: IncomingMessage, isStranger: boolean): void {
     const limit = this.#options.maxConnections ?? maxConnections
     if (this.connections >= limit) {
       const problem = `${limit.toLocaleString('en')} connections are open, as many as maxConnections allows`
+      throw new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'too_many_connections' })
+    }
+    const strangers = this.#strangers.size
+    if (isStranger && strangers >= Math.ceil(limit / strangersShare)) {
+      const problem = `${strangers.toLocaleString('en')} connections wait for connectionParams, as many as may`
       throw new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'too_many_connections' })
     }
     if (origin !== undefined && !this.#options.allowedOrigins?.includes(origin)) {
@@ -195,8 +219,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     const expectConnectionParams = query.get('connectionParams') === '1'
     const { authenticate } = this.#options
     let authenticated: { identity: I } | undefined
-    // Who announced parameters and sent no header is asked when they come, after the upgrade.
-    if (authenticate && (authorization !== undefined || !expectConnectionParams)) {
+    if (authenticate && !this.#asksLater(request, query)) {
       const credentials = { request, authorization, connectionParams: null, signal: handshake.signal }
       try {
         authenticated = { identity: await authenticate(credentials) }
@@ -221,7 +244,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
         group,
         limits: this.#limits,
         ...((authenticate || createContext) && {
-          createContext: info => this.#createContext(request, authenticated, info),
+          createContext: info => this.#createContext(request, socket, authenticated, info),
         }),
         expectConnectionParams,
         handshakeTimeoutMs: this.#handshakeTimeoutMs,
@@ -235,6 +258,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
 
   async #createContext(
     request: IncomingMessage,
+    socket: Socket,
     authenticated: { identity: I } | undefined,
     info: ConnectionInfo,
   ): Promise<unknown> {
@@ -244,6 +268,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     const identity = authenticated
       ? authenticated.identity
       : ((await authenticate?.({ request, authorization, connectionParams, signal })) as I) // I is undefined where nobody is asked
+    this.#strangers.delete(socket)
     return createContext?.({ ...info, request, identity })
   }
 

@@ -468,11 +468,19 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     for (const id of [1, 2, 3, 4]) send({ id, method: 'mutation', params: { path: 'deaf' } })
     for (const id of [1, 2, 3, 4]) send({ id, method: 'subscription.stop' })
     const input = { json: 'x'.repeat(400_000) }
-    for (const id of [5, 6, 7]) send({ id, method: 'query', params: { path: 'size', input } })
+    const call = (id: number) => send({ id, method: 'query', params: { path: 'size', input } })
+    call(5)
+    call(6)
+    send({ id: 5, method: 'subscription.stop' })
+    call(7) // in the place of the cancelled one
+    call(8)
     const problem = 'calls that wait to be started would take more than 1,000,000 bytes'
-    expect((await until(5))[4]).toMatchObject({ id: 7, error: { json: { message: problem } } })
+    expect((await until(6)).slice(4)).toMatchObject([
+      { id: 5, error: { json: { data: { code: 'CLIENT_CLOSED_REQUEST', mayHaveRun: false } } } },
+      { id: 8, error: { json: { message: problem } } },
+    ])
     release.open()
-    expect((await until(7)).slice(5)).toMatchObject([5, 6].map(id => ({ id, result: { data: { json: 400_000 } } })))
+    expect((await until(8)).slice(6)).toMatchObject([6, 7].map(id => ({ id, result: { data: { json: 400_000 } } })))
   })
 
   it('subscription.stop for a mutation cancels it, with one terminal message', async () => {

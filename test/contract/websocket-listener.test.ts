@@ -224,6 +224,32 @@ describe('letting WebSockets in', () => {
     for (const socket of [...sockets, next]) socket.terminate()
   })
 
+  it('strangers of whom connectionParams are awaited take a tenth of maxConnections; who shows a key gets in', async () => {
+    const { url, listener } = await serve({ maxConnections: 20, authenticate: ({ authorization }) => authorization })
+    const stranger = async (): Promise<WebSocket> => {
+      const socket = new WebSocket(`${url}?connectionParams=1`)
+      await once(socket, 'open')
+      return socket
+    }
+    const strangers = [await stranger(), await stranger()]
+    expect(await refused(`${url}?connectionParams=1`)).toMatchObject({
+      status: 503,
+      headers: { 'retry-after': '1' },
+      body: { reason: 'too_many_connections', message: '2 connections wait for connectionParams, as many as may' },
+    })
+    const known = dial({ url, headers: { authorization: 'Bearer key' } })
+    expect(await createDuplexClient<typeof router>({ connection: known }).whoami.query()).toBe('Bearer key')
+    // One shows who it is, another leaves: there is room for two.
+    strangers[0]?.send(JSON.stringify({ method: 'connectionParams', data: { authorization: 'Bearer other' } }))
+    strangers[0]?.send(JSON.stringify({ id: 1, method: 'query', params: { path: 'whoami' } }))
+    await once(strangers[0] as WebSocket, 'message') // opened above
+    strangers[1]?.close()
+    await expect.poll(() => listener.connections).toBe(2)
+    strangers.push(await stranger(), await stranger())
+    expect(listener.connections).toBe(4)
+    for (const socket of strangers) socket.terminate()
+  })
+
   it('several paths share a server; one that is stopped is 404; a path is served once', async () => {
     const { server, port, group, listener } = await serve()
     await serve({ path: '/other', group, authenticate: () => 'from the other' }, server)
