@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { initTRPC } from '@trpc/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createDuplexClient } from '../../client/rpc/client.js'
@@ -252,9 +253,23 @@ function member() {
   return { connection, end, heard, patience }
 }
 
-/** The table in ARCHITECTURE.md: state, event, state afterwards and what happens. */
+type State = ConnectionGroup['state']
+
+/** The table in ARCHITECTURE.md: state, event, state afterwards. */
+function statesInArchitecture(): [State, string, State][] {
+  const text = readFileSync(new URL('../../ARCHITECTURE.md', import.meta.url), 'utf8')
+  const section = text.split('\n## ').find(section => section.startsWith('The connection group')) ?? ''
+  const rows = [...section.matchAll(/^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|/gm)].slice(2)
+  return rows.flatMap(([, states = '', event = '', after = '']) =>
+    states.split(', ').map((state): [State, string, State] => [
+      state as State, // the test finds out what is none
+      event.replaceAll('`', ''),
+      (after === 'the same' ? state : after) as State,
+    ]),
+  )
+}
+
 describe('the states of a connection group', () => {
-  type State = ConnectionGroup['state']
   async function inState(state: State, graceMs: number) {
     const group = new ConnectionGroup()
     const first = member()
@@ -268,16 +283,21 @@ describe('the states of a connection group', () => {
     return { group, first, closing }
   }
 
-  it.each<[State, string, State]>([
-    ['open', 'add', 'open'],
-    ['open', 'close()', 'draining'],
-    ['draining', 'add', 'draining'],
-    ['draining', 'close()', 'draining'],
-    ['draining', 'every call has ended', 'closed'],
-    ['draining', 'graceMs have passed', 'closed'],
-    ['closed', 'add', 'closed'],
-    ['closed', 'close()', 'closed'],
-  ])('%s, %s: %s', async (before, event, after) => {
+  it('are all in the table', () => {
+    const events = statesInArchitecture().map(([state, event]) => `${state}: ${event}`)
+    expect(events.sort()).toEqual([
+      'closed: add',
+      'closed: close()',
+      'draining: add',
+      'draining: close()',
+      'draining: every call has ended',
+      'draining: graceMs have passed',
+      'open: add',
+      'open: close()',
+    ])
+  })
+
+  it.each(statesInArchitecture())('%s, %s: %s', async (before, event, after) => {
     const { group, first, closing } = await inState(before, event === 'graceMs have passed' ? 5 : 60_000)
     const { connections } = group
     switch (event) {
