@@ -109,7 +109,7 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
       url: () => url,
       WebSocket: WebSocket as never, // ws's class where the browser's is expected
       connectionParams: { authorization: 'bob' },
-      keepAlive: { enabled: true, intervalMs: 5, pongTimeoutMs: 5_000 },
+      keepAlive: { enabled: true, intervalMs: 25, pongTimeoutMs: 5_000 },
       retryDelayMs: () => 1,
     })
     const stock = createTRPCClient<typeof withTransformer>({ links: [wsLink({ client, ...options })] })
