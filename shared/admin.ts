@@ -110,14 +110,17 @@ export const providerKey = z
   .max(adminLimits.maxProviderKeyLength)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, and not empty')
 
-/** Adds or replaces a provider. `keys` replaces all keys where it is given; left out, the keys stay. */
+/** Adds a provider, or changes the one of this name: what is left out stays as it is. `keys` replaces all keys. */
 export const providersUpsertInput = z.object({
   name: slug,
-  type: z.enum(providerTypes),
-  /** left out: the type's own default, for instance `https://api.anthropic.com` */
+  /** of a new one by default `anthropic` */
+  type: z.enum(providerTypes).optional(),
+  /** of a new one, and of one that changes its type, by default the type's own, for instance `https://api.anthropic.com` */
   baseUrl: httpUrl.optional(),
+  /** of a new one by default none */
   keys: z.array(providerKey).max(adminLimits.maxProviderKeys).optional(),
-  enabled: z.boolean().default(true),
+  /** of a new one by default true */
+  enabled: z.boolean().optional(),
 })
 export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolean() })
 export const providersRemoveInput = z.object({ name: slug })

@@ -8,7 +8,7 @@ import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
 interface AddOptions extends CommonOptions {
-  type: ProviderType
+  type?: ProviderType
   baseUrl?: string
   key?: string[]
   keyEnv?: string
@@ -23,11 +23,11 @@ export function addProvidersCommands(program: Command): void {
     providers
       .command('add <name>')
       .description(
-        'add a provider at /bridge/NAME, or replace the one of this name; without a key, it keeps the keys that it has',
+        'add a provider at /bridge/NAME, or change the one of this name, which keeps what is left out: type, base URL, keys, whether it is disabled',
       ),
   )
-    .addOption(new Option('--type <type>', 'the API that it speaks').choices(providerTypes).default('anthropic'))
-    .option('--base-url <url>', "default: the type's own, for instance https://api.anthropic.com")
+    .addOption(new Option('--type <type>', 'the API that it speaks; a new one: anthropic').choices(providerTypes))
+    .option('--base-url <url>', "a new one: the type's own, for instance https://api.anthropic.com")
     .option('--key <key>', 'may be repeated; "-" reads it from stdin, since other users can see arguments', append)
     .option('--key-env <variable>', 'the environment variable that holds the key')
     .option('--disabled', 'refuse its requests until it is enabled')
@@ -36,8 +36,8 @@ export function addProvidersCommands(program: Command): void {
       const provider = await callAdmin(options, admin =>
         admin.providers.upsert.mutate({
           name,
-          type,
-          enabled: !disabled,
+          ...(type !== undefined && { type }),
+          ...(disabled && { enabled: false }),
           ...(baseUrl !== undefined && { baseUrl }),
           ...(keys.length > 0 && { keys }),
         }),

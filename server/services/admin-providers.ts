@@ -6,6 +6,7 @@ import type {
   providersSetEnabledInput,
   providersUpsertInput,
 } from '../../shared/admin.js'
+import { RpcError } from '../../shared/errors.js'
 import type { ProviderType } from '../../shared/provider-configurator.js'
 import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../store/store.js'
 import { auditEntry } from './audit.js'
@@ -14,7 +15,11 @@ import { unknownRow } from './unknown-row.js'
 
 /** The AI providers that the bridge forwards to. What is answered never holds a key, only its hint. */
 export interface ProvidersAdmin {
-  /** Adds or replaces a provider. Without `baseUrl` it is the type's own, without `keys` it keeps those it has. */
+  /**
+   * Adds a provider, or changes one: what is left out stays. A new one is by default enabled, of type `anthropic`, without keys; it has the base URL
+   * of its type, as one has whose type changes.
+   * @throws RpcError `PRECONDITION_FAILED` if the type changes and the keys do not: they would be sent to another vendor
+   */
   upsert(input: z.output<typeof providersUpsertInput>, actor: string): Promise<ProviderSummary>
   /** Sorted by name. */
   list(): Promise<ProviderSummary[]>
@@ -39,12 +44,19 @@ export const defaultBaseUrls: Record<ProviderType, string> = {
 
 export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions): ProvidersAdmin {
   return {
-    async upsert({ name, type, baseUrl: given, keys, enabled }, actor) {
-      const baseUrl = given?.replace(/\/+$/, '') ?? defaultBaseUrls[type]
+    async upsert({ name, keys, ...given }, actor) {
+      const { type = 'anthropic', enabled = true } = given
+      const baseUrl = given.baseUrl?.replace(/\/+$/, '') ?? defaultBaseUrls[type]
       const sealed = keys?.map(key => sealProviderKey(secrets, key, name))
+      const keep = (['type', 'enabled', 'baseUrl', 'settings'] as const).filter(
+        field => field === 'settings' || given[field] === undefined,
+      )
       const row = await store.audited(
-        tables => tables.upsertProvider({ name, type, enabled, baseUrl, settings: null, keys: sealed }),
-        () => {
+        async tables => {
+          if (given.type && !sealed) await refuseKeysOfAnotherType(tables, name, given.type)
+          return tables.upsertProvider({ name, type, enabled, baseUrl, settings: null, keys: sealed }, keep)
+        },
+        ({ type, enabled, baseUrl }) => {
           const hints = sealed ? { keys: sealed.map(({ hint }) => hint) } : {}
           return auditEntry(actor, 'providers.upsert', name, { type, enabled, baseUrl, ...hints })
         },
@@ -71,6 +83,19 @@ export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions):
       throw unknownRow('provider', name)
     },
   }
+}
+
+async function refuseKeysOfAnotherType(
+  store: Pick<ProviderStore, 'listProviders'>,
+  name: string,
+  type: ProviderType,
+): Promise<void> {
+  const before = (await store.listProviders()).find(row => row.name === name)
+  if (!before || before.type === type || before.keys.length === 0) return
+  throw new RpcError(
+    'PRECONDITION_FAILED',
+    `provider ${name} is of type ${before.type} and has keys of it; give it keys for ${type} too, or remove it first`,
+  )
 }
 
 /** A provider's key as the store holds it. */

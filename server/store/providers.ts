@@ -11,13 +11,25 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
   return {
     listProviders: () => readProviders(db),
 
-    upsertProvider(provider) {
+    upsertProvider(provider, keep = []) {
       return inTransaction(db, async tx => {
         const values = toRow(provider)
+        const { type, enabled, settings, base_url } = values
+        const baseUrl = keep.includes('baseUrl')
+          ? sql<string>`case when providers.type = excluded.type then providers.base_url else excluded.base_url end`
+          : base_url
         await tx
           .insertInto('providers')
           .values(values)
-          .onConflict(conflict => conflict.column('name').doUpdateSet({ ...values, updated_at: sql`now()` }))
+          .onConflict(conflict =>
+            conflict.column('name').doUpdateSet({
+              ...(!keep.includes('type') && { type }),
+              ...(!keep.includes('enabled') && { enabled }),
+              ...(!keep.includes('settings') && { settings }),
+              ...(!(keep.includes('type') && keep.includes('baseUrl')) && { base_url: baseUrl }),
+              updated_at: sql`now()`,
+            }),
+          )
           .execute()
         if (provider.keys) {
           await tx.deleteFrom('provider_keys').where('provider_name', '=', provider.name).execute()

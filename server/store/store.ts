@@ -258,9 +258,13 @@ export interface SealedKey {
 export interface ProviderStore {
   /** One consistent snapshot, sorted by name; keys in the order in which they were given. */
   listProviders(): Promise<ProviderRow[]>
-  /** Adds or replaces by name. Keys are replaced where they are given, else kept. */
+  /**
+   * Adds or replaces by name. Keys are replaced where they are given, else kept.
+   * @param keep what stays as it is where the provider is there already; a base URL only where its type stays too
+   */
   upsertProvider(
     provider: Omit<ProviderRow, 'keys' | 'createdAt' | 'updatedAt'> & { keys?: SealedKey[] | undefined },
+    keep?: readonly ('type' | 'enabled' | 'baseUrl' | 'settings')[],
   ): Promise<ProviderRow>
   setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
   removeProvider(name: string): Promise<boolean>

@@ -267,6 +267,57 @@ describe.each(deployments)('$name', deployment => {
       })
     })
 
+    test('keep what is left out when they are changed: state, base URL, type and keys', async () => {
+      const { admin } = await operator()
+      const name = 'kept'
+      const added = { type: 'openai', baseUrl: 'https://proxy.example/v1', enabled: false } as const
+      const before = await admin.providers.upsert.mutate({
+        name,
+        ...added,
+        keys: ['sk-old-key-of-the-vendor-0123456789'],
+      })
+      expect(before).toMatchObject({ ...added, keys: ['sk-o…6789'] })
+      const rotated = await admin.providers.upsert.mutate({ name, keys: ['sk-new-key-of-the-vendor-9876543210'] })
+      expect(rotated).toEqual({ ...before, keys: ['sk-n…3210'], updatedAt: expect.any(Date) })
+      expect(await admin.providers.upsert.mutate({ name, type: 'openai' })).toMatchObject({
+        baseUrl: added.baseUrl,
+        enabled: false,
+      })
+      expect(await admin.providers.upsert.mutate({ name, enabled: true })).toMatchObject({
+        type: 'openai',
+        baseUrl: added.baseUrl,
+        enabled: true,
+      })
+      const { entries } = await admin.audit.list.query({ action: 'providers.upsert', target: name })
+      expect(entries.map(({ details }) => details)).toEqual([
+        { type: 'openai', enabled: true, baseUrl: added.baseUrl },
+        { type: 'openai', enabled: false, baseUrl: added.baseUrl },
+        { type: 'openai', enabled: false, baseUrl: added.baseUrl, keys: ['sk-n…3210'] },
+        { type: 'openai', enabled: false, baseUrl: added.baseUrl, keys: ['sk-o…6789'] },
+      ])
+    })
+
+    test('of another type have its base URL, and need keys of it: those of one vendor are not sent to another', async () => {
+      const { admin } = await operator()
+      const name = 'moved'
+      await admin.providers.upsert.mutate({ name, baseUrl: 'https://proxy.example', keys: ['sk-ant-0123456789'] })
+      const before = (await admin.providers.list.query()).find(row => row.name === name)
+      expect(before).toMatchObject({ type: 'anthropic' })
+      expect(await refusalOf(admin.providers.upsert.mutate({ name, type: 'openai' }))).toMatchObject({
+        code: 'PRECONDITION_FAILED',
+        message: expect.stringMatching(/moved.*anthropic.*openai/),
+      })
+      expect((await admin.providers.list.query()).find(row => row.name === name)).toEqual(before)
+      expect(await admin.providers.upsert.mutate({ name, type: 'openai', keys: [] })).toMatchObject({
+        type: 'openai',
+        baseUrl: 'https://api.openai.com/v1',
+        keys: [],
+      })
+      expect(await admin.providers.upsert.mutate({ name, type: 'anthropic' })).toMatchObject({
+        baseUrl: 'https://api.anthropic.com',
+      })
+    })
+
     test('may have U+0000 and an @ in the path of their base URL, but no credentials', async () => {
       const { admin } = await operator()
       const upsert = (baseUrl: string) => admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', baseUrl })

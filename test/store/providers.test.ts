@@ -40,6 +40,25 @@ describe.each(stores)('providers in the store: $name', ({ open }) => {
     expect(await store.listProviders()).toHaveLength(1)
   })
 
+  test('what is to be kept stays where the provider is there, the base URL with its type only', async () => {
+    const own = { baseUrl: 'https://mine.example', enabled: false, settings: { region: 'eu' } }
+    const row = await store.upsertProvider(provider('p', own))
+    const keep = ['type', 'enabled', 'baseUrl', 'settings'] as const
+    const given = provider('p', { type: 'openai', baseUrl: 'https://openai.example' })
+    expect(await store.upsertProvider(given, keep)).toEqual({ ...row, updatedAt: expect.any(Date) })
+    expect(await store.upsertProvider(provider('p'), ['enabled', 'baseUrl'])).toMatchObject({
+      baseUrl: own.baseUrl,
+      enabled: false,
+      settings: null,
+    })
+    expect(await store.upsertProvider(given, ['baseUrl'])).toMatchObject({
+      type: 'openai',
+      baseUrl: 'https://openai.example',
+      enabled: true,
+    })
+    expect(await store.upsertProvider(provider('new', own), keep)).toMatchObject(own)
+  })
+
   test('concurrent writers of one provider leave the keys of one of them', async () => {
     await Promise.all(
       [1, 2, 3, 4].map(i => store.upsertProvider(provider('p', { keys: [key(`${i}a`), key(`${i}b`)] }))),
