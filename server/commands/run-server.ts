@@ -20,7 +20,7 @@ import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.
 /**
  * Runs a server until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception. Such an exception is a
  * fault of ours, after which the state of the process is unknown: it is logged, new requests are refused, the records that are in memory
- * are stored, and the process ends.
+ * are stored, and the process ends. It also ends with 1 when the embedded database has ended by itself.
  * @throws RpcError for whatever keeps the server from starting; what was opened until then is closed again
  */
 export async function runServer(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
@@ -62,7 +62,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
   }
   try {
     const secrets = await ensureSecrets(config, logger)
-    const store = await openStore(config, logger)
+    const store = await openStore(config, logger, stop)
     opened.push(() => store.close())
     await checkEncryptionKeys(store, secrets.encryptionKeys, config)
     const { seeds, retentionDays } = config
@@ -103,10 +103,17 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
 }
 
 /** The concrete stores are loaded when they are needed: PGlite alone is 14 MB. */
-async function openStore({ dataDir, databaseUrl, databasePool }: ServeConfig, logger: PinoLogger): Promise<Store> {
+async function openStore(
+  { dataDir, databaseUrl, databasePool }: ServeConfig,
+  logger: PinoLogger,
+  stop: StopSignal,
+): Promise<Store> {
   if (databaseUrl === undefined) {
     const { openEmbeddedStore } = await import('../store/embedded.js')
-    return openEmbeddedStore({ dataDir, logger })
+    // A new process opens it again as after kill -9, or says why it cannot.
+    const onLost = (cause: Error) =>
+      stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)
+    return openEmbeddedStore({ dataDir, logger, onLost })
   }
   const { openPostgresStore } = await import('../store/postgres.js')
   return openPostgresStore({ url: databaseUrl, logger, maxConnections: databasePool })

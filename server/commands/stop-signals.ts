@@ -4,7 +4,7 @@ import type { Logger as PinoLogger } from 'pino'
 /** A process in an unknown state gets no more than the time to store its records. */
 export const faultGraceMs = 5_000
 
-/** `signal`: somebody wants it to end. `fault`: an exception that nothing caught. */
+/** `signal`: somebody wants it to end. `fault`: an exception that nothing caught, or a part without which it cannot go on has ended. */
 export interface StopCause {
   kind: 'signal' | 'fault'
   /** the signal's or the event's name */
@@ -16,6 +16,8 @@ export interface StopSignal {
   /** undefined until there is one */
   readonly cause: StopCause | undefined
   readonly requested: Promise<StopCause>
+  /** Logs a fault and stops the process for it; one that is stopping already ends at once with 1. */
+  fault(name: string, message: string, error: unknown): void
 }
 
 /**
@@ -40,11 +42,14 @@ export function watchStopSignals(logger: PinoLogger): StopSignal {
       else if (!isRepeatedByNpm(performance.now() - requestedAt)) process.exit(130)
     })
   }
+  const fault = (name: string, message: string, error: unknown) => {
+    logger.fatal({ err: error }, message)
+    if (cause) process.exit(1)
+    stop({ kind: 'fault', name })
+  }
   for (const event of ['uncaughtException', 'unhandledRejection']) {
     process.on(event, (error: unknown) => {
-      logger.fatal({ err: error }, `${event}: a fault of aibridge; it stores what it has recorded and ends`)
-      if (cause) process.exit(1)
-      stop({ kind: 'fault', name: event })
+      fault(event, `${event}: a fault of aibridge; it stores what it has recorded and ends`, error)
     })
   }
   return {
@@ -52,6 +57,7 @@ export function watchStopSignals(logger: PinoLogger): StopSignal {
       return cause
     },
     requested,
+    fault,
   }
 }
 

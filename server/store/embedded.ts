@@ -29,10 +29,17 @@ export interface EmbeddedDatabase {
  * Opens the store in `dataDir`, which is made (mode 0700) where it is missing; the first start takes some seconds. Until `close()` or the end of the
  * process no other process can open it. What the store acknowledged is there after `kill -9`; PGlite never calls fsync, so the last seconds
  * may be lost with the power.
+ * @param options.onLost is told when the database ends by itself, for instance because the disk is full: every call fails from then on, and it does not
+ *   come back in this process
  * @throws as {@link openEmbeddedDatabase}
  */
-export async function openEmbeddedStore(options: { dataDir: string; logger?: Logger | undefined }): Promise<Store> {
+export async function openEmbeddedStore(options: {
+  dataDir: string
+  logger?: Logger | undefined
+  onLost?: (cause: Error) => void
+}): Promise<Store> {
   const { db, thread, release } = await openEmbeddedDatabase(options)
+  void thread.lost.then(options.onLost)
   return createSqlStore(db, thread, { afterClose: release })
 }
 

@@ -22,13 +22,16 @@ interface Waiting {
 
 /**
  * One PGlite session in a worker thread. Statements run in the order of the calls.
- * When the thread ends, all that wait and all later calls reject with the cause; the process lives on.
+ * When the thread ends, all that wait and all later calls reject with the cause; whether the process ends too is for its owner to decide.
  */
 export class PGliteThread implements Changes {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new ChangeListeners()
   readonly #exited: Promise<void>
+  /** Resolves with the cause when the thread ends without having been closed. */
+  readonly lost: Promise<Error>
+  #lose: (cause: Error) => void = () => {}
   #ended: Error | undefined
   #nextId = 0
   #closed: Promise<void> | undefined
@@ -36,6 +39,9 @@ export class PGliteThread implements Changes {
   private constructor(worker: Worker) {
     this.#worker = worker
     this.#exited = new Promise(resolve => worker.once('exit', () => resolve()))
+    this.lost = new Promise(resolve => {
+      this.#lose = resolve
+    })
     worker.on('message', (message: Answer | Notified) => {
       if (message.kind === 'notified') this.#listeners.tell(message.channel)
       else this.#settle(message)
@@ -120,6 +126,7 @@ export class PGliteThread implements Changes {
   }
 
   #end(cause: Error): void {
+    if (!this.#ended) this.#lose(cause)
     this.#ended ??= cause
     for (const { reject } of this.#waiting.values()) reject(cause)
     this.#waiting.clear()

@@ -312,6 +312,19 @@ describe('a data directory with a user and a key', () => {
     expect(server.stderr()).toContain('"msg":"stopped"')
   })
 
+  test('a database thread that ends is logged and ends the server with 1; what was stored is there at the next start', async () => {
+    const end = "process.on('worker', worker => process.on('SIGUSR2', () => worker.terminate()))"
+    const server = await startServe(dataDir, {
+      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(end)}` },
+    })
+    const user = await admin(server, ({ users }) => users.create.mutate({ username: 'kept' }))
+    server.kill('SIGUSR2')
+    expect(await server.logged(/^the embedded database has ended/)).toMatchObject({ level: 60 })
+    expect(await server.exited).toEqual({ code: 1, signal: null })
+    const again = await startServe(dataDir)
+    expect(await admin(again, ({ users }) => users.list.query())).toContainEqual(user)
+  })
+
   test('a second signal exits 130 at once', async () => {
     const server = await startServe(dataDir)
     await addProvider(server)
