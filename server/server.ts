@@ -112,7 +112,7 @@ export async function createBridgeServer({
   metrics?.watchGroup(group)
   const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
   const keyWatch = new KeyWatch({
-    findInvalid: services.daemonKeys.findInvalid,
+    findInvalid: services.daemonKeys.checkConnected,
     onChange: listener => store.onChange('daemon_keys', listener),
     logger,
     ...heartbeat,

@@ -80,7 +80,7 @@ export interface DaemonKey {
   createdAt: Date
   expiresAt: Date | null
   revokedAt: Date | null
-  /** when it last connected, to the minute */
+  /** when it was last connected, to the minute */
   lastSeenAt: Date | null
   /** what the daemon then said of itself */
   buildVersion: string | null

@@ -30,8 +30,8 @@ export interface DaemonKeys {
    * never `key_invalid`
    */
   authenticate(key: string, buildVersion: string | null): Promise<Identity>
-  /** Those of `ids` that are not taken any more: revoked, expired or gone. */
-  findInvalid(ids: readonly string[]): Promise<string[]>
+  /** Of the keys of open connections, those that are not taken any more: revoked, expired or gone. The others were here now, too. */
+  checkConnected(ids: readonly string[]): Promise<string[]>
 }
 
 export interface DaemonKeysOptions {
@@ -40,7 +40,7 @@ export interface DaemonKeysOptions {
   now?: () => Date
 }
 
-/** A daemon that reconnects in a loop must not write a row each time. */
+/** A daemon that reconnects in a loop must not write a row each time, nor does one that stays. */
 const seenAgainMs = 60_000
 
 export function createDaemonKeys({ store, logger, now = () => new Date() }: DaemonKeysOptions): DaemonKeys {
@@ -51,12 +51,31 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
     const at = now()
     const buildVersion = givenVersion === null ? null : cleanText(givenVersion)
     const last = attempts.get(key.id) ?? { at: key.lastSeenAt?.getTime() ?? 0, buildVersion: key.buildVersion }
-    if (buildVersion === last.buildVersion && at.getTime() - last.at < seenAgainMs) return
-    attempts.set(key.id, { at: at.getTime(), buildVersion })
+    const isDue = buildVersion !== last.buildVersion || at.getTime() - last.at >= seenAgainMs
+    attempts.set(key.id, isDue ? { at: at.getTime(), buildVersion } : last)
+    if (!isDue) return
     try {
       await store.recordDaemonSeen(key.id, { at, buildVersion })
     } catch (error) {
       logger.warn({ err: error, daemonKeyId: key.id }, 'it could not be stored that a daemon was seen')
+    }
+  }
+
+  async function noteConnected(ids: readonly string[]): Promise<void> {
+    const at = now()
+    const due = ids.flatMap(id => {
+      const last = attempts.get(id)
+      return last && at.getTime() - last.at >= seenAgainMs ? [{ id, buildVersion: last.buildVersion }] : []
+    })
+    for (const { id, buildVersion } of due) attempts.set(id, { at: at.getTime(), buildVersion })
+    if (due.length === 0) return
+    try {
+      await store.recordDaemonsConnected(
+        due.map(({ id }) => id),
+        at,
+      )
+    } catch (error) {
+      logger.warn({ err: error }, 'it could not be stored that daemons are connected')
     }
   }
 
@@ -107,7 +126,11 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
       return { role: 'daemon', name: key.name ?? key.id, delegate: key.delegate, daemonKeyId: key.id }
     },
 
-    findInvalid: ids => store.findInvalidDaemonKeys(ids, now()),
+    async checkConnected(ids) {
+      const invalid = new Set(await store.findInvalidDaemonKeys(ids, now()))
+      await noteConnected(ids.filter(id => !invalid.has(id)))
+      return [...invalid]
+    },
   }
 }
 

@@ -59,6 +59,15 @@ export function daemonKeyStore(db: Kysely<Database>): DaemonKeyStore {
         .execute()
     },
 
+    async recordDaemonsConnected(ids, at) {
+      if (ids.length === 0) return
+      await db
+        .updateTable('daemon_keys')
+        .set({ last_seen_at: sql<Date>`greatest(last_seen_at, ${at}::timestamptz)` })
+        .where('id', 'in', ids)
+        .execute()
+    },
+
     async findInvalidDaemonKeys(ids, at) {
       if (ids.length === 0) return []
       const valid = await db

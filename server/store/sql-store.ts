@@ -42,6 +42,7 @@ const repeatable = new Set<keyof Tables>([
   'listDaemonKeys',
   'findInvalidDaemonKeys',
   'recordDaemonSeen',
+  'recordDaemonsConnected',
   'listProviders',
   'listSecrets',
   'listAudit',

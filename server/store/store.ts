@@ -233,6 +233,8 @@ export interface DaemonKeyStore {
   revokeDaemonKey(id: string, at: Date): Promise<DaemonKey | null>
   /** Nothing happens where there is no such key, or it was seen later. */
   recordDaemonSeen(id: string, seen: { at: Date; buildVersion: string | null }): Promise<void>
+  /** As {@link recordDaemonSeen}, for several, without what they said of themselves. */
+  recordDaemonsConnected(ids: readonly string[], at: Date): Promise<void>
   /** Those of `ids` that are revoked, have expired at `at`, or are not stored. */
   findInvalidDaemonKeys(ids: readonly string[], at: Date): Promise<string[]>
 }

@@ -57,6 +57,7 @@ function service(found: Found | null = good, overrides: Partial<DaemonKeyStore> 
       seen.push({ id: asked, at, buildVersion })
       if (row?.id === asked) Object.assign(row, { lastSeenAt: at, buildVersion })
     }),
+    recordDaemonsConnected: vi.fn<DaemonKeyStore['recordDaemonsConnected']>(async () => {}),
     findInvalidDaemonKeys: vi.fn<DaemonKeyStore['findInvalidDaemonKeys']>(async () => []),
   }
   Object.assign(store, overrides)
@@ -201,12 +202,42 @@ describe('that a daemon was seen', () => {
   })
 })
 
-test('the ids of invalid keys are the store’s, as of now', async () => {
-  const { findInvalid, store, clock } = service()
-  clock.now = later(5)
-  store.findInvalidDaemonKeys.mockResolvedValue(['b'])
-  expect(await findInvalid(['a', 'b'])).toEqual(['b'])
-  expect(store.findInvalidDaemonKeys.mock.calls).toEqual([[['a', 'b'], later(5)]])
+describe('keys of open connections', () => {
+  test('are checked as of now by the store; the others were seen now, once a minute', async () => {
+    const { authenticate, checkConnected, store, clock } = service()
+    await authenticate(key, '1')
+    store.findInvalidDaemonKeys.mockResolvedValue(['b'])
+    clock.now = later(59_999)
+    expect(await checkConnected([id, 'b'])).toEqual(['b'])
+    expect(store.findInvalidDaemonKeys.mock.calls).toEqual([[[id, 'b'], later(59_999)]])
+    expect(store.recordDaemonsConnected).not.toHaveBeenCalled()
+    for (const ms of [60_000, 60_001, 119_999, 120_000]) {
+      clock.now = later(ms)
+      await checkConnected([id, 'b'])
+    }
+    expect(store.recordDaemonsConnected.mock.calls).toEqual([
+      [[id], later(60_000)],
+      [[id], later(120_000)],
+    ])
+  })
+
+  test('are known to this process also where another one saw them a moment before', async () => {
+    const { authenticate, checkConnected, store, clock } = service({ ...good, lastSeenAt: start, buildVersion: '1' })
+    clock.now = later(1)
+    await authenticate(key, '1')
+    expect(store.recordDaemonSeen).not.toHaveBeenCalled()
+    clock.now = later(60_000)
+    await checkConnected([id])
+    expect(store.recordDaemonsConnected.mock.calls).toEqual([[[id], later(60_000)]])
+  })
+
+  test('whose being seen cannot be stored are checked all the same, and it is logged', async () => {
+    const { authenticate, checkConnected, clock, logger } = service(good, { recordDaemonsConnected: failed })
+    await authenticate(key, '1')
+    clock.now = later(60_000)
+    expect(await checkConnected([id])).toEqual([])
+    expect(logger.lines).toMatchObject([{ level: 'warn' }])
+  })
 })
 
 describe('revoking', () => {

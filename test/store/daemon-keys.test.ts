@@ -107,6 +107,17 @@ describe.each(stores)('daemon keys in the store: $name', ({ open }) => {
     expect(await store.findDaemonKey(other.id)).toMatchObject(other)
   })
 
+  test('that daemons are connected is stored with the time alone, which never goes back', async () => {
+    const [one, two, other] = [await newKey(), await newKey(), await newKey()]
+    await store.recordDaemonSeen(one.id, { at: secondsLater(1), buildVersion: '1.2.3' })
+    await store.recordDaemonsConnected([one.id, two.id, 'unknown000'], secondsLater(5))
+    await store.recordDaemonsConnected([one.id], secondsLater(4))
+    await store.recordDaemonsConnected([], secondsLater(9))
+    expect(await store.findDaemonKey(one.id)).toMatchObject({ lastSeenAt: secondsLater(5), buildVersion: '1.2.3' })
+    expect(await store.findDaemonKey(two.id)).toMatchObject({ lastSeenAt: secondsLater(5), buildVersion: null })
+    expect(await store.findDaemonKey(other.id)).toMatchObject(other)
+  })
+
   describe('the invalid ones of some ids', () => {
     test('are those that were revoked, have expired or are not stored', async () => {
       const at = secondsLater(100)
