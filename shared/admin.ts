@@ -344,21 +344,19 @@ const token = z
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
 
 /**
- * Adds or replaces an MCP server. The last four are for tokens that users have linked: `tokenUrl` with `clientId` refreshes one (RFC 6749, section 6),
- * `validateUrl` says whether one is still good (2xx, else 401 or 403). `clientSecret` stays where it is left out, and goes with null.
+ * Adds an MCP server, or changes the one of this id: what is left out stays, and goes with null. The last four are for tokens that users have linked: `tokenUrl`
+ * with `clientId` refreshes one (RFC 6749, section 6), `validateUrl` says whether one is still good (2xx, else 401 or 403).
  */
-export const mcpServersUpsertInput = z
-  .object({
-    id: slug,
-    url: httpUrl,
-    toolAllowRegex: toolRegex.nullish(),
-    toolDenyRegex: toolRegex.nullish(),
-    tokenUrl: httpUrl.nullish(),
-    clientId: text(recordLimits.maxNameLength).min(1).nullish(),
-    clientSecret: token.nullish(),
-    validateUrl: httpUrl.nullish(),
-  })
-  .refine(({ tokenUrl, clientId }) => !tokenUrl || clientId, { path: ['clientId'], message: 'is needed with tokenUrl' })
+export const mcpServersUpsertInput = z.object({
+  id: slug,
+  url: httpUrl,
+  toolAllowRegex: toolRegex.nullish(),
+  toolDenyRegex: toolRegex.nullish(),
+  tokenUrl: httpUrl.nullish(),
+  clientId: text(recordLimits.maxNameLength).min(1).nullish(),
+  clientSecret: token.nullish(),
+  validateUrl: httpUrl.nullish(),
+})
 export const mcpServersRemoveInput = z.object({ id: slug })
 
 /** An MCP server as an operator sees it. */

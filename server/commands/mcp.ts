@@ -27,16 +27,19 @@ interface LinkOptions extends CommonOptions {
 export function addMcpCommands(program: Command): void {
   const mcp = program.command('mcp').description("MCP servers, and users' tokens for them")
 
-  withCommonOptions(mcp.command('add <name>').description('add an MCP server, or replace the one of this name'))
+  withCommonOptions(
+    mcp
+      .command('add <name>')
+      .description(
+        'add an MCP server, or change the one of this name, which keeps what is left out; an empty value takes it away',
+      ),
+  )
     .requiredOption('--url <url>', 'its streamable HTTP endpoint')
     .option('--allow <regex>', 'offer only tools whose name matches')
     .option('--deny <regex>', 'do not offer tools whose name matches')
     .option('--token-url <url>', 'where tokens are refreshed (OAuth 2)')
     .option('--client-id <id>', 'this service at the token URL')
-    .option(
-      '--client-secret-env <variable>',
-      'the environment variable that holds its secret; left out, the old one stays',
-    )
+    .option('--client-secret-env <variable>', 'the environment variable that holds its secret')
     .option('--validate-url <url>', 'answers 2xx to a token that is good, 401 or 403 to another')
     .action(async (name: string, options: AddOptions) => {
       const { url, allow, deny, tokenUrl, clientId, clientSecretEnv, validateUrl } = options
@@ -44,11 +47,11 @@ export function addMcpCommands(program: Command): void {
         admin.mcpServers.upsert.mutate({
           id: name,
           url,
-          toolAllowRegex: allow,
-          toolDenyRegex: deny,
-          tokenUrl,
-          clientId,
-          validateUrl,
+          toolAllowRegex: orNone(allow),
+          toolDenyRegex: orNone(deny),
+          tokenUrl: orNone(tokenUrl),
+          clientId: orNone(clientId),
+          validateUrl: orNone(validateUrl),
           ...(clientSecretEnv !== undefined && { clientSecret: fromEnvironment(clientSecretEnv) }),
         }),
       )
@@ -122,6 +125,10 @@ const linkColumns: Column<ExternalAuthLink>[] = [
   ['REFRESHED', link => (link.hasRefreshToken ? 'yes' : 'no')],
   ['UPDATED', link => link.updatedAt],
 ]
+
+function orNone(value: string | undefined): string | null | undefined {
+  return value === '' ? null : value
+}
 
 /** Other users of the machine see arguments; they do not see the environment. */
 function fromEnvironment(variable: string): string {

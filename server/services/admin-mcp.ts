@@ -8,6 +8,7 @@ import type {
   mcpServersRemoveInput,
   mcpServersUpsertInput,
 } from '../../shared/admin.js'
+import { RpcError } from '../../shared/errors.js'
 import type { AuditedWrites, AuthLinkRow, McpServerRow, McpStore, UserStore } from '../store/store.js'
 import { findUser } from './admin-users.js'
 import { auditEntry } from './audit.js'
@@ -17,7 +18,10 @@ import { unknownRow } from './unknown-row.js'
 
 /** The MCP servers whose tools may be offered to models. What is answered never holds a secret. */
 export interface McpServersAdmin {
-  /** Adds or replaces a server. The client's secret stays where it is left out, and goes with null. */
+  /**
+   * Adds a server, or changes one: what is left out stays, and goes with null.
+   * @throws RpcError `BAD_REQUEST` if it would have a `tokenUrl` without a `clientId`
+   */
   upsert(input: z.output<typeof mcpServersUpsertInput>, actor: string): Promise<McpServer>
   /** Sorted by id. */
   list(): Promise<McpServer[]>
@@ -45,28 +49,19 @@ export interface McpAdminOptions {
 
 export function createMcpServersAdmin({ store, secrets }: McpAdminOptions): McpServersAdmin {
   return {
-    async upsert({ id, url, clientSecret, ...optional }, actor) {
-      const {
-        toolAllowRegex = null,
-        toolDenyRegex = null,
-        tokenUrl = null,
-        clientId = null,
-        validateUrl = null,
-      } = optional
-      const server = { id, url, toolAllowRegex, toolDenyRegex, tokenUrl, clientId, validateUrl }
+    async upsert({ id, clientSecret, ...server }, actor) {
       const sealed =
         typeof clientSecret === 'string' ? secrets.seal(clientSecret, clientSecretPlace({ id })) : clientSecret
       const row = await store.audited(
-        tables => tables.upsertMcpServer({ ...server, ...(sealed !== undefined && { clientSecret: sealed }) }),
-        () =>
-          auditEntry(actor, 'mcpServers.upsert', id, {
-            url,
-            toolAllowRegex,
-            toolDenyRegex,
-            tokenUrl,
-            clientId,
-            validateUrl,
-          }),
+        async tables => {
+          const written = await tables.upsertMcpServer({ id, ...server, clientSecret: sealed })
+          if (written.tokenUrl === null || written.clientId !== null) return written
+          throw new RpcError('BAD_REQUEST', 'clientId: is needed with tokenUrl')
+        },
+        ({ url, toolAllowRegex, toolDenyRegex, tokenUrl, clientId, validateUrl }) => {
+          const details = { url, toolAllowRegex, toolDenyRegex, tokenUrl, clientId, validateUrl }
+          return auditEntry(actor, 'mcpServers.upsert', id, details)
+        },
       )
       return shownServer(row)
     },

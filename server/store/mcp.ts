@@ -34,19 +34,20 @@ export function mcpStore(db: Kysely<Database>): McpStore {
   return {
     listMcpServers: () => db.selectFrom('mcp_servers').select(serverColumns).orderBy('id').execute(),
 
-    upsertMcpServer({ id, clientSecret, ...server }) {
+    upsertMcpServer({ id, ...server }) {
+      // kysely leaves undefined out.
       const values = {
         url: server.url,
         tool_allow_regex: server.toolAllowRegex,
         tool_deny_regex: server.toolDenyRegex,
         token_url: server.tokenUrl,
         client_id: server.clientId,
+        client_secret: server.clientSecret,
         validate_url: server.validateUrl,
-        ...(clientSecret !== undefined && { client_secret: clientSecret }),
       }
       return db
         .insertInto('mcp_servers')
-        .values({ id, client_secret: null, ...values })
+        .values({ id, ...values })
         .onConflict(conflict => conflict.column('id').doUpdateSet({ ...values, updated_at: sql`now()` }))
         .returning(serverColumns)
         .executeTakeFirstOrThrow()

@@ -290,9 +290,11 @@ export interface AuthLinkRow extends Omit<ExternalAuthLink, 'hasRefreshToken'> {
 export interface McpStore {
   /** Sorted by id. */
   listMcpServers(): Promise<McpServerRow[]>
-  /** Adds or replaces by id. The secret is replaced where it is given, else kept. */
+  /** Adds or changes by id: what is left out stays, of a new one it is null. */
   upsertMcpServer(
-    server: Omit<McpServerRow, 'clientSecret' | 'createdAt' | 'updatedAt'> & { clientSecret?: Uint8Array | null },
+    server: Pick<McpServerRow, 'id' | 'url'> & {
+      [field in Exclude<keyof McpServerRow, 'id' | 'url' | 'createdAt' | 'updatedAt'>]?: McpServerRow[field] | undefined
+    },
   ): Promise<McpServerRow>
   /** Removes the links to it too. */
   removeMcpServer(id: string): Promise<boolean>

@@ -62,6 +62,14 @@ test('servers are added, listed and removed, and users linked to them, without a
   expect(await print('mcp', 'remove', 'wiki')).toBe('removed MCP server wiki\n')
 })
 
+test('adding a server that is there keeps what is left out; an empty value takes it away', async () => {
+  const { json } = await commandLine(store(), addMcpCommands)
+  const add = ['mcp', 'add', 'notes', '--url', 'https://notes.example.com/mcp']
+  await json<McpServer>(...add, '--allow', '^read_', '--deny', 'secret$')
+  expect(await json<McpServer>(...add)).toMatchObject({ toolAllowRegex: '^read_', toolDenyRegex: 'secret$' })
+  expect(await json<McpServer>(...add, '--allow', '')).toMatchObject({ toolAllowRegex: null, toolDenyRegex: 'secret$' })
+})
+
 test('a pattern that cannot be used, and a variable that is empty, are refused', async () => {
   const { print } = await commandLine(store(), addMcpCommands)
   const add = ['mcp', 'add', 'wiki', '--url', 'https://wiki.example.com/mcp']

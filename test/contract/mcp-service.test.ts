@@ -81,16 +81,42 @@ describe.each(deployments)('$name', deployment => {
     const list = await operator.mcpServers.list.query()
     expect(list.find(({ id }) => id === b)).toMatchObject({ hasClientSecret: true })
     expect(JSON.stringify(list)).not.toContain('MARKED')
-    // Left out it stays, and with null it goes.
-    expect(await operator.mcpServers.upsert.mutate({ id: b, url })).toMatchObject({
-      hasClientSecret: true,
-      toolAllowRegex: null,
-    })
-    expect(await operator.mcpServers.upsert.mutate({ id: b, url, clientSecret: null })).toMatchObject({
-      hasClientSecret: false,
-    })
     expect(await operator.mcpServers.remove.mutate({ id: a })).toEqual({})
     expect(await refusalOf(operator.mcpServers.remove.mutate({ id: a }))).toMatchObject({ reason: 'unknown_row' })
+  })
+
+  test('what is left out of a server that is there stays, and goes with null', async () => {
+    const { operator } = await connect()
+    const id = uniqueId('s')
+    const { upsert } = operator.mcpServers
+    const all = {
+      toolAllowRegex: '^read_',
+      toolDenyRegex: 'secret$',
+      tokenUrl: 'https://id.example.com/token',
+      clientId: 'bridge',
+      validateUrl: 'https://id.example.com/me',
+    }
+    const url = 'https://mcp.example.com/mcp'
+    await upsert.mutate({ id, url, ...all, clientSecret: 'MARKED' })
+    const moved = `${url}/2`
+    expect(await upsert.mutate({ id, url: moved })).toMatchObject({ ...all, url: moved, hasClientSecret: true })
+    const { entries } = await operator.audit.list.query({ action: 'mcpServers.upsert', target: id })
+    expect(entries.map(({ details }) => details)).toEqual([
+      { url: moved, ...all },
+      { url, ...all },
+    ])
+    // A token URL is of no use without the client's id, wherever the two come from.
+    const refused = { code: 'BAD_REQUEST', message: expect.stringContaining('clientId') }
+    expect(await refusalOf(upsert.mutate({ id, url, clientId: null }))).toMatchObject(refused)
+    expect(await refusalOf(upsert.mutate({ id: `${id}-2`, url, tokenUrl: all.tokenUrl }))).toMatchObject(refused)
+    expect((await operator.mcpServers.list.query()).filter(row => row.id.startsWith(id))).toMatchObject([
+      { ...all, url: moved },
+    ])
+    const nothing = { toolAllowRegex: null, toolDenyRegex: null, tokenUrl: null, clientId: null, validateUrl: null }
+    expect(await upsert.mutate({ id, url, ...nothing, clientSecret: null })).toMatchObject({
+      ...nothing,
+      hasClientSecret: false,
+    })
   })
 
   test.each(['(', '[a', '(a+)+', '((a|b)*x)*', '(?i)a', '(a{2,})+', `${'a'.repeat(513)}`])(
@@ -281,11 +307,11 @@ describe.each(stores)('the token batch on $name', ({ openTwo }) => {
       })
     }
     const begun = performance.now()
-    const { accessTokens, errors } = await configurator(store, { timeoutMs: 300 }).getServerAccessTokensBatch({
+    const { accessTokens, errors } = await configurator(store, { timeoutMs: 2_000 }).getServerAccessTokensBatch({
       userId,
       serverIds: links.map(({ serverId }) => serverId),
     })
-    expect(performance.now() - begun).toBeLessThan(2_000)
+    expect(performance.now() - begun).toBeLessThan(4_000) // two are slow, side by side
     expect(links.map(({ serverId }) => errors[serverId] ?? accessTokens[serverId])).toEqual(
       cases.map(([, outcome]) => outcome),
     )
