@@ -194,6 +194,11 @@ export function clientAddress(flags: Flags, environment: Environment = {}): Addr
 export function serveConfig(flags: Flags, environment: Environment): ServeConfig {
   const { values } = check(serveSettings, withFile(flags, environment))
   const { data: dataDir, structuredLogging, content, encryptionKey, databaseUrl, adminToken, ...rest } = values
+  if (databaseUrl !== undefined && encryptionKey === undefined) {
+    throw invalid(
+      'BRIDGE_ENCRYPTION_KEY: is missing; with an external database every server must be given the same key, for instance one from: openssl rand -base64 32',
+    )
+  }
   return {
     dataDir,
     ...rest,

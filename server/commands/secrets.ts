@@ -39,11 +39,6 @@ export async function ensureSecrets(
   logger: Logger,
 ): Promise<{ adminToken: string; encryptionKeys: Uint8Array[] }> {
   const { dataDir } = config
-  if (config.databaseUrl !== undefined && config.encryptionKeys === undefined) {
-    throw invalid(
-      'BRIDGE_ENCRYPTION_KEY: is missing; with an external database every server must be given the same key, for instance one from: openssl rand -base64 32',
-    )
-  }
   if (config.adminToken !== undefined && config.encryptionKeys !== undefined && config.databaseUrl !== undefined) {
     return { encryptionKeys: config.encryptionKeys, adminToken: config.adminToken }
   }

@@ -53,12 +53,24 @@ describe('serveConfig', () => {
 
   test('the database is named by a flag, by BRIDGE_DATABASE_URL, or by DATABASE_URL', () => {
     const [flag, own, platform] = ['postgres://a/flag', 'postgresql://a/own', 'postgres://a/platform']
-    const environment = { BRIDGE_DATABASE_URL: own, DATABASE_URL: platform }
+    const BRIDGE_ENCRYPTION_KEY = 'ab'.repeat(32)
+    const environment = { BRIDGE_DATABASE_URL: own, DATABASE_URL: platform, BRIDGE_ENCRYPTION_KEY }
     expect(serveConfig({ databaseUrl: flag }, environment).databaseUrl).toBe(flag)
     expect(serveConfig({}, environment).databaseUrl).toBe(own)
-    expect(serveConfig({}, { DATABASE_URL: platform }).databaseUrl).toBe(platform)
+    expect(serveConfig({}, { DATABASE_URL: platform, BRIDGE_ENCRYPTION_KEY }).databaseUrl).toBe(platform)
     expect(databaseUrlFrom({}, environment)).toBe(own)
     expect(() => databaseUrlFrom({}, {})).toThrow('--database-url: is missing')
+  })
+
+  test('a database elsewhere needs an encryption key, and config check says so too', () => {
+    const refused = expect.objectContaining({
+      reason: 'config_invalid',
+      message: expect.stringMatching(/^BRIDGE_ENCRYPTION_KEY: is missing/),
+    })
+    for (const configOf of [serveConfig, shownConfig.bind(undefined, 'serve')]) {
+      expect(() => configOf({}, { DATABASE_URL: 'postgres://a/b' })).toThrow(refused)
+      configOf({}, { DATABASE_URL: 'postgres://a/b', BRIDGE_ENCRYPTION_KEY: 'ab'.repeat(32) })
+    }
   })
 
   test.each(['mysql://u:MARKED@h/d', 'MARKED', 'postgres://[MARKED'])('%j is no database, and is not repeated', url => {
@@ -145,8 +157,9 @@ describe('serveConfig', () => {
 
   test('config check shows what a command would run with, and where it comes from', async () => {
     const file = await configFile({ port: 5000, databaseUrl: 'postgres://u:MARKED@h/d' })
-    const shown = shownConfig('serve', { config: file, host: '::1' }, { BRIDGE_GRACE_MS: '5' })
-    expect(JSON.stringify(shown)).not.toContain('MARKED')
+    const environment = { BRIDGE_GRACE_MS: '5', BRIDGE_ENCRYPTION_KEY: 'ab'.repeat(32) }
+    const shown = shownConfig('serve', { config: file, host: '::1' }, environment)
+    expect(JSON.stringify(shown)).not.toMatch(/MARKED|abab/)
     expect(shown).toContainEqual({ name: 'port', value: 5000, source: `port in ${file}` })
     expect(shown).toContainEqual({ name: 'host', value: '::1', source: '--host' })
     expect(shown).toContainEqual({ name: 'graceMs', value: 5, source: 'BRIDGE_GRACE_MS' })
