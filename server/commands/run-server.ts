@@ -8,8 +8,9 @@ import { createBridgeClient } from '../../client/bridge-client.js'
 import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config.js'
 import { createServerMetrics } from '../prometheus.js'
 import { createBridgeServer } from '../server.js'
-import { createSecretBox, providerKeyPlace } from '../services/secrets.js'
-import type { Store } from '../store/store.js'
+import { secretPlaces } from '../services/secret-rotation.js'
+import { createSecretBox } from '../services/secrets.js'
+import type { SecretColumn, Store } from '../store/store.js'
 import { firstSteps } from './first-steps.js'
 import { listenError } from './listen-error.js'
 import { createLogger } from './logger.js'
@@ -123,19 +124,31 @@ async function openStore(
 async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], config: ServeConfig): Promise<void> {
   const box = createSecretBox(keys)
   let problem: string | undefined
-  for (const { name, keys } of await store.listProviders()) {
-    for (const { id, sealed } of keys) {
-      try {
-        box.open(sealed, providerKeyPlace(name, id))
-        return
-      } catch (error) {
-        problem = `the key of provider ${name} is ${error instanceof Error ? error.message : String(error)}`
-      }
+  for await (const { name, place, sealed } of storedSecrets(store)) {
+    try {
+      box.open(sealed, place)
+      return
+    } catch (error) {
+      problem = `${name} is ${error instanceof Error ? error.message : String(error)}`
     }
   }
   if (problem === undefined) return
   const source = config.encryptionKeys ? 'BRIDGE_ENCRYPTION_KEY' : join(config.dataDir, secretFiles.encryptionKey)
   throw invalid(`${source}: opens none of the secrets in the database (${problem}); give the key that sealed them`)
+}
+
+async function* storedSecrets(store: Store) {
+  const limit = 200
+  for (const column of Object.keys(secretPlaces) as SecretColumn[]) {
+    let after: readonly string[] | undefined
+    do {
+      const page = await store.listSecrets({ column, after, limit })
+      for (const { key, sealed } of page) {
+        yield { name: `${column} of ${key[0]}`, place: secretPlaces[column](key), sealed }
+      }
+      after = page.length === limit ? page.at(-1)?.key : undefined
+    } while (after)
+  }
 }
 
 function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Record<string, unknown>>): void {

@@ -39,7 +39,7 @@ export interface SecretRotationOptions {
 }
 
 /** Where the store has secrets → what they are sealed for, by the key of their row. */
-const places: Record<SecretColumn, (key: readonly string[]) => SecretPlace> = {
+export const secretPlaces: Record<SecretColumn, (key: readonly string[]) => SecretPlace> = {
   providerKey: ([provider = '', keyId = '']) => providerKeyPlace(provider, keyId),
   clientSecret: ([id = '']) => clientSecretPlace({ id }),
   accessToken: ([userId = '', serverId = '']) => tokenPlace({ userId, serverId }, 'accessToken'),
@@ -81,7 +81,7 @@ export function createSecretRotation({ store, secrets, logger, rotateKeys }: Sec
     let rotated = 0
     for (let pass = 0; pass < maxPasses; pass++) {
       const found = { rotated: 0, current: 0, unreadable: 0, missed: 0 }
-      for (const column of Object.keys(places) as SecretColumn[]) await sealColumn(column, found, actor)
+      for (const column of Object.keys(secretPlaces) as SecretColumn[]) await sealColumn(column, found, actor)
       const kept = Math.max(0, found.current - rotated)
       rotated += found.rotated
       if (found.missed === 0) return { rotated, kept, unreadable: found.unreadable }
@@ -104,7 +104,7 @@ export function createSecretRotation({ store, secrets, logger, rotateKeys }: Sec
     do {
       const page = await store.listSecrets({ column, after, limit: batchSize })
       const outdated = page.flatMap(({ key, sealed }) => {
-        const place = places[column](key)
+        const place = secretPlaces[column](key)
         const secret = opened(sealed, place)
         if (secret === undefined) {
           logger.warn({ place }, 'a secret cannot be opened with any key')

@@ -219,7 +219,10 @@ describe('a data directory with a user and a key', () => {
 
   test('a server refuses an encryption key that opens none of its secrets, and takes it beside the one that does', async () => {
     const server = await startServe(dataDir)
-    await addProvider(server)
+    const client = { tokenUrl: 'https://id.example.com/token', clientId: 'bridge', clientSecret: 'MARKED-secret' }
+    await admin(server, ({ mcpServers }) =>
+      mcpServers.upsert.mutate({ id: 'wiki', url: 'https://wiki.example.com/mcp', ...client }),
+    )
     server.kill('SIGTERM')
     await server.exited
     const right = (await readFile(join(dataDir, 'encryption-key'), 'utf8')).trim()
@@ -234,6 +237,7 @@ describe('a data directory with a user and a key', () => {
     })
     expect(stderr).not.toContain(other)
     const rotating = await startServe(dataDir, { env: { BRIDGE_ENCRYPTION_KEY: `${other},${right}` } })
+    await addProvider(rotating)
     expect(await statusWith(rotating, key)).toBe(200)
   })
 
