@@ -415,6 +415,41 @@ describe.each(deployments)('$name', deployment => {
       expect(exact.nextCursor).toBeNull()
     })
 
+    test('are listed once each while others arrive between the pages, before and behind the cursor', async () => {
+      const { admin, connect } = await operator()
+      const initiatorId = uuidv7()
+      const { recorder } = connect(daemon)
+      const at = (minute: number) => new Date(Date.UTC(2026, 4, 1, 12, minute))
+      const add = async (minute: number) => {
+        const id = uuidv7()
+        const fields = { initiatorId, apiKeyId: 'abcdefghij', provider: 'anthropic', model: 'm', startedAt: at(minute) }
+        await recorder.recordInterception.mutate({ id, ...fields })
+        return id
+      }
+      const before: string[] = []
+      for (let minute = 0; minute < 20; minute += 2) before.unshift(await add(minute))
+      const seen: string[] = []
+      const behind: string[] = []
+      let cursor: string | undefined
+      do {
+        const page: Awaited<ReturnType<typeof admin.interceptions.list.query>> = await admin.interceptions.list.query({
+          user: initiatorId,
+          limit: 3,
+          ...(cursor && { cursor }),
+        })
+        seen.push(...page.interceptions.map(({ id }) => id))
+        cursor = page.nextCursor ?? undefined
+        const last = page.interceptions.at(-1)
+        if (!cursor || !last) break
+        await add(60) // newer than all
+        await add(last.startedAt.getUTCMinutes() + 1) // just passed
+        behind.push(await add(last.startedAt.getUTCMinutes() - 1)) // comes next
+      } while (cursor)
+      expect(seen.length).toBe(new Set(seen).size)
+      expect(behind.length).toBeGreaterThan(2)
+      expect(seen.toSorted()).toEqual([...before, ...behind].toSorted())
+    })
+
     test.each([
       '',
       'x',

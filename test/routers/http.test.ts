@@ -249,6 +249,28 @@ describe('RPC over a WebSocket', () => {
     expect([response.status, response.headers.get('upgrade')]).toEqual([426, 'websocket'])
   })
 
+  test.each(['TRACE', 'OPTIONS', 'HEAD', 'PUT', 'DELETE', 'PROPFIND'])(
+    '%s with the admin token is refused, and is no fault of the server',
+    async method => {
+      const { url, logger } = await listening()
+      const upgradeHeaders = 'upgrade: websocket\r\nconnection: upgrade\r\n'
+      for (const [path, headers] of [
+        ['/rpc', ''],
+        ['/rpc/admin.users.list', ''],
+        ['/demo/v1/messages', ''],
+        [
+          '/rpc?version=1.0',
+          `${upgradeHeaders}sec-websocket-version: 13\r\nsec-websocket-key: ${'A'.repeat(22)}==\r\n`,
+        ],
+      ]) {
+        const request = `${method} ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\n${headers}\r\n`
+        expect(`${path} ${await raw(url, request)}`).toMatch(/^\S+ HTTP\/1\.1 4\d\d /)
+      }
+      expect(logger.lines.filter(({ level }) => level === 'error')).toEqual([])
+      expect(logger.text()).not.toContain(adminToken)
+    },
+  )
+
   test('closing the server waits for a call over the socket, whose client is told to move', async () => {
     const called = deferred<void>()
     const gate = deferred<void>()

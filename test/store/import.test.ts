@@ -136,6 +136,25 @@ describe('importing an embedded store into PostgreSQL', () => {
     expect(await importEmbeddedStore({ from, url: database.url, logger })).toMatchObject({ model_thoughts: 1 })
   })
 
+  test('that loses a row is refused with both counts, and leaves an empty target', async () => {
+    await fill()
+    const lossy = await openPostgresDatabase({ url: database.url, logger })
+    await sql`create rule lose_one as on insert to interceptions where new.client = 'cli' do instead nothing`.execute(
+      lossy,
+    )
+    // What refers to the row would be missed first.
+    for (const table of ['token_usages', 'user_prompts', 'tool_usages', 'model_thoughts'] as const)
+      await sql`alter table ${sql.table(table)} drop constraint ${sql.ref(`${table}_interception_id_fkey`)}`.execute(
+        lossy,
+      )
+    await expect(importEmbeddedStore({ from, url: database.url, logger })).rejects.toMatchObject({
+      reason: 'import_refused',
+      message: 'interceptions has 301 rows and 300 of them were copied. Nothing was changed in the target.',
+    })
+    expect(Object.values(await dump(lossy)).flat()).toEqual([])
+    await lossy.destroy()
+  })
+
   test('a directory without a store, or one that a server uses, is refused', async () => {
     const missing = `${from}/nothing`
     await expect(importEmbeddedStore({ from: missing, url: database.url, logger })).rejects.toMatchObject({

@@ -115,6 +115,32 @@ describe('a network between store and server', () => {
   })
 })
 
+describe('a store in PostgreSQL', () => {
+  test('opens no more connections than it may, and one that listens, however many call', async () => {
+    const database = await makeDatabase()
+    const store = await openPostgresStore({ url: database.url, logger, maxConnections: 3 })
+    await Promise.all(Array.from({ length: 50 }, () => store.record([interception({ correlatingToolCallId: 'c' })])))
+    const sessions = `select application_name from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
+    expect(await execute(database.url, sessions)).toEqual(Array(4).fill({ application_name: 'aibridge' }))
+    await store.close()
+    await database.drop()
+  })
+
+  test('has the server end a statement that takes too long', async () => {
+    const database = await makeDatabase()
+    const store = await openPostgresStore({ url: database.url, logger, statementTimeoutMs: 300 })
+    const locker = new pg.Client({ connectionString: database.url })
+    await locker.connect()
+    await locker.query('begin; lock table users')
+    await expect(store.listUsers()).rejects.toMatchObject({ code: 'INTERNAL_SERVER_ERROR', cause: { code: '57014' } })
+    await locker.query('rollback')
+    expect(await store.listUsers()).toEqual([])
+    await locker.end()
+    await store.close()
+    await database.drop()
+  })
+})
+
 describe('the schema', () => {
   test('is made once by eight processes that start at the same moment', async () => {
     const database = await makeDatabase({ migrated: false })
@@ -176,11 +202,12 @@ test('concurrent batches that touch the same rows in different orders all succee
   await database.drop()
 })
 
-async function execute(url: string, statement: string): Promise<void> {
+async function execute(url: string, statement: string): Promise<unknown[]> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
-  await client.query(statement)
+  const { rows } = await client.query<object>(statement)
   await client.end()
+  return rows
 }
 
 /** Forwards to a server, until its open connections swallow what they get. */
