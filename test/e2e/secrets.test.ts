@@ -4,6 +4,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { createBridgeClient } from '../../client/bridge-client.js'
 import { openEmbeddedDatabase } from '../../server/store/embedded.js'
 import { openPostgresDatabase } from '../../server/store/postgres.js'
 import { listening } from '../fixtures/listening.js'
@@ -11,7 +12,7 @@ import { PostgresServer } from '../fixtures/postgres-server.js'
 import { silentLogger } from '../fixtures/stores.js'
 import { cleanUp, type RunningProcess, run, startDaemon, startServe, temporaryDirectory } from './process.js'
 
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 })
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
 
 const adminToken = 'MARKED-admin-token-0123456789'
 const encryptionKey = Buffer.from('MARKED-encryption-key-0123456789').toString('base64')
@@ -145,6 +146,20 @@ test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, tabl
     outputs.push(...refused.map(({ text }) => text))
     outputs.push(await (await fetch(`${url}/readyz`)).text())
   }
+  // What a daemon asks for MCP: the expired token is refreshed at a server that answers with what it was sent.
+  const remote = createBridgeClient({ url: server.url, key: daemonKey })
+  const { ownerId: userId } = await remote.authorizer.isAuthorized.query({ key })
+  const batch = { userId, serverIds: ['wiki'] }
+  expect(await remote.mcpConfigurator.getServerAccessTokensBatch.query(batch)).toEqual({
+    accessTokens: {},
+    errors: { wiki: 'validation_failed' },
+  })
+  await remote.close()
+  await server.logged('a token could not be validated')
+  for (const { url } of [server, daemon]) outputs.push(await (await fetch(`${url}/metrics`)).text())
+  const [, id = ''] = /"id":"([^"]+)"/.exec(await command('interceptions', 'list', '--json')) ?? []
+  expect(await command('interceptions', 'show', id)).toContain(userId)
+
   for (const words of [
     ['users', 'list'],
     ['keys', 'list'],
@@ -152,7 +167,6 @@ test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, tabl
     ['providers', 'list', '--json'],
     ['mcp', 'list', '--json'],
     ['mcp', 'links', '--json'],
-    ['interceptions', 'list', '--json'],
     ['usage', '--json'],
     ['audit', 'list', '--json', '--limit', '200'],
     ['config', 'check', 'serve', '--json'],
