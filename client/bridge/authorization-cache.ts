@@ -16,8 +16,8 @@ interface Entry {
 }
 
 /**
- * Remembers who a key belongs to, under a hash of what it was named by: the key and its id are two entries. Only successes are kept; requests that come while a key is being looked up share
- * the answer. The oldest entries make room for new ones.
+ * Remembers who a key belongs to, under a hash of what it was named by: the key and its id are two entries. Only successes are kept;
+ * requests that come while a key is being looked up share the answer. The oldest entries make room for new ones.
  */
 export class AuthorizationCache {
   readonly #options: AuthorizationCacheOptions

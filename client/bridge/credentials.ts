@@ -38,7 +38,7 @@ export function secretsOf({ identification }: Credentials): string[] {
 
 /** What of it may be logged: the public id of the key, where it has the form of one. */
 export function publicIdOf({ identification }: Credentials): string | undefined {
-  const pattern = 'key' in identification ? /^([A-Za-z0-9]{10})-/ : /^([A-Za-z0-9]{10})$/
+  const pattern = 'key' in identification ? /^([A-Za-z0-9]{10})-[A-Za-z0-9]{22}$/ : /^([A-Za-z0-9]{10})$/
   return pattern.exec('key' in identification ? identification.key : identification.keyId)?.[1]
 }
 

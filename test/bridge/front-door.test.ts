@@ -177,6 +177,16 @@ describe('a request that is refused', () => {
     expect(JSON.stringify(bridge.log)).not.toContain('zzz')
   })
 
+  test.each(['adminMARKE-and-more', 'adminMARKE', `adminMARKE-${'z'.repeat(23)}`])(
+    'of %s, which is no key of ours, nothing is logged',
+    async token => {
+      await start()
+      await send(bridge, { headers: { 'x-api-key': token } })
+      expect(bridge.log.map(({ message }) => message)).toContain('a key was not authorized')
+      expect(JSON.stringify(bridge.log)).not.toContain('adminMARKE')
+    },
+  )
+
   test.each([
     ['announced', { 'content-length': '1001' }],
     ['not announced', { 'transfer-encoding': 'chunked' }],
