@@ -1,4 +1,7 @@
 /** The main thread's side of pglite-worker.js: statements in, rows out. */
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from './changes.js'
 import type { Answer, Failed, Notified, Opened, Request } from './pglite-worker.js'
@@ -56,7 +59,7 @@ export class PGliteThread implements Changes {
    */
   static async open(dataDir: string): Promise<PGliteThread> {
     const worker = new Worker(new URL('./pglite-worker.js', import.meta.url), {
-      workerData: { dataDir },
+      workerData: { dataDir, code: await postgresCode() },
       // The process's own flags, such as --input-type or a loader, are about its main file.
       execArgv: [],
       // PostgreSQL's log would go to the terminal; what matters of it comes back as errors.
@@ -131,6 +134,19 @@ export class PGliteThread implements Changes {
     for (const { reject } of this.#waiting.values()) reject(cause)
     this.#waiting.clear()
   }
+}
+
+let code: Promise<WebAssembly.Module> | undefined
+
+/** PostgreSQL as WebAssembly. It is kept, so that threads share what V8 compiles of it: a first start opens two, one after the other. */
+function postgresCode(): Promise<WebAssembly.Module> {
+  code ??= compile()
+  return code
+}
+
+async function compile(): Promise<WebAssembly.Module> {
+  const packageFile = createRequire(import.meta.url).resolve('@electric-sql/pglite')
+  return WebAssembly.compile(await readFile(join(dirname(packageFile), 'pglite.wasm')))
 }
 
 function opened(worker: Worker): Promise<void> {

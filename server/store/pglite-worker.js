@@ -37,8 +37,8 @@ const { serialize } = protocol
 const port = parentPort
 if (!port) throw new Error('pglite-worker.js runs as a worker thread only')
 
-/** @type {{ dataDir: string }} where PGlite opens what is there, or else makes a new database */
-const { dataDir } = workerData
+/** @type {{ dataDir: string, code: WebAssembly.Module }} where PGlite opens what is there, or else makes a new database; PGlite's file pglite.wasm */
+const { dataDir, code } = workerData
 const database = await open()
 
 /** @type {Map<string, string>} text of a statement → its name */
@@ -60,7 +60,7 @@ async function open() {
       log = [...log.slice(-9), line]
       return true
     }
-    const opened = await PGlite.create({ dataDir, onStderr })
+    const opened = await PGlite.create({ dataDir, pgliteWasmModule: code, onStderr })
     // Plans of prepared statements are kept, and may be made while the tables are small: they must be the ones that fit large tables.
     await opened.exec('set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off')
     return opened
