@@ -1,10 +1,12 @@
 /** The built command line as child processes. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { makeDataDir } from '../fixtures/data-dir.js'
 
 /** The built program. */
 export const program = resolve('dist/server/cli.js')
@@ -173,6 +175,14 @@ const directories = new Set<string>()
 export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'aibridge-'))
   directories.add(directory)
+  return directory
+}
+
+/** A data directory that {@link cleanUp} removes: a copy of `template`, or with a key and an empty database, where the first start is not the subject. */
+export async function dataDirectory(template?: string): Promise<string> {
+  const directory = await makeDataDir(template)
+  directories.add(directory)
+  if (template === undefined) await writeFile(join(directory, 'encryption-key'), randomBytes(32).toString('base64'))
   return directory
 }
 

@@ -1,18 +1,17 @@
-import { cp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { rename, rm } from 'node:fs/promises'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import type { CreatedDaemonKey, DaemonKey, InterceptionDetail, InterceptionsPage } from '../../shared/admin.js'
 import {
   cleanUp,
+  dataDirectory,
   type RunningProcess,
   run,
   runJson,
   type ServeProcess,
   startDaemon,
   startServe,
-  temporaryDirectory,
 } from './process.js'
 import { type StandIn, startProvider, tokens } from './provider.js'
 
@@ -30,7 +29,7 @@ const admin = <T>(work: (admin: AdminClient) => Promise<T>): Promise<T> =>
 
 beforeAll(async () => {
   provider = await startProvider()
-  const made = await temporaryDirectory()
+  const made = await dataDirectory()
   server = await startServe(made)
   await admin(({ users }) => users.create.mutate({ username: 'alice' }))
   key = (await admin(({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
@@ -39,20 +38,19 @@ beforeAll(async () => {
   server.kill('SIGTERM')
   await server.exited
   template = `${made}.template`
-  await cp(made, template, { recursive: true })
+  await rename(made, template)
 })
 afterAll(async () => {
   await provider.close()
   await rm(template, { recursive: true, force: true })
 })
 
-/** A control plane with a user and a provider. */
-beforeEach(async () => {
-  const dataDir = join(await temporaryDirectory(), 'data')
-  await cp(template, dataDir, { recursive: true })
-  server = await startServe(dataDir)
-})
 afterEach(cleanUp)
+
+/** A control plane with a user and a provider. */
+async function startControlPlane(): Promise<void> {
+  server = await startServe(await dataDirectory(template))
+}
 
 const daemonKey = (input: { name?: string; delegate?: boolean } = {}): Promise<CreatedDaemonKey> =>
   admin(({ daemonKeys }) => daemonKeys.create.mutate(input))
@@ -85,6 +83,8 @@ function everyInterception(): Promise<InterceptionDetail[]> {
 }
 
 describe('two remote daemons', () => {
+  beforeEach(startControlPlane)
+
   test('a control plane that is restarted under load has every interception once, and no request fails', async () => {
     const daemons = await Promise.all(
       ['one', 'two'].map(async name => startDaemon(server.url, (await daemonKey({ name })).key)),
@@ -172,6 +172,7 @@ describe('two remote daemons', () => {
 
 describe('a daemon key', () => {
   test('that is revoked ends its daemon with 1, and is refused afterwards', async () => {
+    await startControlPlane()
     const args = ['daemon-keys', 'create', '--name', 'paris', '--delegate']
     const created = await runJson<CreatedDaemonKey>([...args, ...server.flags])
     const daemon = await startDaemon(server.url, created.key)
@@ -218,6 +219,7 @@ describe('a daemon key', () => {
 })
 
 test('a daemon that starts before its control plane is not ready, and serves once it is there', async () => {
+  await startControlPlane()
   const { key: itsKey } = await daemonKey()
   server.kill('SIGTERM')
   await server.exited

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import type { RotationResult } from '../../shared/admin.js'
-import { cleanUp, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
+import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe } from './process.js'
 
-// A server's first start takes seconds, more on a busy machine.
+// A server's start takes a second, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 afterEach(cleanUp)
 
@@ -13,7 +13,7 @@ const admin = <T>({ dataDir, port }: ServeProcess, work: (admin: AdminClient) =>
   withAdmin({ data: dataDir, port }, work)
 
 test('secrets rotate changes the key in the file, and kill -9 in its midst loses nothing', async () => {
-  const dataDir = await temporaryDirectory()
+  const dataDir = await dataDirectory()
   const keyFile = async () => (await readFile(join(dataDir, 'encryption-key'), 'utf8')).trim()
   const keys = Array.from({ length: 32 }, (_, index) => `sk-${index}`)
   let server = await startServe(dataDir)

@@ -10,7 +10,15 @@ import { openPostgresDatabase } from '../../server/store/postgres.js'
 import { listening } from '../fixtures/listening.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'
 import { silentLogger } from '../fixtures/stores.js'
-import { cleanUp, type RunningProcess, run, startDaemon, startServe, temporaryDirectory } from './process.js'
+import {
+  cleanUp,
+  dataDirectory,
+  type RunningProcess,
+  run,
+  startDaemon,
+  startServe,
+  temporaryDirectory,
+} from './process.js'
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
 
@@ -51,7 +59,7 @@ const echoing: RequestListener = async (request, response) => {
 }
 
 test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, table or file: %s', async kind => {
-  const dataDir = await temporaryDirectory()
+  const dataDir = await (kind === 'embedded' ? dataDirectory() : temporaryDirectory())
   const provider = createServer(echoing)
   const providerUrl = `http://127.0.0.1:${await listening(provider, { cut: true })}`
   const databaseUrl = postgres.url().replace('postgres@', `postgres:${databasePassword}@`)

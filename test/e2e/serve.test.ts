@@ -1,12 +1,14 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import { lockDataDir } from '../../server/store/data-lock.js'
+import { openEmbeddedStore } from '../../server/store/embedded.js'
 import type {
   ApiKey,
   CreatedApiKey,
@@ -15,19 +17,31 @@ import type {
   ProviderSummary,
   User,
 } from '../../shared/admin.js'
-import { cleanUp, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
+import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
 import { type StandIn, startProvider, tokens } from './provider.js'
 
 // A server's first start takes seconds, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 let provider: StandIn
-beforeEach(async () => {
+/** a data directory with a user, a key of theirs, and the provider */
+let template: string
+let key: string
+beforeAll(async () => {
   provider = await startProvider()
+  const made = await dataDirectory()
+  const server = await startServe(made)
+  await admin(server, ({ users }) => users.create.mutate({ username: 'alice' }))
+  key = (await admin(server, ({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
+  await addProvider(server, 'stand-in')
+  server.kill('SIGTERM')
+  await server.exited
+  template = `${made}.template`
+  await rename(made, template)
 })
-afterEach(async () => {
+afterAll(async () => {
   await provider.close()
-  await cleanUp()
+  await rm(template, { recursive: true, force: true })
 })
 
 const sdk = ({ url }: ServeProcess, key: string) =>
@@ -39,17 +53,14 @@ const question: Anthropic.MessageCreateParamsNonStreaming = {
   messages: [{ role: 'user', content: 'How many angels can dance on the head of a pin?' }],
 }
 
-const standIn = (): { name: string; type: 'anthropic'; baseUrl: string; keys: string[] } => ({
-  name: 'stand-in',
-  type: 'anthropic',
-  baseUrl: provider.url,
-  keys: ['sk-stand-in-key'],
-})
-const addProvider = (server: ServeProcess) => admin(server, ({ providers }) => providers.upsert.mutate(standIn()))
+const addProvider = (server: ServeProcess, name: string) =>
+  admin(server, ({ providers }) =>
+    providers.upsert.mutate({ name, type: 'anthropic', baseUrl: provider.url, keys: ['sk-stand-in-key'] }),
+  )
 
 /** Status of one request with this key. */
-async function statusWith(server: ServeProcess, key: string): Promise<number> {
-  const response = await fetch(`${server.url}/bridge/stand-in/v1/messages`, {
+async function statusWith(server: ServeProcess, key: string, name = 'stand-in'): Promise<number> {
+  const response = await fetch(`${server.url}/bridge/${name}/v1/messages`, {
     method: 'POST',
     headers: { 'x-api-key': key, 'content-type': 'application/json' },
     body: JSON.stringify({ ...question, stream: true }),
@@ -72,6 +83,8 @@ async function newestInterception(server: ServeProcess): Promise<InterceptionDet
 }
 
 describe('an empty data directory', () => {
+  afterEach(cleanUp)
+
   test('the first start says what to do next, and its commands work when they are pasted', async () => {
     const dataDir = join(await temporaryDirectory(), 'a data directory')
     const server = await startServe(dataDir)
@@ -105,7 +118,7 @@ describe('an empty data directory', () => {
   })
 
   test('a streamed message is recorded, and is there after kill -9', async () => {
-    const dataDir = await temporaryDirectory()
+    const dataDir = await dataDirectory()
     const server = await startServe(dataDir)
     const user = await runJson<User>(['users', 'create', 'alice', ...server.flags])
     expect(user).toMatchObject({ username: 'alice', status: 'active', deletedAt: null })
@@ -125,7 +138,10 @@ describe('an empty data directory', () => {
     expect(await stream.emitted('text')).toBe(tokens[0])
     gate.open()
     expect(await stream.finalText()).toBe(tokens.join(''))
-    expect(provider.requests[0]).toMatchObject({ path: '/v1/messages', headers: { 'x-api-key': 'sk-stand-in-key' } })
+    expect(provider.requests.at(-1)).toMatchObject({
+      path: '/v1/messages',
+      headers: { 'x-api-key': 'sk-stand-in-key' },
+    })
 
     const { interception } = await newestInterception(server)
     const page = await runJson<InterceptionsPage>(['interceptions', 'list', ...server.flags])
@@ -155,28 +171,12 @@ describe('an empty data directory', () => {
   })
 })
 
-describe('a data directory with a user and a key', () => {
-  let template: string
-  let key: string
+describe('a data directory with a user, a key and a provider', () => {
   let dataDir: string
-
-  beforeAll(async () => {
-    const made = await temporaryDirectory()
-    const server = await startServe(made)
-    await admin(server, ({ users }) => users.create.mutate({ username: 'alice' }))
-    key = (await admin(server, ({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
-    server.kill('SIGTERM')
-    await server.exited
-    template = `${made}.template`
-    await cp(made, template, { recursive: true })
-  })
-  afterAll(async () => {
-    await rm(template, { recursive: true, force: true })
-  })
   beforeEach(async () => {
-    dataDir = join(await temporaryDirectory(), 'data')
-    await cp(template, dataDir, { recursive: true })
+    dataDir = await dataDirectory(template)
   })
+  afterEach(cleanUp)
 
   test('a second process is told which one has it, and starts after kill -9 of that one', async () => {
     const first = await startServe(dataDir)
@@ -207,7 +207,8 @@ describe('a data directory with a user and a key', () => {
       reason: 'port_in_use',
       message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,
     })
-    await startServe(dataDir)
+    const lock = await lockDataDir(dataDir)
+    await lock.release()
   })
 
   test('a corrupt database ends the start', async () => {
@@ -241,55 +242,8 @@ describe('a data directory with a user and a key', () => {
     expect(await statusWith(rotating, key)).toBe(200)
   })
 
-  test('a provider serves from its addition on, is refused when disabled, unknown when removed', async () => {
-    const server = await startServe(dataDir)
-    expect(await statusWith(server, key)).toBe(404)
-    await addProvider(server)
-    expect(await statusWith(server, key)).toBe(200)
-    const list = await runJson<ProviderSummary[]>(['providers', 'list', ...server.flags])
-    expect(list).toContainEqual(
-      expect.objectContaining({
-        name: 'stand-in',
-        type: 'anthropic',
-        enabled: true,
-        baseUrl: provider.url,
-        keys: [expect.any(String)],
-      }),
-    )
-    expect(JSON.stringify(list)).not.toContain('sk-stand-in-key')
-    expect(await runJson<ProviderSummary>(['providers', 'disable', 'stand-in', ...server.flags])).toMatchObject({
-      enabled: false,
-    })
-    await untilStatus(server, key, 503)
-    expect(await runJson<ProviderSummary>(['providers', 'enable', 'stand-in', ...server.flags])).toMatchObject({
-      enabled: true,
-    })
-    await untilStatus(server, key, 200)
-    await runJson<unknown>(['providers', 'remove', 'stand-in', ...server.flags])
-    await untilStatus(server, key, 404)
-  })
-
-  test('a revoked key, an expired key and a suspended user are refused', async () => {
-    const server = await startServe(dataDir)
-    await addProvider(server)
-    const create = async (...args: string[]) =>
-      await runJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...args, ...server.flags])
-    const revoked = await create()
-    expect(await runJson<unknown>(['keys', 'revoke', revoked.id, ...server.flags])).toMatchObject({ id: revoked.id })
-    expect(await statusWith(server, revoked.key)).toBe(403)
-
-    const expiring = await create('--expires', '1s')
-    expect(expiring.expiresAt).toMatch(/^\d{4}-.*Z$/)
-    expect(await statusWith(server, key)).toBe(200)
-    await runJson<unknown>(['users', 'suspend', 'alice', ...server.flags])
-    await Promise.all([untilStatus(server, expiring.key, 403), untilStatus(server, key, 403)])
-    const keys = await runJson<ApiKey[]>(['keys', 'list', '--user', 'alice', ...server.flags])
-    expect(keys.map(({ expiresAt }) => expiresAt !== null)).toEqual([false, true, true])
-  })
-
   test('SIGTERM lets a running stream end, records it and exits 0', async () => {
     const server = await startServe(dataDir)
-    await addProvider(server)
     const gate = provider.gate()
     const stream = sdk(server, key).messages.stream(question)
     await stream.emitted('text')
@@ -298,11 +252,13 @@ describe('a data directory with a user and a key', () => {
     gate.open()
     expect(await stream.finalText()).toBe(tokens.join(''))
     expect(await server.exited).toEqual({ code: 0, signal: null })
-    const again = await startServe(dataDir)
-    expect(await newestInterception(again)).toMatchObject({
-      interception: { errorType: null },
+    const store = await openEmbeddedStore({ dataDir })
+    const [newest] = await store.listInterceptions({ limit: 1 })
+    expect(await store.getInterception(newest?.id ?? '')).toMatchObject({
+      interception: { errorType: null, endedAt: expect.any(Date) },
       tokenUsages: [{ inputTokens: 11, outputTokens: 7 }],
     })
+    await store.close()
   })
 
   test('an exception that nothing caught is logged and ends the server with 1', async () => {
@@ -331,8 +287,7 @@ describe('a data directory with a user and a key', () => {
 
   test('a second signal exits 130 at once', async () => {
     const server = await startServe(dataDir)
-    await addProvider(server)
-    provider.gate()
+    const gate = provider.gate()
     const stream = sdk(server, key).messages.stream(question)
     const ended = expect(stream.finalText()).rejects.toThrow()
     await stream.emitted('text')
@@ -341,15 +296,67 @@ describe('a data directory with a user and a key', () => {
     server.kill('SIGINT')
     expect(await server.exited).toEqual({ code: 130, signal: null })
     await ended
+    gate.open()
+  })
+})
+
+describe('a running server', () => {
+  let server: ServeProcess
+  beforeAll(async () => {
+    server = await startServe(await dataDirectory(template))
+  })
+  afterAll(cleanUp)
+
+  test('a provider serves from its addition on, is refused when disabled, unknown when removed', async () => {
+    expect(await statusWith(server, key, 'another')).toBe(404)
+    await addProvider(server, 'another')
+    expect(await statusWith(server, key, 'another')).toBe(200)
+    const list = await runJson<ProviderSummary[]>(['providers', 'list', ...server.flags])
+    expect(list).toContainEqual(
+      expect.objectContaining({
+        name: 'another',
+        type: 'anthropic',
+        enabled: true,
+        baseUrl: provider.url,
+        keys: [expect.any(String)],
+      }),
+    )
+    expect(JSON.stringify(list)).not.toContain('sk-stand-in-key')
+    expect(await runJson<ProviderSummary>(['providers', 'disable', 'another', ...server.flags])).toMatchObject({
+      enabled: false,
+    })
+    await untilStatus(server, key, 503, 'another')
+    expect(await runJson<ProviderSummary>(['providers', 'enable', 'another', ...server.flags])).toMatchObject({
+      enabled: true,
+    })
+    await untilStatus(server, key, 200, 'another')
+    await runJson<unknown>(['providers', 'remove', 'another', ...server.flags])
+    await untilStatus(server, key, 404, 'another')
+  })
+
+  test('a revoked key, an expired key and a suspended user are refused', async () => {
+    const create = async (...args: string[]) =>
+      await runJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...args, ...server.flags])
+    const revoked = await create()
+    expect(await runJson<unknown>(['keys', 'revoke', revoked.id, ...server.flags])).toMatchObject({ id: revoked.id })
+    expect(await statusWith(server, revoked.key)).toBe(403)
+
+    const expiring = await create('--expires', '1s')
+    expect(expiring.expiresAt).toMatch(/^\d{4}-.*Z$/)
+    expect(await statusWith(server, key)).toBe(200)
+    await runJson<unknown>(['users', 'suspend', 'alice', ...server.flags])
+    await Promise.all([untilStatus(server, expiring.key, 403), untilStatus(server, key, 403)])
+    const keys = await runJson<ApiKey[]>(['keys', 'list', '--user', 'alice', ...server.flags])
+    expect(keys.map(({ expiresAt }) => expiresAt !== null)).toEqual([false, true, true])
   })
 })
 
 /** Sends requests until one is answered with `status`; what was decided before may be cached for five seconds. */
-async function untilStatus(server: ServeProcess, key: string, status: number): Promise<void> {
+async function untilStatus(server: ServeProcess, key: string, status: number, name?: string): Promise<void> {
   const start = performance.now()
   let last: number
   do {
-    last = await statusWith(server, key)
+    last = await statusWith(server, key, name)
   } while (last !== status && performance.now() - start < 7_000)
   expect(last).toBe(status)
 }

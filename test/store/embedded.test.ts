@@ -15,7 +15,7 @@ import { openEmbeddedStore } from '../../server/store/embedded.js'
 import { migrations } from '../../server/store/migrations/index.js'
 import { pgliteDialect } from '../../server/store/pglite-dialect.js'
 import { PGliteThread } from '../../server/store/pglite-thread.js'
-import { makeDataDir } from '../fixtures/stores.js'
+import { makeDataDir } from '../fixtures/data-dir.js'
 import { interception, tokenUsage } from './records.js'
 
 const inUse = { code: 'PRECONDITION_FAILED', reason: 'data_in_use' }

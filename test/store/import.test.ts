@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type EmbeddedDatabase, openEmbeddedDatabase, openEmbeddedStore } from '../../server/store/embedded.js'
 import { copiedTables, importEmbeddedStore } from '../../server/store/import.js'
 import { openPostgresDatabase, openPostgresStore } from '../../server/store/postgres.js'
-import { silentLogger as logger, makeDatabase, makeDataDir } from '../fixtures/stores.js'
+import { makeDataDir } from '../fixtures/data-dir.js'
+import { silentLogger as logger, makeDatabase } from '../fixtures/stores.js'
 import { ended, interception, modelThought, promptUsage, tokenUsage, toolUsage } from './records.js'
 
 let from: string
