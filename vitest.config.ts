@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/fixtures/global-setup.ts'],
+    // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
+    pool: 'threads',
     testTimeout: 40_000,
     hookTimeout: 60_000,
     // Vitest leaves a core free, which on two cores would run one file after the other.

@@ -139,7 +139,7 @@ export class PGliteThread implements Changes {
 let code: Promise<WebAssembly.Module> | undefined
 
 /** PostgreSQL as WebAssembly. It is kept, so that threads share what V8 compiles of it: a first start opens two, one after the other. */
-function postgresCode(): Promise<WebAssembly.Module> {
+export function postgresCode(): Promise<WebAssembly.Module> {
   code ??= compile()
   return code
 }
