@@ -221,9 +221,11 @@ describe('a data directory with a user, a key and a provider', () => {
   test('a server refuses an encryption key that opens none of its secrets, and takes it beside the one that does', async () => {
     const server = await startServe(dataDir)
     const client = { tokenUrl: 'https://id.example.com/token', clientId: 'bridge', clientSecret: 'MARKED-secret' }
-    await admin(server, ({ mcpServers }) =>
-      mcpServers.upsert.mutate({ id: 'wiki', url: 'https://wiki.example.com/mcp', ...client }),
-    )
+    await admin(server, async ({ mcpServers, providers }) => {
+      await mcpServers.upsert.mutate({ id: 'wiki', url: 'https://wiki.example.com/mcp', ...client })
+      // The one secret that is left is of another kind.
+      await providers.remove.mutate({ name: 'stand-in' })
+    })
     server.kill('SIGTERM')
     await server.exited
     const right = (await readFile(join(dataDir, 'encryption-key'), 'utf8')).trim()
@@ -238,7 +240,7 @@ describe('a data directory with a user, a key and a provider', () => {
     })
     expect(stderr).not.toContain(other)
     const rotating = await startServe(dataDir, { env: { BRIDGE_ENCRYPTION_KEY: `${other},${right}` } })
-    await addProvider(rotating)
+    await addProvider(rotating, 'stand-in')
     expect(await statusWith(rotating, key)).toBe(200)
   })
 
