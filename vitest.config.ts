@@ -7,6 +7,8 @@ export default defineConfig({
     globalSetup: ['test/fixtures/global-setup.ts'],
     // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
     pool: 'threads',
+    // A busy machine takes its time; only what never comes true takes so long.
+    expect: { poll: { timeout: 10_000 } },
     testTimeout: 40_000,
     hookTimeout: 60_000,
     // Vitest leaves a core free, which on two cores would run one file after the other.

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeLimits } from '../../shared/limits.js'
+import { eventually } from '../fixtures/eventually.js'
 import {
   createGate,
   eventStream,
@@ -41,7 +42,7 @@ const chunked = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${
 
 /** The one end that a request leaves, when it is there. */
 async function recordedEnd() {
-  await vi.waitFor(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+  await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
   return plane.stored('interceptionEnded')[0]
 }
 
@@ -242,9 +243,9 @@ describe('a client', () => {
     await start()
     const socket = await connected()
     socket.write(requestText('{}').replace('Content-Length: 2', 'Content-Length: 20'))
-    await vi.waitFor(() => expect(plane.calls).toContain('authorizer.isAuthorized'))
+    await eventually(() => expect(plane.calls).toContain('authorizer.isAuthorized'))
     socket.destroy()
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(bridge.log).toContainEqual(expect.objectContaining({ message: 'the client left before it was answered' })),
     )
     expect(provider.calls).toHaveLength(0)
@@ -376,10 +377,10 @@ describe('shutting down', () => {
     const waiting = send(bridge)
     await provider.call(1)
     const recording = send(bridge)
-    await vi.waitFor(() => expect(interceptions).toBe(3))
+    await eventually(() => expect(interceptions).toBe(3))
     const uploading = await connected()
     uploading.write(requestText('{}').replace('Content-Length: 2', 'Content-Length: 20'))
-    await vi.waitFor(() => expect(bridge.log).toEqual([]))
+    await eventually(() => expect(bridge.log).toEqual([]))
     const closing = bridge.daemon.close({ graceMs: 0 })
     expect(await streaming).toMatchObject({ status: 200, whole: false })
     expect(await waiting).toMatchObject({ status: 503 })

@@ -1,5 +1,6 @@
 /** A provider that dies, and a client that leaves, at every event of a stream: what was used until then is recorded, and the end, once. */
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { eventually } from '../fixtures/eventually.js'
 import {
   type Answer,
   createGate,
@@ -57,7 +58,7 @@ function usedIn(events: string[]) {
 }
 
 async function expectRecorded(events: string[], isError: boolean): Promise<void> {
-  await vi.waitFor(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+  await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
   const { outputTokens, toolCalls } = usedIn(events)
   expect(plane.stored('tokenUsage').map(record => record.outputTokens)).toEqual(outputTokens)
   expect(plane.stored('toolUsage').map(record => record.toolCallId)).toEqual(toolCalls)

@@ -5,6 +5,7 @@ import OpenAI from 'openai'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type BridgeFetchOptions, createBridgeFetch } from '../../client/index.js'
 import { RpcError } from '../../shared/errors.js'
+import { eventually } from '../fixtures/eventually.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import {
   createGate,
@@ -61,7 +62,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
       if (!record || !(Reflect.get(record.end, 'endedAt') instanceof Date)) throw new Error('it has not ended yet')
       return record
     }
-    return vi.waitFor(look, { timeout: 10_000 })
+    return eventually(look)
   }
 
   test('gets a blocking answer, which is recorded of the owner of the key', async () => {
@@ -172,9 +173,8 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect(provider.calls[0]?.url).toMatch(/\/chat\/completions$/)
     expect(JSON.stringify(provider.calls.map(({ rawHeaders }) => rawHeaders))).not.toContain('MARKED')
     const tokens = async () => (await plane.recorded()).map(record => record.tokens)
-    await vi.waitFor(
-      async () => expect(await tokens()).toMatchObject(Array(2).fill([{ inputTokens: 5, outputTokens: 1 }])),
-      { timeout: 10_000 },
+    await eventually(async () =>
+      expect(await tokens()).toMatchObject(Array(2).fill([{ inputTokens: 5, outputTokens: 1 }])),
     )
   })
 
@@ -331,7 +331,7 @@ describe('createBridgeFetch', () => {
     await expect(reader?.read()).rejects.toBe(reason)
     expect(getEventListeners(abort.signal, 'abort')).toEqual([])
     await (await provider.call(0)).closed
-    await vi.waitFor(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+    await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
   })
 
   test('a provider that dies inside its answer fails the read, after what came', async () => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { RpcError } from '../../shared/errors.js'
 import type { BridgeLimits } from '../../shared/limits.js'
+import { eventually } from '../fixtures/eventually.js'
 import { json, type StandInProvider, startProvider } from '../fixtures/provider.js'
 import {
   anthropicProvider,
@@ -257,7 +258,7 @@ describe('a request that is refused', () => {
     }
     await start()
     expect((await send(bridge)).status).toBe(503)
-    await vi.waitFor(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+    await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
     expect(plane.stored('interception')).toHaveLength(1)
     expect(plane.stored('promptUsage')).toHaveLength(1)
     expect(plane.stored('interceptionEnded')[0]).toMatchObject({ errorType: 'unknown' })
@@ -383,7 +384,7 @@ describe('providers', () => {
     }
     plane.providers = []
     plane.signal()
-    await vi.waitFor(() => expect(failures).toBe(0))
+    await eventually(() => expect(failures).toBe(0))
     expect((await send(bridge)).status).toBe(404)
   })
 
@@ -394,7 +395,7 @@ describe('providers', () => {
     }
     await start()
     const asked = () => plane.calls.filter(path => path.endsWith('watchProviders')).length
-    await vi.waitFor(() => expect(asked()).toBe(2), { timeout: 5_000 })
+    await eventually(() => expect(asked()).toBe(2))
   })
 
   test('one that was disabled or removed stops when the snapshot is too old', async () => {
@@ -435,7 +436,7 @@ describe('providers', () => {
     await start()
     expect(bridge.daemon.ready()).toBe(false)
     plane.before = () => {}
-    await vi.waitFor(() => expect(bridge.daemon.ready()).toBe(true))
+    await eventually(() => expect(bridge.daemon.ready()).toBe(true))
     await bridge.daemon.close({ graceMs: 0 })
     expect(bridge.daemon.ready()).toBe(false)
   })

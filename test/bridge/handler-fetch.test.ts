@@ -6,6 +6,7 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { RequestHandler } from '../../client/bridge/handler-fetch.js'
+import { eventually } from '../fixtures/eventually.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { createGate } from '../fixtures/provider.js'
 import { fetchRows, type OpenedFetch } from './fetch-rows.js'
@@ -906,7 +907,7 @@ describe('only in this process', () => {
     expect(drained).not.toHaveBeenCalled()
     const reader = readerOf(response)
     await reader.read()
-    await vi.waitFor(() => expect(drained).toHaveBeenCalledOnce())
+    await eventually(() => expect(drained).toHaveBeenCalledOnce())
     await reader.cancel()
   })
 

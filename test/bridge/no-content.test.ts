@@ -1,4 +1,5 @@
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { eventually } from '../fixtures/eventually.js'
 import { json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
 import { apiRows } from './apis.js'
 import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
@@ -23,7 +24,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
   })
 
   async function recordedOnce(): Promise<Recorded> {
-    return vi.waitFor(async () => {
+    return eventually(async () => {
       const [record] = await plane.recorded()
       expect(Reflect.get(record?.end ?? {}, 'endedAt')).toBeInstanceOf(Date)
       if (!record) throw new Error('nothing is recorded')

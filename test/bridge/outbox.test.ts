@@ -6,6 +6,7 @@ import { createRecordSender } from '../../client/bridge/record-sender.js'
 import { RpcError } from '../../shared/errors.js'
 import type { BridgeLimits } from '../../shared/limits.js'
 import type { BatchRecord, RecordOutcome } from '../../shared/recorder.js'
+import { eventually } from '../fixtures/eventually.js'
 import { createGate } from '../fixtures/provider.js'
 import { closeControlPlanes, controlPlanes } from './control-planes.js'
 import { memoryLogger } from './running-bridge.js'
@@ -152,7 +153,7 @@ test('a record that fails its whole batch does not keep other interceptions back
     return allOk(records)
   })
   await outbox.put([interception(1), prompt(2, 1), prompt(3, 1), interception(4), prompt(5, 4), interception(6)])
-  await vi.waitFor(() => expect(stored).toHaveLength(4))
+  await eventually(() => expect(stored).toHaveLength(4))
   expect(stored).toEqual([uuid(1), uuid(4), uuid(5), uuid(6)])
   expect(outbox.size).toBe(2)
 })

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { eventually } from '../fixtures/eventually.js'
 import { createGate, eventStream, json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../fixtures/txtar.js'
 import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
@@ -33,7 +34,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   /** The interceptions, once all have ended. */
   async function recordedOf(count: number): Promise<Recorded[]> {
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const all = await plane.recorded()
       expect(all.filter(one => Reflect.get(one.end, 'endedAt') instanceof Date)).toHaveLength(count)
     })
@@ -212,7 +213,7 @@ test('an error that repeats a key is recorded without it, and passed on as it is
       await send(bridge, { headers: { 'x-bridge-token': testKey, 'x-api-key': 'own+key+MARKED' } }),
     ]
     expect(answers.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own])
-    await vi.waitFor(() => expect(plane.stored('interceptionEnded')).toHaveLength(2))
+    await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(2))
     for (const { errorType, errorMessage } of plane.stored('interceptionEnded')) {
       expect({ errorType, errorMessage }).toEqual({ errorType: 'unauthorized', errorMessage: 'no: [secret],[secret]' })
     }

@@ -2,8 +2,9 @@
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { eventually } from '../fixtures/eventually.js'
 import { createGate, eventStream, json, type StandInProvider, stall, startProvider } from '../fixtures/provider.js'
 import { apiRows } from './apis.js'
 import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
@@ -41,7 +42,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   /** The interceptions, once all have ended. */
   async function recordedOf(count: number): Promise<Recorded[]> {
-    return vi.waitFor(async () => {
+    return eventually(async () => {
       const all = await plane.recorded()
       expect(all.filter(one => Reflect.get(one.end, 'endedAt') instanceof Date)).toHaveLength(count)
       return all

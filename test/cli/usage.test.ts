@@ -92,7 +92,7 @@ describe('config check', () => {
         { name: 'adminToken', value: null, source: 'not set' },
       ]),
     )
-    expect((await run(['config', 'check', 'serve', '--config', file])).stdout).toMatch(
+    expect((await run(['config', 'check', 'serve', '--config', file], { env })).stdout).toMatch(
       /^databaseUrl +set +databaseUrl in /m,
     )
   })

@@ -343,7 +343,7 @@ describe('a running server', () => {
     expect(await runJson<unknown>(['keys', 'revoke', revoked.id, ...server.flags])).toMatchObject({ id: revoked.id })
     expect(await statusWith(server, revoked.key)).toBe(403)
 
-    const expiring = await create('--expires', '1s')
+    const expiring = await create('--expires', '5s')
     expect(expiring.expiresAt).toMatch(/^\d{4}-.*Z$/)
     expect(await statusWith(server, key)).toBe(200)
     await runJson<unknown>(['users', 'suspend', 'alice', ...server.flags])
@@ -359,7 +359,7 @@ async function untilStatus(server: ServeProcess, key: string, status: number, na
   let last: number
   do {
     last = await statusWith(server, key, name)
-  } while (last !== status && performance.now() - start < 7_000)
+  } while (last !== status && performance.now() - start < 20_000)
   expect(last).toBe(status)
 }
 

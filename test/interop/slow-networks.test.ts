@@ -20,7 +20,7 @@ interface Times {
   pingIntervalMs?: number
   pongTimeoutMs?: number
 }
-const quick = { pingIntervalMs: 30, pongTimeoutMs: 120 }
+const quick = { pingIntervalMs: 60, pongTimeoutMs: 400 }
 const mib = 1024 * 1024
 
 const t = initTRPC.context<object>().create()
@@ -56,19 +56,19 @@ describe('a slow network', () => {
   leavesNothing()
 
   it('an upload of 1 MiB that takes many times the server’s ping times is not cut', async () => {
-    const { api, errors, proxy } = await through({ up: 12 }, { server: quick })
+    const { api, errors, proxy } = await through({ up: 25 }, { server: quick })
     expect(await api.size.mutate('x'.repeat(mib))).toBe(mib)
     expect([errors, proxy.accepted()]).toEqual([[], 1])
   })
 
   it('an answer of 1 MiB that takes many times the client’s ping times is not cut', async () => {
-    const { api, errors, proxy } = await through({ down: 12 }, { client: quick })
+    const { api, errors, proxy } = await through({ down: 25 }, { client: quick })
     expect((await api.big.mutate(mib)).length).toBe(mib)
     expect([errors, proxy.accepted()]).toEqual([[], 1])
   })
 
   it('an upload of 1 MiB that takes many times the client’s own ping times is not cut', async () => {
-    const { api, errors, proxy } = await through({ up: 12 }, { client: quick, server: quick })
+    const { api, errors, proxy } = await through({ up: 25 }, { client: quick, server: quick })
     expect(await api.size.mutate('x'.repeat(mib))).toBe(mib)
     expect([errors, proxy.accepted()]).toEqual([[], 1])
   })
