@@ -52,7 +52,7 @@ export class AnswerRecording implements AnswerObserver {
   }
 
   async #finish(failure: Failure | undefined): Promise<void> {
-    const facts: AnswerFacts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
+    const facts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
     await this.#options.recording.end(facts, failure ?? this.#statusFailure(facts) ?? facts.error)
   }
 

@@ -1,5 +1,6 @@
 /** Whose request it is, and whose provider key it uses. */
 import type { IncomingHttpHeaders } from 'node:http'
+import { clientCredentials } from './headers.js'
 
 /** Who asks: a whole API key of this service, or the id of one that somebody else has checked. */
 export type Identification = { key: string } | { keyId: string }
@@ -31,9 +32,10 @@ export function readCredentials(headers: IncomingHttpHeaders, caller?: InProcess
   return key ? { identification: { key }, kind: 'centralized' } : undefined
 }
 
-/** The part of it that is a secret. */
-export function secretsOf({ identification }: Credentials): string[] {
-  return 'key' in identification ? [identification.key] : []
+/** What of a request's credentials is a secret: the key of this service, and those that a client brings for its provider. */
+export function secretsOf({ identification }: Credentials, headers: IncomingHttpHeaders): string[] {
+  const own = clientCredentials.map(name => headerText(headers, name).replace(/^(bearer|basic) +/i, ''))
+  return ['key' in identification ? identification.key : '', ...own].filter(secret => secret !== '')
 }
 
 /** What of it may be logged: the public id of the key, where it has the form of one. */

@@ -17,7 +17,7 @@ const hopByHop = [
 const ownOfRequest = ['host', 'accept-encoding', 'content-length', 'expect', 'x-bridge-token']
 
 /** What may carry a client's key for a provider of any type; `api-key` is what clients of Azure send. */
-const clientCredentials = ['authorization', 'x-api-key', 'api-key']
+export const clientCredentials = ['authorization', 'x-api-key', 'api-key']
 
 /**
  * The headers that reach the provider.
@@ -39,10 +39,10 @@ export function responseHeaders(raw: readonly string[]): string[] {
   return withoutHeaders(raw, [])
 }
 
-/** Whether an answer is a stream of events that can be read as it comes. */
-export function isPlainEventStream(raw: readonly string[]): boolean {
+/** Whether the bytes of an answer are its content. */
+export function isPlain(raw: readonly string[]): boolean {
   const encoding = findHeader(raw, 'content-encoding')?.trim().toLowerCase() ?? ''
-  return isEventStream(raw) && (encoding === '' || encoding === 'identity')
+  return encoding === '' || encoding === 'identity'
 }
 
 export function isEventStream(raw: readonly string[]): boolean {

@@ -203,7 +203,7 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
       request: facts,
       credentialKind: credentials.kind,
       credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
-      secrets: [...secretsOf(credentials), ...(usedKey === undefined ? [] : [usedKey])],
+      secrets: [...secretsOf(credentials, request.headers), ...(usedKey === undefined ? [] : [usedKey])],
       client: recogniseClient(request.headers),
       userAgent: request.headers['user-agent'],
       startedAt,
@@ -212,7 +212,7 @@ async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
   )
   metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
   const answer = new AnswerRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger, metrics })
-  const relay = new Relay(response, answer, adaptation && new EventFilter(adaptation.hides))
+  const relay = new Relay(response, answer, adaptation && new EventFilter(adaptation))
   try {
     await parts.upstream.send(upstreamRequest(exchange, adaptation?.body ?? body), relay, signal)
     await relay.end(signal)

@@ -2,9 +2,10 @@
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import type { Logger } from '../../shared/log.js'
+import { blanks, jsonStarts } from './first-byte.js'
 import { findHeader, isEventStream } from './headers.js'
 import type { AnswerFacts, AnswerReader } from './providers/provider-api.js'
-import { SseReader } from './sse.js'
+import { type SseEvent, SseReader } from './sse.js'
 import type { AnswerHead } from './upstream.js'
 
 export interface InspectionOptions {
@@ -25,6 +26,7 @@ export class Inspection {
   readonly #reader: AnswerReader
   readonly #maxBytes: number
   readonly #logger: Logger
+  readonly #status: number
   readonly #isDeclaredStream: boolean
   readonly #decompression: Decompression | undefined
   readonly #readable: boolean
@@ -36,6 +38,7 @@ export class Inspection {
     this.#reader = reader
     this.#maxBytes = maxBytes
     this.#logger = logger
+    this.#status = head.status
     this.#isDeclaredStream = isEventStream(head.headers)
     const encoding = (findHeader(head.headers, 'content-encoding') ?? 'identity').trim().toLowerCase()
     const decoder = decoderOf(encoding)
@@ -58,8 +61,12 @@ export class Inspection {
   async end(): Promise<AnswerFacts> {
     if (this.#decompression) await this.#decompression.end()
     if (this.#readable) this.#guard(() => this.#sinkFor(undefined).end())
-    const facts = this.#reader.facts()
-    if (this.#isStream && this.#readable && !this.#reader.mayEnd) {
+    let facts: AnswerFacts = { tools: [], thoughts: [] }
+    this.#guard(() => {
+      facts = this.#reader.facts()
+    })
+    // What is no success may be plain text, whatever it begins with.
+    if (this.#isStream && this.#readable && this.#status < 300 && !this.#reader.mayEnd) {
       facts.error ??= { type: 'unknown', message: 'the answer ended before it was complete' }
     }
     return facts
@@ -79,30 +86,29 @@ export class Inspection {
     if (!this.#sink) {
       const looksLikeStream = first === undefined || !jsonStarts.has(first)
       this.#isStream = looksLikeStream && (this.#isDeclaredStream || eventStarts.has(first ?? 0))
-      this.#sink = (this.#isStream ? eventSink : bodySink)(this.#reader, this.#maxBytes, this.#logger)
+      this.#sink = this.#isStream
+        ? eventSink(event => this.#guard(() => this.#reader.event(event)), this.#maxBytes, this.#logger)
+        : bodySink(this.#reader, this.#maxBytes, this.#logger)
     }
     return this.#sink
   }
 
+  /** What one part of an answer breaks does not take the other parts along. */
   #guard(read: () => void): void {
-    if (this.#failed) return
     try {
       read()
     } catch (error) {
+      if (!this.#failed) this.#logger.error({ err: error }, 'reading an answer failed; a part of it is not recorded')
       this.#failed = true
-      this.#logger.error({ err: error }, 'reading an answer failed; the rest of it is not recorded')
     }
   }
 }
 
-/** White space, and the bytes of the byte order mark. */
-const blanks = new Set([32, 9, 10, 13, 0xef, 0xbb, 0xbf])
-const jsonStarts = new Set(Buffer.from('{['))
 /** of `data`, `event`, `id`, `retry` and of comments */
 const eventStarts = new Set(Buffer.from('deir:'))
 
-function eventSink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink {
-  const events = new SseReader(event => reader.event(event), maxBytes)
+function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger: Logger): Sink {
+  const events = new SseReader(onEvent, maxBytes)
   return {
     push: chunk => events.push(chunk),
     end() {

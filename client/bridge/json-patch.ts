@@ -44,10 +44,11 @@ function findMember(body: Buffer, object: number, name: string): Found {
   for (let at = skipSpaces(body, object + 1); at < body.length && body[at] !== closeBrace; ) {
     if (body[at] === comma) at = skipSpaces(body, at + 1)
     const keyEnd = endOfString(body, at)
-    const key: unknown = JSON.parse(body.toString('utf8', at, keyEnd))
+    const key = body.toString('utf8', at + 1, keyEnd - 1)
+    const isNamed = key === name || (key.includes('\\') && JSON.parse(`"${key}"`) === name)
     const start = skipSpaces(body, skipSpaces(body, keyEnd) + 1) // behind the colon
     const end = endOfValue(body, start)
-    if (key === name) found.value = { start, end }
+    if (isNamed) found.value = { start, end }
     found.end = end
     found.isEmpty = false
     at = skipSpaces(body, end)

@@ -7,7 +7,16 @@ import { recordLimits } from '../../shared/limits.js'
 import type { Logger } from '../../shared/log.js'
 import { maskSecrets } from '../../shared/mask-secrets.js'
 import type { BatchRecord, RecordInput } from '../../shared/recorder.js'
-import { cleanJsonObject, cleanText, cutToBytes, cutToLength, type JsonObject, JsonRefused } from '../../shared/text.js'
+import {
+  cleanJsonObject,
+  cleanText,
+  cutToBytes,
+  cutToLength,
+  isPlainObject,
+  type JsonObject,
+  JsonRefused,
+  setOwn,
+} from '../../shared/text.js'
 import { type ControlPlane, mayHaveRun } from './control-plane.js'
 import type { Failure } from './error-type.js'
 import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
@@ -191,7 +200,11 @@ function recordsOf(
     records.push({ kind: 'promptUsage', ...common(), msgId, ...content('prompt', text), createdAt })
   }
   if (answer.usage) {
-    const details = detailsOf(logger, interceptionId, answer.usage)
+    const details = detailsOf(
+      logger,
+      interceptionId,
+      recordContent ? answer.usage.details : numbersOf(answer.usage.details),
+    )
     records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(answer.usage), ...details, createdAt })
   }
   for (const thought of answer.thoughts) {
@@ -244,7 +257,17 @@ function tokens(count: number): number {
   return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
 }
 
-function detailsOf(logger: Logger, interceptionId: string, { details }: TokenCounts): { metadata?: JsonObject } {
+/** Without text, which may be anything. */
+function numbersOf(details: JsonObject): JsonObject {
+  const kept: JsonObject = {}
+  for (const [name, value] of Object.entries(details)) {
+    if (isPlainObject(value)) setOwn(kept, name, numbersOf(value))
+    else if (typeof value === 'number') setOwn(kept, name, value)
+  }
+  return kept
+}
+
+function detailsOf(logger: Logger, interceptionId: string, details: JsonObject): { metadata?: JsonObject } {
   if (Object.keys(details).length === 0) return {}
   try {
     return { metadata: cleanJsonObject(details, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth) }

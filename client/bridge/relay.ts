@@ -1,7 +1,7 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { abortable } from './abortable.js'
 import type { EventFilter } from './event-filter.js'
-import { findHeader, isPlainEventStream, withoutHeaders } from './headers.js'
+import { findHeader, isEventStream, isPlain, withoutHeaders } from './headers.js'
 import type { AnswerHead, AnswerReceiver } from './upstream.js'
 
 /** Sees what a relay passes on. Its methods never throw or reject. */
@@ -24,7 +24,7 @@ export class Relay implements AnswerReceiver {
   #bytesLeft = Number.NaN
   #observed = false
 
-  /** @param filter of a streamed answer; any other, or one that is compressed, passes whole */
+  /** @param filter for a streamed answer; any other, or one that is compressed, passes whole */
   constructor(response: ServerResponse, observer?: AnswerObserver, filter?: EventFilter) {
     this.#response = response
     this.#observer = observer
@@ -35,8 +35,10 @@ export class Relay implements AnswerReceiver {
     const response = this.#response
     this.#observer?.head(head)
     this.#bytesLeft = Number(findHeader(head.headers, 'content-length') ?? Number.NaN)
-    if (!isPlainEventStream(head.headers)) this.#filter = undefined
-    // How long the answer is, is not known before its end.
+    // An answer with a length is no stream, unless it says so.
+    const mayBeStream = isEventStream(head.headers) || Number.isNaN(this.#bytesLeft)
+    if (!mayBeStream || !isPlain(head.headers)) this.#filter = undefined
+    // How long what passes is, is not known before its end.
     const headers = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
     response.sendDate = false
     try {

@@ -160,7 +160,7 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: unknown, error: unknown): void {
     const failed = failures[this.#state === 'settled' ? 'receiving' : this.#state]
-    const failure = new UpstreamError(failed.failure, `${failed.message} (${codeOf(error)})`, error)
+    const failure = new UpstreamError(failed.failure, `${failed.message} (${codeOf(error)})`, withoutData(error))
     // What came before the failure is taken first.
     if (this.#held) void this.#held.then(() => this.#fail(failure))
     else this.#fail(failure)
@@ -210,6 +210,12 @@ function abortedBy(signal: AbortSignal): UpstreamError {
 function textHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
   if (!Array.isArray(raw)) return []
   return raw.map(item => (typeof item === 'string' ? item : item.toString('latin1')))
+}
+
+/** An error of undici's parser holds the bytes that it did not understand; they are the client's, and must not reach a log. */
+function withoutData(error: unknown): unknown {
+  if (!(error instanceof Error) || !('data' in error)) return error
+  return Object.assign(new Error(error.message), { name: error.name, code: Reflect.get(error, 'code') })
 }
 
 function codeOf(error: unknown): string {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeLimits } from '../../shared/limits.js'
 import { eventually } from '../fixtures/eventually.js'
@@ -68,10 +69,13 @@ describe('a provider', () => {
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
   })
 
-  test('that answers no HTTP gives 502', async () => {
+  test('that answers no HTTP gives 502, and what it sent is in no log', async () => {
     await start()
-    provider.answerWith(raw('SSH-2.0-OpenSSH_9.6\r\n'))
+    provider.answerWith(raw('SSH-2.0-MARKED\r\n'))
     expect((await send(bridge)).status).toBe(502)
+    const shown = bridge.log.map(({ fields }) => inspect(fields, { depth: null, showHidden: true }))
+    expect(shown.join()).toMatch(/HTTPParserError/)
+    expect(shown.join()).not.toMatch(/MARKED|4d 41 52 4b/)
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
   })
 

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EventFilter } from '../../client/bridge/event-filter.js'
 
-const hidesX = () => new EventFilter(({ data }) => data.includes('x'))
+const hidesX = () => new EventFilter({ marker: 'x', hides: ({ data }) => data.includes('x') })
 
 function filtered(chunks: readonly (string | Buffer)[]): string[] {
   const filter = hidesX()
@@ -15,7 +15,11 @@ describe('events are left out, and every other byte passes', () => {
     ['data: a\r\n\r\ndata: x\r\n\r\ndata: b\r\n\r\n', 'data: a\r\n\r\ndata: b\r\n\r\n'],
     ['data: a\r\rdata: x\r\rdata: b\r\r', 'data: a\r\rdata: b\r\r'],
     ['data: x\n\n\n\ndata: b', '\n\ndata: b'],
-    [': comment\ndata: x\nid: 1\n\n: another\n\n', ': another\n\n'],
+    [': comment\ndata: x\nid: 1\n\n: another\n\n', ': comment\n: another\n\n'],
+    ['data: x\n: comment\n\n', ''],
+    ['event: x\ndata: a\n\n', 'event: x\ndata: a\n\n'],
+    ['\ufeff{"x":\n\ndata: x\n\n', '\ufeff{"x":\n\ndata: x\n\n'],
+    [' \n[\ndata: x\n\n', ' \n[\ndata: x\n\n'],
     ['data: a\ndata: x\n\n', ''],
     ['data: x', ''],
     ['\n\ndata: é🎉\n\n', '\n\ndata: é🎉\n\n'],
@@ -37,11 +41,42 @@ describe('events are left out, and every other byte passes', () => {
     ])
   })
 
-  test('an event that is too large to be one of ours is not waited for', () => {
-    const filter = hidesX()
-    const large = `data: ${'x'.repeat(70_000)}`
-    expect(filter.push(Buffer.from(large)).toString()).toBe(large)
-    expect(filter.push(Buffer.from('xx\n\ndata: x\n\n')).toString()).toBe('xx\n\n')
+  test('a comment passes as soon as its line is there, a body at once', () => {
+    expect(filtered([': PROCESS', 'ING\r', '\n', ':\n', 'data: a\n', ': held\n', '\n'])).toEqual([
+      '',
+      ': PROCESSING\r',
+      '\n',
+      ':\n',
+      '',
+      '',
+      'data: a\n: held\n\n',
+      '',
+    ])
+    expect(filtered(['\n', '{"x":', '"x"'])).toEqual(['\n', '{"x":', '"x"', ''])
+  })
+
+  describe('of an event that is too large to be one of ours', () => {
+    const head = 'data: '
+    const sized = (bytes: number) => head + 'x'.repeat(bytes - head.length)
+
+    test('nothing is waited for, nor left out', () => {
+      const filter = hidesX()
+      const large = sized(70_000)
+      expect(filter.push(Buffer.from(large)).toString()).toBe(large)
+      // Its end looks like an event that is left out, and its line ends are cut in two.
+      expect(filter.push(Buffer.from('\ndata: x\r')).toString()).toBe('\ndata: x\r')
+      expect(filter.push(Buffer.from('\n\r\ndata: x\n\n')).toString()).toBe('\n\r\n')
+    })
+
+    test.each([
+      [65_536 - 2, ''],
+      [65_536 - 1, sized(65_536 - 1)],
+    ])('of %i bytes and a blank line, whole or in two, the same passes', (bytes, passed) => {
+      const event = `${sized(bytes)}\n\n`
+      const shown = passed === '' ? '' : event
+      expect(filtered([event]).join('')).toBe(shown)
+      expect(filtered([event.slice(0, 1000), event.slice(1000)]).join('')).toBe(shown)
+    })
   })
 })
 

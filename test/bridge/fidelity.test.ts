@@ -2,7 +2,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Outbox } from '../../client/bridge/outbox.js'
 import {
+  type Answer,
   createGate,
   eventStream,
   eventsOf,
@@ -34,6 +36,7 @@ afterEach(async () => {
 })
 
 const key = { 'x-api-key': testKey }
+const jsonType = { 'content-type': 'application/json' }
 
 /** What no parser gives back as it was: layout, numbers, escapes, duplicates, and a field that nobody knows. */
 const oddities =
@@ -115,14 +118,59 @@ describe('usage that a client has not asked for', () => {
     expect(plane.stored('tokenUsage')).toHaveLength(1)
   })
 
+  test.each([undefined, 'text/plain', 'application/json', 'application/octet-stream', 'application/x-ndjson'])(
+    'is kept from it in a stream that is labelled as %s',
+    async type => {
+      provider.answerWith(async response => {
+        response.writeHead(200, type === undefined ? {} : { 'content-type': type })
+        for (const event of [text, usage, rest]) response.write(event)
+        response.end()
+      })
+      expect((await send(bridge, { path, body, headers: key })).body.toString()).toBe(text + rest)
+      expect(plane.stored('tokenUsage')).toHaveLength(1)
+    },
+  )
+
+  test('is no reason to hold back a comment, or a body', async () => {
+    const gate = createGate()
+    const chunks = [': PROCESSING\n', 'data: [DONE]\n\n']
+    provider.answerWith(
+      async response => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).write(chunks[0])
+        await gate.opened
+        response.end(chunks[1])
+      },
+      async response => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).write('{"error":')
+        await gate.opened
+        response.end('{}}')
+      },
+    )
+    const comment = await begin(bridge, { path, body, headers: key })
+    expect(String((await once(comment, 'data'))[0])).toBe(chunks[0])
+    const json = await begin(bridge, { path, body, headers: key })
+    expect(String((await once(json, 'data'))[0])).toBe('{"error":')
+    gate.open()
+    await Promise.all([comment, json].map(response => once(response, 'end')))
+  })
+
+  test('an error keeps its length', async () => {
+    provider.answerWith(json({ error: { message: 'no' } }, 400))
+    const { headers, body: shown } = await send(bridge, { path, body, headers: key })
+    expect(headers['content-length']).toBe(String(shown.length))
+  })
+
   test('passes where the stream is compressed, and in an answer that is none', async () => {
     const answer = text + usage + rest
     const compressed = gzipSync(answer)
     const whole = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
     provider.answerWith(response => {
-      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }).end(compressed)
+      const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }
+      response.writeHead(200, { ...headers, 'content-length': compressed.length }).end(compressed)
     }, json(whole))
-    expect((await send(bridge, { path, body, headers: key })).body.equals(compressed)).toBe(true)
+    const passed = await send(bridge, { path, body, headers: key })
+    expect(passed.body.equals(compressed)).toBe(true)
+    expect(passed.headers['content-length']).toBe(String(compressed.length))
     expect((await send(bridge, { path, body, headers: key })).body.toString()).toBe(JSON.stringify(whole))
     expect(plane.stored('tokenUsage')).toHaveLength(2)
   })
@@ -372,16 +420,46 @@ describe('answers', () => {
     expect(received).toBe(128 * chunk.length)
   })
 
-  test('the last bytes wait until the records are in the outbox', async () => {
-    const order: string[] = []
-    provider.answerWith(json({ id: 'msg_1', usage: { input_tokens: 1 } }))
-    plane.after = path => {
-      order.push(path)
+  test.each<[string, Answer, string]>([
+    ['a body with a length', json({ id: 'msg_1' }), ''],
+    [
+      'a body without a length',
+      response => void response.writeHead(200, jsonType).write('{"id":"msg_1"}', () => response.end()),
+      '{"id":"msg_1"}',
+    ],
+    [
+      'a stream',
+      eventStream('data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n'),
+      'data: {"type":"ping"}\n\n',
+    ],
+  ])('the last bytes of %s wait until the records are in the outbox', async (_, answer, before) => {
+    const [asked, kept] = [createGate(), createGate()]
+    const outbox: Outbox = {
+      admit: () => true,
+      put() {
+        asked.open()
+        return kept.opened
+      },
+      size: 0,
+      oldestMs: 0,
+      deadLetters: 0,
+      flush: async () => {},
+      close: async () => ({ left: 0 }),
     }
+    await bridge.close()
+    bridge = await startBridge(plane, {}, testKey, { outbox })
+    provider.answerWith(answer, json({ data: [] }))
     const response = await begin(bridge, { headers: key })
-    response.on('data', () => order.push('data'))
+    let received = ''
+    response.on('data', chunk => {
+      received += chunk
+    })
+    await asked.opened
+    // Whatever could come without the outbox has come when another request is through.
+    await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
+    expect([received, response.complete]).toEqual([before, false])
+    kept.open()
     await once(response, 'end')
-    expect(order.indexOf('data')).toBe(order.length - 1)
-    expect(plane.stored('interceptionEnded')).toHaveLength(1)
+    expect(response.complete).toBe(true)
   })
 })

@@ -56,10 +56,30 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
       expect(record.thoughts).toMatchObject(
         thoughts.map(content => ({ content: '', metadata: { original_bytes: { content: bytes(content) } } })),
       )
-      const stored = JSON.stringify(record)
+      const stored = JSON.stringify([record, bridge.log])
       for (const words of [one.prompt, ...thoughts, ...(one.tools ?? []).map(([, , input]) => input)]) {
         if (words !== '{}') expect(stored).not.toContain(JSON.stringify(words).slice(1, -1))
       }
+    })
+
+    test('what a provider adds to its usage is recorded if it is a number, and nothing is logged', async () => {
+      const counts = { input_tokens: 1, output_tokens: 1, prompt_tokens: 1, completion_tokens: 1 }
+      const usage = { ...counts, tier: 'MARKED', more: { reasoning: 3, words: ['MARKED'], text: 'MARKED' } }
+      provider.answerWith(json({ id: 'x', usage }))
+      const [one] = everything
+      await send(bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': plane.key } })
+      const record = await recordedOnce()
+      expect(record.tokens).toMatchObject([{ metadata: { more: { reasoning: 3 } } }])
+      expect(JSON.stringify([record, bridge.log])).not.toContain('MARKED')
+    })
+
+    test('an error inside a stream is recorded by its type', async () => {
+      const error = api.conversations.find(({ fixture }) => fixture === 'error-in-stream')
+      provider.answerWith(recorded(error?.answer ?? ''))
+      await send(bridge, { path: api.path, body: error?.request ?? '', headers: { 'x-api-key': plane.key } })
+      const { end } = await recordedOnce()
+      expect(end).toMatchObject({ errorType: error?.error?.errorType })
+      expect(Reflect.get(end, 'errorMessage') ?? null).toBeNull()
     })
 
     test('an error that quotes the request is recorded by its type', async () => {

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { openai } from '../../client/bridge/providers/openai.js'
 import { openaiChat } from '../../client/bridge/providers/openai-chat.js'
 import { openaiResponses } from '../../client/bridge/providers/openai-responses.js'
@@ -73,6 +73,7 @@ describe('Chat Completions', () => {
     [{ completion_tokens: 7 }, [0, 7, 0]],
     [{ prompt_tokens: 7 }, [7, 0, 0]],
     [{ prompt_tokens: 7, prompt_tokens_details: 7 }, [7, 0, 0]],
+    [{ prompt_tokens: 7, prompt_tokens_details: { cached_tokens: -5 } }, [7, 0, 0]],
     [{ total_tokens: 7 }, undefined],
     [{ prompt_tokens: '7' }, undefined],
     [[], undefined],
@@ -111,6 +112,137 @@ describe('Chat Completions', () => {
     ])
   })
 
+  const parts = (...calls: object[][]) =>
+    readEvents(openaiChat, ...calls.map(tool_calls => chunk({ tool_calls }))).tools
+  const fn = (name: string, text: unknown) => ({ function: { name, arguments: text } })
+
+  test.each<[string, object[][], [string, string, string][]]>([
+    [
+      'ids in every part, and no index',
+      [
+        [
+          { id: 'a', ...fn('f', '1') },
+          { id: 'b', ...fn('g', '2') },
+        ],
+        [{ id: 'b', ...fn('', '2') }],
+        [{ id: 'a', ...fn('', '1') }],
+      ],
+      [
+        ['a', 'f', '11'],
+        ['b', 'g', '22'],
+      ],
+    ],
+    [
+      'ids that take turns at one index',
+      [
+        [{ index: 0, id: 'a', ...fn('f', '1') }],
+        [{ index: 0, id: 'b', ...fn('g', '2') }],
+        [{ index: 0, id: 'a', ...fn('', '1') }],
+        [{ index: 0, ...fn('', '1') }],
+      ],
+      [
+        ['a', 'f', '111'],
+        ['b', 'g', '2'],
+      ],
+    ],
+    [
+      'whole calls at one index, without ids',
+      [[{ index: 0, id: '', ...fn('f', '{"x":1}') }], [{ index: 0, id: '', ...fn('f', '{"y":2}') }]],
+      [
+        ['', 'f', '{"x":1}'],
+        ['', 'f', '{"y":2}'],
+      ],
+    ],
+    [
+      'a name in every part',
+      [[{ index: 0, ...fn('f', '{"x"') }], [{ index: 0, ...fn('f', ':1}') }]],
+      [['', 'f', '{"x":1}']],
+    ],
+    [
+      'an id that comes later',
+      [[{ index: 0, ...fn('f', '1') }], [{ index: 0, id: 'a', ...fn('', '1') }]],
+      [['a', 'f', '11']],
+    ],
+    ['an input that is no text', [[{ index: 0, id: 'a', ...fn('f', { x: 1 }) }]], [['a', 'f', '{"x":1}']]],
+    ['a part without its beginning', [[{ index: 3, ...fn('', '{"x":1}') }]], [['', '', '{"x":1}']]],
+    ['nothing', [[{ index: 0, id: '', ...fn('', '') }, {}, { function: 7 }]], []],
+  ])('calls with %s', (_, calls, expected) => {
+    expect(parts(...calls)).toEqual(expected)
+  })
+
+  test('every call of a whole message is one of its own', () => {
+    const message = { tool_calls: [{ index: 0, ...fn('f', '1') }, { index: 0, ...fn('f', '2') }, fn('', '')] }
+    expect(readBody(openaiChat, { choices: [{ message }] }).tools).toEqual([
+      ['', 'f', '1'],
+      ['', 'f', '2'],
+    ])
+    const empty = { function_call: { name: '', arguments: '' } }
+    expect(readBody(openaiChat, { choices: [{ message: empty }] }).tools).toEqual([])
+  })
+
+  test('a call has the time of its selection', async () => {
+    const reader = openaiChat.createAnswerReader()
+    const event = (json: object) => reader.event({ event: '', data: JSON.stringify(json) })
+    vi.useFakeTimers({ now: 1_000 })
+    event(call({ index: 0, id: 'a', ...fn('f', '1') }))
+    vi.setSystemTime(2_000)
+    event(call({ index: 0, ...fn('', '1') }))
+    vi.useRealTimers()
+    expect(reader.facts().tools.map(({ at }) => at.getTime())).toEqual([1_000])
+  })
+
+  test.each([
+    ['x_groq', { choices: [], x_groq: { usage: { prompt_tokens: 5, completion_tokens: 1 } } }],
+    ['a choice', { choices: [{ index: 0, delta: {}, usage: { prompt_tokens: 5, completion_tokens: 1 } }] }],
+  ])('usage in %s is read', (_, event) => {
+    expect(readEvents(openaiChat, event).usage).toMatchObject({ input: 5, output: 1 })
+  })
+
+  test('details that a later chunk empties stay, and names that are no fields harm nobody', () => {
+    const first = {
+      prompt_tokens: 9,
+      completion_tokens: 1,
+      prompt_tokens_details: { cached_tokens: 4, audio_tokens: 2 },
+    }
+    const later = [
+      { prompt_tokens_details: {} },
+      { prompt_tokens_details: null },
+      { prompt_tokens_details: { audio_tokens: 3 } },
+    ]
+    const usage = [first, ...later].map(usage => ({ choices: [], usage }))
+    const hostile = '{"choices":[],"usage":{"__proto__":{"prompt_tokens":7},"constructor":1}}'
+    const { usage: counts } = readEvents(openaiChat, ...usage, hostile)
+    expect(counts).toMatchObject({
+      input: 5,
+      cacheRead: 4,
+      details: { prompt_tokens_details: { cached_tokens: 4, audio_tokens: 3 } },
+    })
+    expect(Object.keys(counts?.details ?? {})).toEqual(['prompt_tokens_details', '__proto__', 'constructor'])
+  })
+
+  test.each([
+    [
+      { index: 0, delta: {}, error: { code: 502, message: 'no' }, finish_reason: 'error' },
+      { type: 'server_error', message: 'no' },
+    ],
+    [{ index: 0, delta: {}, finish_reason: 'error' }, { type: 'unknown' }],
+  ])('an error of a choice counts, and the usage behind it: %j', (choice, error) => {
+    const usage = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
+    expect(readEvents(openaiChat, { choices: [choice] }, usage)).toMatchObject({ error, usage: { input: 5 } })
+  })
+
+  test('an error in an array is read', () => {
+    expect(readBody(openaiChat, [{ error: { code: 429, message: 'no' } }]).error).toMatchObject({
+      type: 'rate_limited',
+      message: 'no',
+    })
+  })
+
+  test('a chunk behind the end of a choice does not open it again', () => {
+    const end = { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }
+    expect(readEvents(openaiChat, end, { choices: [{ index: 0, delta: {}, finish_reason: null }] }).mayEnd).toBe(true)
+  })
+
   test('a call in the form from before there were several is read', () => {
     const parts = [{ function_call: { name: 'f', arguments: '{"a"' } }, { function_call: { arguments: ':1}' } }]
     expect(readEvents(openaiChat, ...parts.map(part => chunk(part))).tools).toEqual([['', 'f', '{"a":1}']])
@@ -141,6 +273,7 @@ describe('Chat Completions', () => {
     [{ message: 'no', type: 'invalid_request_error', code: 'invalid_api_key' }, 'unauthorized', 'no'],
     [{ message: 'no', type: 'tokens', code: 'rate_limit_exceeded' }, 'rate_limited', 'no'],
     [{ message: 'no', code: 529 }, 'overloaded', 'no'],
+    [{ message: 'no', code: '429' }, 'rate_limited', 'no'],
     [{ message: 'no', code: 502, type: null }, 'server_error', 'no'],
     [{ code: 'constructor' }, 'unknown', 'constructor'],
     [{}, 'unknown', 'the provider reported an error without a message'],
@@ -215,6 +348,8 @@ describe('Chat Completions', () => {
       '{"stream":true,"stream_options":{"include_usage":true,"x":1}}',
     ],
     [{ stream: true, stream_options: { include_usage: true } }, undefined],
+    [{ stream: true, stream_options: { include_usage: 1 } }, undefined],
+    [{ stream: true, stream_options: { include_usage: 'true' } }, undefined],
     [{ stream: true, stream_options: 'wrong' }, undefined],
     [{ stream: false }, undefined],
     [{ stream: 'true' }, undefined],
@@ -228,6 +363,7 @@ describe('Chat Completions', () => {
     ['{"choices":[],"usage":{"prompt_tokens":1}}', true],
     ['{ "usage" : {} , "choices" : [ ] }', true],
     ['{"choices":[],"usage":null}', false],
+    ['{"choices":[],"usage":{},"error":{"message":"no"}}', false],
     ['{"choices":[{}],"usage":{"prompt_tokens":1}}', false],
     ['{"choices":[],"prompt_filter_results":[]}', false],
     ['{"usage":{}}', false],
@@ -254,6 +390,108 @@ describe('Responses', () => {
       completed({ id: 'r', output: [{ id: 'x4', ...call, arguments: '{"a":1}' }] }),
     )
     expect(facts.tools).toEqual([['call_1', 'f', '{"a":1}']])
+  })
+
+  const call = (call_id: string, text: string | undefined, rest: object = {}) => ({
+    type: 'function_call',
+    call_id,
+    name: 'f',
+    arguments: text,
+    ...rest,
+  })
+  const argumentsDone = (output_index: number, text: string) => ({
+    type: 'response.function_call_arguments.done',
+    output_index,
+    arguments: text,
+  })
+
+  test.each<[string, object[], [string, string][]]>([
+    [
+      'without places',
+      [done(undefined as never, call('a', '1', { id: 'x' })), completed({ output: [call('a', '1')] })],
+      [['a', '1']],
+    ],
+    [
+      'at other places than in the whole',
+      [done(1, call('a', '1')), completed({ output: [call('a', '1')] })],
+      [['a', '1']],
+    ],
+    [
+      'two at one place',
+      [done(0, call('a', '1')), done(0, call('b', '2')), completed({ output: [] })],
+      [
+        ['a', '1'],
+        ['b', '2'],
+      ],
+    ],
+    [
+      'without their ends',
+      [added(0, call('a', '')), argumentsDone(0, '{"x":1}'), completed({ output: [] })],
+      [['a', '{"x":1}']],
+    ],
+    [
+      'whose ends have lost the input',
+      [added(0, call('a', '')), argumentsDone(0, '1'), done(0, call('a', undefined))],
+      [['a', '1']],
+    ],
+    [
+      'of which a part was lost',
+      [added(0, call('a', '{"a"')), completed({ output: [call('a', '{"a":1}')] })],
+      [['a', '{"a":1}']],
+    ],
+    [
+      'of which one is missing in the whole',
+      [done(0, call('a', '1')), completed({ output: [call('b', '2')] })],
+      [
+        ['a', '1'],
+        ['b', '2'],
+      ],
+    ],
+    [
+      'without ids',
+      [done(0, call('', '1')), done(1, call('', '2')), completed({ output: [call('', '1'), call('', '2')] })],
+      [
+        ['', '1'],
+        ['', '2'],
+      ],
+    ],
+  ])('calls %s are each recorded once', (_, events, expected) => {
+    const { tools } = readEvents(openaiResponses, ...events)
+    expect(tools.map(([callId, , input]) => [callId, input])).toEqual(expected)
+  })
+
+  test('thoughts at other places than in the whole are each recorded once', () => {
+    const thought = (text: string) => ({ type: 'reasoning', summary: [{ text }] })
+    const facts = readEvents(
+      openaiResponses,
+      done(2, thought('a')),
+      done(4, thought('b')),
+      completed({ output: [thought('a'), thought('b')] }),
+    )
+    expect(facts.thoughts).toEqual(['a', 'b'])
+    expect(readEvents(openaiResponses, done(0, thought('a')), completed({ output: [] })).thoughts).toEqual(['a'])
+  })
+
+  test('a call and a thought have the time of their beginning', () => {
+    const reader = openaiResponses.createAnswerReader()
+    const event = (json: object) => reader.event({ event: '', data: JSON.stringify(json) })
+    const thought = { type: 'reasoning', summary: [{ text: 'a' }] }
+    vi.useFakeTimers({ now: 1_000 })
+    event(added(0, thought))
+    event(added(1, call('a', '')))
+    vi.setSystemTime(2_000)
+    event(done(1, call('a', '1')))
+    event(completed({ output: [thought, call('a', '1')] }))
+    vi.useRealTimers()
+    const { tools, thoughts } = reader.facts()
+    expect([...tools, ...thoughts].map(({ at }) => at.getTime())).toEqual([1_000, 1_000])
+  })
+
+  test('a shell that the provider runs in a container is no call of the client', () => {
+    const shell = { type: 'shell_call', call_id: 'a', action: {}, environment: { type: 'container_reference' } }
+    expect(readBody(openaiResponses, { output: [shell] }).tools).toEqual([])
+    const local = { ...shell, environment: { type: 'local' } }
+    expect(readBody(openaiResponses, { output: [local] }).tools).toHaveLength(1)
   })
 
   test('items that only the last event brings are read', () => {
@@ -350,6 +588,19 @@ describe('Responses', () => {
     [
       { type: 'error', error: { type: 'invalid_request_error', message: 'no' } },
       { type: 'bad_request', message: 'no' },
+    ],
+    [{ type: 'response.done', response: { status: 'completed' } }, undefined],
+    [
+      { type: 'response.cancelled', response: { status: 'cancelled' } },
+      { type: 'unknown', message: 'the response was cancelled' },
+    ],
+    [
+      { error: { code: 'rate_limit_exceeded', message: 'no' } },
+      { type: 'rate_limited', message: 'no', isQuoted: true },
+    ],
+    [
+      { type: 'error', error: 'boom' },
+      { type: 'unknown', message: 'boom', isQuoted: true },
     ],
     [{ type: 'error' }, { type: 'unknown', message: 'the provider reported an error without a message' }],
   ])('%j ends a stream', (event, error) => {

@@ -207,13 +207,16 @@ test('an error that repeats a key is recorded without it, and passed on as it is
       error: { type: 'authentication_error', message: `no: ${keys}` },
     })
     const [central, own] = [echo(['provider+key+MARKED', testKey]), echo(['own+key+MARKED', testKey])]
-    provider.answerWith(json(central, 401), json(own, 401))
+    provider.answerWith(json(central, 401), json(own, 401), json(own, 401), json(own, 401))
+    const byok = { 'x-bridge-token': testKey }
     const answers = [
       await send(bridge),
-      await send(bridge, { headers: { 'x-bridge-token': testKey, 'x-api-key': 'own+key+MARKED' } }),
+      await send(bridge, { headers: { ...byok, 'x-api-key': 'own+key+MARKED' } }),
+      await send(bridge, { headers: { ...byok, 'api-key': 'own+key+MARKED' } }),
+      await send(bridge, { headers: { ...byok, authorization: 'Bearer another-key', 'x-api-key': 'own+key+MARKED' } }),
     ]
-    expect(answers.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own])
-    await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(2))
+    expect(answers.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own, own, own])
+    await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(4))
     for (const { errorType, errorMessage } of plane.stored('interceptionEnded')) {
       expect({ errorType, errorMessage }).toEqual({ errorType: 'unauthorized', errorMessage: 'no: [secret],[secret]' })
     }

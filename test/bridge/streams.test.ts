@@ -1,4 +1,5 @@
 /** What a stream may look like: however it is cut, dressed or labelled, the records are the same, and so are the client's bytes. */
+import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -22,13 +23,14 @@ async function read(
   request: string,
   chunks: readonly Buffer[],
   headers: string[] = ['content-type', 'text/event-stream'],
+  status = 200,
 ): Promise<Read> {
   const { logger } = memoryLogger()
   const reader = api.route.createAnswerReader()
-  const inspection = new Inspection({ head: { status: 200, statusText: 'OK', headers }, reader, maxBytes: 1e6, logger })
+  const inspection = new Inspection({ head: { status, statusText: '', headers }, reader, maxBytes: 1e6, logger })
   const body = Buffer.from(request)
   const adaptation = api.route.adapt?.(JSON.parse(request) as JsonObject, body) // a recorded object
-  const filter = adaptation && new EventFilter(adaptation.hides)
+  const filter = adaptation && new EventFilter(adaptation)
   const shown: Buffer[] = []
   for (const chunk of chunks) {
     inspection.write(chunk)
@@ -53,6 +55,24 @@ const bytewise = (bytes: Buffer) => Array.from(bytes, byte => Buffer.of(byte))
 const streamsOf = ({ conversations }: ApiRow) =>
   conversations.filter(({ mode, answer }) => mode === 'streaming' && !answer.startsWith('HTTP/'))
 const isSmall = ({ answer }: LoadedConversation) => answer.length < 8_000
+
+/** A dressed chat as a client is to see it that has not asked for usage: comments stay. */
+function withoutUsageAlone(answer: string): string {
+  const lines = answer.match(/[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g) ?? []
+  const events: string[][] = [[]]
+  for (const line of lines) {
+    events.at(-1)?.push(line)
+    if (/^[\r\n]/.test(line)) events.push([])
+  }
+  const shown = events.map(event => {
+    if (!event.some(line => line.includes('"choices":[],"usage":{'))) return event
+    return event.slice(
+      0,
+      event.findIndex(line => !line.startsWith(':')),
+    )
+  })
+  return shown.flat().join('')
+}
 
 /** Same meaning, other bytes. */
 const dresses: [string, (answer: string) => string][] = [
@@ -107,10 +127,11 @@ describe.each(apiRows)('$name', api => {
     })
 
     test.each(dresses)('with %s it is the same', async (_, dress) => {
-      const dressed = Buffer.from(dress(one.answer))
+      const dressed = dress(one.answer)
       const { facts } = await whole()
-      expect((await read(api, one.request, [dressed])).facts).toEqual(facts)
-      if (isSmall(one)) expect((await read(api, one.request, bytewise(dressed))).facts).toEqual(facts)
+      const shown = api.shown(one.answer) === one.answer ? dressed : withoutUsageAlone(dressed)
+      expect(await read(api, one.request, [Buffer.from(dressed)])).toEqual({ facts, shown })
+      if (isSmall(one)) expect(await read(api, one.request, bytewise(Buffer.from(dressed)))).toEqual({ facts, shown })
     })
 
     test.each([
@@ -123,6 +144,17 @@ describe.each(apiRows)('$name', api => {
       const headers = ['content-type', 'text/event-stream', 'content-encoding', encoding]
       const chunks = isSmall(one) ? bytewise(compressed) : [compressed]
       expect((await read(api, one.request, chunks, headers)).facts).toEqual(facts)
+    })
+
+    test.each([
+      ['gzip', gzipSync],
+      ['br', brotliCompressSync],
+    ] as const)('compressed (%s) and cut off, it is recorded as far as it came', async (encoding, compress) => {
+      // What comes last is made incompressible, so that a cut there leaves all of the answer in what came.
+      const padded = Buffer.concat([bytes, Buffer.from(`\n\n: ${randomBytes(20_000).toString('hex')}`)])
+      const cut = compress(padded).subarray(0, -5_000)
+      const headers = ['content-type', 'text/event-stream', 'content-encoding', encoding]
+      expect((await read(api, one.request, [cut], headers)).facts).toEqual((await whole()).facts)
     })
 
     test.each(['text/plain', 'application/json', 'application/octet-stream', undefined])(
@@ -152,6 +184,42 @@ describe.each(apiRows)('$name', api => {
     for (const text of ['', '\n\n', ': nothing\n\n', 'data\n\n', 'event: x\n\n']) {
       expect((await read(api, '{"model":"m"}', [Buffer.from(text)])).facts).toEqual({ ...nothing, error })
     }
+    // In an encoding that nobody knows there may be anything.
+    const headers = ['content-type', 'text/event-stream', 'content-encoding', 'unheard-of']
+    expect((await read(api, '{"model":"m"}', [], headers)).facts).toEqual({ ...nothing, error: undefined })
+  })
+
+  test.each(['id: 1\n', 'retry: 5\n', 'event: x\n', ': x\n'])(
+    'without a label, a stream is known by %j',
+    async first => {
+      const one = streamsOf(api).find(({ fixture }) => fixture === 'short')
+      const { facts } = await read(api, one?.request ?? '', [Buffer.from(one?.answer ?? '')])
+      expect(facts.usage).toBeDefined()
+      const rest = one?.answer.replace(/^event: .*\n/, '') ?? ''
+      expect((await read(api, one?.request ?? '', [Buffer.from(first + rest)], [])).facts).toEqual(facts)
+    },
+  )
+
+  test('plain text of a status that is no success is not taken for a stream', async () => {
+    for (const text of ['error code: 502', 'internal error', 'rate limited', 'denied']) {
+      const { facts } = await read(api, '{"model":"m"}', [Buffer.from(text)], ['content-type', 'text/plain'], 502)
+      expect(facts.error).toBeUndefined()
+    }
+  })
+
+  test('JSON that is nested without end takes only itself along', async () => {
+    const deep = '['.repeat(50_000) + ']'.repeat(50_000)
+    const short = streamsOf(api).find(({ fixture }) => fixture === 'everything')
+    const events = [
+      `{"type":"content_block_start","index":90,"content_block":{"type":"tool_use","id":"deep","name":"deep","input":{"a":${deep}}}}`,
+      `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":90,"id":"deep","function":{"name":"deep","arguments":${deep}}}]}}]}`,
+      `{"type":"response.output_item.done","output_index":90,"item":{"type":"local_shell_call","call_id":"deep","name":"deep","action":${deep}}}`,
+    ]
+    const before = events.map(data => `data: ${data}\n\n`).join('')
+    const { facts } = await read(api, short?.request ?? '', [Buffer.from(short?.answer ?? '')])
+    const all = await read(api, short?.request ?? '', [Buffer.from(before + short?.answer)])
+    expect({ ...all.facts, tools: all.facts.tools.filter(({ tool }) => tool !== 'deep') }).toEqual(facts)
+    expect(all.facts.tools.filter(({ tool }) => tool === 'deep')).toHaveLength(1)
   })
 
   test('a body that is labelled as a stream is read as a body', async () => {

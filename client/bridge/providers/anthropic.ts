@@ -15,7 +15,7 @@ import type {
   Thought,
   ToolCall,
 } from './provider-api.js'
-import { lastSpoken, objectsOf, parsed, textOf } from './reading.js'
+import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const anthropic: ProviderApi = {
   type: 'anthropic',
@@ -249,6 +249,6 @@ function inputOf(block: Block): ToolCall['input'] {
     return compact === text ? { text, bytes } : { text: compact, bytes: Buffer.byteLength(compact) }
   }
   const text = new GrowingText()
-  text.append(JSON.stringify(block.input ?? {}))
+  text.append(jsonTextOf(block.input ?? {}))
   return text.kept()
 }

@@ -8,7 +8,7 @@ import type { SseEvent } from '../sse.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { Adaptation, AnswerFacts, AnswerReader, BridgedRoute } from './provider-api.js'
-import { lastSpoken, objectsOf, parsed, textOf } from './reading.js'
+import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const openaiChat: BridgedRoute = {
   readRequest(body, headers) {
@@ -34,15 +34,17 @@ function promptOf(content: unknown): string | undefined {
 /** A stream tells its usage only to those who ask, in a chunk of its own, which a client that has not asked does not expect. */
 function askForUsage(json: JsonObject, body: Buffer): Adaptation | undefined {
   const options = json.stream_options ?? {}
-  // A request that is wrong is the provider's to refuse.
-  if (json.stream !== true || !isPlainObject(options) || options.include_usage === true) return undefined
-  return { body: setMember(body, ['stream_options', 'include_usage'], true), hides: isUsageAlone }
+  if (json.stream !== true || !isPlainObject(options)) return undefined
+  // Whatever else stands there is the client's wish, or the provider's to refuse.
+  if ((options.include_usage ?? false) !== false) return undefined
+  const patched = setMember(body, ['stream_options', 'include_usage'], true)
+  return { body: patched, marker: '"usage"', hides: isUsageAlone }
 }
 
 function isUsageAlone({ data }: SseEvent): boolean {
-  if (!data.includes('"usage"')) return false
   const json = parsed(data)
-  return isPlainObject(json) && Array.isArray(json.choices) && json.choices.length === 0 && isPlainObject(json.usage)
+  if (!isPlainObject(json) || json.error || !isPlainObject(json.usage)) return false
+  return Array.isArray(json.choices) && json.choices.length === 0
 }
 
 interface Call {
@@ -62,14 +64,15 @@ class ChatReader implements AnswerReader {
     output: 'completion_tokens',
   })
   readonly #calls: Call[] = []
+  readonly #byId = new Map<string, Call>()
   /** the newest call at each place of the answer */
   readonly #open = new Map<string, Call>()
-  readonly #unfinished = new Set<unknown>()
-  #finished = false
+  /** of each choice, whether it has finished */
+  readonly #choices = new Map<unknown, boolean>()
 
   /** Some providers leave `[DONE]` out, and no client misses it. */
   get mayEnd(): boolean {
-    return this.complete || (this.#finished && this.#unfinished.size === 0)
+    return this.complete || (this.#choices.size > 0 && [...this.#choices.values()].every(finished => finished))
   }
 
   event({ data }: SseEvent): void {
@@ -80,12 +83,28 @@ class ChatReader implements AnswerReader {
     }
     const json = parsed(data)
     if (!isPlainObject(json)) return
-    this.#read(json, 'delta')
-    if (this.#error) this.complete = true
+    if (json.error) this.complete = true
+    this.#read(json)
+    for (const [position, choice] of objectsOf(json.choices).entries()) {
+      const index = choice.index ?? position
+      const { tool_calls: calls, function_call: call } = isPlainObject(choice.delta) ? choice.delta : {}
+      for (const [place, part] of objectsOf(calls).entries()) this.#addPart(index, part.index ?? place, part)
+      // The form that was used before there were several calls.
+      if (isPlainObject(call)) this.#addPart(index, 'function_call', { function: call })
+      this.#choices.set(index, this.#choices.get(index) || textOf(choice.finish_reason) !== undefined)
+    }
   }
 
   body(json: unknown): void {
-    if (isPlainObject(json)) this.#read(json, 'message')
+    // Google's compatible API puts an error into an array.
+    const answer: unknown = Array.isArray(json) ? json[0] : json
+    if (!isPlainObject(answer)) return
+    this.#read(answer)
+    for (const { message } of objectsOf(answer.choices)) {
+      const { tool_calls: calls, function_call: call } = isPlainObject(message) ? message : {}
+      for (const whole of objectsOf(calls)) this.#addCall(selectionOf(whole))
+      if (isPlainObject(call)) this.#addCall(selectionOf({ function: call }))
+    }
   }
 
   facts(): AnswerFacts {
@@ -93,44 +112,62 @@ class ChatReader implements AnswerReader {
     return { msgId: this.#msgId, usage: this.#usage.counts(), tools, thoughts: [], error: this.#error }
   }
 
-  #read(json: Record<string, unknown>, part: 'delta' | 'message'): void {
+  #read(json: Record<string, unknown>): void {
     if (json.error) this.#error = openaiFailure(json.error)
     this.#msgId ??= textOf(json.id)
     this.#usage.add(json.usage)
-    for (const [position, choice] of objectsOf(json.choices).entries()) {
-      const index = choice.index ?? position
-      if (textOf(choice.finish_reason) === undefined) this.#unfinished.add(index)
-      else {
-        this.#unfinished.delete(index)
-        this.#finished = true
-      }
-      const message = choice[part]
-      if (!isPlainObject(message)) continue
-      for (const [place, call] of objectsOf(message.tool_calls).entries()) {
-        // A custom tool's input is free text.
-        this.#call(
-          `${index} ${call.index ?? place}`,
-          call.id,
-          call.type === 'custom' ? call.custom : (call.function ?? call.custom),
-        )
-      }
-      // The form that was used before there were several calls.
-      if (isPlainObject(message.function_call)) this.#call(`${index} -`, undefined, message.function_call)
+    // Groq's and Moonshot's places for it.
+    if (isPlainObject(json.x_groq)) this.#usage.add(json.x_groq.usage)
+    for (const choice of objectsOf(json.choices)) {
+      this.#usage.add(choice.usage)
+      // OpenRouter's place for an error of the provider behind it.
+      if (choice.error || choice.finish_reason === 'error') this.#error ??= openaiFailure(choice.error)
     }
   }
 
-  #call(place: string, id: unknown, selected: unknown): void {
-    const { name, arguments: text, input } = isPlainObject(selected) ? selected : {}
-    const callId = textOf(id)
-    let call = this.#open.get(place)
-    // Some providers give all parallel calls the same index.
-    if (!call || (callId !== undefined && call.callId !== '' && call.callId !== callId)) {
-      call = { callId: callId ?? '', tool: '', input: new GrowingText(), at: new Date() }
-      this.#calls.push(call)
-      this.#open.set(place, call)
-    }
-    call.callId ||= callId ?? ''
-    call.tool ||= textOf(name) ?? ''
-    call.input.append(textOf(text) ?? textOf(input) ?? '')
+  #addPart(choice: unknown, place: unknown, part: Record<string, unknown>): void {
+    const selection = selectionOf(part)
+    const slot = `${choice} ${place}`
+    const open = this.#open.get(slot)
+    const known = selection.callId === '' ? undefined : this.#byId.get(`${choice} ${selection.callId}`)
+    const call = this.#addCall(selection, known ?? (open && continues(open, selection) ? open : undefined))
+    if (!call) return
+    if (call.callId !== '') this.#byId.set(`${choice} ${call.callId}`, call)
+    this.#open.set(slot, call)
   }
+
+  /** Adds to a call, or a new one; a new one that says nothing is none. */
+  #addCall({ callId, tool, input }: Selection, known?: Call): Call | undefined {
+    if (!known && callId === '' && tool === '' && input === '') return undefined
+    const call = known ?? { callId, tool, input: new GrowingText(), at: new Date() }
+    if (!known) this.#calls.push(call)
+    call.callId ||= callId
+    call.tool ||= tool
+    call.input.append(input)
+    return call
+  }
+}
+
+/** A call, or a part of one; what is not there is empty. */
+interface Selection {
+  callId: string
+  tool: string
+  input: string
+}
+
+/** Of a function (`arguments`, JSON) or a custom tool (`input`, free text). */
+function selectionOf(call: Record<string, unknown>): Selection {
+  const selected = isPlainObject(call.function) ? call.function : isPlainObject(call.custom) ? call.custom : {}
+  const input = selected.arguments ?? selected.input ?? ''
+  return {
+    callId: textOf(call.id) ?? '',
+    tool: textOf(selected.name) ?? '',
+    input: typeof input === 'string' ? input : jsonTextOf(input),
+  }
+}
+
+/** Some providers give all calls the same place, and no id: then a name behind a whole input begins another call. */
+function continues({ callId, tool, input }: Call, next: Selection): boolean {
+  if (next.callId !== '') return callId === '' && (next.tool === '' || tool === '')
+  return next.tool === '' || tool === '' || parsed(input.kept().text) === undefined
 }

@@ -56,6 +56,7 @@ export function openaiFailure(error: unknown): Failure {
 }
 
 function typeOf(name: unknown): ErrorType | undefined {
-  if (typeof name === 'number') return errorTypeOfStatus(name)
+  if (typeof name === 'number' || (typeof name === 'string' && /^\d{3}$/.test(name)))
+    return errorTypeOfStatus(Number(name))
   return typeof name === 'string' && Object.hasOwn(errorTypes, name) ? errorTypes[name] : undefined
 }

@@ -7,7 +7,7 @@ import type { SseEvent } from '../sse.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { AnswerFacts, AnswerReader, BridgedRoute, Thought, ToolCall } from './provider-api.js'
-import { lastSpoken, objectsOf, parsed, textOf } from './reading.js'
+import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const openaiResponses: BridgedRoute = {
   readRequest({ model, input }, headers) {
@@ -40,9 +40,9 @@ const clientCalls: Readonly<Record<string, string>> = {
   apply_patch_call: 'operation',
 }
 
-/** A part of the answer that leaves a record. */
+/** An item of the answer that leaves a record: a call, or thoughts. */
 interface Item {
-  call: Omit<ToolCall, 'input'> | undefined
+  call: Omit<ToolCall, 'input' | 'at'> | undefined
   /** a call's input; or thoughts, by their place in the item */
   texts: Map<unknown, GrowingText>
   at: Date
@@ -57,8 +57,10 @@ class ResponseReader implements AnswerReader {
     inputDetails: 'input_tokens_details',
     output: 'output_tokens',
   })
-  /** by their place in the answer: proxies are known to give an item another id in each event */
-  readonly #items = new Map<unknown, Item>()
+  /** by what stays the same from event to event, which an item's own id does not with every proxy */
+  readonly #items = new Map<string, Item>()
+  /** the newest item at each place of the answer */
+  readonly #open = new Map<unknown, Item>()
 
   get mayEnd(): boolean {
     return this.complete
@@ -68,23 +70,30 @@ class ResponseReader implements AnswerReader {
     if (this.complete) return
     const json = parsed(data)
     if (!isPlainObject(json)) return
-    const place = json.output_index ?? json.item_id
-    switch (textOf(json.type) ?? event) {
+    const item = this.#open.get(json.output_index ?? json.item_id)
+    switch (textOf(json.type) ?? (event || (json.error ? 'error' : ''))) {
       case 'response.output_item.added':
       case 'response.output_item.done':
         this.#item(json.output_index, json.item)
         break
       case 'response.function_call_arguments.delta':
       case 'response.custom_tool_call_input.delta':
-        this.#append(place, undefined, json.delta)
+        append(item, undefined, json.delta)
+        break
+      case 'response.function_call_arguments.done':
+        item?.texts.set(undefined, wholeText(json.arguments))
+        break
+      case 'response.custom_tool_call_input.done':
+        item?.texts.set(undefined, wholeText(json.input))
         break
       case 'response.reasoning_summary_text.delta':
-        this.#append(place, json.summary_index, json.delta)
+        append(item, json.summary_index, json.delta)
         break
       case 'response.output_text.delta':
-        this.#append(place, 0, json.delta)
+        append(item, 0, json.delta)
         break
       case 'response.completed':
+      case 'response.done':
       case 'response.incomplete':
       case 'response.failed':
       case 'response.cancelled':
@@ -92,7 +101,7 @@ class ResponseReader implements AnswerReader {
         this.complete = true
         break
       case 'error':
-        this.#error = openaiFailure(isPlainObject(json.error) ? json.error : { ...json, type: undefined })
+        this.#error = openaiFailure(json.error || { ...json, type: undefined })
         this.complete = true
         break
       default:
@@ -109,7 +118,7 @@ class ResponseReader implements AnswerReader {
     const thoughts: Thought[] = []
     for (const { call, texts, at } of this.#items.values()) {
       const contents = [...texts.values()].filter(text => !text.empty).map(text => text.kept())
-      if (call) tools.push({ ...call, input: contents[0] ?? { text: '', bytes: 0 } })
+      if (call) tools.push({ ...call, input: contents[0] ?? { text: '', bytes: 0 }, at })
       else thoughts.push(...contents.map(content => ({ content, at })))
     }
     return { msgId: this.#msgId, usage: this.#usage.counts(), tools, thoughts, error: this.#error }
@@ -120,48 +129,71 @@ class ResponseReader implements AnswerReader {
     this.#msgId ??= textOf(response.id)
     this.#usage.add(response.usage)
     if (response.error || response.status === 'failed') this.#error = openaiFailure(response.error)
-    for (const [place, item] of objectsOf(response.output).entries()) {
-      if (!this.#items.has(place)) this.#item(place, item)
+    else if (response.status === 'cancelled') this.#error = { type: 'unknown', message: 'the response was cancelled' }
+    const output = objectsOf(response.output)
+    // Places in the whole output may be others than those of the stream; only calls have a name of their own.
+    const times: Date[] = []
+    if (output.some(isThought)) {
+      for (const [key, { call, at }] of this.#items) {
+        if (call) continue
+        times.push(at)
+        this.#items.delete(key)
+      }
     }
+    for (const [place, item] of output.entries()) this.#item(place, item, isThought(item) ? times.shift() : undefined)
   }
 
-  /** What an item says of itself replaces what its deltas said. */
-  #item(outputIndex: unknown, json: unknown): void {
+  /** What an item says of itself replaces what its parts said. */
+  #item(place: unknown, json: unknown, at?: Date): void {
     if (!isPlainObject(json)) return
     const type = textOf(json.type) ?? ''
-    const place = outputIndex ?? json.id
-    const at = this.#items.get(place)?.at ?? new Date()
-    const inputField = Object.hasOwn(clientCalls, type) ? clientCalls[type] : undefined
-    if (inputField !== undefined) {
-      const call = {
-        callId: textOf(json.call_id) ?? '',
-        itemId: textOf(json.id),
-        tool: textOf(json.name) ?? type.replace(/_call$/, ''),
-        at,
-      }
-      this.#items.set(place, { call, texts: new Map([[undefined, wholeText(json[inputField])]]), at })
-    } else if (type === 'reasoning') {
-      const parts = objectsOf(json.summary).map(({ text }, index) => [index, wholeText(text)] as const)
-      this.#items.set(place, { call: undefined, texts: new Map(parts), at })
-    } else if (type === 'message' && json.phase === 'commentary') {
-      const text = objectsOf(json.content).map(part => textOf(part.text) ?? '')
-      // One message is one thought, whatever it is made of.
-      this.#items.set(place, { call: undefined, texts: new Map([[0, wholeText(text.join(''))]]), at })
+    const callId = textOf(json.call_id) ?? ''
+    if (Object.hasOwn(clientCalls, type)) {
+      if (runsElsewhere(json)) return
+      const call = { callId, itemId: textOf(json.id), tool: textOf(json.name) ?? type.replace(/_call$/, '') }
+      const texts = new Map([[undefined, wholeText(json[clientCalls[type] ?? ''])]])
+      this.#set(callId === '' ? `place ${place ?? json.id}` : `call ${callId}`, place ?? json.id, { call, texts })
+    } else if (isThought(json)) {
+      this.#set(`thought ${place ?? json.id}`, place ?? json.id, { call: undefined, texts: thoughtsOf(json) }, at)
     }
   }
 
-  #append(place: unknown, part: unknown, delta: unknown): void {
-    const item = this.#items.get(place)
-    if (!item || typeof delta !== 'string') return
-    const text = item.texts.get(part) ?? new GrowingText()
-    text.append(delta)
-    item.texts.set(part, text)
+  #set(key: string, place: unknown, { call, texts }: Omit<Item, 'at'>, at = new Date()): void {
+    const known = this.#items.get(key)
+    // An end that has lost the input does not take it away.
+    const isEmpty = [...texts.values()].every(text => text.empty)
+    const item = { call, texts: known && isEmpty ? known.texts : texts, at: known?.at ?? at }
+    this.#items.set(key, item)
+    this.#open.set(place, item)
   }
+}
+
+/** OpenAI runs a shell call in a container of its own, if the request says so. */
+function runsElsewhere({ environment }: Record<string, unknown>): boolean {
+  return isPlainObject(environment) && textOf(environment.type)?.startsWith('container') === true
+}
+
+function isThought({ type, phase }: Record<string, unknown>): boolean {
+  return type === 'reasoning' || (type === 'message' && phase === 'commentary')
+}
+
+/** Each part of a summary is a thought; a message is one, whatever it is made of. */
+function thoughtsOf({ type, summary, content }: Record<string, unknown>): Item['texts'] {
+  if (type === 'reasoning') return new Map(objectsOf(summary).map(({ text }, index) => [index, wholeText(text)]))
+  const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
+  return new Map([[0, wholeText(texts.join(''))]])
+}
+
+function append(item: Item | undefined, part: unknown, delta: unknown): void {
+  if (!item || typeof delta !== 'string') return
+  const text = item.texts.get(part) ?? new GrowingText()
+  text.append(delta)
+  item.texts.set(part, text)
 }
 
 /** Text as it is; anything else as JSON. */
 function wholeText(value: unknown): GrowingText {
   const text = new GrowingText()
-  if (value !== undefined && value !== null) text.append(typeof value === 'string' ? value : JSON.stringify(value))
+  if (value !== undefined && value !== null) text.append(typeof value === 'string' ? value : jsonTextOf(value))
   return text
 }

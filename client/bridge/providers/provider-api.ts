@@ -35,6 +35,8 @@ export interface BridgedRoute {
 export interface Adaptation {
   /** reaches the provider in place of the client's body */
   body: Buffer
+  /** text that stands in every event that is kept from the client, so that others need not be read */
+  marker: string
   /** Whether an event of a streamed answer is kept from the client. Never throws. */
   hides(event: SseEvent): boolean
 }

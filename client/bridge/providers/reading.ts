@@ -11,6 +11,15 @@ export function objectsOf(value: unknown): Record<string, unknown>[] {
   return Array.isArray(value) ? value.filter(isPlainObject) : []
 }
 
+/** JSON text of what came out of JSON.parse, which reads what is nested too deeply to be written again: that is empty. */
+export function jsonTextOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? ''
+  } catch {
+    return '' // a RangeError; whoever nests a tool's input thousands of levels deep is not understood anyway
+  }
+}
+
 /** The last message that somebody said: clients put instructions of their own behind what the user wrote. */
 export function lastSpoken(messages: Record<string, unknown>[]): Record<string, unknown> | undefined {
   return messages.findLast(({ role }) => role !== 'system' && role !== 'developer')
