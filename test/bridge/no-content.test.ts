@@ -1,43 +1,23 @@
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { eventually } from '../fixtures/eventually.js'
-import { json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
+import { afterAll, describe, expect, test } from 'vitest'
+import { json, recorded } from '../fixtures/provider.js'
 import { apiRows } from './apis.js'
-import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
-import { type RunningBridge, send, startBridge } from './running-bridge.js'
+import { bridged } from './bridged.js'
+import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
+import { send } from './running-bridge.js'
 
 afterAll(closeControlPlanes)
 
 describe.each(controlPlanes)('without content, with $name', ({ start }) => {
-  let provider: StandInProvider
-  let plane: RunningControlPlane
-  let bridge: RunningBridge
+  const the = bridged(start, { recordContent: false })
 
-  beforeEach(async () => {
-    provider = await startProvider()
-    plane = await start(provider.url)
-    bridge = await startBridge(plane.client, {}, plane.key, { recordContent: false })
-  })
-  afterEach(async () => {
-    await bridge.close()
-    await plane.close()
-    await provider.close()
-  })
-
-  async function recordedOnce(): Promise<Recorded> {
-    return eventually(async () => {
-      const [record] = await plane.recorded()
-      expect(Reflect.get(record?.end ?? {}, 'endedAt')).toBeInstanceOf(Date)
-      if (!record) throw new Error('nothing is recorded')
-      return record
-    })
-  }
+  const recordedOnce = async () => (await the.recordedOf(1))[0] as Recorded // there is one
 
   describe.each(apiRows)('$name', api => {
     const everything = api.conversations.filter(({ fixture }) => fixture === 'everything')
 
     test.each(everything)('counts, names and sizes are recorded, words are not ($mode)', async one => {
-      provider.answerWith(recorded(one.answer))
-      await api.exchange(bridge, one.request)
+      the.provider.answerWith(recorded(one.answer))
+      await api.exchange(the.bridge, one.request)
       const record = await recordedOnce()
       const bytes = (text: string) => Buffer.byteLength(text)
       const thoughts = Array.isArray(one.thoughts) ? one.thoughts : []
@@ -56,7 +36,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
       expect(record.thoughts).toMatchObject(
         thoughts.map(content => ({ content: '', metadata: { original_bytes: { content: bytes(content) } } })),
       )
-      const stored = JSON.stringify([record, bridge.log])
+      const stored = JSON.stringify([record, the.bridge.log])
       for (const words of [one.prompt, ...thoughts, ...(one.tools ?? []).map(([, , input]) => input)]) {
         if (words !== '{}') expect(stored).not.toContain(JSON.stringify(words).slice(1, -1))
       }
@@ -65,30 +45,30 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     test('what a provider adds to its usage is recorded if it is a number, and nothing is logged', async () => {
       const counts = { input_tokens: 1, output_tokens: 1, prompt_tokens: 1, completion_tokens: 1 }
       const usage = { ...counts, tier: 'MARKED', more: { reasoning: 3, words: ['MARKED'], text: 'MARKED' } }
-      provider.answerWith(json({ id: 'x', usage }))
+      the.provider.answerWith(json({ id: 'x', usage }))
       const [one] = everything
-      await send(bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': plane.key } })
+      await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })
       const record = await recordedOnce()
       expect(record.tokens).toMatchObject([{ metadata: { more: { reasoning: 3 } } }])
-      expect(JSON.stringify([record, bridge.log])).not.toContain('MARKED')
+      expect(JSON.stringify([record, the.bridge.log])).not.toContain('MARKED')
     })
 
     test('an error inside a stream is recorded by its type', async () => {
       const error = api.conversations.find(({ fixture }) => fixture === 'error-in-stream')
-      provider.answerWith(recorded(error?.answer ?? ''))
-      await send(bridge, { path: api.path, body: error?.request ?? '', headers: { 'x-api-key': plane.key } })
+      the.provider.answerWith(recorded(error?.answer ?? ''))
+      await send(the.bridge, { path: api.path, body: error?.request ?? '', headers: { 'x-api-key': the.plane.key } })
       const { end } = await recordedOnce()
       expect(end).toMatchObject({ errorType: error?.error?.errorType })
       expect(Reflect.get(end, 'errorMessage') ?? null).toBeNull()
     })
 
     test('an error that quotes the request is recorded by its type', async () => {
-      provider.answerWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
+      the.provider.answerWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
       const [one] = everything
-      const answer = await send(bridge, {
+      const answer = await send(the.bridge, {
         path: api.path,
         body: one?.request ?? '',
-        headers: { 'x-api-key': plane.key },
+        headers: { 'x-api-key': the.plane.key },
       })
       expect(answer.body.toString()).toContain('MARKED')
       const record = await recordedOnce()
@@ -97,9 +77,9 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     })
 
     test("the bridge's own words about an error are recorded", async () => {
-      provider.answerWith(json('<html>', 502))
+      the.provider.answerWith(json('<html>', 502))
       const [one] = everything
-      await send(bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': plane.key } })
+      await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })
       const errorMessage = 'the provider answered with status 502'
       expect((await recordedOnce()).end).toMatchObject({ errorType: 'server_error', errorMessage })
     })

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { eventually } from '../fixtures/eventually.js'
-import { createGate, eventStream, json, recorded, type StandInProvider, startProvider } from '../fixtures/provider.js'
+import { createGate, eventStream, json, recorded, startProvider } from '../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../fixtures/txtar.js'
 import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
-import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from './control-planes.js'
-import { anthropicProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
+import { bridged } from './bridged.js'
+import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
+import { anthropicProvider, send, startBridge } from './running-bridge.js'
 import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
 const own = join(import.meta.dirname, '../fixtures/answers/anthropic')
@@ -16,30 +17,7 @@ const shared = join(import.meta.dirname, '../../../shared/fixtures/anthropic')
 afterAll(closeControlPlanes)
 
 describe.each(controlPlanes)('with $name', ({ start }) => {
-  let provider: StandInProvider
-  let plane: RunningControlPlane
-  let bridge: RunningBridge
-
-  beforeEach(async () => {
-    provider = await startProvider()
-    plane = await start(provider.url)
-    bridge = await startBridge(plane.client, {}, plane.key)
-  })
-  afterEach(async () => {
-    await bridge.close()
-    await plane.close()
-    await provider.close()
-    expect(provider.unexpected).toBe(0)
-  })
-
-  /** The interceptions, once all have ended. */
-  async function recordedOf(count: number): Promise<Recorded[]> {
-    await eventually(async () => {
-      const all = await plane.recorded()
-      expect(all.filter(one => Reflect.get(one.end, 'endedAt') instanceof Date)).toHaveLength(count)
-    })
-    return plane.recorded()
-  }
+  const the = bridged(start)
 
   function expectRecords(actual: Recorded | undefined, api: ApiRow, expected: LoadedConversation): void {
     const { prompt, tokens, tools = [], thoughts = 0, error, model } = expected
@@ -66,32 +44,32 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   describe.each(apiRows)('$name', api => {
     describe.each(api.conversations)('$fixture, $mode', one => {
       test('the official SDK gets its answer, and every record is there', async () => {
-        provider.answerWith(recorded(one.answer))
-        const exchange = api.exchange(bridge, one.request)
+        the.provider.answerWith(recorded(one.answer))
+        const exchange = api.exchange(the.bridge, one.request)
         if (one.error && !one.error.sdkIsSilent) await expect(exchange).rejects.toBeInstanceOf(api.apiError)
         else await exchange
-        expectRecords((await recordedOf(1))[0], api, one)
-        expect(provider.calls[0]?.url).toBe(api.upstreamPath)
+        expectRecords((await the.recordedOf(1))[0], api, one)
+        expect(the.provider.calls[0]?.url).toBe(api.upstreamPath)
       })
 
       test('every byte is that of the client and that of the provider', async () => {
-        provider.answerWith(recorded(one.answer))
+        the.provider.answerWith(recorded(one.answer))
         const { request: body, answer: sent } = one
-        const answer = await send(bridge, { path: api.path, body, headers: { 'x-api-key': plane.key } })
-        expect(provider.calls[0]?.body.toString()).toBe(api.forwarded(body))
+        const answer = await send(the.bridge, { path: api.path, body, headers: { 'x-api-key': the.plane.key } })
+        expect(the.provider.calls[0]?.body.toString()).toBe(api.forwarded(body))
         expect(answer.body.toString()).toBe(sent.startsWith('HTTP/') ? rawBodyOf(sent) : api.shown(sent))
         expect(answer.status).toBe(one.error?.status ?? 200)
-        expectRecords((await recordedOf(1))[0], api, one)
+        expectRecords((await the.recordedOf(1))[0], api, one)
       })
     })
   })
 
   test('every detail is recorded', async () => {
     const txtar = readTxtar(join(own, 'everything.txtar'))
-    provider.answerWith(recorded(sectionOf(txtar, 'streaming').replaceAll('\n', '\r\n')))
-    const headers = { authorization: `Bearer ${plane.key}`, 'user-agent': 'claude-cli/2.0 (external)' }
-    await send(bridge, { body: sectionOf(txtar, 'request'), headers })
-    const [record] = await recordedOf(1)
+    the.provider.answerWith(recorded(sectionOf(txtar, 'streaming').replaceAll('\n', '\r\n')))
+    const headers = { authorization: `Bearer ${the.plane.key}`, 'user-agent': 'claude-cli/2.0 (external)' }
+    await send(the.bridge, { body: sectionOf(txtar, 'request'), headers })
+    const [record] = await the.recordedOf(1)
     expect(record?.interception).toMatchObject({
       client: 'Claude Code',
       clientSessionId: '0f8fad5b-d9cb-469f-a165-70867728950e',
@@ -116,8 +94,8 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   test('the SDK sees the first token before the provider has sent the last', async () => {
     const gate = createGate()
-    provider.answerWith(eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: gate }))
-    const stream = bridge.sdk.messages.stream({
+    the.provider.answerWith(eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: gate }))
+    const stream = the.bridge.sdk.messages.stream({
       model: 'm',
       max_tokens: 9,
       messages: [{ role: 'user', content: 'hello' }],
@@ -132,16 +110,18 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   })
 
   test('an SDK that aborts ends the call at the provider', async () => {
-    provider.answerWith(eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: createGate() }))
-    const stream = bridge.sdk.messages.stream({
+    the.provider.answerWith(
+      eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: createGate() }),
+    )
+    const stream = the.bridge.sdk.messages.stream({
       model: 'm',
       max_tokens: 9,
       messages: [{ role: 'user', content: 'hello' }],
     })
     stream.once('text', () => stream.abort())
     await expect(stream.done()).rejects.toBeInstanceOf(Anthropic.APIUserAbortError)
-    await (await provider.call(0)).closed
-    const [record] = await recordedOf(1)
+    await (await the.provider.call(0)).closed
+    const [record] = await the.recordedOf(1)
     expect(record?.end).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
     expect(record?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
   })
@@ -151,23 +131,23 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     const models = existsSync(file)
       ? sectionOf(readTxtar(file), 'non-streaming')
       : '{"data":[{"type":"model","id":"claude-test-1"}],"has_more":false}'
-    provider.answerWith(json(models), json({ input_tokens: 7 }))
-    expect((await bridge.sdk.models.list()).data).toEqual(Reflect.get(JSON.parse(models), 'data'))
+    the.provider.answerWith(json(models), json({ input_tokens: 7 }))
+    expect((await the.bridge.sdk.models.list()).data).toEqual(Reflect.get(JSON.parse(models), 'data'))
     const messages: Anthropic.MessageParam[] = [{ role: 'user', content: 'hello' }]
-    expect(await bridge.sdk.messages.countTokens({ model: 'm', messages })).toEqual({ input_tokens: 7 })
-    expect(provider.calls.map(call => `${call.method} ${call.url}`)).toEqual([
+    expect(await the.bridge.sdk.messages.countTokens({ model: 'm', messages })).toEqual({ input_tokens: 7 })
+    expect(the.provider.calls.map(call => `${call.method} ${call.url}`)).toEqual([
       'GET /v1/models',
       'POST /v1/messages/count_tokens',
     ])
-    expect(await plane.recorded()).toEqual([])
+    expect(await the.plane.recorded()).toEqual([])
   })
 
   test('a prompt that no database takes is recorded cleaned, and passed on as it is', async () => {
-    provider.answerWith(json({ id: 'msg_1' }))
+    the.provider.answerWith(json({ id: 'msg_1' }))
     const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'a\0b\ud800c' }] })
-    expect((await send(bridge, { body, headers: { 'x-api-key': plane.key } })).status).toBe(200)
-    expect(provider.calls[0]?.body.toString()).toBe(body)
-    expect((await recordedOf(1))[0]?.prompts).toMatchObject([{ prompt: 'a\uFFFDb\uFFFDc' }])
+    expect((await send(the.bridge, { body, headers: { 'x-api-key': the.plane.key } })).status).toBe(200)
+    expect(the.provider.calls[0]?.body.toString()).toBe(body)
+    expect((await the.recordedOf(1))[0]?.prompts).toMatchObject([{ prompt: 'a\uFFFDb\uFFFDc' }])
   })
 
   test('interceptions at the same time keep their records apart', async () => {
@@ -179,17 +159,17 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
         return json(usage(Number(model)))(response, call)
       },
     )
-    provider.answerWith(...answers)
-    const headers = { 'x-api-key': plane.key }
+    the.provider.answerWith(...answers)
+    const headers = { 'x-api-key': the.plane.key }
     await Promise.all(
       answers.map((_, n) =>
-        send(bridge, {
+        send(the.bridge, {
           headers,
           body: JSON.stringify({ model: String(n), messages: [{ role: 'user', content: `prompt ${n}` }] }),
         }),
       ),
     )
-    for (const record of await recordedOf(20)) {
+    for (const record of await the.recordedOf(20)) {
       const n = Number(Reflect.get(record.interception, 'model'))
       expect(record.prompts).toMatchObject([{ prompt: `prompt ${n}`, msgId: `msg_${n}` }])
       expect(record.tokens).toMatchObject([{ inputTokens: n }])

@@ -23,6 +23,8 @@ const environment = {
 const before: Record<string, string | undefined> = {}
 const ownKey = 'sk-MARKED-own-key-of-a-client'
 
+afterAll(closeControlPlanes)
+
 describe.each(controlPlanes.slice(1))('with $name', ({ start }) => {
   let provider: StandInProvider
   let planes: RunningControlPlane[]
@@ -49,8 +51,6 @@ describe.each(controlPlanes.slice(1))('with $name', ({ start }) => {
     for (const plane of planes) await plane.close()
     await provider.close()
   })
-  afterAll(closeControlPlanes)
-
   test.each(apiRows)('$name: a provider gets its own key, a client none', async api => {
     const keys = planes.map(({ key }) => key)
     const providerKeys = { anthropic: anthropicProvider('').keys[0] ?? '', openai: openaiProvider('').keys[0] ?? '' }
