@@ -1,4 +1,5 @@
 /** `npm run bench`: this project beside its peers in one run. `npm run bench -- memory` measures the rows of that name only. */
+import { benchBridge } from './bridge.js'
 import { benchIdleConnection } from './idle-connection.js'
 import { benchMemoryCall } from './memory-call.js'
 import { benchMillion } from './million.js'
@@ -12,6 +13,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   subscription: benchSubscription,
   idle: benchIdleConnection,
   store: benchStore,
+  bridge: benchBridge,
 }
 /** Takes minutes, so it runs only when it is asked for. */
 const long: typeof benches = { million: benchMillion }

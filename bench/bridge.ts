@@ -1,0 +1,201 @@
+/** A bridge between an AI client and a provider, on the embedded store: what it adds to the first byte, and what it costs a stream. */
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { Agent, createServer, type IncomingMessage, type RequestListener, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createBridgeDaemon } from '../client/bridge/daemon.js'
+import { createMemoryOutbox } from '../client/bridge/memory-outbox.js'
+import { createRecordSender } from '../client/bridge/record-sender.js'
+import { createBridgeClient } from '../client/bridge-client.js'
+import { createBridgeServer } from '../server/server.js'
+import { openEmbeddedStore } from '../server/store/embedded.js'
+import { median } from './harness.js'
+
+const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }
+const requests = 300
+const longStream = 100_000
+const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+
+interface Api {
+  name: string
+  path: string
+  body: object
+  first: string
+  event: string
+  last: string
+}
+
+const data = (json: object) => `data: ${JSON.stringify(json)}\n\n`
+const text = 'a few words of an answer, as a model writes them'
+const apis: Api[] = [
+  {
+    name: 'Anthropic Messages',
+    path: '/anthropic/v1/messages',
+    body: { messages: [{ role: 'user', content: 'hello' }] },
+    first: data({ type: 'message_start', message: { id: 'm', usage: { input_tokens: 5, output_tokens: 1 } } }),
+    event: data({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }),
+    last: data({ type: 'message_stop' }),
+  },
+  {
+    name: 'OpenAI Chat Completions',
+    path: '/openai/v1/chat/completions',
+    body: { messages: [{ role: 'user', content: 'hello' }] },
+    first: data({ id: 'c', choices: [{ index: 0, delta: { role: 'assistant' } }] }),
+    event: data({ id: 'c', choices: [{ index: 0, delta: { content: text }, finish_reason: null }], usage: null }),
+    last: `${data({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } })}data: [DONE]\n\n`,
+  },
+  {
+    name: 'OpenAI Responses',
+    path: '/openai/v1/responses',
+    body: { input: 'hello' },
+    first: data({ type: 'response.created', response: { id: 'r' } }),
+    event: data({ type: 'response.output_text.delta', output_index: 0, content_index: 0, delta: text }),
+    last: data({ type: 'response.completed', response: { usage: { input_tokens: 5, output_tokens: 1 } } }),
+  },
+]
+
+export async function benchBridge(): Promise<void> {
+  console.log(`\nA bridge between a client and a provider, on the embedded store (Node ${process.versions.node})`)
+  const headings = [
+    'first byte alone, ms',
+    'through the bridge, ms',
+    'of that one record, ms',
+    'events/s alone',
+    'through',
+    'heap after 10 ×, KiB',
+  ]
+  console.log(' '.repeat(26) + headings.map(heading => heading.padStart(24)).join(''))
+  const provider = await listen((incoming, outgoing) => {
+    incoming.resume().once('end', async () => {
+      const api = apis.find(({ path }) => incoming.url?.startsWith(path.replace(/^\/\w+/, '')))
+      const events = Number(incoming.headers['x-events'])
+      outgoing.writeHead(200, { 'content-type': 'text/event-stream' }).write(api?.first)
+      for (let sent = 0; sent < events; sent++) if (!outgoing.write(api?.event)) await once(outgoing, 'drain')
+      outgoing.end(api?.last)
+    })
+  })
+  const dataDir = await mkdtemp(join(tmpdir(), 'aibridge-bench-'))
+  const store = await openEmbeddedStore({ dataDir })
+  const config = { adminToken: 'x'.repeat(16), encryptionKeys: [new Uint8Array(32)] }
+  const server = await createBridgeServer({ store, config, logger: quiet })
+  const connectAs = (identity: Parameters<typeof server.connectInMemory>[0]['identity']) =>
+    createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+  const client = connectAs({ role: 'daemon', name: 'bench', delegate: true })
+  const operator = connectAs({ role: 'admin', name: 'bench' })
+  const { admin } = operator
+  for (const [type, suffix] of [
+    ['anthropic', ''],
+    ['openai', '/v1'],
+  ] as const) {
+    await admin.providers.upsert.mutate({
+      name: type,
+      type,
+      baseUrl: provider.url + suffix,
+      keys: ['sk-bench-0123456789'],
+    })
+  }
+  await admin.users.create.mutate({ username: 'ada' })
+  const { key } = await admin.apiKeys.create.mutate({ user: 'ada' })
+  const { ownerId: initiatorId, apiKeyId } = await client.authorizer.isAuthorized.query({ key })
+  const outbox = createMemoryOutbox({ send: createRecordSender(client), logger: quiet })
+  const daemon = createBridgeDaemon({ client, outbox, logger: quiet })
+  const bridge = await listen(daemon.handler)
+
+  for (const api of apis) {
+    const direct = `${provider.url}${api.path.replace(/^\/\w+/, '')}`
+    const through = `${bridge.url}/bridge${api.path}`
+    const one = (url: string) => () => ask(url, api, key, 0)
+    const record = () =>
+      client.recorder.recordInterception.mutate({
+        id: crypto.randomUUID(),
+        initiatorId,
+        apiKeyId,
+        provider: 'p',
+        model: 'm',
+        startedAt: new Date(),
+      })
+    const figures = [
+      (await medianMs(one(direct))).toFixed(2),
+      // What the request before has left for the store is not this one's.
+      (await medianMs(one(through), () => outbox.flush())).toFixed(2),
+      (await medianMs(record)).toFixed(2),
+      await eventsPerSecond(direct, api, key),
+      await eventsPerSecond(through, api, key),
+      await heapGrowth(through, api, key),
+    ]
+    console.log(api.name.padEnd(26) + figures.map(figure => figure.padStart(24)).join(''))
+  }
+  agent.destroy()
+  await Promise.all([bridge.close(), provider.close()])
+  await daemon.close({ graceMs: 0 })
+  await Promise.all([client.close(), operator.close()])
+  await server.close({ graceMs: 0 })
+  await store.close()
+  await rm(dataDir, { recursive: true })
+}
+
+async function listen(listener: RequestListener) {
+  const server = createServer({ keepAliveTimeout: 0 }, listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo // it listens on TCP
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async close() {
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+/** Resolves at the first byte of the body, with the milliseconds until then; the rest is read before the next one is asked. */
+async function ask(url: string, { body }: Api, key: string, events: number, onData = () => {}): Promise<number> {
+  const begun = performance.now()
+  const headers = { 'content-type': 'application/json', 'x-api-key': key, 'x-events': events }
+  const sent = request(url, { method: 'POST', agent, headers })
+  sent.end(JSON.stringify({ model: 'm', stream: true, ...body }))
+  const [response] = (await once(sent, 'response')) as [IncomingMessage] // by the event's definition
+  let first = 0
+  response.on('data', () => {
+    first ||= performance.now() - begun
+    onData()
+  })
+  await once(response, 'end')
+  return first
+}
+
+async function medianMs(run: () => Promise<unknown>, between = async () => {}): Promise<number> {
+  const times: number[] = []
+  for (let index = 0; index < requests; index++) {
+    const begun = performance.now()
+    const first = await run()
+    times.push(typeof first === 'number' ? first : performance.now() - begun)
+    await between()
+  }
+  return median(times)
+}
+
+async function eventsPerSecond(url: string, api: Api, key: string): Promise<string> {
+  await ask(url, api, key, longStream / 10)
+  const begun = performance.now()
+  await ask(url, api, key, longStream)
+  return Math.round((longStream / (performance.now() - begun)) * 1000).toLocaleString('en')
+}
+
+/** Heap in use near the end of a stream less that near the end of one of a tenth of its length. */
+async function heapGrowth(url: string, api: Api, key: string): Promise<string> {
+  const atEnd = async (events: number) => {
+    let heap = 0
+    let chunks = 0
+    await ask(url, api, key, events, () => {
+      if (++chunks % 50 !== 0) return
+      globalThis.gc?.()
+      heap = process.memoryUsage().heapUsed
+    })
+    return heap
+  }
+  await atEnd(longStream / 10)
+  const short = await atEnd(longStream / 10)
+  return Math.round(((await atEnd(longStream)) - short) / 1024).toLocaleString('en')
+}
