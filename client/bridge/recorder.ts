@@ -200,11 +200,7 @@ function recordsOf(
     records.push({ kind: 'promptUsage', ...common(), msgId, ...content('prompt', text), createdAt })
   }
   if (answer.usage) {
-    const details = detailsOf(
-      logger,
-      interceptionId,
-      recordContent ? answer.usage.details : numbersOf(answer.usage.details),
-    )
+    const details = detailsOf(logger, interceptionId, answer.usage.details, recordContent)
     records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(answer.usage), ...details, createdAt })
   }
   for (const thought of answer.thoughts) {
@@ -257,6 +253,24 @@ function tokens(count: number): number {
   return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
 }
 
+/** What the provider added to its usage. */
+function detailsOf(
+  logger: Logger,
+  interceptionId: string,
+  details: JsonObject,
+  recordContent: boolean,
+): { metadata?: JsonObject } {
+  try {
+    const clean = cleanJsonObject(details, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
+    const metadata = recordContent ? clean : numbersOf(clean)
+    return Object.keys(metadata).length === 0 ? {} : { metadata }
+  } catch (error) {
+    if (!(error instanceof JsonRefused)) throw error
+    logger.warn({ interceptionId, reason: error.message }, 'details of token usage cannot be recorded')
+    return {}
+  }
+}
+
 /** Without text, which may be anything. */
 function numbersOf(details: JsonObject): JsonObject {
   const kept: JsonObject = {}
@@ -265,17 +279,6 @@ function numbersOf(details: JsonObject): JsonObject {
     else if (typeof value === 'number') setOwn(kept, name, value)
   }
   return kept
-}
-
-function detailsOf(logger: Logger, interceptionId: string, details: JsonObject): { metadata?: JsonObject } {
-  if (Object.keys(details).length === 0) return {}
-  try {
-    return { metadata: cleanJsonObject(details, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth) }
-  } catch (error) {
-    if (!(error instanceof JsonRefused)) throw error
-    logger.warn({ interceptionId, reason: error.message }, 'details of token usage cannot be recorded')
-    return {}
-  }
 }
 
 /** A content field, cut as the control plane would cut it, so that no record is too large to be sent. */

@@ -198,6 +198,21 @@ describe('a provider', () => {
     expect((await send(bridge)).status).toBe(200)
     expect(plane.stored('interceptionEnded')).toHaveLength(2)
   })
+
+  test.each([true, false])(
+    'that nests its usage thousands of levels deep is answered for, with recordContent %j',
+    async recordContent => {
+      bridge = await startBridge(plane, { outboxFlushMs: 50 }, testKey, { recordContent })
+      const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
+      const text = `{"id":"msg_1","usage":{"input_tokens":5,"output_tokens":1,"more":${deep}}}`
+      provider.answerWith(json(text))
+      const answer = await send(bridge)
+      expect(answer.whole).toBe(true)
+      expect(answer.body.equals(Buffer.from(text))).toBe(true)
+      expect(await recordedEnd()).not.toHaveProperty('errorType')
+      expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
+    },
+  )
 })
 
 describe('a client', () => {
