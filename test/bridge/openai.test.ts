@@ -4,6 +4,7 @@ import { openai } from '../../client/bridge/providers/openai.js'
 import { openaiChat } from '../../client/bridge/providers/openai-chat.js'
 import { openaiResponses } from '../../client/bridge/providers/openai-responses.js'
 import type { AnswerFacts, BridgedRoute } from '../../client/bridge/providers/provider-api.js'
+import { recordLimits } from '../../shared/limits.js'
 import type { JsonObject } from '../../shared/text.js'
 
 function readEvents(route: BridgedRoute, ...events: (object | string)[]) {
@@ -163,11 +164,57 @@ describe('Chat Completions', () => {
       [[{ index: 0, ...fn('f', '1') }], [{ index: 0, id: 'a', ...fn('', '1') }]],
       [['a', 'f', '11']],
     ],
+    [
+      'one id for each function, at places of their own',
+      [
+        [{ index: 0, id: 'f', ...fn('f', '{"x":1}') }],
+        [{ index: 1, id: 'f', ...fn('f', '{"x"') }],
+        [{ index: 1, id: 'f', ...fn('', ':2}') }],
+      ],
+      [
+        ['f', 'f', '{"x":1}'],
+        ['f', 'f', '{"x":2}'],
+      ],
+    ],
+    [
+      'another id in every part',
+      [[{ index: 0, id: 'a', ...fn('f', '{"x"') }], [{ index: 0, id: 'b', ...fn('', ':1}') }]],
+      [['a', 'f', '{"x":1}']],
+    ],
+    [
+      'braces in their text, and a name in every part',
+      [
+        [{ index: 0, ...fn('f', '{"x":"}\\"') }],
+        [{ index: 0, ...fn('f', '}"') }],
+        [{ index: 0, ...fn('f', '}') }],
+        [{ index: 0, ...fn('f', '{}') }],
+      ],
+      [
+        ['', 'f', '{"x":"}\\"}"}'],
+        ['', 'f', '{}'],
+      ],
+    ],
     ['an input that is no text', [[{ index: 0, id: 'a', ...fn('f', { x: 1 }) }]], [['a', 'f', '{"x":1}']]],
     ['a part without its beginning', [[{ index: 3, ...fn('', '{"x":1}') }]], [['', '', '{"x":1}']]],
     ['nothing', [[{ index: 0, id: '', ...fn('', '') }, {}, { function: 7 }]], []],
   ])('calls with %s', (_, calls, expected) => {
     expect(parts(...calls)).toEqual(expected)
+  })
+
+  test('a whole call of more than is kept ends where it ends', () => {
+    const large = JSON.stringify({ x: 'x'.repeat(recordLimits.maxContentBytes) })
+    const calls = parts([{ index: 0, ...fn('f', large) }], [{ index: 0, ...fn('g', '{}') }])
+    expect(calls.map(([, tool]) => tool)).toEqual(['f', 'g'])
+  })
+
+  test('a name in every part costs no more than the part', () => {
+    const reader = openaiChat.createAnswerReader()
+    const part = { event: '', data: JSON.stringify(call({ index: 0, ...fn('f', '{"a":{}},') })) }
+    reader.event({ event: '', data: JSON.stringify(call({ index: 0, ...fn('f', '[') })) })
+    const startedAt = performance.now()
+    for (let count = 0; count < 10_000; count++) reader.event(part)
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
+    expect(reader.facts().tools).toHaveLength(1)
   })
 
   test('every call of a whole message is one of its own', () => {

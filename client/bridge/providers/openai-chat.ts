@@ -5,6 +5,7 @@ import type { Failure } from '../error-type.js'
 import { GrowingText } from '../growing-text.js'
 import { setMember } from '../json-patch.js'
 import type { SseEvent } from '../sse.js'
+import { ObjectEnd } from './object-end.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { Adaptation, AnswerFacts, AnswerReader, BridgedRoute } from './provider-api.js'
@@ -51,6 +52,7 @@ interface Call {
   callId: string
   tool: string
   input: GrowingText
+  end: ObjectEnd
   at: Date
 }
 
@@ -108,7 +110,7 @@ class ChatReader implements AnswerReader {
   }
 
   facts(): AnswerFacts {
-    const tools = this.#calls.map(({ input, ...call }) => ({ ...call, input: input.kept() }))
+    const tools = this.#calls.map(({ callId, tool, input, at }) => ({ callId, tool, input: input.kept(), at }))
     return { msgId: this.#msgId, usage: this.#usage.counts(), tools, thoughts: [], error: this.#error }
   }
 
@@ -129,21 +131,24 @@ class ChatReader implements AnswerReader {
     const selection = selectionOf(part)
     const slot = `${choice} ${place}`
     const open = this.#open.get(slot)
-    const known = selection.callId === '' ? undefined : this.#byId.get(`${choice} ${selection.callId}`)
+    // Some providers give every call of a function the same id; then the index, where there is one, keeps them apart.
+    const idIn = (id: string) => `${choice} ${part.index} ${id}`
+    const known = selection.callId === '' ? undefined : this.#byId.get(idIn(selection.callId))
     const call = this.#addCall(selection, known ?? (open && continues(open, selection) ? open : undefined))
     if (!call) return
-    if (call.callId !== '') this.#byId.set(`${choice} ${call.callId}`, call)
+    if (call.callId !== '') this.#byId.set(idIn(call.callId), call)
     this.#open.set(slot, call)
   }
 
   /** Adds to a call, or a new one; a new one that says nothing is none. */
   #addCall({ callId, tool, input }: Selection, known?: Call): Call | undefined {
     if (!known && callId === '' && tool === '' && input === '') return undefined
-    const call = known ?? { callId, tool, input: new GrowingText(), at: new Date() }
+    const call = known ?? { callId, tool, input: new GrowingText(), end: new ObjectEnd(), at: new Date() }
     if (!known) this.#calls.push(call)
     call.callId ||= callId
     call.tool ||= tool
     call.input.append(input)
+    call.end.append(input)
     return call
   }
 }
@@ -167,7 +172,8 @@ function selectionOf(call: Record<string, unknown>): Selection {
 }
 
 /** Some providers give all calls the same place, and no id: then a name behind a whole input begins another call. */
-function continues({ callId, tool, input }: Call, next: Selection): boolean {
-  if (next.callId !== '') return callId === '' && (next.tool === '' || tool === '')
-  return next.tool === '' || tool === '' || parsed(input.kept().text) === undefined
+function continues({ callId, tool, end }: Call, next: Selection): boolean {
+  if (next.tool === '') return true
+  if (tool === '') return callId === '' || next.callId === ''
+  return next.callId === '' && !end.reached
 }
