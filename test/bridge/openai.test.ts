@@ -322,6 +322,8 @@ describe('Chat Completions', () => {
     [{ message: 'no', code: 529 }, 'overloaded', 'no'],
     [{ message: 'no', code: '429' }, 'rate_limited', 'no'],
     [{ message: 'no', code: 502, type: null }, 'server_error', 'no'],
+    [{ message: 'no', code: 1302, type: 'rate_limit_error' }, 'rate_limited', 'no'],
+    [{ message: 'no', code: 402, type: 'insufficient_quota' }, 'rate_limited', 'no'],
     [{ code: 'constructor' }, 'unknown', 'constructor'],
     [{}, 'unknown', 'the provider reported an error without a message'],
     ['plain words', 'unknown', 'plain words'],

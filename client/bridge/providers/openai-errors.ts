@@ -55,8 +55,11 @@ export function openaiFailure(error: unknown): Failure {
   }
 }
 
+/** undefined: it says nothing that is known here. Numbers that are no statuses are the provider's own. */
 function typeOf(name: unknown): ErrorType | undefined {
-  if (typeof name === 'number' || (typeof name === 'string' && /^\d{3}$/.test(name)))
-    return errorTypeOfStatus(Number(name))
+  if (typeof name === 'number' || (typeof name === 'string' && /^\d{3}$/.test(name))) {
+    const type = errorTypeOfStatus(Number(name))
+    return type === 'unknown' ? undefined : type
+  }
   return typeof name === 'string' && Object.hasOwn(errorTypes, name) ? errorTypes[name] : undefined
 }
