@@ -454,6 +454,18 @@ describe('Responses', () => {
     arguments: text,
   })
 
+  const textDelta = (output_index: number, delta: string) => ({
+    type: 'response.output_text.delta',
+    output_index,
+    delta,
+  })
+  const summaryDelta = (output_index: number, delta: string) => ({
+    type: 'response.reasoning_summary_text.delta',
+    output_index,
+    summary_index: 0,
+    delta,
+  })
+
   test.each<[string, object[], [string, string][]]>([
     [
       'without places',
@@ -482,6 +494,20 @@ describe('Responses', () => {
       'whose ends have lost the input',
       [added(0, call('a', '')), argumentsDone(0, '1'), done(0, call('a', undefined))],
       [['a', '1']],
+    ],
+    [
+      'of whose input the end says nothing',
+      [
+        added(0, call('a', '')),
+        { type: 'response.function_call_arguments.delta', output_index: 0, delta: '1' },
+        { type: 'response.function_call_arguments.done', output_index: 0 },
+      ],
+      [['a', '1']],
+    ],
+    [
+      'without input, with a message at the same place',
+      [done(0, call('a', '')), added(0, { type: 'message', content: [] }), textDelta(0, 'answer')],
+      [['a', '']],
     ],
     [
       'of which a part was lost',
@@ -519,6 +545,33 @@ describe('Responses', () => {
     )
     expect(facts.thoughts).toEqual(['a', 'b'])
     expect(readEvents(openaiResponses, done(0, thought('a')), completed({ output: [] })).thoughts).toEqual(['a'])
+  })
+
+  test('a message at the place of a thought is no part of it', () => {
+    const facts = readEvents(
+      openaiResponses,
+      added(0, { type: 'reasoning', summary: [] }),
+      summaryDelta(0, 'think'),
+      added(0, { type: 'message', content: [] }),
+      textDelta(0, 'answer'),
+    )
+    expect(facts.thoughts).toEqual(['think'])
+  })
+
+  test('a whole that has lost its thoughts does not take them away', () => {
+    const events = [added(0, { type: 'reasoning', summary: [] }), summaryDelta(0, 'think')]
+    const whole = completed({ output: [{ type: 'reasoning', summary: [] }, { type: 'message' }] })
+    expect(readEvents(openaiResponses, ...events, whole).thoughts).toEqual(['think'])
+  })
+
+  test.each([
+    [{ type: 'response.failed' }, 'unknown'],
+    [{ type: 'response.failed', response: { id: 'r' } }, 'unknown'],
+    [{ type: 'response.failed', error: { code: 'rate_limit_exceeded' } }, 'rate_limited'],
+    [{ type: 'response.failed', response: { error: { code: 'server_error' } } }, 'server_error'],
+    [{ type: 'response.cancelled', response: { id: 'r' } }, 'unknown'],
+  ])('a response that did not end well is a failure, whatever its event lacks: %j', (event, type) => {
+    expect(readEvents(openaiResponses, event)).toMatchObject({ complete: true, error: { type } })
   })
 
   test('a call and a thought have the time of their beginning', () => {

@@ -70,34 +70,48 @@ class ResponseReader implements AnswerReader {
     if (this.complete) return
     const json = parsed(data)
     if (!isPlainObject(json)) return
-    const item = this.#open.get(json.output_index ?? json.item_id)
+    const place = json.output_index ?? json.item_id
+    const item = this.#open.get(place)
+    const [call, thought] = item?.call ? [item, undefined] : [undefined, item]
     switch (textOf(json.type) ?? (event || (json.error ? 'error' : ''))) {
       case 'response.output_item.added':
+        // Some proxies give every item the same place: what comes now is of the new one, even if that leaves no record.
+        this.#open.delete(place)
+        this.#item(json.output_index, json.item)
+        break
       case 'response.output_item.done':
         this.#item(json.output_index, json.item)
         break
       case 'response.function_call_arguments.delta':
       case 'response.custom_tool_call_input.delta':
-        append(item, undefined, json.delta)
+        append(call, undefined, json.delta)
         break
       case 'response.function_call_arguments.done':
-        item?.texts.set(undefined, wholeText(json.arguments))
+        replaceInput(call, json.arguments)
         break
       case 'response.custom_tool_call_input.done':
-        item?.texts.set(undefined, wholeText(json.input))
+        replaceInput(call, json.input)
         break
       case 'response.reasoning_summary_text.delta':
-        append(item, json.summary_index, json.delta)
+        append(thought, json.summary_index, json.delta)
         break
       case 'response.output_text.delta':
-        append(item, 0, json.delta)
+        append(thought, 0, json.delta)
         break
       case 'response.completed':
       case 'response.done':
       case 'response.incomplete':
+        this.#response(json.response)
+        this.complete = true
+        break
       case 'response.failed':
+        this.#response(json.response)
+        this.#error ??= openaiFailure(json.error)
+        this.complete = true
+        break
       case 'response.cancelled':
         this.#response(json.response)
+        this.#error ??= cancelled
         this.complete = true
         break
       case 'error':
@@ -129,18 +143,20 @@ class ResponseReader implements AnswerReader {
     this.#msgId ??= textOf(response.id)
     this.#usage.add(response.usage)
     if (response.error || response.status === 'failed') this.#error = openaiFailure(response.error)
-    else if (response.status === 'cancelled') this.#error = { type: 'unknown', message: 'the response was cancelled' }
+    else if (response.status === 'cancelled') this.#error = cancelled
     const output = objectsOf(response.output)
     // Places in the whole output may be others than those of the stream; only calls have a name of their own.
     const times: Date[] = []
-    if (output.some(isThought)) {
+    if (output.some(item => isThought(item) && hasText(thoughtsOf(item)))) {
       for (const [key, { call, at }] of this.#items) {
         if (call) continue
         times.push(at)
         this.#items.delete(key)
       }
     }
-    for (const [place, item] of output.entries()) this.#item(place, item, isThought(item) ? times.shift() : undefined)
+    let thoughts = 0
+    for (const [place, item] of output.entries())
+      this.#item(place, item, isThought(item) ? times[thoughts++] : undefined)
   }
 
   /** What an item says of itself replaces what its parts said. */
@@ -161,12 +177,13 @@ class ResponseReader implements AnswerReader {
   #set(key: string, place: unknown, { call, texts }: Omit<Item, 'at'>, at = new Date()): void {
     const known = this.#items.get(key)
     // An end that has lost the input does not take it away.
-    const isEmpty = [...texts.values()].every(text => text.empty)
-    const item = { call, texts: known && isEmpty ? known.texts : texts, at: known?.at ?? at }
+    const item = { call, texts: known && !hasText(texts) ? known.texts : texts, at: known?.at ?? at }
     this.#items.set(key, item)
     this.#open.set(place, item)
   }
 }
+
+const cancelled: Failure = { type: 'unknown', message: 'the response was cancelled' }
 
 /** OpenAI runs a shell call in a container of its own, if the request says so. */
 function runsElsewhere({ environment }: Record<string, unknown>): boolean {
@@ -182,6 +199,16 @@ function thoughtsOf({ type, summary, content }: Record<string, unknown>): Item['
   if (type === 'reasoning') return new Map(objectsOf(summary).map(({ text }, index) => [index, wholeText(text)]))
   const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
   return new Map([[0, wholeText(texts.join(''))]])
+}
+
+function hasText(texts: Item['texts']): boolean {
+  return [...texts.values()].some(text => !text.empty)
+}
+
+/** An end that has lost the input does not take away what came before. */
+function replaceInput(call: Item | undefined, input: unknown): void {
+  const text = wholeText(input)
+  if (!text.empty) call?.texts.set(undefined, text)
 }
 
 function append(item: Item | undefined, part: unknown, delta: unknown): void {
