@@ -218,7 +218,9 @@ function withoutData(error: unknown): unknown {
   return Object.assign(new Error(error.message), { name: error.name, code: Reflect.get(error, 'code') })
 }
 
+/** What names the error; some have no code. */
 function codeOf(error: unknown): string {
   const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
-  return typeof code === 'string' ? code : 'no code'
+  if (typeof code === 'string') return code
+  return error instanceof Error ? error.name : 'no code'
 }
