@@ -1,4 +1,4 @@
-/** A bridge between an AI client and a provider, on the embedded store: what it adds to the first byte, and what it costs a stream. */
+/** A bridge between an AI client and a provider, on the embedded store, all in one process: what it adds before the provider is called, and to a stream. */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, createServer, type IncomingMessage, type RequestListener, request } from 'node:http'
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createBridgeDaemon } from '../client/bridge/daemon.js'
 import { createMemoryOutbox } from '../client/bridge/memory-outbox.js'
+import { noMetrics } from '../client/bridge/metrics.js'
 import { createRecordSender } from '../client/bridge/record-sender.js'
 import { createBridgeClient } from '../client/bridge-client.js'
 import { createBridgeServer } from '../server/server.js'
@@ -59,9 +60,8 @@ const apis: Api[] = [
 export async function benchBridge(): Promise<void> {
   console.log(`\nA bridge between a client and a provider, on the embedded store (Node ${process.versions.node})`)
   const headings = [
-    'first byte alone, ms',
-    'through the bridge, ms',
-    'of that one record, ms',
+    'before the call, ms',
+    'of that the record, ms',
     'events/s alone',
     'through',
     'heap after 10 ×, KiB',
@@ -81,7 +81,12 @@ export async function benchBridge(): Promise<void> {
   const config = { adminToken: 'x'.repeat(16), encryptionKeys: [new Uint8Array(32)] }
   const server = await createBridgeServer({ store, config, logger: quiet })
   const connectAs = (identity: Parameters<typeof server.connectInMemory>[0]['identity']) =>
-    createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+    createBridgeClient({
+      dial: () => server.connectInMemory({ identity }),
+      onCallEnd: ({ path, durationMs }) => path === 'recorder.recordInterception' && recorded.push(durationMs),
+    })
+  const recorded: number[] = []
+  const before: number[] = []
   const client = connectAs({ role: 'daemon', name: 'bench', delegate: true })
   const operator = connectAs({ role: 'admin', name: 'bench' })
   const { admin } = operator
@@ -98,29 +103,22 @@ export async function benchBridge(): Promise<void> {
   }
   await admin.users.create.mutate({ username: 'ada' })
   const { key } = await admin.apiKeys.create.mutate({ user: 'ada' })
-  const { ownerId: initiatorId, apiKeyId } = await client.authorizer.isAuthorized.query({ key })
   const outbox = createMemoryOutbox({ send: createRecordSender(client), logger: quiet })
-  const daemon = createBridgeDaemon({ client, outbox, logger: quiet })
+  const metrics = { ...noMetrics, overhead: (seconds: number) => void before.push(seconds * 1000) }
+  const daemon = createBridgeDaemon({ client, outbox, logger: quiet, metrics })
   const bridge = await listen(daemon.handler)
 
   for (const api of apis) {
     const direct = `${provider.url}${api.path.replace(/^\/\w+/, '')}`
     const through = `${bridge.url}/bridge${api.path}`
-    const one = (url: string) => () => ask(url, api, key, 0)
-    const record = () =>
-      client.recorder.recordInterception.mutate({
-        id: crypto.randomUUID(),
-        initiatorId,
-        apiKeyId,
-        provider: 'p',
-        model: 'm',
-        startedAt: new Date(),
-      })
+    for (let index = 0; index < requests; index++) {
+      await ask(through, api, key, 0)
+      // What this request has left for the store is not the next one's.
+      await outbox.flush()
+    }
     const figures = [
-      (await medianMs(one(direct))).toFixed(2),
-      // What the request before has left for the store is not this one's.
-      (await medianMs(one(through), () => outbox.flush())).toFixed(2),
-      (await medianMs(record)).toFixed(2),
+      median(before.splice(0)).toFixed(2),
+      median(recorded.splice(0)).toFixed(2),
       await eventsPerSecond(direct, api, key),
       await eventsPerSecond(through, api, key),
       await heapGrowth(through, api, key),
@@ -149,31 +147,14 @@ async function listen(listener: RequestListener) {
   }
 }
 
-/** Resolves at the first byte of the body, with the milliseconds until then; the rest is read before the next one is asked. */
-async function ask(url: string, { body }: Api, key: string, events: number, onData = () => {}): Promise<number> {
-  const begun = performance.now()
+/** Resolves when the answer is over. */
+async function ask(url: string, { body }: Api, key: string, events: number, onData = () => {}): Promise<void> {
   const headers = { 'content-type': 'application/json', 'x-api-key': key, 'x-events': events }
   const sent = request(url, { method: 'POST', agent, headers })
   sent.end(JSON.stringify({ model: 'm', stream: true, ...body }))
   const [response] = (await once(sent, 'response')) as [IncomingMessage] // by the event's definition
-  let first = 0
-  response.on('data', () => {
-    first ||= performance.now() - begun
-    onData()
-  })
+  response.on('data', onData)
   await once(response, 'end')
-  return first
-}
-
-async function medianMs(run: () => Promise<unknown>, between = async () => {}): Promise<number> {
-  const times: number[] = []
-  for (let index = 0; index < requests; index++) {
-    const begun = performance.now()
-    const first = await run()
-    times.push(typeof first === 'number' ? first : performance.now() - begun)
-    await between()
-  }
-  return median(times)
 }
 
 async function eventsPerSecond(url: string, api: Api, key: string): Promise<string> {

@@ -234,7 +234,7 @@ export function databaseUrlFrom(flags: Flags, environment: Environment): string 
 export interface ShownSetting {
   name: string
   /** `set` for a secret that is there; null: nothing is set, and there is no default */
-  value: string | number | null
+  value: string | number | boolean | null
   /** for instance `--port`, `BRIDGE_PORT`, `port in FILE`, `default` */
   source: string
 }
@@ -249,9 +249,14 @@ export function shownConfig(command: 'serve' | 'daemon', flags: Flags, environme
   const { values, sources } = check(settings, withFile(flags, environment))
   return Object.entries(settings).map(([name, { secret }]) => {
     const value = values[name]
-    const shown = value === undefined ? null : secret ? 'set' : typeof value === 'number' ? value : String(value)
+    const shown = value === undefined ? null : secret ? 'set' : shownValue(value)
     return { name, value: shown, source: sources[name] ?? (value === undefined ? 'not set' : 'default') }
   })
+}
+
+function shownValue(value: unknown): string | number | boolean {
+  if (value === 'true' || value === 'false') return value === 'true'
+  return typeof value === 'number' ? value : String(value)
 }
 
 /**

@@ -101,7 +101,7 @@ export const daemonKeysRevokeInput = z.object({ id: apiKeyId })
 
 /** An `@` before the path ends credentials; URLs take any number of slashes, of both kinds, before a host. */
 export const httpUrl = text(recordLimits.maxUrlLength)
-  .pipe(z.url({ protocol: /^https?$/ }))
+  .pipe(z.url({ protocol: /^https?$/, error: 'must begin with http:// or https://' }))
   .refine(url => !/[?#]|^https?:[/\\]*[^/\\]*@/i.test(url), 'must have no credentials, query or fragment')
 
 /** It travels in an HTTP header, so it is visible ASCII. */

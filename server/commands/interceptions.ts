@@ -1,6 +1,9 @@
 /** `aibridge interceptions`: the AI requests that were recorded. */
 import type { Command } from 'commander'
-import type { Interception, InterceptionDetail, WatchEvent } from '../../shared/admin.js'
+import type { Interception, InterceptionDetail, User, WatchEvent } from '../../shared/admin.js'
+import { originalBytesKey } from '../../shared/fields.js'
+import { errorTypes } from '../../shared/recorder.js'
+import { isPlainObject, type JsonObject } from '../../shared/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
@@ -35,23 +38,27 @@ export function addInterceptionsCommands(program: Command): void {
     .option('--model <model>')
     .option('--client <client>')
     .option('--session <id>', "the client's session")
-    .option('--error-type <type>')
+    .option('--error-type <type>', errorTypes.join(', '))
     .option('--from <when>', 'started then or later: a time, or an age such as 12h', value => timeOrAge(value))
     .option('--to <when>', 'started before: a time, or an age', value => timeOrAge(value))
     .action(async (options: ListOptions) => {
       const { data: _data, host: _host, port: _port, json: _json, session, ...filters } = options
       const input = { ...filters, ...(session !== undefined && { clientSessionId: session }) }
-      const page = await callAdmin(options, admin => admin.interceptions.list.query(input))
+      const [page, users] = await callAdmin(options, admin =>
+        Promise.all([admin.interceptions.list.query(input), options.json ? [] : admin.users.list.query()]),
+      )
       printResult(options, page, ({ interceptions, nextCursor }) => {
-        printTable(interceptions, columns, 'no interceptions')
+        printTable(interceptions, columnsWith(users), 'no interceptions')
         if (nextCursor !== null) print(`more: --cursor ${nextCursor}`)
       })
     })
 
   withCommonOptions(interceptions.command('show <id>').description('one request, with all its records')).action(
     async (id: string, options: CommonOptions) => {
-      const detail = await callAdmin(options, admin => admin.interceptions.get.query({ id }))
-      printResult(options, detail, printDetail)
+      const [detail, users] = await callAdmin(options, admin =>
+        Promise.all([admin.interceptions.get.query({ id }), options.json ? [] : admin.users.list.query()]),
+      )
+      printResult(options, detail, () => printDetail(detail, users))
     },
   )
 
@@ -124,9 +131,10 @@ function lineOfChild(child: { createdAt: Date; interceptionId: string }, what: s
   return `${child.createdAt.toISOString()}  ${child.interceptionId}  ${what.padEnd(7)}  ${cellText(shown)}`
 }
 
-const columns: Column<Interception>[] = [
+const columnsWith = (users: readonly User[]): Column<Interception>[] => [
   ['STARTED', row => row.startedAt],
   ['ID', row => row.id],
+  ['USER', row => usernameOf(row, users)],
   ['PROVIDER', row => row.providerName],
   ['MODEL', row => row.model],
   ['CLIENT', row => row.client],
@@ -134,22 +142,34 @@ const columns: Column<Interception>[] = [
   ['ERROR', row => row.errorType],
 ]
 
-function tookOf({ startedAt, endedAt }: Interception): string {
-  return endedAt === null ? 'running' : `${((endedAt.getTime() - startedAt.getTime()) / 1000).toFixed(2)} s`
+function usernameOf({ initiatorId }: Interception, users: readonly User[]): string | undefined {
+  return users.find(({ id }) => id === initiatorId)?.username
 }
 
-function printDetail(detail: InterceptionDetail): void {
-  printFields({ ...detail.interception })
+function tookOf({ startedAt, endedAt }: Interception): string {
+  return endedAt === null ? 'no end yet' : `${((endedAt.getTime() - startedAt.getTime()) / 1000).toFixed(2)} s`
+}
+
+function printDetail(detail: InterceptionDetail, users: readonly User[]): void {
+  printFields({ user: usernameOf(detail.interception, users), ...detail.interception })
   for (const usage of detail.tokenUsages) {
     print(
       `\ntokens  input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}`,
     )
   }
-  for (const { prompt } of detail.promptUsages) printBlock('prompt', prompt)
-  for (const { content } of detail.modelThoughts) printBlock('thought', content)
-  for (const { tool, input, invocationError } of detail.toolUsages) {
-    printBlock(`tool  ${visible(tool)}`, invocationError === null ? input : `${input}\nerror: ${invocationError}`)
+  for (const { prompt, metadata } of detail.promptUsages) printBlock('prompt', shown(prompt, metadata, 'prompt'))
+  for (const { content, metadata } of detail.modelThoughts) printBlock('thought', shown(content, metadata, 'content'))
+  for (const { tool, input, invocationError, metadata } of detail.toolUsages) {
+    const text = shown(input, metadata, 'input')
+    printBlock(`tool  ${visible(tool)}`, invocationError === null ? text : `${text}\nerror: ${invocationError}`)
   }
+}
+
+/** Content, or what is known of it where a bridge has recorded none. */
+function shown(text: string, metadata: JsonObject | null, field: string): string {
+  const sizes = metadata?.[originalBytesKey]
+  const size = isPlainObject(sizes) ? sizes[field] : undefined
+  return text === '' && typeof size === 'number' ? `(not recorded, ${size.toLocaleString('en')} bytes)` : text
 }
 
 function printBlock(heading: string, content: string): void {

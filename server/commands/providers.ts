@@ -49,7 +49,7 @@ export function addProvidersCommands(program: Command): void {
           'base URL': provider.baseUrl,
           keys: provider.keys.join(', '),
           enabled: provider.enabled,
-          'mounted at': `/bridge/${provider.name}`,
+          'clients use': `/bridge/${provider.name}${provider.type === 'openai' ? '/v1' : ''}, behind the address of the server or of a daemon`,
         }),
       )
     })
@@ -100,8 +100,9 @@ async function readKeys(given: string[], variable: string | undefined): Promise<
   for (const key of given) keys.push(key === '-' ? await readStdin() : key)
   if (variable !== undefined) keys.push(process.env[variable]?.trim() ?? '')
   if (keys.includes('')) {
-    const source = variable !== undefined && keys.at(-1) === '' ? `environment variable ${variable}` : '--key'
-    throw new RpcError('BAD_REQUEST', `${source}: the key is empty`, { reason: 'config_invalid' })
+    const isUnset = variable !== undefined && keys.at(-1) === ''
+    const problem = isUnset ? `environment variable ${variable}: is not set, or empty` : '--key: is empty'
+    throw new RpcError('BAD_REQUEST', problem, { reason: 'config_invalid' })
   }
   return keys
 }

@@ -69,9 +69,9 @@ describe('a usage error', () => {
   test('an empty provider key is refused before any call', async () => {
     const dataDir = await temporaryDirectory()
     const result = await run(['providers', 'add', 'x', '--key', '-', '--data', dataDir], { input: '\n' })
-    expect(failureIn(result)).toMatchObject({ reason: 'config_invalid', message: '--key: the key is empty' })
+    expect(failureIn(result)).toMatchObject({ reason: 'config_invalid', message: '--key: is empty' })
     expect(failureIn(await run(['providers', 'add', 'x', '--key-env', 'NOT_SET', '--data', dataDir]))).toMatchObject({
-      message: 'environment variable NOT_SET: the key is empty',
+      message: 'environment variable NOT_SET: is not set, or empty',
     })
   })
 })

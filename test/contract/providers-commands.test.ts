@@ -25,6 +25,7 @@ test('adding a provider that is there replaces its key, and leaves it disabled a
     baseUrl: 'https://proxy.example/v1',
     keys: ['sk-n…3210'],
   })
+  expect(await print(...add, 'NEW_KEY')).toMatch(/^clients use +\/bridge\/work\/v1, /m)
   expect(await print('providers', 'enable', 'work')).toBe('enabled provider work\n')
   expect(await json<ProviderSummary>(...add, 'NEW_KEY')).toMatchObject({ enabled: true })
   expect(await json<ProviderSummary>(...add, 'NEW_KEY', '--disabled')).toMatchObject({ enabled: false })
