@@ -109,7 +109,7 @@ function createRecording(
     id,
     end(answer, failure) {
       if (!ended) {
-        ended = put(parts, id, recordsOf(parts, id, start, answer, failure))
+        ended = put(parts, id, recordsOrEnd(parts, id, start, answer, failure))
         countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, answer, failure) })
       }
       return ended
@@ -180,6 +180,22 @@ function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
     startedAt: start.startedAt,
     credentialKind: start.credentialKind,
     ...withoutUndefined(optional),
+  }
+}
+
+/** A fault in what was read of an answer must cost neither the end nor the answer itself. */
+function recordsOrEnd(
+  parts: RecorderParts,
+  id: string,
+  start: InterceptionStart,
+  answer: AnswerFacts,
+  failure: Failure | undefined,
+): BatchRecord[] {
+  try {
+    return recordsOf(parts, id, start, answer, failure)
+  } catch (error) {
+    parts.logger.error({ err: error, interceptionId: id }, 'an answer could not be recorded; its end is')
+    return [endOf(id, failure, start.secrets, parts.recordContent)]
   }
 }
 

@@ -2,14 +2,18 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, describe, expect, test } from 'vitest'
+import { createMemoryOutbox } from '../../client/bridge/memory-outbox.js'
+import { noMetrics } from '../../client/bridge/metrics.js'
+import { createRecordSender } from '../../client/bridge/record-sender.js'
+import { createRecorder, type InterceptionStart } from '../../client/bridge/recorder.js'
 import { eventually } from '../fixtures/eventually.js'
 import { createGate, eventStream, json, recorded, startProvider } from '../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../fixtures/txtar.js'
 import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
 import { bridged } from './bridged.js'
 import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
-import { anthropicProvider, send, startBridge } from './running-bridge.js'
-import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
+import { anthropicProvider, memoryLogger, send, startBridge } from './running-bridge.js'
+import { scriptedControlPlane, testKey, testOwner } from './scripted-control-plane.js'
 
 const own = join(import.meta.dirname, '../fixtures/answers/anthropic')
 const shared = join(import.meta.dirname, '../../../shared/fixtures/anthropic')
@@ -204,6 +208,31 @@ test('an error that repeats a key is recorded without it, and passed on as it is
     await bridge.close()
     await provider.close()
   }
+})
+
+test('what cannot be made into records does not take the end along, nor the answer', async () => {
+  const plane = scriptedControlPlane()
+  const { logger, lines } = memoryLogger()
+  const outbox = createMemoryOutbox({ send: createRecordSender(plane), logger })
+  const recorder = createRecorder({ client: plane, outbox, recordContent: true, logger, metrics: noMetrics })
+  const start: InterceptionStart = {
+    owner: testOwner,
+    provider: { type: 'openai', name: 'openai' },
+    request: { model: 'm', prompt: 'hello' },
+    credentialKind: 'centralized',
+    credentialHint: undefined,
+    secrets: [],
+    client: undefined,
+    userAgent: undefined,
+    startedAt: new Date(),
+  }
+  const recording = await recorder.begin(start, new AbortController().signal)
+  const at = new Date(Number.NaN)
+  const thoughts = [{ at, content: { bytes: 1, text: undefined as never } }] // a fault of a reader
+  await recording.end({ tools: [], thoughts }, { type: 'timeout', message: 'no' })
+  await outbox.close({ timeoutMs: 1_000 })
+  expect(plane.stored('interceptionEnded')).toMatchObject([{ id: recording.id, errorType: 'timeout' }])
+  expect(lines).toMatchObject([{ level: 'error', message: 'an answer could not be recorded; its end is' }])
 })
 
 /** What of a raw answer is its body, by its Content-Length. */
