@@ -27,8 +27,19 @@ export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>):
     sink.fail(call, thrown)
     return
   }
-  const returned = returnOnce(iterator, thrown => sink.report(call, thrown))
-  call.onAbort(() => void returned())
+  const cleanUp = once(() => returnFrom(iterator, thrown => sink.report(call, thrown)))
+  await new Promise<void>(resolve => {
+    // A source that has cleaned up is over, whether or not it settles the `next()` that waited.
+    call.onAbort(() => void cleanUp().then(told => told && resolve()))
+    void pull(sink, call, iterator).then(async ended => {
+      if (!ended) await cleanUp()
+      resolve()
+    })
+  })
+}
+
+/** Whether the source came to its end; never rejects. */
+async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): Promise<boolean> {
   try {
     if (!call.answered) sink.sendStarted(call)
     while (!call.answered) {
@@ -40,7 +51,7 @@ export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>):
       if (call.answered) break
       if (next.done) {
         sink.stop(call)
-        return
+        return true
       }
       if (isTrackedEnvelope(next.value)) {
         const [id, data] = next.value
@@ -50,7 +61,7 @@ export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>):
   } catch (thrown) {
     sink.fail(call, thrown)
   }
-  await returned()
+  return false
 }
 
 function iterate(source: unknown, call: Call): AsyncIterator<unknown> {
@@ -64,18 +75,21 @@ function iterate(source: unknown, call: Call): AsyncIterator<unknown> {
   })
 }
 
-/** Calls `return()` at most once, so that a `finally` in the source runs; a failing clean-up is reported, not sent. */
-function returnOnce(iterator: AsyncIterator<unknown>, onError: (thrown: unknown) => void): () => Promise<void> {
-  let returning: Promise<void> | undefined
-  const cleanUp = async (): Promise<void> => {
-    try {
-      await iterator.return?.()
-    } catch (thrown) {
-      onError(thrown)
-    }
+/** Calls `return()`, so that a `finally` in the source runs; whether there is one. A failing clean-up is reported, not sent. */
+async function returnFrom(iterator: AsyncIterator<unknown>, onError: (thrown: unknown) => void): Promise<boolean> {
+  if (!iterator.return) return false
+  try {
+    await iterator.return()
+  } catch (thrown) {
+    onError(thrown)
   }
+  return true
+}
+
+function once<T>(begin: () => T): () => T {
+  let begun: { value: T } | undefined
   return () => {
-    returning ??= cleanUp()
-    return returning
+    begun ??= { value: begin() }
+    return begun.value
   }
 }

@@ -16,6 +16,8 @@ const t = initTRPC.context<object>().create({ transformer })
 function testRouter() {
   const cleaned = gate()
   const reached = gate()
+  const deaf = gate()
+  const flooded = gate()
   const pulled: number[] = []
   const router = t.router({
     count: t.procedure
@@ -43,7 +45,7 @@ function testRouter() {
     }),
     deaf: t.procedure.subscription(async function* () {
       yield 'first'
-      await new Promise(() => {})
+      await deaf.passed
     }),
     observed: t.procedure.subscription(() =>
       observable<string>(emit => {
@@ -52,14 +54,18 @@ function testRouter() {
       }),
     ),
     flood: t.procedure.subscription(async function* () {
-      for (let index = 0; ; index++) {
-        pulled.push(index)
-        yield 'x'.repeat(64 * 1024)
+      try {
+        for (let index = 0; ; index++) {
+          pulled.push(index)
+          yield 'x'.repeat(64 * 1024)
+        }
+      } finally {
+        flooded.open()
       }
     }),
     notOne: t.procedure.subscription((() => 'a string') as never), // a handler that breaks its type
   })
-  return { router, cleaned: cleaned.passed, reached: reached.passed, pulled }
+  return { router, cleaned: cleaned.passed, reached: reached.passed, pulled, flooded: flooded.passed, wake: deaf.open }
 }
 
 describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
@@ -135,13 +141,14 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
   })
 
   it('subscription.stop is answered with stopped although the source hears nothing', async () => {
-    const { router } = testRouter()
+    const { router, wake } = testRouter()
     const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'subscription', params: { path: 'deaf' } })
     await until(2)
     send({ id: 1, method: 'subscription.stop' })
     expect((await until(3))[2]).toEqual({ id: 1, result: { type: 'stopped' } })
+    wake()
   })
 
   it('an observable is a source too, and is torn down', async () => {
@@ -216,25 +223,64 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await expect.poll(() => received.at(-1)).toEqual({ id: 1, result: { type: 'stopped' } })
   })
 
-  it('a source that waits in next() is told by return()', async () => {
+  it('a source whose reader is behind and vanishes cleans up', async () => {
+    const { router, pulled, flooded } = testRouter()
+    const { duplex, served } = await dialRaw(router)
+    duplex.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
+    // As much as may wait on this side, so that it is not pulled any more.
+    await expect.poll(() => pulled.length).toBeGreaterThanOrEqual(16)
+    duplex.open({ onMessage() {}, onDrain() {}, onClose() {} })
+    duplex.terminate({ code: 1006, message: 'vanished' })
+    await flooded
+    await served.closed
+  })
+
+  it('a source that waits in next() is told by return(), and is gone with it', async () => {
     const returned = gate()
+    const next = gate<IteratorResult<string>>()
     const router = t.router({
       silent: t.procedure.subscription(() => ({
         [Symbol.asyncIterator]: () => ({
-          next: () => new Promise<IteratorResult<string>>(() => {}),
+          next: () => next.passed,
           return: async () => {
             returned.open()
             return { done: true as const, value: undefined }
           },
         }),
       })),
+      next: t.procedure.query(() => 'next'),
     })
-    const { duplex } = await dialRaw(router)
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'subscription', params: { path: 'silent' } })
     await until(1)
     send({ id: 1, method: 'subscription.stop' })
     await returned.passed
+    // There is room for one: what is left waiting in next() does not take it.
+    send({ id: 2, method: 'query', params: { path: 'next' } })
+    expect((await until(3))[2]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
+    next.open({ done: true, value: undefined })
+  })
+
+  it('a source without return() is waited for', async () => {
+    const next = gate<IteratorResult<string>>()
+    const router = t.router({
+      silent: t.procedure.subscription(() => ({ [Symbol.asyncIterator]: () => ({ next: () => next.passed }) })),
+      next: t.procedure.query(() => 'next'),
+    })
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'silent' } })
+    await until(1)
+    send({ id: 1, method: 'subscription.stop' })
+    send({ id: 2, method: 'query', params: { path: 'next' } })
+    send('PING')
+    await until(3)
+    await new Promise(resolve => setImmediate(resolve))
+    send('PING')
+    expect((await until(4)).slice(1)).toEqual([{ id: 1, result: { type: 'stopped' } }, 'PONG', 'PONG'])
+    next.open({ done: true, value: undefined })
+    expect((await until(5))[4]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
   })
 
   it('more subscriptions than allowed are refused with the number', async () => {
