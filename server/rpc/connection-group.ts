@@ -127,10 +127,15 @@ export class ConnectionGroup {
   }
 }
 
+/** `over` resolves when the time is over, or nobody waits for it any more. */
 function timer(ms: number): { over: Promise<'over'>; stop(): void } {
-  let handle: NodeJS.Timeout | undefined
+  let stop = () => {}
   const over = new Promise<'over'>(resolve => {
-    handle = setTimeout(resolve, ms, 'over')
+    const handle = setTimeout(resolve, ms, 'over')
+    stop = () => {
+      clearTimeout(handle)
+      resolve('over')
+    }
   })
-  return { over, stop: () => clearTimeout(handle) }
+  return { over, stop }
 }

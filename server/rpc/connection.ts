@@ -70,7 +70,7 @@ export function serveDuplex<R extends AnyRouter>(options: ServeDuplexOptions<R>)
   try {
     options.group?.add(connection)
   } catch (error) {
-    options.duplex.close({ code: closeCodes.goingAway, message: 'the server is draining', reason: 'draining' })
+    connection.abandon({ code: closeCodes.goingAway, message: 'the server is draining', reason: 'draining' })
     throw error
   }
   connection.start()
