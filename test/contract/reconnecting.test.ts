@@ -589,7 +589,11 @@ describe('dialling', () => {
     const refuseAll = async (waiting: number): Promise<number> => {
       const [serverEnd, clientEnd] = memoryDuplexPair()
       const ends = [clientEnd]
-      const connection = connectTo(() => ends.pop() ?? new Promise(() => {}))
+      const connection = connectTo(({ signal }) => {
+        return (
+          ends.pop() ?? new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+        )
+      })
       const server = peer(serverEnd)
       await until(connection, 'open')
       const call = { type: 'mutation', path: 'add', input: undefined } as const

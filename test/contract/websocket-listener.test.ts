@@ -156,14 +156,18 @@ describe('letting WebSockets in', () => {
 
   it('an authenticate that hangs is 503 after handshakeTimeoutMs, and its signal aborts', async () => {
     const aborted = gate<unknown>()
+    const hangs = gate<string>()
     const { url, listener } = await serve({
       handshakeTimeoutMs: 20,
-      authenticate: ({ signal }) =>
-        new Promise(() => signal.addEventListener('abort', () => aborted.open(signal.reason))),
+      authenticate({ signal }) {
+        signal.addEventListener('abort', () => aborted.open(signal.reason))
+        return hangs.passed
+      },
     })
     expect(await refused(url)).toMatchObject({ status: 503, body: { reason: 'handshake_timeout' } })
     expect(await aborted.passed).toMatchObject({ reason: 'handshake_timeout' })
     await expect.poll(() => listener.connections).toBe(0)
+    hangs.open('too late')
   })
 
   it('a server that drains refuses an upgrade that is not decided, and every later one, with 503', async () => {

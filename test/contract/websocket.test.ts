@@ -129,9 +129,13 @@ describe('logging in on a WebSocket', () => {
 
   it('an authenticate that hangs after the upgrade is closed after handshakeTimeoutMs, and its signal aborts', async () => {
     const aborted = gate()
+    const hangs = gate<string>()
     const { url } = await serve({
       handshakeTimeoutMs: 20,
-      authenticate: ({ signal }) => new Promise(() => signal.addEventListener('abort', () => aborted.open())),
+      authenticate({ signal }) {
+        signal.addEventListener('abort', () => aborted.open())
+        return hangs.passed
+      },
     })
     const errors: string[] = []
     const retried = gate()
@@ -149,6 +153,7 @@ describe('logging in on a WebSocket', () => {
       'the server refused the connection',
       expect.stringContaining('handshakeTimeoutMs 20 (1011)'),
     ])
+    hangs.open('too late')
   })
 
   it('a server that drains while parameters are awaited closes with 1001 and is gone at once', async () => {
