@@ -341,7 +341,10 @@ describe('connectionParams', () => {
 
 describe('dialling', () => {
   leavesNothing()
-  afterEach(() => void vi.useRealTimers())
+  afterEach(() => {
+    vi.restoreAllMocks() // of the timers first: what they are restored to ends with the next line
+    vi.useRealTimers()
+  })
 
   it('a fatal refusal stops the connection with its reason; calls that wait fail, later ones too', async () => {
     const connection = connectTo(() => Promise.reject(new DialError('go away', { fatal: true, reason: 'key_revoked' })))

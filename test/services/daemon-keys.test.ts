@@ -1,18 +1,12 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { beforeEach, describe, expect, test, vi } from 'vitest'
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { hashSecret } from '../../server/services/api-key.js'
 import { createDaemonKeys } from '../../server/services/daemon-keys.js'
 import type { AuditEntry, AuditedWrites, DaemonKeyStore, Tables } from '../../server/store/store.js'
 import type { DaemonKey } from '../../shared/admin.js'
 import { RpcError } from '../../shared/errors.js'
 import { recordingLogger, refusalOf } from './running-server.js'
-
-// The functions as they are; what they were asked is what an observer could measure.
-vi.mock('node:crypto', async original => {
-  const crypto = await original<typeof import('node:crypto')>()
-  return { ...crypto, createHash: vi.fn(crypto.createHash), timingSafeEqual: vi.fn(crypto.timingSafeEqual) }
-})
-beforeEach(() => vi.clearAllMocks())
 
 const start = new Date('2026-05-01T12:00:00Z')
 const later = (ms: number) => new Date(start.getTime() + ms)
@@ -153,10 +147,18 @@ describe('the first check that fails decides', () => {
   })
 
   test('an id that no key has costs the same hash and comparison as another secret', async () => {
+    // The functions as they are; what they were asked is what an observer could measure.
+    const createHash = vi.spyOn(crypto, 'createHash')
+    const timingSafeEqual = vi.spyOn(crypto, 'timingSafeEqual')
+    syncBuiltinESMExports()
+    onTestFinished(() => {
+      vi.restoreAllMocks()
+      syncBuiltinESMExports()
+    })
     const work = async (found: Found | null) => {
       vi.clearAllMocks()
       await refusalOf(service(found).authenticate(`${id}-${otherSecret}`, null))
-      return { hashes: vi.mocked(createHash).mock.calls, comparisons: vi.mocked(timingSafeEqual).mock.calls.length }
+      return { hashes: createHash.mock.calls, comparisons: timingSafeEqual.mock.calls.length }
     }
     const known = await work(good)
     expect(known).toEqual({ hashes: [['sha256']], comparisons: 1 })

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { afterAll, afterEach, beforeAll } from 'vitest'
+import { afterAll, beforeAll, onTestFinished } from 'vitest'
 import { type BridgeClient, createBridgeClient, dialRemote } from '../../client/bridge-client.js'
 import type { ConnectOptions } from '../../client/rpc/connection.js'
 import type { ServerMetrics } from '../../server/metrics.js'
@@ -63,8 +63,6 @@ export function oneStore({ open }: Pick<Deployment, 'open'> = { open: openTempor
   }
 }
 
-const opened: (() => Promise<unknown>)[] = []
-
 export interface Running {
   server: BridgeServer
   logger: ReturnType<typeof recordingLogger>
@@ -85,13 +83,13 @@ export async function startServer(
     config: { adminToken, encryptionKeys: [new Uint8Array(32).fill(7)], ...config },
     ...(metrics && { metrics }),
   })
-  opened.push(() => server.close({ graceMs: 1_000 }))
+  onTestFinished(async () => void (await server.close({ graceMs: 1_000 })))
   return {
     server,
     logger,
     connect(identity) {
       const client = createBridgeClient({ dial: dials[link](server, store, identity) })
-      opened.push(() => client.close())
+      onTestFinished(async () => void (await client.close()))
       return client
     },
   }
@@ -128,10 +126,6 @@ async function keyOf(store: Store, identity: Identity): Promise<string> {
   await store.createDaemonKey({ id, name, delegate, expiresAt: null, secretHash: hashSecret(secret) })
   return `${id}-${secret}`
 }
-
-afterEach(async () => {
-  for (const close of opened.splice(0).reverse()) await close()
-})
 
 /** What a call was refused with. */
 export interface Refused {
