@@ -76,8 +76,8 @@ export const defaultAddress: Address = { dataDir: join(homedir(), '.aibridge'), 
 interface Setting<S extends z.ZodType = z.ZodType> {
   schema: S
   variables: readonly string[]
-  /** its value is never shown */
-  secret?: true
+  /** its value is never shown; or only once it was found good, where somebody may put a secret into it by mistake */
+  secret?: true | 'unchecked'
 }
 type Settings = Readonly<Record<string, Setting>>
 type Values<S extends Settings> = { [K in keyof S]: z.output<S[K]['schema']> }
@@ -160,8 +160,8 @@ const daemonSettings = {
         'must begin with http:// or https:// and have no credentials, query or fragment',
       ),
     variables: ['BRIDGE_URL'],
-    // It is not repeated: people put credentials into URLs.
-    secret: true,
+    // People put credentials into URLs, and this one may have none.
+    secret: 'unchecked',
   },
   key: {
     schema: z
@@ -249,7 +249,7 @@ export function shownConfig(command: 'serve' | 'daemon', flags: Flags, environme
   const { values, sources } = check(settings, withFile(flags, environment))
   return Object.entries(settings).map(([name, { secret }]) => {
     const value = values[name]
-    const shown = value === undefined ? null : secret ? 'set' : shownValue(value)
+    const shown = value === undefined ? null : secret === true ? 'set' : shownValue(value)
     return { name, value: shown, source: sources[name] ?? (value === undefined ? 'not set' : 'default') }
   })
 }

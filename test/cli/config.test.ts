@@ -167,6 +167,10 @@ describe('serveConfig', () => {
     expect(shown).toContainEqual({ name: 'adminToken', value: null, source: 'not set' })
     expect(shown).toContainEqual({ name: 'databasePool', value: 10, source: 'default' })
     expect(() => shownConfig('daemon', {}, {})).toThrow('--url: is missing')
+    const key = `${'k'.repeat(10)}-${'s'.repeat(22)}`
+    const ofDaemon = shownConfig('daemon', { url: 'https://bridge.example.com' }, { BRIDGE_DAEMON_KEY: key })
+    expect(ofDaemon).toContainEqual({ name: 'url', value: 'https://bridge.example.com', source: '--url' })
+    expect(ofDaemon).toContainEqual({ name: 'key', value: 'set', source: 'BRIDGE_DAEMON_KEY' })
   })
 
   test('the keys of providers in the environment are seeds', () => {
