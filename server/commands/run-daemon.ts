@@ -56,7 +56,7 @@ export async function runDaemon(flags: Readonly<Record<string, unknown>>, enviro
     throw listenError(error, config)
   }
   if (flags.json) printJson({ url: front.url, controlPlane: config.url })
-  else print(`aibridge daemon ready at ${front.url}, control plane ${config.url}`)
+  else print(`aibridge daemon listening at ${front.url}, control plane ${config.url}`)
 
   const cause = await Promise.race([stop.requested, client.closed])
   if ('code' in cause) {

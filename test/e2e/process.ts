@@ -122,7 +122,7 @@ async function start(args: readonly string[], env: Record<string, string>): Prom
       await changed()
     }
   }
-  const url = await until(() => /ready at (\S+),[^\n]*\n/.exec(stdout)?.[1])
+  const url = await until(() => /(?:ready|listening) at (\S+),[^\n]*\n/.exec(stdout)?.[1])
   if (child.pid === undefined) throw new Error('a process that printed has a pid')
   return {
     url,
