@@ -81,7 +81,7 @@ export async function serveExchange(
     else await bridge(exchange, route)
   } catch (error) {
     const refusal = refusalOf(error)
-    const fields = { err: error, provider: mount.providerName, status: refusal.status }
+    const fields = { ...describe(error), provider: mount.providerName, status: refusal.status }
     if (response.destroyed) parts.logger.info(fields, 'the client left before it was answered')
     else if (refusal.status >= 500) parts.logger.error(fields, 'a request failed')
     // The rest of a body that nobody waits for must not keep the connection busy.
@@ -264,10 +264,18 @@ async function fail(exchange: Exchange, relay: Relay, error: unknown): Promise<v
   const { parts, response, signal, target } = exchange
   if (!response.headersSent && !response.destroyed) throw error
   const aborted = error instanceof UpstreamError && error.failure === 'aborted'
-  const fields = { err: error, provider: target.provider.name }
+  const fields = { ...describe(error), provider: target.provider.name }
   if (aborted) parts.logger.info(fields, 'an answer was cut off')
   else parts.logger.warn(fields, 'an answer was cut off')
   await relay.cutOff(signal)
+}
+
+/** What the log is told: the words of what networks and clients do, and of any other error where it comes from. */
+function describe(error: unknown): object {
+  const isExpected = error instanceof UpstreamError || error instanceof ExchangeAborted || error instanceof Refusal
+  if (!isExpected) return { err: error }
+  const { message, cause } = error
+  return cause instanceof Error ? { reason: message, cause: cause.message } : { reason: message }
 }
 
 function failureOf(error: unknown): Failure {

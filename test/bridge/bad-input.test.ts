@@ -59,6 +59,10 @@ describe('a provider', () => {
     expect(JSON.parse(answer.body.toString())).toEqual({ type: 'error', error: { type: 'api_error', message } })
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage: message })
     expect(plane.stored('promptUsage')).toHaveLength(1)
+    // An operator is told which address it was; a stack would say nothing more.
+    const cause = expect.stringMatching(/ECONNREFUSED 127\.0\.0\.1:\d+/)
+    const fields = { reason: message, cause, provider: 'anthropic', status: 502 }
+    expect(bridge.log).toContainEqual({ level: 'error', message: 'a request failed', fields })
   })
 
   test('that hangs up without an answer gives 502', async () => {
