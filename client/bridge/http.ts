@@ -27,7 +27,7 @@ import type { ProviderRegistry, Target } from './provider-registry.js'
 import { errorBodyForPath } from './providers/apis.js'
 import type { BridgedRoute, Route } from './providers/provider-api.js'
 import type { Recorder } from './recorder.js'
-import { Refusal, retryAfterSeconds } from './refusal.js'
+import { notAsked, Refusal, retryAfterSeconds } from './refusal.js'
 import { Relay } from './relay.js'
 import { readBody } from './request-body.js'
 import { type Upstream, UpstreamError, type UpstreamRequest } from './upstream.js'
@@ -153,12 +153,7 @@ async function authorize({ authorizations, logger }: FrontDoorParts, credentials
     return await authorizations.authorize(credentials.identification)
   } catch (error) {
     const code = errorCodeOf(error)
-    if (!deniedCodes.includes(code)) {
-      throw new Refusal(503, 'the control plane cannot be reached; try again later', {
-        retryAfterSeconds,
-        cause: error,
-      })
-    }
+    if (!deniedCodes.includes(code)) throw notAsked(error)
     logger.info({ code, reason: errorReasonOf(error), apiKeyId: publicIdOf(credentials) }, 'a key was not authorized')
     throw new Refusal(403, 'the key is not authorized', { cause: error })
   }
@@ -169,7 +164,7 @@ async function findTarget({ providers }: FrontDoorParts, { providerName }: Mount
   try {
     return await providers.find(providerName)
   } catch (error) {
-    throw new Refusal(503, 'the control plane cannot be reached; try again later', { retryAfterSeconds, cause: error })
+    throw notAsked(error)
   }
 }
 

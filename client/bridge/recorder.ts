@@ -22,7 +22,7 @@ import type { Failure } from './error-type.js'
 import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
 import type { Outbox } from './outbox.js'
 import type { AnswerFacts, KeptText, RequestFacts, TokenCounts } from './providers/provider-api.js'
-import { Refusal, retryAfterSeconds } from './refusal.js'
+import { isClosedForGood, notAsked, Refusal, retryAfterSeconds } from './refusal.js'
 
 export interface RecorderParts {
   client: Pick<ControlPlane, 'recorder'>
@@ -88,6 +88,7 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
     // The control plane may have it all the same, so it gets an end; sending the beginning again is harmless.
     if (signal.aborted || mayHaveRun(error)) await endUnserved(parts, start, interception, signal)
     signal.throwIfAborted()
+    if (isClosedForGood(error)) throw notAsked(error)
     const retry = isRetryable(error) ? { retryAfterSeconds } : {}
     throw new Refusal(503, 'the request could not be recorded, so the provider was not called', {
       ...retry,

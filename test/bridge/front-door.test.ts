@@ -237,6 +237,24 @@ describe('a request that is refused', () => {
     },
   )
 
+  test.each(['authorizer.isAuthorized', 'providerConfigurator.getProviders', 'recorder.recordInterception'])(
+    'a control plane that was left for good when it is asked %s gets 503 that says so, and no Retry-After',
+    async failing => {
+      plane.before = path => {
+        if (path !== failing) return
+        throw new RpcError('SERVICE_UNAVAILABLE', 'the connection is closed', { reason: 'connection_closed' })
+      }
+      await start()
+      const answer = await send(bridge)
+      expect([answer.status, errorOf(answer), answer.headers['retry-after']]).toEqual([
+        503,
+        anthropicError('api_error', 'the control plane does not serve this bridge any more'),
+        undefined,
+      ])
+      expect(provider.calls).toHaveLength(0)
+    },
+  )
+
   test('an interception that cannot be recorded gets 503 and the provider is not called', async () => {
     plane.before = path => {
       if (path === 'recorder.recordInterception') throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
