@@ -1,5 +1,5 @@
 import type { Call } from './call.js'
-import { isObservable, isTrackedEnvelope, observableToAsyncIterable, TRPCError } from './trpc-internals.js'
+import { isObservable, isTrackedEnvelope, type Observable, TRPCError, type Unsubscribable } from './trpc-internals.js'
 
 /** What the pump needs of its connection. */
 interface Sink {
@@ -13,19 +13,74 @@ interface Sink {
 }
 
 /**
- * Runs one subscription: pulls its source, one item at a time and only while the peer keeps up, until it ends or its call is answered
- * otherwise (stopped, timed out, lost). Resolves, never rejects, when the source has been told to clean up and has done so.
- *
- * Nothing here races a promise per item: an aborted call calls the source's `return()`, and the pending `next()` is left to it.
+ * Runs one subscription: passes on what its source gives, until that ends or the call is answered otherwise (stopped, timed out, lost).
+ * Resolves, never rejects, when the source has been told to clean up and has done so.
  */
 export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>): Promise<void> {
+  let source: unknown
+  try {
+    source = await procedure
+  } catch (thrown) {
+    return sink.fail(call, thrown)
+  }
+  if (isObservable(source)) await listen(sink, call, source)
+  else await iterate(sink, call, source)
+}
+
+/** An observable cannot be paused: what it gives is sent as it comes, so a peer that is too far behind is closed as with any other answers. */
+function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): Promise<void> {
+  return new Promise(resolve => {
+    let subscription: Unsubscribable | undefined
+    let over = false
+    const end = (answer: () => void): void => {
+      if (over) return
+      over = true
+      answer()
+      tearDown()
+      resolve()
+    }
+    const tearDown = (): void => {
+      try {
+        subscription?.unsubscribe()
+      } catch (thrown) {
+        sink.report(call, thrown)
+      }
+    }
+    const fail = (thrown: unknown): void => end(() => sink.fail(call, thrown))
+    if (call.answered) return end(() => {})
+    call.onAbort(() => end(() => {}))
+    sink.sendStarted(call)
+    try {
+      subscription = source.subscribe({
+        next(item) {
+          if (over) return
+          try {
+            sendItem(sink, call, item)
+          } catch (thrown) {
+            fail(thrown)
+          }
+        },
+        error: fail,
+        complete: () => end(() => sink.stop(call)),
+      })
+    } catch (thrown) {
+      fail(thrown)
+    }
+    // It may have come to its end before it was here.
+    if (over) tearDown()
+  })
+}
+
+/**
+ * Pulls one item at a time, and only while the peer keeps up. Nothing here races a promise per item: an aborted call calls the source's
+ * `return()`, and the pending `next()` is left to it.
+ */
+async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
   let iterator: AsyncIterator<unknown>
   try {
-    const source = await procedure
-    iterator = iterate(source, call)
+    iterator = iteratorOf(source, call)
   } catch (thrown) {
-    sink.fail(call, thrown)
-    return
+    return sink.fail(call, thrown)
   }
   const cleanUp = once(() => returnFrom(iterator, thrown => sink.report(call, thrown)))
   await new Promise<void>(resolve => {
@@ -53,10 +108,7 @@ async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): P
         sink.stop(call)
         return true
       }
-      if (isTrackedEnvelope(next.value)) {
-        const [id, data] = next.value
-        sink.sendData(call, { id, data }, id)
-      } else sink.sendData(call, next.value)
+      sendItem(sink, call, next.value)
     }
   } catch (thrown) {
     sink.fail(call, thrown)
@@ -64,8 +116,13 @@ async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): P
   return false
 }
 
-function iterate(source: unknown, call: Call): AsyncIterator<unknown> {
-  if (isObservable(source)) return observableToAsyncIterable(source, call.signal)[Symbol.asyncIterator]()
+function sendItem(sink: Sink, call: Call, item: unknown): void {
+  if (!isTrackedEnvelope(item)) return sink.sendData(call, item)
+  const [id, data] = item
+  sink.sendData(call, { id, data }, id)
+}
+
+function iteratorOf(source: unknown, call: Call): AsyncIterator<unknown> {
   if (typeof source === 'object' && source !== null && Symbol.asyncIterator in source) {
     return (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() // checked on the line above
   }

@@ -12,4 +12,4 @@ export {
   isTrackedEnvelope,
   TRPCError,
 } from '@trpc/server'
-export { isObservable, observableToAsyncIterable } from '@trpc/server/observable'
+export { isObservable, type Observable, type Unsubscribable } from '@trpc/server/observable'

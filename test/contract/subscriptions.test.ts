@@ -161,6 +161,64 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await cleaned
   })
 
+  it('an observable is not paused: a reader that is too far behind is closed, and the source torn down', async () => {
+    const torn = gate()
+    const router = t.router({
+      flood: t.procedure.subscription(() =>
+        observable<string>(emit => {
+          const timer = setInterval(() => emit.next('x'.repeat(64 * 1024)), 0)
+          return () => {
+            clearInterval(timer)
+            torn.open()
+          }
+        }),
+      ),
+    })
+    const { duplex, served } = await dialRaw(router, { limits: { maxBufferedBytes: 4_000_000 } })
+    duplex.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
+    await torn.passed
+    expect(await served.closed).toMatchObject({ code: 4008 })
+  })
+
+  it('an observable that fails, one that throws and one that gives what cannot be sent end with an error, once', async () => {
+    const torn: string[] = []
+    const router = t.router({
+      fails: t.procedure.subscription(() =>
+        observable<string>(emit => {
+          emit.next('first')
+          emit.error(new RpcError('PRECONDITION_FAILED', 'no more'))
+          emit.next('too late')
+          return () => torn.push('fails')
+        }),
+      ),
+      throws: t.procedure.subscription(() =>
+        observable<string>(() => {
+          throw new RpcError('PRECONDITION_FAILED', 'not even one')
+        }),
+      ),
+      unsendable: t.procedure.subscription(() =>
+        observable<string>(emit => {
+          emit.next('x'.repeat(5 * 1024 * 1024))
+          emit.next('too late')
+          return () => torn.push('unsendable')
+        }),
+      ),
+    })
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    const heard = (path: 'fails' | 'throws' | 'unsendable') =>
+      new Promise<unknown[]>(resolve => {
+        const items: unknown[] = []
+        client[path].subscribe(undefined, {
+          onData: item => items.push(item),
+          onError: error => resolve([...items, error.message]),
+        })
+      })
+    expect(await heard('fails')).toEqual(['first', 'no more'])
+    expect(await heard('throws')).toEqual(['not even one'])
+    expect(await heard('unsendable')).toEqual([expect.stringContaining('larger than maxMessageBytes')])
+    expect(torn).toEqual(['fails', 'unsendable'])
+  })
+
   it('a procedure that returns no source is an error', async () => {
     const { router } = testRouter()
     const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
