@@ -93,8 +93,9 @@ export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage
   if (typeof path !== 'string' || path.length > maxIdLength) {
     return new InvalidMessage(id, 'params.path must be a string of at most 1,024 characters')
   }
-  if (lastEventId !== undefined && (typeof lastEventId !== 'string' || lastEventId.length > maxIdLength)) {
-    return new InvalidMessage(id, 'params.lastEventId must be a string of at most 1,024 characters')
+  // As long as its server made it: the limit of a message is its limit.
+  if (lastEventId !== undefined && typeof lastEventId !== 'string') {
+    return new InvalidMessage(id, 'params.lastEventId must be a string')
   }
   if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
     return new InvalidMessage(id, 'params.timeoutMs must be a number of milliseconds, not below 0')

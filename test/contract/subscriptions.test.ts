@@ -239,6 +239,27 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     ])
   })
 
+  it('resume after an event id of any length', async () => {
+    const long = 'x'.repeat(5_000)
+    const router = t.router({
+      events: t.procedure
+        .input(z.object({ lastEventId: z.string().optional() }).optional())
+        .subscription(async function* ({ input, signal }) {
+          yield input?.lastEventId === undefined ? tracked(long, 'first') : tracked('2', input.lastEventId)
+          await new Promise(resolve => signal?.addEventListener('abort', resolve))
+        }),
+    })
+    const { connection, sever } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const heard: unknown[] = []
+    for await (const { data } of client.events.subscribe()) {
+      heard.push(data)
+      if (data !== 'first') break
+      sever()
+    }
+    expect(heard).toEqual(['first', long])
+  })
+
   it('resume after the last event when the connection is lost: no gap, no repeat', async () => {
     const { router } = testRouter()
     const { connection, sever } = link(router)
