@@ -1,3 +1,5 @@
+import { longestTimeoutMs } from './timeouts.js'
+
 /** Something that ends at a point in time. */
 export interface Deadline {
   /** on the clock of {@link now} */
@@ -36,7 +38,7 @@ export class Deadlines {
     this.#disarm()
     this.#timerAt = at
     // Rounded up: a timer that fires early would be set again for a fraction of a millisecond.
-    this.#timer = setTimeout(this.#fire, Math.ceil(Math.max(0, at - now())))
+    this.#timer = setTimeout(this.#fire, Math.min(longestTimeoutMs, Math.ceil(Math.max(0, at - now()))))
     // A peer, a socket or the caller keeps the process alive, not the watch over them.
     this.#timer.unref()
   }

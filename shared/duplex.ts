@@ -32,6 +32,9 @@ export const closeCodes = {
   forbidden: 4403,
 } as const
 
+/** What a second receiver hears: who dials must make a fresh duplex each time. */
+export const openedTwice: CloseReason = { code: closeCodes.abnormal, message: 'this duplex was opened before' }
+
 /** What the owner of an end hears. All three are called asynchronously, never from within `send` or `close`. */
 export interface DuplexReceiver {
   /** One message, in the order in which they were sent. Its value belongs to the receiver. `bytes` is what it took on the way. */
@@ -44,7 +47,7 @@ export interface DuplexReceiver {
 
 /** One end. */
 export interface Duplex {
-  /** Begins delivery; until then what arrives is kept. Called once. */
+  /** Begins delivery; until then what arrives is kept. Only the first receiver hears anything: another is told at once that this end is closed. */
   open(receiver: DuplexReceiver): void
   /**
    * Sends one message. The value is copied or encoded before this returns; the caller may change it afterwards. After the end has
@@ -90,6 +93,7 @@ export function memoryDuplexPair(options: MemoryDuplexOptions = {}): [Duplex, Du
 const deliveriesPerTurn = 1024
 
 class MemoryEnd implements Duplex {
+  #opened = false
   readonly #out: Pipe
   readonly #in: Pipe
 
@@ -99,6 +103,8 @@ class MemoryEnd implements Duplex {
   }
 
   open(receiver: DuplexReceiver): void {
+    if (this.#opened) return queueMicrotask(() => receiver.onClose(openedTwice))
+    this.#opened = true
     this.#out.sender = receiver
     this.#in.connect(receiver)
   }

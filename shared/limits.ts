@@ -3,6 +3,8 @@
  * "contract" means: agreed between daemons and control plane; a change of it is a change of the API version.
  */
 
+import { longestTimeoutMs } from './timeouts.js'
+
 const kib = 1024
 const mib = 1024 * kib
 
@@ -41,8 +43,8 @@ export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits
 export const times = {
   /** a call that names no deadline of its own, waiting for a connection included (contract) */
   callTimeoutMs: 30_000,
-  /** longest deadline a caller may ask for: setTimeout's largest delay, 2^31 - 1 */
-  maxCallTimeoutMs: 2 ** 31 - 1,
+  /** longest deadline a caller may ask for */
+  maxCallTimeoutMs: longestTimeoutMs,
   /** how long `close()` lets calls in flight run (contract) */
   graceMs: 30_000,
   /** after the grace: how long an aborted procedure may take to return before `close()` stops waiting for it */

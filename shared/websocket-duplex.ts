@@ -5,11 +5,12 @@
 import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import { now } from './deadlines.js'
-import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from './duplex.js'
+import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
 import type { ErrorReason } from './errors.js'
 import { Heartbeat } from './heartbeat.js'
 import { copyJson, messageTooLarge, notEncodable } from './json-copy.js'
 import { connectionLimits, times } from './limits.js'
+import { longestTimeoutMs, timeoutOf } from './timeouts.js'
 
 export interface WebSocketDuplexOptions {
   /** bytes of one message, either direction */
@@ -38,17 +39,34 @@ export function webSocketSettings({ maxMessageBytes = connectionLimits.maxMessag
   autoPong: false
   closeTimeout: number
 } {
-  return { perMessageDeflate: false, maxPayload: maxMessageBytes, autoPong: false, closeTimeout: longestTimeoutMs }
+  return {
+    perMessageDeflate: false,
+    maxPayload: Math.max(maxMessageBytes, maxBatchBytes),
+    autoPong: false,
+    closeTimeout: longestTimeoutMs,
+  }
 }
 
-/** setTimeout's largest delay */
-const longestTimeoutMs = 2 ** 31 - 1
+const timeNames = ['pingIntervalMs', 'pongTimeoutMs', 'closeTimeoutMs', 'closeLimitMs'] as const
+export type WebSocketTimes = Record<(typeof timeNames)[number], number>
+
+/** The times of a duplex, checked. @throws RpcError as {@link timeoutOf} */
+export function webSocketTimes(options: Partial<WebSocketTimes>): WebSocketTimes {
+  const checked = timeNames.map(name => [name, timeoutOf(name, options[name] ?? times[name], 1)] as const)
+  return Object.fromEntries(checked) as WebSocketTimes // one entry for each name
+}
 
 /**
  * Longest array frame, in UTF-16 code units: large enough that its header and system call are nothing, small enough that a peer
  * begins to work before all of a long queue has come.
  */
 const maxBatchLength = 256 * 1024
+
+/**
+ * What a batch takes at most: a code unit is one to three bytes of UTF-8. It is taken whatever `maxMessageBytes` is, which is about each
+ * message in it: a sender does not know its peer's.
+ */
+const maxBatchBytes = 3 * (maxBatchLength + 2)
 
 /** Less than this is through in the time that a close has anyway, on every network that can be worked with. */
 const unnoticedBytes = 64 * 1024
@@ -80,12 +98,13 @@ class WebSocketDuplex implements Duplex {
   readonly #maxMessageBytes: number
   readonly #highWaterMarkBytes: number
   readonly #maxBufferedBytes: number
-  readonly #maxBatchLength: number
+  readonly #batches: boolean
   readonly #closeTimeoutMs: number
   readonly #closeLimitMs: number
   readonly #heartbeat: Heartbeat
   /** sends a Close frame */
   readonly #close: (code: number, text: Buffer | string) => void
+  #opened = false
   #receiver: DuplexReceiver | undefined
   /** came before there was a receiver, with their bytes */
   #early: [Message, number][] = []
@@ -112,13 +131,13 @@ class WebSocketDuplex implements Duplex {
     this.#maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
     this.#highWaterMarkBytes = options.highWaterMarkBytes ?? connectionLimits.highWaterMarkBytes
     this.#maxBufferedBytes = options.maxBufferedBytes ?? connectionLimits.maxBufferedBytes
-    // A code unit is at most three bytes of UTF-8.
-    this.#maxBatchLength = options.batch ? Math.min(maxBatchLength, this.#maxMessageBytes / 4) : 0
-    this.#closeTimeoutMs = options.closeTimeoutMs ?? times.closeTimeoutMs
-    this.#closeLimitMs = options.closeLimitMs ?? times.closeLimitMs
+    this.#batches = options.batch ?? false
+    const { pingIntervalMs, pongTimeoutMs, closeTimeoutMs, closeLimitMs } = webSocketTimes(options)
+    this.#closeTimeoutMs = closeTimeoutMs
+    this.#closeLimitMs = closeLimitMs
     this.#heartbeat = new Heartbeat(raw, {
-      intervalMs: options.pingIntervalMs ?? times.pingIntervalMs,
-      timeoutMs: options.pongTimeoutMs ?? times.pongTimeoutMs,
+      intervalMs: pingIntervalMs,
+      timeoutMs: pongTimeoutMs,
       ping: data => socket.ping(data),
       pong: () => socket.pong(),
       onSilence: message => this.terminate({ code: closeCodes.abnormal, message }),
@@ -132,6 +151,8 @@ class WebSocketDuplex implements Duplex {
   }
 
   open(receiver: DuplexReceiver): void {
+    if (this.#opened) return queueMicrotask(() => receiver.onClose(openedTwice))
+    this.#opened = true
     queueMicrotask(() => {
       this.#receiver = receiver
       for (const [message, bytes] of this.#early.splice(0)) this.#deliver(message, bytes)
@@ -181,7 +202,7 @@ class WebSocketDuplex implements Duplex {
     if (queue.length === 1) return this.#write(first)
     // One system call for all of them, if they are several frames.
     this.#raw.cork()
-    if (this.#maxBatchLength > 0) this.#writeBatches(queue)
+    if (this.#batches) this.#writeBatches(queue)
     else for (const text of queue) this.#write(text)
     this.#raw.uncork()
   }
@@ -196,7 +217,7 @@ class WebSocketDuplex implements Duplex {
       length = 0
     }
     for (const text of queue) {
-      if (length + text.length > this.#maxBatchLength || text[0] !== '{') writeBatch()
+      if (length + text.length > maxBatchLength || text[0] !== '{') writeBatch()
       // PING, PONG and what is an array already
       if (text[0] !== '{') {
         this.#write(text)
@@ -234,7 +255,17 @@ class WebSocketDuplex implements Duplex {
       return this.#refuse('it is not JSON')
     }
     if (typeof message !== 'object' || message === null) return this.#refuse('it is neither an object nor an array')
-    this.#deliver(message, (data as Buffer).length) // `ws` gives text as one Buffer, unless it is told otherwise
+    const { length } = data as Buffer // `ws` gives text as one Buffer, unless it is told otherwise
+    if (length > this.#maxMessageBytes && !this.#isBatchOfSmaller(message)) {
+      return this.#breakOff({ code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes) })
+    }
+    this.#deliver(message, length)
+  }
+
+  #isBatchOfSmaller(message: object): boolean {
+    return (
+      Array.isArray(message) && message.every(item => Buffer.byteLength(JSON.stringify(item)) <= this.#maxMessageBytes)
+    )
   }
 
   #deliver(message: Message, bytes: number): void {
@@ -398,9 +429,11 @@ function remoteReason(code: number, text: string, error: Error | undefined): Clo
   return known?.reason ? { code, message, reason: known.reason } : { code, message }
 }
 
-/** RFC 6455, section 7.4.1: 1005 and 1006 say what happened and are never sent. */
+/** RFC 6455, section 7.4: other codes say what happened, are not given to anybody, or are none, and are never sent. */
 function sendable(code: number): number {
-  return code === closeCodes.noStatus || code === closeCodes.abnormal ? closeCodes.internalError : code
+  const isAssigned = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
+  const isOwn = code >= 3000 && code <= 4999
+  return Number.isInteger(code) && (isAssigned || isOwn) ? code : closeCodes.internalError
 }
 
 function cut(text: string): Buffer {

@@ -6,7 +6,13 @@ import { WebSocket } from 'ws'
 import type { Duplex } from '../../shared/duplex.js'
 import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
 import { times } from '../../shared/limits.js'
-import { type WebSocketDuplexOptions, webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
+import { timeoutOf } from '../../shared/timeouts.js'
+import {
+  type WebSocketDuplexOptions,
+  webSocketDuplex,
+  webSocketSettings,
+  webSocketTimes,
+} from '../../shared/websocket-duplex.js'
 import type { ConnectionParams } from '../../shared/wire.js'
 import { DialError } from './errors.js'
 
@@ -29,10 +35,12 @@ const maxRefusalBytes = 16 * 1024
 /**
  * Makes a `dial` for {@link connect}: each call opens one WebSocket. It rejects with a {@link DialError}: fatal for 400, 401, 403 and a 404
  * with a reason, as a server of this project gives them; anything else may be tried again.
- * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for a URL that is none
+ * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for a URL that is none and for a time that is none
  */
 export function webSocketDial(options: WebSocketDialOptions): (info: { signal: AbortSignal }) => Promise<Duplex> {
   const { url, headers, tls, connectionParams, connectTimeoutMs = times.connectTimeoutMs, ...duplexOptions } = options
+  const patienceMs = timeoutOf('connectTimeoutMs', connectTimeoutMs)
+  webSocketTimes(duplexOptions)
   const target = checkUrl(url)
   target.searchParams.set('batch', '1')
   if (connectionParams !== undefined) target.searchParams.set('connectionParams', '1')
@@ -65,7 +73,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
       const onAbort = (): void => fail(failure('the dial was cancelled', signal.reason))
       const timer = setTimeout(() => {
         fail(failure(`no answer within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`))
-      }, connectTimeoutMs)
+      }, patienceMs)
       signal.addEventListener('abort', onAbort, { once: true })
       socket.on('error', onError)
       socket.once('unexpected-response', onRefused)

@@ -2,6 +2,7 @@ import { now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { times } from '../../shared/limits.js'
+import { timeoutOf } from '../../shared/timeouts.js'
 
 /** A connection as its group sees it. */
 export interface GroupMember {
@@ -80,10 +81,11 @@ export class ConnectionGroup {
    * Tells the clients to move, lets calls in flight end and be answered, and refuses later ones. A client closes its connection when it
    * has moved; those that have not within a second, or with their last call, are closed with 1001. What still runs after `graceMs` is
    * aborted and cut off. Resolves when nothing is left; a second call gets the same promise.
-   * @param graceMs how long calls in flight may run, and their answers may be under way (default 30 s)
+   * @param graceMs how long calls in flight may run, and their answers may be under way (default 30 s; Infinity is 24.8 days)
+   * @throws RpcError `BAD_REQUEST` (config_invalid) for NaN and below 0; nothing is closed then
    */
   close({ graceMs = times.graceMs }: { graceMs?: number } = {}): Promise<CloseResult> {
-    this.#closing ??= this.#close(graceMs)
+    this.#closing ??= this.#close(timeoutOf('graceMs', graceMs))
     return this.#closing
   }
 

@@ -11,6 +11,7 @@ import { Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
 import { type ErrorCode, type ErrorReason, RpcError } from '../../shared/errors.js'
 import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/limits.js'
+import { timeoutOf } from '../../shared/timeouts.js'
 import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
 import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
@@ -63,7 +64,8 @@ export interface ServerConnection {
 
 /**
  * Serves a router on a duplex.
- * @throws RpcError `SERVICE_UNAVAILABLE` (draining) if the group is closing; the duplex is closed with 1001
+ * @throws RpcError `SERVICE_UNAVAILABLE` (draining) if the group is closing; the duplex is closed with 1001. `BAD_REQUEST` (config_invalid) for a
+ *   `handshakeTimeoutMs` that is no time
  */
 export function serveDuplex<R extends AnyRouter>(options: ServeDuplexOptions<R>): ServerConnection {
   const connection = new Connection(options)
@@ -145,7 +147,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
-    const { createContext, expectConnectionParams, handshakeTimeoutMs: timeoutMs } = options
+    const { createContext, expectConnectionParams, handshakeTimeoutMs = times.handshakeTimeoutMs } = options
+    const timeoutMs = timeoutOf('handshakeTimeoutMs', handshakeTimeoutMs)
     this.#handshake = new ContextHandshake(this, { createContext, expectConnectionParams, timeoutMs })
   }
 

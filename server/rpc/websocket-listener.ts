@@ -5,11 +5,18 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { RpcError } from '../../shared/errors.js'
 import { type ConnectionLimits, connectionLimits, maxConnections, strangersShare, times } from '../../shared/limits.js'
+import { timeoutOf } from '../../shared/timeouts.js'
 import type { Version } from '../../shared/version.js'
-import { webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
+import {
+  type WebSocketTimes,
+  webSocketDuplex,
+  webSocketSettings,
+  webSocketTimes,
+} from '../../shared/websocket-duplex.js'
 import type { ConnectionParams } from '../../shared/wire.js'
 import type { ErrorReport } from './answers.js'
 import { type CallEnd, serveDuplex } from './connection.js'
@@ -87,14 +94,17 @@ export interface WebSocketInfo<I> extends ConnectionInfo {
 export interface WebSocketListener {
   /** connections that are open or being opened */
   readonly connections: number
-  /** Lets nobody in any more: the path is answered with 404. What is open stays open; the group ends that. */
+  /**
+   * Lets nobody in any more: the path is answered with 404, or left to others where they are left the other ones. What is open stays open; the
+   * group ends that.
+   */
   stop(): void
 }
 
 /**
  * Serves a router to every WebSocket that asks for `path` on `server`. Refusals are answered before the upgrade, with a status and JSON
  * `{message, reason}`. Several paths may be served on one server.
- * @throws RpcError `BAD_REQUEST` if the path is served already
+ * @throws RpcError `BAD_REQUEST` if the path is served already, or an option is no time (config_invalid)
  */
 export function serveWebSockets<R extends AnyRouter, I = undefined>(
   options: ServeWebSocketsOptions<R, I>,
@@ -111,15 +121,19 @@ interface Upgrading {
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void
 }
 
-const served = new WeakMap<Server | TlsServer, Map<string, Upgrading>>()
+interface Served {
+  readonly paths: Map<string, Upgrading>
+  onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void
+}
+
+const served = new WeakMap<Server | TlsServer, Served>()
 
 /** What is served on a server, by path. The first time, its upgrades begin to be listened for. */
 function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
   const known = served.get(server)
-  if (known) return known
+  if (known) return known.paths
   const paths = new Map<string, Upgrading>()
-  served.set(server, paths)
-  server.on('upgrade', (request, stream, head) => {
+  const onUpgrade: Served['onUpgrade'] = (request, stream, head) => {
     const socket = stream as Socket // node:http and node:https hand over the sockets that they have accepted
     const listener = isWebSocket(request) ? paths.get(splitUrl(request).path) : undefined
     if (listener) return listener.upgrade(request, socket, head)
@@ -128,8 +142,20 @@ function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
     socket.on('error', () => {})
     const problem = 'no WebSocket is served under this path'
     refuseUpgrade(socket, new RpcError('NOT_FOUND', problem, { reason: 'not_found' }))
-  })
+  }
+  served.set(server, { paths, onUpgrade })
+  server.on('upgrade', onUpgrade)
   return paths
+}
+
+/** Upgrades that were left to others while a path was served are theirs alone when the last one is not. */
+function stopServing(server: Server | TlsServer, path: string, listener: Upgrading): void {
+  const known = served.get(server)
+  if (known?.paths.get(path) !== listener) return
+  known.paths.delete(path)
+  if (known.paths.size > 0 || !listener.leavesOthers) return
+  served.delete(server)
+  server.off('upgrade', known.onUpgrade)
 }
 
 function splitUrl({ url = '/' }: IncomingMessage): { path: string; query: URLSearchParams } {
@@ -145,6 +171,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   readonly #options: ServeWebSocketsOptions<R, I>
   readonly #limits: ConnectionLimits
   readonly #handshakeTimeoutMs: number
+  readonly #times: WebSocketTimes
   readonly #server: WebSocketServer
   /** the sockets of clients that are to say after the upgrade who they are */
   readonly #strangers = new Set<Socket>()
@@ -153,7 +180,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     this.#options = options
     this.leavesOthers = options.otherUpgrades === 'leave'
     this.#limits = { ...connectionLimits, ...options.limits }
-    this.#handshakeTimeoutMs = options.handshakeTimeoutMs ?? times.handshakeTimeoutMs
+    this.#handshakeTimeoutMs = timeoutOf('handshakeTimeoutMs', options.handshakeTimeoutMs ?? times.handshakeTimeoutMs)
+    this.#times = webSocketTimes(options)
     this.#server = new WebSocketServer({ ...webSocketSettings(this.#limits), noServer: true, clientTracking: false })
     // What `ws` itself finds wrong with an upgrade.
     this.#server.on('wsClientError', (error, socket) => {
@@ -162,7 +190,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
   }
 
   stop(): void {
-    pathsOf(this.#options.server).delete(this.#options.path)
+    stopServing(this.#options.server, this.#options.path, this)
   }
 
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -230,13 +258,11 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     // Refused meanwhile: it took too long, the server drains, or the client has left.
     if (!handshake.pending) return
     this.#server.handleUpgrade(request, socket, head, webSocket => {
-      const { router, group, onError, onCallEnd, onRefused, createContext, pingIntervalMs, pongTimeoutMs } =
-        this.#options
+      const { router, group, onError, onCallEnd, onRefused, createContext } = this.#options
       const duplex = webSocketDuplex(webSocket, socket, {
         ...this.#limits,
         batch: query.get('batch') === '1',
-        ...(pingIntervalMs !== undefined && { pingIntervalMs }),
-        ...(pongTimeoutMs !== undefined && { pongTimeoutMs }),
+        ...this.#times,
       })
       serveDuplex<AnyRouter>({
         duplex,

@@ -189,6 +189,14 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await client.size.query('x')).toBe(1)
   })
 
+  it('many small calls of one turn get through to a server with a small maxMessageBytes', async () => {
+    const sizes = t.router({ size: t.procedure.input(z.string()).mutation(({ input }) => input.length) })
+    const { connection } = link(sizes, { limits: { maxMessageBytes: 10_000 } })
+    const client = createDuplexClient<typeof sizes>({ connection, transformer })
+    const calls = Array.from({ length: 100 }, () => client.size.mutate('x'.repeat(1_000)))
+    expect(await Promise.all(calls)).toEqual(calls.map(() => 1_000))
+  })
+
   it('an answer above maxMessageBytes fails its call with both numbers', async () => {
     const { router } = testRouter()
     const { connection } = link(router)

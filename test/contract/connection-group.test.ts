@@ -76,6 +76,22 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     await closing
   })
 
+  it('a grace without an end waits as long as it takes; one that is no time is refused', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, group } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const answer = client.wait.mutate()
+    await started
+    for (const graceMs of [Number.NaN, -1]) {
+      expect(() => group.close({ graceMs })).toThrow(expect.objectContaining({ reason: 'config_invalid' }))
+    }
+    const closing = group.close({ graceMs: Number.POSITIVE_INFINITY })
+    await new Promise(resolve => setTimeout(resolve, 20)) // a timer that overflows ends after 1 ms
+    release()
+    expect(await answer).toBe('done')
+    expect(await closing).toEqual({ drained: 1, aborted: 0 })
+  })
+
   it('a second close() gets the same promise', () => {
     const { group } = link(testRouter().router)
     const first = group.close()

@@ -613,6 +613,19 @@ describe('dialling', () => {
     expect(await refuseAll(20_000)).toBeLessThan(8 * alone)
   })
 
+  it('a dial that gives the same duplex again has lost it, and close() ends', async () => {
+    const { router } = testRouter()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const group = new ConnectionGroup()
+    serveDuplex({ duplex: serverEnd, router, group })
+    const errors = gate<string>()
+    const connection = connectTo(() => clientEnd, { onError: ({ message }) => errors.open(message) })
+    await until(connection, 'open')
+    await group.close()
+    expect(await errors.passed).toContain('this duplex was opened before')
+    await connection.close()
+  })
+
   it('an observer of its states hears each change until it stops', async () => {
     const heard: ConnectionState[] = []
     const { router } = testRouter()

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import type { CloseReason, Duplex, Message } from '../../shared/duplex.js'
+import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../shared/duplex.js'
 import { type WebSocketDuplexOptions, webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { gate } from '../fixtures/peer.js'
@@ -11,7 +11,7 @@ import { gate } from '../fixtures/peer.js'
 const opened: (() => Promise<unknown> | unknown)[] = []
 
 /** A duplex on the server's side of a WebSocket, whose client is a bare `ws`. */
-async function pair(options: WebSocketDuplexOptions = {}) {
+async function pair(options: WebSocketDuplexOptions = {}, receiver: Partial<DuplexReceiver> = {}) {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const wss = new WebSocketServer({ server, ...webSocketSettings(options) })
@@ -34,17 +34,27 @@ async function pair(options: WebSocketDuplexOptions = {}) {
     server.close()
     await once(server, 'close')
   })
-  return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex) }
+  return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex, receiver) }
 }
 
-function listen(duplex: Duplex) {
+/** What a duplex hears; the receiver hears it too. */
+function listen(duplex: Duplex, receiver: Partial<DuplexReceiver>) {
   const messages: Message[] = []
   const drained = gate()
   const closed = gate<CloseReason>()
   duplex.open({
-    onMessage: message => messages.push(message),
-    onDrain: drained.open,
-    onClose: closed.open,
+    onMessage(message, bytes) {
+      messages.push(message)
+      receiver.onMessage?.(message, bytes)
+    },
+    onDrain() {
+      drained.open()
+      receiver.onDrain?.()
+    },
+    onClose(reason) {
+      closed.open(reason)
+      receiver.onClose?.(reason)
+    },
   })
   return { messages, drained: drained.passed, closed: closed.passed }
 }
@@ -75,12 +85,21 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames).toEqual(['[{"a":1},{"b":2}]', 'PONG', '{"c":3}', '[{"d":4}]', '[{"e":5},{"f":6}]'])
   })
 
-  it('in batches: no frame grows above maxMessageBytes, whatever the characters', async () => {
-    const { duplex, frames } = await pair({ batch: true, maxMessageBytes: 4_000 })
-    for (let index = 0; index < 50; index++) duplex.send({ text: '€'.repeat(200) })
+  it('in batches: no frame is longer than 256 Ki characters', async () => {
+    const { duplex, frames } = await pair({ batch: true })
+    for (let index = 0; index < 50; index++) duplex.send({ text: '€'.repeat(20_000) })
     await expect.poll(() => frames.flatMap(frame => JSON.parse(frame)).length).toBe(50)
-    expect(frames.length).toBeGreaterThan(5)
-    for (const frame of frames) expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(4_000)
+    expect(frames.length).toBeLessThan(8)
+    for (const frame of frames) expect(frame.length).toBeLessThanOrEqual(256 * 1024 + 2)
+  })
+
+  it('a batch may be larger than maxMessageBytes, none of its messages may', async () => {
+    const { client, closed, messages } = await pair({ maxMessageBytes: 100 })
+    const small = { text: 'x'.repeat(80) }
+    client.send(JSON.stringify([small, small]))
+    await expect.poll(() => messages).toEqual([[small, small]])
+    client.send(JSON.stringify([small, { text: '€'.repeat(30) }]))
+    expect(await closed).toEqual({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
   })
 
   it('what changes after send() is sent as it was', async () => {
@@ -105,7 +124,7 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames.length).toBe(2)
   })
 
-  it('a frame above maxMessageBytes is not read: 1009, and both sides can read the limit', async () => {
+  it('a message above maxMessageBytes is refused: 1009, and both sides can read the limit', async () => {
     const { client, closed, clientClosed, messages } = await pair({ maxMessageBytes: 100 })
     client.send(JSON.stringify({ text: 'x'.repeat(200) }))
     expect(await closed).toEqual({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
@@ -368,38 +387,23 @@ describe('a WebSocket as a duplex', () => {
   })
 
   it('a receiver that throws ends its connection with 1011, not the process', async () => {
-    const { duplex, client } = await pair()
-    const closed = gate<CloseReason>()
-    duplex.open({
-      onMessage() {
-        throw new Error('made up')
-      },
-      onDrain() {},
-      onClose: closed.open,
-    })
-    await new Promise(resolve => setImmediate(resolve))
+    const fails = (): never => {
+      throw new Error('made up')
+    }
+    const { client, closed } = await pair({}, { onMessage: fails })
     client.send('{}')
-    expect(await closed.passed).toMatchObject({ code: 1011 })
+    expect(await closed).toMatchObject({ code: 1011 })
   })
 
   it('a receiver that throws in onDrain or onClose does not end the process', async () => {
-    const { duplex, client } = await pair({ highWaterMarkBytes: 1_000 })
-    const closed = gate<CloseReason>()
-    duplex.open({
-      onMessage() {},
-      onDrain() {
-        throw new Error('made up')
-      },
-      onClose(reason) {
-        closed.open(reason)
-        throw new Error('made up')
-      },
-    })
-    await new Promise(resolve => setImmediate(resolve))
+    const fails = (): never => {
+      throw new Error('made up')
+    }
+    const { duplex, client, closed } = await pair({ highWaterMarkBytes: 1_000 }, { onDrain: fails, onClose: fails })
     client.pause()
     duplex.send({ text: 'x'.repeat(2_000_000) })
     client.resume()
-    expect(await closed.passed).toMatchObject({ code: 1011, message: 'the receiver failed: Error: made up' })
+    expect(await closed).toMatchObject({ code: 1011, message: 'the receiver failed: Error: made up' })
   })
 
   it('a socket that is reset is a lost connection', async () => {

@@ -170,6 +170,32 @@ describe('letting WebSockets in', () => {
     hangs.open('too late')
   })
 
+  it('times without an end are the longest there is; what is no time is refused', async () => {
+    const forEver = Number.POSITIVE_INFINITY
+    const { url } = await serve({
+      handshakeTimeoutMs: forEver,
+      pingIntervalMs: forEver,
+      pongTimeoutMs: forEver,
+      authenticate: () => new Promise(resolve => setTimeout(resolve, 20, 'ada')), // a timer that overflows ends after 1 ms
+    })
+    const times = {
+      connectTimeoutMs: forEver,
+      pingIntervalMs: forEver,
+      pongTimeoutMs: forEver,
+      closeTimeoutMs: forEver,
+    }
+    const client = createDuplexClient<typeof router>({ connection: dial({ url, ...times }) })
+    expect(await client.whoami.query()).toBe('ada')
+    const invalid = expect.objectContaining({ code: 'BAD_REQUEST', reason: 'config_invalid' })
+    for (const ms of [Number.NaN, -1]) {
+      for (const name of ['handshakeTimeoutMs', 'pingIntervalMs', 'pongTimeoutMs']) {
+        await expect(serve({ [name]: ms })).rejects.toEqual(invalid)
+      }
+      for (const name of Object.keys(times)) expect(() => webSocketDial({ url, [name]: ms })).toThrow(invalid)
+    }
+    await expect(serve({ pingIntervalMs: 0 })).rejects.toEqual(invalid)
+  })
+
   it('a server that drains refuses an upgrade that is not decided, and every later one, with 503', async () => {
     const asked = gate()
     const decide = gate<string>()
@@ -265,13 +291,30 @@ describe('letting WebSockets in', () => {
   })
 
   it('leaves other paths to other listeners where it is told to', async () => {
-    const { server, port, url } = await serve({ otherUpgrades: 'leave' })
+    const { server, port, url, listener, group } = await serve({ otherUpgrades: 'leave' })
     server.on('upgrade', (request, socket) => {
       if (request.url === '/theirs') socket.end('HTTP/1.1 418 Teapot\r\ncontent-length: 2\r\n\r\n{}')
     })
     expect((await refused(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
     await createDuplexClient<typeof router>({ connection: dial({ url }) }).whoami.query()
+    listener.stop()
+    listener.stop()
+    expect((await refused(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
+    await serve({ otherUpgrades: 'leave', group }, server)
+    listener.stop() // not what is served there now
+    await createDuplexClient<typeof router>({ connection: dial({ url }) }).whoami.query()
   })
+
+  it.each([42, 999, 1005, 1015, 1016, 2_999, 5_000, 3_000.5])(
+    'a close code that nobody may send is sent as 1011: %d',
+    async code => {
+      const { url, group } = await serve({ createContext: ({ close }) => close({ code, message: 'made up' }) ?? {} })
+      const socket = new WebSocket(url)
+      const [sent, text] = await once(socket, 'close')
+      expect([sent, String(text)]).toEqual([1011, 'made up'])
+      await expect.poll(() => group.connections).toBe(0)
+    },
+  )
 
   it('a factory of contexts can close its connection', async () => {
     const { url } = await serve({
