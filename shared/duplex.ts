@@ -15,6 +15,8 @@ export interface CloseReason {
   message: string
   /** why the far end may not come back, where it said so */
   reason?: ErrorReason
+  /** For `messageTooLarge`: it came to this end. Left out, this end had sent it. */
+  received?: true
 }
 
 /** Close codes in use, on every link. */

@@ -321,7 +321,7 @@ class WebSocketDuplex implements Duplex {
     this.#linger(
       this.#reason ??
         (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
-          ? { code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes) }
+          ? { code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes), received: true }
           : { code: closeCodes.protocolError, message: error.message }),
     )
   }

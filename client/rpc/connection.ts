@@ -299,12 +299,24 @@ class ReconnectingConnection implements Connection {
     const lost = [...line.calls.values()]
     line.calls.clear()
     for (const call of lost) call.line = undefined
-    const again = lost.filter(call => this.#maySendAgain(call))
+    this.#failTooLarge(lost, reason)
+    const again = lost.filter(call => !call.settled && this.#maySendAgain(call))
     this.#waitAgain(again)
     for (const call of lost) {
       if (again.includes(call)) continue
       const message = `the connection was lost before ${call.options.path} was answered: ${reason.message} (${reason.code})`
       call.fail(new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_lost', mayHaveRun: true }))
+    }
+  }
+
+  /** Fails the calls that would close the next connection too. */
+  #failTooLarge(lost: readonly PendingCall[], { code, message, received }: CloseReason): void {
+    if (code !== closeCodes.messageTooLarge || !received) return
+    // It has not been read, so nobody knows whose it was. Any other call is sent again only so often.
+    for (const call of lost) {
+      if (call.options.type !== 'subscription') continue
+      const problem = `an answer to ${call.options.path}, or to another call, was too large: ${message}`
+      call.fail(new RpcError('PAYLOAD_TOO_LARGE', problem, { reason: 'message_too_large', mayHaveRun: true }))
     }
   }
 
@@ -457,11 +469,15 @@ class ReconnectingConnection implements Connection {
     const call = typeof message.id === 'number' ? line.calls.get(message.id) : undefined
     if (!call) return // answered, cancelled, moved or timed out on this side while the message was on its way
     if ('error' in message && message.refused === 'draining') return this.#sendElsewhere(line, call)
-    line.answered = true
     if ('error' in message) {
+      line.answered = true
       this.forget(call)
       this.#guard(() => call.observer.onError({ remote: message.error }))
-    } else this.#receiveResult(call, message.result)
+    } else {
+      // What starts a subscription may be followed by what ends the connection, each time.
+      if (message.result.type !== 'started') line.answered = true
+      this.#receiveResult(call, message.result)
+    }
     if (this.#again.size + this.#waiting.size > 0) this.#sendWaiting()
   }
 

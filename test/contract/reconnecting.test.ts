@@ -393,6 +393,44 @@ describe('dialling', () => {
     vi.mocked(Math.random).mockRestore()
   })
 
+  it.each([
+    ['has answered a call', 25],
+    ['has sent an event', 25],
+    ['has stayed up for 10 s', 25],
+    ['has stayed up for less', 1600],
+    ['has said of a subscription that it started, no more', 1600],
+  ])('a connection that %s is dialled again after %d ms, half of the bound', async (what, delayMs) => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(0.5)
+    const schedule = vi.spyOn(globalThis, 'setTimeout')
+    const lastDelay = (): number => schedule.mock.calls.at(-1)?.[1] ?? 0
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    let dials = 0
+    const connection = connectTo(() => {
+      if (++dials <= 5) throw new DialError('not now', { fatal: false })
+      return clientEnd
+    })
+    for (let failed = 0; failed < 5; failed++) {
+      await vi.advanceTimersByTimeAsync(0)
+      await vi.advanceTimersByTimeAsync(lastDelay())
+    }
+    await until(connection, 'open')
+    const { closed, until: received } = peer(serverEnd)
+    const type = what === 'has answered a call' ? 'query' : 'subscription'
+    connection.call({ type, path: 'count', input: undefined }, { onData() {}, onError() {} })
+    await received(1)
+    if (what.includes('started')) serverEnd.send({ id: 1, result: { type: 'started' } })
+    if (what.includes('event') || what.includes('answered')) serverEnd.send({ id: 1, result: { type: 'data' } })
+    if (what.includes('10 s')) await vi.advanceTimersByTimeAsync(10_000)
+    if (what.includes('less')) await vi.advanceTimersByTimeAsync(9_999)
+    await vi.advanceTimersByTimeAsync(0) // delivered
+    serverEnd.terminate({ code: 1006, message: 'lost' })
+    await closed
+    await until(connection, 'waiting')
+    expect(lastDelay()).toBe(delayMs)
+    await connection.close()
+  })
+
   it('a server that says reconnect to everybody at once is not dialled in a loop', async () => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockReturnValue(1)

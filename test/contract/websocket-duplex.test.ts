@@ -127,7 +127,11 @@ describe('a WebSocket as a duplex', () => {
   it('a message above maxMessageBytes is refused: 1009, and both sides can read the limit', async () => {
     const { client, closed, clientClosed, messages } = await pair({ maxMessageBytes: 100 })
     client.send(JSON.stringify({ text: 'x'.repeat(200) }))
-    expect(await closed).toEqual({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
+    expect(await closed).toEqual({
+      code: 1009,
+      message: 'message is larger than maxMessageBytes 100',
+      received: true,
+    })
     expect(await clientClosed).toEqual({ code: 1009, text: 'message is larger than maxMessageBytes 100' })
     expect(messages).toEqual([])
   })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
-import { initTRPC } from '@trpc/server'
+import { initTRPC, tracked } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { createDuplexClient } from '../../client/rpc/client.js'
@@ -203,5 +203,33 @@ describe('logging in on a WebSocket', () => {
     for (const entry of [...opened]) if (entry.groups.length === 0) heard.push(await entry.close())
     expect(reports.length).toBeGreaterThan(0)
     expect(inspect([heard, reports], { depth: 12, showHidden: true })).not.toContain('GOOD')
+  })
+})
+
+describe('a message that the other end cannot take', () => {
+  leavesNothing()
+
+  it('an event above this client’s maxMessageBytes fails its subscription, and is not asked for again', async () => {
+    let runs = 0
+    const large = t.router({
+      events: t.procedure.subscription(async function* () {
+        runs++
+        yield tracked('1', 'x'.repeat(200_000))
+      }),
+      ping: t.procedure.query(() => 'pong'),
+    })
+    const server = createServer()
+    const group = new ConnectionGroup()
+    serveWebSockets({ server, path: '/rpc', router: large, group, createContext: () => ({ who: 'anybody' }) })
+    const url = `ws://127.0.0.1:${await listening(server, { groups: [group] })}/rpc`
+    const client = createDuplexClient<typeof large>({ connection: dial({ url, maxMessageBytes: 100_000 }) })
+    const ended = gate<unknown>()
+    client.events.subscribe(undefined, { onError: ended.open, onComplete: () => ended.open('complete') })
+    expect(await ended.passed).toMatchObject({
+      message: expect.stringContaining('larger than maxMessageBytes 100,000'),
+      data: { code: 'PAYLOAD_TOO_LARGE', reason: 'message_too_large' },
+    })
+    expect(await client.ping.query()).toBe('pong')
+    expect(runs).toBe(1)
   })
 })
