@@ -9,7 +9,8 @@
  * ```
  * After a fatal DialError, duplexes that are left may still answer what they were asked. A duplex that says `reconnect` is kept until its calls are answered; its subscriptions move as soon as there is another.
  * A call waits while there is no duplex, until its own deadline. A call in flight when its duplex closes is sent again on the next one if
- * `resend` allows it, at most twice; a subscription goes on from its last event id; any other fails with `connection_lost`.
+ * `resend` allows it, at most twice; a subscription goes on from its last event id; any other fails with `connection_lost`. After a message
+ * that was too large (1009), the call that would close the next duplex too fails with `message_too_large`.
  */
 import { Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
@@ -311,11 +312,13 @@ class ReconnectingConnection implements Connection {
 
   /** Fails the calls that would close the next connection too. */
   #failTooLarge(lost: readonly PendingCall[], { code, message, received }: CloseReason): void {
-    if (code !== closeCodes.messageTooLarge || !received) return
-    // It has not been read, so nobody knows whose it was. Any other call is sent again only so often.
-    for (const call of lost) {
-      if (call.options.type !== 'subscription') continue
-      const problem = `an answer to ${call.options.path}, or to another call, was too large: ${message}`
+    if (code !== closeCodes.messageTooLarge) return
+    // What was received has not been read, so nobody knows whose it was; calls other than subscriptions are sent again only so often.
+    const failed = received ? lost.filter(({ options }) => options.type === 'subscription') : largestOf(lost)
+    for (const call of failed) {
+      const what = received ? 'an event of this or of another subscription' : 'the largest call of its connection'
+      const problem = `${call.options.path} is not sent again: ${what} was too large: ${message}`
+      // The largest need not have been the one: that one may have been cancelled.
       call.fail(new RpcError('PAYLOAD_TOO_LARGE', problem, { reason: 'message_too_large', mayHaveRun: true }))
     }
   }
@@ -526,6 +529,27 @@ class ReconnectingConnection implements Connection {
 
 function subscriptionsOf(line: Line): PendingCall[] {
   return [...line.calls.values()].filter(({ options }) => options.type === 'subscription')
+}
+
+/** The call whose message is the largest, if there is one. */
+function largestOf(calls: readonly PendingCall[]): PendingCall[] {
+  let largest: PendingCall | undefined
+  let largestLength = -1
+  for (const call of calls) {
+    const length = lengthOf(call.options)
+    if (length <= largestLength) continue
+    largest = call
+    largestLength = length
+  }
+  return largest ? [largest] : []
+}
+
+function lengthOf({ path, input }: CallOptions): number {
+  try {
+    return JSON.stringify([path, input]).length
+  } catch {
+    return 0 // it was sent once, so it is an input that has changed since
+  }
 }
 
 /** Oldest first, as they were made. */

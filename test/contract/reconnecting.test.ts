@@ -664,6 +664,41 @@ describe('dialling', () => {
     await connection.close()
   })
 
+  it('the largest call of a connection that a message was too large for is not sent again, whatever it is', async () => {
+    const ends: Duplex[] = []
+    const connection = connectTo(
+      () => {
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        ends.push(serverEnd)
+        return clientEnd
+      },
+      { resend: () => true },
+    )
+    const failed: unknown[] = []
+    const begin = (type: 'query' | 'mutation' | 'subscription', length: number): void => {
+      const onError = (error: object): unknown => failed.push([type, length, Reflect.get(error, 'local')])
+      connection.call({ type, path: 'p', input: 'x'.repeat(length) }, { onData() {}, onError })
+    }
+    begin('query', 10)
+    begin('subscription', 1_000)
+    begin('mutation', 100)
+    for (let round = 1; round <= 3; round++) {
+      await until(connection, 'open')
+      const server = peer(ends[round - 1] as Duplex) // dialled so often, see above
+      await server.until(4 - round)
+      const waiting = until(connection, 'waiting')
+      ends[round - 1]?.close({ code: 1009, message: 'no' })
+      await waiting
+      expect(failed.length).toBe(round)
+    }
+    const data = { code: 'PAYLOAD_TOO_LARGE', reason: 'message_too_large', mayHaveRun: true }
+    expect(failed).toMatchObject([
+      ['subscription', 1_000, data],
+      ['mutation', 100, data],
+      ['query', 10, data],
+    ])
+  })
+
   it('an observer of its states hears each change until it stops', async () => {
     const heard: ConnectionState[] = []
     const { router } = testRouter()

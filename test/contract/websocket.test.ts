@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import { initTRPC, tracked } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from '../../client/rpc/connection.js'
 import { type WebSocketDialOptions, webSocketDial } from '../../client/rpc/websocket.js'
@@ -231,5 +232,34 @@ describe('a message that the other end cannot take', () => {
     })
     expect(await client.ping.query()).toBe('pong')
     expect(runs).toBe(1)
+  })
+
+  it('a query above the server’s maxMessageBytes costs one connection, and its neighbours are sent again', async () => {
+    const release = gate()
+    let runs = 0
+    const strict = t.router({
+      length: t.procedure.input(z.string()).query(({ input }) => input.length),
+      slow: t.procedure.input(z.string()).query(async ({ input, signal }) => {
+        runs++
+        await Promise.race([release.passed, new Promise(resolve => signal?.addEventListener('abort', resolve))])
+        return input.length
+      }),
+    })
+    const server = createServer()
+    const group = new ConnectionGroup()
+    const limits = { maxMessageBytes: 64 * 1024 }
+    serveWebSockets({ server, path: '/rpc', router: strict, group, limits, createContext: () => ({ who: 'anybody' }) })
+    const url = `ws://127.0.0.1:${await listening(server, { groups: [group] })}/rpc`
+    const lost: string[] = []
+    const connection = dial({ url }, { onError: error => lost.push(error.message) })
+    const client = createDuplexClient<typeof strict>({ connection })
+    const neighbours = [1, 1_000].map(length => client.slow.query('x'.repeat(length)))
+    await expect.poll(() => runs).toBe(2)
+    const error = await client.length.query('x'.repeat(100_000)).catch(thrown => thrown)
+    expect(error.data).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', reason: 'message_too_large', mayHaveRun: true })
+    expect(error.message).toMatch(/^length .*larger than maxMessageBytes 65,536$/)
+    release.open()
+    expect(await Promise.all(neighbours)).toEqual([1, 1_000])
+    expect(lost).toEqual([expect.stringContaining('(1009)')])
   })
 })
