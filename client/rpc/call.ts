@@ -21,7 +21,9 @@ export interface CallOptions {
   input: unknown
   /** a subscription goes on after this event */
   lastEventId?: string | undefined
-  /** of this call; for a subscription there is none unless it is given */
+  /**
+   * Deadline of this call, 2^31 - 1 at most; 0 and less have passed, `Infinity` is none. For a subscription there is none unless it is given.
+   */
   timeoutMs?: number | undefined
   signal?: AbortSignal | undefined
 }

@@ -7,7 +7,7 @@ import { duplexLink } from './link.js'
 import { type DataTransformer, noTransformer } from './transformer.js'
 import { type AnyRouter, createTRPCUntypedClient, type TRPCClient, type TRPCClientError } from './trpc-internals.js'
 
-/** Options of one call. `context.timeoutMs` is its deadline, on this side and on the server's. */
+/** Options of one call. `context.timeoutMs` is its deadline, on this side and on the server's; `Infinity` is none. */
 export interface ProcedureOptions {
   signal?: AbortSignal
   context?: { timeoutMs?: number }

@@ -29,7 +29,7 @@ export interface ConnectOptions {
   dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
   /** Whether a query or mutation that was in flight may run a second time. Default: queries. */
   resend?: (call: { type: CallType; path: string }) => boolean
-  /** Deadline of a query or mutation that names none, waiting for a connection included. Default 30 s. */
+  /** Deadline of a query or mutation that names none, waiting for a connection included; `Infinity` is none. Default 30 s. */
   callTimeoutMs?: number
   /** Further calls are held back until one is answered. Default 1,024. */
   maxInFlight?: number
@@ -140,9 +140,11 @@ class ReconnectingConnection implements Connection {
       queueMicrotask(() => call.fail(closedError(this.#reason)))
     } else if (options.signal?.aborted) {
       queueMicrotask(() => call.fail(cancelledError(options.signal, false)))
+    } else if (!(timeoutMs > 0)) {
+      queueMicrotask(() => call.fail(noTimeError(options.path, timeoutMs)))
     } else {
-      if (timeoutMs <= times.maxCallTimeoutMs) {
-        call.deadlineAt = now() + timeoutMs
+      if (timeoutMs !== Infinity) {
+        call.deadlineAt = now() + Math.min(timeoutMs, times.maxCallTimeoutMs)
         this.#deadlines.add(call)
       }
       if (options.signal) call.listen(options.signal)
@@ -558,6 +560,13 @@ function inOrder(calls: Iterable<PendingCall>): PendingCall[] {
 }
 
 const ignore: DuplexReceiver = { onMessage: () => {}, onDrain: () => {}, onClose: () => {} }
+
+/** Of a call that is not sent: its deadline has passed already, or is none. */
+function noTimeError(path: string, timeoutMs: number): RpcError {
+  return timeoutMs <= 0
+    ? new RpcError('TIMEOUT', `${path}: its timeoutMs is ${timeoutMs}`, { mayHaveRun: false })
+    : new RpcError('BAD_REQUEST', `${path}: timeoutMs must be a number of milliseconds`, { mayHaveRun: false })
+}
 
 function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
   const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'

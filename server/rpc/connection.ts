@@ -386,7 +386,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   #start(message: CallMessage, batchIndex: number, waitedMs = 0): void {
     const { timeoutMs = Infinity } = message.params
-    if (timeoutMs <= waitedMs && waitedMs > 0) {
+    if (timeoutMs <= waitedMs) {
       const problem = `not started within timeoutMs ${timeoutMs}`
       return this.#refuseHeld(message, new RpcError('TIMEOUT', problem, { mayHaveRun: false }))
     }

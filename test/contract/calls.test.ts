@@ -4,6 +4,7 @@ import { initTRPC, TRPCError } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
+import { connect } from '../../client/rpc/connection.js'
 import { duplexLink } from '../../client/rpc/link.js'
 import type { ErrorReport } from '../../server/rpc/answers.js'
 import type { CloseReason } from '../../shared/duplex.js'
@@ -58,6 +59,11 @@ function testRouter() {
     big: t.procedure.input(z.number()).query(({ input }) => 'x'.repeat(input)),
   })
   return { router, started: started.passed, release: release.open, aborted: aborted.passed }
+}
+
+function countingRouter() {
+  let runs = 0
+  return { router: t.router({ run: t.procedure.mutation(() => ++runs) }), runs: () => runs }
 }
 
 const failure = (promise: Promise<unknown>): Promise<TRPCClientError<never>> =>
@@ -254,6 +260,63 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: true })
     expect(await aborted).toBeInstanceOf(RpcError)
     release()
+  })
+
+  it.each([0, -5, Number.NEGATIVE_INFINITY])('a timeoutMs of %s has passed: nothing is sent', async timeoutMs => {
+    const { router, runs } = countingRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    await client.run.mutate()
+    const error = await failure(client.run.mutate(undefined, { context: { timeoutMs } }))
+    expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: false })
+    await client.run.mutate() // which would have come after it
+    expect(runs()).toBe(2)
+  })
+
+  it('a timeoutMs that is no number of milliseconds is BAD_REQUEST, also by default', async () => {
+    const { router, runs } = countingRouter()
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const linked = createTRPCClient<typeof router>({ links: [duplexLink({ connection, transformer })] })
+    const byDefault = link(router, { client: { callTimeoutMs: Number.NaN } })
+    const context = { timeoutMs: Number.NaN }
+    for (const call of [
+      client.run.mutate(undefined, { context }),
+      linked.run.mutate(undefined, { context }),
+      createDuplexClient<typeof router>({ connection: byDefault.connection, transformer }).run.mutate(),
+    ]) {
+      expect((await failure(call)).data).toMatchObject({ code: 'BAD_REQUEST', mayHaveRun: false })
+    }
+    expect(runs()).toBe(0)
+  })
+
+  it('the longest deadline is 2^31 - 1 ms; Infinity is none', async () => {
+    const { duplex } = await dialRaw(testRouter().router)
+    const sent: unknown[] = []
+    const send = duplex.send.bind(duplex)
+    duplex.send = message => {
+      sent.push(Reflect.get(Object(Reflect.get(message as object, 'params')), 'timeoutMs'))
+      send(message)
+    }
+    const connection = connect({ dial: () => duplex })
+    const client = createDuplexClient<ReturnType<typeof testRouter>['router']>({ connection, transformer })
+    for (const timeoutMs of [2 ** 40, Number.POSITIVE_INFINITY]) {
+      await client.nothing.query(undefined, { context: { timeoutMs } })
+    }
+    await connection.close()
+    expect(sent).toEqual([expect.any(Number), undefined])
+    const [longest] = sent
+    expect(longest).toBeLessThanOrEqual(2 ** 31 - 1)
+    expect(longest).toBeGreaterThan(2 ** 31 - 10_000) // of which some may have passed
+  })
+
+  it('a call that arrives with no time left is not run', async () => {
+    const { router, runs } = countingRouter()
+    const { duplex } = await dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'run', timeoutMs: 0 } })
+    expect(await until(1)).toMatchObject([{ id: 1, error: { json: { data: { code: 'TIMEOUT', mayHaveRun: false } } } }])
+    expect(runs()).toBe(0)
   })
 
   it('a deadline that the caller sends ends the call on the server too', async () => {
