@@ -34,21 +34,27 @@ export function createDuplexClient<R extends AnyRouter>(options: {
   return stub(caller, '') as TRPCClient<R> // the proxy answers to exactly the paths that the type has
 }
 
-/** The step of a path: `client.a.b`, and at its end `query`, `mutate` or `subscribe`. Each step is made once. */
-function stub(caller: Caller, path: string): unknown {
-  const steps: { [key: string]: unknown } = Object.create(null)
-  return new Proxy(steps, {
+/**
+ * The step of a path: `client.a.b`, and at its end `query`, `mutate` or `subscribe`. Each step is made once.
+ * @param procedure what the step calls; it is a step too, since a router or procedure may have the name of a call
+ */
+function stub(caller: Caller, path: string, procedure?: object): unknown {
+  const steps: { [key: string]: unknown } = Object.assign(Object.create(null), procedure && functionMethods)
+  return new Proxy(procedure ?? steps, {
     get(_target, key) {
       // An awaited or inspected client is no promise and no procedure.
       if (typeof key !== 'string' || key === 'then') return undefined
       const known = steps[key]
       if (known !== undefined) return known
       const type = path === '' || !Object.hasOwn(callTypes, key) ? undefined : callTypes[key]
-      steps[key] = type ? caller.procedure(type, path) : stub(caller, path === '' ? key : `${path}.${key}`)
+      steps[key] = stub(caller, path === '' ? key : `${path}.${key}`, type && caller.procedure(type, path))
       return steps[key]
     },
   })
 }
+
+const { apply, bind, call } = Function.prototype
+const functionMethods = { apply, bind, call }
 
 type Subscribe = ReturnType<typeof createTRPCUntypedClient<AnyRouter>>['subscription']
 
@@ -62,7 +68,7 @@ class Caller {
     this.#transformer = transformer
   }
 
-  procedure(type: CallType, path: string): unknown {
+  procedure(type: CallType, path: string): object {
     if (type === 'subscription') {
       return (input: unknown, options?: Parameters<Subscribe>[2]) =>
         this.#subscription(path, input, options as Parameters<Subscribe>[2])

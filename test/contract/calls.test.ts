@@ -99,6 +99,33 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(seen).toEqual(['up nested.add', 'down nested.add', 'up conflict', 'down conflict'])
   })
 
+  it('a router or procedure may be named like a call', async () => {
+    const own = t.router({
+      newsletter: t.router({
+        subscribe: t.procedure.input(z.string()).mutation(({ input }) => `${input} is in`),
+        query: t.router({ mutate: t.procedure.query(() => 'deep'), name: t.procedure.query(() => 'named') }),
+        mutate: t.procedure.subscription(async function* () {
+          yield 'event'
+        }),
+      }),
+      query: t.procedure.query(() => 'top'),
+    })
+    const { connection } = link(own)
+    const client = createDuplexClient<typeof own>({ connection, transformer })
+    expect(await client.newsletter.subscribe.mutate('ann')).toBe('ann is in')
+    expect(await client.newsletter.query.mutate.query()).toBe('deep')
+    expect(await client.newsletter.query.name.query()).toBe('named')
+    const heard: string[] = []
+    for await (const event of client.newsletter.mutate.subscribe()) heard.push(event)
+    expect(heard).toEqual(['event'])
+    expect(await client.query.query()).toBe('top')
+    const { mutate } = client.newsletter.subscribe
+    expect(mutate).toBe(client.newsletter.subscribe.mutate)
+    expect(await mutate.call(undefined, 'bob')).toBe('bob is in')
+    expect(await mutate.apply(undefined, ['cid'])).toBe('cid is in')
+    expect(await mutate.bind(undefined, 'dan')()).toBe('dan is in')
+  })
+
   it('a router without a transformer is served as JSON', async () => {
     const plain = initTRPC.create()
     const router = plain.router({ echo: plain.procedure.input(z.unknown()).query(({ input }) => input) })
