@@ -210,6 +210,20 @@ describe('logging in on a WebSocket', () => {
 describe('a message that the other end cannot take', () => {
   leavesNothing()
 
+  it('is one above the maxMessageBytes of both, not above the default', async () => {
+    const limits = { maxMessageBytes: 16 * 1024 * 1024 }
+    const plain = t.router({ echo: t.procedure.input(z.string()).mutation(({ input }) => input) })
+    const server = createServer()
+    const group = new ConnectionGroup()
+    serveWebSockets({ server, path: '/rpc', router: plain, group, limits, createContext: () => ({ who: 'anybody' }) })
+    const url = `ws://127.0.0.1:${await listening(server, { groups: [group] })}/rpc`
+    const client = createDuplexClient<typeof plain>({ connection: dial({ url, ...limits }) })
+    expect((await client.echo.mutate('x'.repeat(5_000_000))).length).toBe(5_000_000)
+    const error = await client.echo.mutate('x'.repeat(17_000_000)).catch(thrown => thrown)
+    expect(error.data).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', reason: 'message_too_large', mayHaveRun: false })
+    expect(error.message).toContain('larger than maxMessageBytes 16,777,216')
+  })
+
   it('an event above this client’s maxMessageBytes fails its subscription, and is not asked for again', async () => {
     let runs = 0
     const large = t.router({
