@@ -1,8 +1,7 @@
-import { RpcError } from '../../shared/errors.js'
 import type { CallType } from '../../shared/wire.js'
 import type { CallObserver } from './call.js'
 import type { Connection } from './connection.js'
-import { localError, notDecodable, notEncodable, remoteError } from './errors.js'
+import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'
 import { duplexLink } from './link.js'
 import { type DataTransformer, noTransformer } from './transformer.js'
 import { type AnyRouter, createTRPCUntypedClient, type TRPCClient, type TRPCClientError } from './trpc-internals.js'
@@ -134,10 +133,6 @@ class PromiseObserver implements CallObserver {
 
   /** No server ends a query or mutation so; one that does has answered nothing. */
   onStopped(): void {
-    this.#reject(
-      localError(
-        new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true }),
-      ),
-    )
+    this.#reject(notAnswered())
   }
 }

@@ -77,6 +77,13 @@ export function notSent({ code, message, reason, cause }: RpcError): RpcError {
   return new RpcError(code, message, { ...(reason !== undefined && { reason }), mayHaveRun: false, cause })
 }
 
+/** The error of a query or mutation that the server ended as it ends a subscription. */
+export function notAnswered(): TRPCClientError<never> {
+  return localError(
+    new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true }),
+  )
+}
+
 /** The error for an answer that the transformer refuses. */
 export function notDecodable(cause: unknown): TRPCClientError<never> {
   return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the answer cannot be decoded', { mayHaveRun: true, cause }))

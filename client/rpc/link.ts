@@ -1,5 +1,5 @@
 import type { Connection, ConnectionState } from './connection.js'
-import { localError, notDecodable, notEncodable, remoteError } from './errors.js'
+import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'
 import { type DataTransformer, noTransformer } from './transformer.js'
 import { type AnyRouter, observable, type TRPCClientError, type TRPCLink } from './trpc-internals.js'
 
@@ -32,7 +32,10 @@ export function duplexLink<R extends AnyRouter>(options: {
         const cancel = connection.call(
           { type: op.type, path: op.path, input, timeoutMs, signal },
           {
-            onStarted: () => observer.next({ result: { type: 'started' }, context: op.context }),
+            onStarted() {
+              // tRPC's client takes the first result of another call for its answer.
+              if (isSubscription) observer.next({ result: { type: 'started' }, context: op.context })
+            },
             onData(data, id) {
               let value: unknown
               try {
@@ -51,6 +54,7 @@ export function duplexLink<R extends AnyRouter>(options: {
               else fail('remote' in error ? remoteError(error.remote, transformer) : localError(error.local))
             },
             onStopped() {
+              if (!isSubscription) return fail(notAnswered())
               observer.next({ result: { type: 'stopped' }, context: op.context })
               observer.complete()
             },

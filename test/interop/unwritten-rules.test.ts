@@ -329,6 +329,20 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
     expect({ heard, stops, errors }).toEqual({ heard: expected, stops: [], errors: [] })
   })
 
+  it('a query is answered by data: stopped without it is an error, and started says nothing', async () => {
+    const { connection } = scripted(({ id, path }, say) => {
+      say({ id, result: { type: 'started' } })
+      if (path === 'me') say({ id, result: { type: 'data', data: 'ann' } })
+      else say({ id, result: { type: 'stopped' } })
+    })
+    const client = create(connection)
+    expect(await client.me.query()).toBe('ann')
+    await expect(client.echo.query('x')).rejects.toMatchObject({
+      message: 'the server ended the call without an answer',
+      data: { code: 'INTERNAL_SERVER_ERROR', mayHaveRun: true },
+    })
+  })
+
   it('an answer without a type, a PING, and an id that nobody waits for are understood', async () => {
     const { connection, ends, errors } = scripted(({ id }, say) => {
       say('PING')
