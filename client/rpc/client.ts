@@ -3,8 +3,14 @@ import type { CallObserver } from './call.js'
 import type { Connection } from './connection.js'
 import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'
 import { duplexLink } from './link.js'
-import { type DataTransformer, noTransformer } from './transformer.js'
-import { type AnyRouter, createTRPCUntypedClient, type TRPCClient, type TRPCClientError } from './trpc-internals.js'
+import { clientTransformer, type DataTransformer } from './transformer.js'
+import {
+  type AnyRouter,
+  createTRPCUntypedClient,
+  type TRPCClient,
+  type TRPCClientError,
+  type TransformerOptions,
+} from './trpc-internals.js'
 
 /** Options of one call. `context.timeoutMs` is its deadline, on this side and on the server's; `Infinity` is none. */
 export interface ProcedureOptions {
@@ -25,11 +31,10 @@ const callTypes: { readonly [method: string]: CallType } = {
  * Every call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
  * @param transformer the router's; left out for a router that has none
  */
-export function createDuplexClient<R extends AnyRouter>(options: {
-  connection: Connection
-  transformer?: DataTransformer
-}): TRPCClient<R> {
-  const caller = new Caller(options.connection, options.transformer ?? noTransformer)
+export function createDuplexClient<R extends AnyRouter>(
+  options: { connection: Connection } & TransformerOptions<R>,
+): TRPCClient<R> {
+  const caller = new Caller(options.connection, clientTransformer(options))
   return stub(caller, '') as TRPCClient<R> // the proxy answers to exactly the paths that the type has
 }
 

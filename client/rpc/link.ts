@@ -1,18 +1,24 @@
 import type { Connection, ConnectionState } from './connection.js'
 import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'
-import { type DataTransformer, noTransformer } from './transformer.js'
-import { type AnyRouter, observable, type TRPCClientError, type TRPCLink } from './trpc-internals.js'
+import { clientTransformer } from './transformer.js'
+import {
+  type AnyRouter,
+  observable,
+  type TRPCClientError,
+  type TRPCLink,
+  type TransformerOptions,
+} from './trpc-internals.js'
 
 /**
  * A connection as a terminating tRPC link, behind any other links: `createTRPCClient<R>({ links: [loggerLink(), duplexLink({ connection })] })`.
  * `context.timeoutMs` of a call is its deadline, `signal` cancels it; a cancelled subscription completes, as with tRPC's own links.
  * @param transformer the router's; left out for a router that has none
  */
-export function duplexLink<R extends AnyRouter>(options: {
-  connection: Connection
-  transformer?: DataTransformer
-}): TRPCLink<R> {
-  const { connection, transformer = noTransformer } = options
+export function duplexLink<R extends AnyRouter>(
+  options: { connection: Connection } & TransformerOptions<R>,
+): TRPCLink<R> {
+  const { connection } = options
+  const transformer = clientTransformer(options)
   return () =>
     ({ op }) =>
       observable(observer => {

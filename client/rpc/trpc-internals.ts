@@ -1,4 +1,7 @@
 /** What the transport needs of tRPC's client beyond clients and links, from public entry points. */
+import type { WebSocketLinkOptions } from '@trpc/client'
+import type { AnyTRPCRouter } from '@trpc/server'
+
 export {
   createTRPCUntypedClient,
   type TRPCClient,
@@ -7,3 +10,6 @@ export {
 } from '@trpc/client'
 export type { AnyTRPCRouter as AnyRouter } from '@trpc/server'
 export { observable } from '@trpc/server/observable'
+
+/** `{ transformer }` for a router that has one, else nothing; tRPC exports this only as a part of its links' options. */
+export type TransformerOptions<R extends AnyTRPCRouter> = Omit<WebSocketLinkOptions<R>, 'client'>

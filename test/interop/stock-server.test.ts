@@ -8,26 +8,26 @@ import { createDuplexClient } from '../../client/rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from '../../client/rpc/connection.js'
 import { duplexLink } from '../../client/rpc/link.js'
 import type { DataTransformer } from '../../client/rpc/transformer.js'
+import type { TransformerOptions } from '../../client/rpc/trpc-internals.js'
 import { type WebSocketDialOptions, webSocketDial } from '../../client/rpc/websocket.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { gate } from '../fixtures/peer.js'
 import { closedAfterTest, messagesOf, stock } from './ends.js'
 import { type TestRouter, testRouter } from './test-router.js'
 
-interface ClientOptions {
-  connection: Connection
-  transformer?: DataTransformer
-}
-
 /** A way to call over a connection. */
 interface ClientKind {
   name: string
-  create<R extends AnyTRPCRouter>(options: ClientOptions): TRPCClient<R>
+  create<R extends AnyTRPCRouter>(options: { connection: Connection } & TransformerOptions<R>): TRPCClient<R>
 }
 
 const clients: readonly ClientKind[] = [
   { name: 'createDuplexClient', create: createDuplexClient },
-  { name: 'duplexLink', create: options => createTRPCClient({ links: [duplexLink(options)] }) },
+  {
+    name: 'duplexLink',
+    create: <R extends AnyTRPCRouter>(options: { connection: Connection } & TransformerOptions<R>) =>
+      createTRPCClient<R>({ links: [duplexLink<R>(options)] }),
+  },
 ]
 
 function connectTo(options: WebSocketDialOptions, rest: Omit<ConnectOptions, 'dial'> = {}): Connection {
@@ -294,15 +294,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
       }),
     })
     const { url } = await stock.serve(router)
-    const { input, output } =
-      transformer instanceof SuperJSON ? { input: transformer, output: transformer } : transformer
-    const api = create<typeof router>({
-      connection: connectTo({ url }),
-      transformer: {
-        serialize: value => input.serialize(value),
-        deserialize: value => output.deserialize(value as never),
-      }, // what the server serialized
-    })
+    const api = create<typeof router>({ connection: connectTo({ url }), transformer })
     const at = new Date(5)
     expect(await api.echo.query({ at, map: new Map([[1n, undefined]]) })).toEqual({
       at,
