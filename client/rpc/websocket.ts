@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { WebSocket } from 'ws'
+import { type ClientOptions, WebSocket } from 'ws'
 import type { Duplex } from '../../shared/duplex.js'
 import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
 import { times } from '../../shared/limits.js'
@@ -34,7 +34,7 @@ const maxRefusalBytes = 16 * 1024
 
 /**
  * Makes a `dial` for {@link connect}: each call opens one WebSocket. It rejects with a {@link DialError}: fatal for 400, 401, 403 and a 404
- * with a reason, as a server of this project gives them; anything else may be tried again.
+ * with a reason, as a server of this project gives them, and for options that no request can be made of; anything else may be tried again.
  * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for a URL that is none and for a time that is none
  */
 export function webSocketDial(options: WebSocketDialOptions): (info: { signal: AbortSignal }) => Promise<Duplex> {
@@ -47,7 +47,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
 
   return ({ signal }) =>
     new Promise((resolve, reject) => {
-      const socket = new WebSocket(target, {
+      const socket = openSocket(target, {
         ...tls,
         ...webSocketSettings(duplexOptions),
         ...(headers && { headers: { ...headers } }),
@@ -89,6 +89,21 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
       })
       if (signal.aborted) onAbort()
     })
+}
+
+/** @throws DialError for what Node refuses before it asks any server: a header that no request can hold */
+function openSocket(target: URL, options: ClientOptions): WebSocket {
+  try {
+    return new WebSocket(target, options)
+  } catch (cause) {
+    // Node's message names a header at most, never its value.
+    const problem = cause instanceof Error ? cause.message : String(cause)
+    throw new DialError(`no request can be made of the options: ${problem}`, {
+      fatal: true,
+      reason: 'config_invalid',
+      cause,
+    })
+  }
 }
 
 function checkUrl(url: string | URL): URL {

@@ -9,6 +9,7 @@ import { WebSocket } from 'ws'
 import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from '../../client/rpc/connection.js'
+import { DialError } from '../../client/rpc/errors.js'
 import { type WebSocketDialOptions, webSocketDial } from '../../client/rpc/websocket.js'
 import type { ErrorReport } from '../../server/rpc/answers.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
@@ -181,10 +182,22 @@ describe('logging in on a WebSocket', () => {
       const failed: unknown = await webSocketDial(options)({ signal: new AbortController().signal }).catch(
         error => error,
       )
-      expect(failed).toBeInstanceOf(Error)
+      expect(failed).toBeInstanceOf(DialError)
       expect(inspect(failed, { depth: 9, showHidden: true })).not.toContain('MARKED')
     }
     expect(group.connections).toBe(0)
+  })
+
+  it.each([
+    ['a key with a line break', { authorization: 'Bearer MARKED\n' }],
+    ['a header whose name is none', { 'not a name': 'MARKED' }],
+  ])('%s is not dialled with again and again: the connection closes with config_invalid', async (_what, headers) => {
+    const errors: Error[] = []
+    const connection = dial({ url: 'ws://127.0.0.1:1/', headers }, { onError: error => errors.push(error) })
+    const closed = await connection.closed
+    expect(closed).toMatchObject({ code: 1006, reason: 'config_invalid' })
+    expect(errors).toMatchObject([{ name: 'DialError', fatal: true }])
+    expect(inspect([closed, errors], { depth: 9, showHidden: true })).not.toContain('MARKED')
   })
 
   it('keys are in no report and no error of calls, deadlines, lost connections and closes', async () => {
