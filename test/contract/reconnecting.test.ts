@@ -1,6 +1,7 @@
 import { initTRPC, tracked } from '@trpc/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
+import type { CallObserver } from '../../client/rpc/call.js'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { type Connection, type ConnectionState, type ConnectOptions, connect } from '../../client/rpc/connection.js'
 import { DialError } from '../../client/rpc/errors.js'
@@ -63,6 +64,8 @@ const failure = (promise: Promise<unknown>): Promise<{ message: string; data: un
     error => error,
   )
 
+const silent: CallObserver = { onData() {}, onError() {} }
+
 /** Resolves when the connection is in this state. */
 function until(connection: Connection, state: ConnectionState): Promise<void> {
   if (connection.state === state) return Promise.resolve()
@@ -80,6 +83,11 @@ function connectTo(dial: ConnectOptions['dial'], options: Omit<ConnectOptions, '
   const connection = connect({ dial, ...options })
   opened.add({ groups: [], close: () => connection.close() })
   return connection
+}
+
+/** A dial that hangs until it is given up. */
+function unanswered(signal: AbortSignal): Promise<Duplex> {
+  return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }
 
 describe.each(links)('a server that drains, $name', ({ link }) => {
@@ -417,7 +425,7 @@ describe('dialling', () => {
     await until(connection, 'open')
     const { closed, until: received } = peer(serverEnd)
     const type = what === 'has answered a call' ? 'query' : 'subscription'
-    connection.call({ type, path: 'count', input: undefined }, { onData() {}, onError() {} })
+    connection.call({ type, path: 'count', input: undefined }, silent)
     await received(1)
     if (what.includes('started')) serverEnd.send({ id: 1, result: { type: 'started' } })
     if (what.includes('event') || what.includes('answered')) serverEnd.send({ id: 1, result: { type: 'data' } })
@@ -626,19 +634,116 @@ describe('dialling', () => {
     expect(await Promise.all([moved, other])).toEqual([1, 'pong'])
   })
 
+  it('calls that two duplexes have lost are sent again oldest first, whichever was lost first', async () => {
+    const ends: Duplex[] = []
+    const third = gate()
+    const connection = connectTo(
+      async () => {
+        if (ends.length === 2) await third.passed
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        ends.push(serverEnd)
+        return clientEnd
+      },
+      { resend: () => true },
+    )
+    const call = (): unknown => connection.call({ type: 'mutation', path: 'add', input: null }, silent)
+    const servers: ReturnType<typeof peer>[] = []
+    for (const [index, calls] of [2, 1].entries()) {
+      await expect.poll(() => ends.length).toBe(index + 1)
+      const server = peer(ends[index] as Duplex) // dialled so often, see above
+      servers.push(server)
+      await until(connection, 'open')
+      for (let count = 0; count < calls; count++) call()
+      await server.until(calls)
+      if (index === 0) server.send({ id: null, method: 'reconnect' })
+    }
+    for (const index of [1, 0]) {
+      ends[index]?.terminate({ code: 1006, message: 'lost' })
+      await servers[index]?.closed
+    }
+    third.open()
+    await expect.poll(() => ends.length).toBe(3)
+    const received = await peer(ends[2] as Duplex).until(3) // dialled a third time, see above
+    expect(received).toMatchObject([{ id: 1 }, { id: 2 }, { id: 3 }])
+  })
+
+  it('a call that waits, and one that is sent again, tells the server what is left of its time', async () => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const ends: Duplex[] = []
+    const dialled = [gate(), gate()]
+    const connection = connectTo(async () => {
+      await dialled[ends.length]?.passed
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    })
+    connection.call({ type: 'query', path: 'ping', input: null, timeoutMs: 60_000 }, silent)
+    const told: unknown[] = []
+    for (const index of [0, 1]) {
+      await vi.advanceTimersByTimeAsync(5_000)
+      dialled[index]?.open()
+      await vi.advanceTimersByTimeAsync(0)
+      const [message] = await peer(ends[index] as Duplex).until(1) // dialled so often, see above
+      told.push(Reflect.get(Object(Reflect.get(Object(message), 'params')), 'timeoutMs'))
+      ends[index]?.terminate({ code: 1006, message: 'lost' })
+    }
+    expect(told).toEqual([55_000, 50_000])
+    await connection.close()
+  })
+
+  it('a server that sends PING and does not read is left, with 4008', async () => {
+    const errors: string[] = []
+    const [serverEnd, clientEnd] = memoryDuplexPair({ highWaterMarkBytes: 32 * 1024 * 1024 })
+    const ends = [clientEnd]
+    const onError = (error: Error): unknown => errors.push(error.message)
+    const connection = connectTo(({ signal }) => ends.pop() ?? unanswered(signal), { onError })
+    await until(connection, 'open')
+    // Nearly all that may wait, which pongs alone reach after millions.
+    const input = 'x'.repeat(4_000_000)
+    for (let count = 0; count < 4; count++) connection.call({ type: 'query', path: 'size', input }, silent)
+    let pings = 0
+    const flood = setInterval(() => {
+      for (let count = 0; count < 20_000; count++) serverEnd.send('PING')
+      pings += 20_000
+    })
+    await until(connection, 'connecting')
+    clearInterval(flood)
+    expect(errors).toEqual(['the connection was lost: the server sends PING and does not read (4008)'])
+    expect(pings).toBeGreaterThan(100_000)
+  })
+
+  it('what a fatal refusal elsewhere ends is stopped where it runs: subscriptions, and no other call', async () => {
+    const ends: Duplex[] = []
+    const connection = connectTo(() => {
+      if (ends.length > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'key_invalid' })
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    })
+    await until(connection, 'open')
+    const server = peer(ends[0] as Duplex) // it is open
+    const answered = gate<unknown>()
+    connection.call({ type: 'query', path: 'ping', input: null }, { onData: answered.open, onError: answered.fail })
+    connection.call({ type: 'subscription', path: 'count', input: null }, silent)
+    await server.until(2)
+    server.send({ id: null, method: 'reconnect' })
+    expect((await server.until(3))[2]).toEqual({ id: 2, method: 'subscription.stop' })
+    server.send({ id: 1, result: { type: 'data', data: 'pong' } })
+    expect(await answered.passed).toBe('pong')
+    await server.closed
+    expect(server.received.length).toBe(3)
+  })
+
   it('calls that are refused while others wait cost no more for each that waits', async () => {
     const refuseAll = async (waiting: number): Promise<number> => {
       const [serverEnd, clientEnd] = memoryDuplexPair()
       const ends = [clientEnd]
-      const connection = connectTo(({ signal }) => {
-        return (
-          ends.pop() ?? new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
-        )
-      })
+      const connection = connectTo(({ signal }) => ends.pop() ?? unanswered(signal))
       const server = peer(serverEnd)
       await until(connection, 'open')
       const call = { type: 'mutation', path: 'add', input: undefined } as const
-      for (let index = 0; index < 1_024 + waiting; index++) connection.call(call, { onData() {}, onError() {} })
+      for (let index = 0; index < 1_024 + waiting; index++) connection.call(call, silent)
       await server.until(1_024)
       const begun = performance.now()
       for (let id = 1; id <= 1_024; id++) server.send({ id, error: {}, refused: 'draining' })
