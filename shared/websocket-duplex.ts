@@ -257,7 +257,7 @@ class WebSocketDuplex implements Duplex {
     if (typeof message !== 'object' || message === null) return this.#refuse('it is neither an object nor an array')
     const { length } = data as Buffer // `ws` gives text as one Buffer, unless it is told otherwise
     if (length > this.#maxMessageBytes && !this.#isBatchOfSmaller(message)) {
-      return this.#breakOff({ code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes) })
+      return this.#breakOff(receivedTooLarge(this.#maxMessageBytes))
     }
     this.#deliver(message, length)
   }
@@ -321,7 +321,7 @@ class WebSocketDuplex implements Duplex {
     this.#linger(
       this.#reason ??
         (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
-          ? { code: closeCodes.messageTooLarge, message: tooLargeText(this.#maxMessageBytes), received: true }
+          ? receivedTooLarge(this.#maxMessageBytes)
           : { code: closeCodes.protocolError, message: error.message }),
     )
   }
@@ -414,6 +414,10 @@ function encode(message: object, maxBytes: number): string {
 
 function tooLargeText(maxBytes: number): string {
   return `message is larger than maxMessageBytes ${maxBytes.toLocaleString('en')}`
+}
+
+function receivedTooLarge(maxBytes: number): CloseReason {
+  return { code: closeCodes.messageTooLarge, message: tooLargeText(maxBytes), received: true }
 }
 
 const remoteReasons: Readonly<Record<number, { message: string; reason?: ErrorReason }>> = {

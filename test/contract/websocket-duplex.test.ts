@@ -99,7 +99,7 @@ describe('a WebSocket as a duplex', () => {
     client.send(JSON.stringify([small, small]))
     await expect.poll(() => messages).toEqual([[small, small]])
     client.send(JSON.stringify([small, { text: '€'.repeat(30) }]))
-    expect(await closed).toEqual({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
+    expect(await closed).toMatchObject({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
   })
 
   it('what changes after send() is sent as it was', async () => {
