@@ -115,19 +115,25 @@ export class RpcError extends Error {
   /**
    * Makes an RpcError of whatever was thrown. In this order: an RpcError is itself; an error that wraps one (tRPC wraps what a procedure
    * throws) is the wrapped one; a tRPC error with a code of the list keeps code and message; anything else is an `INTERNAL_SERVER_ERROR`
-   * whose message says nothing of it, with the original as `cause`.
+   * whose message says nothing of it, with the original as `cause`. Never throws: what throws when it is looked at is left out.
    */
   static from(thrown: unknown): RpcError {
-    if (thrown instanceof RpcError) return thrown
-    if (thrown instanceof Error) {
-      if (thrown.cause instanceof RpcError) return thrown.cause
-      const code = errorCodeOf(thrown)
-      if (code && (code !== 'INTERNAL_SERVER_ERROR' || !(thrown.cause instanceof Error))) {
-        return new RpcError(code, thrown.message, { cause: thrown })
-      }
+    try {
+      return readError(thrown) ?? new RpcError('INTERNAL_SERVER_ERROR', 'internal server error', { cause: thrown })
+    } catch {
+      return new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
     }
-    return new RpcError('INTERNAL_SERVER_ERROR', 'internal server error', { cause: thrown })
   }
+}
+
+function readError(thrown: unknown): RpcError | undefined {
+  if (!(thrown instanceof Error)) return undefined
+  const code = errorCodeOf(thrown)
+  if (thrown instanceof RpcError) return thrown
+  const { cause } = thrown
+  if (cause instanceof RpcError) return errorCodeOf(cause) && cause
+  const isOpaque = code === undefined || (code === 'INTERNAL_SERVER_ERROR' && cause instanceof Error)
+  return isOpaque ? undefined : new RpcError(code, thrown.message, { cause: thrown })
 }
 
 /** What `data` of an error holds on the wire, beside tRPC's own `httpStatus` and `path`. */

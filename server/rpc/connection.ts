@@ -496,8 +496,10 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   #tellEnd({ type, path }: Pick<CallEnd, 'type' | 'path'>, durationMs: number, error: unknown): void {
-    const code = error === undefined ? undefined : toTrpcError(error).code
-    this.#tell(() => this.#onCallEnd?.({ type, path, code, durationMs }))
+    this.#tell(() => {
+      const code = error === undefined ? undefined : toTrpcError(error).code
+      this.#onCallEnd?.({ type, path, code, durationMs })
+    })
   }
 
   #tell(observe: () => void): void {
@@ -551,9 +553,13 @@ function answeredBy({ id, jsonrpc, method, params }: CallMessage): Answered {
 }
 
 function isAbort(thrown: unknown): boolean {
-  if (!(thrown instanceof Error)) return false
-  const cause = thrown.cause instanceof Error ? thrown.cause : thrown
-  return cause.name === 'AbortError' || cause instanceof RpcError
+  try {
+    if (!(thrown instanceof Error)) return false
+    const cause = thrown.cause instanceof Error ? thrown.cause : thrown
+    return cause.name === 'AbortError' || cause instanceof RpcError
+  } catch {
+    return false // It throws when it is looked at.
+  }
 }
 
 function isIterable(value: unknown): boolean {

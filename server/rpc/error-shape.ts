@@ -1,8 +1,18 @@
 import { RpcError } from '../../shared/errors.js'
 import { type AnyRouter, getErrorShape, getTRPCErrorFromUnknown, TRPCError } from './trpc-internals.js'
 
-/** tRPC's error for whatever was thrown; an RpcError, or an error that wraps one, keeps its code and message. */
+/** tRPC's error for whatever was thrown; an RpcError, or an error that wraps one, keeps its code and message. Never throws. */
 export function toTrpcError(thrown: unknown): TRPCError {
+  try {
+    return readError(thrown)
+  } catch {
+    // A proxy, or an object with a getter: nothing of it is kept, as whoever looks at it would fail again.
+    const cause = new Error('what was thrown cannot be read: looking at it throws')
+    return new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause })
+  }
+}
+
+function readError(thrown: unknown): TRPCError {
   const own =
     thrown instanceof RpcError
       ? thrown
@@ -46,10 +56,10 @@ export function errorShape(
     if (error.cause.reason !== undefined) data.reason = error.cause.reason
     if (error.cause.mayHaveRun !== undefined) data.mayHaveRun = error.cause.mayHaveRun
   }
-  // tRPC gives the message of whatever a procedure threw as the message of its own error.
+  // tRPC gives the message of whatever a procedure threw as the message of its own error, as a text if it was none.
   const unwritten =
     error.code === 'INTERNAL_SERVER_ERROR' && error.cause !== undefined && !(error.cause instanceof RpcError)
-  const message = unwritten && shape.message === error.cause?.message ? 'internal server error' : shape.message
+  const message = unwritten && shape.message === String(error.cause?.message) ? 'internal server error' : shape.message
   return { ...shape, message, ...(data && { data }) }
 }
 

@@ -134,8 +134,8 @@ function iteratorOf(source: unknown, call: Call): AsyncIterator<unknown> {
 
 /** Calls `return()`, so that a `finally` in the source runs; whether there is one. A failing clean-up is reported, not sent. */
 async function returnFrom(iterator: AsyncIterator<unknown>, onError: (thrown: unknown) => void): Promise<boolean> {
-  if (!iterator.return) return false
   try {
+    if (!iterator.return) return false
     await iterator.return()
   } catch (thrown) {
     onError(thrown)

@@ -66,6 +66,31 @@ function countingRouter() {
   return { router: t.router({ run: t.procedure.mutation(() => ++runs) }), runs: () => runs }
 }
 
+function fault(): never {
+  throw new Error('password is hunter2')
+}
+
+/** What throws when it is looked at. */
+const unreadable = [
+  {
+    name: 'an object with a getter that throws',
+    make: () => ({
+      get message() {
+        return fault()
+      },
+    }),
+  },
+  {
+    name: 'a proxy that throws',
+    make: () => new Proxy({}, { get: fault, has: fault, getPrototypeOf: fault, ownKeys: fault }),
+  },
+  { name: 'a proxy of an error that throws', make: () => new Proxy(new Error('hunter2'), { get: fault }) },
+  {
+    name: 'a proxy of a typed error that throws',
+    make: () => new Proxy(new RpcError('CONFLICT', 'hunter2'), { get: fault }),
+  },
+]
+
 const failure = (promise: Promise<unknown>): Promise<TRPCClientError<never>> =>
   promise.then(
     value => expect.fail(`resolved with ${String(value)}`),
@@ -183,6 +208,88 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(reports).toHaveLength(1)
     expect(reports[0]?.error.cause?.message).toBe('password is hunter2')
     expect(reports[0]?.requestId).toBe((error.data as { requestId?: string } | null)?.requestId) // the router's error type
+  })
+
+  it.each(unreadable)(
+    '$name that is thrown answers INTERNAL_SERVER_ERROR, and the server hears that it was',
+    async ({ make }) => {
+      const reports: ErrorReport[] = []
+      const ends: unknown[] = []
+      const router = t.router({
+        throws: t.procedure.query(() => {
+          throw make()
+        }),
+        subscribed: t.procedure.subscription((() => ({
+          [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(make()) }),
+        })) as never), // what is thrown is no type
+      })
+      const { duplex } = await dialRaw(router, {
+        onError: report => reports.push(report),
+        onCallEnd: ({ code }) => ends.push(code),
+        limits: { maxInFlight: 1 },
+      })
+      const { send, until } = peer(duplex)
+      const failed = { message: 'internal server error', data: { code: 'INTERNAL_SERVER_ERROR' } }
+      send({ id: 1, method: 'query', params: { path: 'throws' } })
+      expect(await until(1)).toMatchObject([{ id: 1, error: { json: failed } }])
+      send({ id: 2, method: 'subscription', params: { path: 'subscribed' } })
+      expect((await until(3)).slice(1)).toMatchObject([
+        { result: { type: 'started' } },
+        { id: 2, error: { json: failed } },
+      ])
+      // There is room for one: each has let go.
+      send({ id: 3, method: 'query', params: { path: 'throws' } })
+      const received = await until(4)
+      expect(received[3]).toMatchObject({ id: 3, error: { json: failed } })
+      expect(JSON.stringify(received)).not.toContain('hunter2')
+      expect(ends).toEqual(['INTERNAL_SERVER_ERROR', 'INTERNAL_SERVER_ERROR', 'INTERNAL_SERVER_ERROR'])
+      expect(reports).toHaveLength(3)
+    },
+  )
+
+  it.each(unreadable)('$name that a cancelled procedure throws lets its place go', async ({ make }) => {
+    const [started, release] = [gate(), gate()]
+    const router = t.router({
+      throws: t.procedure.query(async () => {
+        started.open()
+        await release.passed
+        throw make()
+      }),
+      next: t.procedure.query(() => 'next'),
+    })
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'throws' } })
+    await started.passed
+    send({ id: 1, method: 'subscription.stop' })
+    await until(1)
+    release.open()
+    send({ id: 2, method: 'query', params: { path: 'next' } })
+    expect((await until(2))[1]).toMatchObject({ id: 2, result: { data: { json: 'next' } } })
+  })
+
+  it.each(unreadable)('$name that making the context throws closes with 1011', async ({ make }) => {
+    for (const createContext of [
+      () => {
+        throw make()
+      },
+      () => Promise.reject(make()),
+    ]) {
+      const { duplex } = await dialRaw(testRouter().router, { createContext })
+      const { closed, received } = peer(duplex)
+      expect(await closed).toMatchObject({ code: 1011, message: 'internal server error' })
+      expect(received).toMatchObject([{ id: null, error: { json: { message: 'internal server error' } } }])
+    }
+  })
+
+  it('the message of what was thrown is kept from the peer, also where it is no text', async () => {
+    const router = t.router({
+      throws: t.procedure.query(() => {
+        throw { message: ['password is hunter2'] }
+      }),
+    })
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    expect((await failure(client.throws.query())).message).toBe('internal server error')
   })
 
   it('an input that breaks the schema is BAD_REQUEST, an unknown procedure NOT_FOUND', async () => {

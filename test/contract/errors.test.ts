@@ -40,6 +40,18 @@ describe('an RpcError made of what was thrown', () => {
     expect(error).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', message: 'internal server error', cause: thrown })
   })
 
+  it.each([new Error('x'), own])('leaves out what throws when it is looked at: a proxy of %s', target => {
+    const fault = (): never => {
+      throw new Error('hunter2')
+    }
+    for (const thrown of [new Proxy(target, { get: fault }), new Proxy(target, { getPrototypeOf: fault })]) {
+      for (const given of [thrown, Object.assign(new Error('x'), { cause: thrown })]) {
+        const error = RpcError.from(given)
+        expect([error.code, error.message]).toEqual(['INTERNAL_SERVER_ERROR', 'internal server error'])
+      }
+    }
+  })
+
   it('code, reason and retry are read from errors of both sides', () => {
     expect([errorCodeOf(own), errorReasonOf(own), isRetryable(own)]).toEqual(['CONFLICT', 'content_differs', false])
     const remote = Object.assign(new Error('x'), { data: { code: 'TIMEOUT', reason: 'draining' } })

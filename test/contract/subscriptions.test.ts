@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { duplexLink } from '../../client/rpc/link.js'
+import type { ErrorReport } from '../../server/rpc/answers.js'
 import { RpcError } from '../../shared/errors.js'
 import { transformer } from '../../shared/transformer.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
@@ -338,6 +339,31 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     // There is room for one: what is left waiting in next() does not take it.
     send({ id: 2, method: 'query', params: { path: 'next' } })
     expect((await until(3))[2]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
+    next.open({ done: true, value: undefined })
+  })
+
+  it('a source whose return cannot be read is reported, and lets its place go', async () => {
+    const reports: ErrorReport[] = []
+    const next = gate<IteratorResult<string>>()
+    const router = t.router({
+      silent: t.procedure.subscription(() => ({
+        [Symbol.asyncIterator]: () => ({
+          next: () => next.passed,
+          get return(): never {
+            throw new Error('no return')
+          },
+        }),
+      })),
+      next: t.procedure.query(() => 'next'),
+    })
+    const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 }, onError: report => reports.push(report) })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'silent' } })
+    await until(1)
+    send({ id: 1, method: 'subscription.stop' })
+    send({ id: 2, method: 'query', params: { path: 'next' } })
+    expect((await until(3))[2]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
+    expect(reports).toMatchObject([{ path: 'silent', error: { message: 'no return' } }])
     next.open({ done: true, value: undefined })
   })
 
