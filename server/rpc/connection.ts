@@ -51,7 +51,7 @@ export interface CallEnd {
   path: string
   /** undefined: it succeeded, or its subscription was ended by one of the two sides */
   code: TRPCError['code'] | undefined
-  /** from its arrival; 0 for one that was refused without being started */
+  /** from its arrival; 0 for one that was not started */
   durationMs: number
 }
 
@@ -189,11 +189,11 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #end({ message }: CloseReason): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#waiting.clear()
     const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${message}`, {
       reason: 'connection_lost',
     })
     for (const call of [...this.#calls.values()]) this.#endCall(call, lost)
+    for (const { message } of this.#takeWaiting()) this.#tellUnstarted(message, lost)
     this.#handshake.abort(lost)
     this.deadlines.clear()
     for (const resume of this.#drainWaiters.splice(0)) resume()
@@ -222,8 +222,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (this.#state !== 'open') return
     this.#state = 'draining'
     this.#duplex.send({ id: null, method: 'reconnect' })
-    for (const { message } of this.#waiting.values()) this.#refuseDraining(message)
-    this.#waiting.clear()
+    for (const { message } of this.#takeWaiting()) this.#refuseDraining(message)
     // A client that has not been let in has nothing here that it would have to move.
     if (!this.#ready) this.close({ code: closeCodes.goingAway, message: 'the server shuts down', reason: 'draining' })
     this.#settleIdle()
@@ -372,6 +371,13 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (--frame.held === 0) this.#waitingBytes -= frame.bytes
   }
 
+  /** All that is held, which is not held any more: there will be nothing to start it for. */
+  #takeWaiting(): Held[] {
+    const held = [...this.#waiting.values()]
+    this.#waiting.clear()
+    return held
+  }
+
   get #mayStart(): boolean {
     return this.#ready && !this.#duplex.full && this.#running + this.#subscriptions < this.#limits.maxInFlight
   }
@@ -434,6 +440,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     const { message } = held
     if (message.method !== 'subscription') return this.#refuseHeld(message, cancelledUnstarted)
     this.#openSubscriptions--
+    this.#tellUnstarted(message, undefined)
     this.#answers.sendStopped(answeredBy(message))
   }
 
@@ -486,13 +493,16 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   /** Answers a call that was not started. Who has not been let in can provoke only so many answers. */
   #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
+    this.#tellUnstarted(message, error)
     if (!this.#ready && ++this.#refusedEarly > this.#limits.maxInFlight) {
       const problem = `more than ${this.#limits.maxInFlight} calls were refused before there was a context`
       return this.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
     }
-    const answered = answeredBy(message)
-    if (this.#onCallEnd) this.#tellEnd(answered, 0, error)
-    this.#answers.sendError(answered, error, refused)
+    this.#answers.sendError(answeredBy(message), error, refused)
+  }
+
+  #tellUnstarted({ method: type, params: { path } }: CallMessage, error: RpcError | undefined): void {
+    if (this.#onCallEnd) this.#tellEnd({ type, path }, 0, error)
   }
 
   #tellEnd({ type, path }: Pick<CallEnd, 'type' | 'path'>, durationMs: number, error: unknown): void {

@@ -163,6 +163,28 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
     ])
   })
 
+  test('calls that wait when their connection closes, or their caller stops them, end once each, and took no time', async () => {
+    const { router } = testRouter()
+    const server = observed<CallEnd>()
+    const { duplex } = await dialRaw(router, {
+      createContext: () => new Promise<object>(() => {}),
+      onCallEnd: server.take,
+    })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'endless' } })
+    send({ id: 2, method: 'query', params: { path: 'echo' } })
+    send({ id: 3, method: 'subscription', params: { path: 'count' } })
+    send({ id: 1, method: 'subscription.stop' })
+    await until(1)
+    duplex.close({ code: 1000, message: 'bye' })
+    await server.until(3)
+    expect(server.ends).toEqual([
+      { type: 'subscription', path: 'endless', code: undefined, durationMs: 0 },
+      { type: 'query', path: 'echo', code: 'CLIENT_CLOSED_REQUEST', durationMs: 0 },
+      { type: 'subscription', path: 'count', code: 'CLIENT_CLOSED_REQUEST', durationMs: 0 },
+    ])
+  })
+
   test('a connection that gets no context is told of with its reason', async () => {
     const { router } = testRouter()
     const refused = gate<RpcError>()
