@@ -124,8 +124,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #receivedBytes = 0
   #frame: Frame | undefined
   #ready = false
-  /** calls that were refused before there was a context */
-  #refusedEarly = 0
+  /** calls that were refused or stopped before there was a context */
+  #answeredEarly = 0
   #state: 'open' | 'draining' | 'closed' = 'open'
   /** queries and mutations that were started and not released; subscriptions likewise */
   #running = 0
@@ -441,7 +441,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     if (message.method !== 'subscription') return this.#refuseHeld(message, cancelledUnstarted)
     this.#openSubscriptions--
     this.#tellUnstarted(message, undefined)
-    this.#answers.sendStopped(answeredBy(message))
+    if (this.#mayAnswer()) this.#answers.sendStopped(answeredBy(message))
   }
 
   /** A call's deadline has passed. */
@@ -491,14 +491,21 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#refuseCall(message, error)
   }
 
-  /** Answers a call that was not started. Who has not been let in can provoke only so many answers. */
+  /** Answers a call that was not started. */
   #refuseCall(message: CallMessage, error: RpcError, refused?: 'draining'): void {
     this.#tellUnstarted(message, error)
-    if (!this.#ready && ++this.#refusedEarly > this.#limits.maxInFlight) {
-      const problem = `more than ${this.#limits.maxInFlight} calls were refused before there was a context`
-      return this.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
-    }
-    this.#answers.sendError(answeredBy(message), error, refused)
+    if (refused || this.#mayAnswer()) this.#answers.sendError(answeredBy(message), error, refused)
+  }
+
+  /**
+   * Who has not been let in can provoke only so many answers. Draining is none of theirs: each call that waits is refused once, and then
+   * the connection is closed.
+   */
+  #mayAnswer(): boolean {
+    if (this.#ready || ++this.#answeredEarly <= this.#limits.maxInFlight) return true
+    const problem = `more than ${this.#limits.maxInFlight} calls were refused or stopped before there was a context`
+    this.close({ code: closeCodes.protocolError, message: `not a valid request: ${problem}` })
+    return false
   }
 
   #tellUnstarted({ method: type, params: { path } }: CallMessage, error: RpcError | undefined): void {

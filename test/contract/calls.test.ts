@@ -791,11 +791,54 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     send(Array.from({ length: 1_000 }, (_, id) => ({ id, method: 'query', params: { path: 'nothing' } })))
     expect(await closed).toMatchObject({
       code: 1002,
-      message: 'not a valid request: more than 3 calls were refused before there was a context',
+      message: 'not a valid request: more than 3 calls were refused or stopped before there was a context',
     })
     expect(received).toMatchObject(
       [3, 4, 5].map(id => ({ id, error: { json: { data: { reason: 'too_many_calls' } } } })),
     )
+  })
+
+  it.each(['query', 'subscription'])(
+    'before there is a context as many calls may be stopped as may wait; one more closes with 1002: %s',
+    async method => {
+      const { duplex } = await dialRaw(testRouter().router, {
+        limits: { maxInFlight: 3 },
+        createContext: () => new Promise(() => {}),
+      })
+      const { send, closed, received } = peer(duplex)
+      const pair = (id: number) => [
+        { id, method, params: { path: 'nothing' } },
+        { id, method: 'subscription.stop' },
+      ]
+      send(Array.from({ length: 1_000 }, (_, id) => pair(id)).flat())
+      expect(await closed).toMatchObject({
+        code: 1002,
+        message: 'not a valid request: more than 3 calls were refused or stopped before there was a context',
+      })
+      expect(received).toMatchObject([0, 1, 2].map(id => ({ id })))
+    },
+  )
+
+  it('calls that wait for the context when their server drains are each sent elsewhere, whatever was stopped before', async () => {
+    const { duplex, group } = await dialRaw(testRouter().router, {
+      limits: { maxInFlight: 2 },
+      createContext: () => new Promise(() => {}),
+    })
+    const { send, until, closed } = peer(duplex)
+    const call = (id: number) => send({ id, method: 'query', params: { path: 'nothing' } })
+    call(1)
+    send({ id: 1, method: 'subscription.stop' })
+    call(2)
+    call(3)
+    send('PING')
+    await until(2)
+    await group.close()
+    expect(await closed).toMatchObject({ code: 1001 })
+    expect((await until(5)).slice(2)).toMatchObject([
+      { method: 'reconnect' },
+      { id: 2, refused: 'draining' },
+      { id: 3, refused: 'draining' },
+    ])
   })
 
   it('an error that a frame provokes many times is made once: nothing of it depends on where', async () => {
