@@ -83,11 +83,12 @@ export class ContextHandshake {
       return this.#refuse(error)
     }
     if (!(context instanceof Promise)) return this.#begin(context)
-    if (!this.#deadline) this.#limitTime('the context')
+    // Also where it is over already, as the factory has closed the connection: what becomes of the promise changes nothing then.
     context.then(
       value => this.#begin(value),
       error => this.#refuse(error),
     )
+    if (this.#state !== 'over' && !this.#deadline) this.#limitTime('the context')
   }
 
   #limitTime(missing: string): void {

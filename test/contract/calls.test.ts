@@ -952,6 +952,27 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     release()
   })
 
+  it.each(['resolves', 'rejects'])(
+    'a factory that closes the connection at once leaves nothing when its promise %s',
+    async outcome => {
+      const [late, settled] = [gate<object>(), gate()]
+      const reports: ErrorReport[] = []
+      const { duplex } = await dialRaw(testRouter().router, {
+        createContext({ close }) {
+          close({ code: 4403, message: 'not you' })
+          void late.passed.finally(settled.open).catch(() => {})
+          return late.passed
+        },
+        onError: report => reports.push(report),
+      })
+      expect(await peer(duplex).closed).toMatchObject({ code: 4403 })
+      if (outcome === 'resolves') late.open({})
+      else late.fail(new Error('too late'))
+      await settled.passed
+      expect(reports).toEqual([])
+    },
+  )
+
   it('a call that is under way when its connection is closed does not run', async () => {
     let runs = 0
     const close = gate<(reason: CloseReason) => void>()
