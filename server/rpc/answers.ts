@@ -156,7 +156,11 @@ export class Answers {
   }
 
   #encodeError(call: Answered | undefined, error: TRPCError, requestId: string): unknown {
-    return this.#encode(errorShape(this.#options.router, error, this.context, call, requestId))
+    const encoded = this.#encode(errorShape(this.#options.router, error, this.context, call, requestId))
+    // An answer without its error breaks the protocol.
+    if (encoded === undefined || typeof encoded === 'function' || typeof encoded === 'symbol')
+      throw new Error(`what the error formatter made is sent as ${typeof encoded}, which JSON leaves out`)
+    return encoded
   }
 
   /** Unique among connections, made when the first error needs one. */

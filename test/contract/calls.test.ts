@@ -292,6 +292,33 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect((await failure(client.throws.query())).message).toBe('internal server error')
   })
 
+  it.each([
+    ['nothing', () => undefined],
+    ['a function', () => fault],
+    [
+      'an error',
+      () => {
+        throw new Error('formatting failed')
+      },
+    ],
+  ])('an error formatter that makes %s gives INTERNAL_SERVER_ERROR, and the connection goes on', async (_, make) => {
+    const plain = initTRPC.create({ errorFormatter: make as never }) // one that breaks its type
+    const router = plain.router({ crash: plain.procedure.query(fault), fine: plain.procedure.query(() => 'fine') })
+    const reports: ErrorReport[] = []
+    const { duplex } = await dialRaw(router, { onError: report => reports.push(report) })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'crash' } })
+    send({ id: 2, method: 'nonsense' })
+    send({ id: 3, method: 'query', params: { path: 'fine' } })
+    const error = { code: -32603, message: 'internal server error', data: { code: 'INTERNAL_SERVER_ERROR' } }
+    const answers = await until(3)
+    expect(answers).toHaveLength(3)
+    expect(answers).toContainEqual({ id: 3, result: { type: 'data', data: 'fine' } })
+    for (const id of [1, 2])
+      expect(answers.find(answer => Reflect.get(Object(answer), 'id') === id)).toMatchObject({ error })
+    expect(reports.map(({ error: { cause } }) => cause?.message)).toContain('password is hunter2')
+  })
+
   it('an input that breaks the schema is BAD_REQUEST, an unknown procedure NOT_FOUND', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
