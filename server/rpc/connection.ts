@@ -19,6 +19,7 @@ import type { ConnectionGroup, GroupMember } from './connection-group.js'
 import { type ConnectionInfo, ContextHandshake } from './context-handshake.js'
 import { toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
+import { isIterable, letGo } from './iterable.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
 
@@ -412,11 +413,11 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   async #run(call: Call): Promise<void> {
     try {
       const value = await invoke(this.#router, this.#answers.context, call)
-      if (!call.answered) {
-        if (isIterable(value)) {
-          const message = `a ${call.type} cannot return an async iterable or observable on this link`
-          throw new TRPCError({ code: 'UNSUPPORTED_MEDIA_TYPE', message })
-        }
+      if (isIterable(value)) {
+        letGo(value, thrown => this.report(call, thrown))
+        const message = `a ${call.type} cannot return an async iterable or observable on this link`
+        if (!call.answered) throw new TRPCError({ code: 'UNSUPPORTED_MEDIA_TYPE', message })
+      } else if (!call.answered) {
         this.#answers.sendData(call, value)
         this.#answered(call)
       }
@@ -577,12 +578,4 @@ function isAbort(thrown: unknown): boolean {
   } catch {
     return false // It throws when it is looked at.
   }
-}
-
-function isIterable(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    (Symbol.asyncIterator in value || ('subscribe' in value && typeof value.subscribe === 'function'))
-  )
 }

@@ -1,4 +1,6 @@
 import { getEventListeners } from 'node:events'
+import { createReadStream } from 'node:fs'
+import { Readable } from 'node:stream'
 import { createTRPCClient, loggerLink, TRPCClientError } from '@trpc/client'
 import { initTRPC, TRPCError } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
@@ -344,6 +346,48 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
     expect((await failure(client.stream.query())).data).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+  })
+
+  it('a stream or generator that a query returns is ended, also where its caller has cancelled', async () => {
+    const [started, release] = [gate(), gate()]
+    const ended: string[] = []
+    const reports: string[] = []
+    const end = (name: string) => () => void ended.push(name)
+    const readable = () => new Readable({ read() {} }).once('close', end('readable'))
+    const kinds = {
+      readable,
+      web: () => new ReadableStream({ cancel: end('web') }),
+      generator: () => Object.assign((async function* () {})(), { return: end('generator') }),
+      observable: () => ({ subscribe: end('observable') }),
+      failing: () => ({ ...readable(), [Symbol.asyncIterator]: () => {}, destroy: fault }),
+    }
+    const router = t.router({
+      stream: t.procedure.input(z.string()).query(({ input }) => kinds[input as keyof typeof kinds]()), // one of them
+      late: t.procedure.query(async () => {
+        started.open()
+        await release.passed
+        return readable()
+      }),
+      file: t.procedure.query(() => createReadStream('no-such-file')),
+    })
+    const { connection } = link(router, { onError: ({ error }) => reports.push(error.message) })
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    for (const kind of Object.keys(kinds)) {
+      expect((await failure(client.stream.query(kind))).data).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+    }
+    await expect.poll(() => ended).toEqual(expect.arrayContaining(['readable', 'web', 'generator']))
+    expect(ended).toHaveLength(3)
+    expect(reports).toContain('password is hunter2')
+    const cancel = new AbortController()
+    const cancelled = failure(client.late.query(undefined, { signal: cancel.signal }))
+    await started.passed
+    cancel.abort()
+    await cancelled
+    release.open()
+    await expect.poll(() => ended).toHaveLength(4)
+    // It hears that there is no such file when it has been ended.
+    expect((await failure(client.file.query())).data).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+    await expect.poll(() => reports).toContainEqual(expect.stringContaining('no such file'))
   })
 
   it('a message above maxMessageBytes is refused before it is sent, with both numbers', async () => {

@@ -1,0 +1,29 @@
+/** Whether a value comes piece by piece, which only a subscription sends: an async iterable (streams are), or an observable. */
+export function isIterable(value: unknown): value is object {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    (Symbol.asyncIterator in value || ('subscribe' in value && typeof value.subscribe === 'function'))
+  )
+}
+
+/** Ends an iterable that nobody will read: a stream may hold a file or a socket. Never throws; `onError` hears what fails, now or later. */
+export function letGo(value: object, onError: (thrown: unknown) => void): void {
+  void (async () => {
+    try {
+      // A stream that fails and has no listener ends the process.
+      callIfThere(value, 'on', 'error', onError)
+      for (const end of ['destroy', 'cancel', 'return']) {
+        const ended = callIfThere(value, end)
+        if (ended) return void (await ended.result)
+      }
+    } catch (thrown) {
+      onError(thrown)
+    }
+  })()
+}
+
+function callIfThere(value: object, name: string, ...args: unknown[]): { result: unknown } | undefined {
+  const method: unknown = Reflect.get(value, name)
+  return typeof method === 'function' ? { result: Reflect.apply(method, value, args) } : undefined
+}
