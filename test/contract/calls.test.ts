@@ -3,12 +3,13 @@ import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { createTRPCClient, loggerLink, TRPCClientError } from '@trpc/client'
 import { initTRPC, TRPCError } from '@trpc/server'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { connect } from '../../client/rpc/connection.js'
 import { duplexLink } from '../../client/rpc/link.js'
 import type { ErrorReport } from '../../server/rpc/answers.js'
+import type { CallEnd } from '../../server/rpc/connection.js'
 import type { CloseReason } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { transformer } from '../../shared/transformer.js'
@@ -550,6 +551,39 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     release()
   })
 
+  it('a mutation that its server holds when it drains runs on the next one, once', async () => {
+    let runs = 0
+    const [started, release, held] = [gate(), gate(), gate()]
+    const router = t.router({
+      deaf: t.procedure.mutation(async () => {
+        started.open()
+        await release.passed
+      }),
+      run: t.procedure.mutation(() => ++runs),
+    })
+    const { connection, group, replace } = link(router, {
+      limits: { maxInFlight: 1 },
+      onCallEnd: ({ code }) => code === 'TOO_MANY_REQUESTS' && held.open(),
+    })
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const cancel = new AbortController()
+    const cancelled = failure(client.deaf.mutate(undefined, { signal: cancel.signal }))
+    await started.passed
+    cancel.abort()
+    await cancelled
+    const answer = client.run.mutate()
+    // One more than may wait: what has come before it waits.
+    const refused = failure(client.run.mutate())
+    await held.passed
+    expect((await refused).data).toMatchObject({ reason: 'too_many_calls' })
+    replace()
+    const closing = group.close()
+    expect(await answer).toBe(1)
+    release.open()
+    await closing
+    expect(runs).toBe(1)
+  })
+
   it('a query in flight on a lost connection is sent again on the next one', async () => {
     let runs = 0
     const first = gate()
@@ -602,6 +636,34 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     release.open()
     await Promise.all(calls)
     expect(order).toEqual([1, 2, 3, 4])
+  })
+
+  it('an input is decoded once, however many parsers its procedure has', async () => {
+    let decoded = 0
+    const once = initTRPC.create({
+      transformer: {
+        input: {
+          serialize: value => value,
+          deserialize(value) {
+            decoded++
+            return value
+          },
+        },
+        output: { serialize: value => value, deserialize: value => value },
+      },
+    })
+    const router = once.router({
+      sum: once.procedure
+        .input(z.object({ a: z.number() }))
+        .input(z.object({ b: z.number() }))
+        .input(z.object({ c: z.number() }))
+        .query(({ input }) => input.a + input.b + input.c),
+    })
+    const { duplex } = await dialRaw(router)
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'sum', input: { a: 1, b: 2, c: 3 } } })
+    expect(await until(1)).toEqual([{ id: 1, result: { type: 'data', data: 6 } }])
+    expect(decoded).toBe(1)
   })
 
   it('a signal is made only for a procedure that reads it', async () => {
@@ -990,6 +1052,67 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
       { id: 1, error: { json: { data: { code: 'TIMEOUT', mayHaveRun: false } } } },
       { id: 2, result: { type: 'data' } },
     ])
+  })
+
+  it('what a call has waited for the context is part of its own time', async () => {
+    const context = gate<object>()
+    const { router, aborted, release } = testRouter()
+    const { duplex } = await dialRaw(router, { createContext: () => context.passed, handshakeTimeoutMs: 600_000 })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait', timeoutMs: 300_000 } })
+    send('PING')
+    await until(1) // it has come
+    const time = performance.now.bind(performance)
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => time() + 299_900)
+    try {
+      context.open({})
+      expect((await until(2))[1]).toMatchObject({ id: 1, error: { json: { data: { code: 'TIMEOUT' } } } })
+    } finally {
+      clock.mockRestore()
+    }
+    expect(await aborted).toMatchObject({ message: 'no answer within timeoutMs 300000' })
+    release()
+  })
+
+  it('no call is started while its reader is behind; when it has caught up, those that wait are', async () => {
+    const ran: number[] = []
+    const ends: CallEnd[] = []
+    const router = t.router({
+      large: t.procedure.query(() => 'x'.repeat(3_900_000)),
+      run: t.procedure.input(z.number()).mutation(({ input }) => ran.push(input)),
+    })
+    const { duplex } = await dialRaw(router, { onCallEnd: end => ends.push(end) })
+    // They start together; what the system keeps of a socket is less.
+    duplex.send([1, 2, 3].map(id => ({ id, method: 'query', params: { path: 'large' } })))
+    await expect.poll(() => ends.length).toBe(3)
+    for (const id of [4, 5]) duplex.send({ id, method: 'mutation', params: { path: 'run', input: { json: id } } })
+    duplex.send({ id: 5, method: 'subscription.stop' })
+    await expect.poll(() => ends.length).toBe(4)
+    expect(ends[3]).toEqual({ type: 'mutation', path: 'run', code: 'CLIENT_CLOSED_REQUEST', durationMs: 0 })
+    expect(ran).toEqual([])
+    expect((await peer(duplex).until(5)).slice(3)).toMatchObject([{ id: 5 }, { id: 4, result: { type: 'data' } }])
+    expect(ran).toEqual([4])
+  })
+
+  it('a call that waits for others to let go is refused by a server that drains', async () => {
+    const { router, started, release } = testRouter()
+    const { duplex, group } = await dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'mutation', params: { path: 'wait' } })
+    await started
+    send({ id: 1, method: 'subscription.stop' })
+    send({ id: 2, method: 'query', params: { path: 'nothing' } })
+    send('PING')
+    await until(2)
+    const closing = group.close()
+    const refusal = { data: { code: 'SERVICE_UNAVAILABLE', reason: 'draining', mayHaveRun: false } }
+    expect((await until(4)).slice(2)).toMatchObject([
+      { id: null, method: 'reconnect' },
+      { id: 2, refused: 'draining', error: { json: refusal } },
+    ])
+    release()
+    duplex.close({ code: 1000, message: 'moved' })
+    await closing
   })
 
   it('a duplicate id among the calls that wait is refused', async () => {

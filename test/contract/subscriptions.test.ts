@@ -388,6 +388,89 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect((await until(5))[4]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
   })
 
+  it('a source waits with its end until its return() has, also where that fails', async () => {
+    for (const outcome of ['resolves', 'rejects']) {
+      const [next, returned] = [gate<IteratorResult<string>>(), gate<IteratorResult<string>>()]
+      const reports: ErrorReport[] = []
+      const router = t.router({
+        silent: t.procedure.subscription(() => ({
+          [Symbol.asyncIterator]: () => ({ next: () => next.passed, return: () => returned.passed }),
+        })),
+        next: t.procedure.query(() => 'next'),
+      })
+      const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 }, onError: report => reports.push(report) })
+      const { send, until } = peer(duplex)
+      send({ id: 1, method: 'subscription', params: { path: 'silent' } })
+      await until(1)
+      send({ id: 1, method: 'subscription.stop' })
+      send({ id: 2, method: 'query', params: { path: 'next' } })
+      send('PING')
+      await until(3)
+      await new Promise(resolve => setImmediate(resolve))
+      send('PING')
+      expect((await until(4)).slice(1)).toEqual([{ id: 1, result: { type: 'stopped' } }, 'PONG', 'PONG'])
+      if (outcome === 'resolves') returned.open({ done: true, value: undefined })
+      else returned.fail(new Error('cannot clean up'))
+      expect((await until(5))[4]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
+      expect(reports.map(({ error }) => error.message)).toEqual(outcome === 'resolves' ? [] : ['cannot clean up'])
+      next.open({ done: true, value: undefined })
+    }
+  })
+
+  it('a source that fails, or whose event cannot be sent, is told to clean up', async () => {
+    const cleaned: string[] = []
+    const source = (name: string, next: () => Promise<IteratorResult<string>>) =>
+      t.procedure.subscription(() => ({
+        [Symbol.asyncIterator]: () => ({
+          next,
+          return: async () => {
+            cleaned.push(name)
+            return { done: true as const, value: undefined }
+          },
+        }),
+      }))
+    const router = t.router({
+      failing: source('failing', () => Promise.reject(new Error('no more'))),
+      large: source('large', async () => ({ value: 'x'.repeat(5_000_000) })),
+    })
+    const { duplex, served } = await dialRaw(router)
+    const { send, until } = peer(duplex)
+    for (const path of ['failing', 'large']) send({ id: path, method: 'subscription', params: { path } })
+    const answers = await until(4)
+    expect(answers).toContainEqual(expect.objectContaining({ id: 'failing', error: expect.anything() }))
+    expect(answers).toContainEqual(expect.objectContaining({ id: 'large', error: expect.anything() }))
+    expect(cleaned.toSorted()).toEqual(['failing', 'large'])
+    duplex.close({ code: 1000, message: 'done' })
+    await served.closed
+    expect(cleaned).toHaveLength(2)
+  })
+
+  it('at the end of the grace calls are answered and subscriptions are cut, so that they go on elsewhere', async () => {
+    const [started, aborted] = [gate(), gate<unknown>()]
+    const router = t.router({
+      ...testRouter().router._def.record,
+      deaf: t.procedure.mutation(({ signal }) => {
+        signal?.addEventListener('abort', () => aborted.open(signal.reason))
+        started.open()
+        return aborted.passed
+      }),
+    })
+    const { duplex, group } = await dialRaw(router)
+    const { send, until, closed, received } = peer(duplex)
+    send({ id: 1, method: 'subscription', params: { path: 'waits' } })
+    await until(2)
+    send({ id: 2, method: 'mutation', params: { path: 'deaf' } })
+    await started.passed
+    expect(await group.close({ graceMs: 20 })).toEqual({ drained: 0, aborted: 1 })
+    expect(await closed).toMatchObject({ code: 1001 })
+    expect(await aborted.passed).toMatchObject({ reason: 'draining' })
+    expect(received.slice(2)).toMatchObject([
+      { id: null, method: 'reconnect' },
+      { id: 2, error: { json: { data: { code: 'SERVICE_UNAVAILABLE', reason: 'draining', mayHaveRun: true } } } },
+    ])
+    expect(received).toHaveLength(4)
+  })
+
   it('more subscriptions than allowed are refused with the number', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { limits: { maxSubscriptions: 1 } })
