@@ -16,7 +16,7 @@ import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shar
 import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
 import type { ConnectionGroup, GroupMember } from './connection-group.js'
-import { type ConnectionInfo, ContextHandshake } from './context-handshake.js'
+import { type ConnectionInfo, ContextHandshake, type ContextRequirement } from './context-handshake.js'
 import { toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
 import { isIterable, letGo } from './iterable.js'
@@ -28,7 +28,7 @@ export interface ServeDuplexOptions<R extends AnyRouter> {
   router: R
   /**
    * Called once per connection; no call runs before it has resolved. Its rejection is sent as the connection's error and closes it: with
-   * 4401 for `UNAUTHORIZED`, 4403 for `FORBIDDEN`, else 1011.
+   * 4401 for `UNAUTHORIZED`, 4403 for `FORBIDDEN`, else 1011. Required where the router's context has required members.
    */
   createContext?: (info: ConnectionInfo) => inferRouterContext<R> | Promise<inferRouterContext<R>>
   /** The peer's first message is tRPC's `connectionParams`. Default false. */
@@ -68,7 +68,9 @@ export interface ServerConnection {
  * @throws RpcError `SERVICE_UNAVAILABLE` (draining) if the group is closing; the duplex is closed with 1001. `BAD_REQUEST` (config_invalid) for a
  *   `handshakeTimeoutMs` that is no time
  */
-export function serveDuplex<R extends AnyRouter>(options: ServeDuplexOptions<R>): ServerConnection {
+export function serveDuplex<R extends AnyRouter>(
+  options: ServeDuplexOptions<R> & ContextRequirement<R>,
+): ServerConnection {
   const connection = new Connection(options)
   try {
     options.group?.add(connection)

@@ -3,6 +3,11 @@ import type { CloseReason } from '../../shared/duplex.js'
 import { RpcError } from '../../shared/errors.js'
 import { times } from '../../shared/limits.js'
 import { type ConnectionParams, InvalidMessage, parseConnectionParams } from '../../shared/wire.js'
+import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
+
+/** Part of the options of a router whose context has required members: somebody has to make it. Also what tRPC's own adapters ask. */
+export type ContextRequirement<R extends AnyRouter> =
+  object extends inferRouterContext<R> ? unknown : { createContext: unknown }
 
 /** What is known of a connection when its context is made. */
 export interface ConnectionInfo {

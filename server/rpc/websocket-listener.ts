@@ -21,7 +21,7 @@ import type { ConnectionParams } from '../../shared/wire.js'
 import type { ErrorReport } from './answers.js'
 import { type CallEnd, serveDuplex } from './connection.js'
 import type { ConnectionGroup } from './connection-group.js'
-import type { ConnectionInfo } from './context-handshake.js'
+import type { ConnectionInfo, ContextRequirement } from './context-handshake.js'
 import { toTrpcError } from './error-shape.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
 import { UpgradeHandshake } from './upgrade-handshake.js'
@@ -58,7 +58,7 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
    * `SERVICE_UNAVAILABLE` 503; whatever else becomes 500 and the client tries again. Left out: everybody is let in.
    */
   authenticate?: (credentials: Credentials) => I | Promise<I>
-  /** Called once per connection, when it is authenticated. */
+  /** Called once per connection, when it is authenticated. Required where the router's context has required members. */
   createContext?: (info: WebSocketInfo<I>) => inferRouterContext<R> | Promise<inferRouterContext<R>>
   limits?: Partial<ConnectionLimits>
   /**
@@ -107,7 +107,7 @@ export interface WebSocketListener {
  * @throws RpcError `BAD_REQUEST` if the path is served already, or an option is no time (config_invalid)
  */
 export function serveWebSockets<R extends AnyRouter, I = undefined>(
-  options: ServeWebSocketsOptions<R, I>,
+  options: ServeWebSocketsOptions<R, I> & ContextRequirement<R>,
 ): WebSocketListener {
   const paths = pathsOf(options.server)
   if (paths.has(options.path)) throw new RpcError('BAD_REQUEST', `${options.path} is served already`)
