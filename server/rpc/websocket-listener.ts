@@ -251,8 +251,9 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
       const credentials = { request, authorization, connectionParams: null, signal: handshake.signal }
       try {
         authenticated = { identity: await authenticate(credentials) }
-      } catch (error) {
-        return handshake.refuse(error, error instanceof RpcError ? undefined : { requestId: this.#report(error) })
+      } catch (thrown) {
+        const error = RpcError.from(thrown)
+        return handshake.refuse(error, error === thrown ? undefined : { requestId: this.#report(thrown) })
       }
     }
     // Refused meanwhile: it took too long, the server drains, or the client has left.

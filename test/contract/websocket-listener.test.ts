@@ -73,6 +73,11 @@ async function refused(url: string, options: ClientOptions = {}): Promise<Refuse
 
 const throwing = (error: unknown) => () => Promise.reject(error)
 
+const fault = (): never => {
+  throw new Error('MARKED')
+}
+const unreadable = new Proxy({}, { get: fault, getPrototypeOf: fault })
+
 describe('letting WebSockets in', () => {
   leavesNothing()
 
@@ -80,6 +85,7 @@ describe('letting WebSockets in', () => {
     ['no key', { authenticate: throwing(unauthorized('key_missing')) }, '', 401, 'key_missing'],
     ['a revoked key', { authenticate: throwing(forbidden('key_revoked')) }, '', 403, 'key_revoked'],
     ['a store that is away', { authenticate: throwing(new Error('MARKED')) }, '', 500, undefined],
+    ['a proxy that throws when it is looked at', { authenticate: throwing(unreadable) }, '', 500, undefined],
     ['too many connections', { maxConnections: 0 }, '', 503, 'too_many_connections'],
     ['another major version', { version: { major: 2, minor: 1 } }, '?version=1.0', 400, 'version_unsupported'],
     ['a newer minor version', { version: { major: 2, minor: 1 } }, '?version=2.2', 409, 'server_older'],
