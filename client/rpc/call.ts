@@ -117,3 +117,24 @@ export class PendingCall implements Deadline {
 export function cancelledError(signal: AbortSignal | undefined, mayHaveRun: boolean): RpcError {
   return new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun, cause: signal?.reason })
 }
+
+/** The call whose message is the largest, if there is one. */
+export function largestOf(calls: readonly PendingCall[]): PendingCall[] {
+  let largest: PendingCall | undefined
+  let largestLength = -1
+  for (const call of calls) {
+    const length = lengthOf(call.options)
+    if (length <= largestLength) continue
+    largest = call
+    largestLength = length
+  }
+  return largest ? [largest] : []
+}
+
+function lengthOf({ path, input }: CallOptions): number {
+  try {
+    return JSON.stringify([path, input]).length
+  } catch {
+    return 0 // it was sent once, so it is an input that has changed since
+  }
+}

@@ -17,9 +17,9 @@ import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Me
 import { RpcError } from '../../shared/errors.js'
 import { connectionLimits, times } from '../../shared/limits.js'
 import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/wire.js'
-import { type CallObserver, type CallOptions, cancelledError, type Line, PendingCall } from './call.js'
+import { type CallObserver, type CallOptions, cancelledError, type Line, largestOf, PendingCall } from './call.js'
 import { type CallEnd, ObservedCall } from './call-end.js'
-import { DialError, notSent } from './errors.js'
+import { closedError, DialError, noTimeError, notSent } from './errors.js'
 
 export interface ConnectOptions {
   /**
@@ -533,42 +533,9 @@ function subscriptionsOf(line: Line): PendingCall[] {
   return [...line.calls.values()].filter(({ options }) => options.type === 'subscription')
 }
 
-/** The call whose message is the largest, if there is one. */
-function largestOf(calls: readonly PendingCall[]): PendingCall[] {
-  let largest: PendingCall | undefined
-  let largestLength = -1
-  for (const call of calls) {
-    const length = lengthOf(call.options)
-    if (length <= largestLength) continue
-    largest = call
-    largestLength = length
-  }
-  return largest ? [largest] : []
-}
-
-function lengthOf({ path, input }: CallOptions): number {
-  try {
-    return JSON.stringify([path, input]).length
-  } catch {
-    return 0 // it was sent once, so it is an input that has changed since
-  }
-}
-
 /** Oldest first, as they were made. */
 function inOrder(calls: Iterable<PendingCall>): PendingCall[] {
   return [...calls].sort((a, b) => a.id - b.id)
 }
 
 const ignore: DuplexReceiver = { onMessage: () => {}, onDrain: () => {}, onClose: () => {} }
-
-/** Of a call that is not sent: its deadline has passed already, or is none. */
-function noTimeError(path: string, timeoutMs: number): RpcError {
-  return timeoutMs <= 0
-    ? new RpcError('TIMEOUT', `${path}: its timeoutMs is ${timeoutMs}`, { mayHaveRun: false })
-    : new RpcError('BAD_REQUEST', `${path}: timeoutMs must be a number of milliseconds`, { mayHaveRun: false })
-}
-
-function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
-  const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'
-  return new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_closed', mayHaveRun })
-}

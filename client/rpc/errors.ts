@@ -1,3 +1,4 @@
+import type { CloseReason } from '../../shared/duplex.js'
 import { type ErrorReason, errorCodes, RpcError } from '../../shared/errors.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
@@ -87,4 +88,17 @@ export function notAnswered(): TRPCClientError<never> {
 /** The error for an answer that the transformer refuses. */
 export function notDecodable(cause: unknown): TRPCClientError<never> {
   return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the answer cannot be decoded', { mayHaveRun: true, cause }))
+}
+
+/** Of a call that is not sent: its deadline has passed already, or is none. */
+export function noTimeError(path: string, timeoutMs: number): RpcError {
+  return timeoutMs <= 0
+    ? new RpcError('TIMEOUT', `${path}: its timeoutMs is ${timeoutMs}`, { mayHaveRun: false })
+    : new RpcError('BAD_REQUEST', `${path}: timeoutMs must be a number of milliseconds`, { mayHaveRun: false })
+}
+
+/** Of a call on a connection that was closed for good. */
+export function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
+  const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'
+  return new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_closed', mayHaveRun })
 }

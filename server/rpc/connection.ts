@@ -9,7 +9,7 @@
  */
 import { Deadlines, now } from '../../shared/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
-import { type ErrorCode, type ErrorReason, RpcError } from '../../shared/errors.js'
+import { type ErrorCode, RpcError } from '../../shared/errors.js'
 import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/limits.js'
 import { timeoutOf } from '../../shared/timeouts.js'
 import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
@@ -20,6 +20,7 @@ import { type ConnectionInfo, ContextHandshake, type ContextRequirement } from '
 import { toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
 import { isIterable, letGo } from './iterable.js'
+import { cancelledUnstarted, draining, duplicate, invalidRequest, tooMany } from './refusals.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
 
@@ -533,39 +534,6 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   #refuseDraining(message: CallMessage): void {
     this.#refuseCall(message, draining, 'draining')
   }
-}
-
-// A peer can ask for thousands of these with one message. They say nothing of where they were made, so each is made once.
-
-const draining = new RpcError('SERVICE_UNAVAILABLE', 'the server is draining; call again on another connection', {
-  reason: 'draining',
-  mayHaveRun: false,
-})
-
-const duplicate = new RpcError('CONFLICT', 'a call with this id is in flight', { reason: 'duplicate_id' })
-
-const cancelledUnstarted = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false })
-
-const invalidRequests = new Map<string, RpcError>()
-
-/** @param problem one of those of {@link parseClientMessage} */
-function invalidRequest(problem: string): RpcError {
-  const known = invalidRequests.get(problem)
-  if (known) return known
-  const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`)
-  invalidRequests.set(problem, error)
-  return error
-}
-
-const tooManys = new Map<string, RpcError>()
-
-/** @param message differs by limit only */
-function tooMany(reason: ErrorReason, message: string): RpcError {
-  const known = tooManys.get(message)
-  if (known) return known
-  const error = new RpcError('TOO_MANY_REQUESTS', message, { reason, mayHaveRun: false })
-  tooManys.set(message, error)
-  return error
 }
 
 function answeredBy({ id, jsonrpc, method, params }: CallMessage): Answered {
