@@ -2,12 +2,12 @@ import { isDeepStrictEqual } from 'node:util'
 import { initTRPC } from '@trpc/server'
 import fc from 'fast-check'
 import { SuperJSON } from 'superjson'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { errorCodeOf, errorReasonOf } from '../../shared/errors.js'
 import { transformer } from '../../shared/transformer.js'
-import { opened } from '../fixtures/leaves-nothing.js'
+import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { links } from '../fixtures/links.js'
 
 class Point {
@@ -154,17 +154,9 @@ describe.each([
   let ends: ReturnType<typeof connectAll> = []
   const before = shapeOf()
 
-  beforeAll(() => {
+  leavesNothing()
+  beforeEach(() => {
     ends = connectAll(withTransformer)
-  })
-
-  afterAll(async () => {
-    for (const { groups, close, closeServers } of opened) {
-      await close()
-      for (const group of groups) await group.close({ graceMs: 100 })
-      await closeServers?.()
-    }
-    opened.clear()
   })
 
   async function check(value: unknown, expected: Outcome | 'refused' | 'unknown'): Promise<void> {
