@@ -426,7 +426,7 @@ describe('silence', () => {
   const quick = { pingIntervalMs: 10, pongTimeoutMs: 30 }
 
   it('a peer that answers pings stays, with one ping outstanding at a time', async () => {
-    const { client, duplex } = await pair(quick)
+    const { client, duplex } = await pair({ ...quick, pongTimeoutMs: 1_000 })
     let pings = 0
     let outstanding = 0
     await new Promise<void>(resolve => {
