@@ -200,6 +200,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
 })
 
 describe('shutting down', () => {
+  leavesNothing()
   afterEach(() => void vi.useRealTimers())
 
   /** A connection whose client has been told to move, and leaves. */
@@ -286,6 +287,7 @@ function statesInArchitecture(): [State, string, State][] {
 }
 
 describe('the states of a connection group', () => {
+  leavesNothing()
   async function inState(state: State, graceMs: number) {
     const group = new ConnectionGroup()
     const first = member()
