@@ -8,7 +8,7 @@ import { createBridgeServer } from '../server/server.js'
 import { openEmbeddedStore } from '../server/store/embedded.js'
 import { openPostgresStore } from '../server/store/postgres.js'
 import type { Store } from '../server/store/store.js'
-import type { RecordInput } from '../shared/recorder.js'
+import type { RecordInput } from '../shared/contract/recorder.js'
 import { PostgresServer } from '../test/fixtures/postgres-server.js'
 import { median } from './harness.js'
 

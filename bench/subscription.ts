@@ -3,7 +3,7 @@ import { createTRPCClient, wsLink } from '@trpc/client'
 import { initTRPC } from '@trpc/server'
 import { z } from 'zod'
 import { createDuplexClient } from '../client/rpc/client.js'
-import { transformer } from '../shared/transformer.js'
+import { transformer } from '../shared/rpc/transformer.js'
 import { median } from './harness.js'
 import { startOurs, startStock } from './websocket-ends.js'
 

@@ -1,7 +1,7 @@
 /** One `recordTokenUsage` with nested metadata and a Date, checked by the contract's schema, a handler that returns `{}`, superjson. */
 import { initTRPC } from '@trpc/server'
-import { recordSchemas } from '../shared/recorder.js'
-import { transformer } from '../shared/transformer.js'
+import { recordSchemas } from '../shared/contract/recorder.js'
+import { transformer } from '../shared/rpc/transformer.js'
 
 const t = initTRPC.create({ transformer })
 export const router = t.router({

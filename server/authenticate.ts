@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { RpcError } from '../shared/errors.js'
+import { RpcError } from '../shared/rpc/errors.js'
 import type { Credentials } from './rpc/websocket-listener.js'
 import type { DaemonKeys } from './services/daemon-keys.js'
 import type { Identity } from './services/identity.js'

@@ -5,7 +5,7 @@
  * Ends with 0, or with 1 and one line of JSON on stderr, `{code, reason, message}`; with 3 if that line says that no server answers.
  */
 import { Command, CommanderError } from 'commander'
-import { maskSecrets } from '../shared/mask-secrets.js'
+import { maskSecrets } from '../shared/values/mask-secrets.js'
 import { buildVersion } from './build-version.js'
 import { addAuditCommands } from './commands/audit.js'
 import { addConfigCommands } from './commands/config.js'

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { bridgeLimits } from '../shared/limits.js'
+import { bridgeLimits } from '../shared/rpc/limits.js'
 
 export interface DemoProviderOptions {
   /** pause before each chunk of a stream; default 15 ms: seen as streaming, and a short answer still takes less than a second */

@@ -2,8 +2,8 @@
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { RpcError } from '../shared/errors.js'
-import type { Logger } from '../shared/log.js'
+import { RpcError } from '../shared/rpc/errors.js'
+import type { Logger } from '../shared/values/log.js'
 import { isWebSocket } from './rpc/without-upgrade.js'
 
 /** A listening HTTP server. */

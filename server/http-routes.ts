@@ -1,7 +1,7 @@
 /** Which part of a process answers an HTTP request. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { isIPv4 } from 'node:net'
-import type { Logger } from '../shared/log.js'
+import type { Logger } from '../shared/values/log.js'
 
 /** A bridge daemon as a server mounts it, at `/bridge/…`; it gets each request with its whole path. */
 export interface MountedBridge {

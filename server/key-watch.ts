@@ -1,6 +1,6 @@
-import { type CloseReason, closeCodes } from '../shared/duplex.js'
-import { times } from '../shared/limits.js'
-import type { Logger } from '../shared/log.js'
+import { type CloseReason, closeCodes } from '../shared/rpc/duplex.js'
+import { times } from '../shared/rpc/limits.js'
+import type { Logger } from '../shared/values/log.js'
 
 export interface KeyWatchOptions {
   /** which of these keys may not be used any more */

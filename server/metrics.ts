@@ -1,5 +1,5 @@
 /** What a control plane tells of its work to whoever counts. */
-import type { RpcError } from '../shared/errors.js'
+import type { RpcError } from '../shared/rpc/errors.js'
 import type { CallEnd } from './rpc/connection.js'
 import type { ConnectionGroup } from './rpc/connection-group.js'
 

@@ -1,9 +1,10 @@
 /** The control plane: its services, behind every link. */
-import { type Duplex, memoryDuplexPair } from '../shared/duplex.js'
-import { errorReasonOf, RpcError } from '../shared/errors.js'
-import { times } from '../shared/limits.js'
-import type { Logger } from '../shared/log.js'
-import { apiVersion } from '../shared/version.js'
+
+import { apiVersion } from '../shared/contract/version.js'
+import { type Duplex, memoryDuplexPair } from '../shared/rpc/duplex.js'
+import { errorReasonOf, RpcError } from '../shared/rpc/errors.js'
+import { times } from '../shared/rpc/limits.js'
+import type { Logger } from '../shared/values/log.js'
 import { createAuthenticator } from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
 import { type HttpFront, openHttpFront } from './http-front.js'

@@ -147,7 +147,7 @@ const found = violations(project)
 
 test('the sources are found', () => {
   expect([...project.keys()]).toEqual(
-    expect.arrayContaining(['server/cli.ts', 'shared/errors.ts', 'test/layers.test.ts']),
+    expect.arrayContaining(['server/cli.ts', 'shared/rpc/errors.ts', 'test/layers.test.ts']),
   )
   expect([...project].flatMap(([path, source]) => importsOf(path, source)).length).toBeGreaterThan(project.size)
 })

@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import { errorTypeOfStatus, type Failure } from './error-type.js'
 import { Inspection } from './inspection.js'
 import type { BridgeMetrics } from './metrics.js'

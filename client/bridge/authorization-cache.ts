@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Authorization } from '../../shared/authorizer.js'
+import type { Authorization } from '../../shared/contract/authorizer.js'
 import type { Identification } from './credentials.js'
 
 export interface AuthorizationCacheOptions {

@@ -1,7 +1,7 @@
 /** What a bridge asks of the control plane: the part it uses of the `AppRouter`'s typed stub, so that a test can stand in for it. */
-import type { Authorization, IsAuthorizedInput } from '../../shared/authorizer.js'
-import type { ProvidersOutput } from '../../shared/provider-configurator.js'
-import type { BatchRecord, RecordBatchOutput, RecordInput, RecordKind } from '../../shared/recorder.js'
+import type { Authorization, IsAuthorizedInput } from '../../shared/contract/authorizer.js'
+import type { ProvidersOutput } from '../../shared/contract/provider-configurator.js'
+import type { BatchRecord, RecordBatchOutput, RecordInput, RecordKind } from '../../shared/contract/recorder.js'
 
 interface CallOptions {
   signal?: AbortSignal

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type BridgeLimits, bridgeLimits } from '../../shared/limits.js'
-import { type Logger, withFields } from '../../shared/log.js'
+import { type BridgeLimits, bridgeLimits } from '../../shared/rpc/limits.js'
+import { type Logger, withFields } from '../../shared/values/log.js'
 import { AuthorizationCache } from './authorization-cache.js'
 import type { ControlPlane } from './control-plane.js'
 import type { InProcessCaller } from './credentials.js'

@@ -1,4 +1,4 @@
-import type { ErrorType } from '../../shared/recorder.js'
+import type { ErrorType } from '../../shared/contract/recorder.js'
 
 /** How an interception failed, as it is recorded. */
 export interface Failure {

@@ -1,4 +1,4 @@
-import { slug } from '../../shared/fields.js'
+import { slug } from '../../shared/contract/fields.js'
 import type { BridgeDaemon } from './daemon.js'
 import { createHandlerFetch } from './handler-fetch.js'
 

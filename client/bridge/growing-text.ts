@@ -1,4 +1,4 @@
-import { recordLimits } from '../../shared/limits.js'
+import { recordLimits } from '../../shared/rpc/limits.js'
 import type { KeptText } from './providers/provider-api.js'
 
 /**

@@ -1,7 +1,7 @@
 /** Reads a copy of an answer while the original passes. Nothing here throws: what cannot be read is not recorded. */
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import { blanks, jsonStarts } from './first-byte.js'
 import { findHeader, isEventStream } from './headers.js'
 import type { AnswerFacts, AnswerReader } from './providers/provider-api.js'

@@ -1,5 +1,5 @@
 /** Changes one member of a JSON object in its text; every other byte stays as it was written. */
-import type { JsonValue } from '../../shared/text.js'
+import type { JsonValue } from '../../shared/values/text.js'
 
 const bytesOf = (text: string) => new Set(Buffer.from(text))
 const [quote = 0, backslash = 0, comma = 0, openBrace = 0, closeBrace = 0] = Buffer.from('"\\,{}')

@@ -1,4 +1,4 @@
-import { cutToLength } from '../../shared/text.js'
+import { cutToLength } from '../../shared/values/text.js'
 
 /**
  * The values of one label, when they come from outside: each costs memory for as long as the process lives, here and in whatever reads the

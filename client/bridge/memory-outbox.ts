@@ -1,7 +1,7 @@
-import { errorCodeOf } from '../../shared/errors.js'
-import { type BridgeLimits, bridgeLimits, recordLimits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
-import type { BatchRecord } from '../../shared/recorder.js'
+import type { BatchRecord } from '../../shared/contract/recorder.js'
+import { errorCodeOf } from '../../shared/rpc/errors.js'
+import { type BridgeLimits, bridgeLimits, recordLimits } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
 import { type DeadLetterSink, interceptionIdOf, type Outbox, type SendRecords } from './outbox.js'
 
 export interface MemoryOutboxOptions {

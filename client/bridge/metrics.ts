@@ -1,5 +1,5 @@
 /** What a bridge tells of its work to whoever counts. */
-import type { ErrorType } from '../../shared/recorder.js'
+import type { ErrorType } from '../../shared/contract/recorder.js'
 import type { Outbox } from './outbox.js'
 
 /** Takes a bridge's observations. Its functions may be called unbound, return at once and never throw. Times are in seconds. */

@@ -1,5 +1,5 @@
 /** Where records wait until the control plane has them. */
-import type { BatchRecord, RecordOutcome } from '../../shared/recorder.js'
+import type { BatchRecord, RecordOutcome } from '../../shared/contract/recorder.js'
 
 /**
  * Records leave in the order in which they were put, are repeated until the control plane has them, and are never dropped: the bounds hold

@@ -1,7 +1,7 @@
 /** A bridge's metrics in the form that Prometheus reads. The only file of the client that knows how they are counted. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { errorCodeOf } from '../../shared/errors.js'
-import { transformer } from '../../shared/transformer.js'
+import { errorCodeOf } from '../../shared/rpc/errors.js'
+import { transformer } from '../../shared/rpc/transformer.js'
 import type { CallEnd } from '../rpc/call-end.js'
 import type { Connection, ConnectionState } from '../rpc/connection.js'
 import { remoteError } from '../rpc/errors.js'

@@ -1,5 +1,5 @@
-import type { Logger } from '../../shared/log.js'
-import type { Provider, ProvidersOutput } from '../../shared/provider-configurator.js'
+import type { Provider, ProvidersOutput } from '../../shared/contract/provider-configurator.js'
+import type { Logger } from '../../shared/values/log.js'
 import { apiOf } from './providers/apis.js'
 import type { ProviderApi } from './providers/provider-api.js'
 

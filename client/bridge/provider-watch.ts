@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { ControlPlane } from './control-plane.js'
 
 /** Until the subscription is opened again after the control plane has ended it: an error of its own; a lost connection is not its end. */

@@ -1,7 +1,7 @@
-import { errorCodeOf, errorReasonOf } from '../../shared/errors.js'
-import { cutContent } from '../../shared/fields.js'
-import { recordLimits } from '../../shared/limits.js'
-import type { BatchRecord, RecordOutcome } from '../../shared/recorder.js'
+import { cutContent } from '../../shared/contract/fields.js'
+import type { BatchRecord, RecordOutcome } from '../../shared/contract/recorder.js'
+import { errorCodeOf, errorReasonOf } from '../../shared/rpc/errors.js'
+import { recordLimits } from '../../shared/rpc/limits.js'
 import type { ControlPlane } from './control-plane.js'
 import type { SendRecords } from './outbox.js'
 

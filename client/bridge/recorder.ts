@@ -1,12 +1,12 @@
 /** Records of one interception, on their way to the control plane. */
 import { v7 as uuidv7 } from 'uuid'
-import type { Authorization } from '../../shared/authorizer.js'
-import { errorCodeOf, isRetryable } from '../../shared/errors.js'
-import { originalBytesKey } from '../../shared/fields.js'
-import { recordLimits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
-import { maskSecrets } from '../../shared/mask-secrets.js'
-import type { BatchRecord, RecordInput } from '../../shared/recorder.js'
+import type { Authorization } from '../../shared/contract/authorizer.js'
+import { originalBytesKey } from '../../shared/contract/fields.js'
+import type { BatchRecord, RecordInput } from '../../shared/contract/recorder.js'
+import { errorCodeOf, isRetryable } from '../../shared/rpc/errors.js'
+import { recordLimits } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
+import { maskSecrets } from '../../shared/values/mask-secrets.js'
 import {
   cleanJsonObject,
   cleanText,
@@ -16,7 +16,7 @@ import {
   type JsonObject,
   JsonRefused,
   setOwn,
-} from '../../shared/text.js'
+} from '../../shared/values/text.js'
 import { type ControlPlane, mayHaveRun } from './control-plane.js'
 import type { Failure } from './error-type.js'
 import type { BridgeMetrics, InterceptionEnd } from './metrics.js'

@@ -1,6 +1,6 @@
 /** The call to the provider: what is received is passed on as it comes, nothing is kept. */
 import { Agent, type Dispatcher } from 'undici'
-import type { BridgeLimits } from '../../shared/limits.js'
+import type { BridgeLimits } from '../../shared/rpc/limits.js'
 import { responseHeaders } from './headers.js'
 
 export interface UpstreamRequest {

@@ -1,5 +1,5 @@
-import { now } from '../../shared/deadlines.js'
-import { RpcError } from '../../shared/errors.js'
+import { now } from '../../shared/rpc/deadlines.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import type { CallObserver, CallOptions } from './call.js'
 
 /** A call that has ended, for statistics. */

@@ -1,7 +1,7 @@
-import type { Deadline } from '../../shared/deadlines.js'
-import type { Duplex } from '../../shared/duplex.js'
-import { RpcError } from '../../shared/errors.js'
-import type { CallType, WireError } from '../../shared/wire.js'
+import type { Deadline } from '../../shared/rpc/deadlines.js'
+import type { Duplex } from '../../shared/rpc/duplex.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import type { CallType, WireError } from '../../shared/rpc/messages.js'
 
 /** What a call's owner hears: any number of `onData` for a subscription, one for another call, and then one of the other two, once. */
 export interface CallObserver {

@@ -1,4 +1,4 @@
-import type { CallType } from '../../shared/wire.js'
+import type { CallType } from '../../shared/rpc/messages.js'
 import type { CallObserver } from './call.js'
 import type { Connection } from './connection.js'
 import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'

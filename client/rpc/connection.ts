@@ -12,11 +12,17 @@
  * `resend` allows it, at most twice; a subscription goes on from its last event id; any other fails with `connection_lost`. After a message
  * that was too large (1009), the call that would close the next duplex too fails with `message_too_large`.
  */
-import { Deadlines, now } from '../../shared/deadlines.js'
-import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
-import { RpcError } from '../../shared/errors.js'
-import { connectionLimits, times } from '../../shared/limits.js'
-import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/wire.js'
+import { Deadlines, now } from '../../shared/rpc/deadlines.js'
+import {
+  type CloseReason,
+  closeCodes,
+  type Duplex,
+  type DuplexReceiver,
+  type Message,
+} from '../../shared/rpc/duplex.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { connectionLimits, times } from '../../shared/rpc/limits.js'
+import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/rpc/messages.js'
 import { type CallObserver, type CallOptions, cancelledError, type Line, largestOf, PendingCall } from './call.js'
 import { type CallEnd, ObservedCall } from './call-end.js'
 import { closedError, DialError, noTimeError, notSent } from './errors.js'

@@ -1,5 +1,5 @@
-import type { CloseReason } from '../../shared/duplex.js'
-import { type ErrorReason, errorCodes, RpcError } from '../../shared/errors.js'
+import type { CloseReason } from '../../shared/rpc/duplex.js'
+import { type ErrorReason, errorCodes, RpcError } from '../../shared/rpc/errors.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
 

@@ -1,4 +1,4 @@
-import { copyJsonValue } from '../../shared/json-copy.js'
+import { copyJsonValue } from '../../shared/rpc/json-copy.js'
 
 /** How values become JSON and back; the router's own. Left out where the router has none. */
 export interface DataTransformer {

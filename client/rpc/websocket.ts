@@ -3,17 +3,17 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { type ClientOptions, WebSocket } from 'ws'
-import type { Duplex } from '../../shared/duplex.js'
-import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
-import { times } from '../../shared/limits.js'
-import { timeoutOf } from '../../shared/timeouts.js'
+import type { Duplex } from '../../shared/rpc/duplex.js'
+import { type ErrorReason, errorReasons, RpcError } from '../../shared/rpc/errors.js'
+import { times } from '../../shared/rpc/limits.js'
+import type { ConnectionParams } from '../../shared/rpc/messages.js'
+import { timeoutOf } from '../../shared/rpc/timeouts.js'
 import {
   type WebSocketDuplexOptions,
   webSocketDuplex,
   webSocketSettings,
   webSocketTimes,
-} from '../../shared/websocket-duplex.js'
-import type { ConnectionParams } from '../../shared/wire.js'
+} from '../../shared/rpc/websocket-duplex.js'
 import { DialError } from './errors.js'
 
 export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {

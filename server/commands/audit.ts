@@ -1,6 +1,6 @@
 /** `aibridge audit`: what operators did. */
 import type { Command } from 'commander'
-import type { AuditRecord } from '../../shared/admin.js'
+import type { AuditRecord } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'

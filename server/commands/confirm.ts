@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 
 /** Where a question is asked: the terminal. */
 export interface Terminal {

@@ -1,6 +1,6 @@
 /** `aibridge daemon-keys`: keys with which remote daemons come to the server. */
 import type { Command } from 'commander'
-import type { DaemonKey } from '../../shared/admin.js'
+import type { DaemonKey } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'

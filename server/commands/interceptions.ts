@@ -1,9 +1,9 @@
 /** `aibridge interceptions`: the AI requests that were recorded. */
 import type { Command } from 'commander'
-import type { Interception, InterceptionDetail, User, WatchEvent } from '../../shared/admin.js'
-import { originalBytesKey } from '../../shared/fields.js'
-import { errorTypes } from '../../shared/recorder.js'
-import { isPlainObject, type JsonObject } from '../../shared/text.js'
+import type { Interception, InterceptionDetail, User, WatchEvent } from '../../shared/contract/admin.js'
+import { originalBytesKey } from '../../shared/contract/fields.js'
+import { errorTypes } from '../../shared/contract/recorder.js'
+import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'

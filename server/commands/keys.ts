@@ -1,6 +1,6 @@
 /** `aibridge keys`: API keys, with which AI clients come to the bridge. */
 import type { Command } from 'commander'
-import type { ApiKey } from '../../shared/admin.js'
+import type { ApiKey } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'

@@ -1,4 +1,4 @@
-import { errorReasonOf, RpcError } from '../../shared/errors.js'
+import { errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
 import { type Address, invalid } from '../config.js'
 
 /** What keeps a process from listening, with the flag that helps. */

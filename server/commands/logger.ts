@@ -1,6 +1,6 @@
 /** The log of a process: pino's lines of JSON on stderr, without a secret. */
 import { type DestinationStream, destination, type Logger as PinoLogger, pino } from 'pino'
-import { maskSecrets } from '../../shared/mask-secrets.js'
+import { maskSecrets } from '../../shared/values/mask-secrets.js'
 import type { ServeConfig } from '../config.js'
 
 export interface LoggerOptions {

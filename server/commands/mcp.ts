@@ -1,7 +1,7 @@
 /** `aibridge mcp`: the MCP servers whose tools may be offered to models, and users' tokens for them. */
 import type { Command } from 'commander'
-import type { ExternalAuthLink, McpServer } from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
+import type { ExternalAuthLink, McpServer } from '../../shared/contract/admin.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'

@@ -1,6 +1,6 @@
 /** What every command takes, and how its failure is told. Light: it is loaded for `--help` too. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 
 /** The options of every command, unchecked. */
 export interface CommonOptions {

@@ -1,8 +1,8 @@
 /** `aibridge providers`: the AI providers that the bridge forwards to, and their keys. */
 import { type Command, Option } from 'commander'
-import type { ProviderSummary } from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
-import { type ProviderType, providerTypes } from '../../shared/provider-configurator.js'
+import type { ProviderSummary } from '../../shared/contract/admin.js'
+import { type ProviderType, providerTypes } from '../../shared/contract/provider-configurator.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'

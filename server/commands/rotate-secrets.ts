@@ -1,6 +1,6 @@
 /** `aibridge secrets`: the key that seals what is secret in the database. */
 import type { Command } from 'commander'
-import type { RotationResult } from '../../shared/admin.js'
+import type { RotationResult } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { print, printResult } from './output.js'

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { constants, existsSync } from 'node:fs'
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import { checkAdminToken, invalid, parseEncryptionKeys, type ServeConfig } from '../config.js'
 import type { RotateKeys } from '../services/secret-rotation.js'
 

@@ -1,6 +1,6 @@
 /** `aibridge usage`: who used how much. */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { UsageGroup, UsageRow } from '../../shared/admin.js'
+import type { UsageGroup, UsageRow } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'

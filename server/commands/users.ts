@@ -1,6 +1,6 @@
 /** `aibridge users`: who may use the bridge. */
 import type { Command } from 'commander'
-import type { User } from '../../shared/admin.js'
+import type { User } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'

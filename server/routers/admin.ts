@@ -22,7 +22,7 @@ import {
   usersPurgeInput,
   usersSetStatusInput,
   watchInput,
-} from '../../shared/admin.js'
+} from '../../shared/contract/admin.js'
 import { adminProcedure, checked, resumable, router } from './trpc.js'
 
 const users = router({

@@ -1,4 +1,4 @@
-import { isAuthorizedInput } from '../../shared/authorizer.js'
+import { isAuthorizedInput } from '../../shared/contract/authorizer.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
 /** Whose key is this; the checks and their order are in services/authorizer.ts. */

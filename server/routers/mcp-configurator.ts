@@ -1,4 +1,4 @@
-import { accessTokensInput, serverConfigsInput } from '../../shared/mcp-configurator.js'
+import { accessTokensInput, serverConfigsInput } from '../../shared/contract/mcp-configurator.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
 /** MCP servers and users' tokens for them. Its answers hold secrets and are never logged. */

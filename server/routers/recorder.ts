@@ -1,4 +1,4 @@
-import { recordBatchInput, recordSchemas } from '../../shared/recorder.js'
+import { recordBatchInput, recordSchemas } from '../../shared/contract/recorder.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
 /** What daemons report about AI requests; the rules are in services/recorder.ts. */

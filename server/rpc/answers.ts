@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { type Deadline, type Deadlines, now } from '../../shared/deadlines.js'
-import { type CloseReason, closeCodes, type Duplex, type Message } from '../../shared/duplex.js'
-import type { RpcError } from '../../shared/errors.js'
-import { maxBurstFactor, times } from '../../shared/limits.js'
+import { type Deadline, type Deadlines, now } from '../../shared/rpc/deadlines.js'
+import { type CloseReason, closeCodes, type Duplex, type Message } from '../../shared/rpc/duplex.js'
+import type { RpcError } from '../../shared/rpc/errors.js'
+import { maxBurstFactor, times } from '../../shared/rpc/limits.js'
 import { errorShape, toTrpcError } from './error-shape.js'
 import type { AnyRouter, TRPCError } from './trpc-internals.js'
 

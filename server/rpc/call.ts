@@ -1,6 +1,6 @@
-import { type Deadline, type Deadlines, now } from '../../shared/deadlines.js'
-import { RpcError } from '../../shared/errors.js'
-import type { CallMessage } from '../../shared/wire.js'
+import { type Deadline, type Deadlines, now } from '../../shared/rpc/deadlines.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import type { CallMessage } from '../../shared/rpc/messages.js'
 import type { Invocation } from './invoke.js'
 import type { AnyRouter } from './trpc-internals.js'
 

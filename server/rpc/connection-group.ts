@@ -1,8 +1,8 @@
-import { now } from '../../shared/deadlines.js'
-import { type CloseReason, closeCodes } from '../../shared/duplex.js'
-import { RpcError } from '../../shared/errors.js'
-import { times } from '../../shared/limits.js'
-import { timeoutOf } from '../../shared/timeouts.js'
+import { now } from '../../shared/rpc/deadlines.js'
+import { type CloseReason, closeCodes } from '../../shared/rpc/duplex.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { times } from '../../shared/rpc/limits.js'
+import { timeoutOf } from '../../shared/rpc/timeouts.js'
 
 /** A connection as its group sees it. */
 export interface GroupMember {

@@ -7,12 +7,18 @@
  * The connection: open ──drain()──▶ draining ──▶ closed, or open ──▶ closed. Draining refuses calls that come and lets those in flight end.
  * Closed begins when this side closes: from then on nothing can be answered, so nothing is started and what runs is aborted.
  */
-import { Deadlines, now } from '../../shared/deadlines.js'
-import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from '../../shared/duplex.js'
-import { type ErrorCode, RpcError } from '../../shared/errors.js'
-import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/limits.js'
-import { timeoutOf } from '../../shared/timeouts.js'
-import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/wire.js'
+import { Deadlines, now } from '../../shared/rpc/deadlines.js'
+import {
+  type CloseReason,
+  closeCodes,
+  type Duplex,
+  type DuplexReceiver,
+  type Message,
+} from '../../shared/rpc/duplex.js'
+import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
+import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/rpc/limits.js'
+import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/rpc/messages.js'
+import { timeoutOf } from '../../shared/rpc/timeouts.js'
 import { type Answered, Answers, type ErrorReport } from './answers.js'
 import { Call } from './call.js'
 import type { ConnectionGroup, GroupMember } from './connection-group.js'

@@ -1,8 +1,8 @@
-import { type Deadline, type Deadlines, now } from '../../shared/deadlines.js'
-import type { CloseReason } from '../../shared/duplex.js'
-import { RpcError } from '../../shared/errors.js'
-import { times } from '../../shared/limits.js'
-import { type ConnectionParams, InvalidMessage, parseConnectionParams } from '../../shared/wire.js'
+import { type Deadline, type Deadlines, now } from '../../shared/rpc/deadlines.js'
+import type { CloseReason } from '../../shared/rpc/duplex.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { times } from '../../shared/rpc/limits.js'
+import { type ConnectionParams, InvalidMessage, parseConnectionParams } from '../../shared/rpc/messages.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
 
 /** Part of the options of a router whose context has required members: somebody has to make it. Also what tRPC's own adapters ask. */

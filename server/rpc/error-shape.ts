@@ -1,4 +1,4 @@
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { type AnyRouter, getErrorShape, getTRPCErrorFromUnknown, TRPCError } from './trpc-internals.js'
 
 /** tRPC's error for whatever was thrown; an RpcError, or an error that wraps one, keeps its code and message. Never throws. */

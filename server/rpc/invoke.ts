@@ -1,7 +1,7 @@
 /**
  * Runs one procedure. tRPC's `callTRPCProcedure` spreads the call's options three times per middleware through a down-levelled helper,
  * which costs more than the whole rest of an in-memory call, and reads `signal` each time. So the middlewares are walked here instead, with
- * the same results (test/contract/equality.test.ts compares the two); a procedure of a shape unknown here goes through tRPC's own function.
+ * the same results (test/shared/rpc/equality.test.ts compares the two); a procedure of a shape unknown here goes through tRPC's own function.
  */
 import {
   type AnyProcedure,

@@ -2,7 +2,7 @@
  * Why calls are not started. A peer can ask for thousands of these errors with one message, and they say nothing of where they were made, so
  * each is made once.
  */
-import { type ErrorReason, RpcError } from '../../shared/errors.js'
+import { type ErrorReason, RpcError } from '../../shared/rpc/errors.js'
 
 export const draining = new RpcError(
   'SERVICE_UNAVAILABLE',

@@ -7,17 +7,23 @@ import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import { RpcError } from '../../shared/errors.js'
-import { type ConnectionLimits, connectionLimits, maxConnections, strangersShare, times } from '../../shared/limits.js'
-import { timeoutOf } from '../../shared/timeouts.js'
-import type { Version } from '../../shared/version.js'
+import type { Version } from '../../shared/contract/version.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import {
+  type ConnectionLimits,
+  connectionLimits,
+  maxConnections,
+  strangersShare,
+  times,
+} from '../../shared/rpc/limits.js'
+import type { ConnectionParams } from '../../shared/rpc/messages.js'
+import { timeoutOf } from '../../shared/rpc/timeouts.js'
 import {
   type WebSocketTimes,
   webSocketDuplex,
   webSocketSettings,
   webSocketTimes,
-} from '../../shared/websocket-duplex.js'
-import type { ConnectionParams } from '../../shared/wire.js'
+} from '../../shared/rpc/websocket-duplex.js'
 import type { ErrorReport } from './answers.js'
 import { type CallEnd, serveDuplex } from './connection.js'
 import type { ConnectionGroup } from './connection-group.js'

@@ -6,8 +6,8 @@ import type {
   apiKeysExpireInput,
   apiKeysListInput,
   CreatedApiKey,
-} from '../../shared/admin.js'
-import { errorReasons, RpcError } from '../../shared/errors.js'
+} from '../../shared/contract/admin.js'
+import { errorReasons, RpcError } from '../../shared/rpc/errors.js'
 import type { ApiKeyStore, AuditedWrites, UserStore } from '../store/store.js'
 import { findUser } from './admin-users.js'
 import { generateApiKey, hashSecret } from './api-key.js'

@@ -5,7 +5,7 @@ import type {
   InterceptionsPage,
   interceptionsGetInput,
   interceptionsListInput,
-} from '../../shared/admin.js'
+} from '../../shared/contract/admin.js'
 import type { InterceptionStore, UserStore } from '../store/store.js'
 import { initiatorOf } from './admin-users.js'
 import { pageOf } from './pages.js'

@@ -7,8 +7,8 @@ import type {
   McpServer,
   mcpServersRemoveInput,
   mcpServersUpsertInput,
-} from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
+} from '../../shared/contract/admin.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import type { AuditedWrites, AuthLinkRow, McpServerRow, McpStore, UserStore } from '../store/store.js'
 import { findUser } from './admin-users.js'
 import { auditEntry } from './audit.js'

@@ -5,9 +5,9 @@ import type {
   providersRemoveInput,
   providersSetEnabledInput,
   providersUpsertInput,
-} from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
-import type { ProviderType } from '../../shared/provider-configurator.js'
+} from '../../shared/contract/admin.js'
+import type { ProviderType } from '../../shared/contract/provider-configurator.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../store/store.js'
 import { auditEntry } from './audit.js'
 import { hintOf, providerKeyPlace, type SecretBox } from './secrets.js'

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { UsageReport, usageInput } from '../../shared/admin.js'
+import type { UsageReport, usageInput } from '../../shared/contract/admin.js'
 import type { UsageStore, UserStore } from '../store/store.js'
 import { initiatorOf } from './admin-users.js'
 

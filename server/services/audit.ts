@@ -1,6 +1,6 @@
 import type { z } from 'zod'
-import type { AuditPage, AuditRecord, auditListInput } from '../../shared/admin.js'
-import type { JsonObject } from '../../shared/text.js'
+import type { AuditPage, AuditRecord, auditListInput } from '../../shared/contract/admin.js'
+import type { JsonObject } from '../../shared/values/text.js'
 import type { AuditEntry, AuditStore } from '../store/store.js'
 import { pageOf } from './pages.js'
 

@@ -1,5 +1,5 @@
-import type { Authorization, IsAuthorizedInput } from '../../shared/authorizer.js'
-import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
+import type { Authorization, IsAuthorizedInput } from '../../shared/contract/authorizer.js'
+import { type ErrorReason, errorReasons, RpcError } from '../../shared/rpc/errors.js'
 import type { ApiKeyStore } from '../store/store.js'
 import { isSecretOf, parseApiKey } from './api-key.js'
 

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { shownText } from './shown-text.js'
 
 /**

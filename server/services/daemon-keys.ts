@@ -1,8 +1,13 @@
 import type { z } from 'zod'
-import type { CreatedDaemonKey, DaemonKey, daemonKeysCreateInput, daemonKeysRevokeInput } from '../../shared/admin.js'
-import { type ErrorReason, errorReasons, RpcError } from '../../shared/errors.js'
-import type { Logger } from '../../shared/log.js'
-import { cleanText } from '../../shared/text.js'
+import type {
+  CreatedDaemonKey,
+  DaemonKey,
+  daemonKeysCreateInput,
+  daemonKeysRevokeInput,
+} from '../../shared/contract/admin.js'
+import { type ErrorReason, errorReasons, RpcError } from '../../shared/rpc/errors.js'
+import type { Logger } from '../../shared/values/log.js'
+import { cleanText } from '../../shared/values/text.js'
 import type { AuditedWrites, DaemonKeyStore } from '../store/store.js'
 import { generateApiKey, hashSecret, isSecretOf, parseApiKey } from './api-key.js'
 import { auditEntry } from './audit.js'

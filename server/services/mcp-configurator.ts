@@ -1,13 +1,13 @@
 import type { z } from 'zod'
-import { mcpLimits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
 import type {
   AccessTokenError,
   AccessTokensOutput,
   accessTokensInput,
   ServerConfigsOutput,
   serverConfigsInput,
-} from '../../shared/mcp-configurator.js'
+} from '../../shared/contract/mcp-configurator.js'
+import { mcpLimits } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { AuthLinkRow, McpServerRow, McpStore } from '../store/store.js'
 import { httpOAuthClient, type OAuthClient } from './oauth-client.js'
 import type { SecretBox } from './secrets.js'

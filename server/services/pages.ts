@@ -1,7 +1,7 @@
 /** Lists that are read page by page, newest first. */
 import { z } from 'zod'
-import { RpcError } from '../../shared/errors.js'
-import { time, uuid } from '../../shared/fields.js'
+import { time, uuid } from '../../shared/contract/fields.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 
 /** Where a page begins: behind the row with this time and id. Rows that arrive meanwhile move nothing. */
 export interface Position {

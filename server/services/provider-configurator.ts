@@ -1,5 +1,5 @@
-import type { Logger } from '../../shared/log.js'
-import type { Provider, ProvidersOutput } from '../../shared/provider-configurator.js'
+import type { Provider, ProvidersOutput } from '../../shared/contract/provider-configurator.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { ChangeStore, ProviderRow, ProviderStore } from '../store/store.js'
 import { providerKeyPlace, type SecretBox } from './secrets.js'
 import { signals } from './signals.js'

@@ -1,4 +1,4 @@
-import type { ProviderType } from '../../shared/provider-configurator.js'
+import type { ProviderType } from '../../shared/contract/provider-configurator.js'
 import type { ProviderStore } from '../store/store.js'
 import { defaultBaseUrls, sealProviderKey } from './admin-providers.js'
 import type { SecretBox } from './secrets.js'

@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { StoredRecord } from '../store/store.js'
 
 /** Writes a record as one log line, `interception log`, with its `record_type`; content and `metadata` are left out. */

@@ -1,6 +1,6 @@
-import type { WatchEvent } from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
-import { times } from '../../shared/limits.js'
+import type { WatchEvent } from '../../shared/contract/admin.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { times } from '../../shared/rpc/limits.js'
 import type { ChangeStore, FeedPage, FeedStore } from '../store/store.js'
 import { signals } from './signals.js'
 

@@ -1,6 +1,3 @@
-import { RpcError } from '../../shared/errors.js'
-import { recordLimits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
 import {
   type BatchRecord,
   type CheckedRecord,
@@ -10,7 +7,10 @@ import {
   type RecordOutcome,
   recordSchemas,
   userAgentKey,
-} from '../../shared/recorder.js'
+} from '../../shared/contract/recorder.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { recordLimits } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { NormalRecord, RecordStore, StoredRecord } from '../store/store.js'
 import { checkInput } from './check-input.js'
 import { contentHash } from './content-hash.js'

@@ -1,5 +1,5 @@
-import { retention as limits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
+import { retention as limits } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { Erased, ErasureStore } from '../store/store.js'
 import { abortablePause } from './abortable-pause.js'
 

@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import type { Store } from '../store/store.js'
 import { type Admin, createAdmin } from './admin.js'
 import { type Authorizer, createAuthorizer } from './authorizer.js'

@@ -1,4 +1,4 @@
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { shownText } from './shown-text.js'
 
 /** The error for an id or a name that no row has, `NOT_FOUND` (unknown_row). */

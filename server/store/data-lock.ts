@@ -18,8 +18,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { RpcError } from '../../shared/errors.js'
-import { isPlainObject } from '../../shared/text.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { isPlainObject } from '../../shared/values/text.js'
 
 /** How long the holder may take to say who it is; without an answer the pid in the flag's name has to do. */
 const answerTimeoutMs = 1_000

@@ -1,7 +1,7 @@
 /** The feed of records in SQL; the guarantees stand in store.ts, the triggers that write it in migration 0003. */
 import type { Kysely } from 'kysely'
-import type { WatchedRecord } from '../../shared/admin.js'
-import type { RecordKind } from '../../shared/recorder.js'
+import type { WatchedRecord } from '../../shared/contract/admin.js'
+import type { RecordKind } from '../../shared/contract/recorder.js'
 import {
   readEnds,
   readInterceptions,

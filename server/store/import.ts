@@ -1,7 +1,7 @@
 /** Moving an embedded store to a PostgreSQL database. */
 import { CompiledQuery, type Kysely, sql } from 'kysely'
-import { RpcError } from '../../shared/errors.js'
-import type { Logger } from '../../shared/log.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import type { Logger } from '../../shared/values/log.js'
 import { hasEmbeddedDatabase, openEmbeddedDatabase } from './embedded.js'
 import { openPostgresDatabase } from './postgres.js'
 import { toSqlError } from './postgres-dialect.js'

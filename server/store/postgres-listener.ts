@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import pg, { type ClientConfig } from 'pg'
-import type { Logger } from '../../shared/log.js'
+import type { Logger } from '../../shared/values/log.js'
 import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from './changes.js'
 import { toSqlError } from './postgres-dialect.js'
 

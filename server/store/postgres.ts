@@ -1,8 +1,8 @@
 /** The store on a PostgreSQL server. */
 import { Kysely, sql } from 'kysely'
 import pg, { type PoolConfig } from 'pg'
-import { RpcError } from '../../shared/errors.js'
-import type { Logger } from '../../shared/log.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import type { Logger } from '../../shared/values/log.js'
 import { migrate } from './migrations/index.js'
 import { postgresDialect, toSqlError } from './postgres-dialect.js'
 import { PostgresListener } from './postgres-listener.js'

@@ -1,6 +1,6 @@
 /** Erasing a user, in SQL; the guarantees stand in store.ts. */
 import { type Kysely, sql } from 'kysely'
-import type { JsonObject, JsonValue } from '../../shared/text.js'
+import type { JsonObject, JsonValue } from '../../shared/values/text.js'
 import type { Database } from './schema.js'
 import type { PurgeStore } from './store.js'
 import { inTransaction } from './transaction.js'

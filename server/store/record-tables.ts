@@ -3,8 +3,8 @@
  * so that the statement is the same for one record and for five hundred.
  */
 import { CompiledQuery, type Kysely } from 'kysely'
-import type { CheckedRecord } from '../../shared/recorder.js'
-import type { JsonValue } from '../../shared/text.js'
+import type { CheckedRecord } from '../../shared/contract/recorder.js'
+import type { JsonValue } from '../../shared/values/text.js'
 import type { Database } from './schema.js'
 import type { StoredRecord } from './store.js'
 

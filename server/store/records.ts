@@ -1,6 +1,6 @@
 /** Storing records: idempotent, in order, one outcome each. */
 import { CompiledQuery, type Kysely } from 'kysely'
-import type { RecordOutcome } from '../../shared/recorder.js'
+import type { RecordOutcome } from '../../shared/contract/recorder.js'
 import { linkToolUsages } from './lineage.js'
 import {
   type ChildKind,

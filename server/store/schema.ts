@@ -1,9 +1,9 @@
 /** The tables as kysely sees them. Their SQL stands in migrations/, with the reasons. */
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
-import type { UserStatus } from '../../shared/admin.js'
-import type { ProviderType } from '../../shared/provider-configurator.js'
-import type { ErrorType, RecordKind } from '../../shared/recorder.js'
-import type { JsonObject } from '../../shared/text.js'
+import type { UserStatus } from '../../shared/contract/admin.js'
+import type { ProviderType } from '../../shared/contract/provider-configurator.js'
+import type { ErrorType, RecordKind } from '../../shared/contract/recorder.js'
+import type { JsonObject } from '../../shared/values/text.js'
 
 /** Table → row. The record tables are written by record-tables.ts only. */
 export interface Database {

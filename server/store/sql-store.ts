@@ -1,6 +1,6 @@
 /** The store on any PostgreSQL that kysely can talk to, embedded or not. */
 import { type Kysely, sql } from 'kysely'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { apiKeyStore } from './api-keys.js'
 import { auditStore, insertAuditEntry } from './audit.js'
 import type { Changes } from './changes.js'

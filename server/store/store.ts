@@ -20,10 +20,10 @@ import type {
   User,
   UserStatus,
   WatchedRecord,
-} from '../../shared/admin.js'
-import type { ProviderType } from '../../shared/provider-configurator.js'
-import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/recorder.js'
-import type { JsonObject } from '../../shared/text.js'
+} from '../../shared/contract/admin.js'
+import type { ProviderType } from '../../shared/contract/provider-configurator.js'
+import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/contract/recorder.js'
+import type { JsonObject } from '../../shared/values/text.js'
 
 export interface Store extends Tables, AuditedWrites, ChangeStore {
   /** Resolves when the database answers. */

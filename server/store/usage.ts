@@ -1,6 +1,6 @@
 /** Sums over what was recorded, in SQL; the guarantees stand in store.ts. */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import { type UsageGroup, type UsageRow, usageGroups } from '../../shared/admin.js'
+import { type UsageGroup, type UsageRow, usageGroups } from '../../shared/contract/admin.js'
 import type { Database } from './schema.js'
 import type { UsageQuery, UsageStore } from './store.js'
 import { inTransaction } from './transaction.js'

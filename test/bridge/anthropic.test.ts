@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { anthropic } from '../../client/bridge/providers/anthropic.js'
 import type { AnswerFacts, BridgedRoute } from '../../client/bridge/providers/provider-api.js'
 import { SseReader } from '../../client/bridge/sse.js'
-import { isPlainObject, type JsonObject } from '../../shared/text.js'
+import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import { readTxtar, sectionOf } from '../fixtures/txtar.js'
 
 const answers = join(import.meta.dirname, '../fixtures/answers/anthropic')

@@ -4,7 +4,7 @@ import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type BridgeFetchOptions, createBridgeFetch } from '../../client/index.js'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { eventually } from '../fixtures/eventually.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import {

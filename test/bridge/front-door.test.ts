@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { RpcError } from '../../shared/errors.js'
-import type { BridgeLimits } from '../../shared/limits.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import type { BridgeLimits } from '../../shared/rpc/limits.js'
 import { eventually } from '../fixtures/eventually.js'
 import { json, type StandInProvider, startProvider } from '../fixtures/provider.js'
 import {

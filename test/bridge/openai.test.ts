@@ -4,8 +4,8 @@ import { openai } from '../../client/bridge/providers/openai.js'
 import { openaiChat } from '../../client/bridge/providers/openai-chat.js'
 import { openaiResponses } from '../../client/bridge/providers/openai-responses.js'
 import type { AnswerFacts, BridgedRoute } from '../../client/bridge/providers/provider-api.js'
-import { recordLimits } from '../../shared/limits.js'
-import type { JsonObject } from '../../shared/text.js'
+import { recordLimits } from '../../shared/rpc/limits.js'
+import type { JsonObject } from '../../shared/values/text.js'
 
 function readEvents(route: BridgedRoute, ...events: (object | string)[]) {
   const reader = route.createAnswerReader()

@@ -6,9 +6,9 @@ import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import type { ControlPlane } from '../../client/bridge/control-plane.js'
 import { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from '../../client/bridge/daemon.js'
-import type { BridgeLimits } from '../../shared/limits.js'
-import type { Logger } from '../../shared/log.js'
-import type { Provider } from '../../shared/provider-configurator.js'
+import type { Provider } from '../../shared/contract/provider-configurator.js'
+import type { BridgeLimits } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
 import { testKey } from './scripted-control-plane.js'
 
 export interface LogLine {

@@ -1,14 +1,14 @@
 /** A control plane that a test can make fail. It keeps what it is told, and refuses what breaks the contract, as the real one does. */
 import type { ControlPlane } from '../../client/bridge/control-plane.js'
-import { RpcError } from '../../shared/errors.js'
-import type { Provider } from '../../shared/provider-configurator.js'
+import type { Provider } from '../../shared/contract/provider-configurator.js'
 import {
   type BatchRecord,
   type RecordInput,
   type RecordKind,
   type RecordOutcome,
   recordSchemas,
-} from '../../shared/recorder.js'
+} from '../../shared/contract/recorder.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 
 export const testKey = `${'k'.repeat(10)}-${'s'.repeat(22)}`
 export const testOwner = { ownerId: '0198c5d4-0000-7000-8000-000000000001', apiKeyId: 'k'.repeat(10), username: 'test' }

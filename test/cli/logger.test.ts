@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createLogger, errorFields } from '../../server/commands/logger.js'
-import { RpcError } from '../../shared/errors.js'
-import { maskSecrets } from '../../shared/mask-secrets.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { maskSecrets } from '../../shared/values/mask-secrets.js'
 
 const secret = 'MARKEDMARKEDMARKEDMARK'
 const key = `abcdefghij-${secret}`

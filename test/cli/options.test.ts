@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { invocation, shellWord } from '../../server/commands/invocation.js'
 import { failureOf, timeOrAge, timeOrDuration, wholeNumber } from '../../server/commands/options.js'
 import { cellText } from '../../server/commands/output.js'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 
 const now = Date.parse('2030-01-31T12:00:00Z')
 

@@ -1,7 +1,7 @@
 /** `aibridge mcp` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { addMcpCommands } from '../../server/commands/mcp.js'
-import type { ExternalAuthLink, McpServer } from '../../shared/admin.js'
+import type { ExternalAuthLink, McpServer } from '../../shared/contract/admin.js'
 import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 

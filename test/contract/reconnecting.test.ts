@@ -7,7 +7,7 @@ import { type Connection, type ConnectionState, type ConnectOptions, connect } f
 import { DialError } from '../../client/rpc/errors.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
-import { type Duplex, memoryDuplexPair } from '../../shared/duplex.js'
+import { type Duplex, memoryDuplexPair } from '../../shared/rpc/duplex.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
 import { links } from '../fixtures/links.js'
 import { gate, peer } from '../fixtures/peer.js'

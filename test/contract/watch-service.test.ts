@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { BridgeClient } from '../../client/bridge-client.js'
 import type { Store } from '../../server/store/store.js'
-import type { WatchEvent } from '../../shared/admin.js'
+import type { WatchEvent } from '../../shared/contract/admin.js'
 import { stores } from '../fixtures/stores.js'
 import { admin, daemon, deferred, startServer } from '../services/running-server.js'
 

@@ -15,7 +15,7 @@ import { type WebSocketDialOptions, webSocketDial } from '../../client/rpc/webso
 import type { ErrorReport } from '../../server/rpc/answers.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { type ServeWebSocketsOptions, serveWebSockets } from '../../server/rpc/websocket-listener.js'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
 import { listening } from '../fixtures/listening.js'
 import { gate } from '../fixtures/peer.js'

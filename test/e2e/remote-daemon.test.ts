@@ -2,7 +2,7 @@ import { rename, rm } from 'node:fs/promises'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
-import type { CreatedDaemonKey, DaemonKey, InterceptionDetail, InterceptionsPage } from '../../shared/admin.js'
+import type { CreatedDaemonKey, DaemonKey, InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin.js'
 import {
   cleanUp,
   dataDirectory,

@@ -16,7 +16,7 @@ import type {
   InterceptionsPage,
   ProviderSummary,
   User,
-} from '../../shared/admin.js'
+} from '../../shared/contract/admin.js'
 import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
 import { type StandIn, startProvider, tokens } from './provider.js'
 

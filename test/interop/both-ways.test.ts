@@ -15,7 +15,7 @@ import { connect } from '../../client/rpc/connection.js'
 import { webSocketDial } from '../../client/rpc/websocket.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))

@@ -8,7 +8,7 @@ import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { isThisMachine } from '../../server/http-routes.js'
 import type { Store } from '../../server/store/store.js'
-import { apiVersion, formatVersion } from '../../shared/version.js'
+import { apiVersion, formatVersion } from '../../shared/contract/version.js'
 import {
   admin,
   adminToken,

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { hashSecret } from '../../server/services/api-key.js'
 import { createAuthorizer } from '../../server/services/authorizer.js'
 import type { ApiKeyStore } from '../../server/store/store.js'
-import type { User } from '../../shared/admin.js'
-import type { IsAuthorizedInput } from '../../shared/authorizer.js'
-import { RpcError } from '../../shared/errors.js'
+import type { User } from '../../shared/contract/admin.js'
+import type { IsAuthorizedInput } from '../../shared/contract/authorizer.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { refusalOf } from './running-server.js'
 
 const now = new Date('2026-05-01T12:00:00Z')

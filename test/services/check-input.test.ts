@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { checkInput } from '../../server/services/check-input.js'
-import { apiKeysExpireInput, providersUpsertInput, usersCreateInput, usersDeleteInput } from '../../shared/admin.js'
-import { recordSchemas } from '../../shared/recorder.js'
+import {
+  apiKeysExpireInput,
+  providersUpsertInput,
+  usersCreateInput,
+  usersDeleteInput,
+} from '../../shared/contract/admin.js'
+import { recordSchemas } from '../../shared/contract/recorder.js'
 
 function messageFor(schema: z.ZodType, input: unknown): string {
   try {

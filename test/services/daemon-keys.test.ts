@@ -4,8 +4,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { hashSecret } from '../../server/services/api-key.js'
 import { createDaemonKeys } from '../../server/services/daemon-keys.js'
 import type { AuditEntry, AuditedWrites, DaemonKeyStore, Tables } from '../../server/store/store.js'
-import type { DaemonKey } from '../../shared/admin.js'
-import { RpcError } from '../../shared/errors.js'
+import type { DaemonKey } from '../../shared/contract/admin.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { recordingLogger, refusalOf } from './running-server.js'
 
 const start = new Date('2026-05-01T12:00:00Z')

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { KeyWatch, type KeyWatchOptions } from '../../server/key-watch.js'
-import type { CloseReason } from '../../shared/duplex.js'
+import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { recordingLogger } from './running-server.js'
 
 beforeEach(() => void vi.useFakeTimers())

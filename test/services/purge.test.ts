@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createPurge, type PurgeOptions } from '../../server/services/admin-purge.js'
 import { createAuthorizer } from '../../server/services/authorizer.js'
 import type { Store } from '../../server/store/store.js'
-import { RpcError } from '../../shared/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { interception, promptUsage } from '../store/records.js'
 import { oneStore, refusalOf } from './running-server.js'
 

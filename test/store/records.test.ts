@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store, StoredRecord } from '../../server/store/store.js'
-import type { JsonObject } from '../../shared/text.js'
+import type { JsonObject } from '../../shared/values/text.js'
 import { stores } from '../fixtures/stores.js'
 import {
   children,

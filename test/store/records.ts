@@ -1,7 +1,7 @@
 /** Records as a service hands them to a store, with as little said as a test needs. */
 import { createHash, randomUUID } from 'node:crypto'
 import type { NormalRecord, StoredRecord } from '../../server/store/store.js'
-import type { CheckedRecord, RecordKind } from '../../shared/recorder.js'
+import type { CheckedRecord, RecordKind } from '../../shared/contract/recorder.js'
 
 export const someTime = new Date('2026-03-04T05:06:07.089Z')
 

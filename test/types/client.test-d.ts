@@ -7,10 +7,10 @@ import { createDuplexClient } from '../../client/rpc/client.js'
 import type { Connection } from '../../client/rpc/connection.js'
 import { duplexLink } from '../../client/rpc/link.js'
 import type { AppRouter } from '../../server/routers/app.js'
-import type { CreatedDaemonKey, DaemonKey } from '../../shared/admin.js'
-import type { Authorization } from '../../shared/authorizer.js'
-import type { RecordBatchOutput, RecordInput } from '../../shared/recorder.js'
-import { transformer } from '../../shared/transformer.js'
+import type { CreatedDaemonKey, DaemonKey } from '../../shared/contract/admin.js'
+import type { Authorization } from '../../shared/contract/authorizer.js'
+import type { RecordBatchOutput, RecordInput } from '../../shared/contract/recorder.js'
+import { transformer } from '../../shared/rpc/transformer.js'
 
 const plainRouter = initTRPC.create().router({})
 declare const connection: Connection

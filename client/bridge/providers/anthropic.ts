@@ -1,6 +1,6 @@
 /** Anthropic Messages (https://docs.anthropic.com/en/api/messages and …/messages-streaming). */
-import type { ErrorType } from '../../../shared/recorder.js'
-import { isPlainObject, type JsonValue, setOwn } from '../../../shared/text.js'
+import type { ErrorType } from '../../../shared/contract/recorder.js'
+import { isPlainObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import { recogniseSession } from '../client-recognition.js'
 import { compactJson } from '../compact-json.js'
 import type { Failure } from '../error-type.js'

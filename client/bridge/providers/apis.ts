@@ -1,5 +1,5 @@
 /** The APIs that the bridge speaks, by provider type. */
-import type { ProviderType } from '../../../shared/provider-configurator.js'
+import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import { anthropic } from './anthropic.js'
 import { openai } from './openai.js'
 import { openaiErrorBody } from './openai-errors.js'

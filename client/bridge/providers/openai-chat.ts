@@ -1,5 +1,5 @@
 /** OpenAI Chat Completions (https://platform.openai.com/docs/api-reference/chat and …/chat-streaming). */
-import { isPlainObject, type JsonObject } from '../../../shared/text.js'
+import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { recogniseSession } from '../client-recognition.js'
 import type { Failure } from '../error-type.js'
 import { GrowingText } from '../growing-text.js'

@@ -1,5 +1,5 @@
 /** OpenAI Responses (https://platform.openai.com/docs/api-reference/responses and …/responses-streaming). */
-import { isPlainObject } from '../../../shared/text.js'
+import { isPlainObject } from '../../../shared/values/text.js'
 import { recogniseSession } from '../client-recognition.js'
 import type { Failure } from '../error-type.js'
 import { GrowingText } from '../growing-text.js'

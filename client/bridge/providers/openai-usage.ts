@@ -1,4 +1,4 @@
-import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/text.js'
+import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import type { TokenCounts } from './provider-api.js'
 
 /** The usage of one answer, however often a stream brings it: the newest value of each field counts, one that is absent or null says nothing. */

@@ -1,7 +1,7 @@
 /** What the bridge has to know of an AI API. One file in this folder per API; nothing outside this folder knows any of them. */
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ProviderType } from '../../../shared/provider-configurator.js'
-import type { JsonObject } from '../../../shared/text.js'
+import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
+import type { JsonObject } from '../../../shared/values/text.js'
 import type { Failure } from '../error-type.js'
 import type { SseEvent } from '../sse.js'
 

@@ -1,5 +1,5 @@
 /** What readers of provider JSON have in common: nothing is expected, nothing throws. */
-import { isPlainObject } from '../../../shared/text.js'
+import { isPlainObject } from '../../../shared/values/text.js'
 
 /** Text that is there; an empty one is not. */
 export function textOf(value: unknown): string | undefined {

@@ -1,6 +1,6 @@
 /** The numbered steps from an empty database to the schema of this version. A step that was released is never edited. */
 import { type Kysely, type Migration, Migrator, sql } from 'kysely'
-import { RpcError } from '../../../shared/errors.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 import * as initial from './0001-initial.js'
 import * as daemonKeys from './0002-daemon-keys.js'
 import * as controlPlane from './0003-control-plane.js'

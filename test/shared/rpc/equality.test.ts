@@ -3,10 +3,10 @@ import fc from 'fast-check'
 import { SuperJSON } from 'superjson'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { invoke, invokeByTrpc } from '../../server/rpc/invoke.js'
-import { RpcError } from '../../shared/errors.js'
-import { copyJson } from '../../shared/json-copy.js'
-import { transformer } from '../../shared/transformer.js'
+import { invoke, invokeByTrpc } from '../../../server/rpc/invoke.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import { copyJson } from '../../../shared/rpc/json-copy.js'
+import { transformer } from '../../../shared/rpc/transformer.js'
 
 const leaf = fc.oneof(
   fc.string(),

@@ -2,7 +2,7 @@ import { TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
 import { describe, expect, it } from 'vitest'
-import { errorCodeOf, errorCodes, errorReasonOf, isRetryable, RpcError } from '../../shared/errors.js'
+import { errorCodeOf, errorCodes, errorReasonOf, isRetryable, RpcError } from '../../../shared/rpc/errors.js'
 
 describe('the list of errors', () => {
   it.each(Object.entries(errorCodes))(

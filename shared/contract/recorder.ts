@@ -1,8 +1,8 @@
 /** The recorder: what daemons report about AI requests. Every procedure is idempotent; see RecordKind for the six records. */
 import { z } from 'zod'
+import { recordLimits } from '../rpc/limits.js'
+import { cutToBytes } from '../values/text.js'
 import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, uuid } from './fields.js'
-import { recordLimits } from './limits.js'
-import { cutToBytes } from './text.js'
 
 /** How an interception can fail; anything else a daemon sends is stored as `unknown`. */
 export const errorTypes = [

@@ -3,10 +3,14 @@ import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../shared/duplex.js'
-import { type WebSocketDuplexOptions, webSocketDuplex, webSocketSettings } from '../../shared/websocket-duplex.js'
-import { leavesNothing } from '../fixtures/leaves-nothing.js'
-import { gate } from '../fixtures/peer.js'
+import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../../shared/rpc/duplex.js'
+import {
+  type WebSocketDuplexOptions,
+  webSocketDuplex,
+  webSocketSettings,
+} from '../../../shared/rpc/websocket-duplex.js'
+import { leavesNothing } from '../../fixtures/leaves-nothing.js'
+import { gate } from '../../fixtures/peer.js'
 
 const opened: (() => Promise<unknown> | unknown)[] = []
 

@@ -1,5 +1,5 @@
 /** The providerConfigurator: AI providers and their keys, for daemons. Its answers hold secrets and are never logged. */
-import type { JsonObject } from './text.js'
+import type { JsonObject } from '../values/text.js'
 
 /** The types of providers that are kept. A bridge serves those whose API it speaks (client/bridge/providers/apis.ts). */
 export const providerTypes = ['anthropic', 'openai'] as const

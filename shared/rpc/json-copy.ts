@@ -2,8 +2,9 @@
  * The value that `JSON.parse(JSON.stringify(value))` would give, without the text: what the in-memory link carries. `toJSON` is applied,
  * functions, symbols and undefined are left out (null in arrays), numbers that JSON does not have become null, -0 becomes 0.
  */
+
+import { setOwn } from '../values/text.js'
 import { RpcError } from './errors.js'
-import { setOwn } from './text.js'
 
 /** Estimated bytes of the JSON text of the last copy; read it right after {@link copyJson}. Kept apart so that a copy allocates nothing else. */
 export let copiedBytes = 0

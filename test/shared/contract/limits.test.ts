@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { recordLimits } from '../../shared/limits.js'
-import { recordSchemas } from '../../shared/recorder.js'
-import { cleanJsonObject, JsonRefused } from '../../shared/text.js'
+import { recordSchemas } from '../../../shared/contract/recorder.js'
+import { recordLimits } from '../../../shared/rpc/limits.js'
+import { cleanJsonObject, JsonRefused } from '../../../shared/values/text.js'
 
 const { maxMetadataBytes, maxMetadataDepth, maxContentBytes } = recordLimits
 

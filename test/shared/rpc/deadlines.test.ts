@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Deadlines, now } from '../../shared/deadlines.js'
+import { Deadlines, now } from '../../../shared/rpc/deadlines.js'
 
 describe('deadlines', () => {
   beforeEach(() => {

@@ -6,7 +6,7 @@
  * have them, and nothing here follows a prototype.
  */
 import { SuperJSON } from 'superjson'
-import { isPlainObject, setOwn } from './text.js'
+import { isPlainObject, setOwn } from '../values/text.js'
 
 /** superjson's output: JSON, and what each value was that JSON does not have. */
 interface Encoded {
