@@ -8,7 +8,7 @@ import { type Connection, connect } from '../client/rpc/connection.js'
 import { webSocketDial } from '../client/rpc/websocket.js'
 import { ConnectionGroup } from '../server/rpc/connection-group.js'
 import type { AnyRouter } from '../server/rpc/trpc-internals.js'
-import { serveWebSockets } from '../server/rpc/websocket-listener.js'
+import { serveWebSockets } from '../server/rpc/upgrade/websocket-listener.js'
 
 /** This project's. `connect()` opens one more connection. */
 export async function startOurs(router: AnyRouter): Promise<{ connect(): Connection; close(): Promise<void> }> {

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { RpcError } from '../shared/rpc/errors.js'
-import type { Credentials } from './rpc/websocket-listener.js'
+import type { Credentials } from './rpc/upgrade/websocket-listener.js'
 import type { DaemonKeys } from './services/daemon-keys.js'
 import type { Identity } from './services/identity.js'
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { RpcError } from '../shared/rpc/errors.js'
 import type { Logger } from '../shared/values/log.js'
-import { isWebSocket } from './rpc/without-upgrade.js'
+import { isWebSocket } from './rpc/upgrade/without-upgrade.js'
 
 /** A listening HTTP server. */
 export interface HttpFront {

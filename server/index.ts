@@ -16,7 +16,7 @@ export {
   serveWebSockets,
   type WebSocketInfo,
   type WebSocketListener,
-} from './rpc/websocket-listener.js'
+} from './rpc/upgrade/websocket-listener.js'
 export {
   type BridgeServer,
   type BridgeServerConfig,

@@ -13,7 +13,11 @@ import { DialError } from '../../client/rpc/errors.js'
 import { type WebSocketDialOptions, webSocketDial } from '../../client/rpc/websocket.js'
 import type { ErrorReport } from '../../server/rpc/answers.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
-import { type Credentials, type ServeWebSocketsOptions, serveWebSockets } from '../../server/rpc/websocket-listener.js'
+import {
+  type Credentials,
+  type ServeWebSocketsOptions,
+  serveWebSockets,
+} from '../../server/rpc/upgrade/websocket-listener.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
 import { listening } from '../fixtures/listening.js'

@@ -14,7 +14,7 @@ import { createDuplexClient } from '../../client/rpc/client.js'
 import { connect } from '../../client/rpc/connection.js'
 import { webSocketDial } from '../../client/rpc/websocket.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
-import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
+import { serveWebSockets } from '../../server/rpc/upgrade/websocket-listener.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 

@@ -7,7 +7,7 @@ import type { AnyTRPCRouter, inferRouterContext, TRPCError } from '@trpc/server'
 import { applyWSSHandler } from '@trpc/server/adapters/ws'
 import { WebSocket, WebSocketServer } from 'ws'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
-import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
+import { serveWebSockets } from '../../server/rpc/upgrade/websocket-listener.js'
 import { opened } from '../fixtures/leaves-nothing.js'
 
 export interface ServedOptions<R extends AnyTRPCRouter> {

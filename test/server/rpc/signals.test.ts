@@ -1,8 +1,8 @@
 import { initTRPC } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
-import { leavesNothing } from '../fixtures/leaves-nothing.js'
-import { links } from '../fixtures/links.js'
-import { gate, peer } from '../fixtures/peer.js'
+import { leavesNothing } from '../../fixtures/leaves-nothing.js'
+import { links } from '../../fixtures/links.js'
+import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.create()
 

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { initTRPC } from '@trpc/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createDuplexClient } from '../../client/rpc/client.js'
-import { serveDuplex } from '../../server/rpc/connection.js'
-import { ConnectionGroup, type GroupMember } from '../../server/rpc/connection-group.js'
-import { type CloseReason, memoryDuplexPair } from '../../shared/rpc/duplex.js'
-import { transformer } from '../../shared/rpc/transformer.js'
-import { leavesNothing } from '../fixtures/leaves-nothing.js'
-import { links } from '../fixtures/links.js'
-import { gate, peer } from '../fixtures/peer.js'
+import { createDuplexClient } from '../../../client/rpc/client.js'
+import { serveDuplex } from '../../../server/rpc/connection.js'
+import { ConnectionGroup, type GroupMember } from '../../../server/rpc/connection-group.js'
+import { type CloseReason, memoryDuplexPair } from '../../../shared/rpc/duplex.js'
+import { transformer } from '../../../shared/rpc/transformer.js'
+import { leavesNothing } from '../../fixtures/leaves-nothing.js'
+import { links } from '../../fixtures/links.js'
+import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create({ transformer })
 
@@ -274,7 +274,7 @@ type State = ConnectionGroup['state']
 
 /** The table in ARCHITECTURE.md: state, event, state afterwards. */
 function statesInArchitecture(): [State, string, State][] {
-  const text = readFileSync(new URL('../../ARCHITECTURE.md', import.meta.url), 'utf8')
+  const text = readFileSync(new URL('../../../ARCHITECTURE.md', import.meta.url), 'utf8')
   const section = text.split('\n## ').find(section => section.startsWith('The connection group')) ?? ''
   const rows = [...section.matchAll(/^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|/gm)].slice(2)
   return rows.flatMap(([, states = '', event = '', after = '']) =>

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
-import { type CloseReason, closeCodes } from '../../shared/rpc/duplex.js'
-import { RpcError } from '../../shared/rpc/errors.js'
-import type { GroupMember } from './connection-group.js'
+import { type CloseReason, closeCodes } from '../../../shared/rpc/duplex.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import type { GroupMember } from '../connection-group.js'
 import { refuseUpgrade, type UpgradeDetails } from './upgrade-refusal.js'
 
 /**

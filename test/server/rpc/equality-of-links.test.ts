@@ -4,11 +4,11 @@ import fc from 'fast-check'
 import { SuperJSON } from 'superjson'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { createDuplexClient } from '../../client/rpc/client.js'
-import { errorCodeOf, errorReasonOf } from '../../shared/rpc/errors.js'
-import { transformer } from '../../shared/rpc/transformer.js'
-import { leavesNothing } from '../fixtures/leaves-nothing.js'
-import { links } from '../fixtures/links.js'
+import { createDuplexClient } from '../../../client/rpc/client.js'
+import { errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
+import { transformer } from '../../../shared/rpc/transformer.js'
+import { leavesNothing } from '../../fixtures/leaves-nothing.js'
+import { links } from '../../fixtures/links.js'
 
 class Point {
   readonly x: number

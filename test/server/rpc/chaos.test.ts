@@ -1,13 +1,13 @@
 /**
  * Calls and subscriptions while connections are cut and servers drain at random. CI runs a few seeds; `npm run soak` runs many, each for longer.
- * A failing seed is run again with `CHAOS_SEED=n npx vitest run test/contract/chaos.test.ts`.
+ * A failing seed is run again with `CHAOS_SEED=n npx vitest run test/server/rpc/chaos.test.ts`.
  */
 import { initTRPC, tracked } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { createDuplexClient } from '../../client/rpc/client.js'
-import { leavesNothing } from '../fixtures/leaves-nothing.js'
-import { links } from '../fixtures/links.js'
+import { createDuplexClient } from '../../../client/rpc/client.js'
+import { leavesNothing } from '../../fixtures/leaves-nothing.js'
+import { links } from '../../fixtures/links.js'
 
 const isSoak = process.env.SOAK !== undefined
 const oneSeed = process.env.CHAOS_SEED

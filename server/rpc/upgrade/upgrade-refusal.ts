@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { formatVersion, parseVersion, type Version, versionProblem } from '../../shared/contract/version.js'
-import { errorCodes, RpcError } from '../../shared/rpc/errors.js'
-import { times } from '../../shared/rpc/limits.js'
+import { formatVersion, parseVersion, type Version, versionProblem } from '../../../shared/contract/version.js'
+import { errorCodes, RpcError } from '../../../shared/rpc/errors.js'
+import { times } from '../../../shared/rpc/limits.js'
 
 /** What a refusal says beside its message and reason. */
 export interface UpgradeDetails {

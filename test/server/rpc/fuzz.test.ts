@@ -6,12 +6,12 @@ import { initTRPC } from '@trpc/server'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { ConnectionGroup } from '../../server/rpc/connection-group.js'
-import { serveWebSockets } from '../../server/rpc/websocket-listener.js'
-import { leavesNothing } from '../fixtures/leaves-nothing.js'
-import { links } from '../fixtures/links.js'
-import { listening } from '../fixtures/listening.js'
-import { peer } from '../fixtures/peer.js'
+import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
+import { serveWebSockets } from '../../../server/rpc/upgrade/websocket-listener.js'
+import { leavesNothing } from '../../fixtures/leaves-nothing.js'
+import { links } from '../../fixtures/links.js'
+import { listening } from '../../fixtures/listening.js'
+import { peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create()
 const router = t.router({

@@ -7,29 +7,29 @@ import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import type { Version } from '../../shared/contract/version.js'
-import { RpcError } from '../../shared/rpc/errors.js'
+import type { Version } from '../../../shared/contract/version.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 import {
   type ConnectionLimits,
   connectionLimits,
   maxConnections,
   strangersShare,
   times,
-} from '../../shared/rpc/limits.js'
-import type { ConnectionParams } from '../../shared/rpc/messages.js'
-import { timeoutOf } from '../../shared/rpc/timeouts.js'
+} from '../../../shared/rpc/limits.js'
+import type { ConnectionParams } from '../../../shared/rpc/messages.js'
+import { timeoutOf } from '../../../shared/rpc/timeouts.js'
 import {
   type WebSocketTimes,
   webSocketDuplex,
   webSocketSettings,
   webSocketTimes,
-} from '../../shared/rpc/websocket-duplex.js'
-import type { ErrorReport } from './answers.js'
-import { type CallEnd, serveDuplex } from './connection.js'
-import type { ConnectionGroup } from './connection-group.js'
-import type { ConnectionInfo, ContextRequirement } from './context-handshake.js'
-import { toTrpcError } from './error-shape.js'
-import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
+} from '../../../shared/rpc/websocket-duplex.js'
+import type { ErrorReport } from '../answers.js'
+import { type CallEnd, serveDuplex } from '../connection.js'
+import type { ConnectionGroup } from '../connection-group.js'
+import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js'
+import { toTrpcError } from '../error-shape.js'
+import type { AnyRouter, inferRouterContext } from '../trpc-internals.js'
 import { UpgradeHandshake } from './upgrade-handshake.js'
 import { checkVersion, refuseUpgrade } from './upgrade-refusal.js'
 import { isWebSocket, serveWithoutUpgrade } from './without-upgrade.js'
