@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { RpcError } from '../shared/rpc/errors.js'
 import type { Credentials } from './rpc/upgrade/websocket-listener.js'
-import type { DaemonKeys } from './services/daemon-keys.js'
+import type { DaemonKeys } from './services/admin/daemon-keys.js'
 import type { Identity } from './services/identity.js'
 
 /** longest build version that is kept of what a client says of itself */

@@ -12,7 +12,7 @@ import { providerTypes } from '../shared/contract/provider-configurator.js'
 import { RpcError } from '../shared/rpc/errors.js'
 import { times } from '../shared/rpc/limits.js'
 import { isPlainObject } from '../shared/values/text.js'
-import type { ProviderSeed } from './services/provider-seeds.js'
+import type { ProviderSeed } from './services/admin/provider-seeds.js'
 
 /** The environment that settings are read from; `process.env` is one. */
 export type Environment = Readonly<Record<string, string | undefined>>

@@ -24,6 +24,6 @@ export {
   createBridgeServer,
   type ListenOptions,
 } from './server.js'
+export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { Identity } from './services/identity.js'
-export type { KeyRotation, RotateKeys } from './services/secret-rotation.js'
 export type { Store } from './store/store.js'

@@ -5,7 +5,7 @@ import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from '
 import { dirname, join } from 'node:path'
 import type { Logger } from '../../shared/values/log.js'
 import { checkAdminToken, invalid, parseEncryptionKeys, type ServeConfig } from '../config.js'
-import type { RotateKeys } from '../services/secret-rotation.js'
+import type { RotateKeys } from '../services/admin/secret-rotation.js'
 
 /** The files' names in the data directory. */
 export const secretFiles = { adminToken: 'admin-token', encryptionKey: 'encryption-key' } as const

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addAuditCommands } from '../../server/commands/audit.js'
 import type { AuditPage } from '../../shared/contract/admin.js'
-import { oneStore } from '../services/running-server.js'
+import { oneStore } from '../server/services/running-server.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()

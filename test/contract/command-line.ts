@@ -4,7 +4,7 @@ import { vi } from 'vitest'
 import type { BridgeServerConfig } from '../../server/server.js'
 import type { Store } from '../../server/store/store.js'
 import type { Json } from '../e2e/process.js'
-import { admin, adminToken, startServer } from '../services/running-server.js'
+import { admin, adminToken, startServer } from '../server/services/running-server.js'
 
 /** Starts a server and gives an operator's two ways to it: the commands that `add` adds, and calls. */
 export async function commandLine(

@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { addMcpCommands } from '../../server/commands/mcp.js'
 import type { ExternalAuthLink, McpServer } from '../../shared/contract/admin.js'
-import { daemon, oneStore } from '../services/running-server.js'
+import { daemon, oneStore } from '../server/services/running-server.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()

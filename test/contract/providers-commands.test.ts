@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { addProvidersCommands } from '../../server/commands/providers.js'
 import type { ProviderSummary } from '../../shared/contract/admin.js'
-import { oneStore } from '../services/running-server.js'
+import { oneStore } from '../server/services/running-server.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()

@@ -6,7 +6,7 @@ import { confirmByTyping } from '../../server/commands/confirm.js'
 import { addPurgeCommand, purge } from '../../server/commands/purge.js'
 import type { PurgeProgress } from '../../shared/contract/admin.js'
 import { run } from '../e2e/process.js'
-import { oneStore } from '../services/running-server.js'
+import { oneStore } from '../server/services/running-server.js'
 import { interception } from '../store/records.js'
 import { commandLine } from './command-line.js'
 

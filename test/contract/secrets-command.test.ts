@@ -4,7 +4,7 @@ import { addSecretsCommands } from '../../server/commands/rotate-secrets.js'
 import type { BridgeServerConfig } from '../../server/server.js'
 import type { RotationResult } from '../../shared/contract/admin.js'
 import { run } from '../e2e/process.js'
-import { oneStore } from '../services/running-server.js'
+import { oneStore } from '../server/services/running-server.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()

@@ -2,7 +2,7 @@
 import { v7 as uuidv7 } from 'uuid'
 import { afterEach, expect, test } from 'vitest'
 import { cleanUp, follow } from '../e2e/process.js'
-import { adminToken, daemon, oneStore, startServer } from '../services/running-server.js'
+import { adminToken, daemon, oneStore, startServer } from '../server/services/running-server.js'
 
 const store = oneStore()
 afterEach(cleanUp)

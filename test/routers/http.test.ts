@@ -18,7 +18,7 @@ import {
   type Running,
   refusalOf,
   startServer,
-} from '../services/running-server.js'
+} from '../server/services/running-server.js'
 
 const store = oneStore()
 const host = '127.0.0.1'

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { createServerMetrics } from '../../server/prometheus.js'
 import { sample, samples } from '../fixtures/samples.js'
-import { admin, adminToken, daemon, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, adminToken, daemon, oneStore, refusalOf, startServer } from '../server/services/running-server.js'
 
 const store = oneStore()
 const host = '127.0.0.1'

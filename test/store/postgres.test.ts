@@ -7,7 +7,7 @@ import { migratePostgres, openPostgresStore } from '../../server/store/postgres.
 import type { Store } from '../../server/store/store.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'
 import { makeDatabase, silentLogger } from '../fixtures/stores.js'
-import { recordingLogger } from '../services/running-server.js'
+import { recordingLogger } from '../server/services/running-server.js'
 import { interception } from './records.js'
 
 const logger = silentLogger

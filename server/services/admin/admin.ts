@@ -1,0 +1,60 @@
+import { type ApiKeysAdmin, type ApiKeysAdminOptions, createApiKeysAdmin } from './api-keys.js'
+import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
+import type { DaemonKeys } from './daemon-keys.js'
+import { createInterceptionsAdmin, type InterceptionsAdmin, type InterceptionsAdminOptions } from './interceptions.js'
+import {
+  createExternalAuthLinksAdmin,
+  createMcpServersAdmin,
+  type ExternalAuthLinksAdmin,
+  type McpAdminOptions,
+  type McpServersAdmin,
+} from './mcp.js'
+import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './providers.js'
+import { createRecordWatch, type RecordWatch, type RecordWatchOptions } from './record-watch.js'
+import { createSecretRotation, type SecretRotation, type SecretRotationOptions } from './secret-rotation.js'
+import { createUsage, type Usage, type UsageOptions } from './usage.js'
+import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './users.js'
+
+/** What an operator does, by noun. */
+export interface Admin {
+  readonly users: UsersAdmin
+  readonly apiKeys: ApiKeysAdmin
+  readonly daemonKeys: DaemonKeysAdmin
+  readonly providers: ProvidersAdmin
+  readonly mcpServers: McpServersAdmin
+  readonly externalAuthLinks: ExternalAuthLinksAdmin
+  readonly interceptions: InterceptionsAdmin
+  readonly usage: Usage['usage']
+  readonly secrets: SecretRotation
+  readonly audit: AuditAdmin
+  readonly watch: RecordWatch['watch']
+}
+
+/** The part of the daemon keys that is an operator's. */
+export type DaemonKeysAdmin = Pick<DaemonKeys, 'create' | 'list' | 'revoke'>
+
+export type AdminOptions = UsersAdminOptions &
+  ApiKeysAdminOptions &
+  ProvidersAdminOptions &
+  InterceptionsAdminOptions &
+  McpAdminOptions &
+  UsageOptions &
+  SecretRotationOptions &
+  AuditAdminOptions &
+  RecordWatchOptions & { daemonKeys: DaemonKeysAdmin }
+
+export function createAdmin(options: AdminOptions): Admin {
+  return {
+    users: createUsersAdmin(options),
+    apiKeys: createApiKeysAdmin(options),
+    daemonKeys: options.daemonKeys,
+    providers: createProvidersAdmin(options),
+    mcpServers: createMcpServersAdmin(options),
+    externalAuthLinks: createExternalAuthLinksAdmin(options),
+    interceptions: createInterceptionsAdmin(options),
+    usage: createUsage(options).usage,
+    secrets: createSecretRotation(options),
+    audit: createAuditAdmin(options),
+    watch: createRecordWatch(options).watch,
+  }
+}

@@ -1,0 +1,88 @@
+import type { z } from 'zod'
+import type {
+  ApiKey,
+  apiKeysCreateInput,
+  apiKeysDeleteInput,
+  apiKeysExpireInput,
+  apiKeysListInput,
+  CreatedApiKey,
+} from '../../../shared/contract/admin.js'
+import { errorReasons, RpcError } from '../../../shared/rpc/errors.js'
+import type { ApiKeyStore, AuditedWrites, UserStore } from '../../store/store.js'
+import { generateApiKey, hashSecret } from '../api-key.js'
+import { unknownRow } from '../unknown-row.js'
+import { auditEntry } from './audit.js'
+import { findUser } from './users.js'
+
+/** The keys with which AI clients come to the bridge. */
+export interface ApiKeysAdmin {
+  /**
+   * Makes a key and answers it whole, this once: only a hash of its secret is stored.
+   * @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user; `BAD_REQUEST` if `expiresAt` has passed; `PRECONDITION_FAILED`
+   * (deleted_user, system_user) if the user's keys would be refused for good
+   */
+  create(input: z.output<typeof apiKeysCreateInput>, actor: string): Promise<CreatedApiKey>
+  /** @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user */
+  list(input: z.output<typeof apiKeysListInput>): Promise<ApiKey[]>
+  /**
+   * Revokes a key: it expires now, unless it already has.
+   * @throws RpcError `NOT_FOUND` (unknown_row)
+   */
+  expire(input: z.output<typeof apiKeysExpireInput>, actor: string): Promise<ApiKey>
+  /** @throws RpcError `NOT_FOUND` (unknown_row) */
+  delete(input: z.output<typeof apiKeysDeleteInput>, actor: string): Promise<Record<string, never>>
+}
+
+export interface ApiKeysAdminOptions {
+  store: ApiKeyStore & Pick<UserStore, 'findUser'> & AuditedWrites
+  now?: () => Date
+}
+
+export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdminOptions): ApiKeysAdmin {
+  return {
+    async create({ user: ref, expiresAt = null }, actor) {
+      const time = now()
+      if (expiresAt && expiresAt <= time) {
+        const message = `expiresAt: must lie in the future; ${expiresAt.toISOString()} is not after ${time.toISOString()}`
+        throw new RpcError('BAD_REQUEST', message)
+      }
+      const user = await findUser(store, ref)
+      const refused = user.deletedAt ? 'deleted_user' : user.isSystem ? 'system_user' : undefined
+      if (refused) {
+        throw new RpcError('PRECONDITION_FAILED', `user ${user.username}: ${errorReasons[refused]}`, {
+          reason: refused,
+        })
+      }
+      // Ids are 62^10; that two in a row are taken says that something else is wrong.
+      for (let attempt = 0; attempt < 2; attempt++) {
+        const { id, secret } = generateApiKey()
+        const created = await store.audited(
+          tables => tables.createApiKey({ id, userId: user.id, secretHash: hashSecret(secret), expiresAt }),
+          key =>
+            key && auditEntry(actor, 'apiKeys.create', id, { userId: user.id, expiresAt: expiresAt?.toJSON() ?? null }),
+        )
+        if (created) return { ...created, key: `${id}-${secret}` }
+      }
+      throw new Error('the store refused two new ids of API keys')
+    },
+    async list({ user: ref }) {
+      return store.listApiKeys(ref === undefined ? {} : { userId: (await findUser(store, ref)).id })
+    },
+    async expire({ id }, actor) {
+      const key = await store.audited(
+        tables => tables.expireApiKey(id, now()),
+        expired => expired && auditEntry(actor, 'apiKeys.expire', id),
+      )
+      if (key) return key
+      throw unknownRow('API key', id)
+    },
+    async delete({ id }, actor) {
+      const isDeleted = await store.audited(
+        tables => tables.deleteApiKey(id),
+        done => (done ? auditEntry(actor, 'apiKeys.delete', id) : null),
+      )
+      if (isDeleted) return {}
+      throw unknownRow('API key', id)
+    },
+  }
+}

@@ -1,0 +1,109 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { z } from 'zod'
+import type {
+  ProviderSummary,
+  providersRemoveInput,
+  providersSetEnabledInput,
+  providersUpsertInput,
+} from '../../../shared/contract/admin.js'
+import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../store/store.js'
+import { hintOf, providerKeyPlace, type SecretBox } from '../secrets.js'
+import { unknownRow } from '../unknown-row.js'
+import { auditEntry } from './audit.js'
+
+/** The AI providers that the bridge forwards to. What is answered never holds a key, only its hint. */
+export interface ProvidersAdmin {
+  /**
+   * Adds a provider, or changes one: what is left out stays. A new one is by default enabled, of type `anthropic`, without keys; it has the base URL
+   * of its type, as one has whose type changes.
+   * @throws RpcError `PRECONDITION_FAILED` if the type changes and the keys do not: they would be sent to another vendor
+   */
+  upsert(input: z.output<typeof providersUpsertInput>, actor: string): Promise<ProviderSummary>
+  /** Sorted by name. */
+  list(): Promise<ProviderSummary[]>
+  /** @throws RpcError `NOT_FOUND` (unknown_row) */
+  setEnabled(input: z.output<typeof providersSetEnabledInput>, actor: string): Promise<ProviderSummary>
+  /**
+   * Forgets a provider and its keys; the records stay.
+   * @throws RpcError `NOT_FOUND` (unknown_row)
+   */
+  remove(input: z.output<typeof providersRemoveInput>, actor: string): Promise<Record<string, never>>
+}
+
+export interface ProvidersAdminOptions {
+  store: ProviderStore & AuditedWrites
+  secrets: SecretBox
+}
+
+export const defaultBaseUrls: Record<ProviderType, string> = {
+  anthropic: 'https://api.anthropic.com',
+  openai: 'https://api.openai.com/v1',
+}
+
+export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions): ProvidersAdmin {
+  return {
+    async upsert({ name, keys, ...given }, actor) {
+      const { type = 'anthropic', enabled = true } = given
+      const baseUrl = given.baseUrl?.replace(/\/+$/, '') ?? defaultBaseUrls[type]
+      const sealed = keys?.map(key => sealProviderKey(secrets, key, name))
+      const keep = (['type', 'enabled', 'baseUrl', 'settings'] as const).filter(
+        field => field === 'settings' || given[field] === undefined,
+      )
+      const row = await store.audited(
+        async tables => {
+          if (given.type && !sealed) await refuseKeysOfAnotherType(tables, name, given.type)
+          return tables.upsertProvider({ name, type, enabled, baseUrl, settings: null, keys: sealed }, keep)
+        },
+        ({ type, enabled, baseUrl }) => {
+          const hints = sealed ? { keys: sealed.map(({ hint }) => hint) } : {}
+          return auditEntry(actor, 'providers.upsert', name, { type, enabled, baseUrl, ...hints })
+        },
+      )
+      return summaryOf(row)
+    },
+    async list() {
+      return (await store.listProviders()).map(summaryOf)
+    },
+    async setEnabled({ name, enabled }, actor) {
+      const row = await store.audited(
+        tables => tables.setProviderEnabled(name, enabled),
+        changed => changed && auditEntry(actor, 'providers.setEnabled', name, { enabled }),
+      )
+      if (row) return summaryOf(row)
+      throw unknownRow('provider', name)
+    },
+    async remove({ name }, actor) {
+      const isRemoved = await store.audited(
+        tables => tables.removeProvider(name),
+        done => (done ? auditEntry(actor, 'providers.remove', name) : null),
+      )
+      if (isRemoved) return {}
+      throw unknownRow('provider', name)
+    },
+  }
+}
+
+async function refuseKeysOfAnotherType(
+  store: Pick<ProviderStore, 'listProviders'>,
+  name: string,
+  type: ProviderType,
+): Promise<void> {
+  const before = (await store.listProviders()).find(row => row.name === name)
+  if (!before || before.type === type || before.keys.length === 0) return
+  throw new RpcError(
+    'PRECONDITION_FAILED',
+    `provider ${name} is of type ${before.type} and has keys of it; give it keys for ${type} too, or remove it first`,
+  )
+}
+
+/** A provider's key as the store holds it. */
+export function sealProviderKey(secrets: SecretBox, key: string, provider: string): SealedKey {
+  const id = uuidv7()
+  return { id, sealed: secrets.seal(key, providerKeyPlace(provider, id)), hint: hintOf(key) }
+}
+
+function summaryOf({ keys, settings: _, ...row }: ProviderRow): ProviderSummary {
+  return { ...row, keys: keys.map(({ hint }) => hint) }
+}

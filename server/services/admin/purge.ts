@@ -1,0 +1,117 @@
+import { z } from 'zod'
+import type { PurgeProgress, usersPurgeInput } from '../../../shared/contract/admin.js'
+import { uuid } from '../../../shared/contract/fields.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import { retention as limits } from '../../../shared/rpc/limits.js'
+import type { AuditedWrites, AuditStore, ErasureStore, PurgeStore, UserStore } from '../../store/store.js'
+import { abortablePause } from '../abortable-pause.js'
+import { unknownRow } from '../unknown-row.js'
+import { auditEntry } from './audit.js'
+
+/** Erasing a person. */
+export interface Purge {
+  /**
+   * Erases what is stored of a user: first the keys are refused, then interceptions and their records go in batches, at last the API keys, links to MCP
+   * servers and the user, whose name is replaced by the id in the audit log. What remains is entries there, with the id.
+   *
+   * A call works for ten seconds at most and answers `done: false` when there is more; the counts are those of all calls so far. It may be interrupted at
+   * any moment and called again, also when all is done: then it erases what a daemon has handed over since.
+   * @param ref an id, also of a user who is deleted or has nothing but records; or a name: of a user, or else of the one deleted user who had it
+   * @throws RpcError `NOT_FOUND` (unknown_row) if nothing is or was stored of such a user; `PRECONDITION_FAILED` for a name that several
+   * deleted users had
+   */
+  purge(input: z.output<typeof usersPurgeInput>, actor: string, signal: AbortSignal | undefined): Promise<PurgeProgress>
+}
+
+export interface PurgeOptions {
+  store: PurgeStore &
+    Pick<ErasureStore, 'eraseInterceptionsOf'> &
+    Pick<UserStore, 'findUser' | 'listUsers'> &
+    AuditStore &
+    AuditedWrites
+  now?: () => Date
+  /** how long one call erases; default 10 s, well below the deadline of a call */
+  purgeSliceMs?: number
+}
+
+type Counts = Omit<PurgeProgress, 'userId' | 'done'>
+
+const action = 'users.purge'
+const nothing: Counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0 }
+
+export function createPurge({
+  store,
+  now = () => new Date(),
+  purgeSliceMs = limits.purgeSliceMs,
+}: PurgeOptions): Purge {
+  return {
+    async purge({ user: ref }, actor, signal) {
+      const userId = await idOf(ref)
+      const before = await progressOf(userId)
+      if (before?.done !== false && !(await store.holdsUser(userId))) {
+        if (before) return { userId, done: true, ...nothing }
+        throw unknownRow('user', ref)
+      }
+      const counts: Counts = before?.done === false ? { ...before.counts } : { ...nothing }
+      const entry = (done: boolean) => auditEntry(actor, action, userId, { done, ...counts })
+
+      await store.audited(
+        tables => tables.refuseUser(userId, now()),
+        changed => (changed ? entry(false) : null),
+      )
+      const giveUpAt = performance.now() + purgeSliceMs
+      do {
+        const erased = await store.eraseInterceptionsOf({ initiatorId: userId, limit: limits.batchInterceptions })
+        counts.interceptions += erased.interceptions
+        counts.records += erased.records
+        if (erased.interceptions === 0) {
+          const isDone = await store.audited(
+            async tables => {
+              const rest = await tables.eraseUser(userId)
+              if (rest) Object.assign(counts, rest)
+              return rest !== null
+            },
+            done => (done ? entry(true) : null),
+          )
+          if (isDone) return { userId, done: true, ...counts }
+        }
+        await abortablePause(limits.pauseMs, signal)
+      } while (performance.now() < giveUpAt && !signal?.aborted)
+      await store.audited(
+        async () => {},
+        () => entry(false),
+      )
+      return { userId, done: false, ...counts }
+    },
+  }
+
+  async function idOf(ref: string): Promise<string> {
+    if (uuid.safeParse(ref).success) return ref
+    const user = await store.findUser(ref)
+    if (user) return user.id
+    const deleted = (await store.listUsers()).filter(({ username }) => username === ref)
+    const [only] = deleted
+    if (!only) throw unknownRow('user', ref)
+    if (deleted.length === 1) return only.id
+    const ids = deleted.map(({ id }) => id).join(', ')
+    throw new RpcError('PRECONDITION_FAILED', `user: ${deleted.length} deleted users had this name; give an id: ${ids}`)
+  }
+
+  /** How far the last purge of this user came; the audit log knows. */
+  async function progressOf(userId: string): Promise<{ done: boolean; counts: Counts } | undefined> {
+    const [entry] = await store.listAudit({ limit: 1, action, target: userId })
+    const details = loggedProgress.safeParse(entry?.details)
+    if (!details.success) return undefined
+    const { done, ...counts } = details.data
+    return { done, counts }
+  }
+}
+
+const count = z.number().int().min(0)
+const loggedProgress = z.object({
+  done: z.boolean(),
+  interceptions: count,
+  records: count,
+  apiKeys: count,
+  links: count,
+})

@@ -1,0 +1,98 @@
+import { retention as limits } from '../../../shared/rpc/limits.js'
+import type { Logger } from '../../../shared/values/log.js'
+import type { Erased, ErasureStore } from '../../store/store.js'
+import { abortablePause } from '../abortable-pause.js'
+
+/**
+ * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or did so a day more ago. The feed of records
+ * is kept for a week, whatever `retentionDays` is; a watcher that comes from before is told so.
+ *
+ * A run begins soon after the start and then every hour, in small transactions with pauses between them. Of several servers on one database one works at a time: who
+ * finds another at it leaves the rest to it. A run that fails is logged and tried again a minute later.
+ */
+export interface Retention {
+  start(): void
+  /** Resolves when the transaction that is under way has ended; no timer is left. */
+  stop(): Promise<void>
+}
+
+export interface RetentionOptions {
+  store: Pick<ErasureStore, 'eraseOldInterceptions' | 'trimFeed'>
+  logger: Logger
+  /** 0: interceptions are kept for ever */
+  retentionDays: number
+  now?: () => Date
+  /** between two transactions */
+  pauseMs?: number
+}
+
+const dayMs = 86_400_000
+
+export function createRetention(options: RetentionOptions): Retention {
+  const { store, logger, retentionDays, now = () => new Date(), pauseMs = limits.pauseMs } = options
+  const stopped = new AbortController()
+  const { signal } = stopped
+  let timer: NodeJS.Timeout | undefined
+  let running: Promise<void> | undefined
+
+  async function run(): Promise<void> {
+    let nextMs: number = limits.intervalMs
+    try {
+      if (retentionDays > 0) await eraseInterceptions()
+      await trimFeed()
+    } catch (error) {
+      logger.error({ err: error }, 'old records could not be erased; it is tried again')
+      nextMs = limits.retryMs
+    }
+    schedule(nextMs)
+  }
+
+  function schedule(delayMs: number): void {
+    if (signal.aborted) return
+    timer = setTimeout(() => {
+      running = run()
+    }, delayMs).unref()
+  }
+
+  async function eraseInterceptions(): Promise<void> {
+    const startedBefore = daysAgo(retentionDays)
+    const unendedBefore = daysAgo(retentionDays + limits.unendedDays)
+    const limit = limits.batchInterceptions
+    const total: Erased = { interceptions: 0, records: 0 }
+    try {
+      await inBatches(limit, async () => {
+        const erased = await store.eraseOldInterceptions({ startedBefore, unendedBefore, limit })
+        if (!erased) return null
+        total.interceptions += erased.interceptions
+        total.records += erased.records
+        return erased.interceptions
+      })
+    } finally {
+      if (total.interceptions > 0) logger.info({ ...total, startedBefore }, 'old interceptions were erased')
+    }
+  }
+
+  async function trimFeed(): Promise<void> {
+    const notedBefore = daysAgo(limits.feedRetentionDays)
+    const limit = limits.batchFeedRows
+    await inBatches(limit, () => store.trimFeed({ notedBefore, limit }))
+  }
+
+  /** Until a batch is not full, or another process is at it (null). */
+  async function inBatches(limit: number, batch: () => Promise<number | null>): Promise<void> {
+    while (!signal.aborted && (await batch()) === limit) await abortablePause(pauseMs, signal)
+  }
+
+  function daysAgo(days: number): Date {
+    return new Date(now().getTime() - days * dayMs)
+  }
+
+  return {
+    start: () => schedule(limits.firstRunMs),
+    async stop() {
+      stopped.abort()
+      clearTimeout(timer)
+      await running
+    },
+  }
+}

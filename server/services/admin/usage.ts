@@ -1,0 +1,30 @@
+import type { z } from 'zod'
+import type { UsageReport, usageInput } from '../../../shared/contract/admin.js'
+import type { UsageStore, UserStore } from '../../store/store.js'
+import { initiatorOf } from './users.js'
+
+export interface Usage {
+  /**
+   * Totals of interceptions and their tokens, one row for each combination of the groups in `by` that occurs; without groups one row, also where there is
+   * nothing. Days begin at midnight UTC; an interception belongs to the day on which it started, with all its tokens.
+   *
+   * Sorted by day, newest first, then by all tokens together, most first. `isCut` says that there were more rows than `limit`.
+   * @throws RpcError `NOT_FOUND` (unknown_row) if no user has the name; a user's id also finds what is left of a user who does not exist
+   */
+  usage(input: z.output<typeof usageInput>): Promise<UsageReport>
+}
+
+export interface UsageOptions {
+  store: UsageStore & Pick<UserStore, 'findUser'>
+}
+
+export function createUsage({ store }: UsageOptions): Usage {
+  return {
+    async usage({ user, limit, ...query }) {
+      const initiatorId = user === undefined ? undefined : await initiatorOf(store, user)
+      // One row more than asked for says whether there are more.
+      const rows = await store.readUsage({ ...query, initiatorId, limit: limit + 1 })
+      return { rows: rows.slice(0, limit), isCut: rows.length > limit }
+    },
+  }
+}

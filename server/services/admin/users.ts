@@ -1,0 +1,82 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { z } from 'zod'
+import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../../shared/contract/admin.js'
+import { uuid } from '../../../shared/contract/fields.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import type { AuditedWrites, UserStore } from '../../store/store.js'
+import { unknownRow } from '../unknown-row.js'
+import { auditEntry } from './audit.js'
+import { createPurge, type Purge, type PurgeOptions } from './purge.js'
+
+/** Who may use the bridge. `actor` is the name of the identity that calls, for the audit log. */
+export interface UsersAdmin {
+  /** @throws RpcError `CONFLICT` (name_taken) if a user who is not deleted has the name */
+  create(input: z.output<typeof usersCreateInput>, actor: string): Promise<User>
+  /** Deleted users too, sorted by name. */
+  list(): Promise<User[]>
+  /** @throws RpcError `NOT_FOUND` (unknown_row) */
+  setStatus(input: z.output<typeof usersSetStatusInput>, actor: string): Promise<User>
+  /**
+   * Marks a user as deleted; the records stay. A repeat by id changes nothing.
+   * @throws RpcError `NOT_FOUND` (unknown_row)
+   */
+  delete(input: z.output<typeof usersDeleteInput>, actor: string): Promise<User>
+  purge: Purge['purge']
+}
+
+export interface UsersAdminOptions extends PurgeOptions {
+  store: UserStore & AuditedWrites & PurgeOptions['store']
+}
+
+export function createUsersAdmin(options: UsersAdminOptions): UsersAdmin {
+  const { store } = options
+  return {
+    ...createPurge(options),
+    async create({ username }, actor) {
+      const user = await store.audited(
+        tables => tables.createUser({ id: uuidv7(), username }),
+        created => created && auditEntry(actor, 'users.create', created.id, { username }),
+      )
+      if (user) return user
+      throw new RpcError('CONFLICT', `another user has the name ${JSON.stringify(username)}`, { reason: 'name_taken' })
+    },
+    list: () => store.listUsers(),
+    async setStatus({ user: ref, status }, actor) {
+      const { id } = await findUser(store, ref)
+      const user = await store.audited(
+        tables => tables.setUserStatus(id, status),
+        changed => changed && auditEntry(actor, 'users.setStatus', id, { status }),
+      )
+      return user ?? throwUnknown(ref)
+    },
+    async delete({ user: ref }, actor) {
+      const { id } = await findUser(store, ref)
+      const user = await store.audited(
+        tables => tables.deleteUser(id),
+        deleted => deleted && auditEntry(actor, 'users.delete', id),
+      )
+      return user ?? throwUnknown(ref)
+    },
+  }
+}
+
+/**
+ * The user with this id, or with this name who is not deleted.
+ * @throws RpcError `NOT_FOUND` (unknown_row)
+ */
+export async function findUser(store: Pick<UserStore, 'findUser'>, idOrUsername: string): Promise<User> {
+  return (await store.findUser(idOrUsername)) ?? throwUnknown(idOrUsername)
+}
+
+/**
+ * The id of whoever made requests: an id as it is, since records outlive users; or that of the user with this name.
+ * @throws RpcError `NOT_FOUND` (unknown_row)
+ */
+export async function initiatorOf(store: Pick<UserStore, 'findUser'>, idOrUsername: string): Promise<string> {
+  if (uuid.safeParse(idOrUsername).success) return idOrUsername
+  return (await findUser(store, idOrUsername)).id
+}
+
+function throwUnknown(idOrUsername: string): never {
+  throw unknownRow('user', idOrUsername)
+}

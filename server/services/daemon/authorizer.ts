@@ -1,0 +1,63 @@
+import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
+import { type ErrorReason, errorReasons, RpcError } from '../../../shared/rpc/errors.js'
+import type { ApiKeyStore } from '../../store/store.js'
+import { isSecretOf, parseApiKey } from '../api-key.js'
+
+export interface Authorizer {
+  /**
+   * The owner of an API key. `keyId` instead of `key` is the delegated path: everything is checked but the secret.
+   *
+   * The first check that fails decides (RPC.md): both or neither given → `ambiguous_auth` (`BAD_REQUEST`); `keyId` without the capability →
+   * `delegation_not_allowed` (`FORBIDDEN`); then, all `UNAUTHORIZED`, malformed → `invalid_key`, `unknown_key`, `expired`, another secret →
+   * `invalid_key`, `unknown_user`, `deleted_user`, `inactive_user`, `system_user`.
+   * @throws RpcError also `INTERNAL_SERVER_ERROR` when the store fails, never `unknown_key`
+   */
+  isAuthorized(input: IsAuthorizedInput, caller: { delegate: boolean }): Promise<Authorization>
+}
+
+export interface AuthorizerOptions {
+  store: Pick<ApiKeyStore, 'findApiKey'>
+  now?: () => Date
+}
+
+export function createAuthorizer({ store, now = () => new Date() }: AuthorizerOptions): Authorizer {
+  return {
+    async isAuthorized(input, caller) {
+      const { id, secret } = whichKey(input, caller)
+      const key = await store.findApiKey(id)
+      if (!key) throw unauthorized('unknown_key', id)
+      if (key.expiresAt && key.expiresAt <= now()) throw unauthorized('expired', id)
+      if (secret !== undefined && !isSecretOf(key.secretHash, secret)) throw unauthorized('invalid_key', id)
+      const { owner } = key
+      if (!owner) throw unauthorized('unknown_user', id)
+      if (owner.deletedAt) throw unauthorized('deleted_user', id)
+      if (owner.status !== 'active') throw unauthorized('inactive_user', id)
+      if (owner.isSystem) throw unauthorized('system_user', id)
+      return { ownerId: owner.id, apiKeyId: key.id, username: owner.username }
+    },
+  }
+}
+
+/** `secret` is undefined on the delegated path. */
+function whichKey(
+  { key, keyId }: IsAuthorizedInput,
+  { delegate }: { delegate: boolean },
+): { id: string; secret: string | undefined } {
+  if ((key === undefined) === (keyId === undefined)) {
+    const given = key === undefined ? 'neither was' : 'both were'
+    throw new RpcError('BAD_REQUEST', `${errorReasons.ambiguous_auth}; ${given} given`, { reason: 'ambiguous_auth' })
+  }
+  if (key !== undefined) {
+    const parsed = parseApiKey(key)
+    if (parsed) return parsed
+  } else if (!delegate) {
+    throw new RpcError('FORBIDDEN', errorReasons.delegation_not_allowed, { reason: 'delegation_not_allowed' })
+  } else if (keyId !== undefined && /^[A-Za-z0-9]{10}$/.test(keyId)) {
+    return { id: keyId, secret: undefined }
+  }
+  throw new RpcError('UNAUTHORIZED', 'the API key is malformed', { reason: 'invalid_key' })
+}
+
+function unauthorized(reason: ErrorReason, keyId: string): RpcError {
+  return new RpcError('UNAUTHORIZED', `API key ${keyId}: ${errorReasons[reason]}`, { reason })
+}

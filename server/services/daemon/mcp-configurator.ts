@@ -1,0 +1,117 @@
+import type { z } from 'zod'
+import type {
+  AccessTokenError,
+  AccessTokensOutput,
+  accessTokensInput,
+  ServerConfigsOutput,
+  serverConfigsInput,
+} from '../../../shared/contract/mcp-configurator.js'
+import { mcpLimits } from '../../../shared/rpc/limits.js'
+import type { Logger } from '../../../shared/values/log.js'
+import type { AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
+import type { SecretBox } from '../secrets.js'
+import { httpOAuthClient, type OAuthClient } from '../tools/oauth-client.js'
+import { TokenRefresher } from '../tools/token-refresher.js'
+import { abortableBy, isExpired, openSecret, TokenRefused } from '../tools/token-secrets.js'
+
+export interface McpConfigurator {
+  /** Every MCP server, sorted by id. */
+  getServerConfigs(input: z.output<typeof serverConfigsInput>): Promise<ServerConfigsOutput>
+  /**
+   * A token that is good now for each server, or why there is none; each id is in exactly one of the two, ids that are given twice once. Tokens are checked side by
+   * side, each within `tokenValidationTimeoutMs`: one that has expired, or that its server refuses, is refreshed, once for all who ask.
+   * @throws RpcError `INTERNAL_SERVER_ERROR` when the store fails
+   */
+  getServerAccessTokensBatch(input: z.output<typeof accessTokensInput>): Promise<AccessTokensOutput>
+}
+
+export interface McpConfiguratorOptions {
+  store: McpStore
+  secrets: SecretBox
+  logger: Logger
+  now?: () => Date
+  oauth?: OAuthClient
+  /** see {@link mcpLimits} */
+  tokenValidationTimeoutMs?: number
+  refreshLeaseMs?: number
+}
+
+export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfigurator {
+  const { store, secrets, logger, now = () => new Date(), oauth = httpOAuthClient } = options
+  const { tokenValidationTimeoutMs = mcpLimits.tokenValidationTimeoutMs } = options
+  const { refreshLeaseMs = mcpLimits.refreshLeaseMs } = options
+  const refresher = new TokenRefresher({
+    store,
+    secrets,
+    oauth,
+    now,
+    timeoutMs: tokenValidationTimeoutMs,
+    leaseMs: refreshLeaseMs,
+  })
+
+  /** @throws TokenRefused */
+  async function tokenOf(server: McpServerRow, link: AuthLinkRow, signal: AbortSignal): Promise<string> {
+    if (isExpired(link, now())) return abortableBy(signal, refresher.refresh(server, link))
+    const accessToken = openSecret(secrets, link, 'accessToken')
+    if (server.validateUrl === null) return accessToken
+    const state = await oauth.validate({ url: server.validateUrl, accessToken, signal })
+    return state === 'valid' ? accessToken : abortableBy(signal, refresher.refresh(server, link))
+  }
+
+  async function within(
+    server: McpServerRow | undefined,
+    link: AuthLinkRow | undefined,
+  ): Promise<{ token: string } | { error: AccessTokenError }> {
+    if (!server) return { error: 'unknown_server' }
+    if (!link) return { error: 'no_link' }
+    const timeout = new AbortController()
+    const timer = setTimeout(() => timeout.abort(new TokenRefused('timed_out')), tokenValidationTimeoutMs)
+    try {
+      return { token: await tokenOf(server, link, timeout.signal) }
+    } catch (error) {
+      if (timeout.signal.aborted) return { error: 'timed_out' }
+      if (error instanceof TokenRefused && error.reason !== 'validation_failed') return { error: error.reason }
+      logger.warn({ err: error, server: server.id, user: link.userId }, 'a token could not be validated')
+      return { error: 'validation_failed' }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return {
+    async getServerConfigs() {
+      const servers = await store.listMcpServers()
+      return {
+        servers: servers.map(({ id, url, toolAllowRegex, toolDenyRegex }) => ({
+          id,
+          url,
+          toolAllowRegex,
+          toolDenyRegex,
+        })),
+      }
+    },
+
+    async getServerAccessTokensBatch({ userId, serverIds }) {
+      const ids = [...new Set(serverIds)]
+      if (ids.length === 0) return { accessTokens: {}, errors: {} }
+      const [servers, links] = await Promise.all([
+        store.listMcpServers(),
+        store.listAuthLinks({ userId, serverIds: ids }),
+      ])
+      const results = await Promise.all(
+        ids.map(async id => {
+          const server = servers.find(row => row.id === id)
+          const link = links.find(row => row.serverId === id)
+          return { id, ...(await within(server, link)) }
+        }),
+      )
+      // Not by assignment: an id may be `constructor`.
+      return {
+        accessTokens: Object.fromEntries(
+          results.flatMap(result => ('token' in result ? [[result.id, result.token]] : [])),
+        ),
+        errors: Object.fromEntries(results.flatMap(result => ('error' in result ? [[result.id, result.error]] : []))),
+      }
+    },
+  }
+}

@@ -1,0 +1,161 @@
+import {
+  type BatchRecord,
+  type CheckedRecord,
+  type RecordBatchOutput,
+  type RecordedOutput,
+  type RecordKind,
+  type RecordOutcome,
+  recordSchemas,
+  userAgentKey,
+} from '../../../shared/contract/recorder.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import { recordLimits } from '../../../shared/rpc/limits.js'
+import type { Logger } from '../../../shared/values/log.js'
+import type { NormalRecord, RecordStore, StoredRecord } from '../../store/store.js'
+import { checkInput } from '../check-input.js'
+import { contentHash } from './content-hash.js'
+import { logRecord } from './record-log.js'
+
+/** A checked record and its kind. */
+export type TaggedRecord = { [K in RecordKind]: { kind: K; record: CheckedRecord<K> } }[RecordKind]
+
+/**
+ * Stores what daemons report. All is idempotent: a repeat of an id with the same content changes nothing. Content is compared by the
+ * SHA-256 of the normalised record, and this is the one place that normalises: a blank `providerName` becomes `provider`, and `userAgent`
+ * moves to `metadata.request_user_agent`, from where the store reads it back.
+ */
+export interface Recorder {
+  /**
+   * Stores one record.
+   * @throws RpcError `NOT_FOUND` (unknown_interception), `CONFLICT` (content_differs), or what the store rejects with
+   */
+  record(record: TaggedRecord): Promise<RecordedOutput>
+  /**
+   * Checks each record by itself, stores the good ones in one transaction, and answers one outcome for each, in order.
+   * @throws RpcError `BAD_REQUEST` if the records together are larger than `recordLimits.maxBatchBytes`, or what the store rejects with
+   */
+  recordBatch(records: readonly BatchRecord[]): Promise<RecordBatchOutput>
+}
+
+export interface RecorderOptions {
+  store: Pick<RecordStore, 'record'>
+  logger: Logger
+  /** each record that the store took, repeats too, is also a log line `interception log`, without content */
+  structuredLogging?: boolean
+}
+
+export function createRecorder({ store, logger, structuredLogging = false }: RecorderOptions): Recorder {
+  async function storeRecords(records: StoredRecord[]): Promise<RecordOutcome[]> {
+    const outcomes = await store.record(records)
+    if (outcomes.length !== records.length) {
+      throw new Error(`the store answered ${outcomes.length} outcomes to ${records.length} records`)
+    }
+    if (structuredLogging) {
+      for (const [index, record] of records.entries()) if (outcomes[index]?.ok) logRecord(logger, record)
+    }
+    return outcomes
+  }
+
+  return {
+    async record(record) {
+      const [outcome] = await storeRecords([normalise(record)])
+      if (outcome && !outcome.ok) throw refusal(outcome)
+      return {}
+    },
+    async recordBatch(records) {
+      refuseLargeBatch(records)
+      const checked = records.map(check)
+      const good = checked.filter(isStorable)
+      const stored = good.length > 0 ? await storeRecords(good) : []
+      const outcomes = stored.values()
+      return {
+        results: checked.map(result => (isStorable(result) ? (outcomes.next().value ?? missingOutcome()) : result)),
+      }
+    },
+  }
+}
+
+type Refused = Extract<RecordOutcome, { ok: false }>
+
+function isStorable(checked: StoredRecord | Refused): checked is StoredRecord {
+  return !('ok' in checked)
+}
+
+const reasons = {
+  NOT_FOUND: 'unknown_interception',
+  CONFLICT: 'content_differs',
+  BAD_REQUEST: undefined,
+} as const
+
+function refusal({ code, message }: Refused): RpcError {
+  const reason = reasons[code]
+  return new RpcError(code, message, reason && { reason })
+}
+
+function missingOutcome(): never {
+  throw new Error('the store answered fewer outcomes than it was given records')
+}
+
+/** A record of a batch, ready for the store; or why it cannot be stored. */
+function check(input: unknown): StoredRecord | Refused {
+  try {
+    return normalise(checkTagged(input))
+  } catch (error) {
+    if (error instanceof RpcError && error.code === 'BAD_REQUEST') {
+      return { ok: false, code: error.code, message: error.message }
+    }
+    throw error
+  }
+}
+
+function checkTagged(input: unknown): TaggedRecord {
+  const kind: unknown = typeof input === 'object' && input !== null && 'kind' in input ? input.kind : undefined
+  switch (kind) {
+    case 'interception':
+      return { kind, record: checkInput(recordSchemas.interception, input) }
+    case 'interceptionEnded':
+      return { kind, record: checkInput(recordSchemas.interceptionEnded, input) }
+    case 'tokenUsage':
+      return { kind, record: checkInput(recordSchemas.tokenUsage, input) }
+    case 'promptUsage':
+      return { kind, record: checkInput(recordSchemas.promptUsage, input) }
+    case 'toolUsage':
+      return { kind, record: checkInput(recordSchemas.toolUsage, input) }
+    case 'modelThought':
+      return { kind, record: checkInput(recordSchemas.modelThought, input) }
+    default:
+      throw new RpcError('BAD_REQUEST', `kind: must be one of ${Object.keys(recordSchemas).join(', ')}`)
+  }
+}
+
+function normalise(tagged: TaggedRecord): StoredRecord {
+  if (tagged.kind !== 'interception') return { ...tagged, contentHash: contentHash(tagged.record) }
+  const { userAgent, providerName, ...rest } = tagged.record
+  const record: NormalRecord<'interception'> = {
+    ...rest,
+    providerName: providerName?.trim() ? providerName : rest.provider,
+  }
+  if (userAgent !== undefined) record.metadata = { ...rest.metadata, [userAgentKey]: userAgent }
+  return { kind: tagged.kind, record, contentHash: contentHash(record) }
+}
+
+/** Counts each record as its JSON text, as the outbox does when it cuts batches. */
+function refuseLargeBatch(records: readonly unknown[]): void {
+  let bytes = 0
+  for (const record of records) bytes += jsonBytes(record)
+  if (bytes <= recordLimits.maxBatchBytes) return
+  const [size, limit] = [bytes, recordLimits.maxBatchBytes].map(value => value.toLocaleString('en'))
+  throw new RpcError(
+    'BAD_REQUEST',
+    `records: a batch of ${size} bytes is larger than maxBatchBytes ${limit}; send a large record through its own procedure`,
+  )
+}
+
+function jsonBytes(record: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(record) ?? '')
+  } catch {
+    // A bigint, which the wire carries and JSON does not; the record's own check refuses it by name.
+    return 0
+  }
+}

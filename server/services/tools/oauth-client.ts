@@ -1,0 +1,122 @@
+import { mcpLimits } from '../../../shared/rpc/limits.js'
+
+/** What a daemon's request asks of the servers that know about a token. Its errors hold nothing of what was sent or answered. */
+export interface OAuthClient {
+  /** Whether an access token is still good, from the status that it is answered with. */
+  validate(request: { url: string; accessToken: string; signal: AbortSignal }): Promise<'valid' | 'invalid'>
+  /**
+   * The refresh grant of RFC 6749, section 6.
+   * @throws InvalidGrant if the refresh token is no good for good; OAuthFailed if the server did not answer as it should
+   */
+  refresh(request: {
+    url: string
+    clientId: string
+    clientSecret: string | null
+    refreshToken: string
+    signal: AbortSignal
+  }): Promise<RefreshedTokens>
+}
+
+export interface RefreshedTokens {
+  accessToken: string
+  /** null: the old one stays good */
+  refreshToken: string | null
+  /** seconds from now; null: the server does not say */
+  expiresInSeconds: number | null
+}
+
+/** The refresh token was used up, expired or revoked: the user has to link again. */
+export class InvalidGrant extends Error {
+  override readonly name = 'InvalidGrant'
+}
+
+/** The server could not be asked, or answered something else than it should. */
+export class OAuthFailed extends Error {
+  override readonly name = 'OAuthFailed'
+}
+
+/** Over HTTP, without following redirects: a token goes to the server that was configured, and to no other. */
+export const httpOAuthClient: OAuthClient = {
+  async validate({ url, accessToken, signal }) {
+    const { status } = await ask(url, { headers: { authorization: `Bearer ${accessToken}` }, signal })
+    if (status >= 200 && status < 300) return 'valid'
+    if (status === 401 || status === 403) return 'invalid'
+    throw new OAuthFailed(`the token was answered with status ${status}`)
+  },
+
+  async refresh({ url, clientId, clientSecret, refreshToken, signal }) {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken })
+    const headers = new Headers({ accept: 'application/json' })
+    // Section 2.3.1: a client with a secret authenticates by HTTP Basic, both parts form-encoded; one without says who it is.
+    if (clientSecret === null) form.set('client_id', clientId)
+    else headers.set('authorization', `Basic ${btoa(`${formEncode(clientId)}:${formEncode(clientSecret)}`)}`)
+    const { status, body } = await ask(url, { method: 'POST', headers, body: form, signal })
+    const answer = parseObject(body)
+    if (status === 400 && answer?.error === 'invalid_grant') throw new InvalidGrant('the refresh token is no good')
+    if (status !== 200 || !answer) throw new OAuthFailed(`the refresh was answered with status ${status}`)
+    return tokensOf(answer)
+  },
+}
+
+function tokensOf(answer: Record<string, unknown>): RefreshedTokens {
+  const { access_token: accessToken, refresh_token: refreshToken = null, expires_in: expiresIn = null } = answer
+  if (!isToken(accessToken) || !(refreshToken === null || isToken(refreshToken))) {
+    throw new OAuthFailed('the refresh was answered without a usable token')
+  }
+  const seconds = Number(expiresIn)
+  return {
+    accessToken,
+    refreshToken,
+    expiresInSeconds: expiresIn === null || !(seconds >= 0 && seconds < 1e10) ? null : seconds,
+  }
+}
+
+/** What a header can carry. */
+function isToken(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= mcpLimits.maxTokenLength && /^[\x21-\x7e]+$/.test(value)
+}
+
+async function ask(
+  url: string,
+  init: RequestInit & { signal: AbortSignal },
+): Promise<{ status: number; body: string }> {
+  let response: Response
+  try {
+    response = await fetch(url, { ...init, redirect: 'manual' })
+  } catch {
+    // Not its cause: whoever waits knows of an abort by its own signal, and a message of the network may quote the URL.
+    throw new OAuthFailed('the server cannot be reached')
+  }
+  return { status: response.status, body: await readShort(response) }
+}
+
+async function readShort(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of response.body ?? []) {
+      bytes += chunk.length
+      if (bytes > mcpLimits.maxOAuthResponseBytes) break
+      chunks.push(chunk)
+    }
+  } catch {
+    throw new OAuthFailed('the answer broke off')
+  }
+  if (bytes > mcpLimits.maxOAuthResponseBytes) {
+    throw new OAuthFailed(`the answer is larger than ${mcpLimits.maxOAuthResponseBytes} bytes`)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? { ...value } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function formEncode(text: string): string {
+  return new URLSearchParams({ '': text }).toString().slice(1)
+}

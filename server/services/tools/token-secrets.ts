@@ -1,0 +1,58 @@
+import type { AccessTokenError } from '../../../shared/contract/mcp-configurator.js'
+import { mcpLimits } from '../../../shared/rpc/limits.js'
+import type { AuthLinkRow, McpServerRow } from '../../store/store.js'
+import { type SecretBox, type SecretPlace, SecretUnreadable } from '../secrets.js'
+
+/** Why there is no token. */
+export class TokenRefused extends Error {
+  override readonly name = 'TokenRefused'
+  readonly reason: Exclude<AccessTokenError, 'unknown_server'>
+
+  constructor(reason: Exclude<AccessTokenError, 'unknown_server'>, cause?: unknown) {
+    super(reason, { cause })
+    this.reason = reason
+  }
+}
+
+/** Where a user's token for a server stands. */
+export function tokenPlace(
+  { userId, serverId }: Pick<AuthLinkRow, 'userId' | 'serverId'>,
+  kind: 'accessToken' | 'refreshToken',
+): SecretPlace {
+  return ['external-auth-link', kind, userId, serverId]
+}
+
+/** Where the secret of the client at an MCP server's OAuth server stands. */
+export function clientSecretPlace({ id }: Pick<McpServerRow, 'id'>): SecretPlace {
+  return ['mcp-server', 'clientSecret', id]
+}
+
+/** @throws TokenRefused `validation_failed` if the encryption key that sealed it is not configured */
+export function openSecret(
+  secrets: SecretBox,
+  link: Pick<AuthLinkRow, 'userId' | 'serverId' | 'accessToken' | 'refreshToken'>,
+  kind: 'accessToken' | 'refreshToken',
+): string {
+  const sealed = link[kind]
+  if (!sealed) throw new TokenRefused('expired_or_invalid')
+  try {
+    return secrets.open(sealed, tokenPlace(link, kind))
+  } catch (error) {
+    throw error instanceof SecretUnreadable ? new TokenRefused('validation_failed', error) : error
+  }
+}
+
+/** A token that expires within the skew would not last for the request that it is for. */
+export function isExpired({ expiresAt }: Pick<AuthLinkRow, 'expiresAt'>, now: Date): boolean {
+  return expiresAt !== null && expiresAt.getTime() - mcpLimits.tokenExpirySkewMs <= now.getTime()
+}
+
+/** The promise, or the signal's reason if that comes first; the work behind the promise goes on. */
+export function abortableBy<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}

@@ -1,0 +1,505 @@
+import { v7 as uuidv7 } from 'uuid'
+import { describe, expect, test } from 'vitest'
+import { createSecretBox } from '../../../server/services/secrets.js'
+import { createServices } from '../../../server/services/services.js'
+import {
+  admin,
+  daemon,
+  deployments,
+  oneStore,
+  type Refused,
+  recordingLogger,
+  refusalOf,
+  startServer,
+} from '../services/running-server.js'
+
+describe.each(deployments)('$name', deployment => {
+  const store = oneStore(deployment)
+  const uniqueName = (prefix: string) => `${prefix}-${uuidv7().slice(-12)}`
+  const unknownRow = { code: 'NOT_FOUND', reason: 'unknown_row' }
+
+  async function operator() {
+    const running = await startServer(store(), {}, deployment)
+    return { ...running, admin: running.connect(admin).admin }
+  }
+
+  describe('users', () => {
+    test('are created, suspended, activated and deleted, by name or id', async () => {
+      const { admin } = await operator()
+      const username = uniqueName('ada')
+      const user = await admin.users.create.mutate({ username })
+      expect(user).toMatchObject({ username, status: 'active', isSystem: false, deletedAt: null })
+      expect(user.createdAt).toBeInstanceOf(Date)
+      expect(await admin.users.setStatus.mutate({ user: username, status: 'suspended' })).toMatchObject({
+        id: user.id,
+        status: 'suspended',
+      })
+      expect(await admin.users.setStatus.mutate({ user: user.id.toUpperCase(), status: 'active' })).toEqual(user)
+      const deleted = await admin.users.delete.mutate({ user: username })
+      expect(deleted.deletedAt).toBeInstanceOf(Date)
+      expect(await admin.users.list.query()).toContainEqual(deleted)
+    })
+
+    test('share no name while they live', async () => {
+      const { admin } = await operator()
+      const username = uniqueName('grace')
+      await admin.users.create.mutate({ username })
+      expect(await refusalOf(admin.users.create.mutate({ username }))).toMatchObject({
+        code: 'CONFLICT',
+        reason: 'name_taken',
+      })
+      await admin.users.delete.mutate({ user: username })
+      await expect(admin.users.create.mutate({ username })).resolves.toMatchObject({ username })
+    })
+
+    test('that do not exist are unknown', async () => {
+      const { admin } = await operator()
+      for (const user of ['nobody', uuidv7()]) {
+        expect(await refusalOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
+        expect(await refusalOf(admin.users.setStatus.mutate({ user, status: 'active' }))).toMatchObject(unknownRow)
+        expect(await refusalOf(admin.apiKeys.create.mutate({ user }))).toMatchObject(unknownRow)
+      }
+    })
+
+    test.each(['', '-a', 'a b', 'a/b', 'ä', 'a\0', 'x'.repeat(65), uuidv7()])('are not called %j', async username => {
+      const { admin } = await operator()
+      const refused = await refusalOf(admin.users.create.mutate({ username }))
+      expect(refused.code).toBe('BAD_REQUEST')
+      expect(refused.message).toMatch(/^username: /)
+    })
+  })
+
+  describe('API keys', () => {
+    test('are answered whole once, and listed without their secret', async () => {
+      const { admin } = await operator()
+      const { id: userId, username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      const expiresAt = new Date(Date.now() + 60_000)
+      const { key, ...created } = await admin.apiKeys.create.mutate({ user: username, expiresAt })
+      expect(key).toMatch(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/)
+      expect(created).toMatchObject({ id: key.slice(0, 10), userId, username, expiresAt })
+      expect(await admin.apiKeys.list.query({ user: username })).toEqual([created])
+      expect(await admin.apiKeys.list.query({})).toContainEqual(created)
+    })
+
+    test('expire now, unless they already have, and can be deleted', async () => {
+      const { admin } = await operator()
+      const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      const { id } = await admin.apiKeys.create.mutate({ user: username })
+      const { expiresAt } = await admin.apiKeys.expire.mutate({ id })
+      expect(expiresAt?.getTime()).toBeLessThanOrEqual(Date.now())
+      expect((await admin.apiKeys.expire.mutate({ id })).expiresAt).toEqual(expiresAt)
+      expect(await admin.apiKeys.delete.mutate({ id })).toEqual({})
+      expect(await refusalOf(admin.apiKeys.delete.mutate({ id }))).toMatchObject(unknownRow)
+      expect(await refusalOf(admin.apiKeys.expire.mutate({ id }))).toMatchObject(unknownRow)
+    })
+
+    test('are not made for the past, nor for a deleted user', async () => {
+      const { admin } = await operator()
+      const { id, username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      const past = await refusalOf(admin.apiKeys.create.mutate({ user: username, expiresAt: new Date(1_000) }))
+      expect(past.code).toBe('BAD_REQUEST')
+      expect(past.message).toContain('1970-01-01T00:00:01.000Z')
+      await admin.users.delete.mutate({ user: username })
+      expect(await refusalOf(admin.apiKeys.create.mutate({ user: id }))).toMatchObject({
+        code: 'PRECONDITION_FAILED',
+        reason: 'deleted_user',
+      })
+    })
+  })
+
+  describe('daemon keys', () => {
+    test('are answered whole once, and listed without their secret', async () => {
+      const { admin } = await operator()
+      const expiresAt = new Date(Date.now() + 60_000)
+      const { key, ...created } = await admin.daemonKeys.create.mutate({ name: 'rack 1', delegate: true, expiresAt })
+      expect(key).toMatch(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/)
+      expect(created).toMatchObject({ id: key.slice(0, 10), name: 'rack 1', delegate: true, expiresAt })
+      const listed = (await admin.daemonKeys.list.query()).find(({ id }) => id === created.id)
+      expect(listed).toEqual({
+        id: created.id,
+        name: 'rack 1',
+        delegate: true,
+        createdAt: created.createdAt,
+        expiresAt,
+        revokedAt: null,
+        lastSeenAt: null,
+        buildVersion: null,
+      })
+      expect(created.createdAt).toBeInstanceOf(Date)
+    })
+
+    test('may do the least unless more is asked for', async () => {
+      const { admin } = await operator()
+      const created = await admin.daemonKeys.create.mutate({})
+      expect(created).toMatchObject({ name: null, delegate: false, expiresAt: null })
+    })
+
+    test('are listed newest first', async () => {
+      const { admin } = await operator()
+      const older = await admin.daemonKeys.create.mutate({})
+      while (Date.now() <= older.createdAt.getTime()) await admin.daemonKeys.list.query()
+      const newer = await admin.daemonKeys.create.mutate({})
+      const ids = (await admin.daemonKeys.list.query()).map(({ id }) => id)
+      expect(ids.slice(0, 2)).toEqual([newer.id, older.id])
+    })
+
+    test('are revoked once: a second time succeeds and changes nothing', async () => {
+      const { admin } = await operator()
+      const { id } = await admin.daemonKeys.create.mutate({})
+      const revoked = await admin.daemonKeys.revoke.mutate({ id })
+      expect(revoked).toMatchObject({ id, revokedAt: expect.any(Date) })
+      while (Date.now() <= (revoked.revokedAt?.getTime() ?? 0)) await admin.daemonKeys.list.query()
+      expect(await admin.daemonKeys.revoke.mutate({ id })).toEqual(revoked)
+      expect(await admin.daemonKeys.list.query()).toContainEqual(revoked)
+    })
+
+    test('that do not exist are unknown', async () => {
+      const { admin } = await operator()
+      expect(await refusalOf(admin.daemonKeys.revoke.mutate({ id: 'unknown000' }))).toMatchObject(unknownRow)
+    })
+
+    test('a whole key where its id belongs is refused, and not shown', async () => {
+      const { admin, logger } = await operator()
+      const { key } = await admin.daemonKeys.create.mutate({})
+      const refused = await refusalOf(admin.daemonKeys.revoke.mutate({ id: key }))
+      expect(refused.code).toBe('BAD_REQUEST')
+      expect(refused.message).toMatch(/^id: /)
+      for (const text of [refused.message, logger.text()]) expect(text).not.toContain(key.slice(11))
+    })
+
+    test.each<[string, object, RegExp]>([
+      ['the past', { expiresAt: new Date(1_000) }, /^expiresAt: .*1970-01-01T00:00:01\.000Z/],
+      ['a year that no Date of ours has', { expiresAt: new Date('+010000-01-01T00:00:00Z') }, /^expiresAt: /],
+      ['an empty name', { name: '' }, /^name: /],
+      ['a name above 256', { name: 'x'.repeat(257) }, /^name: /],
+      ['a delegate that is no boolean', { delegate: 'yes' }, /^delegate: /],
+    ])('are not made for %s', async (_what, input, message) => {
+      const { admin } = await operator()
+      const before = await admin.daemonKeys.list.query()
+      const refused = await refusalOf(admin.daemonKeys.create.mutate(input))
+      expect(refused.code).toBe('BAD_REQUEST')
+      expect(refused.message).toMatch(message)
+      expect(await admin.daemonKeys.list.query()).toEqual(before)
+    })
+
+    test('have a name that the database can hold', async () => {
+      const { admin } = await operator()
+      const created = await admin.daemonKeys.create.mutate({ name: 'a\0b\ud800' })
+      expect(created.name).toBe('a\uFFFDb\uFFFD')
+    })
+
+    test('and API keys are not taken for each other', async () => {
+      const { admin, connect } = await operator()
+      const services = createServices({
+        store: store(),
+        secrets: createSecretBox([new Uint8Array(32)]),
+        logger: recordingLogger(),
+        ownUrl: () => undefined,
+      })
+      const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      const { key: apiKey } = await admin.apiKeys.create.mutate({ user: username })
+      const { key: daemonKey, id } = await admin.daemonKeys.create.mutate({})
+      const asDaemon = await refusalOf(services.daemonKeys.authenticate(apiKey, null))
+      expect(asDaemon).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
+      const asUser = await refusalOf(connect(daemon).authorizer.isAuthorized.query({ key: daemonKey }))
+      expect(asUser).toMatchObject({ code: 'UNAUTHORIZED', reason: 'unknown_key' })
+      expect(await services.daemonKeys.authenticate(daemonKey, '1.0')).toMatchObject({
+        role: 'daemon',
+        daemonKeyId: id,
+      })
+    })
+
+    test('that were used are listed with the time and the build of their daemon', async () => {
+      const { admin } = await operator()
+      const { key, id } = await admin.daemonKeys.create.mutate({})
+      const seenAt = new Date('2026-05-01T12:00:00.123Z')
+      const services = createServices({
+        store: store(),
+        secrets: createSecretBox([new Uint8Array(32)]),
+        logger: recordingLogger(),
+        ownUrl: () => undefined,
+        now: () => seenAt,
+      })
+      await services.daemonKeys.authenticate(key, '1.2.3')
+      const listed = (await admin.daemonKeys.list.query()).find(row => row.id === id)
+      expect(listed).toMatchObject({ lastSeenAt: seenAt, buildVersion: '1.2.3' })
+    })
+  })
+
+  describe('providers', () => {
+    test('demo is there from the first start', async () => {
+      const { admin } = await operator()
+      const demo = (await admin.providers.list.query()).find(({ name }) => name === 'demo')
+      expect(demo).toMatchObject({ type: 'anthropic', enabled: true, baseUrl: '/demo', keys: [] })
+    })
+
+    test('removed stays removed at the next start', async () => {
+      const first = await operator()
+      await first.admin.providers.remove.mutate({ name: 'demo' })
+      const second = await operator()
+      expect((await second.admin.providers.list.query()).map(({ name }) => name)).not.toContain('demo')
+    })
+
+    test('have the default base URL of their type, and keep their keys when none are given', async () => {
+      const { admin, connect } = await operator()
+      const key = 'sk-ant-api03-0123456789-wxyz'
+      const added = await admin.providers.upsert.mutate({ name: 'one', type: 'anthropic', keys: [key] })
+      expect(added).toMatchObject({
+        name: 'one',
+        type: 'anthropic',
+        enabled: true,
+        baseUrl: 'https://api.anthropic.com',
+        keys: ['sk-a…wxyz'],
+      })
+      const baseUrl = 'http://localhost:8080/x/'
+      const changed = await admin.providers.upsert.mutate({ name: 'one', type: 'anthropic', baseUrl })
+      expect(changed).toMatchObject({ baseUrl: 'http://localhost:8080/x', keys: ['sk-a…wxyz'] })
+      const { providers } = await connect(daemon).providerConfigurator.getProviders.query()
+      expect(providers).toContainEqual({
+        name: 'one',
+        type: 'anthropic',
+        enabled: true,
+        baseUrl: 'http://localhost:8080/x',
+        keys: [key],
+      })
+      expect(await admin.providers.upsert.mutate({ name: 'one', type: 'anthropic', keys: [] })).toMatchObject({
+        keys: [],
+      })
+    })
+
+    test('keep what is left out when they are changed: state, base URL, type and keys', async () => {
+      const { admin } = await operator()
+      const name = 'kept'
+      const added = { type: 'openai', baseUrl: 'https://proxy.example/v1', enabled: false } as const
+      const before = await admin.providers.upsert.mutate({
+        name,
+        ...added,
+        keys: ['sk-old-key-of-the-vendor-0123456789'],
+      })
+      expect(before).toMatchObject({ ...added, keys: ['sk-o…6789'] })
+      const rotated = await admin.providers.upsert.mutate({ name, keys: ['sk-new-key-of-the-vendor-9876543210'] })
+      expect(rotated).toEqual({ ...before, keys: ['sk-n…3210'], updatedAt: expect.any(Date) })
+      expect(await admin.providers.upsert.mutate({ name, type: 'openai' })).toMatchObject({
+        baseUrl: added.baseUrl,
+        enabled: false,
+      })
+      expect(await admin.providers.upsert.mutate({ name, enabled: true })).toMatchObject({
+        type: 'openai',
+        baseUrl: added.baseUrl,
+        enabled: true,
+      })
+      const { entries } = await admin.audit.list.query({ action: 'providers.upsert', target: name })
+      expect(entries.map(({ details }) => details)).toEqual([
+        { type: 'openai', enabled: true, baseUrl: added.baseUrl },
+        { type: 'openai', enabled: false, baseUrl: added.baseUrl },
+        { type: 'openai', enabled: false, baseUrl: added.baseUrl, keys: ['sk-n…3210'] },
+        { type: 'openai', enabled: false, baseUrl: added.baseUrl, keys: ['sk-o…6789'] },
+      ])
+    })
+
+    test('of another type have its base URL, and need keys of it: those of one vendor are not sent to another', async () => {
+      const { admin } = await operator()
+      const name = 'moved'
+      await admin.providers.upsert.mutate({ name, baseUrl: 'https://proxy.example', keys: ['sk-ant-0123456789'] })
+      const before = (await admin.providers.list.query()).find(row => row.name === name)
+      expect(before).toMatchObject({ type: 'anthropic' })
+      expect(await refusalOf(admin.providers.upsert.mutate({ name, type: 'openai' }))).toMatchObject({
+        code: 'PRECONDITION_FAILED',
+        message: expect.stringMatching(/moved.*anthropic.*openai/),
+      })
+      expect((await admin.providers.list.query()).find(row => row.name === name)).toEqual(before)
+      expect(await admin.providers.upsert.mutate({ name, type: 'openai', keys: [] })).toMatchObject({
+        type: 'openai',
+        baseUrl: 'https://api.openai.com/v1',
+        keys: [],
+      })
+      expect(await admin.providers.upsert.mutate({ name, type: 'anthropic' })).toMatchObject({
+        baseUrl: 'https://api.anthropic.com',
+      })
+    })
+
+    test('may have U+0000 and an @ in the path of their base URL, but no credentials', async () => {
+      const { admin } = await operator()
+      const upsert = (baseUrl: string) => admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', baseUrl })
+      expect(await upsert('https://host/a\0b\ud800')).toMatchObject({ baseUrl: 'https://host/a\uFFFDb\uFFFD' })
+      expect(await upsert('https://host/a//b@c')).toMatchObject({ baseUrl: 'https://host/a//b@c' })
+      for (const baseUrl of [
+        'https://u:p@host/',
+        'HTTPS://u@host',
+        'https:///u:p@host',
+        'https://\\u:p@host',
+        'https://h?k=1',
+      ]) {
+        expect(await refusalOf(upsert(baseUrl))).toMatchObject({ code: 'BAD_REQUEST' })
+      }
+    })
+
+    test('that are disabled give a daemon no keys', async () => {
+      const { admin, connect } = await operator()
+      await admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', keys: ['sk-two'] })
+      expect(await admin.providers.setEnabled.mutate({ name: 'two', enabled: false })).toMatchObject({ enabled: false })
+      const { providers } = await connect(daemon).providerConfigurator.getProviders.query()
+      expect(providers.find(({ name }) => name === 'two')).toMatchObject({ enabled: false, keys: [] })
+    })
+
+    test('that do not exist are unknown', async () => {
+      const { admin } = await operator()
+      expect(await refusalOf(admin.providers.remove.mutate({ name: 'none' }))).toMatchObject(unknownRow)
+      expect(await refusalOf(admin.providers.setEnabled.mutate({ name: 'none', enabled: true }))).toMatchObject(
+        unknownRow,
+      )
+    })
+
+    test('a provider key never appears in logs or messages', async () => {
+      const { admin, connect, logger } = await operator()
+      const marked = 'sk-ant-MARKED-SECRET-0123456789'
+      const provider = { name: 'marked', type: 'anthropic' } as const
+      const refusals: Refused[] = []
+      const answers: unknown[] = [await admin.providers.upsert.mutate({ ...provider, keys: [marked] })]
+      for (const input of [
+        { ...provider, keys: [`${marked} `] },
+        { ...provider, keys: [marked.repeat(100)] },
+        { ...provider, keys: Array.from({ length: 33 }, () => marked) },
+        { ...provider, keys: [marked], name: 'Not A Slug' },
+        { ...provider, keys: [marked], baseUrl: `http://user:${marked}@host` },
+      ]) {
+        refusals.push(await refusalOf(admin.providers.upsert.mutate(input)))
+      }
+      answers.push(await admin.providers.list.query())
+      await connect(daemon).providerConfigurator.getProviders.query()
+      // A server with another encryption key cannot open it, and says so.
+      const other = await startServer(store(), { encryptionKeys: [new Uint8Array(32)] }, deployment)
+      const { providers } = await other.connect(daemon).providerConfigurator.getProviders.query()
+      expect(providers.map(({ name }) => name)).not.toContain('marked')
+      expect(other.logger.lines.some(({ level }) => level === 'error')).toBe(true)
+      expect(refusals.map(({ code }) => code)).toEqual(Array.from({ length: 5 }, () => 'BAD_REQUEST'))
+      for (const text of [JSON.stringify(refusals), JSON.stringify(answers), logger.text(), other.logger.text()]) {
+        expect(text).not.toContain('MARKED')
+      }
+    })
+  })
+
+  describe('interceptions', () => {
+    test('are listed newest first, page by page, without gap or repeat', async () => {
+      const { admin, connect } = await operator()
+      const initiatorId = uuidv7()
+      const { recorder } = connect(daemon)
+      const ids: string[] = []
+      for (let index = 0; index < 7; index++) {
+        const id = uuidv7()
+        ids.unshift(id)
+        // Two of each time: the id decides between them.
+        const startedAt = new Date(Date.UTC(2026, 4, 1, 12, Math.floor(index / 2)))
+        await recorder.recordInterception.mutate({
+          id,
+          initiatorId,
+          apiKeyId: 'abcdefghij',
+          provider: 'anthropic',
+          model: index % 2 ? 'odd' : 'even',
+          startedAt,
+        })
+      }
+      const seen: string[] = []
+      let cursor: string | undefined
+      for (let page = 0; page < 3; page++) {
+        const answer = await admin.interceptions.list.query({ user: initiatorId, limit: 3, ...(cursor && { cursor }) })
+        seen.push(...answer.interceptions.map(({ id }) => id))
+        cursor = answer.nextCursor ?? undefined
+      }
+      expect(seen).toEqual(ids)
+      expect(cursor).toBeUndefined()
+      const odd = await admin.interceptions.list.query({ user: initiatorId, model: 'odd' })
+      expect(odd.interceptions).toHaveLength(3)
+      expect(odd.nextCursor).toBeNull()
+      const exact = await admin.interceptions.list.query({ user: initiatorId, limit: 7 })
+      expect(exact.nextCursor).toBeNull()
+    })
+
+    test('are listed once each while others arrive between the pages, before and behind the cursor', async () => {
+      const { admin, connect } = await operator()
+      const initiatorId = uuidv7()
+      const { recorder } = connect(daemon)
+      const at = (minute: number) => new Date(Date.UTC(2026, 4, 1, 12, minute))
+      const add = async (minute: number) => {
+        const id = uuidv7()
+        const fields = { initiatorId, apiKeyId: 'abcdefghij', provider: 'anthropic', model: 'm', startedAt: at(minute) }
+        await recorder.recordInterception.mutate({ id, ...fields })
+        return id
+      }
+      const before: string[] = []
+      for (let minute = 0; minute < 20; minute += 2) before.unshift(await add(minute))
+      const seen: string[] = []
+      const behind: string[] = []
+      let cursor: string | undefined
+      do {
+        const page: Awaited<ReturnType<typeof admin.interceptions.list.query>> = await admin.interceptions.list.query({
+          user: initiatorId,
+          limit: 3,
+          ...(cursor && { cursor }),
+        })
+        seen.push(...page.interceptions.map(({ id }) => id))
+        cursor = page.nextCursor ?? undefined
+        const last = page.interceptions.at(-1)
+        if (!cursor || !last) break
+        await add(60) // newer than all
+        await add(last.startedAt.getUTCMinutes() + 1) // just passed
+        behind.push(await add(last.startedAt.getUTCMinutes() - 1)) // comes next
+      } while (cursor)
+      expect(seen.length).toBe(new Set(seen).size)
+      expect(behind.length).toBeGreaterThan(2)
+      expect(seen.toSorted()).toEqual([...before, ...behind].toSorted())
+    })
+
+    test.each([
+      '',
+      'x',
+      '!!!',
+      'bm90IGpzb24',
+      Buffer.from('[1]').toString('base64url'),
+      Buffer.from('[1,"x"]').toString('base64url'),
+      Buffer.from(`[-1,"${uuidv7()}"]`).toString('base64url'),
+      Buffer.from(`[1e300,"${uuidv7()}"]`).toString('base64url'),
+      'x'.repeat(257),
+    ])('a malformed cursor is refused: %j', async cursor => {
+      const { admin } = await operator()
+      const refused = await refusalOf(admin.interceptions.list.query({ cursor }))
+      expect(refused.code).toBe('BAD_REQUEST')
+      expect(refused.message).toMatch(/^cursor: /)
+    })
+
+    test('a filter with U+0000 finds nothing, and is no fault of the server', async () => {
+      const { admin } = await operator()
+      expect(await admin.interceptions.list.query({ errorType: 'a\0' })).toEqual({
+        interceptions: [],
+        nextCursor: null,
+      })
+    })
+
+    test('of a user without any are none; of an unknown name, an error', async () => {
+      const { admin } = await operator()
+      const { username } = await admin.users.create.mutate({ username: uniqueName('quiet') })
+      expect(await admin.interceptions.list.query({ user: username })).toEqual({ interceptions: [], nextCursor: null })
+      expect(await refusalOf(admin.interceptions.list.query({ user: 'nobody' }))).toMatchObject(unknownRow)
+      expect(await refusalOf(admin.interceptions.get.query({ id: uuidv7() }))).toMatchObject(unknownRow)
+    })
+  })
+
+  test('a daemon may do none of it, whatever it sends', async () => {
+    const { connect } = await startServer(store(), {}, deployment)
+    const { admin } = connect(daemon)
+    const calls = [
+      admin.users.list.query(),
+      admin.users.create.mutate({ username: 'eve' }),
+      admin.users.create.mutate({ username: 'not a name' }),
+      admin.apiKeys.create.mutate({ user: 'ada' }),
+      admin.daemonKeys.create.mutate({}),
+      admin.daemonKeys.create.mutate({ name: '' }),
+      admin.daemonKeys.list.query(),
+      admin.daemonKeys.revoke.mutate({ id: 'unknown000' }),
+      admin.providers.upsert.mutate({ name: 'x', type: 'anthropic' }),
+      admin.interceptions.list.query({}),
+    ]
+    const refusals = await Promise.all(calls.map(refusalOf))
+    expect(new Set(refusals.map(({ code }) => code))).toEqual(new Set(['FORBIDDEN']))
+  })
+})
