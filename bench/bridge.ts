@@ -11,7 +11,7 @@ import { noMetrics } from '../client/bridge/metrics.js'
 import { createRecordSender } from '../client/bridge/record-sender.js'
 import { createBridgeClient } from '../client/bridge-client.js'
 import { createBridgeServer } from '../server/server.js'
-import { openEmbeddedStore } from '../server/store/embedded.js'
+import { openEmbeddedStore } from '../server/store/pglite/embedded.js'
 import { median } from './harness.js'
 
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }

@@ -1,7 +1,7 @@
 /** The lists of an operator on PostgreSQL with a million interceptions. */
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { openPostgresStore } from '../server/store/postgres.js'
+import { openPostgresStore } from '../server/store/postgres/postgres.js'
 import type { InterceptionQuery } from '../server/store/store.js'
 import { PostgresServer } from '../test/fixtures/postgres-server.js'
 import { median } from './harness.js'

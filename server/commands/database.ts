@@ -15,7 +15,7 @@ export function addDatabaseCommands(program: Command): void {
     .requiredOption('--from <dir>', 'data directory of the embedded store, whose server is stopped')
     .addHelpText('after', importHelp)
     .action(async ({ from, ...options }: DatabaseOptions & { from: string }) => {
-      const { importEmbeddedStore } = await import('../store/import.js')
+      const { importEmbeddedStore } = await import('../store/open/import.js')
       const rows = await importEmbeddedStore({ from: resolve(from), ...(await databaseOf(options)) })
       printResult(options, rows, () => printFields(rows))
     })
@@ -23,7 +23,7 @@ export function addDatabaseCommands(program: Command): void {
   withDatabase(
     program.command('migrate').description('bring the schema of a PostgreSQL database to this version'),
   ).action(async (options: DatabaseOptions) => {
-    const { migratePostgres } = await import('../store/postgres.js')
+    const { migratePostgres } = await import('../store/postgres/postgres.js')
     await migratePostgres(await databaseOf(options))
     printResult(options, { migrated: true }, () => print('the schema is of this version'))
   })

@@ -110,13 +110,13 @@ async function openStore(
   stop: StopSignal,
 ): Promise<Store> {
   if (databaseUrl === undefined) {
-    const { openEmbeddedStore } = await import('../store/embedded.js')
+    const { openEmbeddedStore } = await import('../store/pglite/embedded.js')
     // A new process opens it again as after kill -9, or says why it cannot.
     const onLost = (cause: Error) =>
       stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)
     return openEmbeddedStore({ dataDir, logger, onLost })
   }
-  const { openPostgresStore } = await import('../store/postgres.js')
+  const { openPostgresStore } = await import('../store/postgres/postgres.js')
   return openPostgresStore({ url: databaseUrl, logger, maxConnections: databasePool })
 }
 

@@ -7,7 +7,7 @@ import { addPurgeCommand, purge } from '../../server/commands/purge.js'
 import type { PurgeProgress } from '../../shared/contract/admin.js'
 import { run } from '../e2e/process.js'
 import { oneStore } from '../server/services/running-server.js'
-import { interception } from '../store/records.js'
+import { interception } from '../server/store/records/records.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addUsageCommand } from '../../server/commands/usage.js'
 import type { UsageReport } from '../../shared/contract/admin.js'
 import { oneStore } from '../server/services/running-server.js'
-import { interception, tokenUsage } from '../store/records.js'
+import { interception, tokenUsage } from '../server/store/records/records.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()

@@ -7,8 +7,8 @@ import { promisify } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
-import { lockDataDir } from '../../server/store/data-lock.js'
-import { openEmbeddedStore } from '../../server/store/embedded.js'
+import { lockDataDir } from '../../server/store/pglite/data-lock.js'
+import { openEmbeddedStore } from '../../server/store/pglite/embedded.js'
 import type {
   ApiKey,
   CreatedApiKey,

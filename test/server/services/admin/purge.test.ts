@@ -3,7 +3,7 @@ import { createPurge, type PurgeOptions } from '../../../../server/services/admi
 import { createAuthorizer } from '../../../../server/services/daemon/authorizer.js'
 import type { Store } from '../../../../server/store/store.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
-import { interception, promptUsage } from '../../../store/records.js'
+import { interception, promptUsage } from '../../store/records/records.js'
 import { oneStore, refusalOf } from '../running-server.js'
 
 describe('a purge', () => {

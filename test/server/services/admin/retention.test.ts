@@ -3,7 +3,7 @@ import { createRetention, type RetentionOptions } from '../../../../server/servi
 import type { Store } from '../../../../server/store/store.js'
 import { retention as limits } from '../../../../shared/rpc/limits.js'
 import { stores } from '../../../fixtures/stores.js'
-import { ended, interception, tokenUsage } from '../../../store/records.js'
+import { ended, interception, tokenUsage } from '../../store/records/records.js'
 import { deferred, recordingLogger } from '../running-server.js'
 
 const dayMs = 86_400_000

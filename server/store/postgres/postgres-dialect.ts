@@ -1,0 +1,146 @@
+/** kysely on a pool of PostgreSQL connections that may be lost at any moment. */
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type QueryResult,
+  type TransactionSettings,
+} from 'kysely'
+import pg, { type Pool, type PoolClient } from 'pg'
+import { connectionLost, isPassing, isStale, SqlError } from '../sql/sql-error.js'
+
+/** Between two attempts to connect; a server restarts within seconds. */
+const connectAgainMs = 100
+
+/**
+ * The dialect of a pool. A statement waits for a connection for `acquireTimeoutMs` in all, however often connecting fails meanwhile.
+ * A connection that was lost, or that did not answer in time, does not go back to the pool. Every error is a {@link SqlError}.
+ */
+export function postgresDialect(pool: Pool, { acquireTimeoutMs }: { acquireTimeoutMs: number }): Dialect {
+  return {
+    createDriver: () => new PostgresDriver(pool, acquireTimeoutMs),
+    createQueryCompiler: () => new PostgresQueryCompiler(),
+    createAdapter: () => new PostgresAdapter(),
+    createIntrospector: db => new PostgresIntrospector(db),
+  }
+}
+
+class PostgresDriver implements Driver {
+  readonly #pool: Pool
+  readonly #acquireTimeoutMs: number
+
+  constructor(pool: Pool, acquireTimeoutMs: number) {
+    this.#pool = pool
+    this.#acquireTimeoutMs = acquireTimeoutMs
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<PostgresConnection> {
+    const giveUpAt = performance.now() + this.#acquireTimeoutMs
+    for (;;) {
+      try {
+        return new PostgresConnection(await this.#pool.connect())
+      } catch (cause) {
+        const error = toSqlError(cause)
+        if (this.#pool.ending || !isPassing(error) || performance.now() + connectAgainMs > giveUpAt) throw error
+      }
+      await new Promise(resolve => setTimeout(resolve, connectAgainMs))
+    }
+  }
+
+  async beginTransaction(connection: PostgresConnection, settings: TransactionSettings): Promise<void> {
+    const isolation = settings.isolationLevel ? ` isolation level ${settings.isolationLevel}` : ''
+    const access = settings.accessMode ? ` ${settings.accessMode}` : ''
+    await connection.run(`start transaction${isolation}${access}`, [])
+  }
+
+  async commitTransaction(connection: PostgresConnection): Promise<void> {
+    await connection.run('commit', [])
+  }
+
+  async rollbackTransaction(connection: PostgresConnection): Promise<void> {
+    // PostgreSQL rolls back by itself what a lost connection had begun, and the first error is the one to be told.
+    if (!connection.isBroken) await connection.run('rollback', [])
+  }
+
+  async releaseConnection(connection: PostgresConnection): Promise<void> {
+    connection.release()
+  }
+
+  async destroy(): Promise<void> {
+    await this.#pool.end()
+  }
+}
+
+/** Distinct statements that a session keeps prepared, which saves their parsing and, mostly, their planning; more run unprepared. */
+const maxPrepared = 256
+const prepared = new WeakMap<PoolClient, Map<string, string>>()
+
+class PostgresConnection implements DatabaseConnection {
+  readonly #client: PoolClient
+  isBroken = false
+
+  constructor(client: PoolClient) {
+    this.#client = client
+  }
+
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    const { rows, rowCount } = await this.run(sql, parameters)
+    // What a row holds is for the author of the statement to know, here as in every driver.
+    return { rows: rows as R[], ...(rowCount !== null && { numAffectedRows: BigInt(rowCount) }) }
+  }
+
+  async run(text: string, values: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }> {
+    try {
+      const name = this.#nameOf(text)
+      return await this.#client.query({ text, values: [...values], ...(name !== undefined && { name }) })
+    } catch (cause) {
+      const error = toSqlError(cause)
+      // The server has ended this session, or it is unknown what it is doing, or what it keeps prepared is no good any more.
+      this.isBroken ||=
+        !(cause instanceof pg.DatabaseError) || /FATAL|PANIC/.test(cause.severity ?? '') || isStale(error)
+      throw error
+    }
+  }
+
+  /** The name under which this session keeps the statement prepared; undefined for one that is run as it is. */
+  #nameOf(text: string): string | undefined {
+    let names = prepared.get(this.#client)
+    if (!names) {
+      names = new Map()
+      prepared.set(this.#client, names)
+    }
+    let name = names.get(text)
+    if (name === undefined && names.size < maxPrepared) {
+      name = `s${names.size}`
+      names.set(text, name)
+    }
+    return name
+  }
+
+  // biome-ignore lint/correctness/useYield: nothing streams from this store
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Error('this store does not stream')
+  }
+
+  release(): void {
+    this.#client.release(this.isBroken)
+  }
+}
+
+/** What `pg` throws: PostgreSQL's errors, the system's, and its own without a code, which all say that a connection is not there or hangs. */
+export function toSqlError(thrown: unknown): SqlError {
+  if (thrown instanceof SqlError) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  if (thrown instanceof pg.DatabaseError) {
+    return new SqlError({ message, code: thrown.code, constraint: thrown.constraint })
+  }
+  const code: unknown = Reflect.get(Object(thrown), 'code')
+  if (typeof code === 'string') return new SqlError({ message: message || code, code })
+  return new SqlError({ message, code: connectionLost })
+}

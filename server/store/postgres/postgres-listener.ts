@@ -1,0 +1,102 @@
+import { Socket } from 'node:net'
+import pg, { type ClientConfig } from 'pg'
+import type { Logger } from '../../../shared/values/log.js'
+import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
+import { toSqlError } from './postgres-dialect.js'
+
+export interface PostgresListenerOptions {
+  connection: ClientConfig
+  logger: Logger
+  /** how often the connection is asked whether it still lives, and how long it may take to answer */
+  checkMs: number
+}
+
+const reconnectMinMs = 50
+const reconnectMaxMs = 5_000
+
+/**
+ * Listens for NOTIFY on a connection of its own, which it opens again whenever it is lost. All listeners are then told once: nobody knows what was
+ * missed. A connection that hangs is found out by a question that it does not answer.
+ */
+export class PostgresListener implements Changes {
+  readonly #options: PostgresListenerOptions
+  readonly #listeners = new ChangeListeners()
+  readonly #running: Promise<void>
+  readonly #stop = new AbortController()
+
+  constructor(options: PostgresListenerOptions) {
+    this.#options = options
+    this.#running = this.#run()
+  }
+
+  onChange(topic: ChangeTopic, listener: () => void): () => void {
+    return this.#listeners.add(topic, listener)
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop
+    const { logger } = this.#options
+    let delayMs = reconnectMinMs
+    let isFirst = true
+    while (!signal.aborted) {
+      try {
+        await this.#listen(() => {
+          if (!isFirst) logger.info({}, 'listening for changes in PostgreSQL again')
+          // Also the first time: whoever listened before this moment may have missed something.
+          this.#listeners.tellAll()
+          isFirst = false
+          delayMs = reconnectMinMs
+        })
+      } catch (error) {
+        if (signal.aborted) return
+        logger.warn({ err: toSqlError(error) }, 'changes in PostgreSQL are not heard until the connection is back')
+      }
+      await pause(delayMs * (0.5 + Math.random() / 2), signal)
+      delayMs = Math.min(delayMs * 2, reconnectMaxMs)
+    }
+  }
+
+  /** Listens until the connection is lost, which rejects, or until `close()`. */
+  async #listen(onListening: () => void): Promise<void> {
+    const { connection, checkMs } = this.#options
+    const { signal } = this.#stop
+    const socket = new Socket()
+    const client = new pg.Client({ ...connection, query_timeout: checkMs, stream: () => socket })
+    const lost = new Promise<never>((_, reject) => {
+      client.on('error', reject)
+      client.on('end', () => reject(new Error('the connection ended')))
+    })
+    lost.catch(() => {}) // it is raced below; it may also come after that
+    client.on('notification', ({ channel }) => this.#listeners.tell(channel))
+    try {
+      await Promise.race([client.connect(), lost])
+      for (const topic of changeTopics) await client.query(`listen ${channelPrefix}${topic}`)
+      onListening()
+      while (!signal.aborted) {
+        await Promise.race([pause(checkMs, signal), lost])
+        if (!signal.aborted) await Promise.race([client.query('select 1'), lost])
+      }
+    } finally {
+      socket.destroy()
+    }
+  }
+}
+
+/** Resolves after a time, or at once when the signal aborts. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) return resolve()
+    const done = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+  })
+}

@@ -1,0 +1,139 @@
+/** The store on a PostgreSQL server. */
+import { Kysely, sql } from 'kysely'
+import pg, { type PoolConfig } from 'pg'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import type { Logger } from '../../../shared/values/log.js'
+import { migrate } from '../migrations/index.js'
+import type { Database } from '../sql/schema.js'
+import { createSqlStore } from '../sql/sql-store.js'
+import type { Store } from '../store.js'
+import { postgresDialect, toSqlError } from './postgres-dialect.js'
+import { PostgresListener } from './postgres-listener.js'
+
+/** Oldest major version of PostgreSQL that the statements are tested on. */
+const oldestVersion = 15
+
+export interface PostgresOptions {
+  /** `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; never logged */
+  url: string
+  logger: Logger
+  /** connections of this process, one more listens; PostgreSQL's own default allows 100 in all */
+  maxConnections?: number
+  /** longest run of one statement; the server ends what takes longer */
+  statementTimeoutMs?: number
+  /** how long the server may be away until a call fails; with as long again for a repeat, below the deadline of a call */
+  outageMs?: number
+  /** see {@link PostgresListener} */
+  listenerCheckMs?: number
+}
+
+const defaults = { maxConnections: 10, statementTimeoutMs: 15_000, outageMs: 10_000, listenerCheckMs: 5_000 } as const
+const connectTimeoutMs = 5_000
+/**
+ * Sessions keep plans, and may have made them while the tables were small: they must be the ones that fit large tables, and all statements but the totals of
+ * admin.usage look up few rows. The embedded store has the same (pglite-worker.js).
+ */
+const planSettings = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off'
+/** After the server's own timeout, which a network that hangs keeps from arriving. */
+const networkTimeoutMs = 5_000
+/** A process that hangs in the middle of a transaction must not hold its locks for ever. */
+const idleInTransactionTimeoutMs = 30_000
+
+/**
+ * Opens the store in a PostgreSQL database and brings the schema to this version; several processes may do so at once. A server that restarts is waited
+ * for: calls wait up to 10 s for a connection, and what may be repeated is.
+ * @throws RpcError `PRECONDITION_FAILED`: `database_unreachable` if it cannot be reached within 10 s or refuses the login, `database_newer`,
+ *   `config_invalid` for a server that is too old
+ */
+export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
+  const { url, logger, maxConnections, statementTimeoutMs, outageMs, listenerCheckMs } = { ...defaults, ...options }
+  await migratePostgres({ url, logger, outageMs })
+  const pool = openPool(logger, {
+    ...connectionOptions(url),
+    max: maxConnections,
+    options: planSettings,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + networkTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+  })
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
+  const changes = new PostgresListener({ connection: connectionOptions(url), logger, checkMs: listenerCheckMs })
+  return createSqlStore(db, changes, { repeatForMs: outageMs })
+}
+
+/**
+ * Brings the schema of a database to this version, with no limit on how long a statement runs. Nothing is written where it is there already, so a
+ * server whose role may not change the schema starts all the same.
+ * @throws as {@link openPostgresStore}
+ */
+export async function migratePostgres(options: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<void> {
+  const db = await openPostgresDatabase(options)
+  await db.destroy()
+}
+
+/**
+ * One connection to a database whose schema is of this version, for work that takes long: no statement of it has a time limit.
+ * @throws as {@link openPostgresStore}
+ */
+export async function openPostgresDatabase({
+  url,
+  logger,
+  outageMs = defaults.outageMs,
+}: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<Kysely<Database>> {
+  const pool = openPool(logger, { ...connectionOptions(url), max: 1 })
+  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
+  try {
+    await checkVersion(db)
+    await migrate(db, 'the PostgreSQL database')
+    return db
+  } catch (error) {
+    await db.destroy()
+    throw error
+  }
+}
+
+async function checkVersion(db: Kysely<Database>): Promise<void> {
+  const { rows } = await sql<{ server_version_num: string }>`show server_version_num`.execute(db).catch(cause => {
+    const { message } = toSqlError(cause)
+    throw new RpcError('PRECONDITION_FAILED', `the PostgreSQL database cannot be used: ${message}`, {
+      reason: 'database_unreachable',
+      cause,
+    })
+  })
+  const version = Math.floor(Number(rows[0]?.server_version_num) / 10_000)
+  if (version >= oldestVersion) return
+  throw new RpcError(
+    'PRECONDITION_FAILED',
+    `the server is PostgreSQL ${version}; it must be ${oldestVersion} or newer`,
+    {
+      reason: 'config_invalid',
+    },
+  )
+}
+
+function openPool(logger: Logger, config: PoolConfig): pg.Pool {
+  const pool = new pg.Pool(config)
+  // Without these two listeners a server that ends a session (57P01) would end this process.
+  pool.on('error', error => logger.debug({ err: toSqlError(error) }, 'an idle connection to PostgreSQL ended'))
+  pool.on('connect', client => {
+    client.on('error', error => logger.debug({ err: toSqlError(error) }, 'a connection to PostgreSQL ended'))
+  })
+  return pool
+}
+
+function connectionOptions(url: string): PoolConfig {
+  return {
+    connectionString: url,
+    application_name: 'aibridge',
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    types: { getTypeParser },
+  }
+}
+
+/** int8 and numeric as numbers (all of ours are below 2^53), a date as its text; PGlite gives the same. */
+const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') => {
+  if (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC) return Number
+  if (oid === pg.types.builtins.DATE) return String
+  return format === undefined ? pg.types.getTypeParser(oid) : pg.types.getTypeParser(oid, format as 'text')
+}

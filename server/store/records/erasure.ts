@@ -1,0 +1,96 @@
+/** Erasing what was recorded, in SQL; the guarantees stand in store.ts. */
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import type { Database } from '../sql/schema.js'
+import { inTransaction } from '../sql/transaction.js'
+import type { Erased, ErasureStore } from '../store.js'
+
+/** Any number that no other lock of this database has: its holder erases what is too old. */
+export const retentionLock = 0x61_69_62_72
+
+const childTables = ['token_usages', 'user_prompts', 'tool_usages', 'model_thoughts'] as const
+
+/** The erasing of a database's records. */
+export function erasureStore(db: Kysely<Database>): ErasureStore {
+  return {
+    eraseOldInterceptions({ startedBefore, unendedBefore, limit }) {
+      return inTransaction(db, async tx => {
+        if (!(await tryLock(tx))) return null
+        return eraseWhere(
+          tx,
+          sql<boolean>`started_at < ${startedBefore}::timestamptz and (ended_at is not null or started_at < ${unendedBefore}::timestamptz)`,
+          limit,
+        )
+      })
+    },
+
+    eraseInterceptionsOf({ initiatorId, limit }) {
+      return inTransaction(db, tx => eraseWhere(tx, sql<boolean>`initiator_id = ${initiatorId}::uuid`, limit))
+    },
+
+    trimFeed({ notedBefore, limit }) {
+      return inTransaction(db, async tx => {
+        if (!(await tryLock(tx))) return null
+        // A row is noted when its transaction begins and gets its position when that commits, so the times are not in order: what is cut off ends
+        // before the first row that has to stay.
+        const { rows } = await sql<{ rows: number; end: number | null }>`
+          with oldest as materialized (
+            select position, noted_at from record_feed order by position limit ${limit}
+          ),
+          trimmed as (
+            delete from record_feed where position in (
+              select position from oldest
+              where position < coalesce(
+                (select min(position) from oldest where noted_at >= ${notedBefore}::timestamptz), ${Number.MAX_SAFE_INTEGER}::bigint
+              )
+            )
+            returning position
+          )
+          select count(*) as rows, max(position) as end from trimmed`.execute(tx)
+        const [trimmed] = rows
+        if (!trimmed || trimmed.end === null) return 0
+        await tx.updateTable('record_feed_trimmed').set({ position: trimmed.end }).execute()
+        return trimmed.rows
+      })
+    },
+  }
+}
+
+/** Whether this transaction has the lock, which it then has until it ends, however that comes about. Nobody waits for it. */
+async function tryLock(tx: Kysely<Database>): Promise<boolean> {
+  const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_xact_lock(${retentionLock}) as locked`.execute(
+    tx,
+  )
+  return rows[0]?.locked === true
+}
+
+/**
+ * Erases the oldest interceptions for which the condition holds, with all their records.
+ *
+ * They are locked before their children are looked for: a child that is being inserted holds a lock that makes them be skipped, and one that
+ * comes later waits, and then finds no interception (records.ts). Nothing here waits for anybody, so it is part of no deadlock.
+ */
+async function eraseWhere(tx: Kysely<Database>, condition: RawBuilder<boolean>, limit: number): Promise<Erased> {
+  const found = await tx
+    .selectFrom('interceptions')
+    .select('id')
+    .where(condition)
+    .orderBy('started_at')
+    .orderBy('id')
+    .limit(limit)
+    .forUpdate()
+    .skipLocked()
+    .execute()
+  if (found.length === 0) return { interceptions: 0, records: 0 }
+  // One array, so that the statements are the same for any number of ids and PostgreSQL expects few of them: it looks each up in the index.
+  const ids = sql`any(${`{${found.map(({ id }) => id).join(',')}}`}::uuid[])`
+  let records = 0
+  for (const table of childTables) {
+    const { numDeletedRows } = await tx
+      .deleteFrom(table)
+      .where(sql<boolean>`interception_id = ${ids}`)
+      .executeTakeFirst()
+    records += Number(numDeletedRows)
+  }
+  await tx.deleteFrom('interceptions').where(sql<boolean>`id = ${ids}`).execute()
+  return { interceptions: found.length, records }
+}

@@ -1,0 +1,91 @@
+/** The feed of records in SQL; the guarantees stand in store.ts, the triggers that write it in migration 0003. */
+import type { Kysely } from 'kysely'
+import type { WatchedRecord } from '../../../shared/contract/admin.js'
+import type { RecordKind } from '../../../shared/contract/recorder.js'
+import type { Database } from '../sql/schema.js'
+import type { FeedStore } from '../store.js'
+import {
+  readEnds,
+  readInterceptions,
+  selectModelThoughts,
+  selectPrompts,
+  selectTokenUsages,
+  selectToolUsages,
+} from './interceptions.js'
+
+/** The feed of a database. */
+export function feedStore(db: Kysely<Database>): FeedStore {
+  return {
+    async feedEnd() {
+      const { end } = await db
+        .selectFrom('record_feed')
+        .select(({ fn }) => fn.max<number | null>('position').as('end'))
+        .executeTakeFirstOrThrow()
+      return end ?? trimmedTo(db)
+    },
+
+    readFeed({ after, limit }) {
+      // One snapshot, so that a record which the feed names is there, unless it was erased before.
+      return db
+        .transaction()
+        .setIsolationLevel('repeatable read')
+        .setAccessMode('read only')
+        .execute(async tx => {
+          const rows = await tx
+            .selectFrom('record_feed')
+            .select(['position', 'kind', 'id'])
+            .where('position', '>', after)
+            .orderBy('position')
+            .limit(limit)
+            .execute()
+          if (after < (await trimmedTo(tx))) return { known: false, events: [], end: after, isWhole: true }
+          const records = await readRecords(tx, rows)
+          return {
+            known: true,
+            events: rows.flatMap(({ position, kind, id }) => {
+              const record = records.get(keyOf(kind, id))
+              return record ? [{ position, record }] : []
+            }),
+            end: rows.at(-1)?.position ?? after,
+            isWhole: rows.length < limit,
+          }
+        })
+    },
+  }
+}
+
+async function trimmedTo(db: Kysely<Database>): Promise<number> {
+  const { position } = await db.selectFrom('record_feed_trimmed').select('position').executeTakeFirstOrThrow()
+  return position
+}
+
+const readers: {
+  [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<Extract<WatchedRecord, { kind: K }>['record'][]>
+} = {
+  interception: readInterceptions,
+  interceptionEnded: readEnds,
+  tokenUsage: (db, ids) => selectTokenUsages(db).where('id', 'in', ids).execute(),
+  promptUsage: (db, ids) => selectPrompts(db).where('id', 'in', ids).execute(),
+  toolUsage: (db, ids) => selectToolUsages(db).where('id', 'in', ids).execute(),
+  modelThought: (db, ids) => selectModelThoughts(db).where('id', 'in', ids).execute(),
+}
+
+/** The records of feed rows, by {@link keyOf}; one statement for each kind. */
+async function readRecords(
+  db: Kysely<Database>,
+  rows: readonly { kind: RecordKind; id: string }[],
+): Promise<Map<string, WatchedRecord>> {
+  const idsOf = new Map<RecordKind, string[]>()
+  for (const { kind, id } of rows) idsOf.set(kind, [...(idsOf.get(kind) ?? []), id])
+  const found = new Map<string, WatchedRecord>()
+  for (const [kind, ids] of idsOf) {
+    for (const record of await readers[kind](db, ids)) {
+      found.set(keyOf(kind, record.id), { kind, record } as WatchedRecord) // the reader of a kind reads that kind
+    }
+  }
+  return found
+}
+
+function keyOf(kind: RecordKind, id: string): string {
+  return `${kind} ${id}`
+}

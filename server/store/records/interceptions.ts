@@ -1,0 +1,172 @@
+/** Reading records. */
+import { type Kysely, sql } from 'kysely'
+import type { Interception, InterceptionDetail, InterceptionEnd } from '../../../shared/contract/admin.js'
+import { userAgentKey } from '../../../shared/contract/recorder.js'
+import { adminLimits } from '../../../shared/rpc/limits.js'
+import type { Database } from '../sql/schema.js'
+import type { InterceptionQuery, InterceptionStore } from '../store.js'
+
+/** The records of a database, as they are read. */
+export function interceptionStore(db: Kysely<Database>): InterceptionStore {
+  return {
+    listInterceptions: query => listInterceptions(db, query),
+    getInterception: id => getInterception(db, id),
+  }
+}
+
+async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery): Promise<Interception[]> {
+  const { provider, limit } = query
+  if (provider === undefined) return (await page(db, query).execute()).map(withUserAgent)
+  // Two pages, each read from its own index in the order of the list; an "or" would read all that match and sort them.
+  const pages = await Promise.all(
+    (['provider_name', 'provider'] as const).map(column => page(db, query).where(column, '=', provider).execute()),
+  )
+  const found = new Map(pages.flat().map(row => [row.id, row]))
+  return [...found.values()].sort(newestFirst).slice(0, limit).map(withUserAgent)
+}
+
+/** The order of the list; ids compare as PostgreSQL compares them, byte by byte. */
+function newestFirst(a: Pick<Interception, 'startedAt' | 'id'>, b: Pick<Interception, 'startedAt' | 'id'>): number {
+  return b.startedAt.getTime() - a.startedAt.getTime() || (b.id > a.id ? 1 : -1)
+}
+
+/** All filters but the provider. */
+function page(db: Kysely<Database>, query: InterceptionQuery) {
+  const { before, initiatorId, model, client, clientSessionId, errorType, from, to } = query
+  let select = db.selectFrom('interceptions').select(interceptionColumns)
+  if (before)
+    select = select.where(sql<boolean>`(started_at, id) < (${before.startedAt}::timestamptz, ${before.id}::uuid)`)
+  if (initiatorId !== undefined) select = select.where('initiator_id', '=', initiatorId)
+  if (model !== undefined) select = select.where('model', '=', model)
+  if (client !== undefined) select = select.where('client', '=', client)
+  if (clientSessionId !== undefined) select = select.where('client_session_id', '=', clientSessionId)
+  if (errorType !== undefined) select = select.where(sql<boolean>`error_type = ${errorType}`)
+  if (from) select = select.where('started_at', '>=', from)
+  if (to) select = select.where('started_at', '<', to)
+  return select.orderBy('started_at', 'desc').orderBy('id', 'desc').limit(query.limit)
+}
+
+/** All is read in one snapshot. */
+function getInterception(db: Kysely<Database>, id: string): Promise<InterceptionDetail | null> {
+  return db
+    .transaction()
+    .setIsolationLevel('repeatable read')
+    .setAccessMode('read only')
+    .execute(async tx => {
+      const [interception] = await readInterceptions(tx, [id])
+      if (!interception) return null
+      const [time, tie] = ['created_at', 'id'] as const
+      return {
+        interception,
+        thread: await readThread(tx, interception.rootId ?? id),
+        tokenUsages: await selectTokenUsages(tx).where('interception_id', '=', id).orderBy(time).orderBy(tie).execute(),
+        promptUsages: await selectPrompts(tx).where('interception_id', '=', id).orderBy(time).orderBy(tie).execute(),
+        toolUsages: await selectToolUsages(tx).where('interception_id', '=', id).orderBy(time).orderBy(tie).execute(),
+        modelThoughts: await selectModelThoughts(tx)
+          .where('interception_id', '=', id)
+          .orderBy(time)
+          .orderBy(tie)
+          .execute(),
+      }
+    })
+}
+
+/** The interception at the root and all that continue it, oldest first. */
+async function readThread(db: Kysely<Database>, rootId: string): Promise<Interception[]> {
+  const continuing = await db
+    .selectFrom('interceptions')
+    .select(interceptionColumns)
+    .where('root_id', '=', rootId)
+    .orderBy('started_at')
+    .orderBy('id')
+    .limit(adminLimits.maxThreadLength - 1)
+    .execute()
+  return [...(await readInterceptions(db, [rootId])), ...continuing.map(withUserAgent)]
+}
+
+/** Interceptions by their ids, in no order. */
+export async function readInterceptions(db: Kysely<Database>, ids: string[]): Promise<Interception[]> {
+  const rows = await db.selectFrom('interceptions').select(interceptionColumns).where('id', 'in', ids).execute()
+  return rows.map(withUserAgent)
+}
+
+/** The ends of interceptions by their ids, in no order; without those that have not ended. */
+export async function readEnds(db: Kysely<Database>, ids: string[]): Promise<InterceptionEnd[]> {
+  const rows = await db
+    .selectFrom('interceptions')
+    .select([
+      'id',
+      'ended_at as endedAt',
+      'error_type as errorType',
+      'error_message as errorMessage',
+      'credential_hint as credentialHint',
+    ])
+    .where('id', 'in', ids)
+    .execute()
+  return rows.flatMap(({ endedAt, ...end }) => (endedAt === null ? [] : [{ ...end, endedAt }]))
+}
+
+export function selectTokenUsages(db: Kysely<Database>) {
+  return db
+    .selectFrom('token_usages')
+    .select([
+      ...childColumns,
+      'msg_id as msgId',
+      'input_tokens as inputTokens',
+      'output_tokens as outputTokens',
+      'cache_read_input_tokens as cacheReadInputTokens',
+      'cache_write_input_tokens as cacheWriteInputTokens',
+    ])
+}
+
+export function selectPrompts(db: Kysely<Database>) {
+  return db.selectFrom('user_prompts').select([...childColumns, 'msg_id as msgId', 'prompt'])
+}
+
+export function selectToolUsages(db: Kysely<Database>) {
+  return db
+    .selectFrom('tool_usages')
+    .select([
+      ...childColumns,
+      'msg_id as msgId',
+      'tool_call_id as toolCallId',
+      'item_id as itemId',
+      'server_url as serverUrl',
+      'tool',
+      'input',
+      'injected',
+      'invocation_error as invocationError',
+    ])
+}
+
+export function selectModelThoughts(db: Kysely<Database>) {
+  return db.selectFrom('model_thoughts').select([...childColumns, 'content'])
+}
+
+const interceptionColumns = [
+  'id',
+  'initiator_id as initiatorId',
+  'api_key_id as apiKeyId',
+  'provider',
+  'provider_name as providerName',
+  'model',
+  'started_at as startedAt',
+  'client',
+  'client_session_id as clientSessionId',
+  'correlating_tool_call_id as correlatingToolCallId',
+  'credential_kind as credentialKind',
+  'credential_hint as credentialHint',
+  'metadata',
+  'ended_at as endedAt',
+  'error_type as errorType',
+  'error_message as errorMessage',
+  'parent_id as parentId',
+  'root_id as rootId',
+] as const
+
+const childColumns = ['id', 'interception_id as interceptionId', 'metadata', 'created_at as createdAt'] as const
+
+function withUserAgent(row: Omit<Interception, 'userAgent'>): Interception {
+  const userAgent = row.metadata?.[userAgentKey]
+  return { ...row, userAgent: typeof userAgent === 'string' ? userAgent : null }
+}

@@ -1,0 +1,178 @@
+/** The tables as kysely sees them. Their SQL stands in migrations/, with the reasons. */
+import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
+import type { UserStatus } from '../../../shared/contract/admin.js'
+import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
+import type { ErrorType, RecordKind } from '../../../shared/contract/recorder.js'
+import type { JsonObject } from '../../../shared/values/text.js'
+
+/** Table → row. The record tables are written by record-tables.ts only. */
+export interface Database {
+  users: UsersTable
+  api_keys: ApiKeysTable
+  daemon_keys: DaemonKeysTable
+  interceptions: InterceptionsTable
+  token_usages: TokenUsagesTable
+  user_prompts: UserPromptsTable
+  tool_usages: ToolUsagesTable
+  model_thoughts: ModelThoughtsTable
+  providers: ProvidersTable
+  provider_keys: ProviderKeysTable
+  server_state: ServerStateTable
+  record_feed: RecordFeedTable
+  record_feed_trimmed: { only_row: GeneratedAlways<boolean>; position: number }
+  mcp_servers: McpServersTable
+  external_auth_links: ExternalAuthLinksTable
+  audit_log: AuditLogTable
+}
+
+interface UsersTable {
+  id: string
+  username: string
+  status: Generated<UserStatus>
+  is_system: boolean
+  created_at: Generated<Date>
+  deleted_at: Generated<Date | null>
+}
+
+interface ApiKeysTable {
+  id: string
+  user_id: string
+  secret_hash: Uint8Array
+  created_at: Generated<Date>
+  expires_at: Date | null
+}
+
+interface DaemonKeysTable {
+  id: string
+  name: string | null
+  secret_hash: Uint8Array
+  delegate: boolean
+  created_at: Generated<Date>
+  expires_at: Date | null
+  revoked_at: Generated<Date | null>
+  last_seen_at: Generated<Date | null>
+  build_version: Generated<string | null>
+}
+
+interface InterceptionsTable {
+  id: string
+  initiator_id: string
+  api_key_id: string
+  provider: string
+  provider_name: string
+  model: string
+  started_at: Date
+  client: string | null
+  client_session_id: string | null
+  correlating_tool_call_id: string | null
+  credential_kind: 'centralized' | 'byok'
+  credential_hint: string | null
+  metadata: JsonObject | null
+  ended_at: Date | null
+  error_type: ErrorType | null
+  error_message: string | null
+  linked_id: string | null
+  parent_id: string | null
+  root_id: string | null
+  content_hash: Uint8Array
+}
+
+interface ChildTable {
+  id: string
+  interception_id: string
+  metadata: JsonObject | null
+  created_at: Date
+  content_hash: Uint8Array
+}
+interface TokenUsagesTable extends ChildTable {
+  msg_id: string
+  input_tokens: number
+  output_tokens: number
+  cache_read_input_tokens: number
+  cache_write_input_tokens: number
+}
+interface UserPromptsTable extends ChildTable {
+  msg_id: string
+  prompt: string
+}
+interface ToolUsagesTable extends ChildTable {
+  initiator_id: string
+  msg_id: string
+  tool_call_id: string | null
+  item_id: string | null
+  server_url: string | null
+  tool: string
+  input: string
+  injected: boolean
+  invocation_error: string | null
+}
+interface ModelThoughtsTable extends ChildTable {
+  content: string
+}
+
+interface ProvidersTable {
+  name: string
+  type: ProviderType
+  enabled: boolean
+  base_url: string
+  /** written as JSON text */
+  settings: JsonColumn
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+type JsonColumn = ColumnType<JsonObject | null, string | null, string | null>
+
+interface ProviderKeysTable {
+  provider_name: string
+  position: number
+  id: string
+  sealed: Uint8Array
+  hint: string
+}
+
+interface ServerStateTable {
+  key: string
+  set_at: GeneratedAlways<Date>
+}
+
+interface RecordFeedTable {
+  position: GeneratedAlways<number>
+  kind: RecordKind
+  id: string
+  noted_at: Generated<Date>
+}
+
+interface McpServersTable {
+  id: string
+  url: string
+  tool_allow_regex: string | null
+  tool_deny_regex: string | null
+  token_url: string | null
+  client_id: string | null
+  client_secret: Uint8Array | null
+  validate_url: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface ExternalAuthLinksTable {
+  user_id: string
+  server_id: string
+  access_token: Uint8Array
+  refresh_token: Uint8Array | null
+  expires_at: Date | null
+  refresh_lease: Generated<string | null>
+  refresh_lease_until: Generated<Date | null>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface AuditLogTable {
+  id: string
+  at: Generated<Date>
+  actor: string
+  action: string
+  target: string | null
+  /** written as JSON text */
+  details: JsonColumn
+}

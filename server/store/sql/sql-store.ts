@@ -1,0 +1,160 @@
+/** The store on any PostgreSQL that kysely can talk to, embedded or not. */
+import { type Kysely, sql } from 'kysely'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import { erasureStore } from '../records/erasure.js'
+import { feedStore } from '../records/feed.js'
+import { interceptionStore } from '../records/interceptions.js'
+import { storeRecords } from '../records/records.js'
+import type { Store, Tables } from '../store.js'
+import { apiKeyStore } from '../tables/api-keys.js'
+import { auditStore, insertAuditEntry } from '../tables/audit.js'
+import { daemonKeyStore } from '../tables/daemon-keys.js'
+import { mcpStore } from '../tables/mcp.js'
+import { providerStore } from '../tables/providers.js'
+import { purgeStore } from '../tables/purge.js'
+import { secretStore } from '../tables/secrets.js'
+import { usageStore } from '../tables/usage.js'
+import { userStore } from '../tables/users.js'
+import type { Changes } from './changes.js'
+import type { Database } from './schema.js'
+import { isPassing } from './sql-error.js'
+
+/** How long `close()` waits for open work: a database that hangs must not keep the process from ending. */
+const openWorkTimeoutMs = 10_000
+/** How long a method that may be repeated is, while the server restarts or two transactions are in each other's way. */
+const defaultRepeatForMs = 10_000
+const repeatAfterMs = 50
+
+/** Methods that change nothing, or the same a second time: they are repeated when it is unknown what became of them. */
+const repeatable = new Set<keyof Tables>([
+  'record',
+  'listInterceptions',
+  'getInterception',
+  'readUsage',
+  'holdsUser',
+  'readFeed',
+  'feedEnd',
+  'findUser',
+  'listUsers',
+  'findApiKey',
+  'listApiKeys',
+  'findDaemonKey',
+  'listDaemonKeys',
+  'findInvalidDaemonKeys',
+  'recordDaemonSeen',
+  'recordDaemonsConnected',
+  'listProviders',
+  'listSecrets',
+  'listAudit',
+  'listMcpServers',
+  'listAuthLinks',
+  'finishRefresh',
+])
+
+/**
+ * Makes a store of a migrated database, which it owns from then on, and of what tells of its changes. `afterClose` runs once, when both are closed.
+ * What the database refuses or cannot answer rejects with `INTERNAL_SERVER_ERROR`; the cause is kept for the log.
+ */
+export function createSqlStore(
+  db: Kysely<Database>,
+  changes: Changes,
+  { repeatForMs = defaultRepeatForMs, afterClose }: { repeatForMs?: number; afterClose?: () => Promise<void> } = {},
+): Store {
+  const open = new Set<Promise<unknown>>()
+  let closed: Promise<void> | undefined
+  const close = async () => {
+    await settled(open)
+    try {
+      await Promise.all([db.destroy(), changes.close()])
+    } finally {
+      await afterClose?.()
+    }
+  }
+
+  async function guarded<T>(work: () => Promise<T>, isRepeatable: boolean): Promise<T> {
+    if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed')
+    const result = isRepeatable ? repeated(work, repeatForMs, () => closed !== undefined) : work()
+    open.add(result)
+    try {
+      return await result
+    } catch (cause) {
+      if (cause instanceof RpcError) throw cause
+      throw new RpcError(
+        'INTERNAL_SERVER_ERROR',
+        'the database could not answer; the cause is in the log of the server',
+        { cause },
+      )
+    } finally {
+      open.delete(result)
+    }
+  }
+
+  const tables = tablesOf(db)
+  const guardedTables = Object.fromEntries(
+    Object.entries(tables).map(([name, method]: [string, (...args: never[]) => Promise<unknown>]) => {
+      const isRepeatable = repeatable.has(name as keyof Tables) // the keys of what tablesOf() returns
+      return [name, (...args: never[]) => guarded(() => method(...args), isRepeatable)]
+    }),
+  ) as unknown as Tables // each method is wrapped by one of its own type
+
+  return {
+    ...guardedTables,
+    ping: () => guarded(async () => void (await sql`select 1`.execute(db)), false),
+    settle: async () => void (await Promise.allSettled(open)),
+    onChange: (topic, listener) => changes.onChange(topic, listener),
+    audited(work, entryOf) {
+      const write = () =>
+        db.transaction().execute(async tx => {
+          const result = await work(tablesOf(tx))
+          const entry = entryOf(result)
+          if (entry) await insertAuditEntry(tx, entry)
+          return result
+        })
+      return guarded(write, false)
+    },
+    close: () => {
+      closed ??= close()
+      return closed
+    },
+  }
+}
+
+/** What a database, or one transaction in it, can be asked. */
+function tablesOf(db: Kysely<Database>): Tables {
+  return {
+    record: records => storeRecords(db, records),
+    ...interceptionStore(db),
+    ...usageStore(db),
+    ...erasureStore(db),
+    ...purgeStore(db),
+    ...feedStore(db),
+    ...userStore(db),
+    ...apiKeyStore(db),
+    ...daemonKeyStore(db),
+    ...providerStore(db),
+    ...mcpStore(db),
+    ...secretStore(db),
+    ...auditStore(db),
+  }
+}
+
+async function repeated<T>(work: () => Promise<T>, repeatForMs: number, isClosed: () => boolean): Promise<T> {
+  const giveUpAt = performance.now() + repeatForMs
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isPassing(error) || isClosed() || performance.now() > giveUpAt) throw error
+    }
+    await new Promise(resolve => setTimeout(resolve, repeatAfterMs * (0.5 + Math.random())))
+  }
+}
+
+async function settled(open: Iterable<Promise<unknown>>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, openWorkTimeoutMs)
+  })
+  await Promise.race([Promise.allSettled(open), late])
+  clearTimeout(timer)
+}

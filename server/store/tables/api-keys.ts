@@ -1,0 +1,71 @@
+/** API keys in SQL; the guarantees stand in store.ts. */
+import { type Kysely, sql } from 'kysely'
+import type { ApiKey } from '../../../shared/contract/admin.js'
+import type { Database } from '../sql/schema.js'
+import type { ApiKeyStore } from '../store.js'
+
+/** The API keys of a database. */
+export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
+  const withUsername = () =>
+    db
+      .selectFrom('api_keys as k')
+      .leftJoin('users as u', 'u.id', 'k.user_id')
+      .select(['k.id', 'k.user_id as userId', 'u.username', 'k.created_at as createdAt', 'k.expires_at as expiresAt'])
+
+  return {
+    async createApiKey({ id, userId, secretHash, expiresAt }): Promise<ApiKey | null> {
+      const created = await db
+        .insertInto('api_keys')
+        .values({ id, user_id: userId, secret_hash: secretHash, expires_at: expiresAt })
+        .onConflict(conflict => conflict.doNothing())
+        .returning('id')
+        .executeTakeFirst()
+      if (!created) return null
+      return (await withUsername().where('k.id', '=', id).executeTakeFirst()) ?? null
+    },
+
+    async findApiKey(id) {
+      const row = await db
+        .selectFrom('api_keys as k')
+        .leftJoin('users as u', 'u.id', 'k.user_id')
+        .select([
+          'k.id',
+          'k.secret_hash',
+          'k.expires_at',
+          'u.id as owner_id',
+          'u.username',
+          'u.status',
+          'u.is_system',
+          'u.created_at',
+          'u.deleted_at',
+        ])
+        .where('k.id', '=', id)
+        .executeTakeFirst()
+      if (!row) return null
+      const { owner_id, username, status, is_system, created_at } = row
+      const hasOwner =
+        owner_id !== null && username !== null && status !== null && is_system !== null && created_at !== null
+      const owner = hasOwner
+        ? { id: owner_id, username, status, isSystem: is_system, createdAt: created_at, deletedAt: row.deleted_at }
+        : null
+      return { id: row.id, secretHash: row.secret_hash, expiresAt: row.expires_at, owner }
+    },
+
+    listApiKeys({ userId }) {
+      const list = withUsername().orderBy('k.created_at').orderBy('k.id')
+      return (userId === undefined ? list : list.where('k.user_id', '=', userId)).execute()
+    },
+
+    async expireApiKey(id, at): Promise<ApiKey | null> {
+      // least() ignores null, which stands for "never".
+      const expiresAt = sql<Date>`least(expires_at, ${at}::timestamptz)`
+      await db.updateTable('api_keys').set({ expires_at: expiresAt }).where('id', '=', id).execute()
+      return (await withUsername().where('k.id', '=', id).executeTakeFirst()) ?? null
+    },
+
+    async deleteApiKey(id) {
+      const { numDeletedRows } = await db.deleteFrom('api_keys').where('id', '=', id).executeTakeFirst()
+      return numDeletedRows > 0n
+    },
+  }
+}

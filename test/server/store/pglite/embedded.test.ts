@@ -1,0 +1,415 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
+import { Kysely, Migrator, sql } from 'kysely'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { migrations } from '../../../../server/store/migrations/index.js'
+import { lockDataDir } from '../../../../server/store/pglite/data-lock.js'
+import { openEmbeddedStore } from '../../../../server/store/pglite/embedded.js'
+import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
+import { PGliteThread } from '../../../../server/store/pglite/pglite-thread.js'
+import { makeDataDir } from '../../../fixtures/data-dir.js'
+import { interception, tokenUsage } from '../records/records.js'
+
+const inUse = { code: 'PRECONDITION_FAILED', reason: 'data_in_use' }
+const corrupt = { code: 'PRECONDITION_FAILED', reason: 'database_corrupt' }
+
+describe('one process per data directory', () => {
+  test('a second process is refused with the pid of the first, and starts after kill -9 of it', {
+    timeout: 60_000,
+  }, async () => {
+    const dataDir = await dataDirectory()
+    const first = await holder(dataDir)
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+      ...inUse,
+      message: expect.stringMatching(new RegExp(`${dataDir} is in use by process ${first.pid} \\(.*since 20`)),
+    })
+    await kill(first)
+    const second = await openEmbeddedStore({ dataDir })
+    await second.ping()
+    await second.close()
+    expect(readdirSync(dataDir)).toEqual(['pg'])
+  })
+
+  test('the same process is refused as well, until it has closed the store', async () => {
+    const dataDir = await dataDirectory()
+    const store = await openEmbeddedStore({ dataDir })
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+      ...inUse,
+      message: expect.stringContaining(`process ${process.pid}`),
+    })
+    await store.ping()
+    await store.close()
+    await (await openEmbeddedStore({ dataDir })).close()
+  })
+
+  test('of processes that race for a directory left by a killed one, exactly one wins each round', {
+    timeout: 60_000,
+  }, async () => {
+    const dataDir = await temporaryDirectory()
+    const racers = await Promise.all(Array.from({ length: 6 }, () => racer(dataDir)))
+    for (let round = 0; round < 5; round++) {
+      // What a killed holder leaves: a socket file that nobody listens on.
+      await deadSocket(dataDir, `lock-1-${round}`)
+      const outcomes = await Promise.all(racers.map(({ ask }) => ask('lock')))
+      expect(outcomes.filter(outcome => outcome === 'won')).toHaveLength(1)
+      expect(outcomes.filter(outcome => outcome === 'data_in_use')).toHaveLength(racers.length - 1)
+      await Promise.all(racers.map(({ ask }) => ask('release')))
+      expect(readdirSync(dataDir)).toEqual([])
+    }
+  })
+
+  test('of calls that race in one process exactly one wins', async () => {
+    const dataDir = await temporaryDirectory()
+    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => lockDataDir(dataDir)))
+    const locks = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+    expect(locks).toHaveLength(1)
+    await locks[0]?.release()
+  })
+
+  test('a path that is too long for a socket is locked too', async () => {
+    const dataDir = join(await temporaryDirectory(), 'd'.repeat(200), 'e'.repeat(200))
+    await mkdir(dataDir, { recursive: true })
+    const lock = await lockDataDir(dataDir)
+    expect(readdirSync(dataDir)).toEqual([expect.stringMatching(/^lock-/)])
+    await expect(lockDataDir(dataDir)).rejects.toMatchObject(inUse)
+    await lock.release()
+    expect(readdirSync(dataDir)).toEqual([])
+  })
+
+  test('a holder that does not answer is named by its flag', async () => {
+    const dataDir = await temporaryDirectory()
+    const silent = createServer()
+    await new Promise<void>(resolve => silent.listen(join(dataDir, 'lock-4711-x'), resolve))
+    onTestFinished(() => void silent.close())
+    await expect(lockDataDir(dataDir)).rejects.toMatchObject({
+      ...inUse,
+      message: expect.stringContaining('process 4711'),
+    })
+  })
+
+  test('a holder is not disturbed by a peer that hangs up, sends something or stays, and can release the lock', async () => {
+    const dataDir = await temporaryDirectory()
+    const lock = await lockDataDir(dataDir)
+    const [flag = ''] = readdirSync(dataDir)
+    for (let i = 0; i < 20; i++) {
+      const peer = connect(join(dataDir, flag), () => peer.write('x'.repeat(100_000), () => peer.destroy()))
+      peer.on('error', () => {})
+      await once(peer, 'close')
+    }
+    const staying = connect({ path: join(dataDir, flag), allowHalfOpen: true })
+    await once(
+      staying.on('error', () => {}),
+      'data',
+    )
+    await expect(lockDataDir(dataDir)).rejects.toMatchObject(inUse)
+    await lock.release()
+  })
+})
+
+describe('the first start', () => {
+  test('makes the directory for its owner only, in a long path too, and tells that it creates a database', {
+    timeout: 60_000,
+  }, async () => {
+    const dataDir = join(await temporaryDirectory(), 'a'.repeat(120), 'data')
+    const messages: string[] = []
+    const log = (_fields: object, message: string) => void messages.push(message)
+    const store = await openEmbeddedStore({ dataDir, logger: { debug: log, info: log, warn: log, error: log } })
+    expect(statSync(dataDir).mode & 0o777).toBe(0o700)
+    expect(statSync(join(dataDir, 'pg')).mode & 0o777).toBe(0o700)
+    expect(messages).toEqual(['creating the database'])
+    await store.close()
+    expect(readdirSync(dataDir)).toEqual(['pg'])
+  })
+
+  test('that is killed half-way leaves nothing that looks like a database, and the next one is whole', {
+    timeout: 60_000,
+  }, async () => {
+    const dataDir = await temporaryDirectory()
+    const first = spawnNode(`
+      import { openEmbeddedStore } from ${dist('embedded.js')}
+      await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })`)
+    await appears(dataDir, /^pg\.new-/, first)
+    await kill(first)
+    expect(existsSync(join(dataDir, 'pg'))).toBe(false)
+    const store = await openEmbeddedStore({ dataDir })
+    expect(await store.record([interception()])).toEqual([{ ok: true }])
+    await store.close()
+    expect(readdirSync(dataDir)).toEqual(['pg'])
+  })
+})
+
+describe('durability', () => {
+  test('no acknowledged record is lost by kill -9 in the middle of writing', { timeout: 60_000 }, async () => {
+    const dataDir = await dataDirectory()
+    const acknowledged: string[] = []
+    for (let round = 0; round < 3; round++) {
+      const writer = spawnNode(`
+        import { randomUUID } from 'node:crypto'
+        import { openEmbeddedStore } from ${dist('embedded.js')}
+        const store = await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })
+        for (;;) {
+          const id = randomUUID()
+          const record = { id, initiatorId: id, apiKeyId: 'k', provider: 'p', providerName: 'p', model: 'm', startedAt: new Date(), credentialKind: 'byok' }
+          const [outcome] = await store.record([{ kind: 'interception', record, contentHash: new Uint8Array(32) }])
+          if (outcome.ok) process.stdout.write(id + '\\n')
+        }`)
+      let count = 0
+      for await (const id of linesOf(writer)) {
+        acknowledged.push(id)
+        if (++count === 50) writer.kill('SIGKILL')
+      }
+    }
+    const store = await openEmbeddedStore({ dataDir })
+    const stored = await store.listInterceptions({ limit: 100_000 })
+    expect(acknowledged.length).toBeGreaterThanOrEqual(150)
+    expect(stored.map(({ id }) => id)).toEqual(expect.arrayContaining(acknowledged))
+    await store.close()
+  })
+
+  test('what was stored is there after closing and opening', async () => {
+    const dataDir = await dataDirectory()
+    const parent = interception()
+    const first = await openEmbeddedStore({ dataDir })
+    await first.record([parent, tokenUsage(parent.record.id)])
+    const before = await first.getInterception(parent.record.id)
+    await first.close()
+    const second = await openEmbeddedStore({ dataDir })
+    expect(await second.getInterception(parent.record.id)).toEqual(before)
+    await second.close()
+  })
+})
+
+describe('a database that cannot be opened', () => {
+  test.each([
+    ['PG_VERSION is missing', 'PG_VERSION', null],
+    ['PG_VERSION is of another PostgreSQL', 'PG_VERSION', '17\n'],
+    ['pg_control is garbage', 'global/pg_control', 'garbage'.repeat(1000)],
+    ['pg_control is missing', 'global/pg_control', null],
+    ['the configuration is garbage', 'postgresql.conf', 'garbage = {{{\n'],
+    ['its catalogues are missing', 'base', null],
+  ])('is reported with its path and left as it is: %s', { timeout: 60_000 }, async (_name, file, content) => {
+    const dataDir = await dataDirectory()
+    const path = join(dataDir, 'pg', file)
+    if (content === null) await rename(path, join(dataDir, 'kept'))
+    else await writeFile(path, content)
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+      ...corrupt,
+      message: expect.stringContaining(join(dataDir, 'pg')),
+    })
+    expect(existsSync(path)).toBe(content !== null)
+    if (content !== null) return
+    await rename(join(dataDir, 'kept'), path)
+    await (await openEmbeddedStore({ dataDir })).close()
+  })
+
+  test('damage that only its version table shows is reported alike', async () => {
+    const dataDir = await dataDirectory()
+    const thread = await PGliteThread.open(join(dataDir, 'pg'))
+    const { rows } = await thread.query(`select pg_relation_filepath('kysely_migration') as path`)
+    await thread.close()
+    const file = z.tuple([z.object({ path: z.string() })]).parse(rows)[0].path
+    await writeFile(join(dataDir, 'pg', file), Buffer.alloc(8192, 'garbage'))
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+      ...corrupt,
+      message: expect.stringContaining(join(dataDir, 'pg')),
+    })
+  })
+
+  test('that others may enter is closed to them', async () => {
+    const dataDir = await dataDirectory()
+    await chmod(join(dataDir, 'pg'), 0o755)
+    await (await openEmbeddedStore({ dataDir })).close()
+    expect(statSync(join(dataDir, 'pg')).mode & 0o777).toBe(0o700)
+  })
+
+  test('an empty directory in its place is not taken for a first start', async () => {
+    const dataDir = await temporaryDirectory()
+    await mkdir(join(dataDir, 'pg'))
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject(corrupt)
+    expect(readdirSync(dataDir)).toEqual(['pg'])
+  })
+
+  test('one of version 1.0 gets what came since, and keeps its rows', async () => {
+    const dataDir = await dataDirectory()
+    const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
+    await sql`drop schema public cascade`.execute(db)
+    await sql`create schema public`.execute(db)
+    const { '0001-initial': initial = expect.fail() } = migrations
+    const provider = { getMigrations: async () => ({ '0001-initial': initial }) }
+    expect(await new Migrator({ db, provider }).migrateToLatest()).toMatchObject({ results: [{ status: 'Success' }] })
+    await sql`insert into users (id, username) values ('019a0000-0000-7000-8000-000000000001', 'ada')`.execute(db)
+    await db.destroy()
+    const store = await openEmbeddedStore({ dataDir })
+    expect(await store.findUser('ada')).toMatchObject({ username: 'ada' })
+    expect(await store.listDaemonKeys()).toEqual([])
+    await store.close()
+  })
+
+  test('one migrated by a newer version is refused with the name of the migration', async () => {
+    const dataDir = await dataDirectory()
+    await (await openEmbeddedStore({ dataDir })).close()
+    const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
+    await sql`insert into kysely_migration (name, timestamp) values ('9999-from-the-future', 'now')`.execute(db)
+    await db.destroy()
+    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+      reason: 'database_newer',
+      message: expect.stringContaining('9999-from-the-future'),
+    })
+  })
+
+  test('a data directory that cannot be made is reported with its path', async () => {
+    const file = join(await temporaryDirectory(), 'file')
+    await writeFile(file, '')
+    await expect(openEmbeddedStore({ dataDir: join(file, 'data') })).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+      message: expect.stringContaining(file),
+    })
+  })
+})
+
+describe('the database thread', () => {
+  test('that ends takes what waits with it, refuses what comes later, and the process lives', async () => {
+    const dataDir = await dataDirectory()
+    const thread = await PGliteThread.open(join(dataDir, 'pg'))
+    const db = new Kysely<object>({ dialect: pgliteDialect(thread) })
+    const waiting = Promise.allSettled([
+      thread.query('select pg_sleep(60)'),
+      sql`select 1`.execute(db),
+      thread.query('select 2'),
+    ])
+    await thread.terminate()
+    expect((await waiting).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    await expect(sql`select 1`.execute(db)).rejects.toThrow('the database thread ended')
+    await expect(db.transaction().execute(tx => sql`select 1`.execute(tx))).rejects.toThrow('the database thread ended')
+    await db.destroy()
+  })
+
+  test('ends when the write-ahead log cannot be written, instead of hanging at the next statement', async () => {
+    const dataDir = await dataDirectory()
+    const path = join(dataDir, 'pg')
+    const thread = await PGliteThread.open(path)
+    await thread.query('create table kept (a int)')
+    // PGlite's pid is always 42; this is the name under which PostgreSQL makes the next segment of the log.
+    await mkdir(join(path, 'pg_wal/xlogtemp.42'))
+    await thread.query('select pg_switch_wal()')
+    const results = await Promise.allSettled([thread.query('insert into kept values (1)'), thread.query('select 1')])
+    const cause = { message: expect.stringMatching(/^PostgreSQL stopped: PANIC: .*xlogtemp\.42/) }
+    const rejected = { status: 'rejected', reason: { message: 'the database thread failed', cause } }
+    expect(results).toMatchObject([rejected, rejected])
+    await expect(thread.query('select 1')).rejects.toThrow('the database thread failed')
+    await thread.close()
+    await rm(join(path, 'pg_wal/xlogtemp.42'), { recursive: true })
+    const again = await PGliteThread.open(path)
+    expect(await again.query('select * from kept')).toMatchObject({ rows: [] })
+    await again.close()
+  })
+
+  test('keeps the SQLSTATE of an error and goes on', async () => {
+    const dataDir = await dataDirectory()
+    const thread = await PGliteThread.open(join(dataDir, 'pg'))
+    await expect(thread.query('select 1/$1::int', [0])).rejects.toMatchObject({ code: '22012' })
+    await expect(thread.query('selec')).rejects.toMatchObject({ code: '42601' })
+    await expect(thread.query('selec')).rejects.toMatchObject({ code: '42601' })
+    expect(
+      await thread.query('select count(*) as n, $1::int8 as big from pg_class where false', [2 ** 40]),
+    ).toMatchObject({
+      rows: [{ n: 0, big: 2 ** 40 }],
+    })
+    await thread.close()
+  })
+})
+
+async function temporaryDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'aibridge-'))
+  onTestFinished(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+async function dataDirectory(): Promise<string> {
+  const directory = await makeDataDir()
+  onTestFinished(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+/** A module of the built store as a literal for an import. */
+function dist(file: string): string {
+  return JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../dist/server/store', file)).href)
+}
+
+function spawnNode(script: string): ChildProcess {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  return child
+}
+
+function linesOf(child: ChildProcess): AsyncIterableIterator<string> {
+  if (!child.stdout) throw new Error('the child has no stdout')
+  return createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  const exited = once(child, 'exit')
+  child.kill('SIGKILL')
+  await exited
+}
+
+/** A process that has the store of `dataDir` open. */
+async function holder(dataDir: string): Promise<ChildProcess> {
+  const child = spawnNode(`
+    import { openEmbeddedStore } from ${dist('embedded.js')}
+    await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })
+    console.log('open')`)
+  expect((await linesOf(child).next()).value).toBe('open')
+  return child
+}
+
+/** A process that takes and releases the lock when it is asked to. */
+async function racer(dataDir: string) {
+  const child = spawnNode(`
+    import { createInterface } from 'node:readline'
+    import { lockDataDir } from ${dist('data-lock.js')}
+    let lock
+    console.log('ready')
+    for await (const line of createInterface({ input: process.stdin })) {
+      if (line === 'lock') {
+        lock = await lockDataDir(${JSON.stringify(dataDir)}).catch(error => ({ reason: error.reason ?? String(error) }))
+        console.log(lock.reason ?? 'won')
+      } else {
+        await lock.release?.()
+        console.log('released')
+      }
+    }`)
+  const lines = linesOf(child)
+  await lines.next()
+  const ask = async (question: string): Promise<string> => {
+    child.stdin?.write(`${question}\n`)
+    return (await lines.next()).value
+  }
+  return { ask }
+}
+
+/** Leaves a socket file that a killed process would leave. */
+async function deadSocket(directory: string, name: string): Promise<void> {
+  const child = spawnNode(`
+    import { createServer } from 'node:net'
+    createServer().listen(${JSON.stringify(join(directory, name))}, () => console.log('listening'))`)
+  await linesOf(child).next()
+  await kill(child)
+}
+
+/** Resolves when a file whose name matches is in the directory; `maker` is the process that makes it. */
+async function appears(directory: string, name: RegExp, maker: ChildProcess): Promise<void> {
+  while (!readdirSync(directory).some(file => name.test(file))) {
+    if (maker.exitCode !== null) throw new Error(`the process ended with ${maker.exitCode} before it made ${name}`)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+}

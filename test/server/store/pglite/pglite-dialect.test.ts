@@ -1,0 +1,59 @@
+/** What the dialect does when a statement fails or hangs; the thread is scripted. */
+import { Kysely, sql } from 'kysely'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
+import type { PGliteThread, SqlResult } from '../../../../server/store/pglite/pglite-thread.js'
+import type { Database } from '../../../../server/store/sql/schema.js'
+import { createSqlStore } from '../../../../server/store/sql/sql-store.js'
+
+/** A database whose thread answers each statement as `answer` says. */
+function scripted(answer: (statement: string) => Promise<SqlResult>): Kysely<Database> {
+  const thread: Pick<PGliteThread, 'query' | 'close'> = { query: answer, close: async () => {} }
+  return new Kysely({ dialect: pgliteDialect(thread as PGliteThread) }) // the dialect calls these two
+}
+
+const nothing: SqlResult = { rows: [], rowCount: 0 }
+
+afterEach(() => void vi.useRealTimers())
+
+describe('a commit that fails', () => {
+  test('is rolled back before anybody else gets the session, which then has one owner at a time', async () => {
+    const statements: string[] = []
+    const db = scripted(async statement => {
+      statements.push(statement)
+      if (statement === 'commit' && !statements.includes('rollback')) throw new Error('no space left')
+      return nothing
+    })
+    const write = (name: string) =>
+      db.transaction().execute(async tx => {
+        await sql.raw(`${name} 1`).execute(tx)
+        await sql.raw(`${name} 2`).execute(tx)
+      })
+    const results = await Promise.allSettled([write('a'), write('b'), sql`alone`.execute(db), write('c')])
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
+    const transaction = (name: string) => ['start transaction', `${name} 1`, `${name} 2`, 'commit']
+    expect(statements).toEqual([...transaction('a'), 'rollback', ...transaction('b'), 'alone', ...transaction('c')])
+  })
+})
+
+describe('a database that hangs', () => {
+  test('does not keep the store from closing', async () => {
+    vi.useFakeTimers()
+    let released = false
+    const afterClose = async () => {
+      released = true
+    }
+    const store = createSqlStore(
+      scripted(() => new Promise(() => {})),
+      { onChange: () => () => {}, close: async () => {} },
+      { afterClose },
+    )
+    void store.ping()
+    const closed = store.close()
+    await vi.advanceTimersByTimeAsync(9_000)
+    expect(released).toBe(false)
+    await vi.advanceTimersByTimeAsync(1_000)
+    await closed
+    expect(released).toBe(true)
+  })
+})

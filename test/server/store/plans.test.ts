@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openPostgresStore } from '../../../server/store/postgres/postgres.js'
+import type { InterceptionQuery, Store } from '../../../server/store/store.js'
+import { makeDatabase, silentLogger } from '../../fixtures/stores.js'
+import { ended, interception, promptUsage, tokenUsage, toolUsage } from './records/records.js'
+
+const rows = 20_000
+const user = randomUUID()
+let database: Awaited<ReturnType<typeof makeDatabase>>
+beforeAll(async () => {
+  database = await makeDatabase()
+})
+afterAll(() => database.drop())
+
+/** One connection, so that all statements meet the plans that were kept. */
+const open = (): Promise<Store> => openPostgresStore({ url: database.url, logger: silentLogger, maxConnections: 1 })
+
+/** Rows read from tables and indexes since the database was made. A session reports what it has read when it ends. */
+async function rowsRead(): Promise<number> {
+  const client = new pg.Client({ connectionString: database.url })
+  await client.connect()
+  const { rows } = await client.query<{ read: string }>(`
+    select (select sum(seq_tup_read) from pg_stat_user_tables) + (select sum(idx_tup_read) from pg_stat_user_indexes) as read`)
+  await client.end()
+  return Number(rows[0]?.read)
+}
+
+async function execute(statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: database.url })
+  await client.connect()
+  await client.query(statement)
+  await client.end()
+}
+
+/** What happens on every AI request, and what an operator looks at. */
+async function everything(store: Store): Promise<void> {
+  const parent = interception({ correlatingToolCallId: randomUUID() })
+  const { id } = parent.record
+  await store.record([parent])
+  await store.record([tokenUsage(id)])
+  const tool = toolUsage(id, { toolCallId: randomUUID() })
+  await store.record([promptUsage(id), tool, ended(id)])
+  await store.record([
+    interception({ correlatingToolCallId: tool.record.toolCallId, initiatorId: parent.record.initiatorId }),
+  ])
+  await store.getInterception(id)
+  const end = await store.feedEnd()
+  await store.readFeed({ after: end - 5, limit: 5 })
+}
+
+test('plans that were made while the tables were empty fit large ones: no statement reads more than its own rows', async () => {
+  const store = await open()
+  // PostgreSQL plans a prepared statement anew five times, and then keeps a plan.
+  for (let turn = 0; turn < 8; turn++) await everything(store)
+  await execute(`
+    set session_replication_role = replica;
+    insert into interceptions (id, initiator_id, api_key_id, provider, provider_name, model, started_at, client, client_session_id,
+      correlating_tool_call_id, credential_kind, error_type, content_hash)
+    select gen_random_uuid(), case when n % 5000 = 0 then '${user}'::uuid else gen_random_uuid() end, 'k',
+      case when n % 5000 = 0 then 'rare' else 'anthropic' end, case when n % 5000 = 0 then 'rare-name' else 'anthropic' end,
+      case when n % 5000 = 0 then 'rare' else 'm' end, now() - n * interval '1 second',
+      case when n % 5000 = 0 then 'rare' else 'c' end, case when n % 5000 = 0 then 'rare' else 's' end, 'call-' || n, 'byok',
+      case when n % 5000 = 0 then 'timeout' when n % 2 = 0 then 'unknown' end, ''
+    from generate_series(1, ${rows}) as n;
+    insert into token_usages (id, interception_id, msg_id, input_tokens, output_tokens, cache_read_input_tokens, cache_write_input_tokens,
+      created_at, content_hash)
+    select gen_random_uuid(), gen_random_uuid(), 'm', 1, 1, 1, 1, now(), '' from generate_series(1, ${rows});
+    insert into tool_usages (id, interception_id, initiator_id, msg_id, tool_call_id, tool, input, injected, created_at, content_hash)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'm', 'x' || n, 't', '{}', false, now(), ''
+    from generate_series(1, ${rows}) as n;
+    insert into record_feed (kind, id) select 'tokenUsage', gen_random_uuid() from generate_series(1, ${rows});`)
+  const before = await rowsRead()
+  for (let turn = 0; turn < 8; turn++) await everything(store)
+  await store.close()
+  expect((await rowsRead()) - before).toBeLessThan(rows / 4)
+})
+
+test('a page of each filter reads little more than its rows, whether they are rare or not', async () => {
+  await execute('analyze')
+  const queries: Omit<InterceptionQuery, 'limit'>[] = [
+    {},
+    { initiatorId: user },
+    { provider: 'anthropic' },
+    { provider: 'rare' },
+    { provider: 'rare-name' },
+    { provider: 'none' },
+    { model: 'rare' },
+    { client: 'rare' },
+    { clientSessionId: 'rare' },
+    { errorType: 'timeout' },
+    { errorType: 'unknown' },
+    { before: { startedAt: new Date(Date.now() - 10_000_000), id: randomUUID() } },
+    { from: new Date(Date.now() - 11_000_000), to: new Date(Date.now() - 10_990_000) },
+  ]
+  for (const query of queries) {
+    const before = await rowsRead()
+    const store = await open()
+    await store.listInterceptions({ ...query, limit: 20 })
+    await store.close()
+    expect({ query, read: (await rowsRead()) - before < rows / 20 }).toEqual({ query, read: true })
+  }
+})

@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openPostgresStore } from '../../../../server/store/postgres/postgres.js'
+import type { Store } from '../../../../server/store/store.js'
+import { makeDatabase, silentLogger, stores } from '../../../fixtures/stores.js'
+import { interception, promptUsage } from './records.js'
+
+describe.each(stores)('the feed of records: $name', ({ open }) => {
+  let store: Store
+  beforeAll(async () => {
+    store = await open()
+  })
+  afterAll(() => store.close())
+
+  test('is read page by page, in the order of storing, and ends where nothing more is', async () => {
+    expect(await store.feedEnd()).toBe(0)
+    const records = [interception(), interception(), interception()]
+    for (const record of records) await store.record([record])
+    const end = await store.feedEnd()
+    const first = await store.readFeed({ after: 0, limit: 2 })
+    expect(first).toMatchObject({ known: true, isWhole: false })
+    const second = await store.readFeed({ after: first.end, limit: 2 })
+    expect(second).toMatchObject({ known: true, isWhole: true, end })
+    expect([...first.events, ...second.events].map(({ record }) => record)).toEqual(
+      records.map(({ record: { id } }) => ({ kind: 'interception', record: expect.objectContaining({ id }) })),
+    )
+    expect(await store.readFeed({ after: end, limit: 2 })).toEqual({ known: true, isWhole: true, end, events: [] })
+  })
+
+  test('tells whoever listens, once for the records of a batch', async () => {
+    let told = 0
+    let tell = () => {}
+    const stop = store.onChange('records', () => {
+      told++
+      tell()
+    })
+    const next = () => new Promise<void>(resolve => (tell = resolve))
+    for (const count of [1, 50]) {
+      const heard = next()
+      await store.record(Array.from({ length: count }, () => interception()))
+      await heard
+    }
+    expect(told).toBe(2)
+    stop()
+    await store.record([interception()])
+    await store.ping()
+    expect(told).toBe(2)
+  })
+})
+
+describe('on PostgreSQL, where transactions run side by side', () => {
+  let database: Awaited<ReturnType<typeof makeDatabase>>
+  let store: Store
+  let client: pg.Client
+  beforeAll(async () => {
+    database = await makeDatabase()
+    store = await openPostgresStore({ url: database.url, logger: silentLogger })
+    client = new pg.Client({ connectionString: database.url })
+    await client.connect()
+  })
+  afterAll(async () => {
+    await client.end()
+    await store.close()
+    await database.drop()
+  })
+
+  test('a transaction that writes first and commits last comes last', async () => {
+    const from = await store.feedEnd()
+    const slow = randomUUID()
+    await client.query('begin')
+    await client.query(
+      `insert into interceptions (id, initiator_id, api_key_id, provider, provider_name, model, started_at, credential_kind, content_hash)
+       values ($1, $1, 'k', 'p', 'p', 'm', now(), 'byok', '')`,
+      [slow],
+    )
+    const quick = interception()
+    await store.record([quick])
+    const seen = await store.readFeed({ after: from, limit: 10 })
+    expect(seen.events.map(({ record }) => record.record.id)).toEqual([quick.record.id])
+    await client.query('commit')
+    const later = await store.readFeed({ after: seen.end, limit: 10 })
+    expect(later.events.map(({ record }) => record.record.id)).toEqual([slow])
+  })
+
+  test('nobody sees a position before one below it, however long a commit takes after it was drawn', async () => {
+    // Runs behind our own trigger, because its name comes later, and before others see the transaction.
+    await client.query(`
+      create function linger() returns trigger language plpgsql as
+        'begin perform pg_sleep(random() * 0.004); return null; end';
+      create constraint trigger zz_linger after insert on user_prompts
+        deferrable initially deferred for each row execute function linger()`)
+    const parent = interception()
+    await store.record([parent])
+    const from = await store.feedEnd()
+    const written: string[] = []
+    let writing = true
+    const reader = (async () => {
+      const seen: string[] = []
+      for (let position = from; ; ) {
+        const last = !writing
+        const page = await store.readFeed({ after: position, limit: 100 })
+        seen.push(...page.events.map(({ record }) => record.record.id))
+        position = page.end
+        if (last && page.isWhole) return seen
+      }
+    })()
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        for (let turn = 0; turn < 40; turn++) {
+          const record = promptUsage(parent.record.id)
+          await store.record([record])
+          written.push(record.record.id)
+        }
+      }),
+    )
+    writing = false
+    const seen = await reader
+    expect(seen.length).toBe(written.length)
+    expect(new Set(seen)).toEqual(new Set(written))
+  })
+})
