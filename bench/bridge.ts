@@ -10,7 +10,7 @@ import { createMemoryOutbox } from '../client/bridge/memory-outbox.js'
 import { noMetrics } from '../client/bridge/metrics.js'
 import { createRecordSender } from '../client/bridge/record-sender.js'
 import { createBridgeClient } from '../client/bridge-client.js'
-import { createBridgeServer } from '../server/server.js'
+import { createBridgeServer } from '../server/control-plane/server.js'
 import { openEmbeddedStore } from '../server/store/pglite/embedded.js'
 import { median } from './harness.js'
 

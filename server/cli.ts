@@ -6,7 +6,6 @@
  */
 import { Command, CommanderError } from 'commander'
 import { maskSecrets } from '../shared/values/mask-secrets.js'
-import { buildVersion } from './build-version.js'
 import { addAuditCommands } from './commands/audit.js'
 import { addConfigCommands } from './commands/config.js'
 import { addDaemonCommand } from './commands/daemon.js'
@@ -22,6 +21,7 @@ import { addSecretsCommands } from './commands/rotate-secrets.js'
 import { addServeCommand } from './commands/serve.js'
 import { addUsageCommand } from './commands/usage.js'
 import { addUsersCommands } from './commands/users.js'
+import { buildVersion } from './process/build-version.js'
 
 // A reader that has seen enough, such as `head`, is no failure.
 process.stdout.on('error', error => {

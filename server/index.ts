@@ -1,8 +1,15 @@
 /** Public names of `aibridge/server`. The first group serves any tRPC router, the second this service. */
 
-export type { MountedBridge } from './http-routes.js'
-export type { ServerMetrics } from './metrics.js'
-export { createServerMetrics } from './prometheus.js'
+export {
+  type BridgeServer,
+  type BridgeServerConfig,
+  type BridgeServerOptions,
+  createBridgeServer,
+  type ListenOptions,
+} from './control-plane/server.js'
+export type { MountedBridge } from './http/http-routes.js'
+export type { ServerMetrics } from './metrics/metrics.js'
+export { createServerMetrics } from './metrics/prometheus.js'
 export { type AppRouter, appRouter } from './routers/app.js'
 export type { Context } from './routers/trpc.js'
 export type { ErrorReport } from './rpc/answers.js'
@@ -17,13 +24,6 @@ export {
   type WebSocketInfo,
   type WebSocketListener,
 } from './rpc/upgrade/websocket-listener.js'
-export {
-  type BridgeServer,
-  type BridgeServerConfig,
-  type BridgeServerOptions,
-  createBridgeServer,
-  type ListenOptions,
-} from './server.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { Identity } from './services/identity.js'
 export type { Store } from './store/store.js'

@@ -6,12 +6,12 @@ import { connect } from '../../client/rpc/connection.js'
 import { DialError } from '../../client/rpc/errors.js'
 import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
 import { transformer } from '../../shared/rpc/transformer.js'
-import { buildVersion } from '../build-version.js'
-import { type Address, adminTokenFrom, clientAddress } from '../config.js'
+import { type Address, adminTokenFrom, clientAddress } from '../config/config.js'
+import { buildVersion } from '../process/build-version.js'
+import { addressFlags, invocation } from '../process/invocation.js'
+import { readAdminToken, secretFiles } from '../process/secrets.js'
 import type { AppRouter } from '../routers/app.js'
-import { addressFlags, invocation } from './invocation.js'
 import type { CommonOptions } from './options.js'
-import { readAdminToken, secretFiles } from './secrets.js'
 
 /** The `admin` router's procedures. */
 export type AdminClient = BridgeClient['admin']

@@ -7,7 +7,7 @@ export function addDaemonCommand(program: Command): void {
   withDaemonOptions(program.command('daemon').description('run a bridge that reports to a control plane elsewhere'))
     .addHelpText('after', helpText)
     .action(async (flags: Record<string, unknown>) => {
-      const { runDaemon } = await import('./run-daemon.js')
+      const { runDaemon } = await import('../process/run-daemon.js')
       process.exit(await runDaemon(flags, process.env))
     })
 }

@@ -41,7 +41,10 @@ function withDatabase(command: Command): Command {
 }
 
 async function databaseOf({ config, databaseUrl }: DatabaseOptions) {
-  const [{ databaseUrlFrom }, { createLogger }] = await Promise.all([import('../config.js'), import('./logger.js')])
+  const [{ databaseUrlFrom }, { createLogger }] = await Promise.all([
+    import('../config/config.js'),
+    import('../process/logger.js'),
+  ])
   return {
     url: databaseUrlFrom({ config, databaseUrl }, process.env),
     logger: createLogger({ level: 'warn' }),

@@ -7,7 +7,7 @@ export function addServeCommand(program: Command): void {
   withServeOptions(program.command('serve').description('run the server'))
     .addHelpText('after', helpText)
     .action(async (flags: Record<string, unknown>) => {
-      const { runServer } = await import('./run-server.js')
+      const { runServer } = await import('../process/run-server.js')
       process.exit(await runServer(flags, process.env))
     })
 }

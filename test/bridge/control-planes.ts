@@ -1,7 +1,7 @@
 /** The control planes that the bridge is tested with, as a table. */
 import type { ControlPlane } from '../../client/bridge/control-plane.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
-import { type BridgeServer, createBridgeServer } from '../../server/server.js'
+import { type BridgeServer, createBridgeServer } from '../../server/control-plane/server.js'
 import type { Identity } from '../../server/services/identity.js'
 import { openTemporaryStore } from '../fixtures/stores.js'
 import { anthropicProvider, memoryLogger, openaiProvider } from './running-bridge.js'

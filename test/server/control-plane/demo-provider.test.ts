@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import Anthropic, { APIError } from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDemoProvider } from '../../../server/demo-provider.js'
+import { createDemoProvider } from '../../../server/control-plane/demo-provider.js'
 
 let server: Server
 let url = ''

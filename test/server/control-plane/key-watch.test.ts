@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { KeyWatch, type KeyWatchOptions } from '../../../server/key-watch.js'
+import { KeyWatch, type KeyWatchOptions } from '../../../server/control-plane/key-watch.js'
 import type { CloseReason } from '../../../shared/rpc/duplex.js'
 import { recordingLogger } from '../services/running-server.js'
 

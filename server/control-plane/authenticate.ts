@@ -1,0 +1,44 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { RpcError } from '../../shared/rpc/errors.js'
+import type { Credentials } from '../rpc/upgrade/websocket-listener.js'
+import type { DaemonKeys } from '../services/admin/daemon-keys.js'
+import type { Identity } from '../services/identity.js'
+
+/** longest build version that is kept of what a client says of itself */
+const maxBuildVersionLength = 64
+
+/**
+ * Says who is at the other end of a WebSocket: an admin by the admin token, else a daemon by its key.
+ * @throws RpcError `UNAUTHORIZED` (key_missing, key_invalid, key_expired) or `FORBIDDEN` (key_revoked), without what was given
+ */
+export function createAuthenticator(
+  adminToken: string,
+  daemonKeys: DaemonKeys,
+): (credentials: Credentials) => Promise<Identity> {
+  const isAdminToken = secretComparer(adminToken)
+  return async ({ authorization, request }) => {
+    if (authorization === undefined) {
+      throw new RpcError('UNAUTHORIZED', 'the header Authorization: Bearer KEY is missing', { reason: 'key_missing' })
+    }
+    const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
+    if (token === undefined) {
+      throw new RpcError('UNAUTHORIZED', 'Authorization must be: Bearer KEY', { reason: 'key_invalid' })
+    }
+    if (isAdminToken(token)) return { role: 'admin', name: 'admin' }
+    const buildVersion = request.headers['x-bridge-build-version']
+    return daemonKeys.authenticate(
+      token,
+      typeof buildVersion === 'string' ? buildVersion.slice(0, maxBuildVersionLength) : null,
+    )
+  }
+}
+
+/** Compares hashes, which have one length: the time tells nothing about the secret, nor about its length. */
+function secretComparer(secret: string): (given: string) => boolean {
+  const expected = sha256(secret)
+  return given => timingSafeEqual(sha256(given), expected)
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}

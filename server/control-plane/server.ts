@@ -1,0 +1,241 @@
+/** The control plane: its services, behind every link. */
+
+import { apiVersion } from '../../shared/contract/version.js'
+import { type Duplex, memoryDuplexPair } from '../../shared/rpc/duplex.js'
+import { errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
+import { times } from '../../shared/rpc/limits.js'
+import type { Logger } from '../../shared/values/log.js'
+import { type HttpFront, openHttpFront } from '../http/http-front.js'
+import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
+import type { ServerMetrics } from '../metrics/metrics.js'
+import { appRouter } from '../routers/app.js'
+import type { Context } from '../routers/trpc.js'
+import type { ErrorReport } from '../rpc/answers.js'
+import { type CallEnd, serveDuplex } from '../rpc/connection.js'
+import { type CloseResult, ConnectionGroup } from '../rpc/connection-group.js'
+import { serveWebSockets } from '../rpc/upgrade/websocket-listener.js'
+import { type ProviderSeed, seedRow } from '../services/admin/provider-seeds.js'
+import { createRetention } from '../services/admin/retention.js'
+import type { RotateKeys } from '../services/admin/secret-rotation.js'
+import type { Identity } from '../services/identity.js'
+import { createSecretBox } from '../services/secrets.js'
+import { createServices } from '../services/services.js'
+import type { Store } from '../store/store.js'
+import { createAuthenticator } from './authenticate.js'
+import { createDemoProvider } from './demo-provider.js'
+import { KeyWatch } from './key-watch.js'
+
+export interface BridgeServerConfig {
+  /** with `Authorization: Bearer` it makes an admin of who opens a WebSocket */
+  adminToken: string
+  /** 32 bytes each; the first seals secrets, all open them */
+  encryptionKeys: readonly Uint8Array[]
+  /** where the keys are the server's own: makes a new one, when `admin.secrets.rotate` asks for it */
+  rotateKeys?: RotateKeys
+  /** each record is also a log line `interception log`; default false */
+  structuredLogging?: boolean
+  /** providers that a database gets when it is used for the first time, beside `demo`; it is the truth afterwards */
+  seeds?: readonly ProviderSeed[]
+  /** interceptions older than so many days are erased; default 0: never */
+  retentionDays?: number
+  /** how often the daemon keys of open connections are checked, and silence on a connection after which a ping is sent; default 30 s */
+  heartbeatMs?: number
+}
+
+/** The base URL of the provider `demo`, on this server. */
+const demoMount = '/demo'
+
+export interface BridgeServerOptions {
+  /** stays the caller's, who closes it after the server */
+  store: Store
+  config: BridgeServerConfig
+  logger: Logger
+  /** takes what there is to count, and is shown at `/metrics`; by default nobody does, and there is no such path */
+  metrics?: ServerMetrics
+}
+
+export interface ListenOptions {
+  host: string
+  /** 0: any free port */
+  port: number
+  /** mounted at `/bridge/` */
+  bridge?: MountedBridge
+}
+
+export interface BridgeServer {
+  /**
+   * Serves one more connection inside this process and gives its client end. The identity is not checked: whoever calls this is trusted.
+   * @throws RpcError `SERVICE_UNAVAILABLE` (draining) once `close()` was called
+   */
+  connectInMemory(options: { identity: Identity }): Duplex
+  /**
+   * Listens for HTTP and, at `/rpc`, for WebSockets; `url` is where this machine reaches it.
+   * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if it listens already); `SERVICE_UNAVAILABLE` (draining) once `close()` was
+   * called; any other error of the operating system as Node gives it
+   */
+  listen(options: ListenOptions): Promise<{ url: string }>
+  /**
+   * Refuses new connections and calls, lets calls and HTTP requests in flight end, and cuts what is left after `graceMs` (default 30 s).
+   * Resolves when nothing is left; a second call gets the same promise. A bridge that is mounted here is closed first, by its owner: what
+   * it records while it ends still needs this server.
+   */
+  close(options?: { graceMs?: number }): Promise<CloseResult>
+}
+
+/**
+ * Makes a server. A database that was never seeded gets the provider `demo`.
+ * @throws RangeError for an encryption key that has not 32 bytes; what the store rejects with
+ */
+export async function createBridgeServer({
+  store,
+  config,
+  logger,
+  metrics,
+}: BridgeServerOptions): Promise<BridgeServer> {
+  if (config.adminToken === '') {
+    throw new RpcError('BAD_REQUEST', 'adminToken: must not be empty', { reason: 'config_invalid' })
+  }
+  const group = new ConnectionGroup()
+  let front: HttpFront | undefined
+  let opening = false
+  let closing: Promise<CloseResult> | undefined
+  const secrets = createSecretBox(config.encryptionKeys)
+  const services = createServices({
+    store,
+    secrets,
+    logger,
+    ownUrl: () => front?.url,
+    structuredLogging: config.structuredLogging ?? false,
+    ...(config.rotateKeys && { rotateKeys: config.rotateKeys }),
+  })
+  const onError = (report: ErrorReport) => logFailedCall(logger, report)
+  const observers = metrics ? observersOf(metrics) : {}
+  metrics?.watchGroup(group)
+  const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
+  const keyWatch = new KeyWatch({
+    findInvalid: services.daemonKeys.checkConnected,
+    onChange: listener => store.onChange('daemon_keys', listener),
+    logger,
+    ...heartbeat,
+  })
+
+  const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
+
+  await store.seedProviders([
+    { name: 'demo', type: 'anthropic', enabled: true, baseUrl: demoMount, settings: null, keys: [] },
+    ...(config.seeds ?? []).map(seed => seedRow(seed, secrets)),
+  ])
+  retention.start()
+
+  async function shutDown(graceMs: number): Promise<CloseResult> {
+    const [calls, requests] = await Promise.all([group.close({ graceMs }), front?.close(graceMs), retention.stop()])
+    keyWatch.stop()
+    return {
+      drained: calls.drained + (requests?.drained ?? 0),
+      aborted: calls.aborted + (requests?.aborted ?? 0),
+    }
+  }
+
+  return {
+    connectInMemory({ identity }) {
+      const context: Context = { identity, services }
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serveDuplex({ duplex: serverEnd, router: appRouter, createContext: () => context, group, onError, ...observers })
+      return clientEnd
+    },
+
+    async listen({ host, port, bridge }) {
+      if (closing) throw draining()
+      if (front || opening) {
+        throw new RpcError('PRECONDITION_FAILED', `the server listens already${front ? ` at ${front.url}` : ''}`)
+      }
+      const demo = createDemoProvider(demoMount)
+      const listener = createRoutes({
+        mounts: {
+          [`${demoMount}/`]: forThisMachine(demo, 'the demo provider answers this machine only'),
+          ...(bridge && { '/bridge/': bridge.handler }),
+        },
+        readiness: async () => ({
+          store: await stateOf(store, logger),
+          bridge: !bridge ? 'none' : bridge.ready() ? 'ok' : 'not ready',
+        }),
+        isClosing: () => closing !== undefined,
+        logger,
+        ...(metrics && { metrics: [metrics.text, ...(bridge?.metrics ? [bridge.metrics] : [])] }),
+      })
+      opening = true
+      try {
+        front = await openHttpFront({ host, port, listener, webSockets: true, logger })
+      } finally {
+        opening = false
+      }
+      serveWebSockets({
+        server: front.server,
+        path: rpcPath,
+        router: appRouter,
+        group,
+        version: apiVersion,
+        authenticate: createAuthenticator(config.adminToken, services.daemonKeys),
+        createContext({ identity, close, signal }): Context {
+          if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {
+            keyWatch.add(identity.daemonKeyId, { close, signal })
+          }
+          return { identity, services }
+        },
+        onError,
+        ...observers,
+        ...(config.heartbeatMs !== undefined && { pingIntervalMs: config.heartbeatMs }),
+      })
+      // close() came while the port was being opened, and could not know of it.
+      if (closing) {
+        await front.close(0)
+        throw draining()
+      }
+      return { url: front.url }
+    },
+
+    close({ graceMs = times.graceMs } = {}) {
+      closing ??= shutDown(graceMs)
+      return closing
+    },
+  }
+}
+
+/** A path comes from the peer, and a metric must not have a label for each that somebody makes up. */
+function observersOf({ callEnded, connectionRefused }: ServerMetrics) {
+  const { procedures } = appRouter._def
+  return {
+    onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
+    onRefused: connectionRefused,
+  }
+}
+
+/** A database that takes longer does not count as answering. */
+const pingTimeoutMs = 5_000
+
+async function stateOf(store: Store, logger: Logger): Promise<'ok' | 'does not answer'> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${pingTimeoutMs} ms`)), pingTimeoutMs)
+  })
+  try {
+    await Promise.race([store.ping(), late])
+    return 'ok'
+  } catch (error) {
+    logger.warn({ err: error }, 'the store does not answer')
+    return 'does not answer'
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function draining(): RpcError {
+  return new RpcError('SERVICE_UNAVAILABLE', 'the server is closing', { reason: 'draining', mayHaveRun: false })
+}
+
+/** A fault of ours is logged with its cause and stack, which the peer never sees; an answer that the contract foresees is no news. */
+function logFailedCall(logger: Logger, { error, requestId, type, path }: ErrorReport): void {
+  const fields = { requestId, type, path, code: error.code, reason: errorReasonOf(error.cause) }
+  if (error.code !== 'INTERNAL_SERVER_ERROR') logger.debug(fields, 'a call was refused')
+  else logger.error({ ...fields, err: error.cause ?? error }, 'a call failed')
+}

@@ -1,0 +1,119 @@
+/** Which part of a process answers an HTTP request. */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { isIPv4 } from 'node:net'
+import type { Logger } from '../../shared/values/log.js'
+
+/** A bridge daemon as a server mounts it, at `/bridge/…`; it gets each request with its whole path. */
+export interface MountedBridge {
+  handler: (request: IncomingMessage, response: ServerResponse) => void
+  /** whether it can serve */
+  ready: () => boolean
+  /** its metrics, in Prometheus' text format */
+  metrics?: () => Promise<string>
+}
+
+export interface RoutesOptions {
+  /** what answers the paths that begin with the key, which ends with a slash */
+  mounts: Readonly<Record<string, RequestListener>>
+  /** Each part's state by its name; ready is what has only `ok` and `none`. */
+  readiness: () => Promise<Readonly<Record<string, string>>>
+  /** what `/metrics` shows, one after the other, each in Prometheus' text format; left out, there is no such path */
+  metrics?: readonly (() => Promise<string>)[]
+  isClosing: () => boolean
+  logger: Logger
+}
+
+/** Where the RPC takes WebSockets. */
+export const rpcPath = '/rpc'
+
+/**
+ * | path | |
+ * | --- | --- |
+ * | `/healthz` | 200 while the process lives |
+ * | `/readyz` | 200 when every part is ready, else 503 with what is not |
+ * | `/metrics` | in Prometheus' text format, for everybody who reaches the port: numbers, names of providers, models and procedures, no user and no secret |
+ * | `/rpc` | 426: it is for WebSockets |
+ * | the mounts | |
+ */
+export function createRoutes(options: RoutesOptions): RequestListener {
+  const { mounts, metrics, isClosing, logger } = options
+
+  const route: RequestListener = (request, response) => {
+    const path = pathOf(request)
+    if (isClosing()) response.setHeader('connection', 'close')
+    if (path === '/healthz') return sendJson(response, 200, { status: 'ok' })
+    if (path === '/readyz') return void sendReadiness(response, options)
+    if (path === '/metrics' && metrics) return void sendMetrics(response, metrics, logger)
+    if (path === rpcPath) {
+      response.setHeader('upgrade', 'websocket')
+      return sendJson(response, 426, { message: `${rpcPath} takes WebSockets only` })
+    }
+    for (const [prefix, listener] of Object.entries(mounts)) {
+      if (path.startsWith(prefix)) return listener(request, response)
+    }
+    return sendJson(response, 404, { message: `not found: ${request.method} ${path}`, reason: 'not_found' })
+  }
+
+  return (request, response) => {
+    // A client may leave at any moment; whoever writes then sees the stream destroyed.
+    response.on('error', error => logger.debug({ err: error }, 'an answer could not be written'))
+    try {
+      route(request, response)
+    } catch (error) {
+      logger.error({ err: error, path: pathOf(request) }, 'a request failed')
+      if (response.headersSent) response.destroy()
+      else sendJson(response, 500, { message: 'internal server error' })
+    }
+  }
+}
+
+/** A listener for peers on this machine; others get 403. */
+export function forThisMachine(listener: RequestListener, refusal: string): RequestListener {
+  return (request, response) => {
+    if (isThisMachine(request.socket.remoteAddress, request.socket.localAddress)) return listener(request, response)
+    sendJson(response, 403, { message: refusal })
+  }
+}
+
+function pathOf({ url = '/' }: IncomingMessage): string {
+  const query = url.indexOf('?')
+  return query < 0 ? url : url.slice(0, query)
+}
+
+function sendJson(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+  response.end(JSON.stringify(body))
+}
+
+async function sendMetrics(
+  response: ServerResponse,
+  metrics: readonly (() => Promise<string>)[],
+  logger: Logger,
+): Promise<void> {
+  try {
+    const texts = await Promise.all(metrics.map(text => text()))
+    // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store' })
+    response.end(texts.join(''))
+  } catch (error) {
+    logger.error({ err: error }, 'the metrics could not be read')
+    sendJson(response, 500, { message: 'internal server error' })
+  }
+}
+
+async function sendReadiness(response: ServerResponse, { readiness, isClosing }: RoutesOptions): Promise<void> {
+  const parts = await readiness()
+  const draining = isClosing()
+  const ready = !draining && Object.values(parts).every(state => state === 'ok' || state === 'none')
+  sendJson(response, ready ? 200 : 503, { ready, ...parts, draining })
+}
+
+/**
+ * Whether a peer's address, as a socket that was accepted at `local` gives it, is one of this machine: loopback, or the very address that it has
+ * called, which a TCP handshake proves.
+ */
+export function isThisMachine(peer: string | undefined, local: string | undefined): boolean {
+  if (peer === undefined) return false
+  const [from, to] = [peer, local].map(address => address?.replace(/^::ffff:/i, ''))
+  return from === '::1' || (from !== undefined && isIPv4(from) && from.startsWith('127.')) || from === to
+}

@@ -1,0 +1,56 @@
+/** A control plane's metrics in the form that Prometheus reads. The only file of the server that knows how they are counted. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ConnectionGroup } from '../rpc/connection-group.js'
+import type { ServerMetrics } from './metrics.js'
+
+/** Makes metrics in a registry of their own: `rpc_…`, and those of the process. No label holds a secret or names a user. */
+export function createServerMetrics(): ServerMetrics {
+  const registry = new Registry()
+  const registers = [registry]
+  let group: Pick<ConnectionGroup, 'connections' | 'calls'> = { connections: 0, calls: 0 }
+  collectDefaultMetrics({ register: registry })
+  new Gauge({
+    name: 'rpc_connections_open',
+    help: 'connections of every link, those being let in included',
+    registers,
+    collect() {
+      this.set(group.connections)
+    },
+  })
+  new Gauge({
+    name: 'rpc_calls_inflight',
+    help: 'queries and mutations whose procedure has not returned',
+    registers,
+    collect() {
+      this.set(group.calls)
+    },
+  })
+  const calls = new Histogram({
+    name: 'rpc_call_seconds',
+    help: 'calls from their arrival to their answer, subscriptions to their end; code: OK or that of the error',
+    labelNames: ['path', 'type', 'code'],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers,
+  })
+  const refused = new Counter({
+    name: 'rpc_connections_refused_total',
+    help: 'connections that were not let in, by reason',
+    labelNames: ['reason'],
+    registers,
+  })
+  return {
+    callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
+    connectionRefused: ({ reason, code }) => refused.inc({ reason: reason ?? code }),
+    watchGroup(watched) {
+      group = watched
+    },
+    text: () => registry.metrics(),
+  }
+}
+
+/** The metrics of this process alone, for one that runs no control plane. */
+export function createProcessMetrics(): Pick<ServerMetrics, 'text'> {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  return { text: () => registry.metrics() }
+}

@@ -1,0 +1,99 @@
+/** The log of a process: pino's lines of JSON on stderr, without a secret. */
+import { type DestinationStream, destination, type Logger as PinoLogger, pino } from 'pino'
+import { maskSecrets } from '../../shared/values/mask-secrets.js'
+import type { ServeConfig } from '../config/config.js'
+
+export interface LoggerOptions {
+  level: ServeConfig['logLevel']
+  /** masked wherever they stand: what the process itself was given. */
+  secrets?: readonly (string | undefined)[]
+  /** takes the lines instead of stderr */
+  write?: (line: string) => void
+}
+
+/**
+ * Makes the log. Three things keep secrets out of it: fields whose names say that they hold one are replaced, of an error only what
+ * {@link errorFields} names is written, and in each whole line what is known to be a secret or looks like one is masked.
+ */
+export function createLogger({ level, secrets = [], write }: LoggerOptions): PinoLogger {
+  // As they stand in JSON, where a quote and a backslash are escaped.
+  const known = secrets.flatMap(secret => (secret === undefined ? [] : [JSON.stringify(secret).slice(1, -1)]))
+  const target: DestinationStream = write ? { write } : stderr()
+  return pino(
+    {
+      level,
+      redact: { paths: secretPaths, censor: '[secret]' },
+      serializers: { err: errorFields, error: errorFields },
+    },
+    { write: line => target.write(maskSecrets(line, known)) },
+  )
+}
+
+/** Written synchronously: the last lines before the end of the process are the ones that matter. */
+const stderr = () => destination({ fd: 2, sync: true })
+
+const secretNames = [
+  'key',
+  'keys',
+  'apiKey',
+  'adminToken',
+  'encryptionKey',
+  'encryptionKeys',
+  'databaseUrl',
+  'token',
+  'accessToken',
+  'refreshToken',
+  'secret',
+  'password',
+  'authorization',
+  'Authorization',
+  'cookie',
+  'x-api-key',
+  'x-bridge-token',
+  'headers',
+  'rawHeaders',
+  'rawPacket',
+]
+
+/** Each name at the top of a line and one and two levels below it. */
+const secretPaths = secretNames.flatMap(name => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`])
+
+/** An error as it is logged. */
+export interface ErrorFields {
+  type: string
+  message: string
+  stack?: string | undefined
+  code?: string | number | undefined
+  cause?: ErrorFields | undefined
+  errors?: ErrorFields[] | undefined
+}
+
+/** causes of causes, and errors of one aggregate, that are written */
+const maxDepth = 8
+const maxErrors = 8
+
+/**
+ * Type, message, stack, code, causes and the errors of an `AggregateError`. Other fields of an error are left out: what a library attaches may quote a row or
+ * a request.
+ */
+export function errorFields(thrown: unknown, depth = 1): ErrorFields {
+  if (!(thrown instanceof Error)) return { type: typeof thrown, message: textOf(thrown) }
+  const code: unknown = Reflect.get(thrown, 'code')
+  const { cause } = thrown
+  const deeper = depth < maxDepth
+  return {
+    type: thrown.constructor.name || thrown.name,
+    message: maskSecrets(thrown.message),
+    ...(thrown.stack !== undefined && { stack: maskSecrets(thrown.stack) }),
+    ...((typeof code === 'string' || typeof code === 'number') && { code }),
+    ...(cause !== undefined && deeper && { cause: errorFields(cause, depth + 1) }),
+    ...(thrown instanceof AggregateError &&
+      deeper && { errors: thrown.errors.slice(0, maxErrors).map(error => errorFields(error, depth + 1)) }),
+  }
+}
+
+function textOf(thrown: unknown): string {
+  return typeof thrown === 'object' || typeof thrown === 'function'
+    ? 'no error was thrown'
+    : maskSecrets(String(thrown))
+}

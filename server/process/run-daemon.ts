@@ -1,0 +1,123 @@
+/** Puts the parts of a remote daemon together, runs it until a signal or until the control plane does not want it, and takes it apart. */
+import { readFile } from 'node:fs/promises'
+import type { Logger as PinoLogger } from 'pino'
+import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/prometheus.js'
+import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
+import type { CloseReason } from '../../shared/rpc/duplex.js'
+import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
+import { print, printJson } from '../commands/output.js'
+import { type DaemonConfig, daemonConfig, type Environment, fileWarning, invalid } from '../config/config.js'
+import { type HttpFront, openHttpFront } from '../http/http-front.js'
+import { createRoutes } from '../http/http-routes.js'
+import { createProcessMetrics } from '../metrics/prometheus.js'
+import { buildVersion } from './build-version.js'
+import { listenError } from './listen-error.js'
+import { createLogger } from './logger.js'
+import { faultGraceMs, watchStopSignals } from './stop-signals.js'
+
+/**
+ * Runs a bridge until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception.
+ * @throws RpcError for whatever keeps it from starting; `UNAUTHORIZED` or `FORBIDDEN` with the control plane's reason when that refuses or
+ * revokes the key, after the requests in flight have ended
+ */
+export async function runDaemon(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
+  const config = daemonConfig(flags, environment)
+  const logger = createLogger({ level: config.logLevel })
+  const warning = fileWarning(flags, environment)
+  if (warning !== undefined) logger.warn({}, warning)
+  const stop = watchStopSignals(logger)
+  const metrics = createBridgeMetrics()
+  const client = await createClient(config, logger, metrics)
+  const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
+  let front: HttpFront | undefined
+  const close = async (graceMs: number): Promise<void> => {
+    await Promise.all([front?.close(graceMs), daemon.close({ graceMs })])
+    await client.close()
+  }
+  try {
+    front = await openHttpFront({
+      host: config.host,
+      port: config.port,
+      listener: createRoutes({
+        mounts: { '/bridge/': daemon.handler },
+        metrics: [createProcessMetrics().text, metrics.text],
+        readiness: async () => ({
+          controlPlane: client.connection.state === 'open' ? 'ok' : client.connection.state,
+          bridge: daemon.ready() ? 'ok' : 'not ready',
+        }),
+        isClosing: () => stop.cause !== undefined || client.connection.state === 'closed',
+        logger,
+      }),
+      logger,
+    })
+  } catch (error) {
+    await close(0)
+    throw listenError(error, config)
+  }
+  if (flags.json) printJson({ url: front.url, controlPlane: config.url })
+  else print(`aibridge daemon listening at ${front.url}, control plane ${config.url}`)
+
+  const cause = await Promise.race([stop.requested, client.closed])
+  if ('code' in cause) {
+    logger.error(
+      { reason: cause.reason, code: cause.code },
+      `stopping: the control plane does not want this daemon: ${cause.message}`,
+    )
+    await close(Math.min(config.graceMs, faultGraceMs))
+    throw refusedBy(cause)
+  }
+  logger.info({ cause: cause.name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
+  await close(cause.kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
+  logger.info({}, 'stopped')
+  return cause.kind === 'fault' ? 1 : 0
+}
+
+async function createClient(
+  { url, key, caFile }: DaemonConfig,
+  logger: PinoLogger,
+  metrics: PrometheusBridgeMetrics,
+): Promise<BridgeClient> {
+  const ca = caFile === undefined ? undefined : await readCa(caFile)
+  let lastProblem = ''
+  const client = createBridgeClient({
+    url,
+    key,
+    buildVersion: buildVersion(),
+    onCallEnd: metrics.callEnded,
+    ...(ca !== undefined && { tls: { ca } }),
+    onError(error) {
+      // A control plane that is away for an hour is one line, not thousands.
+      logger[error.message === lastProblem ? 'debug' : 'warn']({ err: error }, 'the link to the control plane failed')
+      lastProblem = error.message
+    },
+  })
+  metrics.watchConnection(client.connection)
+  client.connection.onStateChange(state => {
+    if (state === 'open') {
+      lastProblem = ''
+      logger.info({ url }, 'connected to the control plane')
+    }
+  })
+  return client
+}
+
+async function readCa(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    throw invalid(`--ca ${JSON.stringify(path)}: ${error instanceof Error ? error.message : String(error)}`, error)
+  }
+}
+
+const codesOfReasons: Readonly<Record<string, ErrorCode>> = {
+  key_missing: 'UNAUTHORIZED',
+  key_invalid: 'UNAUTHORIZED',
+  key_expired: 'UNAUTHORIZED',
+  key_revoked: 'FORBIDDEN',
+}
+
+function refusedBy({ message, reason }: CloseReason): RpcError {
+  const code = codesOfReasons[reason ?? ''] ?? 'PRECONDITION_FAILED'
+  return new RpcError(code, `the control plane refused this daemon: ${message}`, reason === undefined ? {} : { reason })
+}

@@ -1,0 +1,168 @@
+/** Puts the parts of a server together, runs it until a signal, and takes it apart in the order that loses no record. */
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { Logger as PinoLogger } from 'pino'
+import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { createBridgeMetrics } from '../../client/bridge/prometheus.js'
+import { createBridgeClient } from '../../client/bridge-client.js'
+import { print, printJson } from '../commands/output.js'
+import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config/config.js'
+import { createBridgeServer } from '../control-plane/server.js'
+import { createServerMetrics } from '../metrics/prometheus.js'
+import { secretPlaces } from '../services/admin/secret-rotation.js'
+import { createSecretBox } from '../services/secrets.js'
+import type { SecretColumn, Store } from '../store/store.js'
+import { firstSteps } from './first-steps.js'
+import { listenError } from './listen-error.js'
+import { createLogger } from './logger.js'
+import { ensureSecrets, hasDatabase, keyFileRotation, secretFiles } from './secrets.js'
+import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
+
+/**
+ * Runs a server until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception. Such an exception is a
+ * fault of ours, after which the state of the process is unknown: it is logged, new requests are refused, the records that are in memory
+ * are stored, and the process ends. It also ends with 1 when the embedded database has ended by itself.
+ * @throws RpcError for whatever keeps the server from starting; what was opened until then is closed again
+ */
+export async function runServer(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
+  const config = serveConfig(flags, environment)
+  const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) })
+  const warning = fileWarning(flags, environment)
+  if (warning !== undefined) logger.warn({}, warning)
+  const stop = watchStopSignals(logger)
+  const server = await start(config, logger, stop)
+  if (!stop.cause) announce(server, config, flags)
+  const { kind, name } = await stop.requested
+  logger.info({ cause: name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
+  await server.close(kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
+  logger.info({}, 'stopped')
+  return kind === 'fault' ? 1 : 0
+}
+
+/** What it was given; what lies in the data directory is read later, and never handed to the log. */
+function secretsOf({ adminToken, databaseUrl, seeds }: ServeConfig): (string | undefined)[] {
+  const password = databaseUrl === undefined ? undefined : new URL(databaseUrl).password
+  return [adminToken, password, ...seeds.map(({ key }) => key)]
+}
+
+interface RunningServer {
+  url: string
+  isFirstStart: boolean
+  close(graceMs: number): Promise<void>
+}
+
+async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal): Promise<RunningServer> {
+  const { dataDir, host, port, structuredLogging, databaseUrl } = config
+  const isFirstStart = databaseUrl === undefined && !hasDatabase(dataDir)
+  // To make a database takes seconds and would spend the first start, so a busy port is found before.
+  if (isFirstStart) await checkPort(config)
+  const opened: ((graceMs: number) => Promise<unknown>)[] = []
+  const close = async (graceMs: number) => {
+    const deadline = Date.now() + graceMs
+    for (const closeOne of opened.splice(0).reverse()) await closeOne(Math.max(0, deadline - Date.now()))
+  }
+  try {
+    const secrets = await ensureSecrets(config, logger)
+    const store = await openStore(config, logger, stop)
+    opened.push(() => store.close())
+    await checkEncryptionKeys(store, secrets.encryptionKeys, config)
+    const { seeds, retentionDays } = config
+    const server = await createBridgeServer({
+      store,
+      config: {
+        ...secrets,
+        structuredLogging,
+        seeds,
+        retentionDays,
+        ...(!config.encryptionKeys && { rotateKeys: keyFileRotation(dataDir, secrets.encryptionKeys) }),
+      },
+      logger,
+      metrics: createServerMetrics(),
+    })
+    opened.push(graceMs => server.close({ graceMs }))
+    const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
+    const metrics = createBridgeMetrics()
+    const client = createBridgeClient({
+      dial: () => server.connectInMemory({ identity }),
+      onCallEnd: metrics.callEnded,
+    })
+    metrics.watchConnection(client.connection)
+    opened.push(() => client.close())
+    const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
+    // Last in, first out: the daemon hands its records over while the server still takes them.
+    opened.push(graceMs => daemon.close({ graceMs }))
+    if (stop.cause) return { url: '', isFirstStart, close }
+    const bridge = { handler: daemon.handler, ready: daemon.ready, metrics: metrics.text }
+    const { url } = await server.listen({ host, port, bridge }).catch((error: unknown) => {
+      throw listenError(error, config)
+    })
+    return { url, isFirstStart, close }
+  } catch (error) {
+    await close(0).catch((cause: unknown) => logger.error({ err: cause }, 'closing after a failed start failed too'))
+    throw error
+  }
+}
+
+/** The concrete stores are loaded when they are needed: PGlite alone is 14 MB. */
+async function openStore(
+  { dataDir, databaseUrl, databasePool }: ServeConfig,
+  logger: PinoLogger,
+  stop: StopSignal,
+): Promise<Store> {
+  if (databaseUrl === undefined) {
+    const { openEmbeddedStore } = await import('../store/pglite/embedded.js')
+    // A new process opens it again as after kill -9, or says why it cannot.
+    const onLost = (cause: Error) =>
+      stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)
+    return openEmbeddedStore({ dataDir, logger, onLost })
+  }
+  const { openPostgresStore } = await import('../store/postgres/postgres.js')
+  return openPostgresStore({ url: databaseUrl, logger, maxConnections: databasePool })
+}
+
+/** Refuses keys that open none of the secrets in the database: it would serve no provider, and seal new secrets beside unreadable ones. */
+async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], config: ServeConfig): Promise<void> {
+  const box = createSecretBox(keys)
+  let problem: string | undefined
+  for await (const { name, place, sealed } of storedSecrets(store)) {
+    try {
+      box.open(sealed, place)
+      return
+    } catch (error) {
+      problem = `${name} is ${error instanceof Error ? error.message : String(error)}`
+    }
+  }
+  if (problem === undefined) return
+  const source = config.encryptionKeys ? 'BRIDGE_ENCRYPTION_KEY' : join(config.dataDir, secretFiles.encryptionKey)
+  throw invalid(`${source}: opens none of the secrets in the database (${problem}); give the key that sealed them`)
+}
+
+async function* storedSecrets(store: Store) {
+  const limit = 200
+  for (const column of Object.keys(secretPlaces) as SecretColumn[]) {
+    let after: readonly string[] | undefined
+    do {
+      const page = await store.listSecrets({ column, after, limit })
+      for (const { key, sealed } of page) {
+        yield { name: `${column} of ${key[0]}`, place: secretPlaces[column](key), sealed }
+      }
+      after = page.length === limit ? page.at(-1)?.key : undefined
+    } while (after)
+  }
+}
+
+function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Record<string, unknown>>): void {
+  const { url, isFirstStart } = server
+  const place = config.databaseUrl === undefined ? `data in ${config.dataDir}` : 'data in PostgreSQL'
+  if (flags.json) printJson({ url, dataDir: config.dataDir })
+  else if (isFirstStart) print(firstSteps(url, config.dataDir))
+  else print(`aibridge ready at ${url}, ${place}`)
+}
+
+async function checkPort({ host, port }: ServeConfig): Promise<void> {
+  const probe = createServer()
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', error => reject(listenError(error, { host, port })))
+    probe.listen({ host, port }, () => probe.close(() => resolve()))
+  })
+}

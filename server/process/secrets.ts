@@ -1,0 +1,205 @@
+/** The secrets in the data directory: each is a file of one line that only its owner may read, made once. */
+import { randomBytes } from 'node:crypto'
+import { constants, existsSync } from 'node:fs'
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Logger } from '../../shared/values/log.js'
+import { checkAdminToken, invalid, parseEncryptionKeys, type ServeConfig } from '../config/config.js'
+import type { RotateKeys } from '../services/admin/secret-rotation.js'
+
+/** The files' names in the data directory. */
+export const secretFiles = { adminToken: 'admin-token', encryptionKey: 'encryption-key' } as const
+
+/** The embedded database's directory in the data directory. */
+const databaseName = 'pg'
+
+/** Whether a server has stored anything in this directory. */
+export function hasDatabase(dataDir: string): boolean {
+  return existsSync(join(dataDir, databaseName))
+}
+
+/**
+ * The admin token in the data directory; undefined if there is none.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) if the file cannot be read or holds no token
+ */
+export async function readAdminToken(dataDir: string): Promise<string | undefined> {
+  const path = join(dataDir, secretFiles.adminToken)
+  const text = await readSecret(path)
+  return text === undefined ? undefined : checkAdminToken(text, path)
+}
+
+/**
+ * The secrets of `serve`, from the configuration or from the data directory, where they are made if this is a first start. Safe against
+ * other processes that do the same and against `kill -9`: a file is there whole or not at all, and is never replaced.
+ * A database without its encryption key is refused, because a new key could not open what the old one sealed.
+ * @throws RpcError `BAD_REQUEST` (config_invalid)
+ */
+export async function ensureSecrets(
+  config: ServeConfig,
+  logger: Logger,
+): Promise<{ adminToken: string; encryptionKeys: Uint8Array[] }> {
+  const { dataDir } = config
+  if (config.adminToken !== undefined && config.encryptionKeys !== undefined && config.databaseUrl !== undefined) {
+    return { encryptionKeys: config.encryptionKeys, adminToken: config.adminToken }
+  }
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw invalid(`--data ${JSON.stringify(dataDir)}: cannot be used: ${messageOf(error)}`, error)
+  }
+  return {
+    encryptionKeys: config.encryptionKeys ?? (await ensureEncryptionKeys(dataDir, logger)),
+    adminToken: config.adminToken ?? (await ensureAdminToken(dataDir, logger)),
+  }
+}
+
+/**
+ * How a server changes the key in its data directory. The file holds `NEW,OLD` before anything is sealed by the new key, and the new key alone when the
+ * database holds nothing else, on the disk. It is replaced as a whole, so that a crash at any moment leaves one of these; then the next
+ * rotation goes on with the two keys that it finds.
+ * @param keys those that the server has from the file
+ */
+export function keyFileRotation(dataDir: string, keys: readonly Uint8Array[]): RotateKeys {
+  const path = join(dataDir, secretFiles.encryptionKey)
+  let inUse = keys
+  return async () => {
+    await removeDrafts(dataDir)
+    const text = await readSecret(path)
+    // With other keys than those in use, what they sealed could not be opened any more.
+    if (text === undefined || textOf(parseEncryptionKeys(text, path)) !== textOf(inUse)) {
+      throw invalid(`${path}: was changed since the server has read it; restart the server`)
+    }
+    if (inUse.length === 1) {
+      const both = [new Uint8Array(randomBytes(32)), ...inUse]
+      await replaceSecret(path, textOf(both))
+      inUse = both
+    }
+    const [first] = inUse
+    if (!first) throw new Error('a server has a key')
+    return {
+      keys: inUse,
+      async finish() {
+        await syncFiles(join(dataDir, databaseName))
+        await replaceSecret(path, textOf([first]))
+        inUse = [first]
+      },
+    }
+  }
+}
+
+function textOf(keys: readonly Uint8Array[]): string {
+  return keys.map(key => Buffer.from(key).toString('base64')).join(',')
+}
+
+/** Writes all files below a directory through to the disk: the embedded database leaves that to the operating system. */
+async function syncFiles(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await syncFile(join(entry.parentPath, entry.name))
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    // The database removes files while it runs.
+    if (isCode(error, 'ENOENT')) return undefined
+    throw error
+  })
+  try {
+    await file?.sync()
+  } finally {
+    await file?.close()
+  }
+}
+
+/** Drafts of a process that was killed hold keys. This process has the database, so no other one is writing. */
+async function removeDrafts(dataDir: string): Promise<void> {
+  for (const name of await readdir(dataDir)) {
+    if (/^encryption-key\.\d+\.[0-9a-f]{8}$/.test(name)) await rm(join(dataDir, name), { force: true })
+  }
+}
+
+async function ensureEncryptionKeys(dataDir: string, logger: Logger): Promise<Uint8Array[]> {
+  const path = join(dataDir, secretFiles.encryptionKey)
+  let text = await readSecret(path, logger)
+  if (text === undefined) {
+    if (hasDatabase(dataDir)) {
+      throw invalid(
+        `${path}: missing, but ${join(dataDir, 'pg')} exists and may hold keys that it sealed; put the file back or set BRIDGE_ENCRYPTION_KEY`,
+      )
+    }
+    text = await makeSecret(path, randomBytes(32).toString('base64'))
+  }
+  return parseEncryptionKeys(text, path)
+}
+
+async function ensureAdminToken(dataDir: string, logger: Logger): Promise<string> {
+  const path = join(dataDir, secretFiles.adminToken)
+  const text = (await readSecret(path, logger)) ?? (await makeSecret(path, randomBytes(32).toString('base64url')))
+  return checkAdminToken(text, path)
+}
+
+async function readSecret(path: string, logger?: Logger): Promise<string | undefined> {
+  try {
+    const text = await readFile(path, 'utf8')
+    const mode = (await stat(path)).mode & 0o777
+    if (logger && (mode & 0o077) !== 0) {
+      logger.warn({ path, mode: mode.toString(8) }, `other users may read this secret: chmod 600 ${path}`)
+    }
+    return text.trim()
+  } catch (error) {
+    if (isCode(error, 'ENOENT') || isCode(error, 'ENOTDIR')) return undefined
+    throw invalid(`${path}: cannot be read: ${messageOf(error)}`, error)
+  }
+}
+
+/** Makes the file and answers its content, which is another process's if that one was first. */
+async function makeSecret(path: string, content: string): Promise<string> {
+  const draft = draftOf(path)
+  try {
+    await writeSecret(draft, content)
+    // Unlike rename, link never replaces what another process has made in the meantime.
+    await link(draft, path)
+    return content
+  } catch (error) {
+    if (isCode(error, 'EEXIST')) return (await readFile(path, 'utf8')).trim()
+    throw invalid(`${path}: cannot be written: ${messageOf(error)}`, error)
+  } finally {
+    await rm(draft, { force: true })
+  }
+}
+
+/** Replaces the file as a whole. When it resolves, the new content is on the disk. */
+async function replaceSecret(path: string, content: string): Promise<void> {
+  const draft = draftOf(path)
+  try {
+    await writeSecret(draft, content)
+    await rename(draft, path)
+    await syncFile(dirname(path))
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw invalid(`${path}: cannot be written: ${messageOf(error)}`, error)
+  }
+}
+
+function draftOf(path: string): string {
+  return `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
+}
+
+async function writeSecret(path: string, content: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(`${content}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && Reflect.get(error, 'code') === code
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,38 @@
+/** `aibridge audit` against a server that listens. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { addAuditCommands } from '../../../server/commands/audit.js'
+import type { AuditPage } from '../../../shared/contract/admin.js'
+import { oneStore } from '../services/running-server.js'
+import { commandLine } from './command-line.js'
+
+const store = oneStore()
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+describe('audit list', () => {
+  const operator = () => commandLine(store(), addAuditCommands)
+
+  test('is newest first, by actor, action and target, page by page', async () => {
+    const { admin, json, print } = await operator()
+    const users = []
+    for (const username of ['edith', 'rosa']) users.push(await admin.users.create.mutate({ username }))
+    const [edith, rosa] = users.map(({ id }) => id)
+    await admin.users.setStatus.mutate({ user: 'rosa', status: 'suspended' })
+    const mine = ['audit', 'list', '--actor', 'admin', '--action', 'users.create']
+    const first = await json<AuditPage>(...mine, '--limit', '1')
+    expect(first.entries).toMatchObject([{ target: rosa, details: { username: 'rosa' } }])
+    const second = await json<AuditPage>(...mine, '--limit', '1', '--cursor', first.nextCursor ?? '')
+    expect(second.entries).toMatchObject([{ target: edith }])
+    const shown = await print('audit', 'list', '--target', rosa ?? '', '--limit', '1')
+    expect(shown).toMatch(
+      new RegExp(
+        `^TIME .*\\n\\S+Z +admin +users\\.setStatus +${rosa} +\\{"status":"suspended"\\}\\nmore: --cursor \\S+\\n$`,
+      ),
+    )
+    expect(await print('audit', 'list', '--actor', 'nobody')).toBe('no entries\n')
+    await expect(print('audit', 'list', '--cursor', 'x')).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})

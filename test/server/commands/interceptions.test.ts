@@ -1,0 +1,54 @@
+/** `aibridge interceptions` for people, against a server that listens. */
+import { randomUUID } from 'node:crypto'
+import { afterEach, expect, test, vi } from 'vitest'
+import { addInterceptionsCommands } from '../../../server/commands/interceptions.js'
+import { daemon, oneStore } from '../services/running-server.js'
+import { commandLine } from './command-line.js'
+
+const store = oneStore()
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+test('the list and a request name the user, and say what was not recorded and how large it was', async () => {
+  const { admin, connect, print } = await commandLine(store(), addInterceptionsCommands)
+  const { recorder } = connect(daemon)
+  const { id: initiatorId } = await admin.users.create.mutate({ username: 'ada' })
+  const [id, createdAt] = [randomUUID(), new Date()]
+  const child = (field: string, bytes: number) => ({
+    id: randomUUID(),
+    interceptionId: id,
+    metadata: { original_bytes: { [field]: bytes } },
+    createdAt,
+  })
+  await recorder.recordInterception.mutate({
+    id,
+    initiatorId,
+    apiKeyId: 'k'.repeat(10),
+    provider: 'openai',
+    model: 'm',
+    startedAt: createdAt,
+  })
+  await recorder.recordPromptUsage.mutate({ ...child('prompt', 12345), msgId: 'x', prompt: '' })
+  await recorder.recordModelThought.mutate({ ...child('content', 7), content: '' })
+  await recorder.recordToolUsage.mutate({ ...child('input', 0), msgId: 'x', tool: 'Read', input: '', injected: false })
+  await recorder.recordToolUsage.mutate({
+    ...child('input', 9),
+    msgId: 'x',
+    tool: 'Cut',
+    input: 'kept',
+    injected: false,
+  })
+
+  expect(await print('interceptions', 'list')).toMatch(
+    /^STARTED +ID +USER +PROVIDER .*\n.* ada +openai +m +- +no end yet +-\n$/,
+  )
+  const shown = await print('interceptions', 'show', id)
+  expect(shown).toMatch(/^user +ada\n/)
+  expect(shown).toContain('\nprompt\n  (not recorded, 12,345 bytes)\n')
+  expect(shown).toContain('\nthought\n  (not recorded, 7 bytes)\n')
+  expect(shown).toContain('\ntool  Read\n  (not recorded, 0 bytes)\n')
+  expect(shown).toContain('\ntool  Cut\n  kept\n')
+})

@@ -1,0 +1,95 @@
+/** `aibridge purge` against a server that listens. */
+import { PassThrough } from 'node:stream'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { AdminClient } from '../../../server/commands/admin-client.js'
+import { confirmByTyping } from '../../../server/commands/confirm.js'
+import { addPurgeCommand, purge } from '../../../server/commands/purge.js'
+import type { PurgeProgress } from '../../../shared/contract/admin.js'
+import { run } from '../../e2e/process.js'
+import { oneStore } from '../services/running-server.js'
+import { interception } from '../store/records/records.js'
+import { commandLine } from './command-line.js'
+
+const store = oneStore()
+const operator = () => commandLine(store(), addPurgeCommand)
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+test('erases a user by name, and says what went', async () => {
+  const { admin, json } = await operator()
+  const { id } = await admin.users.create.mutate({ username: 'ada' })
+  await admin.apiKeys.create.mutate({ user: 'ada' })
+  await store().record([interception({ initiatorId: id })])
+  expect(await json<PurgeProgress>('purge', '--user', 'ada', '--yes')).toEqual({
+    userId: id,
+    done: true,
+    interceptions: 1,
+    records: 0,
+    apiKeys: 1,
+    links: 0,
+  })
+})
+
+test('calls until nothing is left, by the id after the first time, and says how far it is', async () => {
+  const counts = { userId: 'the id', records: 0, apiKeys: 0, links: 0 }
+  const answers = [
+    { ...counts, done: false, interceptions: 500 },
+    { ...counts, done: true, interceptions: 501 },
+  ]
+  const mutate = vi.fn(async (_input: { user: string }) => answers.shift())
+  const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  const client = { users: { purge: { mutate } } } as unknown as AdminClient // all that is called of it
+  expect(await purge(client, 'grace')).toMatchObject({ done: true, interceptions: 501 })
+  expect(mutate.mock.calls).toEqual([[{ user: 'grace' }], [{ user: 'the id' }]])
+  expect(stderr.mock.calls).toEqual([['user the id: 500 interceptions are erased, more are left\n']])
+})
+
+test('asks nobody where stdin is no terminal', async () => {
+  const refused = await run(['purge', '--user', 'edith', '--port', '1'])
+  expect(refused.code).toBe(1)
+  expect(JSON.parse(refused.stderr)).toEqual({
+    code: 'BAD_REQUEST',
+    reason: 'config_invalid',
+    message: '--yes: is missing; nobody can be asked where stdin is no terminal',
+  })
+})
+
+test('of an unknown user says so', async () => {
+  const { print } = await operator()
+  const unknown = { code: 'NOT_FOUND', reason: 'unknown_row' }
+  await expect(print('purge', '--user', 'nobody', '--yes')).rejects.toMatchObject(unknown)
+  await expect(print('purge', '--yes')).rejects.toThrow("required option '--user <user>' not specified")
+})
+
+describe('on a terminal', () => {
+  function terminal() {
+    const input = Object.assign(new PassThrough(), { isTTY: true })
+    const output = new PassThrough()
+    return { input, output, shown: () => String(output.read() ?? '') }
+  }
+
+  test('the name has to be typed', async () => {
+    const tty = terminal()
+    const asked = confirmByTyping('ada', 'Sure?', tty)
+    expect(tty.shown()).toBe('Sure?\nType "ada" to go on: ')
+    tty.input.write('ada\n')
+    await asked
+  })
+
+  test.each([
+    ['something else', 'yes\n'],
+    ['nothing', '\n'],
+    ['the end of the input', ''],
+  ])('%s does nothing', async (_what, typed) => {
+    const tty = terminal()
+    const asked = confirmByTyping('ada', 'Sure?', tty)
+    tty.input.end(typed)
+    await expect(asked).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining('nothing was done'),
+    })
+  })
+})

@@ -1,0 +1,58 @@
+/** `aibridge usage` against a server that listens. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { addUsageCommand } from '../../../server/commands/usage.js'
+import type { UsageReport } from '../../../shared/contract/admin.js'
+import { oneStore } from '../services/running-server.js'
+import { interception, tokenUsage } from '../store/records/records.js'
+import { commandLine } from './command-line.js'
+
+const store = oneStore()
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+describe('usage', () => {
+  const operator = () => commandLine(store(), addUsageCommand)
+
+  test('is a table by what was asked for, and as JSON what the contract has', async () => {
+    const { admin, print, json } = await operator()
+    const { id: initiatorId } = await admin.users.create.mutate({ username: 'ada' })
+    const rows = ['big', 'small', 'big'].map(model => interception({ initiatorId, model }))
+    await store().record([...rows, ...rows.map(({ record }) => tokenUsage(record.id))])
+    expect(await print('usage', '--by', 'user, model', '--user', 'ada')).toBe(
+      [
+        'USER  MODEL  REQUESTS  INPUT  OUTPUT  CACHE READ  CACHE WRITE',
+        'ada   big    2         2      4       6           8',
+        'ada   small  1         1      2       3           4\n',
+      ].join('\n'),
+    )
+    expect(await print('usage', '--by', 'model', '--user', 'ada', '--limit', '1')).toMatch(
+      /^MODEL .*\nbig .*\nonly the first 1 rows; there are more\n$/,
+    )
+    expect(await json<UsageReport>('usage', '--from', '2026-03-04', '--to', '2026-03-05', '--model', 'small')).toEqual({
+      rows: [
+        {
+          userId: null,
+          username: null,
+          provider: null,
+          model: null,
+          day: null,
+          interceptions: 1,
+          inputTokens: 1,
+          outputTokens: 2,
+          cacheReadInputTokens: 3,
+          cacheWriteInputTokens: 4,
+        },
+      ],
+      isCut: false,
+    })
+  })
+
+  test('refuses other groups', async () => {
+    const { print } = await operator()
+    await expect(print('usage', '--by', 'user,colour')).rejects.toThrow('It must be any of user, provider, model, day.')
+    await expect(print('usage', '--limit', '1001')).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})

@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest'
+import { createLogger, errorFields } from '../../../server/process/logger.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import { maskSecrets } from '../../../shared/values/mask-secrets.js'
+
+const secret = 'MARKEDMARKEDMARKEDMARK'
+const key = `abcdefghij-${secret}`
+
+/** What `log` makes a log write. */
+function linesOf(
+  log: (logger: ReturnType<typeof createLogger>) => void,
+  secrets: string[] = [],
+): Record<string, unknown>[] {
+  const lines: string[] = []
+  log(createLogger({ level: 'trace', secrets, write: line => void lines.push(line) }))
+  return lines.map(line => JSON.parse(line))
+}
+
+describe('maskSecrets', () => {
+  test.each([
+    [`the key ${key} is not valid`, 'the key abcdefghij-[secret] is not valid'],
+    [`"${key}"`, '"abcdefghij-[secret]"'],
+    ['Incorrect API key provided: sk-proj-MARKED_1-2.', 'Incorrect API key provided: sk-[secret].'],
+    ['authorization: bearer MARKED.MARKED/MARKED+0=', 'authorization: bearer [secret]'],
+    ['Basic dXNlcjpNQVJLRUQ=', 'Basic [secret]'],
+    ['postgres://user:MARKED@db:5432/x failed', 'postgres://user:[secret]@db:5432/x failed'],
+    ["'postgresql://user:MA@RK:ED@db/x'", "'postgresql://user:[secret]@db/x'"],
+    ['redis://:MARKED@cache', 'redis://:[secret]@cache'],
+  ])('%s', (text, masked) => {
+    expect(maskSecrets(text)).toBe(masked)
+  })
+
+  test.each([
+    '0198c5d4-0000-7000-8000-000000000001',
+    'Authorization must be: Bearer KEY',
+    'Bearer authentication is required',
+    'a risk-averse task-force',
+    'http://127.0.0.1:4100/bridge/demo?to=a@b',
+    'http://[::1]:4100/rpc',
+    'sk-a…wxyz',
+  ])('%s is no secret', text => {
+    expect(maskSecrets(text)).toBe(text)
+  })
+
+  test('what is given is masked whatever it looks like', () => {
+    expect(maskSecrets('a plain+word, a plain+word', ['plain+word', '', 'short'])).toBe('a [secret], a [secret]')
+  })
+})
+
+describe('the log', () => {
+  test('fields with the names of secrets are replaced, at the top and two levels below', () => {
+    const [line] = linesOf(logger =>
+      logger.info(
+        {
+          key: 'MARKED',
+          apiKeyId: 'abcdefghij',
+          request: {
+            headers: { cookie: 'MARKED' },
+            path: '/x',
+            init: { 'x-api-key': 'MARKED', databaseUrl: 'MARKED' },
+          },
+        },
+        'm',
+      ),
+    )
+    expect(JSON.stringify(line)).not.toContain('MARKED')
+    expect(line).toMatchObject({ apiKeyId: 'abcdefghij', request: { path: '/x', init: { 'x-api-key': '[secret]' } } })
+  })
+
+  test('of an error type, message, stack, code and causes are written, and nothing else', () => {
+    const quoting = Object.assign(new Error(`connect postgres://u:MARKED@h: ${key}`), {
+      code: '23505',
+      detail: 'Key (secret)=(MARKED) already exists',
+      request: { headers: { authorization: 'MARKED' } },
+    })
+    const error = new RpcError('INTERNAL_SERVER_ERROR', 'failed', {
+      cause: new AggregateError([quoting], 'all', { cause: 'sk-MARKED-MARKED' }),
+    })
+    const [line] = linesOf(logger => logger.error({ err: error }, `failed with ${key}`))
+    expect(JSON.stringify(line)).not.toContain('MARKED')
+    expect(line).toMatchObject({
+      msg: 'failed with abcdefghij-[secret]',
+      err: {
+        type: 'RpcError',
+        code: 'INTERNAL_SERVER_ERROR',
+        message: 'failed',
+        stack: expect.stringContaining('logger.test.ts'),
+        cause: {
+          type: 'AggregateError',
+          cause: { type: 'string', message: 'sk-[secret]' },
+          errors: [
+            {
+              type: 'Error',
+              code: '23505',
+              message: 'connect postgres://u:[secret]@h: abcdefghij-[secret]',
+              stack: expect.stringContaining('abcdefghij-[secret]'),
+            },
+          ],
+        },
+      },
+    })
+    const { err } = Object(line)
+    expect(Object.keys(err.cause.errors[0]).sort()).toEqual(['code', 'message', 'stack', 'type'])
+  })
+
+  test('an error that causes itself ends', () => {
+    const error = new Error('round')
+    error.cause = error
+    expect(linesOf(logger => logger.error({ err: error }, 'm'))).toHaveLength(1)
+  })
+
+  test.each([[{ token: 'MARKED' }], [() => 'MARKED'], [undefined], [Symbol('s')]])(
+    '%s that was thrown is no error',
+    thrown => {
+      expect(JSON.stringify(errorFields(thrown))).not.toContain('MARKED')
+    },
+  )
+
+  test('what the process was given is masked wherever it stands, also where JSON escapes it', () => {
+    const given = 'quote"back\\slash'
+    const [line] = linesOf(logger => logger.warn({ reason: `it is ${given}` }, `${given} in a message`), [given, 'm'])
+    expect(line).toMatchObject({ reason: 'it is [secret]', msg: '[secret] in a message' })
+  })
+})
