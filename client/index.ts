@@ -1,9 +1,9 @@
 /** Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC router. */
 
 export { createBridgeDaemon } from './bridge/daemon.js'
-export { type BridgeFetchOptions, createBridgeFetch } from './bridge/fetch.js'
-export type { BridgeMetrics, InterceptionEnd } from './bridge/metrics.js'
-export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/prometheus.js'
+export { type BridgeFetchOptions, createBridgeFetch } from './bridge/in-process/fetch.js'
+export type { BridgeMetrics, InterceptionEnd } from './bridge/metrics/metrics.js'
+export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/metrics/prometheus.js'
 export {
   type BridgeClient,
   type BridgeClientOptions,

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
-import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/prometheus.js'
+import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'

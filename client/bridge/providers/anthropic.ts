@@ -1,11 +1,11 @@
 /** Anthropic Messages (https://docs.anthropic.com/en/api/messages and …/messages-streaming). */
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 import { isPlainObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
-import { recogniseSession } from '../client-recognition.js'
-import { compactJson } from '../compact-json.js'
-import type { Failure } from '../error-type.js'
-import { GrowingText } from '../growing-text.js'
-import type { SseEvent } from '../sse.js'
+import { compactJson } from '../wire/compact-json.js'
+import type { SseEvent } from '../wire/sse.js'
+import { recogniseSession } from './client-recognition.js'
+import type { Failure } from './error-type.js'
+import { GrowingText } from './growing-text.js'
 import type {
   AnswerFacts,
   AnswerReader,

@@ -1,7 +1,7 @@
 /** The errors of OpenAI's APIs (https://platform.openai.com/docs/guides/error-codes). */
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'
-import { errorTypeOfStatus, type Failure } from '../error-type.js'
+import { errorTypeOfStatus, type Failure } from './error-type.js'
 import { textOf } from './reading.js'
 
 /** The JSON text of an error that the bridge itself answers. */

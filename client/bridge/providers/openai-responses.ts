@@ -1,9 +1,9 @@
 /** OpenAI Responses (https://platform.openai.com/docs/api-reference/responses and …/responses-streaming). */
 import { isPlainObject } from '../../../shared/values/text.js'
-import { recogniseSession } from '../client-recognition.js'
-import type { Failure } from '../error-type.js'
-import { GrowingText } from '../growing-text.js'
-import type { SseEvent } from '../sse.js'
+import type { SseEvent } from '../wire/sse.js'
+import { recogniseSession } from './client-recognition.js'
+import type { Failure } from './error-type.js'
+import { GrowingText } from './growing-text.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { AnswerFacts, AnswerReader, BridgedRoute, Thought, ToolCall } from './provider-api.js'

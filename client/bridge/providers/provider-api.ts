@@ -2,8 +2,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import type { JsonObject } from '../../../shared/values/text.js'
-import type { Failure } from '../error-type.js'
-import type { SseEvent } from '../sse.js'
+import type { SseEvent } from '../wire/sse.js'
+import type { Failure } from './error-type.js'
 
 export interface ProviderApi {
   readonly type: ProviderType

@@ -1,0 +1,43 @@
+/** What a bridge asks of the control plane: the part it uses of the `AppRouter`'s typed stub, so that a test can stand in for it. */
+import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
+import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
+import type { BatchRecord, RecordBatchOutput, RecordInput, RecordKind } from '../../../shared/contract/recorder.js'
+
+interface CallOptions {
+  signal?: AbortSignal
+}
+interface RecordProcedure<K extends RecordKind> {
+  mutate(record: RecordInput<K>, options?: CallOptions): Promise<unknown>
+}
+
+/** A client of the control plane; `createBridgeClient()` makes one, on either link. */
+export interface ControlPlane {
+  recorder: {
+    recordInterception: RecordProcedure<'interception'>
+    recordInterceptionEnded: RecordProcedure<'interceptionEnded'>
+    recordTokenUsage: RecordProcedure<'tokenUsage'>
+    recordPromptUsage: RecordProcedure<'promptUsage'>
+    recordToolUsage: RecordProcedure<'toolUsage'>
+    recordModelThought: RecordProcedure<'modelThought'>
+    recordBatch: { mutate(input: { records: BatchRecord[] }, options?: CallOptions): Promise<RecordBatchOutput> }
+  }
+  authorizer: { isAuthorized: { query(input: IsAuthorizedInput, options?: CallOptions): Promise<Authorization> } }
+  providerConfigurator: {
+    getProviders: { query(): Promise<ProvidersOutput> }
+    watchProviders: {
+      /** Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by `unsubscribe()`. */
+      subscribe(
+        input: undefined,
+        handlers: { onData(): void; onError(error: unknown): void; onComplete(): void },
+      ): { unsubscribe(): void }
+    }
+  }
+}
+
+/** Whether a failed call may have taken effect all the same: only an error that got no answer says so. */
+export function mayHaveRun(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false
+  if (Reflect.get(thrown, 'mayHaveRun') === true) return true
+  const data: unknown = Reflect.get(thrown, 'data')
+  return typeof data === 'object' && data !== null && Reflect.get(data, 'mayHaveRun') === true
+}

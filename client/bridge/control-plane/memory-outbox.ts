@@ -1,0 +1,207 @@
+import type { BatchRecord } from '../../../shared/contract/recorder.js'
+import { errorCodeOf } from '../../../shared/rpc/errors.js'
+import { type BridgeLimits, bridgeLimits, recordLimits } from '../../../shared/rpc/limits.js'
+import type { Logger } from '../../../shared/values/log.js'
+import { type DeadLetterSink, interceptionIdOf, type Outbox, type SendRecords } from './outbox.js'
+
+export interface MemoryOutboxOptions {
+  send: SendRecords
+  logger: Logger
+  limits?: Partial<BridgeLimits>
+  deadLetter?: DeadLetterSink
+}
+
+/** An {@link Outbox} that keeps its records in memory: what waits is gone with the process. */
+export function createMemoryOutbox(options: MemoryOutboxOptions): Outbox {
+  return new MemoryOutbox(options)
+}
+
+interface Entry {
+  record: BatchRecord
+  bytes: number
+  putAt: number
+}
+
+class MemoryOutbox implements Outbox {
+  deadLetters = 0
+  readonly #send: SendRecords
+  readonly #logger: Logger
+  readonly #limits: BridgeLimits
+  readonly #deadLetter: DeadLetterSink | undefined
+  readonly #stopped = new AbortController()
+  #entries: Entry[] = []
+  #bytes = 0
+  #pumping = false
+  #failures = 0
+  /** halved when a batch fails as a whole, so that one record cannot keep the others back */
+  #batchRecords: number = recordLimits.maxBatchRecords
+  #wake: (() => void) | undefined
+  #idle: (() => void)[] = []
+  #closed: Promise<{ left: number }> | undefined
+
+  constructor({ send, logger, limits, deadLetter }: MemoryOutboxOptions) {
+    this.#send = send
+    this.#logger = logger
+    this.#limits = { ...bridgeLimits, ...limits }
+    this.#deadLetter = deadLetter
+  }
+
+  get size(): number {
+    return this.#entries.length
+  }
+
+  get oldestMs(): number {
+    // Not the first one's: a record that fails by itself was moved back.
+    let oldest = Number.POSITIVE_INFINITY
+    for (const { putAt } of this.#entries) oldest = Math.min(oldest, putAt)
+    return Math.max(0, performance.now() - oldest)
+  }
+
+  admit(): boolean {
+    if (this.#closed) return false
+    return this.#entries.length < this.#limits.outboxMaxRecords && this.#bytes < this.#limits.outboxMaxBytes
+  }
+
+  async put(records: readonly BatchRecord[]): Promise<void> {
+    if (this.#stopped.signal.aborted) throw new Error(`the outbox is closed, ${records.length} records were not taken`)
+    const putAt = performance.now()
+    for (const record of records) {
+      const bytes = Buffer.byteLength(JSON.stringify(record))
+      this.#entries.push({ record, bytes, putAt })
+      this.#bytes += bytes
+    }
+    if (!this.#pumping && this.#entries.length > 0) void this.#pump()
+  }
+
+  flush(): Promise<void> {
+    if (this.#entries.length === 0) return Promise.resolve()
+    this.#wake?.()
+    return new Promise(resolve => this.#idle.push(resolve))
+  }
+
+  close({ timeoutMs }: { timeoutMs: number }): Promise<{ left: number }> {
+    this.#closed ??= this.#close(timeoutMs)
+    return this.#closed
+  }
+
+  async #close(timeoutMs: number): Promise<{ left: number }> {
+    const timer = setTimeout(() => {
+      this.#stopped.abort(new Error('the outbox is closed'))
+      this.#wake?.()
+      this.#becomeIdle()
+    }, timeoutMs)
+    await this.flush()
+    clearTimeout(timer)
+    this.#stopped.abort(new Error('the outbox is closed'))
+    const left = this.#entries.length
+    if (left > 0) {
+      const kinds: Record<string, number> = {}
+      for (const { record } of this.#entries) kinds[record.kind] = (kinds[record.kind] ?? 0) + 1
+      this.#logger.error({ left, kinds, timeoutMs }, 'records were lost: the control plane did not take them in time')
+    }
+    return { left }
+  }
+
+  /** Runs while something waits; one batch is under way at a time, which keeps the order. Never rejects. */
+  async #pump(): Promise<void> {
+    this.#pumping = true
+    while (this.#entries.length > 0 && !this.#stopped.signal.aborted) {
+      const batch = this.#nextBatch()
+      try {
+        const outcomes = await this.#send(
+          batch.map(entry => entry.record),
+          this.#stopped.signal,
+        )
+        this.#failures = 0
+        this.#batchRecords = Math.min(recordLimits.maxBatchRecords, this.#batchRecords * 2)
+        this.#drop(batch)
+        for (const [index, outcome] of outcomes.entries()) {
+          const record = batch[index]?.record
+          if (record && !outcome.ok) this.#refused(record, outcome)
+        }
+      } catch (error) {
+        if (!this.#stopped.signal.aborted) await this.#failed(batch, error)
+      }
+    }
+    this.#pumping = false
+    this.#becomeIdle()
+  }
+
+  #nextBatch(): Entry[] {
+    const batch: Entry[] = []
+    let bytes = 0
+    for (const entry of this.#entries) {
+      bytes += entry.bytes
+      if (batch.length > 0 && (bytes > recordLimits.maxBatchBytes || batch.length >= this.#batchRecords)) break
+      batch.push(entry)
+    }
+    return batch
+  }
+
+  #drop(batch: Entry[]): void {
+    this.#entries.splice(0, batch.length)
+    for (const { bytes } of batch) this.#bytes -= bytes
+  }
+
+  async #failed(batch: Entry[], error: unknown): Promise<void> {
+    this.#failures++
+    this.#batchRecords = Math.max(1, Math.floor(batch.length / 2))
+    const delayMs = this.#backoffMs()
+    const fields = {
+      err: error,
+      code: errorCodeOf(error),
+      records: batch.length,
+      waiting: this.size,
+      attempt: this.#failures,
+      delayMs,
+    }
+    this.#logger.warn(fields, 'records could not be handed to the control plane; they are sent again')
+    const [first] = batch
+    if (first && batch.length === 1) this.#moveBack(interceptionIdOf(first.record))
+    await this.#pause(delayMs)
+  }
+
+  /** Lets other interceptions pass one whose record fails by itself; its own order stays. */
+  #moveBack(interceptionId: string): void {
+    const others = this.#entries.filter(entry => interceptionIdOf(entry.record) !== interceptionId)
+    const own = this.#entries.filter(entry => interceptionIdOf(entry.record) === interceptionId)
+    this.#entries = [...others, ...own]
+  }
+
+  #refused(record: BatchRecord, refusal: Parameters<DeadLetterSink>[1]): void {
+    this.deadLetters++
+    const { code, message } = refusal
+    const fields = { kind: record.kind, id: record.id, interceptionId: interceptionIdOf(record), code, reason: message }
+    this.#logger.error(fields, 'the control plane refused a record for good')
+    try {
+      this.#deadLetter?.(record, refusal)
+    } catch (error) {
+      this.#logger.error({ ...fields, err: error }, 'a dead letter could not be kept')
+    }
+  }
+
+  #backoffMs(): number {
+    const { outboxRetryMinMs, outboxRetryMaxMs } = this.#limits
+    const longest = Math.min(outboxRetryMaxMs, outboxRetryMinMs * 2 ** Math.min(this.#failures - 1, 30))
+    return longest * (0.5 + Math.random() / 2)
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise(resolve => {
+      const done = () => {
+        clearTimeout(timer)
+        this.#wake = undefined
+        resolve()
+      }
+      const timer = setTimeout(done, delayMs)
+      this.#wake = done
+    })
+  }
+
+  #becomeIdle(): void {
+    if (this.#entries.length > 0 && !this.#stopped.signal.aborted) return
+    const waiting = this.#idle
+    this.#idle = []
+    for (const resolve of waiting) resolve()
+  }
+}

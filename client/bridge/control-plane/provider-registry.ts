@@ -1,0 +1,144 @@
+import type { Provider, ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
+import type { Logger } from '../../../shared/values/log.js'
+import { apiOf } from '../providers/apis.js'
+import type { ProviderApi } from '../providers/provider-api.js'
+
+/** A provider that the bridge can call. */
+export interface Target {
+  provider: Provider
+  api: ProviderApi
+  origin: string
+  /** of the base URL, without a slash at its end */
+  basePath: string
+}
+
+export interface ProviderRegistryOptions {
+  load: () => Promise<ProvidersOutput>
+  logger: Logger
+  /**
+   * age above which a snapshot is no longer used, unless reading it again fails; above half of it, it is read again beside the request.
+   * {@link ProviderRegistry.changed} is what keeps it new, and this what is left when nobody calls that.
+   */
+  ttlMs: number
+}
+
+type Snapshot = ReadonlyMap<string, Target>
+
+/**
+ * The providers, as a snapshot of the control plane's. One read is under way at a time, and all who wait share it. A read that fails is logged and
+ * keeps the last good snapshot.
+ */
+export class ProviderRegistry {
+  readonly #options: ProviderRegistryOptions
+  #snapshot: Snapshot | undefined
+  #readAt = 0
+  #reading: Promise<Snapshot> | undefined
+  #readingNext: Promise<Snapshot> | undefined
+
+  constructor(options: ProviderRegistryOptions) {
+    this.#options = options
+  }
+
+  /** Whether there is a snapshot. If not, this begins to read one. */
+  get loaded(): boolean {
+    if (!this.#snapshot) this.refresh()
+    return this.#snapshot !== undefined
+  }
+
+  /** Reads a new snapshot in the background. */
+  refresh(): void {
+    this.#read().catch(() => {}) // logged where it is read
+  }
+
+  /** The snapshot is out of date: reads a new one, for which requests wait from now on. If that fails, the next request tries again. */
+  changed(): void {
+    this.#readAt = Number.NEGATIVE_INFINITY
+    this.#readAfterNow().catch(() => {}) // logged where it is read
+  }
+
+  /** What is known now, without waiting. */
+  peek(name: string): Target | undefined {
+    return this.#snapshot?.get(name)
+  }
+
+  /**
+   * The provider, also if it is disabled. A provider that is unknown or disabled is looked for again in a read that begins after this call,
+   * so that one that was just added or enabled is found.
+   * @throws whatever the read rejects with, if the provider is unknown and there is no way to know better
+   */
+  async find(name: string): Promise<Target | undefined> {
+    const known = (await this.#current()).get(name)
+    if (known?.provider.enabled) return known
+    try {
+      return (await this.#readAfterNow()).get(name)
+    } catch (error) {
+      if (known) return known
+      throw error
+    }
+  }
+
+  async #current(): Promise<Snapshot> {
+    const snapshot = this.#snapshot
+    if (!snapshot) return this.#read()
+    const age = performance.now() - this.#readAt
+    if (age < this.#options.ttlMs / 2) return snapshot
+    if (age < this.#options.ttlMs) {
+      this.refresh()
+      return snapshot
+    }
+    return this.#read().catch(() => snapshot)
+  }
+
+  #read(): Promise<Snapshot> {
+    this.#reading ??= this.#load().finally(() => {
+      this.#reading = undefined
+    })
+    return this.#reading
+  }
+
+  #readAfterNow(): Promise<Snapshot> {
+    if (!this.#reading) return this.#read()
+    this.#readingNext ??= this.#reading
+      .catch(() => {}) // only its end matters
+      .then(() => {
+        this.#readingNext = undefined
+        return this.#read()
+      })
+    return this.#readingNext
+  }
+
+  async #load(): Promise<Snapshot> {
+    const startedAt = performance.now()
+    try {
+      const { providers } = await this.#options.load()
+      const snapshot = new Map<string, Target>()
+      for (const provider of providers) {
+        const target = this.#target(provider)
+        if (target) snapshot.set(provider.name, target)
+      }
+      this.#snapshot = snapshot
+      this.#readAt = startedAt
+      return snapshot
+    } catch (error) {
+      this.#options.logger.warn(
+        { err: error, keptSnapshot: this.#snapshot !== undefined },
+        'providers could not be read',
+      )
+      throw error
+    }
+  }
+
+  #target(provider: Provider): Target | undefined {
+    const api = apiOf(provider.type)
+    const url = URL.canParse(provider.baseUrl) ? new URL(provider.baseUrl) : undefined
+    if (!api || !url || !/^https?:$/.test(url.protocol)) {
+      const { name, type, baseUrl } = provider
+      this.#options.logger.warn(
+        { name, type, baseUrl },
+        'a provider of unknown type or without a usable base URL is left out',
+      )
+      return undefined
+    }
+    return { provider, api, origin: url.origin, basePath: url.pathname.replace(/\/+$/, '') }
+  }
+}

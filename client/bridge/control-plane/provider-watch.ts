@@ -1,0 +1,34 @@
+import type { Logger } from '../../../shared/values/log.js'
+import type { ControlPlane } from './control-plane.js'
+
+/** Until the subscription is opened again after the control plane has ended it: an error of its own; a lost connection is not its end. */
+const againAfterMs = 1_000
+
+/** Calls `onChange` whenever the providers may have changed, until the function that is returned is called. */
+export function watchProviders(
+  client: Pick<ControlPlane, 'providerConfigurator'>,
+  onChange: () => void,
+  logger: Logger,
+): () => void {
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+  let subscription: { unsubscribe(): void } | undefined
+  const again = (error?: unknown) => {
+    if (stopped) return
+    logger.warn({ err: error }, 'changes of providers are not signalled; asking for them again')
+    timer = setTimeout(subscribe, againAfterMs)
+  }
+  const subscribe = () => {
+    subscription = client.providerConfigurator.watchProviders.subscribe(undefined, {
+      onData: onChange,
+      onError: again,
+      onComplete: again,
+    })
+  }
+  subscribe()
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+    subscription?.unsubscribe()
+  }
+}

@@ -1,0 +1,100 @@
+import { cutContent } from '../../../shared/contract/fields.js'
+import type { BatchRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
+import { errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
+import { recordLimits } from '../../../shared/rpc/limits.js'
+import type { ControlPlane } from './control-plane.js'
+import type { SendRecords } from './outbox.js'
+
+/** Sends records over the recorder's procedures: several as one batch, one through its own (it may be larger than a batch). */
+export function createRecordSender(client: Pick<ControlPlane, 'recorder'>): SendRecords {
+  return async (records, signal) => {
+    const [only] = records
+    if (only && records.length === 1) return [await sendOne(client, only, signal)]
+    const { results } = await client.recorder.recordBatch.mutate({ records: [...records] }, { signal })
+    if (results.length === records.length) return results
+    throw new Error(`recordBatch answered ${results.length} outcomes to ${records.length} records`)
+  }
+}
+
+async function sendOne(
+  client: Pick<ControlPlane, 'recorder'>,
+  record: BatchRecord,
+  signal: AbortSignal,
+): Promise<RecordOutcome> {
+  try {
+    await callOwnProcedure(client, record, signal)
+    return { ok: true }
+  } catch (error) {
+    const shorter = errorReasonOf(error) === 'message_too_large' ? shorten(record) : record
+    if (shorter !== record) return sendOne(client, shorter, signal)
+    const code = refusalOf(error)
+    if (!code) throw error
+    return { ok: false, code, message: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/**
+ * A record whose content is within its limit, and whose JSON is not within that of a message, because it is full of characters that JSON
+ * escapes. The same record is shortened the same way each time, so that a repeat is still the same.
+ */
+function shorten(record: BatchRecord): BatchRecord {
+  const { maxEscapedContentBytes } = recordLimits
+  switch (record.kind) {
+    case 'promptUsage':
+      return cutContent(record, ['prompt'], maxEscapedContentBytes)
+    case 'toolUsage':
+      return cutContent(record, ['input', 'invocationError'], maxEscapedContentBytes)
+    case 'modelThought':
+      return cutContent(record, ['content'], maxEscapedContentBytes)
+    default:
+      return record
+  }
+}
+
+function callOwnProcedure(
+  { recorder }: Pick<ControlPlane, 'recorder'>,
+  tagged: BatchRecord,
+  signal: AbortSignal,
+): Promise<unknown> {
+  switch (tagged.kind) {
+    case 'interception': {
+      const { kind: _, ...record } = tagged
+      return recorder.recordInterception.mutate(record, { signal })
+    }
+    case 'interceptionEnded': {
+      const { kind: _, ...record } = tagged
+      return recorder.recordInterceptionEnded.mutate(record, { signal })
+    }
+    case 'tokenUsage': {
+      const { kind: _, ...record } = tagged
+      return recorder.recordTokenUsage.mutate(record, { signal })
+    }
+    case 'promptUsage': {
+      const { kind: _, ...record } = tagged
+      return recorder.recordPromptUsage.mutate(record, { signal })
+    }
+    case 'toolUsage': {
+      const { kind: _, ...record } = tagged
+      return recorder.recordToolUsage.mutate(record, { signal })
+    }
+    case 'modelThought': {
+      const { kind: _, ...record } = tagged
+      return recorder.recordModelThought.mutate(record, { signal })
+    }
+  }
+}
+
+/** The code of an error that says the record itself will never be taken; the transport uses some of these codes for passing faults. */
+function refusalOf(error: unknown): 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | undefined {
+  switch (errorCodeOf(error)) {
+    case 'BAD_REQUEST':
+    case 'PAYLOAD_TOO_LARGE':
+      return 'BAD_REQUEST'
+    case 'NOT_FOUND':
+      return errorReasonOf(error) === 'unknown_interception' ? 'NOT_FOUND' : undefined
+    case 'CONFLICT':
+      return errorReasonOf(error) === 'content_differs' ? 'CONFLICT' : undefined
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import { Refusal } from '../wire/refusal.js'
+
+/**
+ * The whole body as it came.
+ * @throws Refusal 413 if it is larger than `maxBytes`, as soon as that is known; what the client still sends is read and dropped up to the
+ *   same size again, so that it sees the answer rather than a reset
+ * @throws Refusal 400 if it ends before it is whole; the client is gone then
+ */
+export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    const announced = Number(request.headers['content-length'] ?? 0)
+    const refuse = (size: string) => {
+      stop()
+      dropRest(request, maxBytes)
+      reject(new Refusal(413, `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`))
+    }
+    const onData = (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > maxBytes) refuse(`at least ${format(bytes)}`)
+      else chunks.push(chunk)
+    }
+    const onEnd = () => {
+      stop()
+      const [only] = chunks
+      resolve(only && chunks.length === 1 ? only : Buffer.concat(chunks, bytes))
+    }
+    const onClose = () => {
+      stop()
+      reject(new Refusal(400, `the request body ended after ${format(bytes)} bytes`))
+    }
+    const stop = () => {
+      request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
+    }
+    if (announced > maxBytes) return refuse(format(announced))
+    if (request.destroyed) return onClose()
+    request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
+  })
+}
+
+function dropRest(request: IncomingMessage, maxBytes: number): void {
+  let dropped = 0
+  request.on('error', () => {}) // the client may leave meanwhile; nobody waits for the rest
+  request.on('data', (chunk: Buffer) => {
+    dropped += chunk.length
+    if (dropped > maxBytes) request.destroy()
+  })
+}
+
+function format(bytes: number): string {
+  return bytes.toLocaleString('en')
+}

@@ -1,0 +1,166 @@
+/** A bridge's metrics in the form that Prometheus reads. The only file of the client that knows how they are counted. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { errorCodeOf } from '../../../shared/rpc/errors.js'
+import { transformer } from '../../../shared/rpc/transformer.js'
+import type { CallEnd } from '../../rpc/call-end.js'
+import type { Connection, ConnectionState } from '../../rpc/connection.js'
+import { remoteError } from '../../rpc/errors.js'
+import type { Outbox } from '../control-plane/outbox.js'
+import { LabelValues } from './label-values.js'
+import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
+
+/** Counts what a bridge and its link to the control plane do. */
+export interface PrometheusBridgeMetrics extends BridgeMetrics {
+  /** for `createBridgeClient` */
+  readonly callEnded: (end: CallEnd) => void
+  /** Reads the state of the link whenever the numbers are asked for. */
+  readonly watchConnection: (connection: Pick<Connection, 'state'>) => void
+  /** All metrics of this object, in Prometheus' text format 0.0.4; their names begin with `bridge_`. No label holds a secret or names a user. */
+  readonly text: () => Promise<string>
+}
+
+/** Makes metrics in a registry of their own. */
+export function createBridgeMetrics(): PrometheusBridgeMetrics {
+  const registers = [new Registry()]
+  const labels = { provider: new LabelValues(), model: new LabelValues(), client: new LabelValues() }
+  let outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'> = { size: 0, oldestMs: 0, deadLetters: 0 }
+  let connection: Pick<Connection, 'state'> = { state: 'connecting' }
+
+  const interceptions = new Counter({
+    name: 'bridge_interceptions_total',
+    help: 'AI requests that have ended; status: completed, or the recorded type of the error',
+    labelNames: ['provider', 'model', 'status', 'client'],
+    registers,
+  })
+  const inFlight = new Gauge({
+    name: 'bridge_interceptions_inflight',
+    help: 'AI requests that were recorded and have not ended',
+    registers,
+  })
+  const duration = new Histogram({
+    name: 'bridge_interception_duration_seconds',
+    help: 'from the record of an AI request to its end',
+    buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600],
+    registers,
+  })
+  const tokens = new Counter({
+    name: 'bridge_tokens_total',
+    help: 'tokens as the providers count them; type: input (cached ones excluded), output, cache_read, cache_write',
+    labelNames: ['provider', 'model', 'type'],
+    registers,
+  })
+  const toolCalls = new Counter({
+    name: 'bridge_tool_calls_total',
+    help: 'tools that models have selected; injected: whether the bridge offered them',
+    labelNames: ['injected'],
+    registers,
+  })
+  const firstByte = new Histogram({
+    name: 'bridge_upstream_first_byte_seconds',
+    help: "from the call to a provider until its answer's status",
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300],
+    registers,
+  })
+  const overhead = new Histogram({
+    name: 'bridge_overhead_seconds',
+    help: "what the bridge took before it called the provider, without the client's time to send its request",
+    buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  })
+  const calls = new Histogram({
+    name: 'bridge_rpc_call_seconds',
+    help: 'calls to the control plane; code: OK or that of the error',
+    labelNames: ['path', 'code'],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers,
+  })
+  new Gauge({
+    name: 'bridge_outbox_records',
+    help: 'records that wait for the control plane',
+    registers,
+    collect() {
+      this.set(outbox.size)
+    },
+  })
+  new Gauge({
+    name: 'bridge_outbox_oldest_seconds',
+    help: 'age of the record that waits longest; 0 if none does',
+    registers,
+    collect() {
+      this.set(outbox.oldestMs / 1000)
+    },
+  })
+  new Counter({
+    name: 'bridge_outbox_dead_letters_total',
+    help: 'records that the control plane refused for good',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(outbox.deadLetters)
+    },
+  })
+  new Gauge({
+    name: 'bridge_rpc_connection_state',
+    help: 'the link to the control plane: 1 open, 0 being dialled or waiting to be, -1 closed for good',
+    registers,
+    collect() {
+      this.set(connectionStates[connection.state])
+    },
+  })
+  // There is a zero to count from before the first one.
+  for (const injected of ['true', 'false']) toolCalls.inc({ injected }, 0)
+
+  function count(end: InterceptionEnd): void {
+    const { status, seconds } = end
+    // A name that the provider does not know must not take the place of one that it does.
+    const mayAdd = status !== 'bad_request'
+    const provider = labels.provider.of(end.provider)
+    const model = labels.model.of(end.model, mayAdd)
+    interceptions.inc({ provider, model, status, client: labels.client.of(end.client ?? 'unknown') })
+    duration.observe(seconds)
+    if (end.toolCalls > 0) toolCalls.inc({ injected: 'false' }, end.toolCalls)
+    for (const [name, type] of tokenTypes) {
+      const number = end.tokens?.[name] ?? 0
+      if (number > 0) tokens.inc({ provider, model, type }, number)
+    }
+  }
+
+  return {
+    interceptionStarted() {
+      inFlight.inc()
+      return end => {
+        inFlight.dec()
+        count(end)
+      }
+    },
+    firstByte: seconds => firstByte.observe(seconds),
+    overhead: seconds => overhead.observe(seconds),
+    watchOutbox(watched) {
+      outbox = watched
+    },
+    callEnded({ type, path, durationMs, error }) {
+      // How long a subscription was open is no time that anybody waited.
+      if (type !== 'subscription') calls.observe({ path, code: codeOf(error) }, durationMs / 1000)
+    },
+    watchConnection(watched) {
+      connection = watched
+    },
+    text: async () => (await Promise.all(registers.map(register => register.metrics()))).join(''),
+  }
+}
+
+const connectionStates: Readonly<Record<ConnectionState, number>> = { open: 1, connecting: 0, waiting: 0, closed: -1 }
+
+const tokenTypes = [
+  ['input', 'input'],
+  ['output', 'output'],
+  ['cacheRead', 'cache_read'],
+  ['cacheWrite', 'cache_write'],
+] as const
+
+function codeOf(error: CallEnd['error']): string {
+  if (!error) return 'OK'
+  if ('local' in error) return error.local.code
+  // A copy: decoding takes the message over, and the caller has not read it yet.
+  return errorCodeOf(remoteError(structuredClone(error.remote), transformer)) ?? 'other'
+}

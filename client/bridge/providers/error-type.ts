@@ -1,0 +1,31 @@
+import type { ErrorType } from '../../../shared/contract/recorder.js'
+
+/** How an interception failed, as it is recorded. */
+export interface Failure {
+  type: ErrorType
+  message: string
+  /** The message is the provider's, who may quote the request in it. */
+  isQuoted?: true
+}
+
+/** The type that is recorded for a provider's status; undefined for success. */
+export function errorTypeOfStatus(status: number): ErrorType | undefined {
+  if (status < 300) return undefined
+  switch (status) {
+    case 400:
+    case 404:
+    case 413:
+    case 422:
+      return 'bad_request'
+    case 401:
+    case 403:
+      return 'unauthorized'
+    case 429:
+      return 'rate_limited'
+    case 503:
+    case 529:
+      return 'overloaded'
+    default:
+      return status >= 500 && status < 600 ? 'server_error' : 'unknown'
+  }
+}

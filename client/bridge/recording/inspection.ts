@@ -1,0 +1,204 @@
+/** Reads a copy of an answer while the original passes. Nothing here throws: what cannot be read is not recorded. */
+import type { Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
+import type { Logger } from '../../../shared/values/log.js'
+import type { AnswerFacts, AnswerReader } from '../providers/provider-api.js'
+import type { AnswerHead } from '../relay/upstream.js'
+import { blanks, jsonStarts } from '../wire/first-byte.js'
+import { findHeader, isEventStream } from '../wire/headers.js'
+import { type SseEvent, SseReader } from '../wire/sse.js'
+
+export interface InspectionOptions {
+  head: AnswerHead
+  reader: AnswerReader
+  /** bytes kept of a blocking answer or of one event; an answer with more is not read */
+  maxBytes: number
+  logger: Logger
+}
+
+/** Where the bytes of an answer go, decompressed. */
+interface Sink {
+  push(chunk: Buffer): void
+  end(): void
+}
+
+export class Inspection {
+  readonly #reader: AnswerReader
+  readonly #maxBytes: number
+  readonly #logger: Logger
+  readonly #status: number
+  readonly #isDeclaredStream: boolean
+  readonly #decompression: Decompression | undefined
+  readonly #readable: boolean
+  #sink: Sink | undefined
+  #isStream = false
+  #failed = false
+
+  constructor({ head, reader, maxBytes, logger }: InspectionOptions) {
+    this.#reader = reader
+    this.#maxBytes = maxBytes
+    this.#logger = logger
+    this.#status = head.status
+    this.#isDeclaredStream = isEventStream(head.headers)
+    const encoding = (findHeader(head.headers, 'content-encoding') ?? 'identity').trim().toLowerCase()
+    const decoder = decoderOf(encoding)
+    this.#readable = encoding === 'identity' || encoding === '' || decoder !== undefined
+    if (decoder) this.#decompression = new Decompression(decoder, chunk => this.#take(chunk), maxBytes, logger)
+    if (!this.#readable) logger.warn({ encoding }, 'an answer in an encoding that cannot be read is not recorded')
+  }
+
+  /**
+   * Takes one piece. Answers whether the piece holds the end of a streamed answer; of a compressed one that is known only later, and this
+   * answers false.
+   */
+  write(chunk: Buffer): boolean {
+    if (this.#decompression) this.#decompression.write(chunk)
+    else if (this.#readable) this.#take(chunk)
+    return this.#reader.complete
+  }
+
+  /** What the answer held. A stream that did not say that it is over counts as failed. */
+  async end(): Promise<AnswerFacts> {
+    if (this.#decompression) await this.#decompression.end()
+    if (this.#readable) this.#guard(() => this.#sinkFor(undefined).end())
+    let facts: AnswerFacts = { tools: [], thoughts: [] }
+    this.#guard(() => {
+      facts = this.#reader.facts()
+    })
+    // What is no success may be plain text, whatever it begins with.
+    if (this.#isStream && this.#readable && this.#status < 300 && !this.#reader.mayEnd) {
+      facts.error ??= { type: 'unknown', message: 'the answer ended before it was complete' }
+    }
+    return facts
+  }
+
+  #take(chunk: Buffer): void {
+    this.#guard(() => {
+      const start = this.#sink ? 0 : chunk.findIndex(byte => !blanks.has(byte))
+      if (start >= 0) this.#sinkFor(chunk[start]).push(start === 0 ? chunk : chunk.subarray(start))
+    })
+  }
+
+  /**
+   * Chosen by the first byte that is not blank, because providers mislabel their answers and clients do not mind: no event begins as JSON does.
+   */
+  #sinkFor(first: number | undefined): Sink {
+    if (!this.#sink) {
+      const looksLikeStream = first === undefined || !jsonStarts.has(first)
+      this.#isStream = looksLikeStream && (this.#isDeclaredStream || eventStarts.has(first ?? 0))
+      this.#sink = this.#isStream
+        ? eventSink(event => this.#guard(() => this.#reader.event(event)), this.#maxBytes, this.#logger)
+        : bodySink(this.#reader, this.#maxBytes, this.#logger)
+    }
+    return this.#sink
+  }
+
+  /** What one part of an answer breaks does not take the other parts along. */
+  #guard(read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      if (!this.#failed) this.#logger.error({ err: error }, 'reading an answer failed; a part of it is not recorded')
+      this.#failed = true
+    }
+  }
+}
+
+/** of `data`, `event`, `id`, `retry` and of comments */
+const eventStarts = new Set(Buffer.from('deir:'))
+
+function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger: Logger): Sink {
+  const events = new SseReader(onEvent, maxBytes)
+  return {
+    push: chunk => events.push(chunk),
+    end() {
+      events.end()
+      if (events.oversized > 0)
+        logger.warn({ events: events.oversized, maxBytes }, 'events too large to be read are not recorded')
+    },
+  }
+}
+
+function bodySink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink {
+  let chunks: Buffer[] = []
+  let bytes = 0
+  return {
+    push(chunk) {
+      bytes += chunk.length
+      if (bytes <= maxBytes) chunks.push(chunk)
+      else chunks = []
+    },
+    end() {
+      if (bytes > maxBytes) return logger.warn({ bytes, maxBytes }, 'an answer too large to be read is not recorded')
+      const text = Buffer.concat(chunks).toString()
+      let json: unknown
+      try {
+        json = JSON.parse(text)
+      } catch {
+        return logger.warn({ bytes }, 'an answer that is no JSON is not recorded')
+      }
+      reader.body(json)
+    },
+  }
+}
+
+/** undefined: nothing to do, or nothing that can be done. A stream that breaks gives what it held until then. */
+export function decoderOf(encoding: string): Transform | undefined {
+  switch (encoding) {
+    case 'gzip':
+    case 'x-gzip':
+      return zlib.createGunzip({ finishFlush: zlib.constants.Z_SYNC_FLUSH })
+    case 'deflate':
+      return zlib.createInflate({ finishFlush: zlib.constants.Z_SYNC_FLUSH })
+    case 'br':
+      return zlib.createBrotliDecompress({ finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH })
+    case 'zstd': {
+      // Node has it from 22.15 on; @types/node here is that of 20.
+      const create: unknown = Reflect.get(zlib, 'createZstdDecompress')
+      return typeof create === 'function' ? (create() as Transform) : undefined // as documented by Node
+    }
+    default:
+      return undefined
+  }
+}
+
+/** Runs beside the answer; when it cannot keep up it gives up, so that its queue stays bounded. */
+class Decompression {
+  readonly #decoder: Transform
+  readonly #maxBytes: number
+  readonly #logger: Logger
+  readonly #ended: Promise<void>
+  #waiting = 0
+
+  constructor(decoder: Transform, onChunk: (chunk: Buffer) => void, maxBytes: number, logger: Logger) {
+    this.#decoder = decoder
+    this.#maxBytes = maxBytes
+    this.#logger = logger
+    this.#ended = new Promise(resolve => decoder.once('close', resolve))
+    decoder.on('data', onChunk)
+    decoder.on('error', error =>
+      logger.warn({ err: error }, 'an answer could not be decompressed; what was read of it is recorded'),
+    )
+  }
+
+  write(chunk: Buffer): void {
+    if (this.#decoder.destroyed) return
+    this.#waiting += chunk.length
+    if (this.#waiting > this.#maxBytes) {
+      this.#logger.warn(
+        { maxBytes: this.#maxBytes },
+        'an answer came faster than it could be decompressed; the rest is not recorded',
+      )
+      this.#decoder.destroy()
+    } else {
+      this.#decoder.write(chunk, () => {
+        this.#waiting -= chunk.length
+      })
+    }
+  }
+
+  end(): Promise<void> {
+    if (!this.#decoder.destroyed) this.#decoder.end()
+    return this.#ended
+  }
+}

@@ -1,0 +1,64 @@
+import type { Logger } from '../../../shared/values/log.js'
+import type { BridgeMetrics } from '../metrics/metrics.js'
+import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
+import type { AnswerFacts, BridgedRoute } from '../providers/provider-api.js'
+import { Inspection } from '../recording/inspection.js'
+import type { Recording } from '../recording/recorder.js'
+import type { AnswerObserver } from './relay.js'
+import type { AnswerHead } from './upstream.js'
+
+export interface AnswerRecordingOptions {
+  recording: Recording
+  route: BridgedRoute
+  maxBytes: number
+  logger: Logger
+  metrics: Pick<BridgeMetrics, 'firstByte'>
+}
+
+/** Records what passes a relay, and the end of the interception, once. Made when the provider is called. */
+export class AnswerRecording implements AnswerObserver {
+  readonly #options: AnswerRecordingOptions
+  readonly #calledAt = performance.now()
+  #status: number | undefined
+  #inspection: Inspection | undefined
+  #finished: Promise<void> | undefined
+
+  constructor(options: AnswerRecordingOptions) {
+    this.#options = options
+  }
+
+  head(head: AnswerHead): void {
+    const { route, maxBytes, logger, metrics } = this.#options
+    metrics.firstByte((performance.now() - this.#calledAt) / 1000)
+    this.#status = head.status
+    this.#inspection = new Inspection({ head, reader: route.createAnswerReader(), maxBytes, logger })
+  }
+
+  chunk(chunk: Buffer): boolean {
+    return this.#inspection?.write(chunk) ?? false
+  }
+
+  beforeLastBytes(): Promise<void> {
+    return this.finish(undefined)
+  }
+
+  /**
+   * Resolves when the records are in the outbox. Only the first call counts.
+   * @param failure why the exchange did not end well, where that is not the provider's own answer
+   */
+  finish(failure: Failure | undefined): Promise<void> {
+    this.#finished ??= this.#finish(failure)
+    return this.#finished
+  }
+
+  async #finish(failure: Failure | undefined): Promise<void> {
+    const facts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
+    await this.#options.recording.end(facts, failure ?? this.#statusFailure(facts) ?? facts.error)
+  }
+
+  #statusFailure(facts: AnswerFacts): Failure | undefined {
+    const status = this.#status
+    const type = status === undefined ? undefined : errorTypeOfStatus(status)
+    return type && { message: `the provider answered with status ${status}`, ...facts.error, type }
+  }
+}

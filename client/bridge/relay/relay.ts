@@ -1,0 +1,117 @@
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import { abortable } from '../../../shared/values/abortable.js'
+import type { EventFilter } from '../wire/event-filter.js'
+import { findHeader, isEventStream, isPlain, withoutHeaders } from '../wire/headers.js'
+import type { AnswerHead, AnswerReceiver } from './upstream.js'
+
+/** Sees what a relay passes on. Its methods never throw or reject. */
+export interface AnswerObserver {
+  head(head: AnswerHead): void
+  /** Answers whether the chunk holds the end of the answer. */
+  chunk(chunk: Buffer): boolean
+  /** The last bytes wait for this. */
+  beforeLastBytes(): Promise<void>
+}
+
+/**
+ * Passes an answer on to a client as it comes: status, headers and every chunk unchanged and at once, except that the last bytes wait for
+ * the observer, and events that a filter leaves out. A client that reads slowly slows the provider down.
+ */
+export class Relay implements AnswerReceiver {
+  readonly #response: ServerResponse
+  readonly #observer: AnswerObserver | undefined
+  #filter: EventFilter | undefined
+  #bytesLeft = Number.NaN
+  #observed = false
+
+  /** @param filter for a streamed answer; any other, or one that is compressed, passes whole */
+  constructor(response: ServerResponse, observer?: AnswerObserver, filter?: EventFilter) {
+    this.#response = response
+    this.#observer = observer
+    this.#filter = filter
+  }
+
+  head(head: AnswerHead): void {
+    const response = this.#response
+    this.#observer?.head(head)
+    this.#bytesLeft = Number(findHeader(head.headers, 'content-length') ?? Number.NaN)
+    // An answer with a length is no stream, unless it says so.
+    const mayBeStream = isEventStream(head.headers) || Number.isNaN(this.#bytesLeft)
+    if (!mayBeStream || !isPlain(head.headers)) this.#filter = undefined
+    // How long what passes is, is not known before its end.
+    const headers = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
+    response.sendDate = false
+    try {
+      response.writeHead(head.status, head.statusText, headers)
+    } catch {
+      // Node refuses to write some reason phrases that it reads; the status counts.
+      response.writeHead(head.status, STATUS_CODES[head.status] ?? '', headers)
+    }
+    // A microtask later the chunk that came in the same packet has taken the headers along.
+    queueMicrotask(() => response.flushHeaders())
+  }
+
+  chunk(chunk: Buffer): Promise<void> | undefined {
+    const ended = this.#observer?.chunk(chunk) ?? false
+    this.#bytesLeft -= chunk.length
+    const passed = this.#filter?.push(chunk) ?? chunk
+    if (!ended && this.#bytesLeft !== 0) return this.#write(passed)
+    const observed = this.#observe()
+    return observed ? observed.then(() => this.#write(passed)) : this.#write(passed)
+  }
+
+  /** After the last chunk. Resolves when the client's connection has taken everything, is gone, or the signal aborts and ends it. */
+  async end(signal: AbortSignal): Promise<void> {
+    await this.#observe()
+    const response = this.#response
+    if (response.destroyed) return
+    const done = firstOf(response, 'finish', 'close')
+    response.end(this.#filter?.end())
+    await this.#destroyOnAbort(done, signal)
+  }
+
+  /**
+   * Ends the client's connection inside the answer, after what was received: the answer must not be taken for whole. Resolves like
+   * {@link end}.
+   */
+  async cutOff(signal: AbortSignal): Promise<void> {
+    const response = this.#response
+    const { req, socket } = response
+    if (!socket || signal.aborted) {
+      response.destroy()
+      return
+    }
+    const closed = firstOf(response, 'close')
+    if (this.#filter) response.write(this.#filter.end())
+    // HTTP/1.0 has no other sign of an answer cut short than a reset.
+    if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) socket.resetAndDestroy()
+    else socket.destroySoon()
+    await this.#destroyOnAbort(closed, signal)
+  }
+
+  async #destroyOnAbort(done: Promise<void>, signal: AbortSignal): Promise<void> {
+    await abortable(done, signal).catch(() => this.#response.destroy())
+  }
+
+  #observe(): Promise<void> | undefined {
+    if (this.#observed) return undefined
+    this.#observed = true
+    return this.#observer?.beforeLastBytes()
+  }
+
+  #write(chunk: Buffer): Promise<void> | undefined {
+    const response = this.#response
+    if (chunk.length === 0 || response.destroyed || response.write(chunk)) return undefined
+    return firstOf(response, 'drain', 'close')
+  }
+}
+
+function firstOf(response: ServerResponse, ...events: string[]): Promise<void> {
+  return new Promise(resolve => {
+    const done = () => {
+      for (const event of events) response.off(event, done)
+      resolve()
+    }
+    for (const event of events) response.on(event, done)
+  })
+}

@@ -1,0 +1,473 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { inspect } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { BridgeLimits } from '../../../shared/rpc/limits.js'
+import { eventually } from '../../fixtures/eventually.js'
+import {
+  createGate,
+  eventStream,
+  hangUp,
+  json,
+  raw,
+  type StandInProvider,
+  stall,
+  startProvider,
+} from '../../fixtures/provider.js'
+import { anthropicProvider, begin, type RunningBridge, send, startBridge } from './running-bridge.js'
+import { type ScriptedControlPlane, scriptedControlPlane, testKey } from './scripted-control-plane.js'
+
+let provider: StandInProvider
+let plane: ScriptedControlPlane
+let bridge: RunningBridge
+
+async function start(limits: Partial<BridgeLimits> = {}): Promise<void> {
+  bridge = await startBridge(plane, { outboxFlushMs: 50, ...limits })
+}
+
+beforeEach(async () => {
+  provider = await startProvider()
+  plane = scriptedControlPlane([anthropicProvider(provider.url)])
+})
+afterEach(async () => {
+  await bridge.close()
+  await provider.close()
+  expect(provider.unexpected).toBe(0)
+})
+
+const usage = { input_tokens: 5, output_tokens: 1 }
+const firstEvent = `data: ${JSON.stringify({ type: 'message_start', message: { id: 'msg_1', usage } })}\n\n`
+const streamHead = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
+const chunked = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+
+/** The one end that a request leaves, when it is there. */
+async function recordedEnd() {
+  await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+  return plane.stored('interceptionEnded')[0]
+}
+
+describe('a provider', () => {
+  test('that refuses the connection gives 502', async () => {
+    const gone = await startProvider()
+    await gone.close()
+    plane.providers = [anthropicProvider(gone.url)]
+    await start()
+    const answer = await send(bridge)
+    expect(answer.status).toBe(502)
+    const message = 'the provider could not be reached (ECONNREFUSED)'
+    expect(JSON.parse(answer.body.toString())).toEqual({ type: 'error', error: { type: 'api_error', message } })
+    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage: message })
+    expect(plane.stored('promptUsage')).toHaveLength(1)
+    // An operator is told which address it was; a stack would say nothing more.
+    const cause = expect.stringMatching(/ECONNREFUSED 127\.0\.0\.1:\d+/)
+    const fields = { reason: message, cause, provider: 'anthropic', status: 502 }
+    expect(bridge.log).toContainEqual({ level: 'error', message: 'a request failed', fields })
+  })
+
+  test('that hangs up without an answer gives 502', async () => {
+    await start()
+    provider.answerWith(hangUp)
+    const answer = await send(bridge)
+    expect([answer.status, answer.body.toString()]).toEqual([502, expect.stringContaining('without an answer')])
+    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
+  })
+
+  test('that answers no HTTP gives 502, and what it sent is in no log', async () => {
+    await start()
+    provider.answerWith(raw('SSH-2.0-MARKED\r\n'))
+    expect((await send(bridge)).status).toBe(502)
+    const shown = bridge.log.map(({ fields }) => inspect(fields, { depth: null, showHidden: true }))
+    expect(shown.join()).toMatch(/HTTPParserError/)
+    expect(shown.join()).not.toMatch(/MARKED|4d 41 52 4b/)
+    const errorMessage = expect.stringContaining('(HTTPParserError)')
+    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage })
+  })
+
+  test('that sends more headers than anybody wants gives 502', async () => {
+    await start()
+    provider.answerWith(raw(`HTTP/1.1 200 OK\r\n${'X-Bomb: boom\r\n'.repeat(5_000)}Content-Length: 0\r\n\r\n`))
+    expect((await send(bridge)).status).toBe(502)
+  })
+
+  test('that does not begin to answer gives 504', async () => {
+    await start({ upstreamHeadersTimeoutMs: 20 })
+    provider.answerWith(stall)
+    const answer = await send(bridge)
+    expect(answer.status).toBe(504)
+    const message = 'the provider did not begin to answer within 20 ms'
+    expect(JSON.parse(answer.body.toString())).toEqual({ type: 'error', error: { type: 'timeout_error', message } })
+    expect(await recordedEnd()).toMatchObject({ errorType: 'timeout', errorMessage: message })
+    await (await provider.call(0)).closed
+  })
+
+  test('that falls silent inside a stream is cut off, and what it used is recorded', async () => {
+    await start({ upstreamIdleTimeoutMs: 20 })
+    provider.answerWith(raw(streamHead + chunked(firstEvent), 'stall'))
+    const answer = await send(bridge)
+    expect([answer.status, answer.body.toString(), answer.whole]).toEqual([200, firstEvent, false])
+    expect(await recordedEnd()).toMatchObject({ errorType: 'timeout' })
+    expect(plane.stored('tokenUsage')).toMatchObject([{ msgId: 'msg_1', inputTokens: 5, outputTokens: 1 }])
+    await (await provider.call(0)).closed
+  })
+
+  test('that keeps sending is not cut off, however long it takes', async () => {
+    const limitMs = 1_000
+    await start({ upstreamIdleTimeoutMs: limitMs })
+    provider.answerWith(async response => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      // Each write is one turn of the event loop and a packet; together they take longer than the limit on silence.
+      for (const begun = performance.now(); performance.now() - begun < 1.5 * limitMs; ) {
+        response.write(': alive\n\n')
+        await new Promise(resolve => setImmediate(resolve))
+      }
+      response.end(`${firstEvent}data: {"type":"message_stop"}\n\n`)
+    })
+    const answer = await send(bridge)
+    expect(answer.whole).toBe(true)
+    expect(await recordedEnd()).not.toHaveProperty('errorType')
+  })
+
+  test.each(['end', 'reset'] as const)(
+    'that dies inside a stream (%s) is seen to, and what it used is recorded',
+    async end => {
+      await start()
+      provider.answerWith(raw(streamHead + chunked(firstEvent), end))
+      const answer = await send(bridge)
+      expect([answer.status, answer.body.toString(), answer.whole]).toEqual([200, firstEvent, false])
+      expect(await recordedEnd()).toMatchObject({
+        errorType: 'unknown',
+        errorMessage: expect.stringContaining('inside its answer'),
+      })
+      expect(plane.stored('tokenUsage')).toMatchObject([{ msgId: 'msg_1', inputTokens: 5, outputTokens: 1 }])
+    },
+  )
+
+  test('that dies inside a blocking answer is seen to', async () => {
+    await start()
+    provider.answerWith(raw('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"id":'))
+    const answer = await send(bridge)
+    expect([answer.body.toString(), answer.whole]).toEqual(['{"id":', false])
+    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
+  })
+
+  test('that dies inside an answer that passes through is seen to', async () => {
+    await start()
+    provider.answerWith(raw(streamHead + chunked('{"data":'), 'reset'))
+    const answer = await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
+    expect([answer.body.toString(), answer.whole]).toEqual(['{"data":', false])
+  })
+
+  test('that dies inside a stream to an HTTP/1.0 client leaves a reset, for a clean end would pass for the whole', async () => {
+    await start()
+    const gate = createGate()
+    provider.answerWith(async response => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(firstEvent)
+      await gate.opened
+      response.socket?.resetAndDestroy()
+    })
+    const socket = await connected()
+    socket.write(`POST /bridge/anthropic/v1/messages HTTP/1.0\r\nX-Api-Key: ${testKey}\r\nContent-Length: 2\r\n\r\n{}`)
+    await once(socket, 'data')
+    const failed = once(socket, 'error')
+    gate.open()
+    expect(await failed).toMatchObject([{ code: 'ECONNRESET' }])
+  })
+
+  test('that closes its stream without saying that it is over counts as failed', async () => {
+    await start()
+    provider.answerWith(eventStream(firstEvent))
+    expect((await send(bridge)).whole).toBe(true)
+    expect(await recordedEnd()).toMatchObject({
+      errorType: 'unknown',
+      errorMessage: 'the answer ended before it was complete',
+    })
+  })
+
+  test('that redirects is not followed', async () => {
+    await start()
+    provider.answerWith(json('', 302, { location: `${provider.url}/v1/messages` }))
+    expect((await send(bridge)).status).toBe(302)
+    expect(provider.calls).toHaveLength(1)
+  })
+
+  test('that sends what cannot be read loses no byte of it', async () => {
+    await start({ maxInspectedBytes: 1_000 })
+    const large = `data: ${JSON.stringify({ type: 'message_delta', usage: { output_tokens: 7 }, pad: 'x'.repeat(2_000) })}\n\n`
+    const garbage = 'data: {"type":"message_delta","usage":{"output_tokens":-1e999}}\n\ndata: \0\xff{\n\nevent\n\n\n\n'
+    const text = `${firstEvent}${large}${garbage}data: {"type":"message_stop"}\n\n`
+    provider.answerWith(eventStream(text))
+    expect((await send(bridge)).body.toString()).toBe(text)
+    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 0 }])
+    provider.answerWith(json({ id: 'msg_2', pad: 'x'.repeat(2_000) }))
+    expect((await send(bridge)).status).toBe(200)
+    expect(plane.stored('interceptionEnded')).toHaveLength(2)
+  })
+
+  test.each([true, false])(
+    'that nests its usage thousands of levels deep is answered for, with recordContent %j',
+    async recordContent => {
+      bridge = await startBridge(plane, { outboxFlushMs: 50 }, testKey, { recordContent })
+      const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
+      const text = `{"id":"msg_1","usage":{"input_tokens":5,"output_tokens":1,"more":${deep}}}`
+      provider.answerWith(json(text))
+      const answer = await send(bridge)
+      expect(answer.whole).toBe(true)
+      expect(answer.body.equals(Buffer.from(text))).toBe(true)
+      expect(await recordedEnd()).not.toHaveProperty('errorType')
+      expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
+    },
+  )
+})
+
+describe('a client', () => {
+  test('that leaves inside a stream ends the call, and what was used is recorded', async () => {
+    await start()
+    provider.answerWith(eventStream(`${firstEvent}data: x\n\n`, { 1: createGate() }))
+    const response = await begin(bridge)
+    await once(response, 'data')
+    response.destroy()
+    await (await provider.call(0)).closed
+    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
+    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
+  })
+
+  test('that leaves before the provider answers ends the call', async () => {
+    await start()
+    provider.answerWith(stall)
+    const socket = await connected()
+    socket.write(requestText('{}'))
+    const call = await provider.call(0)
+    socket.destroy()
+    await call.closed
+    expect(await recordedEnd()).toMatchObject({ errorMessage: 'the client disconnected' })
+  })
+
+  test('that leaves while its interception is recorded never reaches the provider, and is ended', async () => {
+    const gate = createGate()
+    const reached = createGate()
+    let first = true
+    plane.before = async path => {
+      if (path !== 'recorder.recordInterception' || !first) return
+      first = false
+      reached.open()
+      await gate.opened
+    }
+    await start()
+    const socket = await connected()
+    socket.write(requestText('{}'))
+    await reached.opened
+    socket.destroy()
+    expect(await recordedEnd()).toMatchObject({ errorMessage: 'the client disconnected' })
+    gate.open()
+    expect(provider.calls).toHaveLength(0)
+  })
+
+  test('that leaves inside its body leaves nothing', async () => {
+    await start()
+    const socket = await connected()
+    socket.write(requestText('{}').replace('Content-Length: 2', 'Content-Length: 20'))
+    await eventually(() => expect(plane.calls).toContain('authorizer.isAuthorized'))
+    socket.destroy()
+    await eventually(() =>
+      expect(bridge.log).toContainEqual(expect.objectContaining({ message: 'the client left before it was answered' })),
+    )
+    expect(provider.calls).toHaveLength(0)
+    expect(plane.records).toHaveLength(0)
+  })
+
+  test.each([
+    ['two lengths', requestText('{}').replace('Content-Length: 2', 'Content-Length: 2\r\nContent-Length: 3')],
+    [
+      'a length and chunks',
+      requestText('{}').replace('Content-Length: 2', 'Content-Length: 2\r\nTransfer-Encoding: chunked'),
+    ],
+    ['a header bomb', requestText('{}').replace('Content-Length', `${'X-Bomb: boom\r\n'.repeat(5_000)}Content-Length`)],
+    ['no HTTP', '\x16\x03\x01\x02\x00\x01\x00'],
+  ])('that sends %s is refused, and the next one is served', async (_, text) => {
+    await start()
+    const socket = await connected()
+    socket.write(text)
+    const [answer] = (await once(socket, 'data')) as [Buffer] // by the event's definition
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 4\d\d /)
+    provider.answerWith(json({ id: 'msg_1' }))
+    expect((await send(bridge)).status).toBe(200)
+    expect(provider.calls).toHaveLength(1)
+  })
+
+  test('may send what no database takes: it is recorded cleaned, and passed on as it is', async () => {
+    await start()
+    provider.answerWith(
+      json({ id: 'm\0\ud800', content: [{ type: 'tool_use', id: 't\0', name: 'n\0', input: { '\0': '\ud800' } }] }),
+    )
+    const body = JSON.stringify({ model: 'm\0', messages: [{ role: 'user', content: 'a\0b\ud800c' }] })
+    expect((await send(bridge, { body })).status).toBe(200)
+    expect(provider.calls[0]?.body.toString()).toBe(body)
+    expect(plane.stored('interception')).toMatchObject([{ model: 'm\uFFFD' }])
+    expect(plane.stored('promptUsage')).toMatchObject([{ prompt: 'a\uFFFDb\uFFFDc', msgId: 'm\uFFFD\uFFFD' }])
+    expect(plane.stored('toolUsage')).toMatchObject([{ toolCallId: 't\uFFFD', tool: 'n\uFFFD' }])
+  })
+
+  test('may send and get what is longer than a record: it is cut, never refused', async () => {
+    await start()
+    const long = 'ä'.repeat(700_000)
+    const details = { pad: 'x'.repeat(100_000) }
+    const content = [
+      { type: 'thinking', thinking: long },
+      { type: 'tool_use', id: long, name: long, input: { long } },
+    ]
+    provider.answerWith(
+      json({
+        id: long,
+        content,
+        usage: { input_tokens: 1e300, output_tokens: -5, cache_read_input_tokens: 1.5, ...details },
+      }),
+    )
+    const headers = {
+      'x-api-key': testKey,
+      'user-agent': 'claude/'.padEnd(5_000, 'x'),
+      'x-claude-code-session-id': 's'.repeat(5_000),
+    }
+    const messages = [
+      {
+        role: 'user',
+        content: [
+          { type: 'tool_result', tool_use_id: long },
+          { type: 'text', text: long },
+        ],
+      },
+    ]
+    expect((await send(bridge, { headers, body: JSON.stringify({ model: long, messages }) })).status).toBe(200)
+    await recordedEnd()
+    expect(plane.stored('interception')[0]).toMatchObject({ model: 'ä'.repeat(256), client: 'Claude Code' })
+    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 1e12, outputTokens: 0, cacheReadInputTokens: 1 }])
+    expect(plane.stored('promptUsage')).toMatchObject([
+      { prompt: 'ä'.repeat(524_288), metadata: { original_bytes: { prompt: 1_400_000 } } },
+    ])
+    expect(plane.stored('modelThought')).toMatchObject([{ metadata: { original_bytes: { content: 1_400_000 } } }])
+    expect(plane.stored('toolUsage')).toMatchObject([{ metadata: { original_bytes: { input: 1_400_011 } } }])
+  })
+
+  test.each([
+    '{}',
+    '{"model":7,"messages":{}}',
+    '{"model":null,"messages":[null],"metadata":[]}',
+    '{"messages":[{"role":"user","content":[null,{"type":"text"},{"type":"tool_result"}]}],"metadata":{"user_id":{}}}',
+    '{"__proto__":{"model":"x"},"constructor":1}',
+  ])('may send %s: what it means is for the provider to say', async body => {
+    await start()
+    provider.answerWith(json({ type: 'error', error: { type: 'invalid_request_error', message: 'no' } }, 400))
+    expect((await send(bridge, { body })).status).toBe(400)
+    expect(provider.calls[0]?.body.toString()).toBe(body)
+    expect(plane.stored('interception')).toMatchObject([{ model: 'unknown' }])
+    expect(plane.stored('promptUsage')).toHaveLength(0)
+  })
+})
+
+describe('shutting down', () => {
+  test('requests in flight end, new ones get 503, and everything is recorded', async () => {
+    await start()
+    const gate = createGate()
+    provider.answerWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`, { 1: gate }))
+    const response = await begin(bridge)
+    await once(response, 'data')
+    const closing = bridge.daemon.close({ graceMs: 10_000 })
+    expect(bridge.daemon.close({ graceMs: 0 })).toBe(closing)
+    const refused = await send(bridge)
+    expect([refused.status, refused.headers['retry-after'], refused.headers.connection]).toEqual([503, '1', 'close'])
+    expect(JSON.parse(refused.body.toString())).toEqual({
+      type: 'error',
+      error: { type: 'api_error', message: 'the bridge is shutting down' },
+    })
+    const ended = once(response, 'end')
+    response.resume()
+    gate.open()
+    await ended
+    await closing
+    expect(plane.stored('interceptionEnded')[0]).not.toHaveProperty('errorType')
+    expect(plane.stored('tokenUsage')).toHaveLength(1)
+  })
+
+  test('at the deadline requests in flight are aborted, at whatever point, and what was used is recorded', async () => {
+    const neverRecorded = createGate()
+    let interceptions = 0
+    plane.before = async path => {
+      if (path === 'recorder.recordInterception' && ++interceptions === 3) await neverRecorded.opened
+    }
+    await start({ outboxFlushMs: 5_000 })
+    provider.answerWith(raw(streamHead + chunked(firstEvent), 'stall'), stall)
+    const streaming = send(bridge)
+    await provider.call(0)
+    const waiting = send(bridge)
+    await provider.call(1)
+    const recording = send(bridge)
+    await eventually(() => expect(interceptions).toBe(3))
+    const uploading = await connected()
+    uploading.write(requestText('{}').replace('Content-Length: 2', 'Content-Length: 20'))
+    await eventually(() => expect(bridge.log).toEqual([]))
+    const closing = bridge.daemon.close({ graceMs: 0 })
+    expect(await streaming).toMatchObject({ status: 200, whole: false })
+    expect(await waiting).toMatchObject({ status: 503 })
+    expect(await recording).toMatchObject({ status: 503 })
+    await closing
+    const ends = plane.stored('interceptionEnded')
+    expect(ends.map(end => end.errorMessage)).toEqual(Array.from({ length: 3 }, () => 'the bridge is shutting down'))
+    expect(plane.stored('tokenUsage')).toHaveLength(1)
+  })
+
+  test('nothing is left', async () => {
+    const before = resources()
+    await start()
+    provider.answerWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`), hangUp)
+    await send(bridge)
+    await send(bridge)
+    await bridge.close()
+    // Sockets close in a later turn of the event loop; what never closes makes this test run into its time limit.
+    while (resources().length > before.length) await new Promise(setImmediate)
+  })
+
+  test('an outbox that cannot be emptied says what is lost', async () => {
+    plane.before = path => {
+      if (path.startsWith('recorder.') && path !== 'recorder.recordInterception') throw new Error('no connection')
+    }
+    await start({ outboxFlushMs: 20 })
+    provider.answerWith(json({ id: 'msg_1' }))
+    expect((await send(bridge)).status).toBe(200)
+    await bridge.daemon.close({ graceMs: 0 })
+    expect(bridge.log.at(-1)).toMatchObject({
+      level: 'error',
+      fields: { left: 2, kinds: { promptUsage: 1, interceptionEnded: 1 } },
+    })
+  })
+})
+
+test('a handler behind another server refuses what is not under /bridge/', async () => {
+  await start()
+  const server = createServer(bridge.daemon.handler)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (typeof address !== 'object' || !address) throw new Error('not listening')
+  const answer = await send({ url: `http://127.0.0.1:${address.port}` }, { path: '/elsewhere' })
+  expect([answer.status, answer.body.toString()]).toEqual([
+    404,
+    expect.stringContaining('route not supported: POST /elsewhere'),
+  ])
+  server.closeAllConnections()
+  server.close()
+})
+
+/** What keeps the process busy, but for what the tests' own client and server use. */
+function resources(): string[] {
+  return process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name === 'TCPSocketWrap')
+}
+
+function requestText(body: string): string {
+  return `POST /bridge/anthropic/v1/messages HTTP/1.1\r\nHost: x\r\nX-Api-Key: ${testKey}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+}
+
+async function connected(): Promise<Socket> {
+  const socket = connect(Number(new URL(bridge.url).port), '127.0.0.1')
+  await once(socket, 'connect')
+  return socket
+}

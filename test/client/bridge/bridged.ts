@@ -1,0 +1,41 @@
+/** A provider's stand-in, a control plane of the table, and a bridge between them, for each test. */
+import { afterEach, beforeEach, expect } from 'vitest'
+import type { BridgeDaemonOptions } from '../../../client/bridge/daemon.js'
+import { eventually } from '../../fixtures/eventually.js'
+import { type StandInProvider, startProvider } from '../../fixtures/provider.js'
+import type { ControlPlaneRow, Recorded, RunningControlPlane } from './control-planes.js'
+import { type RunningBridge, startBridge } from './running-bridge.js'
+
+/** Those of the test that runs. */
+export interface Bridged {
+  provider: StandInProvider
+  plane: RunningControlPlane
+  bridge: RunningBridge
+  /** The interceptions, oldest first, once there are so many and all have ended. */
+  recordedOf(count: number): Promise<Recorded[]>
+}
+
+/** Starts all three before each test of the suite that it is called in, and ends them after it; the provider may not have been called too often. */
+export function bridged(start: ControlPlaneRow['start'], options: Partial<BridgeDaemonOptions> = {}): Bridged {
+  const running = {
+    async recordedOf(count: number) {
+      return eventually(async () => {
+        const all = await running.plane.recorded()
+        expect(all.filter(one => Reflect.get(one.end, 'endedAt') instanceof Date)).toHaveLength(count)
+        return all
+      })
+    },
+  } as Bridged // complete when a test runs
+  beforeEach(async () => {
+    running.provider = await startProvider()
+    running.plane = await start(running.provider.url)
+    running.bridge = await startBridge(running.plane.client, {}, running.plane.key, options)
+  })
+  afterEach(async () => {
+    await running.bridge.close()
+    await running.plane.close()
+    await running.provider.close()
+    expect(running.provider.unexpected).toBe(0)
+  })
+  return running
+}

@@ -1,0 +1,278 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createMemoryOutbox } from '../../../../client/bridge/control-plane/memory-outbox.js'
+import type { Outbox, SendRecords } from '../../../../client/bridge/control-plane/outbox.js'
+import { createRecordSender } from '../../../../client/bridge/control-plane/record-sender.js'
+import type { BatchRecord, RecordOutcome } from '../../../../shared/contract/recorder.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
+import type { BridgeLimits } from '../../../../shared/rpc/limits.js'
+import { eventually } from '../../../fixtures/eventually.js'
+import { createGate } from '../../../fixtures/provider.js'
+import { closeControlPlanes, controlPlanes } from '../control-planes.js'
+import { memoryLogger } from '../running-bridge.js'
+import { scriptedControlPlane, testOwner } from '../scripted-control-plane.js'
+
+const uuid = (n: number) => `0198c5d4-0000-7000-8000-${String(n).padStart(12, '0')}`
+
+function interception(n: number): BatchRecord {
+  const { ownerId, apiKeyId } = testOwner
+  return {
+    kind: 'interception',
+    id: uuid(n),
+    initiatorId: ownerId,
+    apiKeyId,
+    provider: 'anthropic',
+    model: 'm',
+    startedAt: new Date(),
+  }
+}
+
+function prompt(n: number, of: number, text = 'x'): BatchRecord {
+  return { kind: 'promptUsage', id: uuid(n), interceptionId: uuid(of), msgId: 'm', prompt: text, createdAt: new Date() }
+}
+
+const allOk = (records: readonly BatchRecord[]): RecordOutcome[] => records.map(() => ({ ok: true }))
+
+/** An outbox whose sends are seen, and answered by the test. */
+function outboxWith(answer: SendRecords, limits: Partial<BridgeLimits> = {}) {
+  const { logger, lines } = memoryLogger()
+  const sent: string[][] = []
+  const refused: string[] = []
+  const send: SendRecords = (records, signal) => {
+    sent.push(records.map(record => record.id))
+    return answer(records, signal)
+  }
+  const outbox = createMemoryOutbox({
+    send,
+    logger,
+    limits: { outboxRetryMinMs: 1, outboxRetryMaxMs: 2, ...limits },
+    deadLetter: record => refused.push(record.id),
+  })
+  outboxes.push(outbox)
+  return { outbox, sent, refused, lines }
+}
+
+let outboxes: Outbox[] = []
+beforeEach(() => {
+  outboxes = []
+})
+afterEach(async () => {
+  vi.useRealTimers()
+  for (const outbox of outboxes) await outbox.close({ timeoutMs: 0 })
+})
+
+test('records leave in order; what comes meanwhile goes into the next batch', async () => {
+  const gate = createGate()
+  const { outbox, sent } = outboxWith(async records => {
+    await gate.opened
+    return allOk(records)
+  })
+  await outbox.put([interception(1), prompt(2, 1)])
+  await outbox.put([prompt(3, 1)])
+  await outbox.put([prompt(4, 1)])
+  expect(outbox.size).toBe(4)
+  gate.open()
+  await outbox.flush()
+  expect(sent).toEqual([
+    [uuid(1), uuid(2)],
+    [uuid(3), uuid(4)],
+  ])
+  expect(outbox.size).toBe(0)
+})
+
+test('a batch has at most 500 records and 1 MiB, and a larger record goes alone', async () => {
+  const { outbox, sent } = outboxWith(async records => allOk(records))
+  await outbox.put(Array.from({ length: 501 }, (_, index) => prompt(index, 1)))
+  await outbox.flush()
+  expect(sent.map(batch => batch.length)).toEqual([500, 1])
+  const half = 'x'.repeat(600_000)
+  await outbox.put([prompt(1, 1, half), prompt(2, 1, half), prompt(3, 1, half.repeat(3)), prompt(4, 1), prompt(5, 1)])
+  await outbox.flush()
+  expect(sent.slice(2)).toEqual([[uuid(1)], [uuid(2)], [uuid(3)], [uuid(4), uuid(5)]])
+})
+
+test('records are sent again until the control plane has them', async () => {
+  let attempts = 0
+  const { outbox, sent, lines } = outboxWith(async records => {
+    if (++attempts < 4) throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
+    return allOk(records)
+  })
+  await outbox.put([interception(1), prompt(2, 1), prompt(3, 1)])
+  await outbox.flush()
+  expect(attempts).toBeGreaterThanOrEqual(4)
+  expect(sent.at(-1)).toContain(uuid(3))
+  expect(lines.filter(line => line.level === 'warn')).toHaveLength(3)
+})
+
+test('the pause between attempts grows, up to its limit', async () => {
+  vi.useFakeTimers()
+  vi.spyOn(Math, 'random').mockReturnValue(1)
+  const failing = vi.fn<SendRecords>().mockRejectedValue(new Error('no connection'))
+  const { outbox } = outboxWith(failing, { outboxRetryMinMs: 50, outboxRetryMaxMs: 300 })
+  await outbox.put([interception(1)])
+  for (const delayMs of [50, 100, 200, 300, 300]) {
+    const before = failing.mock.calls.length
+    await vi.advanceTimersByTimeAsync(delayMs - 1)
+    expect(failing).toHaveBeenCalledTimes(before)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(failing).toHaveBeenCalledTimes(before + 1)
+  }
+  vi.restoreAllMocks()
+})
+
+test('an idle outbox has no timer', async () => {
+  vi.useFakeTimers()
+  const { outbox } = outboxWith(async records => allOk(records))
+  await outbox.put([interception(1)])
+  await outbox.flush()
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('a record that is refused for good goes to the dead letters and does not stop the others', async () => {
+  const { outbox, refused, lines } = outboxWith(async records =>
+    records.map(({ id }) =>
+      id === uuid(2) ? { ok: false, code: 'NOT_FOUND', message: 'no such interception' } : { ok: true },
+    ),
+  )
+  await outbox.put([interception(1), prompt(2, 9), prompt(3, 1)])
+  await outbox.flush()
+  expect(refused).toEqual([uuid(2)])
+  expect(outbox.deadLetters).toBe(1)
+  expect(lines.find(line => line.level === 'error')?.fields).toMatchObject({
+    id: uuid(2),
+    code: 'NOT_FOUND',
+    reason: 'no such interception',
+  })
+})
+
+test('a record that fails its whole batch does not keep other interceptions back, and their order stays', async () => {
+  const stored: string[] = []
+  const { outbox } = outboxWith(async records => {
+    if (records.some(record => record.id === uuid(2))) throw new RpcError('INTERNAL_SERVER_ERROR', 'poison')
+    stored.push(...records.map(record => record.id))
+    return allOk(records)
+  })
+  await outbox.put([interception(1), prompt(2, 1), prompt(3, 1), interception(4), prompt(5, 4), interception(6)])
+  await eventually(() => expect(stored).toHaveLength(4))
+  expect(stored).toEqual([uuid(1), uuid(4), uuid(5), uuid(6)])
+  expect(outbox.size).toBe(2)
+})
+
+test('too many records or bytes refuse admission, and nothing that is put', async () => {
+  const gate = createGate()
+  const { outbox } = outboxWith(
+    async records => {
+      await gate.opened
+      return allOk(records)
+    },
+    { outboxMaxRecords: 2, outboxMaxBytes: 10_000 },
+  )
+  expect(outbox.admit()).toBe(true)
+  await outbox.put([interception(1), prompt(2, 1), prompt(3, 1)])
+  expect(outbox.admit()).toBe(false)
+  expect(outbox.size).toBe(3)
+  gate.open()
+  await outbox.flush()
+  expect(outbox.admit()).toBe(true)
+  await outbox.put([prompt(4, 1, 'x'.repeat(20_000))])
+  expect(outbox.admit()).toBe(false)
+})
+
+test('close hands over what waits', async () => {
+  const { outbox, sent } = outboxWith(async records => allOk(records))
+  await outbox.put([interception(1), prompt(2, 1)])
+  const closing = outbox.close({ timeoutMs: 10_000 })
+  expect(outbox.close({ timeoutMs: 0 })).toBe(closing)
+  expect(await closing).toEqual({ left: 0 })
+  expect(sent).toHaveLength(1)
+  expect(outbox.admit()).toBe(false)
+  await expect(outbox.put([prompt(3, 1)])).rejects.toThrow('the outbox is closed, 1 records were not taken')
+})
+
+test('close gives up at its deadline, ends the call under way, and says what is lost', async () => {
+  let aborted = false
+  const { outbox, lines } = outboxWith(
+    (_, signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => {
+          aborted = true
+          reject(new Error('aborted'))
+        })
+      }),
+  )
+  await outbox.put([interception(1), prompt(2, 1), prompt(3, 1)])
+  expect(await outbox.close({ timeoutMs: 5 })).toEqual({ left: 3 })
+  expect(aborted).toBe(true)
+  expect(lines.at(-1)).toMatchObject({
+    level: 'error',
+    fields: { left: 3, kinds: { interception: 1, promptUsage: 2 } },
+  })
+})
+
+test('one record goes through its own procedure, several through recordBatch', async () => {
+  const plane = scriptedControlPlane()
+  const sendRecords = createRecordSender(plane)
+  const { signal } = new AbortController()
+  expect(await sendRecords([interception(1)], signal)).toEqual([{ ok: true }])
+  expect(await sendRecords([prompt(2, 1), prompt(3, 9)], signal)).toEqual([
+    { ok: true },
+    expect.objectContaining({ code: 'NOT_FOUND' }),
+  ])
+  expect(await sendRecords([prompt(2, 1, 'other')], signal)).toEqual([
+    expect.objectContaining({ ok: false, code: 'CONFLICT' }),
+  ])
+  expect(await sendRecords([prompt(4, 9)], signal)).toEqual([expect.objectContaining({ ok: false, code: 'NOT_FOUND' })])
+  expect(plane.calls).toEqual([
+    'recorder.recordInterception',
+    'recorder.recordBatch',
+    'recorder.recordPromptUsage',
+    'recorder.recordPromptUsage',
+  ])
+})
+
+test.each([
+  new RpcError('NOT_FOUND', 'no such procedure'),
+  new RpcError('CONFLICT', 'duplicate call id', { reason: 'duplicate_id' }),
+  new RpcError('SERVICE_UNAVAILABLE', 'draining', { reason: 'draining' }),
+  new RpcError('FORBIDDEN', 'not a daemon'),
+])('$code ($message) says nothing of the record, so it is kept', async error => {
+  const plane = scriptedControlPlane()
+  plane.before = () => {
+    throw error
+  }
+  await expect(createRecordSender(plane)([interception(1)], new AbortController().signal)).rejects.toBe(error)
+})
+
+describe.each(controlPlanes)('$name', ({ start }) => {
+  test('keeps a record of two contents that are all escapes in JSON, cut further', async () => {
+    const plane = await start('http://127.0.0.1:9')
+    const { ownerId, apiKeyId } = await plane.client.authorizer.isAuthorized.query({ key: plane.key })
+    const startedAt = new Date()
+    const id = randomUUID()
+    const worst = '\u0001'.repeat(1024 * 1024)
+    const sendRecords = createRecordSender(plane.client)
+    const { signal } = new AbortController()
+    const own: BatchRecord[] = [
+      { kind: 'interception', id, initiatorId: ownerId, apiKeyId, provider: 'anthropic', model: 'm', startedAt },
+      {
+        kind: 'toolUsage',
+        id: randomUUID(),
+        interceptionId: id,
+        msgId: 'm',
+        tool: 't',
+        input: worst,
+        invocationError: worst,
+        injected: false,
+        createdAt: startedAt,
+      },
+    ]
+    for (const record of [...own, ...own]) expect(await sendRecords([record], signal)).toEqual([{ ok: true }])
+    const [recorded] = await plane.recorded()
+    const [tool] = recorded?.tools ?? []
+    const kept = String(Reflect.get(tool ?? {}, 'input'))
+    expect(kept.length).toBeGreaterThanOrEqual(256 * 1024)
+    expect(worst.startsWith(kept)).toBe(true)
+    await plane.close()
+  })
+})
+afterAll(closeControlPlanes)

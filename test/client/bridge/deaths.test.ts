@@ -1,0 +1,110 @@
+/** A provider that dies, and a client that leaves, at every event of a stream: what was used until then is recorded, and the end, once. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { eventually } from '../../fixtures/eventually.js'
+import {
+  type Answer,
+  createGate,
+  eventStream,
+  eventsOf,
+  raw,
+  type StandInProvider,
+  startProvider,
+} from '../../fixtures/provider.js'
+import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
+import { anthropicProvider, begin, openaiProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
+import { type ScriptedControlPlane, scriptedControlPlane, testKey } from './scripted-control-plane.js'
+
+let provider: StandInProvider
+let plane: ScriptedControlPlane
+let bridge: RunningBridge
+
+beforeAll(async () => {
+  provider = await startProvider()
+  plane = scriptedControlPlane([anthropicProvider(provider.url), openaiProvider(provider.url)])
+  bridge = await startBridge(plane)
+})
+afterEach(() => plane.forget())
+afterAll(async () => {
+  // Nothing came twice or later: the control plane would have refused it.
+  expect(
+    bridge.log.filter(({ level }) => level === 'error' || level === 'warn').map(({ message }) => message),
+  ).not.toContain('the control plane refused a record for good')
+  await bridge.close()
+  await provider.close()
+  expect(provider.unexpected).toBe(0)
+})
+
+const streamHead = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
+const chunked = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+const headers = { 'x-api-key': testKey }
+
+/** Sends these events, then the connection ends inside the answer. */
+const diesAfter = (events: string[]): Answer => raw(streamHead + events.map(chunked).join(''))
+/** Sends these events, and then nothing. */
+const fallsSilentAfter = (events: string[]): Answer =>
+  eventStream([...events, ': never sent'].join(''), { [events.length]: createGate() })
+
+/** What the bridge has seen of a stream, found by other means than the bridge's. */
+function usedIn(events: string[]) {
+  const text = events.join('').replaceAll('\ndata: ', '')
+  const last = (pattern: RegExp) => [...text.matchAll(pattern)].at(-1)?.[1]
+  const output = last(/"(?:output_tokens|completion_tokens)":(\d+)/g)
+  const ids = text.matchAll(/"(?:call_id|id)":"((?:call|toolu)_\w+)"/g)
+  return {
+    outputTokens: output === undefined ? [] : [Number(output)],
+    toolCalls: [...new Set(Array.from(ids, ([, id]) => id))],
+    isComplete: /"type":"(message_stop|error|response\.(completed|incomplete|failed))"|\[DONE\]|"error":\{/.test(text),
+  }
+}
+
+async function expectRecorded(events: string[], isError: boolean): Promise<void> {
+  await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+  const { outputTokens, toolCalls } = usedIn(events)
+  expect(plane.stored('tokenUsage').map(record => record.outputTokens)).toEqual(outputTokens)
+  expect(plane.stored('toolUsage').map(record => record.toolCallId)).toEqual(toolCalls)
+  expect(plane.stored('promptUsage')).toHaveLength(1)
+  if (isError) expect(plane.stored('interceptionEnded')[0]).toHaveProperty('errorType')
+  plane.forget()
+}
+
+function streamsOf({ conversations }: ApiRow): (LoadedConversation & { events: string[] })[] {
+  return conversations
+    .filter(({ mode, answer }) => mode === 'streaming' && !answer.startsWith('HTTP/') && answer.length < 15_000)
+    .map(one => ({ ...one, events: eventsOf(one.answer) }))
+}
+
+describe.each(apiRows)('$name', api => {
+  describe.each(streamsOf(api))('$fixture', ({ request, events, error }) => {
+    const ask = { path: api.path, body: request, headers }
+
+    test('a provider dies behind each event', async () => {
+      for (let count = 0; count <= events.length; count++) {
+        const sent = events.slice(0, count)
+        provider.answerWith(diesAfter(sent))
+        const answer = await send(bridge, ask)
+        expect(answer.body.toString()).toBe(api.shown(sent.join('')))
+        expect(answer.whole).toBe(false)
+        await expectRecorded(sent, !usedIn(sent).isComplete || error !== undefined)
+      }
+    })
+
+    test('a client leaves behind each event', async () => {
+      for (let count = 1; count <= events.length; count++) {
+        const sent = events.slice(0, count)
+        const shown = api.shown(sent.join(''))
+        // An event that is kept from the client cannot be waited for.
+        if (shown === api.shown(events.slice(0, count - 1).join(''))) continue
+        provider.answerWith(fallsSilentAfter(sent))
+        const response = await begin(bridge, ask)
+        let received = 0
+        for await (const chunk of response) {
+          received += (chunk as Buffer).length // a stream without an encoding gives buffers
+          if (received >= Buffer.byteLength(shown)) break
+        }
+        response.destroy()
+        await provider.calls.at(-1)?.closed
+        await expectRecorded(sent, !usedIn(sent).isComplete || error !== undefined)
+      }
+    })
+  })
+})

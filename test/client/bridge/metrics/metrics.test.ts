@@ -1,0 +1,230 @@
+import { once } from 'node:events'
+import { createServer, request as httpRequest } from 'node:http'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createMemoryOutbox } from '../../../../client/bridge/control-plane/memory-outbox.js'
+import { LabelValues } from '../../../../client/bridge/metrics/label-values.js'
+import type { InterceptionEnd } from '../../../../client/bridge/metrics/metrics.js'
+import { createBridgeMetrics } from '../../../../client/bridge/metrics/prometheus.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
+import { transformer } from '../../../../shared/rpc/transformer.js'
+import { leavesNothing } from '../../../fixtures/leaves-nothing.js'
+import { listening } from '../../../fixtures/listening.js'
+import { createGate, eventStream, json, type StandInProvider, startProvider } from '../../../fixtures/provider.js'
+import { sample, samples } from '../../../fixtures/samples.js'
+import { anthropicProvider, memoryLogger, type RunningBridge, send, startBridge } from '../running-bridge.js'
+import { type ScriptedControlPlane, scriptedControlPlane, testKey } from '../scripted-control-plane.js'
+
+const answer = {
+  id: 'msg_1',
+  type: 'message',
+  content: [{ type: 'tool_use', id: 'toolu_1', name: 'Read', input: {} }],
+  usage: { input_tokens: 11, output_tokens: 7, cache_read_input_tokens: 3, cache_creation_input_tokens: 0 },
+}
+
+describe('a bridge', () => {
+  leavesNothing()
+  let provider: StandInProvider
+  let plane: ScriptedControlPlane
+  let bridge: RunningBridge
+  let metrics: ReturnType<typeof createBridgeMetrics>
+
+  beforeEach(async () => {
+    provider = await startProvider()
+    plane = scriptedControlPlane([anthropicProvider(provider.url)])
+    metrics = createBridgeMetrics()
+    bridge = await startBridge(plane, {}, testKey, { metrics })
+  })
+  afterEach(async () => {
+    await bridge.close()
+    await provider.close()
+  })
+
+  const ask = (model: string, headers = {}) =>
+    send(bridge, {
+      headers: { 'x-api-key': testKey, 'user-agent': 'claude-cli/1', ...headers },
+      body: JSON.stringify({ model, messages: [{ role: 'user', content: 'hello' }] }),
+    })
+
+  test('counts requests, tokens and tools by provider, model, status and client', async () => {
+    provider.answerWith(json(answer), json(answer), json({ type: 'error', error: { type: 'x', message: 'y' } }, 429))
+    for (let request = 0; request < 3; request++) await ask('claude-test-1')
+    const text = await metrics.text()
+    const labels = { provider: 'anthropic', model: 'claude-test-1', client: 'Claude Code' }
+    expect(sample(text, 'bridge_interceptions_total', { ...labels, status: 'completed' })).toBe(2)
+    expect(sample(text, 'bridge_interceptions_total', { ...labels, status: 'rate_limited' })).toBe(1)
+    expect(sample(text, 'bridge_interceptions_inflight')).toBe(0)
+    expect(sample(text, 'bridge_interception_duration_seconds_count')).toBe(3)
+    const { client: _, ...of } = labels
+    expect(samples(text, 'bridge_tokens_total')).toEqual([
+      { labels: { ...of, type: 'input' }, value: 22 },
+      { labels: { ...of, type: 'output' }, value: 14 },
+      { labels: { ...of, type: 'cache_read' }, value: 6 },
+    ])
+    expect(sample(text, 'bridge_tool_calls_total', { injected: 'false' })).toBe(2)
+    expect(sample(text, 'bridge_tool_calls_total', { injected: 'true' })).toBe(0)
+    expect(sample(text, 'bridge_upstream_first_byte_seconds_count')).toBe(3)
+    expect(sample(text, 'bridge_overhead_seconds_count')).toBe(3)
+  })
+
+  test('a request is in flight until its end is recorded', async () => {
+    const gate = createGate()
+    provider.answerWith(eventStream('event: message_stop\ndata: {"type":"message_stop"}\n\n', { 0: gate }))
+    const answered = ask('m')
+    await provider.call(0)
+    expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(1)
+    gate.open()
+    await answered
+    expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(0)
+  })
+
+  test('a request that is refused is none', async () => {
+    plane.before = path => {
+      if (path === 'recorder.recordInterception') throw new RpcError('FORBIDDEN', 'no')
+    }
+    expect((await ask('m')).status).toBe(503)
+    expect((await send(bridge, { headers: {} })).status).toBe(401)
+    const text = await metrics.text()
+    expect(samples(text, 'bridge_interceptions_total')).toEqual([])
+    expect(sample(text, 'bridge_interceptions_inflight')).toBe(0)
+    expect(sample(text, 'bridge_overhead_seconds_count')).toBe(0)
+  })
+
+  test('the time in which a client sends its request is not the bridge’s', async () => {
+    provider.answerWith(json(answer))
+    const reading = createGate()
+    const server = createServer((request, response) => {
+      request.on('newListener', event => event === 'data' && reading.open())
+      bridge.daemon.handler(request, response)
+    })
+    const port = await listening(server)
+    const path = '/bridge/anthropic/v1/messages'
+    const request = httpRequest({ host: '127.0.0.1', port, path, method: 'POST', headers: { 'x-api-key': testKey } })
+    request.write('{"model":')
+    await reading.opened
+    const clock = performance.now.bind(performance)
+    const later = vi.spyOn(performance, 'now').mockImplementation(() => clock() + 60_000)
+    request.end('"m"}')
+    const [response] = await once(request, 'response')
+    await once(response.resume(), 'end')
+    later.mockRestore()
+    const text = await metrics.text()
+    expect(sample(text, 'bridge_overhead_seconds_count')).toBe(1)
+    expect(sample(text, 'bridge_overhead_seconds_sum')).toBeLessThan(30)
+  })
+
+  test('labels name no user and no secret', async () => {
+    provider.answerWith(json({ type: 'error', error: { message: testKey } }, 401))
+    await ask('claude-test-1')
+    const text = await metrics.text()
+    for (const secret of [testKey, 's'.repeat(22), 'sk-ant-provider-key']) expect(text).not.toContain(secret)
+    expect(text).not.toContain('username')
+  })
+})
+
+describe('values that come from outside', () => {
+  const end = (model: string, status: InterceptionEnd['status'] = 'completed'): InterceptionEnd => ({
+    provider: 'p',
+    model,
+    client: undefined,
+    status,
+    seconds: 1,
+    tokens: undefined,
+    toolCalls: 0,
+  })
+
+  test('are no more than a hundred, and then other', async () => {
+    const metrics = createBridgeMetrics()
+    for (let number = 0; number < 500; number++) metrics.interceptionStarted()(end(`model-${number}`))
+    const counted = samples(await metrics.text(), 'bridge_interceptions_total')
+    expect(counted).toHaveLength(101)
+    expect(counted.find(({ labels }) => labels.model === 'other')?.value).toBe(400)
+  })
+
+  test('a model that the provider does not know takes no place', async () => {
+    const metrics = createBridgeMetrics()
+    for (let number = 0; number < 200; number++) metrics.interceptionStarted()(end(`typo-${number}`, 'bad_request'))
+    metrics.interceptionStarted()(end('real'))
+    metrics.interceptionStarted()(end('real', 'bad_request'))
+    expect(
+      samples(await metrics.text(), 'bridge_interceptions_total').map(({ labels, value }) => [labels, value]),
+    ).toEqual([
+      [expect.objectContaining({ model: 'other', status: 'bad_request', client: 'unknown' }), 200],
+      [expect.objectContaining({ model: 'real', status: 'completed' }), 1],
+      [expect.objectContaining({ model: 'real', status: 'bad_request' }), 1],
+    ])
+  })
+
+  test('are cut, never inside a character, and cannot break the format', async () => {
+    expect(new LabelValues({ maxLength: 3 }).of('ab😀')).toBe('ab')
+    const metrics = createBridgeMetrics()
+    metrics.interceptionStarted()(end('a"b\\c\nbridge_interceptions_inflight 7'))
+    expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(0)
+  })
+})
+
+describe('what is read when it is asked for', () => {
+  test('an outbox', async () => {
+    const metrics = createBridgeMetrics()
+    const gate = createGate()
+    const { logger } = memoryLogger()
+    const outbox = createMemoryOutbox({
+      logger,
+      send: async records => {
+        await gate.opened
+        return records.map(() => ({ ok: false, code: 'NOT_FOUND', message: 'no such interception' }))
+      },
+    })
+    metrics.watchOutbox(outbox)
+    expect(sample(await metrics.text(), 'bridge_outbox_oldest_seconds')).toBe(0)
+    const id = '0198c5d4-0000-7000-8000-000000000001'
+    await outbox.put([{ kind: 'interceptionEnded', id, endedAt: new Date() }])
+    const waiting = await metrics.text()
+    expect(sample(waiting, 'bridge_outbox_records')).toBe(1)
+    expect(sample(waiting, 'bridge_outbox_oldest_seconds')).toBeGreaterThan(0)
+    gate.open()
+    await outbox.close({ timeoutMs: 5_000 })
+    for (const text of [await metrics.text(), await metrics.text()]) {
+      expect(sample(text, 'bridge_outbox_records')).toBe(0)
+      expect(sample(text, 'bridge_outbox_oldest_seconds')).toBe(0)
+      expect(sample(text, 'bridge_outbox_dead_letters_total')).toBe(1)
+    }
+  })
+
+  test.each([
+    ['open', 1],
+    ['connecting', 0],
+    ['waiting', 0],
+    ['closed', -1],
+  ] as const)('a link that is %s is %d', async (state, value) => {
+    const metrics = createBridgeMetrics()
+    metrics.watchConnection({ state })
+    expect(sample(await metrics.text(), 'bridge_rpc_connection_state')).toBe(value)
+  })
+
+  test('calls to the control plane by path and code; what failed can still be decoded by its caller', async () => {
+    const metrics = createBridgeMetrics()
+    const shape = { message: 'no', code: -32009, data: { code: 'CONFLICT', at: new Date(0) } }
+    const remote = transformer.serialize(shape)
+    const call = { type: 'query', path: 'a.b', durationMs: 3 } as const
+    metrics.callEnded({ ...call, error: undefined })
+    metrics.callEnded({ ...call, error: { remote } })
+    metrics.callEnded({ ...call, error: { remote: { no: 'error' } } })
+    metrics.callEnded({ ...call, error: { local: new RpcError('TIMEOUT', 'late') } })
+    metrics.callEnded({ ...call, type: 'subscription', error: undefined })
+    expect(transformer.deserialize(remote)).toEqual(shape)
+    const counted = samples(await metrics.text(), 'bridge_rpc_call_seconds_count')
+    expect(counted.map(({ labels, value }) => [labels.path, labels.code, value])).toEqual([
+      ['a.b', 'OK', 1],
+      ['a.b', 'CONFLICT', 1],
+      ['a.b', 'INTERNAL_SERVER_ERROR', 1],
+      ['a.b', 'TIMEOUT', 1],
+    ])
+  })
+
+  test('two bridges in one process count for themselves', async () => {
+    const [one, two] = [createBridgeMetrics(), createBridgeMetrics()]
+    one.interceptionStarted()
+    expect(sample(await one.text(), 'bridge_interceptions_inflight')).toBe(1)
+    expect(sample(await two.text(), 'bridge_interceptions_inflight')).toBe(0)
+  })
+})

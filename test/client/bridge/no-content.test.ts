@@ -1,0 +1,87 @@
+import { afterAll, describe, expect, test } from 'vitest'
+import { json, recorded } from '../../fixtures/provider.js'
+import { apiRows } from './apis.js'
+import { bridged } from './bridged.js'
+import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
+import { send } from './running-bridge.js'
+
+afterAll(closeControlPlanes)
+
+describe.each(controlPlanes)('without content, with $name', ({ start }) => {
+  const the = bridged(start, { recordContent: false })
+
+  const recordedOnce = async () => (await the.recordedOf(1))[0] as Recorded // there is one
+
+  describe.each(apiRows)('$name', api => {
+    const everything = api.conversations.filter(({ fixture }) => fixture === 'everything')
+
+    test.each(everything)('counts, names and sizes are recorded, words are not ($mode)', async one => {
+      the.provider.answerWith(recorded(one.answer))
+      await api.exchange(the.bridge, one.request)
+      const record = await recordedOnce()
+      const bytes = (text: string) => Buffer.byteLength(text)
+      const thoughts = Array.isArray(one.thoughts) ? one.thoughts : []
+      expect(record.prompts).toMatchObject([
+        { prompt: '', metadata: { original_bytes: { prompt: bytes(one.prompt) } } },
+      ])
+      expect(record.tokens).toMatchObject([{ inputTokens: one.tokens?.[0], outputTokens: one.tokens?.[1] }])
+      expect(record.tools).toMatchObject(
+        (one.tools ?? []).map(([tool, toolCallId, input]) => ({
+          tool,
+          toolCallId,
+          input: '',
+          metadata: { original_bytes: { input: bytes(input) } },
+        })),
+      )
+      expect(record.thoughts).toMatchObject(
+        thoughts.map(content => ({ content: '', metadata: { original_bytes: { content: bytes(content) } } })),
+      )
+      const stored = JSON.stringify([record, the.bridge.log])
+      for (const words of [one.prompt, ...thoughts, ...(one.tools ?? []).map(([, , input]) => input)]) {
+        if (words !== '{}') expect(stored).not.toContain(JSON.stringify(words).slice(1, -1))
+      }
+    })
+
+    test('what a provider adds to its usage is recorded if it is a number, and nothing is logged', async () => {
+      const counts = { input_tokens: 1, output_tokens: 1, prompt_tokens: 1, completion_tokens: 1 }
+      const usage = { ...counts, tier: 'MARKED', more: { reasoning: 3, words: ['MARKED'], text: 'MARKED' } }
+      the.provider.answerWith(json({ id: 'x', usage }))
+      const [one] = everything
+      await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })
+      const record = await recordedOnce()
+      expect(record.tokens).toMatchObject([{ metadata: { more: { reasoning: 3 } } }])
+      expect(JSON.stringify([record, the.bridge.log])).not.toContain('MARKED')
+    })
+
+    test('an error inside a stream is recorded by its type', async () => {
+      const error = api.conversations.find(({ fixture }) => fixture === 'error-in-stream')
+      the.provider.answerWith(recorded(error?.answer ?? ''))
+      await send(the.bridge, { path: api.path, body: error?.request ?? '', headers: { 'x-api-key': the.plane.key } })
+      const { end } = await recordedOnce()
+      expect(end).toMatchObject({ errorType: error?.error?.errorType })
+      expect(Reflect.get(end, 'errorMessage') ?? null).toBeNull()
+    })
+
+    test('an error that quotes the request is recorded by its type', async () => {
+      the.provider.answerWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
+      const [one] = everything
+      const answer = await send(the.bridge, {
+        path: api.path,
+        body: one?.request ?? '',
+        headers: { 'x-api-key': the.plane.key },
+      })
+      expect(answer.body.toString()).toContain('MARKED')
+      const record = await recordedOnce()
+      expect(record.end).toMatchObject({ errorType: 'bad_request' })
+      expect(Reflect.get(record.end, 'errorMessage') ?? null).toBeNull()
+    })
+
+    test("the bridge's own words about an error are recorded", async () => {
+      the.provider.answerWith(json('<html>', 502))
+      const [one] = everything
+      await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })
+      const errorMessage = 'the provider answered with status 502'
+      expect((await recordedOnce()).end).toMatchObject({ errorType: 'server_error', errorMessage })
+    })
+  })
+})

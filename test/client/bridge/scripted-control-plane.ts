@@ -1,0 +1,157 @@
+/** A control plane that a test can make fail. It keeps what it is told, and refuses what breaks the contract, as the real one does. */
+import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
+import type { Provider } from '../../../shared/contract/provider-configurator.js'
+import {
+  type BatchRecord,
+  type RecordInput,
+  type RecordKind,
+  type RecordOutcome,
+  recordSchemas,
+} from '../../../shared/contract/recorder.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+
+export const testKey = `${'k'.repeat(10)}-${'s'.repeat(22)}`
+export const testOwner = { ownerId: '0198c5d4-0000-7000-8000-000000000001', apiKeyId: 'k'.repeat(10), username: 'test' }
+
+/** Every procedure, as `router.procedure`. */
+type Hook = (path: string, input: unknown) => void | Promise<void>
+
+export interface ScriptedControlPlane extends ControlPlane {
+  /** in the order in which they were stored; repeats left out */
+  readonly records: BatchRecord[]
+  /** every call, in order */
+  readonly calls: string[]
+  providers: Provider[]
+  /** Signals a change of the providers to whoever watches. */
+  signal(): void
+  /** runs before each procedure; what it throws, the procedure throws */
+  before: Hook
+  /** runs after each procedure, when it has taken effect: what it throws is a lost answer */
+  after: Hook
+  stored<K extends RecordKind>(kind: K): Extract<BatchRecord, { kind: K }>[]
+  /** Empties `records`. A record of what was forgotten that comes later, or again, counts as one of an unknown interception. */
+  forget(): void
+}
+
+export function scriptedControlPlane(providers: Provider[] = []): ScriptedControlPlane {
+  const byId = new Map<string, BatchRecord>()
+  const watchers = new Set<() => void>()
+  const plane: ScriptedControlPlane = {
+    records: [],
+    calls: [],
+    providers,
+    signal: () => watchers.forEach(watcher => void watcher()),
+    before: () => {},
+    after: () => {},
+    stored: <K extends RecordKind>(kind: K) =>
+      plane.records.filter((record): record is Extract<BatchRecord, { kind: K }> => record.kind === kind),
+    forget() {
+      plane.records.splice(0)
+      byId.clear()
+    },
+    recorder: {
+      recordInterception: single('interception'),
+      recordInterceptionEnded: single('interceptionEnded'),
+      recordTokenUsage: single('tokenUsage'),
+      recordPromptUsage: single('promptUsage'),
+      recordToolUsage: single('toolUsage'),
+      recordModelThought: single('modelThought'),
+      recordBatch: {
+        mutate: ({ records }) => call('recorder.recordBatch', records, () => ({ results: records.map(store) })),
+      },
+    },
+    authorizer: {
+      isAuthorized: {
+        query: input =>
+          call('authorizer.isAuthorized', input, () => {
+            if (input.key === testKey || input.keyId === testOwner.apiKeyId) return testOwner
+            throw new RpcError('UNAUTHORIZED', 'no such key', { reason: 'unknown_key' })
+          }),
+      },
+    },
+    providerConfigurator: {
+      getProviders: {
+        query: () =>
+          call('providerConfigurator.getProviders', undefined, () => ({ providers: structuredClone(plane.providers) })),
+      },
+      watchProviders: {
+        subscribe(_input, { onData, onError }) {
+          plane.calls.push('providerConfigurator.watchProviders')
+          const watcher = () => onData()
+          watchers.add(watcher)
+          queueMicrotask(async () => {
+            try {
+              await plane.before('providerConfigurator.watchProviders', undefined)
+              watcher()
+            } catch (error) {
+              watchers.delete(watcher)
+              onError(error)
+            }
+          })
+          return { unsubscribe: () => watchers.delete(watcher) }
+        },
+      },
+    },
+  }
+  return plane
+
+  async function call<T>(path: string, input: unknown, run: () => T): Promise<T> {
+    plane.calls.push(path)
+    await plane.before(path, input)
+    const output = run()
+    await plane.after(path, input)
+    return output
+  }
+
+  function single<K extends RecordKind>(kind: K) {
+    const path = `recorder.record${kind[0]?.toUpperCase()}${kind.slice(1)}`
+    return {
+      mutate: (record: RecordInput<K>, { signal }: { signal?: AbortSignal } = {}) =>
+        untilAborted(
+          call(path, record, () => {
+            const outcome = store({ kind, ...record } as BatchRecord) // the kind of this record
+            if (outcome.ok) return {}
+            throw new RpcError(outcome.code, outcome.message, {
+              reason: outcome.code === 'NOT_FOUND' ? 'unknown_interception' : 'content_differs',
+            })
+          }),
+          signal,
+        ),
+    }
+  }
+
+  function store(record: BatchRecord): RecordOutcome {
+    const { kind, ...input } = record
+    const checked = recordSchemas[kind].safeParse(input)
+    if (!checked.success) return { ok: false, code: 'BAD_REQUEST', message: checked.error.message }
+    const key = `${kind} ${record.id}`
+    const known = byId.get(key)
+    if (known) {
+      const same = kind === 'interceptionEnded' || JSON.stringify(known) === JSON.stringify(record)
+      return same ? { ok: true } : { ok: false, code: 'CONFLICT', message: `${key} has other content` }
+    }
+    const owner =
+      record.kind === 'interception'
+        ? undefined
+        : record.kind === 'interceptionEnded'
+          ? record.id
+          : record.interceptionId
+    if (owner !== undefined && !byId.has(`interception ${owner}`))
+      return { ok: false, code: 'NOT_FOUND', message: `no interception ${owner}` }
+    byId.set(key, record)
+    plane.records.push(record)
+    return { ok: true }
+  }
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise
+  return new Promise((resolve, reject) => {
+    signal.addEventListener(
+      'abort',
+      () => reject(new RpcError('CLIENT_CLOSED_REQUEST', 'cancelled', { mayHaveRun: true })),
+      { once: true },
+    )
+    promise.then(resolve, reject)
+  })
+}

@@ -1,0 +1,308 @@
+/** What a stream may look like: however it is cut, dressed or labelled, the records are the same, and so are the client's bytes. */
+import { randomBytes } from 'node:crypto'
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { AnswerFacts } from '../../../client/bridge/providers/provider-api.js'
+import { Inspection } from '../../../client/bridge/recording/inspection.js'
+import { EventFilter } from '../../../client/bridge/wire/event-filter.js'
+import type { JsonObject } from '../../../shared/values/text.js'
+import { eventsOf } from '../../fixtures/provider.js'
+import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
+import { memoryLogger } from './running-bridge.js'
+
+interface Read {
+  facts: ReturnType<typeof timeless>
+  /** what reaches the client */
+  shown: string
+}
+
+/** Reads an answer as a bridge does, piece by piece. */
+async function read(
+  api: ApiRow,
+  request: string,
+  chunks: readonly Buffer[],
+  headers: string[] = ['content-type', 'text/event-stream'],
+  status = 200,
+): Promise<Read> {
+  const { logger } = memoryLogger()
+  const reader = api.route.createAnswerReader()
+  const inspection = new Inspection({ head: { status, statusText: '', headers }, reader, maxBytes: 1e6, logger })
+  const body = Buffer.from(request)
+  const adaptation = api.route.adapt?.(JSON.parse(request) as JsonObject, body) // a recorded object
+  const filter = adaptation && new EventFilter(adaptation)
+  const shown: Buffer[] = []
+  for (const chunk of chunks) {
+    inspection.write(chunk)
+    shown.push(filter?.push(chunk) ?? chunk)
+  }
+  if (filter) shown.push(filter.end())
+  return { facts: timeless(await inspection.end()), shown: Buffer.concat(shown).toString() }
+}
+
+/** Without the times, which differ from run to run. */
+function timeless({ tools, thoughts, ...rest }: AnswerFacts) {
+  return {
+    ...rest,
+    tools: tools.map(({ at: _, input, ...call }) => ({ ...call, input: input.text })),
+    thoughts: thoughts.map(({ content }) => content.text),
+  }
+}
+
+/** Events, each with its blank line, also where the recorded stream lacks the last one. */
+const wholeEventsOf = (answer: string) => eventsOf(answer).map(event => `${event.trimEnd()}\n\n`)
+const bytewise = (bytes: Buffer) => Array.from(bytes, byte => Buffer.of(byte))
+const streamsOf = ({ conversations }: ApiRow) =>
+  conversations.filter(({ mode, answer }) => mode === 'streaming' && !answer.startsWith('HTTP/'))
+const isSmall = ({ answer }: LoadedConversation) => answer.length < 8_000
+
+/** A dressed chat as a client is to see it that has not asked for usage: comments stay. */
+function withoutUsageAlone(answer: string): string {
+  const lines = answer.match(/[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g) ?? []
+  const events: string[][] = [[]]
+  for (const line of lines) {
+    events.at(-1)?.push(line)
+    if (/^[\r\n]/.test(line)) events.push([])
+  }
+  const shown = events.map(event => {
+    if (!event.some(line => line.includes('"choices":[],"usage":{'))) return event
+    return event.slice(
+      0,
+      event.findIndex(line => !line.startsWith(':')),
+    )
+  })
+  return shown.flat().join('')
+}
+
+/** Same meaning, other bytes. */
+const dresses: [string, (answer: string) => string][] = [
+  ['lines that end with CRLF', answer => answer.replaceAll('\n', '\r\n')],
+  ['lines that end with CR', answer => answer.replaceAll('\n', '\r')],
+  ['data over several lines', answer => answer.replace(/^data: ?\{/gm, 'data: {\ndata:')],
+  ['no space behind the colons', answer => answer.replace(/^(data|event): /gm, '$1:')],
+  [
+    'comments and pings between the events',
+    answer =>
+      wholeEventsOf(answer)
+        .map(event => `: ping\n\n:\n${event}event: ping\ndata: {"type": "ping"}\n\n`)
+        .join(''),
+  ],
+  [
+    'malformed JSON in the middle',
+    answer =>
+      wholeEventsOf(answer)
+        .map(event => `data: {"type":\n\n${event}data: [1\n\n`)
+        .join(''),
+  ],
+  [
+    'events of kinds that nobody knows',
+    answer =>
+      wholeEventsOf(answer)
+        .map(event => `event: new.kind\ndata: {"type":"new.kind","index":0}\n\n${event}`)
+        .join(''),
+  ],
+  ['other fields of an event', answer => answer.replace(/^data:/gm, 'id: 1\nretry: 5\nunknown\ndata:')],
+  ['a byte order mark', answer => `\ufeff${answer}`],
+  ['blank lines before', answer => `\r\n\n\n${answer}`],
+]
+
+describe.each(apiRows)('$name', api => {
+  describe.each(streamsOf(api))('$fixture', one => {
+    const bytes = Buffer.from(one.answer)
+    const whole = () => read(api, one.request, [bytes])
+
+    test('whole, byte by byte and cut anywhere it is the same', async () => {
+      const expected = await whole()
+      expect(expected.shown).toBe(api.shown(one.answer))
+      expect(await read(api, one.request, bytewise(bytes))).toEqual(expected)
+      const cuts = fc.array(fc.nat(bytes.length), { maxLength: 6 })
+      await fc.assert(
+        fc.asyncProperty(cuts, async cuts => {
+          const ends = [...cuts, bytes.length].sort((a, b) => a - b)
+          const chunks = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end))
+          expect(await read(api, one.request, chunks)).toEqual(expected)
+        }),
+        { numRuns: 25 },
+      )
+    })
+
+    test.each(dresses)('with %s it is the same', async (_, dress) => {
+      const dressed = dress(one.answer)
+      const { facts } = await whole()
+      const shown = api.shown(one.answer) === one.answer ? dressed : withoutUsageAlone(dressed)
+      expect(await read(api, one.request, [Buffer.from(dressed)])).toEqual({ facts, shown })
+      if (isSmall(one)) expect(await read(api, one.request, bytewise(Buffer.from(dressed)))).toEqual({ facts, shown })
+    })
+
+    test.each([
+      ['gzip', gzipSync],
+      ['br', brotliCompressSync],
+      ['deflate', deflateSync],
+    ] as const)('compressed (%s) it is the same, and passes as it is', async (encoding, compress) => {
+      const { facts } = await whole()
+      const compressed = compress(bytes)
+      const headers = ['content-type', 'text/event-stream', 'content-encoding', encoding]
+      const chunks = isSmall(one) ? bytewise(compressed) : [compressed]
+      expect((await read(api, one.request, chunks, headers)).facts).toEqual(facts)
+    })
+
+    test.each([
+      ['gzip', gzipSync],
+      ['br', brotliCompressSync],
+    ] as const)('compressed (%s) and cut off, it is recorded as far as it came', async (encoding, compress) => {
+      // What comes last is made incompressible, so that a cut there leaves all of the answer in what came.
+      const padded = Buffer.concat([bytes, Buffer.from(`\n\n: ${randomBytes(20_000).toString('hex')}`)])
+      const cut = compress(padded).subarray(0, -5_000)
+      const headers = ['content-type', 'text/event-stream', 'content-encoding', encoding]
+      expect((await read(api, one.request, [cut], headers)).facts).toEqual((await whole()).facts)
+    })
+
+    test.each(['text/plain', 'application/json', 'application/octet-stream', undefined])(
+      'labelled as %s it is recorded all the same',
+      async type => {
+        const { facts } = await whole()
+        const headers = type === undefined ? [] : ['Content-Type', type]
+        expect((await read(api, one.request, [bytes], headers)).facts).toEqual(facts)
+      },
+    )
+  })
+
+  describe.each(streamsOf(api).filter(isSmall))('$fixture', one => {
+    test('cut in two at any byte it is the same', async () => {
+      const bytes = Buffer.from(one.answer)
+      const expected = JSON.stringify(await read(api, one.request, [bytes]))
+      for (let cut = 1; cut < bytes.length; cut++) {
+        const actual = await read(api, one.request, [bytes.subarray(0, cut), bytes.subarray(cut)])
+        if (JSON.stringify(actual) !== expected) expect(JSON.stringify(actual), `cut at ${cut}`).toBe(expected)
+      }
+    })
+  })
+
+  test('a stream without an event is an error, and holds nothing', async () => {
+    const nothing = { msgId: undefined, usage: undefined, tools: [], thoughts: [] }
+    const error = { type: 'unknown', message: 'the answer ended before it was complete' }
+    for (const text of ['', '\n\n', ': nothing\n\n', 'data\n\n', 'event: x\n\n']) {
+      expect((await read(api, '{"model":"m"}', [Buffer.from(text)])).facts).toEqual({ ...nothing, error })
+    }
+    // In an encoding that nobody knows there may be anything.
+    const headers = ['content-type', 'text/event-stream', 'content-encoding', 'unheard-of']
+    expect((await read(api, '{"model":"m"}', [], headers)).facts).toEqual({ ...nothing, error: undefined })
+  })
+
+  test.each(['id: 1\n', 'retry: 5\n', 'event: x\n', ': x\n'])(
+    'without a label, a stream is known by %j',
+    async first => {
+      const one = streamsOf(api).find(({ fixture }) => fixture === 'short')
+      const { facts } = await read(api, one?.request ?? '', [Buffer.from(one?.answer ?? '')])
+      expect(facts.usage).toBeDefined()
+      const rest = one?.answer.replace(/^event: .*\n/, '') ?? ''
+      expect((await read(api, one?.request ?? '', [Buffer.from(first + rest)], [])).facts).toEqual(facts)
+    },
+  )
+
+  test('plain text of a status that is no success is not taken for a stream', async () => {
+    for (const text of ['error code: 502', 'internal error', 'rate limited', 'denied']) {
+      const { facts } = await read(api, '{"model":"m"}', [Buffer.from(text)], ['content-type', 'text/plain'], 502)
+      expect(facts.error).toBeUndefined()
+    }
+  })
+
+  test('JSON that is nested without end takes only itself along', async () => {
+    const deep = '['.repeat(50_000) + ']'.repeat(50_000)
+    const short = streamsOf(api).find(({ fixture }) => fixture === 'everything')
+    const events = [
+      `{"type":"content_block_start","index":90,"content_block":{"type":"tool_use","id":"deep","name":"deep","input":{"a":${deep}}}}`,
+      `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":90,"id":"deep","function":{"name":"deep","arguments":${deep}}}]}}]}`,
+      `{"type":"response.output_item.done","output_index":90,"item":{"type":"local_shell_call","call_id":"deep","name":"deep","action":${deep}}}`,
+    ]
+    const before = events.map(data => `data: ${data}\n\n`).join('')
+    const { facts } = await read(api, short?.request ?? '', [Buffer.from(short?.answer ?? '')])
+    const all = await read(api, short?.request ?? '', [Buffer.from(before + short?.answer)])
+    expect({ ...all.facts, tools: all.facts.tools.filter(({ tool }) => tool !== 'deep') }).toEqual(facts)
+    expect(all.facts.tools.filter(({ tool }) => tool === 'deep')).toHaveLength(1)
+  })
+
+  test('a body that is labelled as a stream is read as a body', async () => {
+    const [blocking] = api.conversations.filter(({ mode }) => mode === 'non-streaming')
+    const text = Buffer.from(blocking?.answer ?? '')
+    const asBody = await read(api, '{"model":"m"}', [text], ['content-type', 'application/json'])
+    expect(asBody.facts.usage).toBeDefined()
+    expect((await read(api, '{"model":"m"}', [text])).facts).toEqual(asBody.facts)
+    expect((await read(api, '{"model":"m"}', [Buffer.from('\ufeff \n'), text])).facts).toEqual(asBody.facts)
+  })
+
+  test.each([
+    'null',
+    '7',
+    '"text"',
+    '[]',
+    '[{}]',
+    '{}',
+    '{"error":null}',
+    '{"choices":7,"output":{},"content":"x","usage":[]}',
+    '{"choices":[null,{"message":7}],"output":[null,{"type":"function_call"}].',
+    '<html>',
+    '{"id":',
+  ])('the body %s does no harm', async text => {
+    const { facts } = await read(api, '{"model":"m"}', [Buffer.from(text)], ['content-type', 'application/json'])
+    expect(facts).toMatchObject({ msgId: undefined, usage: undefined, tools: [], thoughts: [], error: undefined })
+  })
+
+  test('whatever a provider sends, reading it does not fail', async () => {
+    const keys = fc.constantFrom(
+      'type',
+      'index',
+      'id',
+      'usage',
+      'choices',
+      'delta',
+      'message',
+      'tool_calls',
+      'function',
+      'name',
+      'arguments',
+      'item',
+      'output_index',
+      'response',
+      'output',
+      'error',
+      'content_block',
+      'summary',
+      'content',
+      'phase',
+      '__proto__',
+    )
+    const types = fc.constantFrom(
+      'message_start',
+      'content_block_start',
+      'content_block_delta',
+      'tool_use',
+      'thinking',
+      'response.output_item.added',
+      'response.output_item.done',
+      'function_call',
+      'reasoning',
+      'message',
+      'response.completed',
+      'error',
+    )
+    const { value } = fc.letrec(tie => ({
+      value: fc.oneof(
+        { maxDepth: 5 },
+        types,
+        fc.jsonValue({ maxDepth: 1 }),
+        fc.array(tie('value'), { maxLength: 3 }),
+        fc.dictionary(keys, tie('value'), { maxKeys: 6 }),
+      ),
+    }))
+    await fc.assert(
+      fc.asyncProperty(fc.array(value, { maxLength: 5 }), async values => {
+        const reader = api.route.createAnswerReader()
+        for (const one of values) reader.event({ event: '', data: JSON.stringify(one) })
+        for (const one of values) reader.body(one)
+        reader.facts()
+      }),
+      { numRuns: 300 },
+    )
+  })
+})

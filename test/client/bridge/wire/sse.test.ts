@@ -1,0 +1,92 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type SseEvent, SseReader } from '../../../../client/bridge/wire/sse.js'
+
+function read(chunks: Uint8Array[], maxEventLength = 1_000_000): SseEvent[] {
+  const events: SseEvent[] = []
+  const reader = new SseReader(event => events.push(event), maxEventLength)
+  for (const chunk of chunks) reader.push(chunk)
+  reader.end()
+  return events
+}
+
+const whole = (text: string, maxEventLength?: number) => read([Buffer.from(text)], maxEventLength)
+
+test.each([
+  ['a field', 'event: a\ndata: b\n\n', [{ event: 'a', data: 'b' }]],
+  [
+    'CRLF',
+    'event: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n',
+    [
+      { event: 'a', data: 'b' },
+      { event: '', data: 'c' },
+    ],
+  ],
+  [
+    'a lone CR',
+    'event: a\rdata: b\r\rdata: c\r\r',
+    [
+      { event: 'a', data: 'b' },
+      { event: '', data: 'c' },
+    ],
+  ],
+  ['a comment', ': hi\ndata: b\n:\n\n', [{ event: '', data: 'b' }]],
+  ['several data lines', 'data: a\ndata:\ndata: b\n\n', [{ event: '', data: 'a\n\nb' }]],
+  [
+    'no space after the colon, and one of two',
+    'data:a\n\ndata:  b\n\n',
+    [
+      { event: '', data: 'a' },
+      { event: '', data: ' b' },
+    ],
+  ],
+  ['no colon', 'data\n\n', [{ event: '', data: '' }]],
+  ['an event without data', 'event: a\n\ndata: b\n\n', [{ event: '', data: 'b' }]],
+  ['unknown fields', 'id: 1\nretry: 5\nx: y\ndata: b\n\n', [{ event: '', data: 'b' }]],
+  [
+    'no last blank line',
+    'data: a\n\ndata: b',
+    [
+      { event: '', data: 'a' },
+      { event: '', data: 'b' },
+    ],
+  ],
+  ['a byte order mark', '\uFEFFdata: a\n\n', [{ event: '', data: 'a' }]],
+  ['nothing', '', []],
+])('reads %s', (_, text, events) => {
+  expect(whole(text)).toEqual(events)
+})
+
+test('an event above the limit is left out, the next one is read', () => {
+  const events: SseEvent[] = []
+  const reader = new SseReader(event => events.push(event), 20)
+  reader.push(Buffer.from(`data: ${'x'.repeat(30)}\ndata: y\n\ndata: small\n\n`))
+  expect(events).toEqual([{ event: '', data: 'small' }])
+  expect(reader.oversized).toBe(1)
+})
+
+test('where the chunks are cut makes no difference', () => {
+  const piece = fc.constantFrom(
+    'data: ',
+    'event: ',
+    ':',
+    'é',
+    '🎉',
+    '\r',
+    '\n',
+    '\r\n',
+    '\n\n',
+    'x',
+    ' ',
+    '\uFEFF',
+    '\0',
+  )
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 60 }), fc.array(fc.nat(200)), (pieces, cuts) => {
+      const bytes = Buffer.from(pieces.join(''))
+      const ends = [...new Set(cuts.map(cut => Math.min(cut, bytes.length)))].sort((a, b) => a - b)
+      const chunks = [...ends, bytes.length].map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end))
+      for (const limit of [1_000, 8]) expect(read(chunks, limit)).toEqual(read([bytes], limit))
+    }),
+  )
+})

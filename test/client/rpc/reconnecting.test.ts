@@ -1,0 +1,822 @@
+import { initTRPC, tracked } from '@trpc/server'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { z } from 'zod'
+import type { CallObserver } from '../../../client/rpc/call.js'
+import { createDuplexClient } from '../../../client/rpc/client.js'
+import { type Connection, type ConnectionState, type ConnectOptions, connect } from '../../../client/rpc/connection.js'
+import { DialError } from '../../../client/rpc/errors.js'
+import { serveDuplex } from '../../../server/rpc/connection.js'
+import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
+import { type Duplex, memoryDuplexPair } from '../../../shared/rpc/duplex.js'
+import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
+import { links } from '../../fixtures/links.js'
+import { gate, peer } from '../../fixtures/peer.js'
+
+const t = initTRPC.context<object>().create()
+
+/** Events 1, 2, 3, … of which the test says how many there are; each goes out as soon as it is. */
+function counter() {
+  let last = 0
+  let wake = gate()
+  const rewind: number[] = []
+  const source = async function* (from: number, signal: AbortSignal | undefined) {
+    rewind.push(from)
+    for (let id = from; ; id++) {
+      while (id > last && !signal?.aborted) {
+        const aborted = new Promise(resolve => signal?.addEventListener('abort', resolve, { once: true }))
+        await Promise.race([wake.passed, aborted])
+      }
+      if (signal?.aborted) return
+      yield tracked(String(id), id)
+    }
+  }
+  const advance = (to: number): void => {
+    last = to
+    wake.open()
+    wake = gate()
+  }
+  return { source, advance, rewind }
+}
+
+function testRouter() {
+  const started = gate()
+  const release = gate()
+  const events = counter()
+  let runs = 0
+  const router = t.router({
+    ping: t.procedure.query(() => 'pong'),
+    add: t.procedure.mutation(() => ++runs),
+    wait: t.procedure.mutation(async () => {
+      started.open()
+      await release.passed
+      return 'done'
+    }),
+    count: t.procedure
+      .input(z.object({ lastEventId: z.string().optional() }).optional())
+      .subscription(({ input, signal }) => events.source(Number(input?.lastEventId ?? 0) + 1, signal)),
+  })
+  return { router, started: started.passed, release: release.open, events, runs: () => runs }
+}
+
+const failure = (promise: Promise<unknown>): Promise<{ message: string; data: unknown }> =>
+  promise.then(
+    value => expect.fail(`resolved with ${String(value)}`),
+    error => error,
+  )
+
+const silent: CallObserver = { onData() {}, onError() {} }
+
+/** Resolves when the connection is in this state. */
+function until(connection: Connection, state: ConnectionState): Promise<void> {
+  if (connection.state === state) return Promise.resolve()
+  return new Promise(resolve => {
+    const stop = connection.onStateChange(now => {
+      if (now !== state) return
+      stop()
+      resolve()
+    })
+  })
+}
+
+/** A connection to scripted servers; the test closes nothing itself. */
+function connectTo(dial: ConnectOptions['dial'], options: Omit<ConnectOptions, 'dial'> = {}): Connection {
+  const connection = connect({ dial, ...options })
+  opened.add({ groups: [], close: () => connection.close() })
+  return connection
+}
+
+/** A dial that hangs until it is given up. */
+function unanswered(signal: AbortSignal): Promise<Duplex> {
+  return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+}
+
+describe.each(links)('a server that drains, $name', ({ link }) => {
+  leavesNothing()
+
+  it('is left for another: calls in flight end where they are, new ones go to the new one', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const slow = client.wait.mutate()
+    await started
+    const other = replace()
+    const closing = group.close()
+    expect(await client.ping.query()).toBe('pong')
+    expect(other.connections).toBe(1)
+    expect({ old: group.connections, calls: group.calls }).toEqual({ old: 1, calls: 1 })
+    release()
+    expect(await slow).toBe('done')
+    expect(await closing).toEqual({ drained: 1, aborted: 0 })
+  })
+
+  it('hands its subscriptions over without gap or repeat, while they go on until there is another', async () => {
+    const { router, events, started, release } = testRouter()
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const heard: number[] = []
+    const states: ConnectionState[] = []
+    const subscription = client.count.subscribe(undefined, { onData: event => heard.push(event.data) })
+    events.advance(3)
+    await expect.poll(() => heard).toEqual([1, 2, 3])
+    const slow = client.wait.mutate() // keeps the old connection open
+    await started
+    connection.onStateChange(state => states.push(state))
+    const other = replace()
+    const closing = group.close()
+    events.advance(5)
+    await expect.poll(() => other.connections).toBe(1)
+    events.advance(8)
+    await expect.poll(() => heard.length).toBe(8)
+    expect(heard).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    expect(states).toEqual(['waiting', 'connecting', 'open'])
+    expect(events.rewind.length).toBe(2)
+    release()
+    await slow
+    await closing
+    subscription.unsubscribe()
+  })
+
+  it('refuses a call that comes too late, and it runs elsewhere, a mutation too', async () => {
+    const { router, started, release, runs } = testRouter()
+    const { connection, group, replace } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const slow = client.wait.mutate()
+    await started
+    replace()
+    // In the same turn: the client has not heard yet that it is to move.
+    const closing = group.close()
+    const calls = [client.add.mutate(), client.add.mutate()]
+    expect(await Promise.all(calls)).toEqual([1, 2])
+    expect(runs()).toBe(2)
+    release()
+    await slow
+    await closing
+  })
+
+  it('that has nobody else: calls wait and fail at their deadline with the reason', async () => {
+    const { router } = testRouter()
+    const { connection, group } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    await client.ping.query()
+    await group.close()
+    const error = await failure(client.add.mutate(undefined, { context: { timeoutMs: 120 } }))
+    expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: false })
+    expect(error.message).toMatch(/^add: no connection before the deadline \(.+\)$/)
+  })
+})
+
+describe.each(links)('a connection that is lost, $name', ({ link }) => {
+  leavesNothing()
+
+  it('fails a mutation, and tells that it may have run', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, sever } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const lost = failure(client.wait.mutate())
+    await started
+    sever()
+    expect((await lost).data).toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      reason: 'connection_lost',
+      mayHaveRun: true,
+    })
+    release()
+  })
+
+  it('sends again what resend allows', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, sever, served } = link(router, { client: { resend: () => true } })
+    const client = createDuplexClient<typeof router>({ connection })
+    const call = client.wait.mutate()
+    await started
+    sever()
+    release()
+    expect(await call).toBe('done')
+    expect(served.length).toBe(2)
+  })
+
+  it('takes a resend that throws for a no, and tells onError', async () => {
+    const errors: string[] = []
+    const { router, started, release } = testRouter()
+    const resend = (): boolean => {
+      throw new Error('made up')
+    }
+    const onError = (error: Error): void => void errors.push(error.message)
+    const { connection, sever } = link(router, { client: { resend, onError } })
+    const client = createDuplexClient<typeof router>({ connection })
+    const call = failure(client.wait.mutate())
+    await started
+    sever()
+    release()
+    expect((await call).data).toMatchObject({ reason: 'connection_lost' })
+    expect(errors).toContain('made up')
+    expect(await client.ping.query()).toBe('pong')
+  })
+
+  it('sends a call again twice, not a third time', async () => {
+    let runs = 0
+    let cut = (): void => {}
+    const router = t.router({
+      fatal: t.procedure.query(({ signal }) => {
+        runs++
+        cut()
+        return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+      }),
+    })
+    const { connection, sever } = link(router)
+    cut = sever
+    const client = createDuplexClient<typeof router>({ connection })
+    expect((await failure(client.fatal.query())).data).toMatchObject({ reason: 'connection_lost', mayHaveRun: true })
+    expect(runs).toBe(3)
+  })
+
+  it('is told to onError with its close code', async () => {
+    const errors: Error[] = []
+    const { router } = testRouter()
+    const { connection, sever } = link(router, { client: { onError: error => errors.push(error) } })
+    await createDuplexClient<typeof router>({ connection }).ping.query()
+    const waiting = until(connection, 'waiting')
+    sever()
+    await waiting
+    expect(errors).toMatchObject([{ code: 'SERVICE_UNAVAILABLE', message: expect.stringMatching(/lost.*\(1006\)$/) }])
+  })
+})
+
+describe.each(links)('who may not connect, $name', ({ link, dialRaw }) => {
+  leavesNothing()
+
+  it.each([
+    ['UNAUTHORIZED', 4401],
+    ['FORBIDDEN', 4403],
+  ] as const)('%s closes with %d, and the client stops', async (code, closeCode) => {
+    const { router } = testRouter()
+    const { TRPCError } = await import('@trpc/server')
+    let asked = 0
+    const { connection } = link(router, {
+      createContext: async () => {
+        asked++
+        throw new TRPCError({ code, message: 'not you' })
+      },
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const refused = failure(client.ping.query())
+    expect(await connection.closed).toMatchObject({ code: closeCode, message: 'not you' })
+    expect((await refused).data).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'connection_closed' })
+    expect(connection.state).toBe('closed')
+    expect(asked).toBe(1)
+  })
+
+  it('a context that fails for another reason closes with 1011 without its message, and the client tries again', async () => {
+    const { router } = testRouter()
+    let asked = 0
+    const { connection } = link(router, {
+      createContext: async () => {
+        asked++
+        if (asked < 3) throw new Error('MARKED')
+        return {}
+      },
+    })
+    expect(await createDuplexClient<typeof router>({ connection }).ping.query()).toBe('pong')
+    expect(asked).toBe(3)
+    const { duplex } = await dialRaw(router, { createContext: () => Promise.reject(new Error('MARKED')) })
+    const { received, closed } = peer(duplex)
+    expect(await closed).toMatchObject({ code: 1011 })
+    expect(received).toMatchObject([{ id: null, error: { message: 'internal server error' } }])
+  })
+
+  it('a context that never comes closes the connection after handshakeTimeoutMs', async () => {
+    const { router } = testRouter()
+    const { duplex } = await dialRaw(router, { createContext: () => new Promise(() => {}), handshakeTimeoutMs: 20 })
+    const { send, received, closed } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'ping' } })
+    expect(await closed).toMatchObject({ code: 1011, message: expect.stringContaining('handshakeTimeoutMs 20') })
+    expect(received).toMatchObject([{ id: null, error: { data: { code: 'TIMEOUT', reason: 'handshake_timeout' } } }])
+  })
+})
+
+describe('connectionParams', () => {
+  leavesNothing()
+
+  function serve(handshakeTimeoutMs = 10_000) {
+    const { router } = testRouter()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const group = new ConnectionGroup()
+    const seen: unknown[] = []
+    serveDuplex({
+      duplex: serverEnd,
+      router,
+      group,
+      expectConnectionParams: true,
+      handshakeTimeoutMs,
+      createContext: ({ connectionParams }) => {
+        seen.push(connectionParams)
+        return {}
+      },
+    })
+    opened.add({ groups: [group], close: async () => clientEnd.close({ code: 1000, message: 'over' }) })
+    return { ...peer(clientEnd), seen }
+  }
+
+  it('are awaited before any call runs, and given to the context', async () => {
+    const { send, until, seen } = serve()
+    send('PING')
+    send({ method: 'connectionParams', data: { authorization: 'x' } })
+    send({ id: 1, method: 'query', params: { path: 'ping' } })
+    expect(await until(2)).toEqual(['PONG', { id: 1, result: { type: 'data', data: 'pong' } }])
+    expect(seen).toEqual([{ authorization: 'x' }])
+  })
+
+  it('that do not come close the connection after handshakeTimeoutMs', async () => {
+    const { closed, received } = serve(20)
+    expect(await closed).toMatchObject({ message: expect.stringContaining('handshakeTimeoutMs 20') })
+    expect(received).toMatchObject([{ id: null, error: { data: { reason: 'handshake_timeout' } } }])
+  })
+
+  it.each([
+    [{ id: 1, method: 'query', params: { path: 'ping' } }],
+    [{ method: 'connectionParams', data: { a: 1 } }],
+    [{ method: 'connectionParams', data: ['a'] }],
+    [[{ method: 'connectionParams', data: null }]],
+  ])('that are none close with 1002, and nothing runs: %j', async message => {
+    const { send, closed, received, seen } = serve()
+    send(message)
+    send({ id: 2, method: 'query', params: { path: 'ping' } })
+    expect(await closed).toMatchObject({ code: 1002 })
+    expect(received).toMatchObject([{ id: null, error: { data: { code: 'PARSE_ERROR' } } }])
+    expect(seen).toEqual([])
+  })
+})
+
+describe('dialling', () => {
+  leavesNothing()
+  afterEach(() => {
+    vi.restoreAllMocks() // of the timers first: what they are restored to ends with the next line
+    vi.useRealTimers()
+  })
+
+  it('a fatal refusal stops the connection with its reason; calls that wait fail, later ones too', async () => {
+    const connection = connectTo(() => Promise.reject(new DialError('go away', { fatal: true, reason: 'key_revoked' })))
+    const client = createDuplexClient<typeof router>({ connection })
+    const { router } = testRouter()
+    const waiting = failure(client.ping.query())
+    expect(await connection.closed).toEqual({ code: 1006, message: 'go away', reason: 'key_revoked' })
+    for (const call of [waiting, failure(client.ping.query())]) {
+      expect(await call).toMatchObject({
+        message: 'the connection is closed: go away',
+        data: { reason: 'connection_closed', mayHaveRun: false },
+      })
+    }
+  })
+
+  it('waits a random part of a bound that doubles from 50 ms to 10 s', async () => {
+    vi.useFakeTimers()
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0.5)
+    const delays: number[] = []
+    const schedule = vi.spyOn(globalThis, 'setTimeout')
+    const connection = connectTo(() => Promise.reject(new DialError('not now', { fatal: false })))
+    for (let attempt = 0; attempt < 10; attempt++) {
+      await vi.advanceTimersByTimeAsync(0)
+      const delay = schedule.mock.calls.at(-1)?.[1] ?? 0
+      delays.push(delay)
+      await vi.advanceTimersByTimeAsync(delay)
+    }
+    expect(delays).toEqual([50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000])
+    await connection.close()
+    random.mockRestore()
+    schedule.mockRestore()
+  })
+
+  it('waits at least as long as the server asks, but not longer than 10 s more', async () => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const asked = [2_000, 86_400_000]
+    const dials: number[] = []
+    const connection = connectTo(() => {
+      dials.push(Date.now())
+      return Promise.reject(new DialError('full', { fatal: false, retryAfterMs: asked[dials.length - 1] ?? 0 }))
+    })
+    await vi.advanceTimersByTimeAsync(12_000)
+    expect(dials.slice(0, 3).map(at => at - (dials[0] ?? 0))).toEqual([0, 2_000, 12_000])
+    await connection.close()
+    vi.mocked(Math.random).mockRestore()
+  })
+
+  it.each([
+    ['has answered a call', 25],
+    ['has sent an event', 25],
+    ['has stayed up for 10 s', 25],
+    ['has stayed up for less', 1600],
+    ['has said of a subscription that it started, no more', 1600],
+  ])('a connection that %s is dialled again after %d ms, half of the bound', async (what, delayMs) => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(0.5)
+    const schedule = vi.spyOn(globalThis, 'setTimeout')
+    const lastDelay = (): number => schedule.mock.calls.at(-1)?.[1] ?? 0
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    let dials = 0
+    const connection = connectTo(() => {
+      if (++dials <= 5) throw new DialError('not now', { fatal: false })
+      return clientEnd
+    })
+    for (let failed = 0; failed < 5; failed++) {
+      await vi.advanceTimersByTimeAsync(0)
+      await vi.advanceTimersByTimeAsync(lastDelay())
+    }
+    await until(connection, 'open')
+    const { closed, until: received } = peer(serverEnd)
+    const type = what === 'has answered a call' ? 'query' : 'subscription'
+    connection.call({ type, path: 'count', input: undefined }, silent)
+    await received(1)
+    if (what.includes('started')) serverEnd.send({ id: 1, result: { type: 'started' } })
+    if (what.includes('event') || what.includes('answered')) serverEnd.send({ id: 1, result: { type: 'data' } })
+    if (what.includes('10 s')) await vi.advanceTimersByTimeAsync(10_000)
+    if (what.includes('less')) await vi.advanceTimersByTimeAsync(9_999)
+    await vi.advanceTimersByTimeAsync(0) // delivered
+    serverEnd.terminate({ code: 1006, message: 'lost' })
+    await closed
+    await until(connection, 'waiting')
+    expect(lastDelay()).toBe(delayMs)
+    await connection.close()
+  })
+
+  it('a server that says reconnect to everybody at once is not dialled in a loop', async () => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(1)
+    let dials = 0
+    const connection = connectTo(() => {
+      dials++
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+      serverEnd.send({ id: null, method: 'reconnect' })
+      return clientEnd
+    })
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(dials).toBeLessThan(10)
+    await connection.close()
+    vi.mocked(Math.random).mockRestore()
+  })
+
+  it('a server that refuses every call as draining gets it again only after a pause, until the deadline', async () => {
+    const { router } = testRouter()
+    let sends = 0
+    const connection = connectTo(() => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnd.open({
+        onMessage(message) {
+          sends++
+          serverEnd.send({ id: Reflect.get(Object(message), 'id'), error: {}, refused: 'draining' })
+        },
+        onDrain() {},
+        onClose() {},
+      })
+      return clientEnd
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const error = await failure(client.add.mutate(undefined, { context: { timeoutMs: 200 } }))
+    expect(error.data).toMatchObject({ code: 'TIMEOUT', mayHaveRun: false })
+    expect(sends).toBeLessThan(30)
+  })
+
+  it.each([4001, 4401, 4403])('a duplex that closes with %d is the last one', async code => {
+    let dials = 0
+    const connection = connectTo(() => {
+      dials++
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+      serverEnd.close({ code, message: 'no more' })
+      return clientEnd
+    })
+    expect(await connection.closed).toEqual({ code, message: 'no more' })
+    expect(dials).toBe(1)
+  })
+
+  it('close() from onError or from a listener is final: nothing is dialled after it', async () => {
+    vi.useFakeTimers()
+    for (const where of ['onError', 'waiting', 'connecting'] as const) {
+      const dialledIn: ConnectionState[] = []
+      let ended = false
+      const connection: Connection = connectTo(
+        () => {
+          dialledIn.push(ended ? 'closed' : 'open')
+          return Promise.reject(new DialError('not now', { fatal: false }))
+        },
+        { onError: () => where === 'onError' && end() },
+      )
+      const end = (): void => {
+        ended = true
+        void connection.close()
+      }
+      connection.onStateChange(state => state === where && end())
+      // The first two close it before any pause; the third while it dials again.
+      await vi.advanceTimersByTimeAsync(0)
+      expect(ended).toBe(where !== 'connecting')
+      if (ended) expect(vi.getTimerCount()).toBe(0)
+      // Past every pause that a client takes.
+      await vi.advanceTimersByTimeAsync(30_000)
+      expect(connection.state).toBe('closed')
+      expect(dialledIn).not.toContain('closed')
+    }
+  })
+
+  it('a fatal refusal elsewhere leaves the calls in flight to the server that drains', async () => {
+    const { router, started, release } = testRouter()
+    const group = new ConnectionGroup()
+    let dials = 0
+    const connection = connectTo(() => {
+      if (dials++ > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'key_invalid' })
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serveDuplex({ duplex: serverEnd, router, group })
+      return clientEnd
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const ended = gate<unknown>()
+    client.count.subscribe(undefined, { onError: ended.open })
+    const inFlight = client.wait.mutate()
+    await started
+    const closing = group.close()
+    expect(await ended.passed).toMatchObject({ data: { reason: 'connection_closed' } })
+    expect(connection.state).toBe('closed')
+    expect(await failure(client.ping.query())).toMatchObject({
+      data: { reason: 'connection_closed', mayHaveRun: false },
+    })
+    release()
+    expect(await inFlight).toBe('done')
+    expect(await connection.closed).toEqual({ code: 1006, message: 'the key is not known here', reason: 'key_invalid' })
+    expect(await closing).toEqual({ drained: 1, aborted: 0 })
+  })
+
+  it.each(['close()', 'the server’s end'])('%s ends what a fatal refusal has left in flight', async how => {
+    const { router, started, release } = testRouter()
+    const group = new ConnectionGroup()
+    const serverEnds: Duplex[] = []
+    const connection = connectTo(() => {
+      if (serverEnds.length > 0) throw new DialError('the key is not known here', { fatal: true })
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      serverEnds.push(serverEnd)
+      serveDuplex({ duplex: serverEnd, router, group })
+      return clientEnd
+    })
+    const client = createDuplexClient<typeof router>({ connection })
+    const inFlight = failure(client.wait.mutate())
+    await started
+    const refused = until(connection, 'closed')
+    const closing = group.close()
+    await refused
+    if (how === 'close()') await connection.close()
+    else serverEnds[0]?.terminate({ code: 1006, message: 'lost' })
+    const reason = how === 'close()' ? 'connection_closed' : 'connection_lost'
+    expect(await inFlight).toMatchObject({ data: { reason, mayHaveRun: true } })
+    expect(await connection.closed).toMatchObject({ message: 'the key is not known here' })
+    release()
+    await closing
+  })
+
+  it('close() ends a dial that hangs, and a duplex that comes of it after all', async () => {
+    const dialled = gate<Duplex>()
+    const aborted = gate()
+    const connection = connectTo(({ signal }) => {
+      signal.addEventListener('abort', () => aborted.open())
+      return dialled.passed
+    })
+    expect(await connection.close()).toMatchObject({ code: 1000 })
+    await aborted.passed
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const { closed } = peer(serverEnd)
+    dialled.open(clientEnd)
+    expect(await closed).toMatchObject({ code: 1000 })
+  })
+
+  it('close() closes the duplex that was left behind too', async () => {
+    const ends: Duplex[] = []
+    const connection = connectTo(() => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    })
+    const { router } = testRouter()
+    const lost = failure(createDuplexClient<typeof router>({ connection }).add.mutate())
+    await expect.poll(() => ends.length).toBe(1)
+    const first = peer(ends[0] as Duplex) // dialled once, see above
+    await first.until(1)
+    first.send({ id: null, method: 'reconnect' })
+    await expect.poll(() => ends.length).toBe(2)
+    const second = peer(ends[1] as Duplex) // dialled twice, see above
+    await until(connection, 'open')
+    await connection.close()
+    expect(await Promise.all([first.closed, second.closed])).toMatchObject([{ code: 1000 }, { code: 1000 }])
+    expect((await lost).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
+  })
+
+  it('a call to be sent again goes out as soon as there is room, though nothing else waits', async () => {
+    const ends: Duplex[] = []
+    const dial = (): Duplex => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    }
+    const connection = connectTo(dial, { maxInFlight: 1, resend: () => true })
+    const { router } = testRouter()
+    const client = createDuplexClient<typeof router>({ connection })
+    const moved = client.add.mutate()
+    await expect.poll(() => ends.length).toBe(1)
+    const first = peer(ends[0] as Duplex) // dialled once, see above
+    await first.until(1)
+    first.send({ id: null, method: 'reconnect' })
+    await expect.poll(() => ends.length).toBe(2)
+    const second = peer(ends[1] as Duplex) // dialled twice, see above
+    const other = client.ping.query()
+    await second.until(1)
+    ends[0]?.terminate({ code: 1006, message: 'lost' })
+    await first.closed
+    second.send({ id: 2, result: { type: 'data', data: 'pong' } })
+    expect((await second.until(2))[1]).toMatchObject({ id: 1, method: 'mutation' })
+    second.send({ id: 1, result: { type: 'data', data: 1 } })
+    expect(await Promise.all([moved, other])).toEqual([1, 'pong'])
+  })
+
+  it('calls that two duplexes have lost are sent again oldest first, whichever was lost first', async () => {
+    const ends: Duplex[] = []
+    const third = gate()
+    const connection = connectTo(
+      async () => {
+        if (ends.length === 2) await third.passed
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        ends.push(serverEnd)
+        return clientEnd
+      },
+      { resend: () => true },
+    )
+    const call = (): unknown => connection.call({ type: 'mutation', path: 'add', input: null }, silent)
+    const servers: ReturnType<typeof peer>[] = []
+    for (const [index, calls] of [2, 1].entries()) {
+      await expect.poll(() => ends.length).toBe(index + 1)
+      const server = peer(ends[index] as Duplex) // dialled so often, see above
+      servers.push(server)
+      await until(connection, 'open')
+      for (let count = 0; count < calls; count++) call()
+      await server.until(calls)
+      if (index === 0) server.send({ id: null, method: 'reconnect' })
+    }
+    for (const index of [1, 0]) {
+      ends[index]?.terminate({ code: 1006, message: 'lost' })
+      await servers[index]?.closed
+    }
+    third.open()
+    await expect.poll(() => ends.length).toBe(3)
+    const received = await peer(ends[2] as Duplex).until(3) // dialled a third time, see above
+    expect(received).toMatchObject([{ id: 1 }, { id: 2 }, { id: 3 }])
+  })
+
+  it('a call that waits, and one that is sent again, tells the server what is left of its time', async () => {
+    vi.useFakeTimers()
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const ends: Duplex[] = []
+    const dialled = [gate(), gate()]
+    const connection = connectTo(async () => {
+      await dialled[ends.length]?.passed
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    })
+    connection.call({ type: 'query', path: 'ping', input: null, timeoutMs: 60_000 }, silent)
+    const told: unknown[] = []
+    for (const index of [0, 1]) {
+      await vi.advanceTimersByTimeAsync(5_000)
+      dialled[index]?.open()
+      await vi.advanceTimersByTimeAsync(0)
+      const [message] = await peer(ends[index] as Duplex).until(1) // dialled so often, see above
+      told.push(Reflect.get(Object(Reflect.get(Object(message), 'params')), 'timeoutMs'))
+      ends[index]?.terminate({ code: 1006, message: 'lost' })
+    }
+    expect(told).toEqual([55_000, 50_000])
+    await connection.close()
+  })
+
+  it('a server that sends PING and does not read is left, with 4008', async () => {
+    const errors: string[] = []
+    const [serverEnd, clientEnd] = memoryDuplexPair({ highWaterMarkBytes: 32 * 1024 * 1024 })
+    const ends = [clientEnd]
+    const onError = (error: Error): unknown => errors.push(error.message)
+    const connection = connectTo(({ signal }) => ends.pop() ?? unanswered(signal), { onError })
+    await until(connection, 'open')
+    // Nearly all that may wait, which pongs alone reach after millions.
+    const input = 'x'.repeat(4_000_000)
+    for (let count = 0; count < 4; count++) connection.call({ type: 'query', path: 'size', input }, silent)
+    let pings = 0
+    const flood = setInterval(() => {
+      for (let count = 0; count < 20_000; count++) serverEnd.send('PING')
+      pings += 20_000
+    })
+    await until(connection, 'connecting')
+    clearInterval(flood)
+    expect(errors).toEqual(['the connection was lost: the server sends PING and does not read (4008)'])
+    expect(pings).toBeGreaterThan(100_000)
+  })
+
+  it('what a fatal refusal elsewhere ends is stopped where it runs: subscriptions, and no other call', async () => {
+    const ends: Duplex[] = []
+    const connection = connectTo(() => {
+      if (ends.length > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'key_invalid' })
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      ends.push(serverEnd)
+      return clientEnd
+    })
+    await until(connection, 'open')
+    const server = peer(ends[0] as Duplex) // it is open
+    const answered = gate<unknown>()
+    connection.call({ type: 'query', path: 'ping', input: null }, { onData: answered.open, onError: answered.fail })
+    connection.call({ type: 'subscription', path: 'count', input: null }, silent)
+    await server.until(2)
+    server.send({ id: null, method: 'reconnect' })
+    expect((await server.until(3))[2]).toEqual({ id: 2, method: 'subscription.stop' })
+    server.send({ id: 1, result: { type: 'data', data: 'pong' } })
+    expect(await answered.passed).toBe('pong')
+    await server.closed
+    expect(server.received.length).toBe(3)
+  })
+
+  it('calls that are refused while others wait cost no more for each that waits', async () => {
+    const refuseAll = async (waiting: number): Promise<number> => {
+      const [serverEnd, clientEnd] = memoryDuplexPair()
+      const ends = [clientEnd]
+      const connection = connectTo(({ signal }) => ends.pop() ?? unanswered(signal))
+      const server = peer(serverEnd)
+      await until(connection, 'open')
+      const call = { type: 'mutation', path: 'add', input: undefined } as const
+      for (let index = 0; index < 1_024 + waiting; index++) connection.call(call, silent)
+      await server.until(1_024)
+      const begun = performance.now()
+      for (let id = 1; id <= 1_024; id++) server.send({ id, error: {}, refused: 'draining' })
+      serverEnd.close({ code: 1001, message: 'bye' })
+      await server.closed
+      return performance.now() - begun
+    }
+    const alone = Math.max(20, await refuseAll(0))
+    // Sorted together with them at each refusal, they took tens of times as long.
+    expect(await refuseAll(20_000)).toBeLessThan(8 * alone)
+  })
+
+  it('a dial that gives the same duplex again has lost it, and close() ends', async () => {
+    const { router } = testRouter()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const group = new ConnectionGroup()
+    serveDuplex({ duplex: serverEnd, router, group })
+    const errors = gate<string>()
+    const connection = connectTo(() => clientEnd, { onError: ({ message }) => errors.open(message) })
+    await until(connection, 'open')
+    await group.close()
+    expect(await errors.passed).toContain('this duplex was opened before')
+    await connection.close()
+  })
+
+  it('the largest call of a connection that a message was too large for is not sent again, whatever it is', async () => {
+    const ends: Duplex[] = []
+    const connection = connectTo(
+      () => {
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        ends.push(serverEnd)
+        return clientEnd
+      },
+      { resend: () => true },
+    )
+    const failed: unknown[] = []
+    const begin = (type: 'query' | 'mutation' | 'subscription', length: number): void => {
+      const onError = (error: object): unknown => failed.push([type, length, Reflect.get(error, 'local')])
+      connection.call({ type, path: 'p', input: 'x'.repeat(length) }, { onData() {}, onError })
+    }
+    begin('query', 10)
+    begin('subscription', 1_000)
+    begin('mutation', 100)
+    for (let round = 1; round <= 3; round++) {
+      await until(connection, 'open')
+      const server = peer(ends[round - 1] as Duplex) // dialled so often, see above
+      await server.until(4 - round)
+      const waiting = until(connection, 'waiting')
+      ends[round - 1]?.close({ code: 1009, message: 'no' })
+      await waiting
+      expect(failed.length).toBe(round)
+    }
+    const data = { code: 'PAYLOAD_TOO_LARGE', reason: 'message_too_large', mayHaveRun: true }
+    expect(failed).toMatchObject([
+      ['subscription', 1_000, data],
+      ['mutation', 100, data],
+      ['query', 10, data],
+    ])
+  })
+
+  it('an observer of its states hears each change until it stops', async () => {
+    const heard: ConnectionState[] = []
+    const { router } = testRouter()
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    serveDuplex({ duplex: serverEnd, router })
+    const connection = connectTo(() => clientEnd)
+    const stop = connection.onStateChange(state => heard.push(state))
+    connection.onStateChange(() => {
+      throw new Error('an observer that throws')
+    })
+    await until(connection, 'open')
+    stop()
+    await connection.close()
+    expect(heard).toEqual(['open'])
+  })
+})
