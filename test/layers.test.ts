@@ -18,6 +18,54 @@ interface Rule {
 const joiners = /^server\/(cli\.ts|commands\/|process\/)/
 const outside = /^(server|client|test|bench|web)\//
 
+/** Folder → its rooms in the order of their imports: a room imports rooms before it, never a room behind it or beside it. */
+const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  'shared/': [['values/'], ['rpc/'], ['contract/'], ['index.ts']],
+  'server/services/': [['./'], ['tools/'], ['daemon/', 'admin/'], ['services.ts']],
+  'server/store/': [
+    ['store.ts'],
+    ['sql/', 'migrations/'],
+    ['tables/', 'records/'],
+    ['sql-store.ts'],
+    ['postgres/', 'pglite/'],
+    ['open/'],
+  ],
+  'server/rpc/': [['./'], ['upgrade/']],
+  'client/bridge/': [
+    ['wire/'],
+    ['providers/'],
+    ['control-plane/'],
+    ['metrics/'],
+    ['recording/'],
+    ['relay/'],
+    ['front-door/'],
+    ['daemon.ts'],
+    ['in-process/'],
+  ],
+}
+
+/** The place of a file among the rooms of a folder, and the name of its room; `./` stands for all other files directly in the folder. */
+function roomOf(path: string, folder: string): { place: number; room: string } | undefined {
+  if (!path.startsWith(folder)) return undefined
+  const below = path.slice(folder.length)
+  const name = below.includes('/') ? `${below.split('/')[0]}/` : below
+  const listed = rooms[folder]?.flat().includes(name)
+  const room = listed || name.endsWith('/') ? name : './'
+  return { place: rooms[folder]?.findIndex(names => names.includes(room)) ?? -1, room }
+}
+
+const oneWay = 'imports go one way through the rooms'
+
+/** The import's way through the rooms of a folder; undefined if it stays in one room, or goes to a room before its own. */
+function wrongWay(from: string, to: string): string | undefined {
+  for (const folder of Object.keys(rooms)) {
+    const [here, there] = [roomOf(from, folder), roomOf(to, folder)]
+    if (!here || !there || here.room === there.room) continue
+    if (here.place < 0 || there.place < 0 || here.place <= there.place) return `${folder}: ${here.room} → ${there.room}`
+  }
+  return undefined
+}
+
 const rules: Rule[] = [
   { name: 'shared imports nothing of ours', from: /^shared\//, never: outside },
   { name: 'client imports only types from server', from: /^client\//, never: /^server\//, typesAllowed: true },
@@ -74,39 +122,37 @@ interface Import {
   typeOnly: boolean
 }
 
-/** Every import of every source that breaks a rule, as `rule: from → to`. */
-function violations(sources: Sources): string[] {
-  const imports = [...sources].flatMap(([path, source]) => importsOf(path, source))
-  return imports.flatMap(({ from, to, typeOnly }) =>
-    rules
+/** Every import that breaks a rule, as `rule: from → to`. */
+function violations(imports: readonly Import[]): string[] {
+  return imports.flatMap(({ from, to, typeOnly }) => [
+    ...rules
       .filter(rule => rule.from.test(from) && rule.never.test(to) && !rule.except?.test(from))
       .filter(rule => !(typeOnly && rule.typesAllowed))
       .map(rule => `${rule.name}: ${from} → ${to}`),
-  )
+    ...(wrongWay(from, to) === undefined ? [] : [`${oneWay}: ${from} → ${to}`]),
+  ])
 }
 
 /** The first import cycle that is found from each file, types included, as `a → b → a`. */
-function cycles(sources: Sources): string[] {
+function cycles(imports: readonly Import[]): string[] {
   const edges = new Map<string, string[]>()
-  for (const [path, source] of sources) {
-    edges.set(
-      path,
-      importsOf(path, source)
-        .map(({ to }) => to)
-        .filter(to => sources.has(to)),
-    )
-  }
+  for (const { from, to } of imports) edges.set(from, [...(edges.get(from) ?? []), to])
   const found: string[] = []
   const done = new Set<string>()
   const visit = (path: string, trail: readonly string[]): void => {
     const start = trail.indexOf(path)
     if (start >= 0) found.push([...trail.slice(start), path].join(' → '))
     if (start >= 0 || done.has(path)) return
-    for (const next of edges.get(path) ?? []) visit(next, [...trail, path])
+    for (const to of edges.get(path) ?? []) visit(to, [...trail, path])
     done.add(path)
   }
-  for (const path of sources.keys()) visit(path, [])
+  for (const path of edges.keys()) visit(path, [])
   return found
+}
+
+/** All imports of these files; each file is parsed once. */
+function importsOfAll(sources: Sources): Import[] {
+  return [...sources].flatMap(([path, source]) => importsOf(path, source))
 }
 
 function importsOf(from: string, source: string): Import[] {
@@ -147,21 +193,33 @@ function readSources(...folders: string[]): Sources {
 }
 
 const project = readSources('server', 'client', 'shared', 'test', 'bench')
-const found = violations(project)
+const imports = importsOfAll(project)
+const found = violations(imports)
 
 test('the sources are found', () => {
   expect([...project.keys()]).toEqual(
     expect.arrayContaining(['server/cli.ts', 'shared/rpc/errors.ts', 'test/layers.test.ts']),
   )
-  expect([...project].flatMap(([path, source]) => importsOf(path, source)).length).toBeGreaterThan(project.size)
+  expect(imports.length).toBeGreaterThan(project.size)
 })
 
 test.each(rules)('$name', ({ name }) => {
   expect(found.filter(violation => violation.startsWith(`${name}:`))).toEqual([])
 })
 
+test(oneWay, () => {
+  expect(found.filter(violation => violation.startsWith(`${oneWay}:`))).toEqual([])
+})
+
+test('every file stands in a room, and every room has files', () => {
+  for (const [folder, names] of Object.entries(rooms)) {
+    const taken = [...project.keys()].flatMap(path => roomOf(path, folder)?.room ?? [])
+    expect(new Set(taken), folder).toEqual(new Set(names.flat()))
+  }
+})
+
 test('no import cycles', () => {
-  expect(cycles(project)).toEqual([])
+  expect(cycles(imports)).toEqual([])
 })
 
 const madeUp = [
@@ -186,15 +244,19 @@ const madeUp = [
     "import { a } from '../store/pglite/embedded.js'",
   ],
   ['one file per side knows how metrics are counted', 'server/rpc/a.ts', "import { Counter } from 'prom-client'"],
+  [oneWay, 'shared/rpc/a.ts', "import { b } from '../contract/b.js'"],
+  [oneWay, 'client/bridge/relay/a.ts', "import { b } from '../daemon.js'"],
+  [oneWay, 'server/services/daemon/a.ts', "import type { B } from '../admin/b.js'"],
+  [oneWay, 'server/store/attic/a.ts', "import { b } from '../store.js'"],
 ] as const
 
 describe('a made-up violation is found', () => {
   test.each(madeUp)('%s (%s)', (rule, path, source) => {
-    expect(violations(new Map([[path, source]]))).toEqual([expect.stringContaining(`${rule}: ${path} → `)])
+    expect(violations(importsOf(path, source))).toEqual([expect.stringContaining(`${rule}: ${path} → `)])
   })
 
   test('of every rule', () => {
-    expect(new Set(madeUp.map(([rule]) => rule))).toEqual(new Set(rules.map(({ name }) => name)))
+    expect(new Set(madeUp.map(([rule]) => rule))).toEqual(new Set([...rules.map(({ name }) => name), oneWay]))
   })
 
   test('a cycle of three', () => {
@@ -203,7 +265,7 @@ describe('a made-up violation is found', () => {
       ['shared/b.ts', "import type { C } from './c.js'"],
       ['shared/c.ts', "export * from './a.js'"],
     ])
-    expect(cycles(sources)).toEqual(['shared/a.ts → shared/b.ts → shared/c.ts → shared/a.ts'])
+    expect(cycles(importsOfAll(sources))).toEqual(['shared/a.ts → shared/b.ts → shared/c.ts → shared/a.ts'])
   })
 })
 
@@ -215,6 +277,6 @@ describe('what the rules allow is no violation', () => {
     ['server/services/a.ts', "import type { Store } from '../store/store.js'"],
     ['server/a.ts', "// import '../client/index.js'\nconst a = \"import '../client/index.js'\""],
   ])('%s: %s', (path, source) => {
-    expect(violations(new Map([[path, source]]))).toEqual([])
+    expect(violations(importsOf(path, source))).toEqual([])
   })
 })

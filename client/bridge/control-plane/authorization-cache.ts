@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
-import type { Identification } from '../front-door/credentials.js'
+
+/** Names a caller: a whole API key of this service, or the id of a key that was checked elsewhere. */
+export type Identification = { key: string } | { keyId: string }
 
 export interface AuthorizationCacheOptions {
   /** asks the control plane; rejects if the key is not authorized */

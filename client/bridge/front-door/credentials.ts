@@ -1,9 +1,7 @@
 /** Whose request it is, and whose provider key it uses. */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Identification } from '../control-plane/authorization-cache.js'
 import { clientCredentials } from '../wire/headers.js'
-
-/** Who asks: a whole API key of this service, or the id of one that somebody else has checked. */
-export type Identification = { key: string } | { keyId: string }
 
 /** A caller in the daemon's own process. It stands beside a request, never in its headers. */
 export interface InProcessCaller {

@@ -3,9 +3,8 @@ import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AnswerFacts, AnswerReader } from '../providers/provider-api.js'
-import type { AnswerHead } from '../relay/upstream.js'
 import { blanks, jsonStarts } from '../wire/first-byte.js'
-import { findHeader, isEventStream } from '../wire/headers.js'
+import { type AnswerHead, findHeader, isEventStream } from '../wire/headers.js'
 import { type SseEvent, SseReader } from '../wire/sse.js'
 
 export interface InspectionOptions {

@@ -4,8 +4,8 @@ import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
 import type { AnswerFacts, BridgedRoute } from '../providers/provider-api.js'
 import { Inspection } from '../recording/inspection.js'
 import type { Recording } from '../recording/recorder.js'
+import type { AnswerHead } from '../wire/headers.js'
 import type { AnswerObserver } from './relay.js'
-import type { AnswerHead } from './upstream.js'
 
 export interface AnswerRecordingOptions {
   recording: Recording

@@ -1,7 +1,7 @@
 /** The call to the provider: what is received is passed on as it comes, nothing is kept. */
 import { Agent, type Dispatcher } from 'undici'
 import type { BridgeLimits } from '../../../shared/rpc/limits.js'
-import { responseHeaders } from '../wire/headers.js'
+import { type AnswerHead, responseHeaders } from '../wire/headers.js'
 
 export interface UpstreamRequest {
   origin: string
@@ -11,13 +11,6 @@ export interface UpstreamRequest {
   /** names and values alternate */
   headers: string[]
   body: Buffer
-}
-
-export interface AnswerHead {
-  status: number
-  statusText: string
-  /** names and values alternate; hop-by-hop headers are gone */
-  headers: string[]
 }
 
 /** Takes an answer. What it throws or rejects with ends the call. */

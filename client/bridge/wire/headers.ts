@@ -1,5 +1,13 @@
 /** Which headers pass, in both directions. Lists are raw: names and values alternate, duplicates, order and case as they came. */
 
+/** Status line and headers of a provider's response. */
+export interface AnswerHead {
+  status: number
+  statusText: string
+  /** names and values alternate; hop-by-hop headers are gone */
+  headers: string[]
+}
+
 /** RFC 9110, section 7.6.1, and the older `Proxy-Connection`. */
 const hopByHop = [
   'connection',

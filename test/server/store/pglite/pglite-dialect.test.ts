@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
 import type { PGliteThread, SqlResult } from '../../../../server/store/pglite/pglite-thread.js'
 import type { Database } from '../../../../server/store/sql/schema.js'
-import { createSqlStore } from '../../../../server/store/sql/sql-store.js'
+import { createSqlStore } from '../../../../server/store/sql-store.js'
 
 /** A database whose thread answers each statement as `answer` says. */
 function scripted(answer: (statement: string) => Promise<SqlResult>): Kysely<Database> {
