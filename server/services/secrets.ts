@@ -114,14 +114,3 @@ function toKey(bytes: Uint8Array): Key {
 function authenticated(header: Uint8Array, place: SecretPlace): Buffer {
   return Buffer.concat([header, Buffer.from(JSON.stringify(place))])
 }
-
-/**
- * Enough of a secret to recognise it: `sk-a…wxyz`. At most four characters of each end, and never more than a third of the whole.
- */
-export function hintOf(secret: string): string {
-  const characters = [...secret]
-  const shown = Math.min(8, Math.floor(characters.length / 3))
-  const last = Math.floor(shown / 2)
-  const tail = last === 0 ? [] : characters.slice(-last)
-  return `${characters.slice(0, shown - last).join('')}…${tail.join('')}`
-}

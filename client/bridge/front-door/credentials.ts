@@ -47,13 +47,6 @@ export function clientKey(headers: IncomingHttpHeaders): string | undefined {
   return bearer(headers.authorization) || headerText(headers, 'x-api-key') || undefined
 }
 
-/** Enough of a key to recognise it, never more than a third of it: `sk-a…wxyz`. */
-export function credentialHint(key: string): string {
-  const shown = Math.min(8, Math.floor(key.length / 3))
-  const end = Math.floor(shown / 2)
-  return `${key.slice(0, shown - end)}…${end > 0 ? key.slice(-end) : ''}`
-}
-
 function bearer(authorization: string | undefined): string {
   return /^bearer +(.+)$/i.exec(authorization ?? '')?.[1]?.trim() ?? ''
 }

@@ -4,6 +4,7 @@ import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { type ErrorCode, errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
 import type { BridgeLimits } from '../../../shared/rpc/limits.js'
 import { abortable } from '../../../shared/values/abortable.js'
+import { credentialHint } from '../../../shared/values/credential-hint.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import type { AuthorizationCache } from '../control-plane/authorization-cache.js'
@@ -23,7 +24,6 @@ import { notAsked, Refusal, retryAfterSeconds } from '../wire/refusal.js'
 import {
   type Credentials,
   clientKey,
-  credentialHint,
   type InProcessCaller,
   publicIdOf,
   readCredentials,

@@ -8,8 +8,9 @@ import type {
 } from '../../../shared/contract/admin.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
+import { credentialHint } from '../../../shared/values/credential-hint.js'
 import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../store/store.js'
-import { hintOf, providerKeyPlace, type SecretBox } from '../secrets.js'
+import { providerKeyPlace, type SecretBox } from '../secrets.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 
@@ -101,7 +102,7 @@ async function refuseKeysOfAnotherType(
 /** A provider's key as the store holds it. */
 export function sealProviderKey(secrets: SecretBox, key: string, provider: string): SealedKey {
   const id = uuidv7()
-  return { id, sealed: secrets.seal(key, providerKeyPlace(provider, id)), hint: hintOf(key) }
+  return { id, sealed: secrets.seal(key, providerKeyPlace(provider, id)), hint: credentialHint(key) }
 }
 
 function summaryOf({ keys, settings: _, ...row }: ProviderRow): ProviderSummary {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { generateApiKey, parseApiKey } from '../../../server/services/api-key.js'
-import { createSecretBox, hintOf, providerKeyPlace, SecretUnreadable } from '../../../server/services/secrets.js'
+import { createSecretBox, providerKeyPlace, SecretUnreadable } from '../../../server/services/secrets.js'
 
 const place = providerKeyPlace('anthropic', 'k1')
 const oldKey = randomBytes(32)
@@ -101,25 +101,6 @@ describe('a secret box', () => {
   test('takes keys of 32 bytes and at least one', () => {
     expect(() => createSecretBox([])).toThrow(/needs a key/)
     expect(() => createSecretBox([randomBytes(16)])).toThrow('an encryption key has 32 bytes, not 16')
-  })
-})
-
-describe('a hint', () => {
-  test.each([
-    ['sk-ant-api03-0123456789-wxyz', 'sk-a…wxyz'],
-    ['0123456789ab', '01…ab'],
-    ['012345678', '01…8'],
-    ['0123', '0…'],
-    ['01', '…'],
-    ['', '…'],
-  ])('of %j is %j', (whole, hint) => expect(hintOf(whole)).toBe(hint))
-
-  test('shows at most a third', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), whole => {
-        expect([...hintOf(whole)].length - 1).toBeLessThanOrEqual([...whole].length / 3)
-      }),
-    )
   })
 })
 

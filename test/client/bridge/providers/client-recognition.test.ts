@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { credentialHint } from '../../../../client/bridge/front-door/credentials.js'
 import { recogniseClient, recogniseSession } from '../../../../client/bridge/providers/client-recognition.js'
 
 test.each([
@@ -29,14 +28,4 @@ test('the session of Claude Code comes before any other', () => {
   expect(recogniseSession({ session_id: 'codex', 'x-claude-code-session-id': 'claude' })).toBe('claude')
   expect(recogniseSession({ session_id: 'codex', 'x-claude-code-session-id': ' ' })).toBe('codex')
   expect(recogniseSession({})).toBeUndefined()
-})
-
-test.each([
-  ['sk-ant-0123456789-wxyz-wxyz', 'sk-a…wxyz'],
-  ['123456789012', '12…12'],
-  ['123456789', '12…9'],
-  ['123', '1…'],
-  ['12', '…'],
-])('the hint of %s is %s', (key, hint) => {
-  expect(credentialHint(key)).toBe(hint)
 })
