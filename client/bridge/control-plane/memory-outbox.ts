@@ -1,6 +1,7 @@
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { type BridgeLimits, bridgeLimits, recordLimits } from '../../../shared/rpc/limits.js'
+import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { type DeadLetterSink, interceptionIdOf, type Outbox, type SendRecords } from './outbox.js'
 
@@ -35,7 +36,8 @@ class MemoryOutbox implements Outbox {
   #failures = 0
   /** halved when a batch fails as a whole, so that one record cannot keep the others back */
   #batchRecords: number = recordLimits.maxBatchRecords
-  #wake: (() => void) | undefined
+  /** between a failure and the next attempt */
+  #pause: AbortController | undefined
   #idle: (() => void)[] = []
   #closed: Promise<{ left: number }> | undefined
 
@@ -75,7 +77,7 @@ class MemoryOutbox implements Outbox {
 
   flush(): Promise<void> {
     if (this.#entries.length === 0) return Promise.resolve()
-    this.#wake?.()
+    this.#pause?.abort()
     return new Promise(resolve => this.#idle.push(resolve))
   }
 
@@ -87,7 +89,7 @@ class MemoryOutbox implements Outbox {
   async #close(timeoutMs: number): Promise<{ left: number }> {
     const timer = setTimeout(() => {
       this.#stopped.abort(new Error('the outbox is closed'))
-      this.#wake?.()
+      this.#pause?.abort()
       this.#becomeIdle()
     }, timeoutMs)
     await this.flush()
@@ -158,7 +160,9 @@ class MemoryOutbox implements Outbox {
     this.#logger.warn(fields, 'records could not be handed to the control plane; they are sent again')
     const [first] = batch
     if (first && batch.length === 1) this.#moveBack(interceptionIdOf(first.record))
-    await this.#pause(delayMs)
+    this.#pause = new AbortController()
+    await abortablePause(delayMs, this.#pause.signal)
+    this.#pause = undefined
   }
 
   /** Lets other interceptions pass one whose record fails by itself; its own order stays. */
@@ -184,18 +188,6 @@ class MemoryOutbox implements Outbox {
     const { outboxRetryMinMs, outboxRetryMaxMs } = this.#limits
     const longest = Math.min(outboxRetryMaxMs, outboxRetryMinMs * 2 ** Math.min(this.#failures - 1, 30))
     return longest * (0.5 + Math.random() / 2)
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise(resolve => {
-      const done = () => {
-        clearTimeout(timer)
-        this.#wake = undefined
-        resolve()
-      }
-      const timer = setTimeout(done, delayMs)
-      this.#wake = done
-    })
   }
 
   #becomeIdle(): void {

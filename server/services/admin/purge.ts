@@ -3,8 +3,8 @@ import type { PurgeProgress, usersPurgeInput } from '../../../shared/contract/ad
 import { uuid } from '../../../shared/contract/fields.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { retention as limits } from '../../../shared/rpc/limits.js'
+import { abortablePause } from '../../../shared/values/abortable.js'
 import type { AuditedWrites, AuditStore, ErasureStore, PurgeStore, UserStore } from '../../store/store.js'
-import { abortablePause } from '../abortable-pause.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 

@@ -1,7 +1,7 @@
 import { retention as limits } from '../../../shared/rpc/limits.js'
+import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { Erased, ErasureStore } from '../../store/store.js'
-import { abortablePause } from '../abortable-pause.js'
 
 /**
  * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or did so a day more ago. The feed of records

@@ -7,12 +7,13 @@ import type {
   serverConfigsInput,
 } from '../../../shared/contract/mcp-configurator.js'
 import { mcpLimits } from '../../../shared/rpc/limits.js'
+import { abortable } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'
 import { httpOAuthClient, type OAuthClient } from '../tools/oauth-client.js'
 import { TokenRefresher } from '../tools/token-refresher.js'
-import { abortableBy, isExpired, openSecret, TokenRefused } from '../tools/token-secrets.js'
+import { isExpired, openSecret, TokenRefused } from '../tools/token-secrets.js'
 
 export interface McpConfigurator {
   /** Every MCP server, sorted by id. */
@@ -51,11 +52,11 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
 
   /** @throws TokenRefused */
   async function tokenOf(server: McpServerRow, link: AuthLinkRow, signal: AbortSignal): Promise<string> {
-    if (isExpired(link, now())) return abortableBy(signal, refresher.refresh(server, link))
+    if (isExpired(link, now())) return abortable(refresher.refresh(server, link), signal)
     const accessToken = openSecret(secrets, link, 'accessToken')
     if (server.validateUrl === null) return accessToken
     const state = await oauth.validate({ url: server.validateUrl, accessToken, signal })
-    return state === 'valid' ? accessToken : abortableBy(signal, refresher.refresh(server, link))
+    return state === 'valid' ? accessToken : abortable(refresher.refresh(server, link), signal)
   }
 
   async function within(

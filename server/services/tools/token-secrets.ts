@@ -46,13 +46,3 @@ export function openSecret(
 export function isExpired({ expiresAt }: Pick<AuthLinkRow, 'expiresAt'>, now: Date): boolean {
   return expiresAt !== null && expiresAt.getTime() - mcpLimits.tokenExpirySkewMs <= now.getTime()
 }
-
-/** The promise, or the signal's reason if that comes first; the work behind the promise goes on. */
-export function abortableBy<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
-}

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
 import pg, { type ClientConfig } from 'pg'
+import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
 import { toSqlError } from './postgres-dialect.js'
@@ -56,7 +57,7 @@ export class PostgresListener implements Changes {
         if (signal.aborted) return
         logger.warn({ err: toSqlError(error) }, 'changes in PostgreSQL are not heard until the connection is back')
       }
-      await pause(delayMs * (0.5 + Math.random() / 2), signal)
+      await abortablePause(delayMs * (0.5 + Math.random() / 2), signal)
       delayMs = Math.min(delayMs * 2, reconnectMaxMs)
     }
   }
@@ -78,25 +79,11 @@ export class PostgresListener implements Changes {
       for (const topic of changeTopics) await client.query(`listen ${channelPrefix}${topic}`)
       onListening()
       while (!signal.aborted) {
-        await Promise.race([pause(checkMs, signal), lost])
+        await Promise.race([abortablePause(checkMs, signal), lost])
         if (!signal.aborted) await Promise.race([client.query('select 1'), lost])
       }
     } finally {
       socket.destroy()
     }
   }
-}
-
-/** Resolves after a time, or at once when the signal aborts. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    if (signal.aborted) return resolve()
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }
