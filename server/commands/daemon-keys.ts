@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { DaemonKey } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
+import { keyIdOf } from './key-id.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
@@ -53,12 +54,15 @@ export function addDaemonKeysCommands(program: Command): void {
     },
   )
 
-  withCommonOptions(keys.command('revoke <id>').description('refuse a key from now on, and end its daemon')).action(
-    async (id: string, options: CommonOptions) => {
-      const key = await callAdmin(options, admin => admin.daemonKeys.revoke.mutate({ id }))
-      printResult(options, key, () => print(`revoked daemon key ${key.id}`))
-    },
-  )
+  withCommonOptions(
+    keys
+      .command('revoke <key>')
+      .description('reject a key from now on, by its id or whole, and end its daemon; the secret is not sent'),
+  ).action(async (word: string, options: CommonOptions) => {
+    const id = keyIdOf(word)
+    const key = await callAdmin(options, admin => admin.daemonKeys.revoke.mutate({ id }))
+    printResult(options, key, () => print(`revoked daemon key ${key.id}`))
+  })
 }
 
 const columns: Column<DaemonKey>[] = [

@@ -1,8 +1,9 @@
 /** `aibridge interceptions`: the AI requests that were recorded. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Interception, InterceptionDetail, User, WatchEvent } from '../../shared/contract/admin.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import { errorTypes } from '../../shared/contract/recorder.js'
+import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
@@ -38,7 +39,7 @@ export function addInterceptionsCommands(program: Command): void {
     .option('--model <model>')
     .option('--client <client>')
     .option('--session <id>', "the client's session")
-    .option('--error-type <type>', errorTypes.join(', '))
+    .addOption(new Option('--error-type <type>', 'how a request failed').choices(errorTypes))
     .option('--from <when>', 'started then or later: a time, or an age such as 12h', value => timeOrAge(value))
     .option('--to <when>', 'started before: a time, or an age', value => timeOrAge(value))
     .action(async (options: ListOptions) => {
@@ -73,24 +74,48 @@ export function addInterceptionsCommands(program: Command): void {
     })
 }
 
-/** Resolves at the first signal or when nobody reads any more; a server that goes away is dialled again, and nothing is missed. */
-function tail(admin: AdminClient, since: string | undefined, { json }: CommonOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
+/**
+ * Prints records until the first signal or until the reader of stdout is gone. A server that goes away is dialled again, and the stream goes on
+ * behind the last event.
+ */
+async function tail(admin: AdminClient, since: string | undefined, { json }: CommonOptions): Promise<void> {
+  let stop = () => {}
+  const ended = new Promise<void>((resolve, reject) => {
     const input = since === undefined ? undefined : { lastEventId: since }
     const subscription = admin.watch.subscribe(input, {
       onData({ id, data }) {
         if (json) printJson({ id, ...data })
         else print(`${id.padStart(8)}  ${lineOf(data)}`)
       },
-      onError: reject,
+      onError: error => reject(since === undefined ? error : sinceProblem(error, since)),
       onComplete: resolve,
     })
-    const stop = () => {
+    stop = () => {
       subscription.unsubscribe()
       resolve()
     }
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
-    process.stdout.once('error', stop)
+  })
+  const signals = ['SIGINT', 'SIGTERM'] as const
+  for (const signal of signals) process.once(signal, stop)
+  process.stdout.once('error', stop)
+  try {
+    await ended
+  } finally {
+    for (const signal of signals) process.off(signal, stop)
+    process.stdout.off('error', stop)
+  }
+}
+
+/** Returns an error about the event id in the words of the command line; any other error stays as it is. */
+function sinceProblem(error: unknown, since: string): unknown {
+  const option = `--since ${JSON.stringify(since)}:`
+  if (errorReasonOf(error) === 'event_expired') {
+    const message = `${option} later records are not kept any more; tail without --since, and list the missed requests`
+    return new RpcError('PRECONDITION_FAILED', message, { reason: 'event_expired', cause: error })
+  }
+  if (errorCodeOf(error) !== 'BAD_REQUEST') return error
+  return new RpcError('BAD_REQUEST', `${option} is not an event id of this server, as tail prints them`, {
+    cause: error,
   })
 }
 

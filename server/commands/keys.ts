@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { ApiKey } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
+import { keyIdOf } from './key-id.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
@@ -43,12 +44,13 @@ export function addKeysCommands(program: Command): void {
       printResult(options, list, () => printTable(list, columns, 'no keys yet; make one with: keys create --user NAME'))
     })
 
-  withCommonOptions(keys.command('revoke <id>').description('refuse a key from now on')).action(
-    async (id: string, options: CommonOptions) => {
-      const key = await callAdmin(options, admin => admin.apiKeys.expire.mutate({ id }))
-      printResult(options, key, () => print(`revoked key ${key.id} of user ${key.username ?? key.userId}`))
-    },
-  )
+  withCommonOptions(
+    keys.command('revoke <key>').description('reject a key from now on, by its id or whole; the secret is not sent'),
+  ).action(async (word: string, options: CommonOptions) => {
+    const id = keyIdOf(word)
+    const key = await callAdmin(options, admin => admin.apiKeys.expire.mutate({ id }))
+    printResult(options, key, () => print(`revoked key ${key.id} of user ${key.username ?? key.userId}`))
+  })
 }
 
 const columns: Column<ApiKey>[] = [

@@ -42,6 +42,7 @@ export function addProvidersCommands(program: Command): void {
           ...(keys.length > 0 && { keys }),
         }),
       )
+      const { apiOf } = await import('../../client/bridge/providers/apis.js')
       printResult(options, provider, () =>
         printFields({
           provider: provider.name,
@@ -49,7 +50,7 @@ export function addProvidersCommands(program: Command): void {
           'base URL': provider.baseUrl,
           keys: provider.keys.join(', '),
           enabled: provider.enabled,
-          'clients use': `/bridge/${provider.name}${provider.type === 'openai' ? '/v1' : ''}, behind the address of the server or of a daemon`,
+          'clients use': `/bridge/${provider.name}${apiOf(provider.type)?.mountPath ?? ''}, behind the address of the server or of a daemon`,
         }),
       )
     })

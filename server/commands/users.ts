@@ -38,11 +38,17 @@ export function addUsersCommands(program: Command): void {
   )
 
   withCommonOptions(
-    users.command('delete <user>').description("refuse a user's keys for good; the records stay"),
-  ).action(async (user: string, options: CommonOptions) => {
-    const changed = await callAdmin(options, admin => admin.users.delete.mutate({ user }))
-    printResult(options, changed, () => print(`deleted user ${changed.username}`))
-  })
+    users.command('delete <user>').description("reject a user's keys for good, after a question; the records stay"),
+  )
+    .option('--yes', 'do not ask')
+    .action(async (user: string, { yes, ...options }: CommonOptions & { yes?: boolean }) => {
+      if (!yes) {
+        const { confirmByTyping } = await import('./confirm.js')
+        await confirmByTyping(user, `This rejects the keys of user ${JSON.stringify(user)} for good; the records stay.`)
+      }
+      const changed = await callAdmin(options, admin => admin.users.delete.mutate({ user }))
+      printResult(options, changed, () => print(`deleted user ${changed.username}`))
+    })
 }
 
 const columns: Column<User>[] = [

@@ -40,6 +40,8 @@ export interface BridgeServerConfig {
   retentionDays?: number
   /** how often the daemon keys of open connections are checked, and silence on a connection after which a ping is sent; default 30 s */
   heartbeatMs?: number
+  /** Returns the command that lists recorded requests of the server at a URL; the provider `demo` names the command. Default: none is named. */
+  listCommand?: (url: string) => string
 }
 
 /** The base URL of the provider `demo`, on this server. */
@@ -149,7 +151,7 @@ export async function createBridgeServer({
       if (front || opening) {
         throw new RpcError('PRECONDITION_FAILED', `the server listens already${front ? ` at ${front.url}` : ''}`)
       }
-      const demo = createDemoProvider(demoMount)
+      const demo = createDemoProvider(demoMount, { listCommand: () => front && config.listCommand?.(front.url) })
       const listener = createRoutes({
         mounts: {
           [`${demoMount}/`]: forThisMachine(demo, 'the demo provider answers this machine only'),

@@ -6,12 +6,8 @@ import { addressFlags, invocation } from './invocation.js'
  * @param url where the server listens
  */
 export function firstSteps(url: string, dataDir: string): string {
-  const { hostname, port } = new URL(url)
-  const isWildcard = hostname === '0.0.0.0' || hostname === '[::]'
-  const host = isWildcard ? '127.0.0.1' : hostname.replace(/^\[|\]$/g, '')
-  const base = isWildcard ? `http://127.0.0.1:${port}` : url.replace(/\/$/, '')
-  const flags = addressFlags({ dataDir, host, port: Number(port || 80) })
-  const run = (words: string) => `${invocation()} ${words}${flags}`
+  const base = reachable(url)
+  const run = (words: string) => commandFor(words, url, dataDir)
   return `aibridge ready at ${base}, data in ${dataDir}
 
 In another terminal${invocation() === 'aibridge' ? '' : `, in ${process.cwd()}`}:
@@ -30,4 +26,18 @@ In another terminal${invocation() === 'aibridge' ? '' : `, in ${process.cwd()}`}
 
   Or an SDK: new Anthropic({ baseURL: '${base}/bridge/anthropic', authToken: process.env.AIBRIDGE_KEY })
 `
+}
+
+/** Returns a command line that reaches the server at `url`, ready to be pasted into a shell. */
+export function commandFor(words: string, url: string, dataDir: string): string {
+  const { hostname, port } = new URL(reachable(url))
+  const address = { dataDir, host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80) }
+  return `${invocation()} ${words}${addressFlags(address)}`
+}
+
+/** Returns the URL by which this machine reaches a server: the loopback address in place of a wildcard, without a slash at the end. */
+function reachable(url: string): string {
+  const { hostname, port } = new URL(url)
+  const isWildcard = hostname === '0.0.0.0' || hostname === '[::]'
+  return isWildcard ? `http://127.0.0.1:${port}` : url.replace(/\/$/, '')
 }

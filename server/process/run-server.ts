@@ -12,7 +12,7 @@ import { createServerMetrics } from '../metrics/prometheus.js'
 import { secretPlaces } from '../services/admin/secret-rotation.js'
 import { createSecretBox } from '../services/secrets.js'
 import type { SecretColumn, Store } from '../store/store.js'
-import { firstSteps } from './first-steps.js'
+import { commandFor, firstSteps } from './first-steps.js'
 import { listenError } from './listen-error.js'
 import { createLogger } from './logger.js'
 import { ensureSecrets, hasDatabase, keyFileRotation, secretFiles } from './secrets.js'
@@ -74,6 +74,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
         structuredLogging,
         seeds,
         retentionDays,
+        listCommand: url => commandFor('interceptions list', url, dataDir),
         ...(!config.encryptionKeys && { rotateKeys: keyFileRotation(dataDir, secrets.encryptionKeys) }),
       },
       logger,

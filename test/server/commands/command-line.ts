@@ -16,27 +16,32 @@ export async function commandLine(
   const running = await startServer(store, config)
   const { port } = new URL((await running.server.listen({ host: '127.0.0.1', port: 0 })).url)
 
-  /** Runs the words as a command and answers what it printed. */
-  async function print(...words: string[]): Promise<string> {
-    const printed: string[] = []
-    const stdout = vi.spyOn(process.stdout, 'write').mockImplementation(chunk => {
-      printed.push(String(chunk))
-      return true
-    })
+  /** Runs the words as a command and returns the text on both of its streams. */
+  async function both(...words: string[]): Promise<{ stdout: string; stderr: string }> {
+    const printed = { stdout: '', stderr: '' }
+    const spies = (['stdout', 'stderr'] as const).map(name =>
+      vi.spyOn(process[name], 'write').mockImplementation(chunk => {
+        printed[name] += String(chunk)
+        return true
+      }),
+    )
     try {
       const program = new Command('aibridge').exitOverride().configureOutput({ writeErr: () => {} })
       add(program)
       await program.parseAsync([...words, '--port', port], { from: 'user' })
     } finally {
-      stdout.mockRestore()
+      for (const spy of spies) spy.mockRestore()
     }
-    return printed.join('')
+    return printed
   }
+  const print = async (...words: string[]) => (await both(...words)).stdout
   return {
     ...running,
     admin: running.connect(admin).admin,
+    both,
+    /** Runs the words as a command and returns the text on stdout. */
     print,
-    /** The same with `--json`: a `T`, as the caller knows from the contract. */
+    /** Runs the words with `--json` and returns the value: a `T`, as the caller knows from the contract. */
     json: async <T>(...words: string[]): Promise<Json<T>> => JSON.parse(await print(...words, '--json')),
   }
 }

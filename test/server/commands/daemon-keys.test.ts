@@ -135,6 +135,13 @@ describe('revoke', () => {
     expect(await print('revoke', id)).toBe(`revoked daemon key ${id}\n`)
   })
 
+  test('takes a whole key and sends its id', async () => {
+    const { json, daemonKeys } = await operator()
+    const { key, id } = await json<CreatedDaemonKey>('create')
+    expect(await json<DaemonKey>('revoke', key)).toMatchObject({ id, revokedAt: expect.any(String) })
+    expect((await daemonKeys.list.query()).find(row => row.id === id)?.revokedAt).toBeInstanceOf(Date)
+  })
+
   test('of an unknown id says so', async () => {
     const { print } = await operator()
     const unknown = { code: 'NOT_FOUND', reason: 'unknown_row' }

@@ -12,6 +12,14 @@ afterEach(() => {
   vi.unstubAllEnvs()
 })
 
+test('an unknown error type is rejected with the list of all', async () => {
+  const { print } = await commandLine(store(), addInterceptionsCommands)
+  await expect(print('interceptions', 'list', '--error-type', 'rate_limit')).rejects.toThrow(
+    /'rate_limit' is invalid\. Allowed choices are bad_request, unauthorized, .*, unknown\./,
+  )
+  expect(await print('interceptions', 'list', '--error-type', 'rate_limited')).toBe('no interceptions\n')
+})
+
 test('the list and a request name the user, and say what was not recorded and how large it was', async () => {
   const { admin, connect, print } = await commandLine(store(), addInterceptionsCommands)
   const { recorder } = connect(daemon)

@@ -1,8 +1,10 @@
 /** `aibridge interceptions tail` against a server that listens, as a process that is stopped. */
 import { v7 as uuidv7 } from 'uuid'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { addInterceptionsCommands } from '../../../server/commands/interceptions.js'
 import { cleanUp, follow } from '../../e2e/process.js'
 import { adminToken, daemon, oneStore, startServer } from '../services/running-server.js'
+import { commandLine } from './command-line.js'
 
 const store = oneStore()
 afterEach(cleanUp)
@@ -54,9 +56,33 @@ test('prints a line for people, with content in one line', async () => {
   expect(await tail.exited).toEqual({ code: 0, signal: null })
 })
 
-test('an event id that is none is refused', async () => {
-  const { server } = await startServer(store())
-  const { port } = new URL((await server.listen({ host: '127.0.0.1', port: 0 })).url)
-  const tail = follow(['interceptions', 'tail', '--since', 'x', '--port', port], { BRIDGE_ADMIN_TOKEN: adminToken })
-  expect(await tail.exited).toEqual({ code: 1, signal: null })
+describe('tail --since', () => {
+  afterEach(() => {
+    vi.restoreAllMocks()
+    vi.unstubAllEnvs()
+  })
+
+  test.each(['x', '999999999', '-1', '1'.repeat(65)])(
+    'rejects %s, which is no event, by the name of the option',
+    async since => {
+      const { print } = await commandLine(store(), addInterceptionsCommands)
+      const listeners = process.listenerCount('SIGINT')
+      await expect(print('interceptions', 'tail', `--since=${since}`)).rejects.toMatchObject({
+        code: 'BAD_REQUEST',
+        message: `--since "${since}": is not an event id of this server, as tail prints them`,
+      })
+      expect(process.listenerCount('SIGINT')).toBe(listeners)
+    },
+  )
+
+  test('says that later records are gone, when they are', async () => {
+    const { connect, print } = await commandLine(store(), addInterceptionsCommands)
+    await connect(daemon).recorder.recordInterception.mutate(interception())
+    await store().trimFeed({ notedBefore: new Date(Date.now() + 1_000), limit: 1_000 })
+    await expect(print('interceptions', 'tail', '--since', '0')).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+      reason: 'event_expired',
+      message: '--since "0": later records are not kept any more; tail without --since, and list the missed requests',
+    })
+  })
 })

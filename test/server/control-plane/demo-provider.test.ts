@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import Anthropic, { APIError } from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDemoProvider } from '../../../server/control-plane/demo-provider.js'
@@ -107,6 +109,24 @@ test('a prompt of nothing but hostile characters is echoed', async () => {
   const content = '\0\ud800 <script> \u202e'
   const message = await client().messages.create({ ...ask, messages: [{ role: 'user', content }] })
   expect(JSON.stringify(message)).toContain('<script>')
+})
+
+test('a response names the command that shows the record, as the server gives it at that moment, or none', async () => {
+  const texts: string[] = []
+  let command: string | undefined = 'node cli.js interceptions list --port 4200'
+  const named = createServer(createDemoProvider('', { chunkDelayMs: 0, listCommand: () => command }))
+  named.listen(0, '127.0.0.1')
+  await once(named, 'listening')
+  const { port } = named.address() as AddressInfo // listening on TCP
+  const { messages } = new Anthropic({ apiKey: 'any', baseURL: `http://127.0.0.1:${port}`, maxRetries: 0 })
+  for (command of [command, undefined]) {
+    const { content } = await messages.create(ask)
+    texts.push(content[0]?.type === 'text' ? content[0].text : '')
+  }
+  named.closeAllConnections()
+  named.close()
+  expect(texts[0]).toMatch(/; this command shows it: node cli\.js interceptions list --port 4200$/)
+  expect(texts[1]).toMatch(/The request was recorded\.$/)
 })
 
 test('a client that leaves ends the stream', async () => {

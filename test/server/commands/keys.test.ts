@@ -1,0 +1,59 @@
+/** `aibridge keys` against a server that listens. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { keyIdOf } from '../../../server/commands/key-id.js'
+import { addKeysCommands } from '../../../server/commands/keys.js'
+import type { ApiKey, CreatedApiKey } from '../../../shared/contract/admin.js'
+import { oneStore } from '../services/running-server.js'
+import { commandLine } from './command-line.js'
+
+const store = oneStore()
+const operator = () => commandLine(store(), addKeysCommands)
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+describe('revoke', () => {
+  test.each(['the id', 'the whole key'])('takes %s of a key, which has expired from then on', async form => {
+    const { admin, json, print } = await operator()
+    await admin.users.create.mutate({ username: 'ada' }).catch(() => {}) // there from the row before
+    const { id, key } = await json<CreatedApiKey>('keys', 'create', '--user', 'ada')
+    expect(await print('keys', 'revoke', form === 'the id' ? id : key)).toBe(`revoked key ${id} of user ada\n`)
+    const revoked = (await json<ApiKey[]>('keys', 'list')).find(row => row.id === id)
+    expect(Date.parse(revoked?.expiresAt ?? '')).toBeLessThanOrEqual(Date.now())
+  })
+
+  test('sends no part of the secret to the server', async () => {
+    const { admin, json, print } = await operator()
+    await admin.users.create.mutate({ username: 'grace' })
+    const { id, key } = await json<CreatedApiKey>('keys', 'create', '--user', 'grace')
+    await print('keys', 'revoke', key)
+    const { entries } = await admin.audit.list.query({ action: 'apiKeys.expire', target: id })
+    expect(entries).toHaveLength(1)
+    expect(JSON.stringify(entries)).not.toContain(key.slice(11))
+  })
+
+  test.each([
+    '',
+    'abcdefghi',
+    'abcdefghij-',
+    'abcdefghij-SECRETSECRETSECRETSECR',
+    `${'a'.repeat(10)}-${'S'.repeat(23)}`,
+  ])('rejects %j without repeating it', async word => {
+    const { print } = await operator()
+    const rejection: unknown = await print('keys', 'revoke', word).catch((error: unknown) => error)
+    expect(rejection).toMatchObject({ code: 'BAD_REQUEST', reason: 'config_invalid' })
+    expect(String(rejection)).toMatch(/must be the id of a key.* \(got a text of length \d+\)$/)
+    expect(String(rejection)).not.toContain('SECRET')
+  })
+
+  test('of an unknown id says so', async () => {
+    const { print } = await operator()
+    await expect(print('keys', 'revoke', 'unknown000')).rejects.toMatchObject({ reason: 'unknown_row' })
+  })
+})
+
+test('the id of a key is read from the id and from the whole key, with white space around them', () => {
+  for (const word of ['abcdefghij', ` abcdefghij-${'S'.repeat(22)}\n`]) expect(keyIdOf(word)).toBe('abcdefghij')
+})
