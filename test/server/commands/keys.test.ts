@@ -34,19 +34,17 @@ describe('revoke', () => {
     expect(JSON.stringify(entries)).not.toContain(key.slice(11))
   })
 
-  test.each([
-    '',
-    'abcdefghi',
-    'abcdefghij-',
-    'abcdefghij-SECRETSECRETSECRETSECR',
-    `${'a'.repeat(10)}-${'S'.repeat(23)}`,
-  ])('rejects %j without repeating it', async word => {
-    const { print } = await operator()
-    const rejection: unknown = await print('keys', 'revoke', word).catch((error: unknown) => error)
-    expect(rejection).toMatchObject({ code: 'BAD_REQUEST', reason: 'config_invalid' })
-    expect(String(rejection)).toMatch(/must be the id of a key.* \(got a text of length \d+\)$/)
-    expect(String(rejection)).not.toContain('SECRET')
-  })
+  const marked = 'MARKED'.repeat(4)
+  test.each(['', 'abcdefghi', 'abcdefghij-', `abcdefghij-${marked.slice(0, 21)}`, `abcdefghij-${marked}`])(
+    'rejects %j without repeating it',
+    async word => {
+      const { print } = await operator()
+      const rejection: unknown = await print('keys', 'revoke', word).catch((error: unknown) => error)
+      expect(rejection).toMatchObject({ code: 'BAD_REQUEST', reason: 'config_invalid' })
+      expect(String(rejection)).toMatch(/must be the id of a key.* \(got a text of length \d+\)$/)
+      expect(String(rejection)).not.toContain('MARKED')
+    },
+  )
 
   test('of an unknown id says so', async () => {
     const { print } = await operator()
