@@ -1,6 +1,6 @@
 /** `aibridge config check`: what a command would run with, and where each setting comes from. */
 import type { Command } from 'commander'
-import type { ShownSetting } from '../config/config.js'
+import type { ShownSetting } from '../config/shown-config.js'
 import { withDaemonOptions } from './daemon.js'
 import { type Column, printResult, printTable } from './output.js'
 import { withServeOptions } from './serve.js'
@@ -20,7 +20,7 @@ export function addConfigCommands(program: Command): void {
   ] as const) {
     withOptions(check.command(name, { isDefault: name === 'serve' }).description(`the settings of ${name}`)).action(
       async (flags: Record<string, unknown>) => {
-        const { fileWarning, shownConfig } = await import('../config/config.js')
+        const { fileWarning, shownConfig } = await import('../config/shown-config.js')
         const settings = shownConfig(name, flags, process.env)
         const warning = fileWarning(flags, process.env)
         if (warning !== undefined) process.stderr.write(`${warning}\n`)

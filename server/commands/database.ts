@@ -1,6 +1,8 @@
 /** `aibridge import` and `aibridge migrate`: work on a PostgreSQL database itself, without a server. */
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { databaseSettings } from '../config/settings.js'
+import { withJsonOption, withSettingsAndFile } from './options.js'
 import { print, printFields, printResult } from './output.js'
 
 interface DatabaseOptions {
@@ -34,10 +36,7 @@ The secrets in the store stay sealed: start the server on the database with BRID
 DIR/encryption-key holds. An import that fails changes nothing.`
 
 function withDatabase(command: Command): Command {
-  return command
-    .option('--config <file>', 'settings of serve; BRIDGE_CONFIG')
-    .option('--database-url <url>', 'the database; BRIDGE_DATABASE_URL or DATABASE_URL, where others cannot see it')
-    .option('--json', 'print JSON')
+  return withJsonOption(withSettingsAndFile(command, databaseSettings))
 }
 
 async function databaseOf({ config, databaseUrl }: DatabaseOptions) {

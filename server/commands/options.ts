@@ -1,8 +1,10 @@
-/** What every command takes, and how its failure is told. Light: it is loaded for `--help` too. */
+/** Options that several commands take, and how a failure ends a command. Light: `--help` loads this file too. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { defaultOf, flagOf, type Setting, type Settings } from '../config/setting.js'
+import { clientSettings, configSetting } from '../config/settings.js'
 
-/** The options of every command, unchecked. */
+/** The options of every command that calls a server, unchecked. */
 export interface CommonOptions {
   data?: string
   host?: string
@@ -10,23 +12,47 @@ export interface CommonOptions {
   json?: boolean
 }
 
-/** Adds `--data`, `--host`, `--port` and `--json`. */
+/** Adds the options of a command that calls a server: its address and `--json`. */
 export function withCommonOptions(command: Command): Command {
-  return command
-    .option('--data <dir>', 'data directory (default: ~/.aibridge)')
-    .option('--host <host>', 'address of the server (default: 127.0.0.1)')
-    .option('--port <port>', 'port of the server (default: 4100)')
-    .option('--json', 'print JSON')
+  return withJsonOption(withSettings(command, clientSettings))
 }
 
-/** Adds `--no-content`; the other form goes before a variable or a file that says no. */
-export function withContentOption(command: Command): Command {
+/** Adds `--json`. */
+export function withJsonOption(command: Command): Command {
+  return command.option('--json', 'print JSON')
+}
+
+/** Adds an option for each setting that has a flag. */
+export function withSettings(command: Command, settings: Settings): Command {
+  for (const [name, setting] of Object.entries(settings)) {
+    for (const option of optionsOf(name, setting)) command.addOption(option)
+  }
   return command
-    .addOption(new Option('--content').hideHelp())
-    .option(
-      '--no-content',
-      'record no prompts, inputs of tools, thoughts and error messages of providers, only their sizes; BRIDGE_CONTENT=false',
-    )
+}
+
+/** Adds an option for each setting that has a flag, and `--config` for a file of them. */
+export function withSettingsAndFile(command: Command, settings: Settings): Command {
+  return withSettings(command, { config: configSetting, ...settings })
+}
+
+function optionsOf(name: string, setting: Setting): Option[] {
+  const { flag } = setting
+  if (flag === 'none') return []
+  const option = new Option(
+    `${flagOf(name, flag)}${typeof flag === 'object' ? ` <${flag.value}>` : ''}`,
+    helpOf(setting),
+  )
+  // `--content` wins over a variable or a file that says false.
+  return flag === 'negated' ? [new Option(flagOf(name)).hideHelp(), option] : [option]
+}
+
+/** The option's line of help: what it does, its variables, its default. */
+function helpOf(setting: Setting): string {
+  const { help, flag, variables } = setting
+  const value = flag === 'switch' ? '=true' : flag === 'negated' ? '=false' : ''
+  const preset = typeof flag === 'object' ? defaultOf(setting) : undefined
+  const names = variables.map(variable => `${variable}${value}`).join(' or ')
+  return `${help}; ${names}${preset === undefined ? '' : ` (default: ${preset})`}`
 }
 
 /** One JSON line on stderr. */

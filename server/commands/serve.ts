@@ -1,6 +1,7 @@
 /** `aibridge serve`: the control plane and the bridge in one process. */
 import type { Command } from 'commander'
-import { withCommonOptions, withContentOption } from './options.js'
+import { serveSettings } from '../config/settings.js'
+import { withJsonOption, withSettingsAndFile } from './options.js'
 
 /** Adds `serve`. */
 export function addServeCommand(program: Command): void {
@@ -12,25 +13,9 @@ export function addServeCommand(program: Command): void {
     })
 }
 
-/** Adds the settings of `serve`; those that hold a secret have no flag, because other users of the machine see flags. */
+/** Adds the settings of `serve`. */
 export function withServeOptions(command: Command): Command {
-  return withContentOption(withCommonOptions(command))
-    .option('--config <file>', 'settings as a JSON object, by the names of the flags; BRIDGE_CONFIG')
-    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent; BRIDGE_LOG_LEVEL (default: info)')
-    .option('--structured-logging', 'log each record too; BRIDGE_STRUCTURED_LOGGING=true')
-    .option(
-      '--retention-days <days>',
-      'erase what was recorded longer ago; BRIDGE_RETENTION_DAYS (default: 0, keep for ever)',
-    )
-    .option(
-      '--database-url <url>',
-      'a PostgreSQL database, instead of the embedded one; BRIDGE_DATABASE_URL or DATABASE_URL, where others cannot see it',
-    )
-    .option('--database-pool <n>', 'connections to it; BRIDGE_DATABASE_POOL (default: 10)')
-    .option(
-      '--grace-ms <ms>',
-      'how long requests in flight may run on after a signal; BRIDGE_GRACE_MS (default: 30000)',
-    )
+  return withJsonOption(withSettingsAndFile(command, serveSettings))
 }
 
 const helpText = `

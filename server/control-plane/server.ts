@@ -73,7 +73,7 @@ export interface BridgeServer {
   /**
    * Listens for HTTP and, at `/rpc`, for WebSockets; `url` is where this machine reaches it.
    * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if it listens already); `SERVICE_UNAVAILABLE` (draining) once `close()` was
-   * called; any other error of the operating system as Node gives it
+   * called; `BAD_REQUEST` (config_invalid) for a host that is not of this machine; any other error of the operating system as Node gives it
    */
   listen(options: ListenOptions): Promise<{ url: string }>
   /**

@@ -2,9 +2,9 @@
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { RpcError } from '../../shared/rpc/errors.js'
 import type { Logger } from '../../shared/values/log.js'
 import { isWebSocket } from '../rpc/upgrade/without-upgrade.js'
+import { type ListenAddress, listen } from './listen.js'
 
 /** A listening HTTP server. */
 export interface HttpFront {
@@ -20,10 +20,7 @@ export interface HttpFront {
   close(graceMs: number): Promise<{ drained: number; aborted: number }>
 }
 
-export interface HttpFrontOptions {
-  host: string
-  /** 0: any free port */
-  port: number
+export interface HttpFrontOptions extends ListenAddress {
   listener: RequestListener
   /** Whether somebody else answers upgrades to WebSockets. With no listener for them, Node serves such requests as any other. */
   webSockets?: boolean
@@ -39,7 +36,7 @@ const keepAliveTimeoutMs = 65_000
 
 /**
  * Listens for HTTP.
- * @throws RpcError `PRECONDITION_FAILED` (port_in_use); any other error of `listen` as Node gives it
+ * @throws as {@link listen}
  */
 export async function openHttpFront({
   host,
@@ -79,11 +76,7 @@ export async function openHttpFront({
     else socket.destroy()
   })
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', error => reject(listenError(error, host, port)))
-    server.listen({ host, port }, resolve)
-  })
-  server.removeAllListeners('error')
+  await listen(server, { host, port })
   server.on('error', error => logger.error({ err: error }, 'the HTTP server failed'))
   const url = urlOf(server.address())
 
@@ -125,12 +118,6 @@ export async function openHttpFront({
       return closing
     },
   }
-}
-
-function listenError(error: Error, host: string, port: number): Error {
-  if (Reflect.get(error, 'code') !== 'EADDRINUSE') return error
-  const message = `another process listens on ${host.includes(':') ? `[${host}]` : host}:${port}`
-  return new RpcError('PRECONDITION_FAILED', message, { reason: 'port_in_use', cause: error })
 }
 
 function urlOf(address: string | AddressInfo | null): string {

@@ -1,6 +1,6 @@
 /** How the person at the terminal runs this program, so that a printed command works when it is pasted. */
 import { delimiter, dirname, join, relative, resolve } from 'node:path'
-import { type Address, defaultAddress } from '../config/config.js'
+import { type Address, defaultAddress } from '../config/settings.js'
 
 /**
  * `aibridge` where it is installed on the PATH, `npx aibridge` in a project that depends on it, else `node` and the path of the

@@ -7,12 +7,14 @@ import { type BridgeClient, createBridgeClient } from '../../client/bridge-clien
 import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
 import { print, printJson } from '../commands/output.js'
-import { type DaemonConfig, daemonConfig, type Environment, fileWarning, invalid } from '../config/config.js'
+import { type DaemonConfig, daemonConfig } from '../config/config.js'
+import { invalid } from '../config/config-error.js'
+import { fileWarning } from '../config/shown-config.js'
+import type { Environment, Flags } from '../config/sources.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes } from '../http/http-routes.js'
 import { createProcessMetrics } from '../metrics/prometheus.js'
 import { buildVersion } from './build-version.js'
-import { listenError } from './listen-error.js'
 import { createLogger } from './logger.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
@@ -21,7 +23,7 @@ import { faultGraceMs, watchStopSignals } from './stop-signals.js'
  * @throws RpcError for whatever keeps it from starting; `UNAUTHORIZED` or `FORBIDDEN` with the control plane's reason when that refuses or
  * revokes the key, after the requests in flight have ended
  */
-export async function runDaemon(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
+export async function runDaemon(flags: Flags, environment: Environment): Promise<number> {
   const config = daemonConfig(flags, environment)
   const logger = createLogger({ level: config.logLevel })
   const warning = fileWarning(flags, environment)
@@ -53,7 +55,7 @@ export async function runDaemon(flags: Readonly<Record<string, unknown>>, enviro
     })
   } catch (error) {
     await close(0)
-    throw listenError(error, config)
+    throw error
   }
   if (flags.json) printJson({ url: front.url, controlPlane: config.url })
   else print(`aibridge daemon listening at ${front.url}, control plane ${config.url}`)

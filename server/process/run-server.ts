@@ -6,14 +6,17 @@ import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { print, printJson } from '../commands/output.js'
-import { type Environment, fileWarning, invalid, type ServeConfig, serveConfig } from '../config/config.js'
+import { type ServeConfig, serveConfig } from '../config/config.js'
+import { invalid } from '../config/config-error.js'
+import { fileWarning } from '../config/shown-config.js'
+import type { Environment, Flags } from '../config/sources.js'
 import { createBridgeServer } from '../control-plane/server.js'
+import { listen } from '../http/listen.js'
 import { createServerMetrics } from '../metrics/prometheus.js'
 import { secretPlaces } from '../services/admin/secret-rotation.js'
 import { createSecretBox } from '../services/secrets.js'
 import type { SecretColumn, Store } from '../store/store.js'
 import { commandFor, firstSteps } from './first-steps.js'
-import { listenError } from './listen-error.js'
 import { createLogger } from './logger.js'
 import { ensureSecrets, hasDatabase, keyFileRotation, secretFiles } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
@@ -24,7 +27,7 @@ import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.
  * are stored, and the process ends. It also ends with 1 when the embedded database has ended by itself.
  * @throws RpcError for whatever keeps the server from starting; what was opened until then is closed again
  */
-export async function runServer(flags: Readonly<Record<string, unknown>>, environment: Environment): Promise<number> {
+export async function runServer(flags: Flags, environment: Environment): Promise<number> {
   const config = serveConfig(flags, environment)
   const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) })
   const warning = fileWarning(flags, environment)
@@ -94,9 +97,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     opened.push(graceMs => daemon.close({ graceMs }))
     if (stop.cause) return { url: '', isFirstStart, close }
     const bridge = { handler: daemon.handler, ready: daemon.ready, metrics: metrics.text }
-    const { url } = await server.listen({ host, port, bridge }).catch((error: unknown) => {
-      throw listenError(error, config)
-    })
+    const { url } = await server.listen({ host, port, bridge })
     return { url, isFirstStart, close }
   } catch (error) {
     await close(0).catch((cause: unknown) => logger.error({ err: cause }, 'closing after a failed start failed too'))
@@ -152,7 +153,7 @@ async function* storedSecrets(store: Store) {
   }
 }
 
-function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Record<string, unknown>>): void {
+function announce(server: RunningServer, config: ServeConfig, flags: Flags): void {
   const { url, isFirstStart } = server
   const place = config.databaseUrl === undefined ? `data in ${config.dataDir}` : 'data in PostgreSQL'
   if (flags.json) printJson({ url, dataDir: config.dataDir })
@@ -162,8 +163,6 @@ function announce(server: RunningServer, config: ServeConfig, flags: Readonly<Re
 
 async function checkPort({ host, port }: ServeConfig): Promise<void> {
   const probe = createServer()
-  await new Promise<void>((resolve, reject) => {
-    probe.once('error', error => reject(listenError(error, { host, port })))
-    probe.listen({ host, port }, () => probe.close(() => resolve()))
-  })
+  await listen(probe, { host, port })
+  await new Promise(resolve => probe.close(resolve))
 }

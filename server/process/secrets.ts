@@ -4,7 +4,9 @@ import { constants, existsSync } from 'node:fs'
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Logger } from '../../shared/values/log.js'
-import { checkAdminToken, invalid, parseEncryptionKeys, type ServeConfig } from '../config/config.js'
+import type { ServeConfig } from '../config/config.js'
+import { invalid } from '../config/config-error.js'
+import { checkAdminToken, parseEncryptionKeys } from '../config/keys.js'
 import type { RotateKeys } from '../services/admin/secret-rotation.js'
 
 /** The files' names in the data directory. */

@@ -10,11 +10,10 @@ import {
   clientAddress,
   daemonConfig,
   databaseUrlFrom,
-  fileWarning,
-  parseEncryptionKeys,
   serveConfig,
-  shownConfig,
 } from '../../../server/config/config.js'
+import { parseEncryptionKeys } from '../../../server/config/keys.js'
+import { fileWarning, shownConfig } from '../../../server/config/shown-config.js'
 
 const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
 const base64Key = Buffer.alloc(32, 7).toString('base64')

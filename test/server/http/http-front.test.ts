@@ -378,7 +378,7 @@ describe('listening', () => {
     expect(await refusalOf(server.listen({ host, port }))).toEqual({
       code: 'PRECONDITION_FAILED',
       reason: 'port_in_use',
-      message: `another process listens on 127.0.0.1:${port}`,
+      message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,
     })
     await expect(server.listen({ host, port: 0 })).resolves.toMatchObject({ url: expect.any(String) })
   })

@@ -1,7 +1,8 @@
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { type Environment, serveConfig } from '../../../server/config/config.js'
+import { serveConfig } from '../../../server/config/config.js'
+import type { Environment } from '../../../server/config/sources.js'
 import { ensureSecrets, keyFileRotation, readAdminToken } from '../../../server/process/secrets.js'
 import { cleanUp, temporaryDirectory } from '../../e2e/process.js'
 

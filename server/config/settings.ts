@@ -1,0 +1,202 @@
+/** Every setting of every command, declared once. docs/configuration.md is made from this file: `npm run docs:configuration`. */
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { times } from '../../shared/rpc/limits.js'
+import { adminTokenProblem, encryptionKeysProblem } from './keys.js'
+import { oneOf, optional, path, preset, type Setting, type Settings, secretText, text, wholeNumber } from './setting.js'
+
+/** Where a server listens and keeps its data. */
+export interface Address {
+  /** absolute path */
+  dataDir: string
+  host: string
+  /** 0: any free port, for `serve` only */
+  port: number
+}
+
+/** The address of a server whose settings say nothing else. */
+export const defaultAddress: Address = { dataDir: join(homedir(), '.aibridge'), host: '127.0.0.1', port: 4100 }
+
+/** Levels of the log, the most talkative one first. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+const trueOrFalse = oneOf(['true', 'false'])
+
+/** The setting that names the configuration file. Such a file cannot name another one. */
+export const configSetting = {
+  ...optional(path),
+  variables: ['BRIDGE_CONFIG'],
+  flag: { value: 'file' },
+  help: 'a file of settings: a JSON object, by the names of the flags in camel case',
+} as const satisfies Setting
+
+const data = {
+  ...preset(path, defaultAddress.dataDir),
+  variables: ['BRIDGE_DATA'],
+  flag: { value: 'dir' },
+  help: 'data directory of the server',
+} as const satisfies Setting
+
+const host = {
+  ...preset(
+    text('a host name or an IP address', value => /^[A-Za-z0-9.:_-]{1,255}$/.test(value)),
+    defaultAddress.host,
+  ),
+  variables: ['BRIDGE_HOST'],
+  flag: { value: 'host' },
+  help: 'address to listen on',
+} as const satisfies Setting
+
+const port = (value: number) =>
+  ({
+    ...preset(wholeNumber(0, 65_535), value),
+    variables: ['BRIDGE_PORT'],
+    flag: { value: 'port' },
+    help: 'port to listen on; 0 takes a free port, which the command prints',
+  }) as const satisfies Setting
+
+const url = {
+  schema: z
+    .string('is missing; it says where the control plane is, for instance https://bridge.example.com')
+    .refine(
+      value => /^https?:\/\/[^\s@?#]{1,2000}$/.test(value) && URL.canParse(value),
+      'must begin with http:// or https:// and have no credentials, query or fragment',
+    ),
+  accepts: 'an http:// or https:// URL, with the path under which a proxy serves aibridge, if any',
+  variables: ['BRIDGE_URL'],
+  flag: { value: 'base' },
+  help: 'base URL of the control plane, for instance https://bridge.example.com',
+  // People put credentials into URLs, and this one may have none.
+  secret: 'unchecked',
+} as const satisfies Setting
+
+const ca = {
+  ...optional(path),
+  variables: ['BRIDGE_CA'],
+  flag: { value: 'file' },
+  help: 'certificate authority of an https:// control plane, PEM',
+  unset: "the system's authorities",
+} as const satisfies Setting
+
+const logLevel = {
+  ...preset(oneOf(logLevels), 'info'),
+  variables: ['BRIDGE_LOG_LEVEL'],
+  flag: { value: 'level' },
+  help: 'least severe lines of the log, which is lines of JSON on stderr',
+} as const satisfies Setting
+
+const content = {
+  ...preset(trueOrFalse, 'true'),
+  variables: ['BRIDGE_CONTENT'],
+  flag: 'negated',
+  help: 'record no prompts, tool inputs, thoughts and error messages of providers, only their sizes',
+} as const satisfies Setting
+
+const graceMs = {
+  ...preset(wholeNumber(0, times.maxCallTimeoutMs), times.graceMs),
+  variables: ['BRIDGE_GRACE_MS'],
+  flag: { value: 'ms' },
+  help: 'how long requests in flight may run on after a signal, in milliseconds',
+} as const satisfies Setting
+
+const databaseUrl = {
+  ...optional(
+    text(
+      'postgres://USER:PASSWORD@HOST:PORT/DATABASE',
+      value => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
+    ),
+  ),
+  // The second is the variable that platforms set.
+  variables: ['BRIDGE_DATABASE_URL', 'DATABASE_URL'],
+  flag: { value: 'url' },
+  help: 'a PostgreSQL database; prefer the variable, because other users of the machine can read the command line',
+  secret: true,
+} as const satisfies Setting
+
+const adminToken = {
+  ...optional(secretText('16 to 512 printable ASCII characters without spaces', adminTokenProblem)),
+  variables: ['BRIDGE_ADMIN_TOKEN'],
+  flag: 'none',
+  help: "the operator's secret, which commands send to the server",
+  unset: 'the file DATA/admin-token',
+  secret: true,
+} as const satisfies Setting
+
+/** Settings of `serve`. */
+export const serveSettings = {
+  data,
+  host,
+  port: port(defaultAddress.port),
+  logLevel,
+  structuredLogging: {
+    ...preset(trueOrFalse, 'false'),
+    variables: ['BRIDGE_STRUCTURED_LOGGING'],
+    flag: 'switch',
+    help: 'log each record as one line too',
+  },
+  content,
+  graceMs,
+  databaseUrl: { ...databaseUrl, unset: 'the embedded database in the data directory' },
+  databasePool: {
+    ...preset(wholeNumber(1, 200), 10),
+    variables: ['BRIDGE_DATABASE_POOL'],
+    flag: { value: 'n' },
+    help: 'connections to the PostgreSQL database; one more listens for changes',
+  },
+  retentionDays: {
+    ...preset(wholeNumber(0, 36_500), 0),
+    variables: ['BRIDGE_RETENTION_DAYS'],
+    flag: { value: 'days' },
+    help: 'erase interceptions that are older, with all their records; 0 keeps them for ever',
+  },
+  adminToken: { ...adminToken, unset: 'the file DATA/admin-token, made at the first start' },
+  encryptionKey: {
+    ...optional(secretText('32 bytes in hex or base64, or two such keys as NEW,OLD', encryptionKeysProblem)),
+    variables: ['BRIDGE_ENCRYPTION_KEY'],
+    flag: 'none',
+    help: "seals the providers' keys in the database; with NEW,OLD both keys open and the first one seals",
+    unset: 'the file DATA/encryption-key, made at the first start; required with a PostgreSQL database',
+    secret: true,
+  },
+} as const satisfies Settings
+
+const howToMakeDaemonKey = 'make one on the server with: aibridge daemon-keys create'
+
+/** Settings of `daemon`. */
+export const daemonSettings = {
+  url,
+  key: {
+    schema: z
+      .string(`is missing; ${howToMakeDaemonKey}`)
+      .regex(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/, `is not a daemon key; ${howToMakeDaemonKey}`),
+    accepts: 'a daemon key, as daemon-keys create prints it',
+    variables: ['BRIDGE_DAEMON_KEY'],
+    flag: { value: 'key' },
+    help: 'the daemon key; prefer the variable, because other users of the machine can read the command line',
+    secret: true,
+  },
+  ca,
+  host,
+  port: port(4101),
+  logLevel,
+  content,
+  graceMs,
+} as const satisfies Settings
+
+/** Settings of every command that calls a running server. */
+export const clientSettings = {
+  data: { ...data, help: 'data directory of a server on this machine, which holds the admin token' },
+  host: { ...host, help: 'address of the server' },
+  port: {
+    ...port(defaultAddress.port),
+    ...preset(wholeNumber(1, 65_535), defaultAddress.port),
+    help: 'port of the server',
+  },
+} as const satisfies Settings
+
+/** The setting that authenticates a command. */
+export const adminTokenSettings = { adminToken } as const satisfies Settings
+
+/** Settings of `import` and `migrate`, which work on a database without a server. */
+export const databaseSettings = { databaseUrl } as const satisfies Settings
