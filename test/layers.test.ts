@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 import { parseSync } from 'vite'
 import { describe, expect, test } from 'vitest'
 
-/** DESIGN's import rules: what a file of `from` may not import, each with the files that are allowed to. */
+/** The import rules of ARCHITECTURE.md: what a file of `from` may not import, each with the files that are allowed to. */
 interface Rule {
   name: string
   from: RegExp

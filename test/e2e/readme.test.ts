@@ -1,39 +1,80 @@
-/** The README's example of the transport, as a user would run it: from the built package, by its public names. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFile, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+/** The README's first run as a reader would type it, and the example for a bridge that runs. */
+import { execFile } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { transformWithOxc } from 'vite'
-import { expect, test } from 'vitest'
-import { textOf } from './process.js'
+import { afterAll, expect, test } from 'vitest'
+import { cleanUp, dataDirectory, startServe, temporaryDirectory } from './process.js'
 
-test('the transport alone: the example of the README serves and calls a router on both links, and ends', async () => {
-  const readme = await readFile('README.md', 'utf8')
-  const [, example = ''] = /## The transport alone[\s\S]*?```ts\n([\s\S]*?)```/.exec(readme) ?? []
-  expect(example).toContain('serveWebSockets')
-  const { code } = await transformWithOxc(example.replaceAll('4200', String(await freePort())), 'example.ts')
-  // Inside the package, where its own name leads to what was built.
-  const file = join('dist', 'readme-example.mjs')
-  await writeFile(file, code)
-  try {
-    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'] })
-    const [stdout, stderr, [exitCode]] = await Promise.all([
-      textOf(child.stdout),
-      textOf(child.stderr),
-      once(child, 'close'),
-    ])
-    expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'hello\nhello\n', stderr: '', exitCode: 0 })
-  } finally {
-    await rm(file)
-  }
-})
+afterAll(cleanUp)
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo // it listens on TCP
-  server.close()
-  await once(server, 'close')
-  return port
+interface Step {
+  command: string
+  /** the lines below the command, as the README shows them */
+  output: string
 }
+
+/** The commands of the section and what they print; the second block is the other terminal. */
+function stepsOf(readme: string): Step[] {
+  const [, section = ''] = readme.split('\n## First run\n')
+  const [, block = ''] = [...section.matchAll(/^```\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text)
+  return block
+    .split(/^\$ /m)
+    .slice(1)
+    .map(step => {
+      const [command = '', ...lines] = step.trimEnd().split('\n')
+      return { command, output: lines.join('\n').trim() }
+    })
+}
+
+/** What differs from run to run: ids, times, durations. */
+const changing =
+  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|msg_demo_[0-9a-f]{32}|\d+\.\d\d s/g
+
+/** A pattern for output as the README shows it: `…` stands for any text, and each changing value is a group. */
+function patternOf(output: string): { pattern: RegExp; values: string[] } {
+  const values = output.match(changing) ?? []
+  const source = output
+    .split(changing)
+    .map(text => text.split('…').map(escaped).join('[\\s\\S]*'))
+    .join('(\\S+(?: s)?)')
+    .replace(/ {2,}/g, ' +') // columns are as wide as their values
+  return { pattern: new RegExp(`^${source}\\s*$`), values }
+}
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+}
+
+test('the first run of the README prints what the README shows, and the example for SDKs gets a response', async () => {
+  const steps = stepsOf(await readFile('README.md', 'utf8'))
+  expect(steps.length).toBeGreaterThan(3)
+  const server = await startServe(await dataDirectory())
+  const directory = await temporaryDirectory()
+  const environment = { ...process.env, BRIDGE_DATA: server.dataDir, BRIDGE_PORT: server.port, HOME: directory }
+  const exports = join(directory, 'exports')
+  await writeFile(exports, '')
+  const sh = async (command: string): Promise<string> => {
+    const script = `. ${exports}\n${command.replaceAll(':4100', `:${server.port}`)}\nexport -p > ${exports}`
+    const { stdout } = await promisify(execFile)('bash', ['-ec', script], { env: environment })
+    return stdout
+  }
+
+  /** value in the README → value of this run */
+  const seen = new Map<string, string>()
+  for (const { command, output } of steps) {
+    const actual = await sh(command.replace(changing, value => seen.get(value) ?? value))
+    const { pattern, values } = patternOf(output)
+    const match = pattern.exec(actual)
+    expect(match, `${command}\n${actual}\ndoes not look like\n${output}`).not.toBeNull()
+    for (const [index, value] of values.entries()) seen.set(value, match?.[index + 1] ?? '')
+  }
+
+  // Below the working directory, where the SDKs are installed.
+  const file = join('dist', 'sdk-over-http.mjs')
+  const { code } = await transformWithOxc(await readFile('examples/sdk-over-http.ts', 'utf8'), 'sdk-over-http.ts')
+  await writeFile(file, code)
+  const printed = await sh(`AIBRIDGE_URL=http://127.0.0.1:4100/bridge node ${file}`)
+  expect(printed).toContain('“Hello”')
+})

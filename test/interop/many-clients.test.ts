@@ -1,4 +1,4 @@
-/** WIRE.md, "200 clients reconnect within 130 ms": a server that was away is not met by all of its clients at once. */
+/** 200 stock clients come back within 130 ms (docs/transport.md); the clients of this project spread their dials. */
 import { initTRPC } from '@trpc/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { connect } from '../../client/rpc/connection.js'

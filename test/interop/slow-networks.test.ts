@@ -1,4 +1,4 @@
-/** WIRE.md, "keepalive kills a slow 1 MiB upload while bytes flow; an old pong timer closes a healthy connection", through a network that a test controls. */
+/** Stock keepalive cuts a slow upload while bytes flow (docs/transport.md); here a network that the test controls is slow. */
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'

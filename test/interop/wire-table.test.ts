@@ -2,10 +2,10 @@
  * The places where tRPC's own WebSocket ends fall short (reproduced with 11.25), one test each where this project's contract tests do not hold
  * the very case already. Those that do, on every link:
  *
- * - the signal of a query or mutation, cancelling one, a lost mutation, a malformed item of a batch: contract/calls.test.ts
- * - backpressure, error and then stopped: contract/subscriptions.test.ts
- * - draining: contract/connection-group.test.ts; deadlines while the server is down, full jitter, refusals that are final: contract/reconnecting.test.ts
- * - keepalive and slow uploads, a frame that is too large: contract/websocket-duplex.test.ts
+ * - the signal of a query or mutation, cancelling one, a lost mutation, a malformed item of a batch: test/server/rpc/calls.test.ts
+ * - backpressure, error and then stopped: test/server/rpc/subscriptions.test.ts
+ * - draining: test/server/rpc/connection-group.test.ts; deadlines while the server is down, full jitter, refusals that are final: test/client/rpc/reconnecting.test.ts
+ * - keepalive and slow uploads, a frame that is too large: test/shared/rpc/websocket-duplex.test.ts
  * - no timer tick per call: `npm run bench`, and below
  */
 import { once } from 'node:events'

@@ -100,7 +100,7 @@ export function refuseExchange(
   refuse(response, errorBody({ providers }, parseMount(request.url ?? '')), refusal)
 }
 
-/** @throws Refusal in the order of the table in BRIDGE.md: nobody learns anything before the key is known to be good */
+/** @throws Refusal in the order of the checks: unauthenticated clients learn nothing about providers and routes */
 async function admit(
   parts: FrontDoorParts,
   request: IncomingMessage,

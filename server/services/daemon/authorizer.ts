@@ -7,7 +7,7 @@ export interface Authorizer {
   /**
    * The owner of an API key. `keyId` instead of `key` is the delegated path: everything is checked but the secret.
    *
-   * The first check that fails decides (RPC.md): both or neither given → `ambiguous_auth` (`BAD_REQUEST`); `keyId` without the capability →
+   * The first check that fails decides: both or neither given → `ambiguous_auth` (`BAD_REQUEST`); `keyId` without the capability →
    * `delegation_not_allowed` (`FORBIDDEN`); then, all `UNAUTHORIZED`, malformed → `invalid_key`, `unknown_key`, `expired`, another secret →
    * `invalid_key`, `unknown_user`, `deleted_user`, `inactive_user`, `system_user`.
    * @throws RpcError also `INTERNAL_SERVER_ERROR` when the store fails, never `unknown_key`

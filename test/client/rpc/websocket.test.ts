@@ -1,4 +1,4 @@
-/** RPC.md, "Connecting", beyond websocket-listener.test.ts: what comes after the upgrade, and keys in odd places. */
+/** Connecting, beyond websocket-listener.test.ts: the time after the upgrade, and keys in odd places. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

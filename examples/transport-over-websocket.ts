@@ -1,0 +1,61 @@
+/**
+ * The same transport over a WebSocket: authentication before the upgrade, a context, and tRPC's own client on the same server.
+ *
+ * Prints `hello Ada` twice, then the rejection of a client without a token.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createTRPCClient, createWSClient, wsLink } from '@trpc/client'
+import { initTRPC } from '@trpc/server'
+import { connect, createDuplexClient, webSocketDial } from 'aibridge/client'
+import { ConnectionGroup, serveWebSockets } from 'aibridge/server'
+import { RpcError } from 'aibridge/shared'
+import { WebSocket } from 'ws'
+
+// #region router
+const t = initTRPC.context<{ user: string }>().create()
+const router = t.router({ greet: t.procedure.query(({ ctx }) => `hello ${ctx.user}`) })
+// #endregion
+
+// #region websocket
+const group = new ConnectionGroup()
+const server = createServer().listen(0, '127.0.0.1')
+await once(server, 'listening')
+
+serveWebSockets({
+  server,
+  path: '/rpc',
+  router,
+  group,
+  authenticate({ authorization }) {
+    if (authorization === 'Bearer secret of Ada') return { user: 'Ada' }
+    throw new RpcError('UNAUTHORIZED', 'the token is not valid', { reason: 'key_invalid' })
+  },
+  createContext: ({ identity }) => identity,
+})
+
+const { port } = server.address() as AddressInfo // a server that listens on TCP
+const url = `ws://127.0.0.1:${port}/rpc`
+const connection = connect({ dial: webSocketDial({ url, headers: { authorization: 'Bearer secret of Ada' } }) })
+const client = createDuplexClient<typeof router>({ connection })
+console.log(await client.greet.query())
+// #endregion
+
+// tRPC's own client talks to the same server. It has no headers, so it sends the token as a connection parameter.
+const wsClient = createWSClient({
+  url,
+  connectionParams: { authorization: 'Bearer secret of Ada' },
+  WebSocket: WebSocket as unknown as typeof globalThis.WebSocket, // Node 20 has none of its own
+})
+const stock = createTRPCClient<typeof router>({ links: [wsLink({ client: wsClient })] })
+console.log(await stock.greet.query())
+
+// A rejection is final: `closed` resolves with the reason instead of dialling again.
+const unauthenticated = connect({ dial: webSocketDial({ url }) })
+const { reason } = await unauthenticated.closed
+console.log(`rejected: ${reason}`)
+
+await Promise.all([connection.close(), wsClient.close()])
+await group.close({ graceMs: 5_000 })
+server.close()

@@ -1,0 +1,159 @@
+/** What documents claim and a program can check: links, paths, quoted code, tables and messages. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { posix } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
+import { createServerMetrics } from '../server/metrics/prometheus.js'
+import { closeCodes } from '../shared/rpc/duplex.js'
+import { errorCodes, errorReasons } from '../shared/rpc/errors.js'
+
+/** Every file of the project that is no build output, as a path from the top. */
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })
+  .split('\n')
+  .filter(path => path !== '' && existsSync(path))
+const sourceTexts = files
+  .filter(path => /^(server|client|shared)\/.*\.[jt]s$/.test(path))
+  .map(path => readFileSync(path, 'utf8'))
+const documents = files.filter(path => path.endsWith('.md'))
+const textOf = (path: string): string => readFileSync(path, 'utf8')
+
+/** A document without its code blocks. */
+function prose(path: string): string {
+  return textOf(path).replace(/^```[\s\S]*?^```/gm, '')
+}
+
+/** The anchors of a document, made of its headings as GitHub makes them. */
+function anchorsOf(path: string): Set<string> {
+  return new Set(
+    [...prose(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  )
+}
+
+describe.each(documents)('%s', document => {
+  const links = [...prose(document).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link)
+
+  test('its links lead to files and headings that exist', () => {
+    const broken = links.filter(link => {
+      if (/^(https?|mailto):/.test(link)) return false
+      const [path = '', anchor] = link.split('#')
+      const target = path === '' ? document : posix.join(posix.dirname(document), path)
+      if (!existsSync(target)) return true
+      return anchor !== undefined && !anchorsOf(target).has(anchor)
+    })
+    expect(broken).toEqual([])
+  })
+
+  test('its TypeScript is quoted from the examples', () => {
+    const blocks = [...textOf(document).matchAll(/(?:<!-- example: (\S+)#(\S+) -->\n)?```ts\n([\s\S]*?)```/g)]
+    for (const [, file, region, code] of blocks) {
+      expect(file, `a block without <!-- example: FILE#REGION -->:\n${code}`).toBeDefined()
+      expect(code).toBe(regionOf(`examples/${file}`, region ?? ''))
+    }
+  })
+})
+
+/** The lines between `// #region NAME` and `// #endregion`. */
+function regionOf(path: string, name: string): string {
+  const [, region] = new RegExp(`^// #region ${name}\\n([\\s\\S]*?)^// #endregion`, 'm').exec(textOf(path)) ?? []
+  if (region === undefined) throw new Error(`${path} has no region ${name}`)
+  return region
+}
+
+test('the README is no longer than 150 lines', () => {
+  expect(textOf('README.md').trimEnd().split('\n').length).toBeLessThanOrEqual(150)
+})
+
+test('the README and the table in docs lead to every page in docs', () => {
+  const pages = readdirSync('docs').filter(name => name.endsWith('.md') && name !== 'README.md')
+  for (const page of pages) {
+    expect(textOf('docs/README.md'), page).toContain(`](${page})`)
+    expect(textOf('README.md'), page).toContain(`](docs/${page})`)
+  }
+})
+
+test('the examples’ table names every example', () => {
+  const programs = readdirSync('examples').filter(name => name.endsWith('.ts'))
+  expect(programs.filter(name => !textOf('examples/README.md').includes(`](${name})`))).toEqual([])
+})
+
+describe.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])('%s', document => {
+  const folders = ['server', 'client', 'shared', 'test', 'bench', 'docs', 'examples', 'findings']
+
+  test('names only paths that exist', () => {
+    const names = [...prose(document).matchAll(/`([^`\s]+)`/g)].map(([, name = '']) => name)
+    const paths = names.filter(name => folders.includes(name.split('/')[0] ?? '') && /\/|\.[jt]s$/.test(name))
+    const fileNames = names.filter(name => /^[a-z0-9-]+(\.[a-z-]+)*\.[jt]s$/.test(name))
+    expect(paths.length + fileNames.length).toBeGreaterThan(5)
+    expect(paths.filter(path => !/[<>*]|NAME/.test(path) && !existsSync(path))).toEqual([])
+    expect(fileNames.filter(name => !files.some(path => posix.basename(path) === name))).toEqual([])
+  })
+})
+
+test('no file names a document that the project does not have', () => {
+  const known = new Set(documents.map(path => posix.basename(path)))
+  const named = files
+    .filter(path => /\.([jt]s|md|json|sh|ya?ml)$/.test(path) && path !== 'package-lock.json')
+    .flatMap(path => [...textOf(path).matchAll(/\b([A-Z][A-Z_]+\.md)\b/g)].map(([, name = '']) => ({ path, name })))
+  expect(named.filter(({ name }) => !known.has(name))).toEqual([])
+})
+
+/** The cells of the table that stands below a marker, without the heading; backticks are cut off. */
+function tableOf(document: string, marker: string): string[][] {
+  const [, below = ''] = textOf(document).split(`<!-- table: ${marker} -->\n`)
+  const [table = ''] = below.split('\n\n')
+  return table
+    .trimEnd()
+    .split('\n')
+    .slice(2)
+    .map(row =>
+      row
+        .split(/(?<!\\)\|/)
+        .slice(1, -1)
+        .map(cell => cell.trim().replaceAll('`', '')),
+    )
+}
+
+describe('docs/errors.md', () => {
+  test('lists every code with its HTTP status and whether a repeat may help', () => {
+    const rows = tableOf('docs/errors.md', 'codes').map(row => row.slice(0, 3))
+    const codes = Object.entries(errorCodes)
+    expect(rows).toEqual(codes.map(([code, { status, retry }]) => [code, String(status), retry ? 'yes' : 'no']))
+  })
+
+  test('lists every reason', () => {
+    expect(tableOf('docs/errors.md', 'reasons').map(([reason]) => reason)).toEqual(Object.keys(errorReasons))
+  })
+
+  test('lists every close code', () => {
+    const rows = tableOf('docs/errors.md', 'close codes').map(([code]) => Number(code))
+    expect(rows).toEqual(Object.values(closeCodes))
+  })
+})
+
+test('docs/operations.md lists every metric with its labels', async () => {
+  const texts = await Promise.all([createServerMetrics().text(), createBridgeMetrics().text()])
+  const names = texts.flatMap(text => [...text.matchAll(/^# HELP ((?:rpc|bridge)_\S+)/gm)].map(([, name = '']) => name))
+  const listed = [...textOf('docs/operations.md').matchAll(/^\| `((?:rpc|bridge)_[a-z_]+)/gm)].map(([, name]) => name)
+  expect(names.length).toBeGreaterThan(10)
+  expect(listed.sort()).toEqual(names.sort())
+})
+
+describe('docs/troubleshooting.md', () => {
+  const sources = sourceTexts.join('\n')
+  const messages = [...textOf('docs/troubleshooting.md').matchAll(/^> `(.+)`$/gm)].map(([, message = '']) => message)
+
+  test('has messages', () => {
+    expect(messages.length).toBeGreaterThan(30)
+  })
+
+  test.each(messages)('%s', message => {
+    const pieces = message.split('…').map(piece => piece.replace(/\\/g, '').trim())
+    for (const piece of pieces) expect(sources).toContain(piece)
+  })
+})

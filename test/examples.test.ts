@@ -1,0 +1,46 @@
+/** The examples, run from the packed package in an empty directory that has the dependencies of package.json and nothing else. */
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { transformWithOxc } from 'vite'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const run = promisify(execFile)
+
+let directory = ''
+
+beforeAll(async () => {
+  directory = await realpath(await mkdtemp(join(tmpdir(), 'aibridge-examples-')))
+  // The build is there: the suite's, or that of `npm test`.
+  const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory]
+  const packed: { filename: string }[] = JSON.parse((await run('npm', pack)).stdout)
+  const installed = join(directory, 'node_modules', 'aibridge')
+  await mkdir(installed, { recursive: true })
+  await run('tar', ['xzf', join(directory, packed[0]?.filename ?? ''), '-C', installed, '--strip-components=1'])
+  const manifest: { dependencies: object } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8'))
+  // The last one is the examples' own.
+  for (const name of [...Object.keys(manifest.dependencies), '@anthropic-ai/sdk']) {
+    const link = join(directory, 'node_modules', name)
+    await mkdir(dirname(link), { recursive: true })
+    await symlink(resolve('node_modules', name), link)
+  }
+})
+
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+/** Example → what it prints. `sdk-over-http.ts` needs a running server: the test of the README runs it. */
+const examples: Readonly<Record<string, string>> = {
+  'transport-in-memory.ts': 'hello Ada\n3 2 1\n{ drained: 0, aborted: 0 }\n',
+  'transport-over-websocket.ts': 'hello Ada\nhello Ada\nrejected: key_invalid\n',
+}
+
+test.concurrent.each(Object.entries(examples))('%s runs from the packed package, and ends', async (name, expected) => {
+  const { code } = await transformWithOxc(await readFile(join('examples', name), 'utf8'), name)
+  const file = join(directory, name.replace(/ts$/, 'mjs'))
+  await writeFile(file, code)
+  const { stdout, stderr } = await run(process.execPath, [file], { cwd: directory })
+  expect(stdout).toBe(expected)
+  expect(stderr).toBe('')
+})
