@@ -86,17 +86,19 @@ export function checked<S extends z.ZodType>(schema: S): CheckedInput<S> {
   return new CheckedInput(schema)
 }
 
-class CheckedInput<S extends z.ZodType> {
+/** An input parser that shows its schema. */
+export class CheckedInput<S extends z.ZodType> {
   /** types only: where tRPC reads what goes in and what comes out */
   declare readonly _input: z.input<S>
   declare readonly _output: z.output<S>
-  readonly #schema: S
+  /** the rules as zod has them, for descriptions of the contract */
+  readonly schema: S
 
   constructor(schema: S) {
-    this.#schema = schema
+    this.schema = schema
   }
 
   parse(input: unknown): z.output<S> {
-    return checkInput(this.#schema, input)
+    return checkInput(this.schema, input)
   }
 }

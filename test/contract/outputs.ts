@@ -1,0 +1,285 @@
+/** The responses of all procedures as schemas. The compiler compares each with the type that its procedure returns. */
+import type { AnyTRPCProcedure, inferProcedureOutput } from '@trpc/server'
+import { z } from 'zod'
+import type { AppRouter } from '../../server/routers/app.js'
+import { userStatuses } from '../../shared/contract/admin.js'
+import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
+import { providerTypes } from '../../shared/contract/provider-configurator.js'
+import { errorTypes } from '../../shared/contract/recorder.js'
+import type { JsonObject } from '../../shared/values/text.js'
+
+/** The response of a procedure: what a query or a mutation resolves with, and one item of a subscription. */
+type ResponseOf<P extends AnyTRPCProcedure> = ItemOf<inferProcedureOutput<P>>
+type ItemOf<O> =
+  O extends AsyncIterable<infer Item, infer _Return, infer _Next>
+    ? Item extends { id: string; data: infer Data } // an item that can be resumed
+      ? Data
+      : Item
+    : O
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+/** The shape of `outputs`: a schema for each procedure. */
+type SchemasOf<Record> = {
+  [Key in keyof Record]: Record[Key] extends AnyTRPCProcedure
+    ? z.ZodType<ResponseOf<Record[Key]>>
+    : SchemasOf<Record[Key]>
+}
+
+/** The paths of the procedures whose schema describes another type than the procedure returns. */
+type Differences<Schemas, Record> = {
+  [Key in keyof Record & keyof Schemas & string]: Record[Key] extends AnyTRPCProcedure
+    ? Schemas[Key] extends z.ZodType<infer Described>
+      ? Equal<Described, ResponseOf<Record[Key]>> extends true
+        ? never
+        : Key
+      : Key
+    : `${Key}.${Differences<Schemas[Key], Record[Key]>}`
+}[keyof Record & keyof Schemas & string]
+
+type Procedures = AppRouter['_def']['record']
+
+const json = z.custom<JsonObject>(value => typeof value === 'object' && value !== null && !Array.isArray(value))
+const empty = z.record(z.string(), z.never())
+
+const user = z.object({
+  id: z.string(),
+  username: z.string(),
+  status: z.enum(userStatuses),
+  isSystem: z.boolean(),
+  createdAt: z.date(),
+  deletedAt: z.date().nullable(),
+})
+
+const apiKey = z.object({
+  id: z.string(),
+  userId: z.string(),
+  username: z.string().nullable(),
+  createdAt: z.date(),
+  expiresAt: z.date().nullable(),
+})
+
+const daemonKey = z.object({
+  id: z.string(),
+  name: z.string().nullable(),
+  delegate: z.boolean(),
+  createdAt: z.date(),
+  expiresAt: z.date().nullable(),
+  revokedAt: z.date().nullable(),
+  lastSeenAt: z.date().nullable(),
+  buildVersion: z.string().nullable(),
+})
+
+const providerSummary = z.object({
+  name: z.string(),
+  type: z.enum(providerTypes),
+  enabled: z.boolean(),
+  baseUrl: z.string(),
+  keys: z.array(z.string()),
+  createdAt: z.date(),
+  updatedAt: z.date(),
+})
+
+const mcpServerConfig = z.object({
+  id: z.string(),
+  url: z.string(),
+  toolAllowRegex: z.string().nullable(),
+  toolDenyRegex: z.string().nullable(),
+})
+
+const mcpServer = z.object({
+  ...mcpServerConfig.shape,
+  tokenUrl: z.string().nullable(),
+  clientId: z.string().nullable(),
+  hasClientSecret: z.boolean(),
+  validateUrl: z.string().nullable(),
+  createdAt: z.date(),
+  updatedAt: z.date(),
+})
+
+const externalAuthLink = z.object({
+  userId: z.string(),
+  serverId: z.string(),
+  expiresAt: z.date().nullable(),
+  hasRefreshToken: z.boolean(),
+  createdAt: z.date(),
+  updatedAt: z.date(),
+})
+
+const interception = z.object({
+  id: z.string(),
+  initiatorId: z.string(),
+  apiKeyId: z.string(),
+  provider: z.string(),
+  providerName: z.string(),
+  model: z.string(),
+  startedAt: z.date(),
+  client: z.string().nullable(),
+  userAgent: z.string().nullable(),
+  clientSessionId: z.string().nullable(),
+  correlatingToolCallId: z.string().nullable(),
+  credentialKind: z.enum(['centralized', 'byok']),
+  credentialHint: z.string().nullable(),
+  metadata: json.nullable(),
+  endedAt: z.date().nullable(),
+  errorType: z.enum(errorTypes).nullable(),
+  errorMessage: z.string().nullable(),
+  parentId: z.string().nullable(),
+  rootId: z.string().nullable(),
+})
+
+const interceptionEnd = z.object({
+  id: z.string(),
+  endedAt: z.date(),
+  errorType: z.enum(errorTypes).nullable(),
+  errorMessage: z.string().nullable(),
+  credentialHint: z.string().nullable(),
+})
+
+const child = { id: z.string(), interceptionId: z.string(), metadata: json.nullable(), createdAt: z.date() }
+
+const tokenUsage = z.object({
+  ...child,
+  msgId: z.string(),
+  inputTokens: z.number(),
+  outputTokens: z.number(),
+  cacheReadInputTokens: z.number(),
+  cacheWriteInputTokens: z.number(),
+})
+const promptUsage = z.object({ ...child, msgId: z.string(), prompt: z.string() })
+const toolUsage = z.object({
+  ...child,
+  msgId: z.string(),
+  toolCallId: z.string().nullable(),
+  itemId: z.string().nullable(),
+  serverUrl: z.string().nullable(),
+  tool: z.string(),
+  input: z.string(),
+  injected: z.boolean(),
+  invocationError: z.string().nullable(),
+})
+const modelThought = z.object({ ...child, content: z.string() })
+
+const watchEvent = z.union([
+  z.object({ kind: z.literal('watching') }),
+  z.object({ kind: z.literal('interception'), record: interception }),
+  z.object({ kind: z.literal('interceptionEnded'), record: interceptionEnd }),
+  z.object({ kind: z.literal('tokenUsage'), record: tokenUsage }),
+  z.object({ kind: z.literal('promptUsage'), record: promptUsage }),
+  z.object({ kind: z.literal('toolUsage'), record: toolUsage }),
+  z.object({ kind: z.literal('modelThought'), record: modelThought }),
+])
+
+const recordOutcome = z.union([
+  z.object({ ok: z.literal(true) }),
+  z.object({ ok: z.literal(false), code: z.enum(['BAD_REQUEST', 'NOT_FOUND', 'CONFLICT']), message: z.string() }),
+])
+
+const purgeProgress = z.object({
+  userId: z.string(),
+  done: z.boolean(),
+  interceptions: z.number(),
+  records: z.number(),
+  apiKeys: z.number(),
+  links: z.number(),
+})
+
+const usageRow = z.object({
+  userId: z.string().nullable(),
+  username: z.string().nullable(),
+  provider: z.string().nullable(),
+  model: z.string().nullable(),
+  day: z.string().nullable(),
+  interceptions: z.number(),
+  inputTokens: z.number(),
+  outputTokens: z.number(),
+  cacheReadInputTokens: z.number(),
+  cacheWriteInputTokens: z.number(),
+})
+
+const auditRecord = z.object({
+  id: z.string(),
+  at: z.date(),
+  actor: z.string(),
+  action: z.string(),
+  target: z.string().nullable(),
+  details: json.nullable(),
+})
+
+const provider = z.object({
+  name: z.string(),
+  type: z.enum(providerTypes),
+  enabled: z.boolean(),
+  baseUrl: z.string(),
+  keys: z.array(z.string()),
+  settings: json.exactOptional(),
+})
+
+/** Every procedure's response, in the tree of the router. */
+export const outputs = {
+  recorder: {
+    recordInterception: empty,
+    recordInterceptionEnded: empty,
+    recordTokenUsage: empty,
+    recordPromptUsage: empty,
+    recordToolUsage: empty,
+    recordModelThought: empty,
+    recordBatch: z.object({ results: z.array(recordOutcome) }),
+  },
+  authorizer: { isAuthorized: z.object({ ownerId: z.string(), apiKeyId: z.string(), username: z.string() }) },
+  mcpConfigurator: {
+    getServerConfigs: z.object({ servers: z.array(mcpServerConfig) }),
+    getServerAccessTokensBatch: z.object({
+      accessTokens: z.record(z.string(), z.string()),
+      errors: z.record(z.string(), z.enum(accessTokenErrors)),
+    }),
+  },
+  providerConfigurator: {
+    getProviders: z.object({ providers: z.array(provider) }),
+    watchProviders: empty,
+  },
+  admin: {
+    users: { create: user, list: z.array(user), setStatus: user, delete: user, purge: purgeProgress },
+    apiKeys: {
+      create: z.object({ ...apiKey.shape, key: z.string() }),
+      list: z.array(apiKey),
+      expire: apiKey,
+      delete: empty,
+    },
+    daemonKeys: {
+      create: z.object({ ...daemonKey.shape, key: z.string() }),
+      list: z.array(daemonKey),
+      revoke: daemonKey,
+    },
+    providers: { upsert: providerSummary, list: z.array(providerSummary), setEnabled: providerSummary, remove: empty },
+    mcpServers: { upsert: mcpServer, list: z.array(mcpServer), remove: empty },
+    externalAuthLinks: { set: externalAuthLink, list: z.array(externalAuthLink), remove: empty },
+    interceptions: {
+      list: z.object({ interceptions: z.array(interception), nextCursor: z.string().nullable() }),
+      get: z.object({
+        interception,
+        thread: z.array(interception),
+        tokenUsages: z.array(tokenUsage),
+        promptUsages: z.array(promptUsage),
+        toolUsages: z.array(toolUsage),
+        modelThoughts: z.array(modelThought),
+      }),
+    },
+    usage: z.object({ rows: z.array(usageRow), isCut: z.boolean() }),
+    secrets: {
+      rotate: z.object({
+        rotated: z.number(),
+        kept: z.number(),
+        unreadable: z.number(),
+        oldKey: z.enum(['removed', 'kept', 'configured', 'none']),
+      }),
+    },
+    audit: { list: z.object({ entries: z.array(auditRecord), nextCursor: z.string().nullable() }) },
+    watch: watchEvent,
+  },
+} satisfies SchemasOf<Procedures>
+
+/** Compiles only while there are no differences; the error names the path of the first one. */
+export const outputsDiffer: [Differences<typeof outputs, Procedures>] extends [never]
+  ? false
+  : Differences<typeof outputs, Procedures> = false
