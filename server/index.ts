@@ -10,6 +10,7 @@ export {
 export type { MountedBridge } from './http/http-routes.js'
 export type { ServerMetrics } from './metrics/metrics.js'
 export { createServerMetrics } from './metrics/prometheus.js'
+export { ensureSecrets, type SecretSources, type ServerSecrets } from './process/secrets.js'
 export { type AppRouter, appRouter } from './routers/app.js'
 export type { Context } from './routers/trpc.js'
 export type { ErrorReport } from './rpc/answers.js'
@@ -26,4 +27,10 @@ export {
 } from './rpc/upgrade/websocket-listener.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { Identity } from './services/identity.js'
+export {
+  type EmbeddedStoreOptions,
+  type OpenStoreOptions,
+  openStore,
+  type PostgresStoreOptions,
+} from './store/open/open-store.js'
 export type { Store } from './store/store.js'

@@ -99,10 +99,15 @@ const rules: Rule[] = [
   },
   { name: 'a store knows nothing above it', from: /^server\/store\//, never: /^server\/(?!store\/)/ },
   {
-    name: 'concrete stores are named by cli.ts and commands only',
+    name: 'concrete stores are named in store/open, which index.ts exports, and by cli.ts and commands',
     from: /^server\/(?!store\/)/,
     never: /^server\/store\/(?!store\.ts$)/,
-    except: joiners,
+    except: /^server\/(index\.ts|cli\.ts|commands\/|process\/)/,
+  },
+  {
+    name: 'index.ts opens stores through store/open',
+    from: /^server\/index\.ts$/,
+    never: /^server\/store\/(?!store\.ts$|open\/open-store\.ts$)/,
   },
   {
     name: 'one file per side knows how metrics are counted',
@@ -239,10 +244,11 @@ const madeUp = [
   ['no SQL outside the store', 'server/services/a.ts', "import { sql } from 'kysely'"],
   ['a store knows nothing above it', 'server/store/a.ts', "import { seal } from '../services/secrets.js'"],
   [
-    'concrete stores are named by cli.ts and commands only',
+    'concrete stores are named in store/open, which index.ts exports, and by cli.ts and commands',
     'server/control-plane/server.ts',
     "import { a } from '../store/pglite/embedded.js'",
   ],
+  ['index.ts opens stores through store/open', 'server/index.ts', "export { a } from './store/postgres/postgres.js'"],
   ['one file per side knows how metrics are counted', 'server/rpc/a.ts', "import { Counter } from 'prom-client'"],
   [oneWay, 'shared/rpc/a.ts', "import { b } from '../contract/b.js'"],
   [oneWay, 'client/bridge/relay/a.ts', "import { b } from '../daemon.js'"],

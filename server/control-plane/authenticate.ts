@@ -12,10 +12,10 @@ const maxBuildVersionLength = 64
  * @throws RpcError `UNAUTHORIZED` (key_missing, key_invalid, key_expired) or `FORBIDDEN` (key_revoked), without what was given
  */
 export function createAuthenticator(
-  adminToken: string,
+  adminToken: string | undefined,
   daemonKeys: DaemonKeys,
 ): (credentials: Credentials) => Promise<Identity> {
-  const isAdminToken = secretComparer(adminToken)
+  const isAdminToken = adminToken === undefined ? () => false : secretComparer(adminToken)
   return async ({ authorization, request }) => {
     if (authorization === undefined) {
       throw new RpcError('UNAUTHORIZED', 'the header Authorization: Bearer KEY is missing', { reason: 'key_missing' })

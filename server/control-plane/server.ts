@@ -4,7 +4,7 @@ import { apiVersion } from '../../shared/contract/version.js'
 import { type Duplex, memoryDuplexPair } from '../../shared/rpc/duplex.js'
 import { errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
-import type { Logger } from '../../shared/values/log.js'
+import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
@@ -26,12 +26,12 @@ import { createDemoProvider } from './demo-provider.js'
 import { KeyWatch } from './key-watch.js'
 
 export interface BridgeServerConfig {
-  /** with `Authorization: Bearer` it makes an admin of who opens a WebSocket */
-  adminToken: string
+  /** with `Authorization: Bearer` it makes an admin of the peer that opens a WebSocket; default: no peer is an admin over a WebSocket */
+  adminToken?: string | undefined
   /** 32 bytes each; the first seals secrets, all open them */
   encryptionKeys: readonly Uint8Array[]
   /** where the keys are the server's own: makes a new one, when `admin.secrets.rotate` asks for it */
-  rotateKeys?: RotateKeys
+  rotateKeys?: RotateKeys | undefined
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
   /** providers that a database gets when it is used for the first time, beside `demo`; it is the truth afterwards */
@@ -51,7 +51,8 @@ export interface BridgeServerOptions {
   /** stays the caller's, who closes it after the server */
   store: Store
   config: BridgeServerConfig
-  logger: Logger
+  /** default: no log */
+  logger?: Logger
   /** takes what there is to count, and is shown at `/metrics`; by default nobody does, and there is no such path */
   metrics?: ServerMetrics
 }
@@ -91,7 +92,7 @@ export interface BridgeServer {
 export async function createBridgeServer({
   store,
   config,
-  logger,
+  logger = silentLogger,
   metrics,
 }: BridgeServerOptions): Promise<BridgeServer> {
   if (config.adminToken === '') {

@@ -15,10 +15,11 @@ import { listen } from '../http/listen.js'
 import { createServerMetrics } from '../metrics/prometheus.js'
 import { secretPlaces } from '../services/admin/secret-rotation.js'
 import { createSecretBox } from '../services/secrets.js'
+import { openStore } from '../store/open/open-store.js'
 import type { SecretColumn, Store } from '../store/store.js'
 import { commandFor, firstSteps } from './first-steps.js'
 import { createLogger } from './logger.js'
-import { ensureSecrets, hasDatabase, keyFileRotation, secretFiles } from './secrets.js'
+import { ensureSecrets, hasDatabase, secretFiles } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
 
 /**
@@ -65,8 +66,15 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     for (const closeOne of opened.splice(0).reverse()) await closeOne(Math.max(0, deadline - Date.now()))
   }
   try {
-    const secrets = await ensureSecrets(config, logger)
-    const store = await openStore(config, logger, stop)
+    const secrets = await ensureSecrets({ ...config, logger })
+    // A new process opens an ended database again as after kill -9, or says why it cannot.
+    const onLost = (cause: Error) =>
+      stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)
+    const store = await openStore(
+      databaseUrl === undefined
+        ? { dataDir, logger, onLost }
+        : { databaseUrl, maxConnections: config.databasePool, logger },
+    )
     opened.push(() => store.close())
     await checkEncryptionKeys(store, secrets.encryptionKeys, config)
     const { seeds, retentionDays } = config
@@ -78,7 +86,6 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
         seeds,
         retentionDays,
         listCommand: url => commandFor('interceptions list', url, dataDir),
-        ...(!config.encryptionKeys && { rotateKeys: keyFileRotation(dataDir, secrets.encryptionKeys) }),
       },
       logger,
       metrics: createServerMetrics(),
@@ -103,23 +110,6 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     await close(0).catch((cause: unknown) => logger.error({ err: cause }, 'closing after a failed start failed too'))
     throw error
   }
-}
-
-/** The concrete stores are loaded when they are needed: PGlite alone is 14 MB. */
-async function openStore(
-  { dataDir, databaseUrl, databasePool }: ServeConfig,
-  logger: PinoLogger,
-  stop: StopSignal,
-): Promise<Store> {
-  if (databaseUrl === undefined) {
-    const { openEmbeddedStore } = await import('../store/pglite/embedded.js')
-    // A new process opens it again as after kill -9, or says why it cannot.
-    const onLost = (cause: Error) =>
-      stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)
-    return openEmbeddedStore({ dataDir, logger, onLost })
-  }
-  const { openPostgresStore } = await import('../store/postgres/postgres.js')
-  return openPostgresStore({ url: databaseUrl, logger, maxConnections: databasePool })
 }
 
 /** Refuses keys that open none of the secrets in the database: it would serve no provider, and seal new secrets beside unreadable ones. */

@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { constants, existsSync } from 'node:fs'
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Logger } from '../../shared/values/log.js'
-import type { ServeConfig } from '../config/config.js'
+import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { invalid } from '../config/config-error.js'
 import { checkAdminToken, parseEncryptionKeys } from '../config/keys.js'
 import type { RotateKeys } from '../services/admin/secret-rotation.js'
@@ -30,19 +29,41 @@ export async function readAdminToken(dataDir: string): Promise<string | undefine
   return text === undefined ? undefined : checkAdminToken(text, path)
 }
 
+/** Where the secrets of a server come from; what is not given comes from the data directory. */
+export interface SecretSources {
+  /** the directory of the files `admin-token` and `encryption-key`; made with mode 0700 if it is missing */
+  dataDir: string
+  /** 16 to 512 printable ASCII characters without spaces */
+  adminToken?: string | undefined
+  /** 32 bytes each; the first seals secrets, all open them */
+  encryptionKeys?: Uint8Array[] | undefined
+  /** set if the store is a PostgreSQL database: a data directory is made then only if a secret is missing */
+  databaseUrl?: string | undefined
+  /** receives a warning for each file that other users may read; default: no log */
+  logger?: Logger | undefined
+}
+
+/** The secrets of a server, in the form in which `createBridgeServer` takes them as its `config`. */
+export interface ServerSecrets {
+  /** makes an admin of the peer that shows it */
+  adminToken: string
+  /** 32 bytes each; the first seals secrets, all open them */
+  encryptionKeys: Uint8Array[]
+  /** changes the key in the data directory; undefined if the keys were given */
+  rotateKeys?: RotateKeys
+}
+
 /**
- * The secrets of `serve`, from the configuration or from the data directory, where they are made if this is a first start. Safe against
- * other processes that do the same and against `kill -9`: a file is there whole or not at all, and is never replaced.
- * A database without its encryption key is refused, because a new key could not open what the old one sealed.
- * @throws RpcError `BAD_REQUEST` (config_invalid)
+ * Returns the secrets of a server: the given ones, and the others from the data directory, where they are made at a first start. Call it before the
+ * store in that directory is opened. Safe against other processes that do the same and against `kill -9`: a file is there whole or not at all, and is
+ * never replaced.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) if the directory or a file cannot be used, or if the directory has a database and no encryption key:
+ *   a new key could not open the secrets that the old one sealed
  */
-export async function ensureSecrets(
-  config: ServeConfig,
-  logger: Logger,
-): Promise<{ adminToken: string; encryptionKeys: Uint8Array[] }> {
-  const { dataDir } = config
-  if (config.adminToken !== undefined && config.encryptionKeys !== undefined && config.databaseUrl !== undefined) {
-    return { encryptionKeys: config.encryptionKeys, adminToken: config.adminToken }
+export async function ensureSecrets(sources: SecretSources): Promise<ServerSecrets> {
+  const { dataDir, adminToken, encryptionKeys, databaseUrl, logger = silentLogger } = sources
+  if (adminToken !== undefined && encryptionKeys !== undefined && databaseUrl !== undefined) {
+    return { adminToken, encryptionKeys }
   }
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 })
@@ -50,10 +71,10 @@ export async function ensureSecrets(
   } catch (error) {
     throw invalid(`--data ${JSON.stringify(dataDir)}: cannot be used: ${messageOf(error)}`, error)
   }
-  return {
-    encryptionKeys: config.encryptionKeys ?? (await ensureEncryptionKeys(dataDir, logger)),
-    adminToken: config.adminToken ?? (await ensureAdminToken(dataDir, logger)),
-  }
+  const token = async () => adminToken ?? (await ensureAdminToken(dataDir, logger))
+  if (encryptionKeys) return { adminToken: await token(), encryptionKeys }
+  const ownKeys = await ensureEncryptionKeys(dataDir, logger)
+  return { adminToken: await token(), encryptionKeys: ownKeys, rotateKeys: keyFileRotation(dataDir, ownKeys) }
 }
 
 /**

@@ -36,7 +36,7 @@ export interface EmbeddedDatabase {
 export async function openEmbeddedStore(options: {
   dataDir: string
   logger?: Logger | undefined
-  onLost?: (cause: Error) => void
+  onLost?: ((cause: Error) => void) | undefined
 }): Promise<Store> {
   const { db, thread, release } = await openEmbeddedDatabase(options)
   void thread.lost.then(options.onLost)

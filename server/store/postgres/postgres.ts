@@ -2,7 +2,7 @@
 import { Kysely, sql } from 'kysely'
 import pg, { type PoolConfig } from 'pg'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import type { Logger } from '../../../shared/values/log.js'
+import { type Logger, silentLogger } from '../../../shared/values/log.js'
 import { migrate } from '../migrations/index.js'
 import type { Database } from '../sql/schema.js'
 import { createSqlStore } from '../sql-store.js'
@@ -16,9 +16,10 @@ const oldestVersion = 15
 export interface PostgresOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; never logged */
   url: string
-  logger: Logger
-  /** connections of this process, one more listens; PostgreSQL's own default allows 100 in all */
-  maxConnections?: number
+  /** default: no log */
+  logger?: Logger | undefined
+  /** connections of this process, one more listens; default 10, PostgreSQL's own default allows 100 in all */
+  maxConnections?: number | undefined
   /** longest run of one statement; the server ends what takes longer */
   statementTimeoutMs?: number
   /** how long the server may be away until a call fails; with as long again for a repeat, below the deadline of a call */
@@ -27,7 +28,7 @@ export interface PostgresOptions {
   listenerCheckMs?: number
 }
 
-const defaults = { maxConnections: 10, statementTimeoutMs: 15_000, outageMs: 10_000, listenerCheckMs: 5_000 } as const
+const defaultOutageMs = 10_000
 const connectTimeoutMs = 5_000
 /**
  * Sessions keep plans, and may have made them while the tables were small: they must be the ones that fit large tables, and all statements but the totals of
@@ -46,7 +47,8 @@ const idleInTransactionTimeoutMs = 30_000
  *   `config_invalid` for a server that is too old
  */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
-  const { url, logger, maxConnections, statementTimeoutMs, outageMs, listenerCheckMs } = { ...defaults, ...options }
+  const { url, logger = silentLogger, maxConnections = 10, statementTimeoutMs = 15_000 } = options
+  const { outageMs = defaultOutageMs, listenerCheckMs = 5_000 } = options
   await migratePostgres({ url, logger, outageMs })
   const pool = openPool(logger, {
     ...connectionOptions(url),
@@ -77,8 +79,8 @@ export async function migratePostgres(options: Pick<PostgresOptions, 'url' | 'lo
  */
 export async function openPostgresDatabase({
   url,
-  logger,
-  outageMs = defaults.outageMs,
+  logger = silentLogger,
+  outageMs = defaultOutageMs,
 }: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<Kysely<Database>> {
   const pool = openPool(logger, { ...connectionOptions(url), max: 1 })
   const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
