@@ -1,6 +1,6 @@
 /** The README's first run as a reader would type it, and the example for a bridge that runs. */
 import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { transformWithOxc } from 'vite'
@@ -37,7 +37,7 @@ function patternOf(output: string): { pattern: RegExp; values: string[] } {
   const values = output.match(changing) ?? []
   const source = output
     .split(changing)
-    .map(text => text.split('…').map(escaped).join('[\\s\\S]*'))
+    .map(text => text.split(/ *… */).map(escaped).join('[\\s\\S]*'))
     .join('(\\S+(?: s)?)')
     .replace(/ {2,}/g, ' +') // columns are as wide as their values
   return { pattern: new RegExp(`^${source}\\s*$`), values }
@@ -75,6 +75,9 @@ test('the first run of the README prints what the README shows, and the example 
   const file = join('dist', 'sdk-over-http.mjs')
   const { code } = await transformWithOxc(await readFile('examples/sdk-over-http.ts', 'utf8'), 'sdk-over-http.ts')
   await writeFile(file, code)
-  const printed = await sh(`AIBRIDGE_URL=http://127.0.0.1:4100/bridge node ${file}`)
-  expect(printed).toContain('“Hello”')
+  try {
+    expect(await sh(`AIBRIDGE_URL=http://127.0.0.1:4100/bridge node ${file}`)).toContain('“Hello”')
+  } finally {
+    await rm(file)
+  }
 })
