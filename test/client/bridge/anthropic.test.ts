@@ -6,7 +6,7 @@ import { SseReader } from '../../../client/bridge/wire/sse.js'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
 
-const answers = join(import.meta.dirname, '../fixtures/answers/anthropic')
+const answers = join(import.meta.dirname, '../../fixtures/answers/anthropic')
 const bridged = anthropic.route('POST', '/v1/messages') as BridgedRoute // it is the bridged one
 
 function readStream(chunks: Uint8Array[]): AnswerFacts {

@@ -55,12 +55,12 @@ export interface ApiRow {
 }
 
 function load(folder: string, conversations: Conversation[]): LoadedConversation[] {
-  return loadFrom(join(import.meta.dirname, '../fixtures/answers', folder), conversations)
+  return loadFrom(join(import.meta.dirname, '../../fixtures/answers', folder), conversations)
 }
 
 /** Those that lie beside the project, where they do. */
 function loadShared(folder: string, conversations: Conversation[]): LoadedConversation[] {
-  const path = join(import.meta.dirname, '../../../shared/fixtures', folder)
+  const path = join(import.meta.dirname, '../../../../shared/fixtures', folder)
   return existsSync(path) ? loadFrom(path, conversations) : []
 }
 

@@ -15,8 +15,8 @@ import { closeControlPlanes, controlPlanes, type Recorded } from './control-plan
 import { anthropicProvider, memoryLogger, send, startBridge } from './running-bridge.js'
 import { scriptedControlPlane, testKey, testOwner } from './scripted-control-plane.js'
 
-const own = join(import.meta.dirname, '../fixtures/answers/anthropic')
-const shared = join(import.meta.dirname, '../../../shared/fixtures/anthropic')
+const own = join(import.meta.dirname, '../../fixtures/answers/anthropic')
+const shared = join(import.meta.dirname, '../../../../shared/fixtures/anthropic')
 
 afterAll(closeControlPlanes)
 

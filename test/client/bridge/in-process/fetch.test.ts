@@ -21,7 +21,7 @@ import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPl
 import { anthropicProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey, testOwner } from '../scripted-control-plane.js'
 
-const answers = join(import.meta.dirname, '../fixtures/answers/anthropic')
+const answers = join(import.meta.dirname, '../../../fixtures/answers/anthropic')
 const section = (fixture: string, name: string) => sectionOf(readTxtar(join(answers, `${fixture}.txtar`)), name)
 const hello: Anthropic.MessageCreateParamsNonStreaming = {
   model: 'claude-test-1',
