@@ -2,6 +2,7 @@
 export * from './contract/admin.js'
 export * from './contract/authorizer.js'
 export * from './contract/provider-configurator.js'
+export * from './contract/record-kinds.js'
 export * from './contract/recorder.js'
 export { apiVersion } from './contract/version.js'
 export * from './rpc/duplex.js'

@@ -1,7 +1,15 @@
 /** `aibridge interceptions`: the AI requests that were recorded. */
 import { type Command, Option } from 'commander'
-import type { Interception, InterceptionDetail, User, WatchEvent } from '../../shared/contract/admin.js'
+import type {
+  Interception,
+  InterceptionDetail,
+  User,
+  WatchEvent,
+  WatchedRecord,
+  WatchedRecords,
+} from '../../shared/contract/admin.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
+import type { RecordKind } from '../../shared/contract/record-kinds.js'
 import { errorTypes } from '../../shared/contract/recorder.js'
 import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
@@ -120,32 +128,25 @@ function sinceProblem(error: unknown, since: string): unknown {
 }
 
 function lineOf(event: WatchEvent): string {
-  switch (event.kind) {
-    case 'watching':
-      return 'watching'
-    case 'interception': {
-      const { id, startedAt, providerName, model, client } = event.record
-      return `${startedAt.toISOString()}  ${id}  started  ${[providerName, model, client].map(cellText).join('  ')}`
-    }
-    case 'interceptionEnded': {
-      const { id, endedAt, errorType } = event.record
-      return `${endedAt.toISOString()}  ${id}  ended    ${cellText(errorType)}`
-    }
-    case 'tokenUsage': {
-      const { inputTokens, outputTokens, cacheReadInputTokens } = event.record
-      return lineOfChild(
-        event.record,
-        'tokens',
-        `input ${inputTokens}, output ${outputTokens}, cached ${cacheReadInputTokens}`,
-      )
-    }
-    case 'promptUsage':
-      return lineOfChild(event.record, 'prompt', event.record.prompt)
-    case 'toolUsage':
-      return lineOfChild(event.record, 'tool', `${event.record.tool} ${event.record.input}`)
-    case 'modelThought':
-      return lineOfChild(event.record, 'thought', event.record.content)
-  }
+  return event.kind === 'watching' ? 'watching' : lineOfRecord(event)
+}
+
+function lineOfRecord<K extends RecordKind>({ kind, record }: WatchedRecord<K>): string {
+  return lines[kind](record)
+}
+
+/** Kind → the line of a record. */
+const lines: { [K in RecordKind]: (record: WatchedRecords[K]) => string } = {
+  interception: ({ id, startedAt, providerName, model, client }) =>
+    `${startedAt.toISOString()}  ${id}  started  ${[providerName, model, client].map(cellText).join('  ')}`,
+  interceptionEnded: ({ id, endedAt, errorType }) => `${endedAt.toISOString()}  ${id}  ended    ${cellText(errorType)}`,
+  tokenUsage(record) {
+    const { inputTokens, outputTokens, cacheReadInputTokens } = record
+    return lineOfChild(record, 'tokens', `input ${inputTokens}, output ${outputTokens}, cached ${cacheReadInputTokens}`)
+  },
+  promptUsage: record => lineOfChild(record, 'prompt', record.prompt),
+  toolUsage: record => lineOfChild(record, 'tool', `${record.tool} ${record.input}`),
+  modelThought: record => lineOfChild(record, 'thought', record.content),
 }
 
 /** content beyond this is left to `show` */

@@ -1,3 +1,4 @@
+import type { RecordProcedureName } from '../../shared/contract/record-kinds.js'
 import { recordBatchInput, recordSchemas } from '../../shared/contract/recorder.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
@@ -24,4 +25,4 @@ export const recorderRouter = router({
   recordBatch: daemonProcedure
     .input(checked(recordBatchInput))
     .mutation(forDaemon(({ recorder }, { records }) => recorder.recordBatch(records))),
-})
+} satisfies Record<RecordProcedureName | 'recordBatch', unknown>)

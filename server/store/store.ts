@@ -22,7 +22,8 @@ import type {
   WatchedRecord,
 } from '../../shared/contract/admin.js'
 import type { ProviderType } from '../../shared/contract/provider-configurator.js'
-import type { CheckedRecord, RecordKind, RecordOutcome } from '../../shared/contract/recorder.js'
+import type { RecordKind } from '../../shared/contract/record-kinds.js'
+import type { CheckedRecord, RecordOutcome } from '../../shared/contract/recorder.js'
 import type { JsonObject } from '../../shared/values/text.js'
 
 export interface Store extends Tables, AuditedWrites, ChangeStore {
@@ -96,15 +97,20 @@ export interface FeedPage {
   isWhole: boolean
 }
 
-/** A checked record in its one normal form: an interception has a provider name, and its user agent stands in its metadata (`userAgentKey`). */
-export type NormalRecord<K extends RecordKind> = K extends 'interception'
-  ? Omit<CheckedRecord<'interception'>, 'userAgent' | 'providerName'> & { providerName: string }
-  : CheckedRecord<K>
+/** Kind → a checked record in its one normal form: an interception has a provider name, and its user agent stands in its metadata (`userAgentKey`). */
+type NormalRecords = {
+  [K in RecordKind]: K extends 'interception'
+    ? Omit<CheckedRecord<'interception'>, 'userAgent' | 'providerName'> & { providerName: string }
+    : CheckedRecord<K>
+}
+
+/** A checked record in its one normal form. */
+export type NormalRecord<K extends RecordKind = RecordKind> = NormalRecords[K]
 
 /** A normalised record and the SHA-256 of its content, which decides whether a repeat is the same. */
-export type StoredRecord = {
-  [K in RecordKind]: { kind: K; record: NormalRecord<K>; contentHash: Uint8Array }
-}[RecordKind]
+export type StoredRecord<K extends RecordKind = RecordKind> = {
+  [P in K]: { kind: P; record: NormalRecords[P]; contentHash: Uint8Array }
+}[K]
 
 export interface RecordStore {
   /**

@@ -5,6 +5,7 @@ import type { JsonObject } from '../values/text.js'
 import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
 import type { McpServerConfig } from './mcp-configurator.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
+import type { RecordKind } from './record-kinds.js'
 import type { ErrorType } from './recorder.js'
 import { regexProblem } from './regex.js'
 
@@ -234,14 +235,18 @@ export type InterceptionEnd = Pick<
   'id' | 'endedAt' | 'errorType' | 'errorMessage' | 'credentialHint'
 >
 
-/** A record that was stored, by its kind. An interception is shown as it stands when it is read: it may have ended already. */
-export type WatchedRecord =
-  | { kind: 'interception'; record: Interception }
-  | { kind: 'interceptionEnded'; record: InterceptionEnd }
-  | { kind: 'tokenUsage'; record: TokenUsage }
-  | { kind: 'promptUsage'; record: PromptUsage }
-  | { kind: 'toolUsage'; record: ToolUsage }
-  | { kind: 'modelThought'; record: ModelThought }
+/** Kind → what `admin.watch` shows of a record. An interception is shown as it stands when it is read: it may have ended already. */
+export interface WatchedRecords extends Record<RecordKind, { id: string }> {
+  interception: Interception
+  interceptionEnded: InterceptionEnd
+  tokenUsage: TokenUsage
+  promptUsage: PromptUsage
+  toolUsage: ToolUsage
+  modelThought: ModelThought
+}
+
+/** A record that was stored, and its kind. */
+export type WatchedRecord<K extends RecordKind = RecordKind> = { [P in K]: { kind: P; record: WatchedRecords[P] } }[K]
 
 /** What `admin.watch` sends. `watching` comes first in a stream that begins now: an event id to resume from before anything is recorded. */
 export type WatchEvent = { kind: 'watching' } | WatchedRecord

@@ -50,21 +50,24 @@ export const originalBytesKey = 'original_bytes'
  * Cuts the named fields of a record to `maxBytes` (`maxContentBytes`) at a character boundary and keeps their original size in
  * `metadata.original_bytes`. Content that fits leaves the record as it is.
  */
-export function cutContent<R extends { metadata?: JsonObject | undefined }>(
+export function cutContent<R extends object>(
   record: R,
-  fields: readonly (keyof R)[],
+  fields: readonly FieldOf<R>[],
   maxBytes: number = recordLimits.maxContentBytes,
 ): R {
-  let cut = record
+  let cut: R & { metadata?: JsonObject } = record
   for (const field of fields) {
-    const value = record[field]
+    const value: unknown = Reflect.get(record, field)
     if (typeof value !== 'string') continue
     const short = cutToBytes(value, maxBytes)
     if (short === value) continue
     // The sizes of other fields stay: the sender may have cut those itself.
     const known = cut.metadata?.[originalBytesKey]
-    const sizes = { ...(isPlainObject(known) ? known : {}), [String(field)]: Buffer.byteLength(value) }
+    const sizes = { ...(isPlainObject(known) ? known : {}), [field]: Buffer.byteLength(value) }
     cut = { ...cut, [field]: short, metadata: { ...cut.metadata, [originalBytesKey]: sizes } }
   }
   return cut
 }
+
+/** A field that any record of a union has. */
+type FieldOf<R> = R extends unknown ? keyof R & string : never

@@ -1,8 +1,9 @@
-/** The recorder: what daemons report about AI requests. Every procedure is idempotent; see RecordKind for the six records. */
+/** The recorder: what daemons report about AI requests. Every procedure is idempotent; `recordKinds` lists the records. */
 import { z } from 'zod'
 import { recordLimits } from '../rpc/limits.js'
 import { cutToBytes } from '../values/text.js'
 import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, uuid } from './fields.js'
+import { type RecordKind, recordKinds } from './record-kinds.js'
 
 /** How an interception can fail; anything else a daemon sends is stored as `unknown`. */
 export const errorTypes = [
@@ -83,7 +84,7 @@ export const recordTokenUsageInput = z.object({
 /** What the user asked. `msgId` is the provider's id of the answer, or the interception's id where there was none. */
 export const recordPromptUsageInput = z
   .object({ ...child, msgId: name, prompt: content, metadata: metadata.optional(), createdAt: time })
-  .transform(record => cutContent(record, ['prompt']))
+  .transform(record => cutContent(record, recordKinds.promptUsage.contentFields))
 
 /** A tool call that the model selected. `input` is the provider's text, unparsed. `injected`: run by the bridge, not by the client. */
 export const recordToolUsageInput = z
@@ -100,14 +101,14 @@ export const recordToolUsageInput = z
     metadata: metadata.optional(),
     createdAt: time,
   })
-  .transform(record => cutContent(record, ['input', 'invocationError']))
+  .transform(record => cutContent(record, recordKinds.toolUsage.contentFields))
 
 /** One block of the model's reasoning. */
 export const recordModelThoughtInput = z
   .object({ ...child, content, metadata: metadata.optional(), createdAt: time })
-  .transform(record => cutContent(record, ['content']))
+  .transform(record => cutContent(record, recordKinds.modelThought.contentFields))
 
-/** Kind of record → its schema. The kind is the tag in a batch; `record` + the kind in capitals is the procedure. */
+/** Kind of record → its schema. */
 export const recordSchemas = {
   interception: recordInterceptionInput,
   interceptionEnded: recordInterceptionEndedInput,
@@ -115,8 +116,7 @@ export const recordSchemas = {
   promptUsage: recordPromptUsageInput,
   toolUsage: recordToolUsageInput,
   modelThought: recordModelThoughtInput,
-} as const
-export type RecordKind = keyof typeof recordSchemas
+} as const satisfies Record<RecordKind, z.ZodType>
 
 /** A record as a daemon sends it, by kind. */
 export type RecordInput<K extends RecordKind = RecordKind> = z.input<(typeof recordSchemas)[K]>
@@ -124,7 +124,7 @@ export type RecordInput<K extends RecordKind = RecordKind> = z.input<(typeof rec
 export type CheckedRecord<K extends RecordKind = RecordKind> = z.output<(typeof recordSchemas)[K]>
 
 /** A record in a batch: the input of its procedure and its `kind`. */
-export type BatchRecord = { [K in RecordKind]: RecordInput<K> & { kind: K } }[RecordKind]
+export type BatchRecord<K extends RecordKind = RecordKind> = { [P in K]: RecordInput<P> & { kind: P } }[K]
 
 /** 1 to 500 records. Each is checked by itself, so that a bad one does not stop the others. */
 export const recordBatchInput = z.object({

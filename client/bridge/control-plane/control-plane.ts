@@ -1,24 +1,20 @@
 /** What a bridge asks of the control plane: the part it uses of the `AppRouter`'s typed stub, so that a test can stand in for it. */
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
 import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
-import type { BatchRecord, RecordBatchOutput, RecordInput, RecordKind } from '../../../shared/contract/recorder.js'
+import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
+import type { BatchRecord, RecordBatchOutput, RecordInput } from '../../../shared/contract/recorder.js'
 
 interface CallOptions {
   signal?: AbortSignal
 }
-interface RecordProcedure<K extends RecordKind> {
+/** A procedure of the recorder that takes one record. */
+export interface RecordProcedure<K extends RecordKind> {
   mutate(record: RecordInput<K>, options?: CallOptions): Promise<unknown>
 }
 
 /** A client of the control plane; `createBridgeClient()` makes one, on either link. */
 export interface ControlPlane {
-  recorder: {
-    recordInterception: RecordProcedure<'interception'>
-    recordInterceptionEnded: RecordProcedure<'interceptionEnded'>
-    recordTokenUsage: RecordProcedure<'tokenUsage'>
-    recordPromptUsage: RecordProcedure<'promptUsage'>
-    recordToolUsage: RecordProcedure<'toolUsage'>
-    recordModelThought: RecordProcedure<'modelThought'>
+  recorder: { [K in RecordKind as RecordProcedureName<K>]: RecordProcedure<K> } & {
     recordBatch: { mutate(input: { records: BatchRecord[] }, options?: CallOptions): Promise<RecordBatchOutput> }
   }
   authorizer: { isAuthorized: { query(input: IsAuthorizedInput, options?: CallOptions): Promise<Authorization> } }

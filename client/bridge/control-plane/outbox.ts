@@ -33,8 +33,3 @@ export type SendRecords = (records: readonly BatchRecord[], signal: AbortSignal)
 
 /** Takes what the control plane refused for good. */
 export type DeadLetterSink = (record: BatchRecord, refusal: Exclude<RecordOutcome, { ok: true }>) => void
-
-/** The interception that a record is of, or belongs to. */
-export function interceptionIdOf(record: BatchRecord): string {
-  return record.kind === 'interception' || record.kind === 'interceptionEnded' ? record.id : record.interceptionId
-}

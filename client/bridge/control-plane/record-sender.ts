@@ -1,8 +1,9 @@
 import { cutContent } from '../../../shared/contract/fields.js'
+import { type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
 import { errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
 import { recordLimits } from '../../../shared/rpc/limits.js'
-import type { ControlPlane } from './control-plane.js'
+import type { ControlPlane, RecordProcedure } from './control-plane.js'
 import type { SendRecords } from './outbox.js'
 
 /** Sends records over the recorder's procedures: several as one batch, one through its own (it may be larger than a batch). */
@@ -38,50 +39,16 @@ async function sendOne(
  * escapes. The same record is shortened the same way each time, so that a repeat is still the same.
  */
 function shorten(record: BatchRecord): BatchRecord {
-  const { maxEscapedContentBytes } = recordLimits
-  switch (record.kind) {
-    case 'promptUsage':
-      return cutContent(record, ['prompt'], maxEscapedContentBytes)
-    case 'toolUsage':
-      return cutContent(record, ['input', 'invocationError'], maxEscapedContentBytes)
-    case 'modelThought':
-      return cutContent(record, ['content'], maxEscapedContentBytes)
-    default:
-      return record
-  }
+  return cutContent(record, recordKinds[record.kind].contentFields, recordLimits.maxEscapedContentBytes)
 }
 
 function callOwnProcedure(
   { recorder }: Pick<ControlPlane, 'recorder'>,
-  tagged: BatchRecord,
+  { kind, ...record }: BatchRecord,
   signal: AbortSignal,
 ): Promise<unknown> {
-  switch (tagged.kind) {
-    case 'interception': {
-      const { kind: _, ...record } = tagged
-      return recorder.recordInterception.mutate(record, { signal })
-    }
-    case 'interceptionEnded': {
-      const { kind: _, ...record } = tagged
-      return recorder.recordInterceptionEnded.mutate(record, { signal })
-    }
-    case 'tokenUsage': {
-      const { kind: _, ...record } = tagged
-      return recorder.recordTokenUsage.mutate(record, { signal })
-    }
-    case 'promptUsage': {
-      const { kind: _, ...record } = tagged
-      return recorder.recordPromptUsage.mutate(record, { signal })
-    }
-    case 'toolUsage': {
-      const { kind: _, ...record } = tagged
-      return recorder.recordToolUsage.mutate(record, { signal })
-    }
-    case 'modelThought': {
-      const { kind: _, ...record } = tagged
-      return recorder.recordModelThought.mutate(record, { signal })
-    }
-  }
+  const procedure: RecordProcedure<RecordKind> = recorder[recordKinds[kind].procedure]
+  return procedure.mutate(record, { signal })
 }
 
 /** The code of an error that says the record itself will never be taken; the transport uses some of these codes for passing faults. */

@@ -1,36 +1,27 @@
+import { type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { Logger } from '../../../shared/values/log.js'
-import type { StoredRecord } from '../../store/store.js'
+import type { NormalRecord, StoredRecord } from '../../store/store.js'
 
 /** Writes a record as one log line, `interception log`, with its `record_type`; content and `metadata` are left out. */
-export function logRecord(logger: Logger, stored: StoredRecord): void {
-  logger.info(fieldsOf(stored), 'interception log')
+export function logRecord<K extends RecordKind>(logger: Logger, { kind, record }: StoredRecord<K>): void {
+  logger.info({ record_type: recordKinds[kind].logType, ...loggedFields[kind](record) }, 'interception log')
 }
 
-function fieldsOf({ kind, record }: StoredRecord): object {
-  switch (kind) {
-    case 'interception': {
-      const { id, metadata: _, ...fields } = record
-      return { record_type: 'interception_start', interceptionId: id, ...fields }
-    }
-    case 'interceptionEnded': {
-      const { id, endedAt, credentialHint, errorType } = record
-      return { record_type: 'interception_end', interceptionId: id, endedAt, credentialHint, errorType }
-    }
-    case 'tokenUsage': {
-      const { metadata: _, ...fields } = record
-      return { record_type: 'token_usage', ...fields }
-    }
-    case 'promptUsage': {
-      const { metadata: _, prompt, ...fields } = record
-      return { record_type: 'prompt_usage', ...fields, promptLength: prompt.length }
-    }
-    case 'toolUsage': {
-      const { metadata: _, input, invocationError, ...fields } = record
-      return { record_type: 'tool_usage', ...fields, inputLength: input.length, failed: invocationError !== undefined }
-    }
-    case 'modelThought': {
-      const { metadata: _, content, ...fields } = record
-      return { record_type: 'model_thought', ...fields, contentLength: content.length }
-    }
-  }
+/** Kind → the fields of its log line. */
+const loggedFields: { [K in RecordKind]: (record: NormalRecord<K>) => object } = {
+  interception: ({ id, metadata: _, ...fields }) => ({ interceptionId: id, ...fields }),
+  interceptionEnded: ({ id, endedAt, credentialHint, errorType }) => ({
+    interceptionId: id,
+    endedAt,
+    credentialHint,
+    errorType,
+  }),
+  tokenUsage: ({ metadata: _, ...fields }) => fields,
+  promptUsage: ({ metadata: _, prompt, ...fields }) => ({ ...fields, promptLength: prompt.length }),
+  toolUsage: ({ metadata: _, input, invocationError, ...fields }) => ({
+    ...fields,
+    inputLength: input.length,
+    failed: invocationError !== undefined,
+  }),
+  modelThought: ({ metadata: _, content, ...fields }) => ({ ...fields, contentLength: content.length }),
 }

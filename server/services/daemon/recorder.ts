@@ -1,9 +1,9 @@
+import { isRecordKind, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import {
   type BatchRecord,
   type CheckedRecord,
   type RecordBatchOutput,
   type RecordedOutput,
-  type RecordKind,
   type RecordOutcome,
   recordSchemas,
   userAgentKey,
@@ -17,7 +17,7 @@ import { contentHash } from './content-hash.js'
 import { logRecord } from './record-log.js'
 
 /** A checked record and its kind. */
-export type TaggedRecord = { [K in RecordKind]: { kind: K; record: CheckedRecord<K> } }[RecordKind]
+export type TaggedRecord<K extends RecordKind = RecordKind> = { [P in K]: { kind: P; record: CheckedRecord<P> } }[K]
 
 /**
  * Stores what daemons report. All is idempotent: a repeat of an id with the same content changes nothing. Content is compared by the
@@ -110,22 +110,10 @@ function check(input: unknown): StoredRecord | Refused {
 
 function checkTagged(input: unknown): TaggedRecord {
   const kind: unknown = typeof input === 'object' && input !== null && 'kind' in input ? input.kind : undefined
-  switch (kind) {
-    case 'interception':
-      return { kind, record: checkInput(recordSchemas.interception, input) }
-    case 'interceptionEnded':
-      return { kind, record: checkInput(recordSchemas.interceptionEnded, input) }
-    case 'tokenUsage':
-      return { kind, record: checkInput(recordSchemas.tokenUsage, input) }
-    case 'promptUsage':
-      return { kind, record: checkInput(recordSchemas.promptUsage, input) }
-    case 'toolUsage':
-      return { kind, record: checkInput(recordSchemas.toolUsage, input) }
-    case 'modelThought':
-      return { kind, record: checkInput(recordSchemas.modelThought, input) }
-    default:
-      throw new RpcError('BAD_REQUEST', `kind: must be one of ${Object.keys(recordSchemas).join(', ')}`)
+  if (!isRecordKind(kind)) {
+    throw new RpcError('BAD_REQUEST', `kind: must be one of ${Object.keys(recordKinds).join(', ')}`)
   }
+  return { kind, record: checkInput(recordSchemas[kind], input) } as TaggedRecord // the schema of this kind
 }
 
 function normalise(tagged: TaggedRecord): StoredRecord {

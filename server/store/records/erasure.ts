@@ -3,11 +3,10 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import type { Erased, ErasureStore } from '../store.js'
+import { childKinds, tableOf } from './record-tables.js'
 
 /** Any number that no other lock of this database has: its holder erases what is too old. */
 export const retentionLock = 0x61_69_62_72
-
-const childTables = ['token_usages', 'user_prompts', 'tool_usages', 'model_thoughts'] as const
 
 /** The erasing of a database's records. */
 export function erasureStore(db: Kysely<Database>): ErasureStore {
@@ -84,9 +83,9 @@ async function eraseWhere(tx: Kysely<Database>, condition: RawBuilder<boolean>, 
   // One array, so that the statements are the same for any number of ids and PostgreSQL expects few of them: it looks each up in the index.
   const ids = sql`any(${`{${found.map(({ id }) => id).join(',')}}`}::uuid[])`
   let records = 0
-  for (const table of childTables) {
+  for (const kind of childKinds) {
     const { numDeletedRows } = await tx
-      .deleteFrom(table)
+      .deleteFrom(tableOf(kind))
       .where(sql<boolean>`interception_id = ${ids}`)
       .executeTakeFirst()
     records += Number(numDeletedRows)

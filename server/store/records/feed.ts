@@ -1,7 +1,7 @@
 /** The feed of records in SQL; the guarantees stand in store.ts, the triggers that write it in migration 0003. */
 import type { Kysely } from 'kysely'
-import type { WatchedRecord } from '../../../shared/contract/admin.js'
-import type { RecordKind } from '../../../shared/contract/recorder.js'
+import type { WatchedRecord, WatchedRecords } from '../../../shared/contract/admin.js'
+import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
 import type { FeedStore } from '../store.js'
 import {
@@ -59,9 +59,8 @@ async function trimmedTo(db: Kysely<Database>): Promise<number> {
   return position
 }
 
-const readers: {
-  [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<Extract<WatchedRecord, { kind: K }>['record'][]>
-} = {
+/** Kind → what reads its records by their ids. */
+const readers: { [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<WatchedRecords[K][]> } = {
   interception: readInterceptions,
   interceptionEnded: readEnds,
   tokenUsage: (db, ids) => selectTokenUsages(db).where('id', 'in', ids).execute(),

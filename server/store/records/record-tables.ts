@@ -3,15 +3,13 @@
  * so that the statement is the same for one record and for five hundred.
  */
 import { CompiledQuery, type Kysely } from 'kysely'
-import type { CheckedRecord } from '../../../shared/contract/recorder.js'
-import type { JsonValue } from '../../../shared/values/text.js'
+import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
-import type { StoredRecord } from '../store.js'
+import type { NormalRecord, StoredRecord } from '../store.js'
 
 /** The kinds that are stored as rows of their own; an end is a part of its interception. */
-export type RowKind = Exclude<StoredRecord['kind'], 'interceptionEnded'>
+export type RowKind = Exclude<RecordKind, 'interceptionEnded'>
 export type ChildKind = Exclude<RowKind, 'interception'>
-export type Recorded<K extends StoredRecord['kind']> = Extract<StoredRecord, { kind: K }>
 
 /** What became of one record that was given to {@link insertRecords}. */
 export type InsertResult =
@@ -30,9 +28,9 @@ export type InsertResult =
 export async function insertRecords(
   db: Kysely<Database>,
   kind: RowKind,
-  records: readonly Recorded<RowKind>[],
+  records: readonly StoredRecord<RowKind>[],
 ): Promise<Map<string, InsertResult>> {
-  const rows = records.map(record => ({ ...toRow(record), content_hash: `\\x${toHex(record.contentHash)}` }))
+  const rows = records.map(toRow)
   const { rows: results } = await db.executeQuery<{ id: string; inserted: boolean; hash: string | null }>(
     CompiledQuery.raw(insertStatements[kind], [JSON.stringify(rows)]),
   )
@@ -51,7 +49,7 @@ export async function readHashes(
   ids: readonly string[],
 ): Promise<Map<string, string>> {
   const rows = await db
-    .selectFrom(tables[kind].name)
+    .selectFrom(tableOf(kind))
     .select(['id', 'content_hash'])
     .where('id', 'in', [...ids])
     .execute()
@@ -61,7 +59,7 @@ export async function readHashes(
 /** Writes the ends of interceptions that have none. The ids must be distinct. Returns the ids whose interception is stored. */
 export async function writeEnds(
   db: Kysely<Database>,
-  ends: readonly CheckedRecord<'interceptionEnded'>[],
+  ends: readonly NormalRecord<'interceptionEnded'>[],
 ): Promise<Set<string>> {
   const rows = ends.map(end => ({
     id: end.id,
@@ -79,73 +77,102 @@ export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
-/** Column → SQL type. */
-type Columns = Readonly<Record<string, string>>
-
-const child: Columns = {
-  id: 'uuid',
-  interception_id: 'uuid',
-  metadata: 'jsonb',
-  created_at: 'timestamptz',
-  content_hash: 'bytea',
+interface RecordTable<K extends RowKind> {
+  readonly name: keyof Database
+  /** every field of a record, with its column and that column's SQL type */
+  readonly columns: Readonly<Record<keyof NormalRecord<K>, readonly [column: string, type: string]>>
 }
 
+const child = {
+  id: ['id', 'uuid'],
+  interceptionId: ['interception_id', 'uuid'],
+  metadata: ['metadata', 'jsonb'],
+  createdAt: ['created_at', 'timestamptz'],
+} as const
+
+/** Kind → its table. Every transaction writes the tables in this order, so that two never wait for each other in a circle. */
 const tables = {
   interception: {
     name: 'interceptions',
     columns: {
-      id: 'uuid',
-      initiator_id: 'uuid',
-      api_key_id: 'text',
-      provider: 'text',
-      provider_name: 'text',
-      model: 'text',
-      started_at: 'timestamptz',
-      client: 'text',
-      client_session_id: 'text',
-      correlating_tool_call_id: 'text',
-      credential_kind: 'text',
-      credential_hint: 'text',
-      metadata: 'jsonb',
-      content_hash: 'bytea',
+      id: ['id', 'uuid'],
+      initiatorId: ['initiator_id', 'uuid'],
+      apiKeyId: ['api_key_id', 'text'],
+      provider: ['provider', 'text'],
+      providerName: ['provider_name', 'text'],
+      model: ['model', 'text'],
+      startedAt: ['started_at', 'timestamptz'],
+      client: ['client', 'text'],
+      clientSessionId: ['client_session_id', 'text'],
+      correlatingToolCallId: ['correlating_tool_call_id', 'text'],
+      credentialKind: ['credential_kind', 'text'],
+      credentialHint: ['credential_hint', 'text'],
+      metadata: ['metadata', 'jsonb'],
     },
   },
   tokenUsage: {
     name: 'token_usages',
     columns: {
       ...child,
-      msg_id: 'text',
-      input_tokens: 'bigint',
-      output_tokens: 'bigint',
-      cache_read_input_tokens: 'bigint',
-      cache_write_input_tokens: 'bigint',
+      msgId: ['msg_id', 'text'],
+      inputTokens: ['input_tokens', 'bigint'],
+      outputTokens: ['output_tokens', 'bigint'],
+      cacheReadInputTokens: ['cache_read_input_tokens', 'bigint'],
+      cacheWriteInputTokens: ['cache_write_input_tokens', 'bigint'],
     },
   },
-  promptUsage: { name: 'user_prompts', columns: { ...child, msg_id: 'text', prompt: 'text' } },
+  promptUsage: {
+    name: 'user_prompts',
+    columns: { ...child, msgId: ['msg_id', 'text'], prompt: ['prompt', 'text'] },
+  },
   toolUsage: {
     name: 'tool_usages',
     columns: {
       ...child,
-      msg_id: 'text',
-      tool_call_id: 'text',
-      item_id: 'text',
-      server_url: 'text',
-      tool: 'text',
-      input: 'text',
-      injected: 'boolean',
-      invocation_error: 'text',
+      msgId: ['msg_id', 'text'],
+      toolCallId: ['tool_call_id', 'text'],
+      itemId: ['item_id', 'text'],
+      serverUrl: ['server_url', 'text'],
+      tool: ['tool', 'text'],
+      input: ['input', 'text'],
+      injected: ['injected', 'boolean'],
+      invocationError: ['invocation_error', 'text'],
     },
   },
-  modelThought: { name: 'model_thoughts', columns: { ...child, content: 'text' } },
-} as const satisfies Record<RowKind, { name: keyof Database; columns: Columns }>
+  modelThought: { name: 'model_thoughts', columns: { ...child, content: ['content', 'text'] } },
+} as const satisfies { [K in RowKind]: RecordTable<K> }
 
-const insertStatements: Record<RowKind, string> = {
-  interception: interceptionStatement(),
-  tokenUsage: childStatement('tokenUsage'),
-  promptUsage: childStatement('promptUsage'),
-  toolUsage: childStatement('toolUsage'),
-  modelThought: childStatement('modelThought'),
+const { interception: _, ...childTables } = tables
+
+/** The kinds of children, in the order in which their tables are written. */
+export const childKinds = Object.keys(childTables) as ChildKind[] // its own keys
+
+/** Returns the name of a kind's table. */
+export function tableOf<K extends RowKind>(kind: K): (typeof tables)[K]['name'] {
+  return tables[kind].name
 }
+
+interface Column {
+  name: string
+  /** in SQL */
+  type: string
+  /** the field of a record that it holds */
+  field: string
+}
+
+const rowKinds: RowKind[] = ['interception', ...childKinds]
+
+/** Kind → the columns that hold fields of a record. Beside them each table has `content_hash`. */
+const columns = Object.fromEntries(rowKinds.map(kind => [kind, columnsOf(kind)])) as Record<RowKind, Column[]> // one list a kind
+
+function columnsOf(kind: RowKind): Column[] {
+  return Object.entries(tables[kind].columns).map(([field, [name, type]]) => ({ name, type, field }))
+}
+
+const insertStatements = Object.fromEntries([
+  ['interception', interceptionStatement()],
+  ...childKinds.map(kind => [kind, childStatement(kind)]),
+]) as Record<RowKind, string> // one of each kind
 
 // PostgreSQL expects a hundred rows of any JSON text, and would rather read a whole table into a hash than look up a hundred ids in its index.
 // A scalar sub-select, or a lateral one with `offset 0`, is always run row by row and so always looks up; what is joined to the target of an UPDATE
@@ -153,15 +180,15 @@ const insertStatements: Record<RowKind, string> = {
 
 /** A new interception has no tool usages yet, so nothing continues it: its own lineage is all there is to set. */
 function interceptionStatement(): string {
-  const { name, columns } = tables.interception
-  const names = Object.keys(columns)
+  const table = tableOf('interception')
+  const names = columnNames('interception')
   return `
-    with input as materialized (${input(columns)}),
+    with input as materialized (${input('interception')}),
     inserted as (
-      insert into ${name} (${names.join(', ')}, linked_id, parent_id, root_id)
+      insert into ${table} (${names.join(', ')}, linked_id, parent_id, root_id)
       select ${names.map(column => `r.${column}`).join(', ')}, p.id, p.id, coalesce(p.root_id, p.id)
       from input r left join lateral (
-        select i.id, i.root_id from ${name} i where i.id = (
+        select i.id, i.root_id from ${table} i where i.id = (
           select t.interception_id from tool_usages t
           where t.initiator_id = r.initiator_id and t.tool_call_id = r.correlating_tool_call_id
           order by t.created_at desc, t.id desc limit 1
@@ -174,21 +201,21 @@ function interceptionStatement(): string {
     select id, true as inserted, null as hash from inserted
     union all
     select id, false, hash from (
-      select r.id, (select encode(s.content_hash, 'hex') from ${name} s where s.id = r.id) as hash from input r
+      select r.id, (select encode(s.content_hash, 'hex') from ${table} s where s.id = r.id) as hash from input r
     ) as stored where hash is not null`
 }
 
 /** `initiator_id` is a column that a tool usage takes from its interception. */
 function childStatement(kind: ChildKind): string {
-  const { name, columns } = tables[kind]
-  const names = Object.keys(columns)
+  const table = tableOf(kind)
+  const names = columnNames(kind)
   const inherited = kind === 'toolUsage' ? ', initiator_id' : ''
   return `
     with input as materialized (
-      select r.*, (select i.initiator_id from interceptions i where i.id = r.interception_id) as initiator_id from (${input(columns)}) as r
+      select r.*, (select i.initiator_id from interceptions i where i.id = r.interception_id) as initiator_id from (${input(kind)}) as r
     ),
     inserted as (
-      insert into ${name} (${names.join(', ')}${inherited})
+      insert into ${table} (${names.join(', ')}${inherited})
       select ${names.join(', ')}${inherited} from input where initiator_id is not null order by id
       on conflict (id) do nothing
       returning id
@@ -197,14 +224,16 @@ function childStatement(kind: ChildKind): string {
     union all
     select id, false, hash from (
       select r.id, r.initiator_id,
-        (select encode(s.content_hash, 'hex') from ${name} s where s.id = r.id and r.initiator_id is not null) as hash
+        (select encode(s.content_hash, 'hex') from ${table} s where s.id = r.id and r.initiator_id is not null) as hash
       from input r
     ) as stored where hash is not null or initiator_id is null`
 }
 
 const endStatement = `
   with input as materialized (
-    ${input({ id: 'uuid', ended_at: 'timestamptz', credential_hint: 'text', error_type: 'text', error_message: 'text' })}
+    select * from json_to_recordset($1::json) as r(
+      id uuid, ended_at timestamptz, credential_hint text, error_type text, error_message text
+    )
   ),
   ended as (
     update interceptions i
@@ -214,64 +243,18 @@ const endStatement = `
   )
   select r.id from input r where (select i.id from interceptions i where i.id = r.id) is not null`
 
-function input(columns: Columns): string {
-  const definitions = Object.entries(columns).map(([column, type]) => `${column} ${type}`)
+function columnNames(kind: RowKind): string[] {
+  return [...columns[kind].map(({ name }) => name), 'content_hash']
+}
+
+function input(kind: RowKind): string {
+  const definitions = [...columns[kind].map(({ name, type }) => `${name} ${type}`), 'content_hash bytea']
   return `select * from json_to_recordset($1::json) as r(${definitions.join(', ')})`
 }
 
-/** The columns of a record but its hash. JSON leaves out what is undefined, and PostgreSQL reads that as null. */
-function toRow(stored: Recorded<RowKind>): Record<string, JsonValue | Date | undefined> {
-  switch (stored.kind) {
-    case 'interception': {
-      const { record } = stored
-      return {
-        id: record.id,
-        initiator_id: record.initiatorId,
-        api_key_id: record.apiKeyId,
-        provider: record.provider,
-        provider_name: record.providerName,
-        model: record.model,
-        started_at: record.startedAt,
-        client: record.client,
-        client_session_id: record.clientSessionId,
-        correlating_tool_call_id: record.correlatingToolCallId,
-        credential_kind: record.credentialKind,
-        credential_hint: record.credentialHint,
-        metadata: record.metadata,
-      }
-    }
-    case 'tokenUsage': {
-      const { record } = stored
-      return {
-        ...childRow(record),
-        msg_id: record.msgId,
-        input_tokens: record.inputTokens,
-        output_tokens: record.outputTokens,
-        cache_read_input_tokens: record.cacheReadInputTokens,
-        cache_write_input_tokens: record.cacheWriteInputTokens,
-      }
-    }
-    case 'promptUsage':
-      return { ...childRow(stored.record), msg_id: stored.record.msgId, prompt: stored.record.prompt }
-    case 'toolUsage': {
-      const { record } = stored
-      return {
-        ...childRow(record),
-        msg_id: record.msgId,
-        tool_call_id: record.toolCallId,
-        item_id: record.itemId,
-        server_url: record.serverUrl,
-        tool: record.tool,
-        input: record.input,
-        injected: record.injected,
-        invocation_error: record.invocationError,
-      }
-    }
-    case 'modelThought':
-      return { ...childRow(stored.record), content: stored.record.content }
-  }
-}
-
-function childRow({ id, interceptionId, metadata, createdAt }: CheckedRecord<ChildKind>) {
-  return { id, interception_id: interceptionId, metadata, created_at: createdAt }
+/** Returns the columns of a record. JSON leaves out what is undefined, and PostgreSQL reads that as null. */
+function toRow({ kind, record, contentHash }: StoredRecord<RowKind>): Record<string, unknown> {
+  const row: Record<string, unknown> = { content_hash: `\\x${toHex(contentHash)}` }
+  for (const { name, field } of columns[kind]) row[name] = Reflect.get(record, field)
+  return row
 }

@@ -1,19 +1,12 @@
 /** Storing records: idempotent, in order, one outcome each. */
 import { CompiledQuery, type Kysely } from 'kysely'
+import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { RecordOutcome } from '../../../shared/contract/recorder.js'
 import type { Database } from '../sql/schema.js'
 import { isForeignKeyViolation } from '../sql/sql-error.js'
 import type { StoredRecord } from '../store.js'
 import { linkToolUsages } from './lineage.js'
-import {
-  type ChildKind,
-  insertRecords,
-  type Recorded,
-  type RowKind,
-  readHashes,
-  toHex,
-  writeEnds,
-} from './record-tables.js'
+import { childKinds, insertRecords, type RowKind, readHashes, toHex, writeEnds } from './record-tables.js'
 
 /** See {@link import('../store.js').RecordStore.record}. */
 export async function storeRecords(db: Kysely<Database>, records: readonly StoredRecord[]): Promise<RecordOutcome[]> {
@@ -53,7 +46,7 @@ function touchesLineage(stored: StoredRecord): boolean {
  * what updates an interception without the lock is a lone end, which holds nothing while it waits.
  */
 async function lockInitiators(tx: Kysely<Database>, records: readonly StoredRecord[]): Promise<Map<string, number>> {
-  const ids = new Set(records.map(stored => interceptionOf(stored)))
+  const ids = new Set(records.map(stored => interceptionIdOf(stored.record)))
   const initiators = new Set(
     records.flatMap(stored => (stored.kind === 'interception' ? [stored.record.initiatorId] : [])),
   )
@@ -104,7 +97,7 @@ async function storeBatch(
   }
 
   const isAvailable = ({ stored, position }: Positioned) => {
-    if (!known || (availableFrom.get(interceptionOf(stored)) ?? position) < position) return true
+    if (!known || (availableFrom.get(interceptionIdOf(stored.record)) ?? position) < position) return true
     outcomes[position] = notFound(stored)
     return false
   }
@@ -121,37 +114,21 @@ interface Positioned<R extends StoredRecord = StoredRecord> {
   position: number
 }
 
-/** Every transaction writes the tables in this order, so that two never wait for each other in a circle. */
-const childKinds = ['tokenUsage', 'promptUsage', 'toolUsage', 'modelThought'] as const satisfies readonly ChildKind[]
+type OfKind<K extends RecordKind> = Positioned<Extract<StoredRecord, { kind: K }>>
 
-const kindNames: Record<StoredRecord['kind'], string> = {
-  interception: 'interception',
-  interceptionEnded: 'end',
-  tokenUsage: 'token usage',
-  promptUsage: 'prompt usage',
-  toolUsage: 'tool usage',
-  modelThought: 'model thought',
-}
-
-function ofKind<K extends StoredRecord['kind']>(positioned: readonly Positioned[], kind: K): Positioned<Recorded<K>>[] {
-  return positioned.filter((entry): entry is Positioned<Recorded<K>> => entry.stored.kind === kind)
-}
-
-function interceptionOf(stored: StoredRecord): string {
-  return stored.kind === 'interception' || stored.kind === 'interceptionEnded'
-    ? stored.record.id
-    : stored.record.interceptionId
+function ofKind<K extends RecordKind>(positioned: readonly Positioned[], kind: K): OfKind<K>[] {
+  return positioned.filter((entry): entry is OfKind<K> => entry.stored.kind === kind)
 }
 
 /** Stores the records of one kind and sets their outcomes. Returns the ids of tool usages that may give a lineage, as far as they are new. */
 async function storeRows(
   db: Kysely<Database>,
   kind: RowKind,
-  entries: readonly Positioned<Recorded<RowKind>>[],
+  entries: readonly Positioned<StoredRecord<RowKind>>[],
   outcomes: RecordOutcome[],
 ): Promise<string[]> {
   if (entries.length === 0) return []
-  const firsts = new Map<string, Recorded<RowKind>>()
+  const firsts = new Map<string, StoredRecord<RowKind>>()
   for (const { stored } of entries) if (!firsts.has(stored.record.id)) firsts.set(stored.record.id, stored)
   const results = await insertRecords(db, kind, [...firsts.values()])
   const missed = [...firsts.keys()].filter(id => !results.has(id))
@@ -174,17 +151,17 @@ async function storeRows(
 }
 
 function conflict(stored: StoredRecord): RecordOutcome {
-  const message = `${kindNames[stored.kind]} ${stored.record.id} was recorded before with other content`
+  const message = `${recordKinds[stored.kind].label} ${stored.record.id} was recorded before with other content`
   return { ok: false, code: 'CONFLICT', message }
 }
 
 async function storeEnds(
   db: Kysely<Database>,
-  entries: readonly Positioned<Recorded<'interceptionEnded'>>[],
+  entries: readonly Positioned<StoredRecord<'interceptionEnded'>>[],
   outcomes: RecordOutcome[],
 ): Promise<void> {
   if (entries.length === 0) return
-  const firsts = new Map<string, Recorded<'interceptionEnded'>>()
+  const firsts = new Map<string, StoredRecord<'interceptionEnded'>>()
   for (const { stored } of entries) if (!firsts.has(stored.record.id)) firsts.set(stored.record.id, stored)
   const known = await writeEnds(
     db,
@@ -195,10 +172,11 @@ async function storeEnds(
 }
 
 function notFound(stored: StoredRecord): RecordOutcome {
-  const child = stored.kind === 'interceptionEnded' ? 'its end' : `${kindNames[stored.kind]} ${stored.record.id}`
+  const child =
+    stored.kind === 'interceptionEnded' ? 'its end' : `${recordKinds[stored.kind].label} ${stored.record.id}`
   return {
     ok: false,
     code: 'NOT_FOUND',
-    message: `no interception ${interceptionOf(stored)} is recorded, so ${child} cannot be`,
+    message: `no interception ${interceptionIdOf(stored.record)} is recorded, so ${child} cannot be`,
   }
 }

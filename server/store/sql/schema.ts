@@ -2,7 +2,8 @@
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { UserStatus } from '../../../shared/contract/admin.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
-import type { ErrorType, RecordKind } from '../../../shared/contract/recorder.js'
+import type { RecordKind } from '../../../shared/contract/record-kinds.js'
+import type { ErrorType } from '../../../shared/contract/recorder.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 
 /** Table → row. The record tables are written by record-tables.ts only. */

@@ -1,10 +1,10 @@
 /** A control plane that a test can make fail. It keeps what it is told, and refuses what breaks the contract, as the real one does. */
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
 import type { Provider } from '../../../shared/contract/provider-configurator.js'
+import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import {
   type BatchRecord,
   type RecordInput,
-  type RecordKind,
   type RecordOutcome,
   recordSchemas,
 } from '../../../shared/contract/recorder.js'
@@ -104,7 +104,7 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
   }
 
   function single<K extends RecordKind>(kind: K) {
-    const path = `recorder.record${kind[0]?.toUpperCase()}${kind.slice(1)}`
+    const path = `recorder.${recordKinds[kind].procedure}`
     return {
       mutate: (record: RecordInput<K>, { signal }: { signal?: AbortSignal } = {}) =>
         untilAborted(
@@ -130,13 +130,8 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
       const same = kind === 'interceptionEnded' || JSON.stringify(known) === JSON.stringify(record)
       return same ? { ok: true } : { ok: false, code: 'CONFLICT', message: `${key} has other content` }
     }
-    const owner =
-      record.kind === 'interception'
-        ? undefined
-        : record.kind === 'interceptionEnded'
-          ? record.id
-          : record.interceptionId
-    if (owner !== undefined && !byId.has(`interception ${owner}`))
+    const owner = interceptionIdOf(record)
+    if (kind !== 'interception' && !byId.has(`interception ${owner}`))
       return { ok: false, code: 'NOT_FOUND', message: `no interception ${owner}` }
     byId.set(key, record)
     plane.records.push(record)

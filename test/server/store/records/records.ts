@@ -1,7 +1,8 @@
 /** Records as a service hands them to a store, with as little said as a test needs. */
 import { createHash, randomUUID } from 'node:crypto'
 import type { NormalRecord, StoredRecord } from '../../../../server/store/store.js'
-import type { CheckedRecord, RecordKind } from '../../../../shared/contract/recorder.js'
+import type { RecordKind } from '../../../../shared/contract/record-kinds.js'
+import type { CheckedRecord } from '../../../../shared/contract/recorder.js'
 
 export const someTime = new Date('2026-03-04T05:06:07.089Z')
 
