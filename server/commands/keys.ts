@@ -8,6 +8,7 @@ import { type Column, print, printFields, printResult, printTable } from './outp
 
 interface CreateOptions extends CommonOptions {
   user: string
+  name?: string
   expires?: Date
   keyOnly?: boolean
 }
@@ -18,12 +19,13 @@ export function addKeysCommands(program: Command): void {
 
   withCommonOptions(keys.command('create').description('make a key; it is shown this once'))
     .requiredOption('--user <user>', 'the owner, by name or id')
+    .option('--name <name>', 'a name that the list shows beside it, for instance of the machine or the client')
     .option('--expires <when>', 'a duration such as 12h or 30d, or a time such as 2030-01-31', value =>
       timeOrDuration(value),
     )
     .option('--key-only', 'print nothing but the key')
-    .action(async ({ user, expires, ...options }: CreateOptions) => {
-      const input = { user, ...(expires && { expiresAt: expires }) }
+    .action(async ({ user, name, expires, ...options }: CreateOptions) => {
+      const input = { user, ...(name !== undefined && { name }), ...(expires && { expiresAt: expires }) }
       const created = await callAdmin(options, admin => admin.apiKeys.create.mutate(input))
       printResult(options, created, () => {
         if (options.keyOnly) print(created.key)
@@ -31,6 +33,7 @@ export function addKeysCommands(program: Command): void {
           printFields({
             key: created.key,
             id: created.id,
+            name: created.name,
             user: created.username,
             expires: created.expiresAt ?? 'never',
           })
@@ -55,8 +58,10 @@ export function addKeysCommands(program: Command): void {
 
 const columns: Column<ApiKey>[] = [
   ['ID', key => key.id],
+  ['NAME', key => key.name],
   ['USER', key => key.username ?? key.userId],
   ['CREATED', key => key.createdAt],
   ['EXPIRES', key => key.expiresAt ?? 'never'],
   ['STATE', key => (key.expiresAt && key.expiresAt.getTime() <= Date.now() ? 'expired' : 'valid')],
+  ['LAST USED', key => key.lastUsedAt],
 ]

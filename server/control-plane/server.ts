@@ -133,6 +133,7 @@ export async function createBridgeServer({
   async function shutDown(graceMs: number): Promise<CloseResult> {
     const [calls, requests] = await Promise.all([group.close({ graceMs }), front?.close(graceMs), retention.stop()])
     keyWatch.stop()
+    await services.keyUse.stop()
     return {
       drained: calls.drained + (requests?.drained ?? 0),
       aborted: calls.aborted + (requests?.aborted ?? 0),

@@ -4,6 +4,7 @@ import { type Admin, createAdmin } from './admin/admin.js'
 import { createDaemonKeys, type DaemonKeys } from './admin/daemon-keys.js'
 import type { RotateKeys } from './admin/secret-rotation.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
+import { createKeyUse, type KeyUse } from './daemon/key-use.js'
 import { createMcpConfigurator, type McpConfigurator } from './daemon/mcp-configurator.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './daemon/provider-configurator.js'
 import { createRecorder, type Recorder } from './daemon/recorder.js'
@@ -17,6 +18,8 @@ export interface Services {
   readonly providerConfigurator: ProviderConfigurator
   readonly admin: Admin
   readonly daemonKeys: DaemonKeys
+  /** stopped by the server, behind the last call */
+  readonly keyUse: KeyUse
 }
 
 export interface ServicesOptions {
@@ -38,12 +41,14 @@ export interface ServicesOptions {
 /** Puts the services of one server together. */
 export function createServices(options: ServicesOptions): Services {
   const daemonKeys = createDaemonKeys(options)
+  const keyUse = createKeyUse(options)
   return {
     recorder: createRecorder(options),
-    authorizer: createAuthorizer(options),
+    authorizer: createAuthorizer({ ...options, keyUse }),
     mcpConfigurator: createMcpConfigurator(options),
     providerConfigurator: createProviderConfigurator(options),
     admin: createAdmin({ ...options, daemonKeys }),
     daemonKeys,
+    keyUse,
   }
 }

@@ -213,18 +213,25 @@ export interface ApiKeyStore {
   createApiKey(key: {
     id: string
     userId: string
+    name?: string | null
     secretHash: Uint8Array
     expiresAt: Date | null
   }): Promise<ApiKey | null>
   /** The key and its owner, read in one snapshot. */
-  findApiKey(
-    id: string,
-  ): Promise<{ id: string; secretHash: Uint8Array; expiresAt: Date | null; owner: User | null } | null>
+  findApiKey(id: string): Promise<FoundApiKey | null>
   /** Sorted by creation, then id. */
   listApiKeys(filter: { userId?: string | undefined }): Promise<ApiKey[]>
   /** Sets `expiresAt` to `at` unless it is already earlier. */
   expireApiKey(id: string, at: Date): Promise<ApiKey | null>
   deleteApiKey(id: string): Promise<boolean>
+  /** Sets `lastUsedAt` to `at` where it is earlier. A key that another transaction is writing to is left out, so the call waits for none. */
+  recordKeysUsed(ids: readonly string[], at: Date): Promise<void>
+}
+
+/** What an API key is checked by; `owner` is null where no such user is stored. */
+export interface FoundApiKey extends Pick<ApiKey, 'id' | 'expiresAt' | 'lastUsedAt'> {
+  secretHash: Uint8Array
+  owner: User | null
 }
 
 export interface DaemonKeyStore {

@@ -57,17 +57,20 @@ export interface ApiKey {
   userId: string
   /** null if the user is gone */
   username: string | null
+  name: string | null
   createdAt: Date
   expiresAt: Date | null
+  /** when a request was last authorized with it, to the minute; null if none was */
+  lastUsedAt: Date | null
 }
 
-/** The answer to `apiKeys.create`: the only time the whole key leaves the server. */
+/** The response of `apiKeys.create`: the only time the whole key leaves the server. */
 export interface CreatedApiKey extends ApiKey {
   key: string
 }
 
 /** `expiresAt` must lie in the future. */
-export const apiKeysCreateInput = z.object({ user: userRef, expiresAt: time.optional() })
+export const apiKeysCreateInput = z.object({ user: userRef, name: name.optional(), expiresAt: time.optional() })
 export const apiKeysListInput = z.object({ user: userRef.optional() })
 export const apiKeysExpireInput = z.object({ id: apiKeyId })
 export const apiKeysDeleteInput = z.object({ id: apiKeyId })

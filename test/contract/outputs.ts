@@ -55,8 +55,10 @@ const apiKey = z.object({
   id: z.string(),
   userId: z.string(),
   username: z.string().nullable(),
+  name: z.string().nullable(),
   createdAt: z.date(),
   expiresAt: z.date().nullable(),
+  lastUsedAt: z.date().nullable(),
 })
 
 const daemonKey = z.object({

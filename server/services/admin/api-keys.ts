@@ -40,7 +40,7 @@ export interface ApiKeysAdminOptions {
 
 export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdminOptions): ApiKeysAdmin {
   return {
-    async create({ user: ref, expiresAt = null }, actor) {
+    async create({ user: ref, name = null, expiresAt = null }, actor) {
       const time = now()
       if (expiresAt && expiresAt <= time) {
         const message = `expiresAt: must lie in the future; ${expiresAt.toISOString()} is not after ${time.toISOString()}`
@@ -57,9 +57,11 @@ export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdm
       for (let attempt = 0; attempt < 2; attempt++) {
         const { id, secret } = generateApiKey()
         const created = await store.audited(
-          tables => tables.createApiKey({ id, userId: user.id, secretHash: hashSecret(secret), expiresAt }),
-          key =>
-            key && auditEntry(actor, 'apiKeys.create', id, { userId: user.id, expiresAt: expiresAt?.toJSON() ?? null }),
+          tables => tables.createApiKey({ id, userId: user.id, name, secretHash: hashSecret(secret), expiresAt }),
+          key => {
+            const details = { userId: user.id, name, expiresAt: expiresAt?.toJSON() ?? null }
+            return key && auditEntry(actor, 'apiKeys.create', id, details)
+          },
         )
         if (created) return { ...created, key: `${id}-${secret}` }
       }
@@ -71,7 +73,7 @@ export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdm
     async expire({ id }, actor) {
       const key = await store.audited(
         tables => tables.expireApiKey(id, now()),
-        expired => expired && auditEntry(actor, 'apiKeys.expire', id),
+        expired => expired && auditEntry(actor, 'apiKeys.expire', id, { userId: expired.userId }),
       )
       if (key) return key
       throw unknownRow('API key', id)

@@ -2,6 +2,7 @@ import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/
 import { type ErrorReason, errorReasons, RpcError } from '../../../shared/rpc/errors.js'
 import type { ApiKeyStore } from '../../store/store.js'
 import { isSecretOf, parseApiKey } from '../api-key.js'
+import type { KeyUse } from './key-use.js'
 
 export interface Authorizer {
   /**
@@ -17,10 +18,12 @@ export interface Authorizer {
 
 export interface AuthorizerOptions {
   store: Pick<ApiKeyStore, 'findApiKey'>
+  /** notes the use of every key that is authorized; default: nothing is noted */
+  keyUse?: Pick<KeyUse, 'note'>
   now?: () => Date
 }
 
-export function createAuthorizer({ store, now = () => new Date() }: AuthorizerOptions): Authorizer {
+export function createAuthorizer({ store, keyUse, now = () => new Date() }: AuthorizerOptions): Authorizer {
   return {
     async isAuthorized(input, caller) {
       const { id, secret } = whichKey(input, caller)
@@ -33,6 +36,7 @@ export function createAuthorizer({ store, now = () => new Date() }: AuthorizerOp
       if (owner.deletedAt) throw unauthorized('deleted_user', id)
       if (owner.status !== 'active') throw unauthorized('inactive_user', id)
       if (owner.isSystem) throw unauthorized('system_user', id)
+      keyUse?.note(key.id, key.lastUsedAt)
       return { ownerId: owner.id, apiKeyId: key.id, username: owner.username }
     },
   }

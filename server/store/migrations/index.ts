@@ -4,12 +4,14 @@ import { RpcError } from '../../../shared/rpc/errors.js'
 import * as initial from './0001-initial.js'
 import * as daemonKeys from './0002-daemon-keys.js'
 import * as controlPlane from './0003-control-plane.js'
+import * as operators from './0004-operators.js'
 
 /** Name → step, run in the order of their names. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-initial': initial,
   '0002-daemon-keys': daemonKeys,
   '0003-control-plane': controlPlane,
+  '0004-operators': operators,
 }
 
 /**

@@ -41,6 +41,8 @@ interface ApiKeysTable {
   secret_hash: Uint8Array
   created_at: Generated<Date>
   expires_at: Date | null
+  name: string | null
+  last_used_at: Generated<Date | null>
 }
 
 interface DaemonKeysTable {

@@ -10,13 +10,21 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
     db
       .selectFrom('api_keys as k')
       .leftJoin('users as u', 'u.id', 'k.user_id')
-      .select(['k.id', 'k.user_id as userId', 'u.username', 'k.created_at as createdAt', 'k.expires_at as expiresAt'])
+      .select([
+        'k.id',
+        'k.user_id as userId',
+        'u.username',
+        'k.name',
+        'k.created_at as createdAt',
+        'k.expires_at as expiresAt',
+        'k.last_used_at as lastUsedAt',
+      ])
 
   return {
-    async createApiKey({ id, userId, secretHash, expiresAt }): Promise<ApiKey | null> {
+    async createApiKey({ id, userId, name = null, secretHash, expiresAt }): Promise<ApiKey | null> {
       const created = await db
         .insertInto('api_keys')
-        .values({ id, user_id: userId, secret_hash: secretHash, expires_at: expiresAt })
+        .values({ id, user_id: userId, name, secret_hash: secretHash, expires_at: expiresAt })
         .onConflict(conflict => conflict.doNothing())
         .returning('id')
         .executeTakeFirst()
@@ -32,6 +40,7 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
           'k.id',
           'k.secret_hash',
           'k.expires_at',
+          'k.last_used_at',
           'u.id as owner_id',
           'u.username',
           'u.status',
@@ -48,7 +57,8 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
       const owner = hasOwner
         ? { id: owner_id, username, status, isSystem: is_system, createdAt: created_at, deletedAt: row.deleted_at }
         : null
-      return { id: row.id, secretHash: row.secret_hash, expiresAt: row.expires_at, owner }
+      const { secret_hash: secretHash, expires_at: expiresAt, last_used_at: lastUsedAt } = row
+      return { id: row.id, secretHash, expiresAt, lastUsedAt, owner }
     },
 
     listApiKeys({ userId }) {
@@ -66,6 +76,18 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
     async deleteApiKey(id) {
       const { numDeletedRows } = await db.deleteFrom('api_keys').where('id', '=', id).executeTakeFirst()
       return numDeletedRows > 0n
+    },
+
+    async recordKeysUsed(ids, at) {
+      if (ids.length === 0) return
+      const due = db
+        .selectFrom('api_keys')
+        .select('id')
+        .where('id', 'in', ids)
+        .where(({ eb }) => eb.or([eb('last_used_at', 'is', null), eb('last_used_at', '<', at)]))
+        .forNoKeyUpdate()
+        .skipLocked()
+      await db.updateTable('api_keys').set({ last_used_at: at }).where('id', 'in', due).execute()
     },
   }
 }

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { keyIdOf } from '../../../server/commands/key-id.js'
 import { addKeysCommands } from '../../../server/commands/keys.js'
 import type { ApiKey, CreatedApiKey } from '../../../shared/contract/admin.js'
-import { oneStore } from '../services/running-server.js'
+import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()
@@ -50,6 +50,19 @@ describe('revoke', () => {
     const { print } = await operator()
     await expect(print('keys', 'revoke', 'unknown000')).rejects.toMatchObject({ reason: 'unknown_row' })
   })
+})
+
+test('a key has a name, and the list shows it with its last use', async () => {
+  const { admin, connect, json, print } = await operator()
+  await admin.users.create.mutate({ username: 'edith' })
+  const create = ['keys', 'create', '--user', 'edith', '--name', 'build server']
+  const { id, key, name } = await json<CreatedApiKey>(...create)
+  expect(name).toBe('build server')
+  expect(await print(...create)).toMatch(/^name +build server$/m)
+  const line = async () => (await print('keys', 'list', '--user', 'edith')).split('\n').find(row => row.startsWith(id))
+  expect(await line()).toMatch(/ build server +edith +\S+Z +never +valid +-$/)
+  await connect(daemon).authorizer.isAuthorized.query({ key })
+  await expect.poll(line).toMatch(/ build server +edith +\S+Z +never +valid +\S+Z$/)
 })
 
 test('the id of a key is read from the id and from the whole key, with white space around them', () => {

@@ -81,6 +81,36 @@ describe.each(deployments)('$name', deployment => {
       expect(await admin.apiKeys.list.query({})).toContainEqual(created)
     })
 
+    test('have a name and the time of their last use, which the response to a request does not wait for', async () => {
+      const { admin, connect } = await operator()
+      const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      const created = await admin.apiKeys.create.mutate({ user: username, name: 'laptop' })
+      expect(created).toMatchObject({ name: 'laptop', lastUsedAt: null })
+      const before = Date.now()
+      await connect(daemon).authorizer.isAuthorized.query({ key: created.key })
+      const lastUse = async () => (await admin.apiKeys.list.query({ user: username }))[0]?.lastUsedAt?.getTime()
+      await expect.poll(lastUse).toBeGreaterThanOrEqual(before)
+    })
+
+    test('that a server was about to note as used are noted when it closes', async () => {
+      const { admin, connect, server } = await operator()
+      const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      const { key, id } = await admin.apiKeys.create.mutate({ user: username })
+      await connect(daemon).authorizer.isAuthorized.query({ key })
+      await server.close({ graceMs: 1_000 })
+      expect(await store().findApiKey(id)).toMatchObject({ lastUsedAt: expect.any(Date) })
+    })
+
+    test('without a name, or with one that is none, are made or rejected', async () => {
+      const { admin } = await operator()
+      const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
+      expect(await admin.apiKeys.create.mutate({ user: username })).toMatchObject({ name: null })
+      for (const name of ['', 'x'.repeat(257)]) {
+        const refused = await refusalOf(admin.apiKeys.create.mutate({ user: username, name }))
+        expect(refused).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringMatching(/^name: /) })
+      }
+    })
+
     test('expire now, unless they already have, and can be deleted', async () => {
       const { admin } = await operator()
       const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })

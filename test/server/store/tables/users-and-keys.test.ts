@@ -119,6 +119,7 @@ describe.each(stores)('users and keys in the store: $name', ({ open }) => {
       const key = await store.createApiKey({
         id: 'a1B2c3D4e5',
         userId: user.id,
+        name: 'laptop',
         secretHash,
         expiresAt: secondsLater(1),
       })
@@ -127,17 +128,45 @@ describe.each(stores)('users and keys in the store: $name', ({ open }) => {
         id: 'a1B2c3D4e5',
         userId: user.id,
         username,
+        name: 'laptop',
         createdAt: expect.any(Date),
         expiresAt: secondsLater(1),
+        lastUsedAt: null,
       })
       const found = await store.findApiKey('a1B2c3D4e5')
       expect(found).toEqual({
         id: 'a1B2c3D4e5',
         secretHash: expect.any(Uint8Array),
         expiresAt: secondsLater(1),
+        lastUsedAt: null,
         owner: user,
       })
       expect(Buffer.from(found?.secretHash ?? [])).toEqual(secretHash)
+    })
+
+    test('the last use is a time that only goes on, and other keys keep theirs', async () => {
+      const { id: userId } = await newUser()
+      const [one, two, other] = [await newKey(userId), await newKey(userId), await newKey(userId)]
+      await store.recordKeysUsed([one.id, two.id, 'unknown000'], secondsLater(5))
+      await store.recordKeysUsed([one.id], secondsLater(4))
+      await store.recordKeysUsed([two.id], secondsLater(6))
+      await store.recordKeysUsed([], secondsLater(9))
+      const used = await store.listApiKeys({ userId })
+      expect(new Map(used.map(({ id, lastUsedAt }) => [id, lastUsedAt]))).toEqual(
+        new Map([
+          [one.id, secondsLater(5)],
+          [two.id, secondsLater(6)],
+          [other.id, null],
+        ]),
+      )
+      expect(await store.findApiKey(one.id)).toMatchObject({ lastUsedAt: secondsLater(5) })
+    })
+
+    test('the last use of many keys is one statement', async () => {
+      const { id } = await newKey(randomUUID())
+      const unknown = Array.from({ length: 9_999 }, (_, index) => `none${String(index).padStart(6, '0')}`)
+      await store.recordKeysUsed([...unknown, id], secondsLater(1))
+      expect(await store.findApiKey(id)).toMatchObject({ lastUsedAt: secondsLater(1) })
     })
 
     test('a key whose id is taken is null and changes nothing', async () => {
