@@ -1,7 +1,9 @@
 /** The log of a process: pino's lines of JSON on stderr, without a secret. */
 import { type DestinationStream, destination, type Logger as PinoLogger, pino } from 'pino'
+import { DialError } from '../../client/rpc/errors.js'
 import { maskSecrets } from '../../shared/values/mask-secrets.js'
 import type { ServeConfig } from '../config/config.js'
+import { networkCodeOf } from './dial-problem.js'
 
 export interface LoggerOptions {
   level: ServeConfig['logLevel']
@@ -73,24 +75,53 @@ const maxDepth = 8
 const maxErrors = 8
 
 /**
- * Type, message, stack, code, causes and the errors of an `AggregateError`. Other fields of an error are left out: what a library attaches may quote a row or
- * a request.
+ * Returns type, message, stack, code, causes and the errors of an `AggregateError`. Other fields of an error are left out: libraries attach rows and
+ * requests to their errors. A failure of the network has no stack and no causes, because its code says everything that an operator can use.
  */
 export function errorFields(thrown: unknown, depth = 1): ErrorFields {
   if (!(thrown instanceof Error)) return { type: typeof thrown, message: textOf(thrown) }
-  const code: unknown = Reflect.get(thrown, 'code')
+  const code = codeOf(thrown)
   const { cause } = thrown
   const deeper = depth < maxDepth
-  return {
+  const fields = {
     type: thrown.constructor.name || thrown.name,
     message: maskSecrets(thrown.message),
+    ...(code !== undefined && { code }),
+  }
+  if (isNetworkFailure(thrown)) return fields
+  return {
+    ...fields,
     ...(thrown.stack !== undefined && { stack: maskSecrets(thrown.stack) }),
-    ...((typeof code === 'string' || typeof code === 'number') && { code }),
     ...(cause !== undefined && deeper && { cause: errorFields(cause, depth + 1) }),
     ...(thrown instanceof AggregateError &&
       deeper && { errors: thrown.errors.slice(0, maxErrors).map(error => errorFields(error, depth + 1)) }),
   }
 }
+
+/** A dial has the code of its cause, the error of the socket. */
+function codeOf(error: Error): string | number | undefined {
+  const code: unknown = Reflect.get(error, 'code') ?? (error instanceof DialError ? networkCodeOf(error) : undefined)
+  return typeof code === 'string' || typeof code === 'number' ? code : undefined
+}
+
+function isNetworkFailure(error: Error): boolean {
+  if (error instanceof DialError) return true
+  const code: unknown = Reflect.get(error, 'code')
+  return typeof code === 'string' && networkCodes.has(code)
+}
+
+/** Codes of Node's sockets and of name look-ups. */
+const networkCodes = new Set([
+  'EAI_AGAIN',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+])
 
 function textOf(thrown: unknown): string {
   return typeof thrown === 'object' || typeof thrown === 'function'

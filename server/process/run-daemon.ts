@@ -1,20 +1,21 @@
 /** Puts the parts of a remote daemon together, runs it until a signal or until the control plane does not want it, and takes it apart. */
-import { readFile } from 'node:fs/promises'
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
+import { DialError } from '../../client/rpc/errors.js'
 import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
 import { print, printJson } from '../commands/output.js'
 import { type DaemonConfig, daemonConfig } from '../config/config.js'
-import { invalid } from '../config/config-error.js'
 import { fileWarning } from '../config/shown-config.js'
 import type { Environment, Flags } from '../config/sources.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes } from '../http/http-routes.js'
 import { createProcessMetrics } from '../metrics/prometheus.js'
 import { buildVersion } from './build-version.js'
+import { readCaFile } from './ca-file.js'
+import { dialProblem } from './dial-problem.js'
 import { createLogger } from './logger.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
@@ -80,18 +81,20 @@ async function createClient(
   logger: PinoLogger,
   metrics: PrometheusBridgeMetrics,
 ): Promise<BridgeClient> {
-  const ca = caFile === undefined ? undefined : await readCa(caFile)
+  const tls = await readCaFile(caFile)
   let lastProblem = ''
   const client = createBridgeClient({
     url,
     key,
     buildVersion: buildVersion(),
     onCallEnd: metrics.callEnded,
-    ...(ca !== undefined && { tls: { ca } }),
+    ...(tls && { tls }),
     onError(error) {
+      const problem = error instanceof DialError ? dialProblem(error, url, 'the daemon dials again') : error.message
       // A control plane that is away for an hour is one line, not thousands.
-      logger[error.message === lastProblem ? 'debug' : 'warn']({ err: error }, 'the link to the control plane failed')
-      lastProblem = error.message
+      const level = problem === lastProblem ? 'debug' : 'warn'
+      logger[level]({ err: error, problem }, 'the link to the control plane failed')
+      lastProblem = problem
     },
   })
   metrics.watchConnection(client.connection)
@@ -102,14 +105,6 @@ async function createClient(
     }
   })
   return client
-}
-
-async function readCa(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    throw invalid(`--ca ${JSON.stringify(path)}: ${error instanceof Error ? error.message : String(error)}`, error)
-  }
 }
 
 const codesOfReasons: Readonly<Record<string, ErrorCode>> = {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { DialError } from '../../../client/rpc/errors.js'
 import { createLogger, errorFields } from '../../../server/process/logger.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import { maskSecrets } from '../../../shared/values/mask-secrets.js'
 
 const secret = 'MARKEDMARKEDMARKEDMARK'
 const key = `abcdefghij-${secret}`
@@ -15,37 +15,6 @@ function linesOf(
   log(createLogger({ level: 'trace', secrets, write: line => void lines.push(line) }))
   return lines.map(line => JSON.parse(line))
 }
-
-describe('maskSecrets', () => {
-  test.each([
-    [`the key ${key} is not valid`, 'the key abcdefghij-[secret] is not valid'],
-    [`"${key}"`, '"abcdefghij-[secret]"'],
-    ['Incorrect API key provided: sk-proj-MARKED_1-2.', 'Incorrect API key provided: sk-[secret].'],
-    ['authorization: bearer MARKED.MARKED/MARKED+0=', 'authorization: bearer [secret]'],
-    ['Basic dXNlcjpNQVJLRUQ=', 'Basic [secret]'],
-    ['postgres://user:MARKED@db:5432/x failed', 'postgres://user:[secret]@db:5432/x failed'],
-    ["'postgresql://user:MA@RK:ED@db/x'", "'postgresql://user:[secret]@db/x'"],
-    ['redis://:MARKED@cache', 'redis://:[secret]@cache'],
-  ])('%s', (text, masked) => {
-    expect(maskSecrets(text)).toBe(masked)
-  })
-
-  test.each([
-    '0198c5d4-0000-7000-8000-000000000001',
-    'Authorization must be: Bearer KEY',
-    'Bearer authentication is required',
-    'a risk-averse task-force',
-    'http://127.0.0.1:4100/bridge/demo?to=a@b',
-    'http://[::1]:4100/rpc',
-    'sk-a…wxyz',
-  ])('%s is no secret', text => {
-    expect(maskSecrets(text)).toBe(text)
-  })
-
-  test('what is given is masked whatever it looks like', () => {
-    expect(maskSecrets('a plain+word, a plain+word', ['plain+word', '', 'short'])).toBe('a [secret], a [secret]')
-  })
-})
 
 describe('the log', () => {
   test('fields with the names of secrets are replaced, at the top and two levels below', () => {
@@ -101,6 +70,17 @@ describe('the log', () => {
     })
     const { err } = Object(line)
     expect(Object.keys(err.cause.errors[0]).sort()).toEqual(['code', 'message', 'stack', 'type'])
+  })
+
+  test('a failed dial is one short line: its code and message, no stack and no causes', () => {
+    const cause = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:4100'), { code: 'ECONNREFUSED' })
+    const dial = new DialError(cause.message, { fatal: false, cause })
+    const lines = linesOf(logger => logger.warn({ err: dial }, 'm'))
+    expect(lines).toMatchObject([{ err: { code: 'ECONNREFUSED' } }])
+    expect(Object(lines[0]).err).toEqual({ type: 'DialError', message: cause.message, code: 'ECONNREFUSED' })
+    const both = new AggregateError([cause, cause], 'no address answers')
+    expect(errorFields(both).errors).toEqual([errorFields(cause), errorFields(cause)])
+    expect(errorFields(cause)).toEqual({ type: 'Error', message: cause.message, code: 'ECONNREFUSED' })
   })
 
   test('an error that causes itself ends', () => {

@@ -1,0 +1,23 @@
+import { X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { invalid } from '../config/config-error.js'
+
+/**
+ * Reads the certificate authority that `--ca` or `BRIDGE_CA` names.
+ * @returns what TLS trusts in place of the system's authorities; undefined without a file: these
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for a file that cannot be read or holds no certificate
+ */
+export async function readCaFile(path: string | undefined): Promise<{ ca: string } | undefined> {
+  if (path === undefined) return undefined
+  const name = `--ca ${JSON.stringify(path)}`
+  const ca = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw invalid(`${name}: cannot be read: ${error instanceof Error ? error.message : String(error)}`, error)
+  })
+  try {
+    new X509Certificate(ca)
+  } catch (error) {
+    // TLS would take such a file without a word, and then trust nothing.
+    throw invalid(`${name}: holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----`, error)
+  }
+  return { ca }
+}
