@@ -6,9 +6,10 @@ import { connect } from '../../client/rpc/connection.js'
 import { DialError } from '../../client/rpc/errors.js'
 import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
 import { transformer } from '../../shared/rpc/transformer.js'
-import { adminTokenFrom, clientAddress } from '../config/config.js'
-import type { Address } from '../config/settings.js'
+import { type ClientConfig, clientConfig } from '../config/config.js'
 import { buildVersion } from '../process/build-version.js'
+import { readCaFile } from '../process/ca-file.js'
+import { dialProblem } from '../process/dial-problem.js'
 import { addressFlags, invocation } from '../process/invocation.js'
 import { readAdminToken, secretFiles } from '../process/secrets.js'
 import type { AppRouter } from '../routers/app.js'
@@ -17,7 +18,7 @@ import type { CommonOptions } from './options.js'
 /** The `admin` router's procedures. */
 export type AdminClient = BridgeClient['admin']
 
-/** What a server refuses as it refuses any wrong token. */
+/** A token that every server rejects as it rejects any wrong one. */
 const noToken = 'none'
 
 /**
@@ -26,14 +27,20 @@ const noToken = 'none'
  * if a call takes longer than 30 s; `BAD_REQUEST` (config_invalid) for an option
  */
 export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminClient) => Promise<T>): Promise<T> {
-  const address = clientAddress({ ...options }, process.env)
-  const token = adminTokenFrom(process.env) ?? (await readAdminToken(address.dataDir))
-  // Asked without a token too: whether a server is there, and what it says, is the better answer.
-  const dial = dialRemote({ url: urlOf(address), key: token ?? noToken, buildVersion: buildVersion() })
-  let refused: DialError | undefined
+  const config = clientConfig({ ...options }, process.env)
+  const tls = await readCaFile(config.caFile)
+  const token = config.adminToken ?? (await readAdminToken(config.dataDir))
+  const dial = dialRemote({
+    url: config.url,
+    // A server is dialled without a token too: if none is there, that is the better error.
+    key: token ?? noToken,
+    buildVersion: buildVersion(),
+    ...(tls && { tls }),
+  })
+  let failed: DialError | undefined
   let wasOpen = false
   const connection = connect({
-    // Somebody waits for this command: where a daemon would try again, it says why it cannot. A server that was there may come back.
+    // A person waits for this command: where a daemon would dial again, the command says why it cannot. A server that was there may come back.
     dial: async info => {
       try {
         const duplex = await dial(info)
@@ -41,7 +48,7 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
         return duplex
       } catch (error) {
         if (!(error instanceof DialError) || wasOpen) throw error
-        refused = error
+        failed = error
         throw new DialError(error.message, { fatal: true, cause: error })
       }
     },
@@ -49,20 +56,15 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   try {
     return await work(createDuplexClient<AppRouter>({ connection, transformer }).admin)
   } catch (error) {
-    if (refused) throw refusal(refused, address, token)
+    if (failed) throw dialFailure(failed, config, token)
     if (!(error instanceof TRPCClientError)) throw error
-    throw answered(error)
+    throw callFailure(error)
   } finally {
     await connection.close()
   }
 }
 
-/** The URL that reaches a server which listens on this host and port. */
-export function urlOf({ host, port }: Pick<Address, 'host' | 'port'>): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-function answered(error: TRPCClientError<AppRouter>): RpcError {
+function callFailure(error: TRPCClientError<AppRouter>): RpcError {
   const code = errorCodeOf(error) ?? 'INTERNAL_SERVER_ERROR'
   const reason = errorReasonOf(error)
   const requestId: unknown = Reflect.get(Object(error.data), 'requestId')
@@ -73,27 +75,28 @@ function answered(error: TRPCClientError<AppRouter>): RpcError {
   return new RpcError(code, message, reason === undefined ? { cause: error } : { reason, cause: error })
 }
 
-function refusal(error: DialError, address: Address, token: string | undefined): RpcError {
-  const { status, reason, message } = error
-  const url = urlOf(address)
-  if (status === undefined) {
-    const detail: unknown = Reflect.get(Object(error.cause), 'code') ?? message
-    const start = `${invocation()} serve${addressFlags(address)}`
-    return unreachable(`no server answers at ${url} (${detail}); start one with: ${start}`, error)
-  }
-  if (reason === undefined) return unreachable(`what answers at ${url} is not aibridge (HTTP status ${status})`, error)
-  if (status === 401 && token === undefined) {
-    const problem = `no admin token: ${address.dataDir}/${secretFiles.adminToken} does not exist and BRIDGE_ADMIN_TOKEN is not set; give the server's data directory with --data`
+function dialFailure(error: DialError, config: ClientConfig, token: string | undefined): RpcError {
+  const { status, reason } = error
+  const { url, dataDir, isUrlGiven } = config
+  if (status === 401 && reason !== undefined && token === undefined) {
+    const file = `${dataDir}/${secretFiles.adminToken}`
+    const cure = isUrlGiven
+      ? "set BRIDGE_ADMIN_TOKEN to the server's token, which is in DATA/admin-token on its machine"
+      : "give the server's data directory with --data, or its token in BRIDGE_ADMIN_TOKEN"
+    const problem = `no admin token: BRIDGE_ADMIN_TOKEN is not set and ${file} does not exist; ${cure}`
     return new RpcError('UNAUTHORIZED', problem, { reason: 'key_missing', cause: error })
   }
-  if (status === 401) {
-    const source = process.env.BRIDGE_ADMIN_TOKEN ? 'BRIDGE_ADMIN_TOKEN' : address.dataDir
-    const problem = `the server at ${url} does not take the admin token of ${source}`
+  if (status === 401 && reason !== undefined) {
+    const [source, cure] =
+      config.adminToken === undefined
+        ? [`${dataDir}/${secretFiles.adminToken}`, "give that server's data directory with --data, or its token in"]
+        : ['BRIDGE_ADMIN_TOKEN', "set that server's token in"]
+    const problem = `the server at ${url} rejects the admin token of ${source}; ${cure} BRIDGE_ADMIN_TOKEN`
     return new RpcError('UNAUTHORIZED', problem, { reason, cause: error })
   }
-  return new RpcError('SERVICE_UNAVAILABLE', `${url}: ${message}`, { reason, cause: error })
-}
-
-function unreachable(message: string, cause: unknown): RpcError {
-  return new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'server_unreachable', cause })
+  const howToStart = isUrlGiven
+    ? 'check the URL, and that the server runs'
+    : `start one with: ${invocation()} serve${addressFlags(config)}`
+  const problem = dialProblem(error, url, howToStart)
+  return new RpcError('SERVICE_UNAVAILABLE', problem, { reason: reason ?? 'server_unreachable', cause: error })
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { AuditRecord } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, wholeNumber, withCommonOptions } from './options.js'
+import { type CommonOptions, ownOptions, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
 
 interface ListOptions extends CommonOptions {
@@ -24,7 +24,7 @@ export function addAuditCommands(program: Command): void {
     .option('--limit <n>', 'rows of this page, at most 200 (default: 50)', wholeNumber)
     .option('--cursor <cursor>', 'the nextCursor of the page before')
     .action(async (options: ListOptions) => {
-      const { data: _data, host: _host, port: _port, json: _json, ...query } = options
+      const query = ownOptions(options)
       const page = await callAdmin(options, admin => admin.audit.list.query(query))
       printResult(options, page, ({ entries, nextCursor }) => {
         printTable(entries, columns, 'no entries')

@@ -15,7 +15,7 @@ import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
+import { type CommonOptions, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, cellText, print, printFields, printJson, printResult, printTable, visible } from './output.js'
 
 interface ListOptions extends CommonOptions {
@@ -51,7 +51,7 @@ export function addInterceptionsCommands(program: Command): void {
     .option('--from <when>', 'started then or later: a time, or an age such as 12h', value => timeOrAge(value))
     .option('--to <when>', 'started before: a time, or an age', value => timeOrAge(value))
     .action(async (options: ListOptions) => {
-      const { data: _data, host: _host, port: _port, json: _json, session, ...filters } = options
+      const { session, ...filters } = ownOptions(options)
       const input = { ...filters, ...(session !== undefined && { clientSessionId: session }) }
       const [page, users] = await callAdmin(options, admin =>
         Promise.all([admin.interceptions.list.query(input), options.json ? [] : admin.users.list.query()]),

@@ -9,12 +9,20 @@ export interface CommonOptions {
   data?: string
   host?: string
   port?: string
+  url?: string
+  ca?: string
   json?: boolean
 }
 
 /** Adds the options of a command that calls a server: its address and `--json`. */
 export function withCommonOptions(command: Command): Command {
   return withJsonOption(withSettings(command, clientSettings))
+}
+
+/** Returns the options that are a command's own. */
+export function ownOptions<O extends CommonOptions>(options: O): Omit<O, keyof CommonOptions> {
+  const { data: _data, host: _host, port: _port, url: _url, ca: _ca, json: _json, ...own } = options
+  return own
 }
 
 /** Adds `--json`. */

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
+import { type CommonOptions, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
 
 interface UsageOptions extends CommonOptions {
@@ -32,7 +32,7 @@ export function addUsageCommand(program: Command): void {
     .option('--model <model>')
     .option('--limit <n>', 'rows, at most 1000 (default: 1000)', wholeNumber)
     .action(async (options: UsageOptions) => {
-      const { data: _data, host: _host, port: _port, json: _json, ...query } = options
+      const query = ownOptions(options)
       const report = await callAdmin(options, admin => admin.usage.query(query))
       printResult(options, report, ({ rows, isCut }) => {
         const groups = (query.by ?? []).map(group => groupColumns[group])

@@ -6,7 +6,6 @@ import { parseEncryptionKeys } from './keys.js'
 import { seedsFrom } from './provider-seeds.js'
 import {
   type Address,
-  adminTokenSettings,
   clientSettings,
   daemonSettings,
   databaseSettings,
@@ -55,13 +54,37 @@ export interface DaemonConfig extends Pick<Address, 'host' | 'port'> {
   recordContent: boolean
 }
 
+/** How a command reaches a running server. */
+export interface ClientConfig extends Address {
+  /** base URL of the server */
+  url: string
+  /** true: `url` is a setting; false: made of host and port */
+  isUrlGiven: boolean
+  /** absolute path of a certificate authority's file, PEM; undefined: the system's authorities */
+  caFile: string | undefined
+  /** undefined: the file in the data directory */
+  adminToken: string | undefined
+}
+
 /**
- * Returns the address that a command other than `serve` calls.
- * @throws RpcError `BAD_REQUEST` (config_invalid)
+ * Returns the configuration of a command that calls a server. A URL takes the place of host and port. Flags win over variables: `--port` over `BRIDGE_URL`.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also for a `--url` beside `--host` or `--port`
  */
-export function clientAddress(flags: Flags, environment: Environment = {}): Address {
-  const { data: dataDir, host, port } = checkSettings(clientSettings, { flags, environment }).values
-  return { dataDir, host, port }
+export function clientConfig(flags: Flags, environment: Environment): ClientConfig {
+  const { values, sources } = checkSettings(clientSettings, { flags, environment })
+  const { data: dataDir, host, port, url, ca, adminToken } = values
+  const placeFlags = [sources.host, sources.port].filter(source => source?.startsWith('--'))
+  if (sources.url === '--url' && placeFlags.length > 0) {
+    throw invalid(`--url and ${placeFlags.join(' and ')}: both say where the server is; leave one of them out`)
+  }
+  const isUrlGiven = url !== undefined && placeFlags.length === 0
+  const address = { dataDir, host, port }
+  return { ...address, url: isUrlGiven ? url : urlOf(address), isUrlGiven, caFile: ca, adminToken }
+}
+
+/** Returns the URL that reaches a server which listens on this host and port. */
+export function urlOf({ host, port }: Pick<Address, 'host' | 'port'>): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /**
@@ -107,12 +130,4 @@ export function databaseUrlFrom(flags: Flags, environment: Environment): string 
   throw invalid(
     '--database-url: is missing, and neither BRIDGE_DATABASE_URL nor DATABASE_URL is set; give postgres://USER:PASSWORD@HOST:PORT/DATABASE in one of them',
   )
-}
-
-/**
- * Returns `BRIDGE_ADMIN_TOKEN`; undefined if it is not set.
- * @throws RpcError `BAD_REQUEST` (config_invalid), without the token in its message
- */
-export function adminTokenFrom(environment: Environment): string | undefined {
-  return checkSettings(adminTokenSettings, { flags: {}, environment }).values.adminToken
 }

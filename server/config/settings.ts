@@ -193,10 +193,15 @@ export const clientSettings = {
     ...preset(wholeNumber(1, 65_535), defaultAddress.port),
     help: 'port of the server',
   },
+  url: {
+    ...url,
+    ...optional(url),
+    help: 'base URL of the server, in place of host and port, for instance https://bridge.example.com',
+    unset: 'http://HOST:PORT',
+  },
+  ca: { ...ca, help: 'certificate authority of an https:// server, PEM' },
+  adminToken,
 } as const satisfies Settings
-
-/** The setting that authenticates a command. */
-export const adminTokenSettings = { adminToken } as const satisfies Settings
 
 /** Settings of `import` and `migrate`, which work on a database without a server. */
 export const databaseSettings = { databaseUrl } as const satisfies Settings

@@ -5,13 +5,7 @@ import { Command } from 'commander'
 import { afterEach, describe, expect, test } from 'vitest'
 import { withDaemonOptions } from '../../../server/commands/daemon.js'
 import { withServeOptions } from '../../../server/commands/serve.js'
-import {
-  adminTokenFrom,
-  clientAddress,
-  daemonConfig,
-  databaseUrlFrom,
-  serveConfig,
-} from '../../../server/config/config.js'
+import { clientConfig, daemonConfig, databaseUrlFrom, serveConfig } from '../../../server/config/config.js'
 import { parseEncryptionKeys } from '../../../server/config/keys.js'
 import { fileWarning, shownConfig } from '../../../server/config/shown-config.js'
 
@@ -236,7 +230,7 @@ describe('serveConfig', () => {
 })
 
 test('a client needs a port that can be called', () => {
-  expect(() => clientAddress({ port: '0' })).toThrow('--port "0": must be a whole number from 1 to 65535')
+  expect(() => clientConfig({ port: '0' }, {})).toThrow('--port "0": must be a whole number from 1 to 65535')
 })
 
 describe('parseEncryptionKeys', () => {
@@ -264,7 +258,7 @@ describe('parseEncryptionKeys', () => {
 })
 
 test.each(['short', 'sixteen characters with spaces', `${'x'.repeat(16)}\n`])('%j is no admin token', token => {
-  expect(() => adminTokenFrom({ BRIDGE_ADMIN_TOKEN: token })).toThrow(/^BRIDGE_ADMIN_TOKEN: must be 16 to 512/)
+  expect(() => clientConfig({}, { BRIDGE_ADMIN_TOKEN: token })).toThrow(/^BRIDGE_ADMIN_TOKEN: must be 16 to 512/)
 })
 
 describe('daemon', () => {
