@@ -1,8 +1,11 @@
 import type { AppRouter } from '../server/routers/app.js'
-import { apiVersion, formatVersion } from '../shared/contract/version.js'
+import { finalCloseCodes } from '../shared/contract/close-codes.js'
+import { errorReasons } from '../shared/contract/error-reasons.js'
+import { apiVersion } from '../shared/contract/version.js'
 import type { CloseReason } from '../shared/rpc/duplex.js'
 import { RpcError } from '../shared/rpc/errors.js'
 import { transformer } from '../shared/rpc/transformer.js'
+import { formatVersion } from '../shared/rpc/version.js'
 import type { CallEnd } from './rpc/call-end.js'
 import { createDuplexClient } from './rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from './rpc/connection.js'
@@ -61,6 +64,7 @@ export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
     ...(callTimeoutMs !== undefined && { callTimeoutMs }),
     ...(onError && { onError }),
     ...(onCallEnd && { onCallEnd }),
+    finalCloseCodes,
     resend: call => call.type === 'query' || idempotent.test(call.path),
   })
   const { recorder, authorizer, mcpConfigurator, providerConfigurator, admin } = createDuplexClient<AppRouter>({
@@ -102,6 +106,7 @@ export function dialRemote({
       ...(buildVersion !== undefined && { 'x-bridge-build-version': buildVersion }),
     },
     ...(tls && { tls }),
+    reasons: errorReasons,
   })
 }
 

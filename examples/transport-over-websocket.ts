@@ -10,7 +10,7 @@ import { createTRPCClient, createWSClient, wsLink } from '@trpc/client'
 import { initTRPC } from '@trpc/server'
 import { connect, createDuplexClient, webSocketDial } from 'aibridge/client'
 import { ConnectionGroup, serveWebSockets } from 'aibridge/server'
-import { RpcError } from 'aibridge/shared'
+import { errorFactory, type ReasonTable } from 'aibridge/shared'
 import { WebSocket } from 'ws'
 
 // #region router
@@ -19,6 +19,12 @@ const router = t.router({ greet: t.procedure.query(({ ctx }) => `hello ${ctx.use
 // #endregion
 
 // #region websocket
+// The reasons of this service, beside the transport's own; a misspelt one does not compile.
+const reasons = {
+  token_invalid: { code: 'UNAUTHORIZED', meaning: 'no user has this token' },
+} as const satisfies ReasonTable
+const greeterError = errorFactory(reasons)
+
 const group = new ConnectionGroup()
 const server = createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
@@ -30,7 +36,7 @@ serveWebSockets({
   group,
   authenticate({ authorization }) {
     if (authorization === 'Bearer secret of Ada') return { user: 'Ada' }
-    throw new RpcError('UNAUTHORIZED', 'the token is not valid', { reason: 'key_invalid' })
+    throw greeterError('token_invalid', 'the token is not valid')
   },
   createContext: ({ identity }) => identity,
 })
@@ -51,8 +57,8 @@ const wsClient = createWSClient({
 const stock = createTRPCClient<typeof router>({ links: [wsLink({ client: wsClient })] })
 console.log(await stock.greet.query())
 
-// A rejection is final: `closed` resolves with the reason instead of dialling again.
-const unauthenticated = connect({ dial: webSocketDial({ url }) })
+// A rejection with a known reason is final: `closed` resolves with it instead of dialling again.
+const unauthenticated = connect({ dial: webSocketDial({ url, reasons }) })
 const { reason } = await unauthenticated.closed
 console.log(`rejected: ${reason}`)
 

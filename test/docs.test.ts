@@ -5,8 +5,10 @@ import { posix } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
 import { createServerMetrics } from '../server/metrics/prometheus.js'
+import { serviceCloseCodes } from '../shared/contract/close-codes.js'
+import { errorReasons } from '../shared/contract/error-reasons.js'
 import { closeCodes } from '../shared/rpc/duplex.js'
-import { errorCodes, errorReasons } from '../shared/rpc/errors.js'
+import { errorCodes } from '../shared/rpc/errors.js'
 
 /** Every file of the project that is no build output, as a path from the top. */
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })
@@ -132,7 +134,8 @@ describe('docs/errors.md', () => {
 
   test('lists every close code', () => {
     const rows = tableOf('docs/errors.md', 'close codes').map(([code]) => Number(code))
-    expect(rows).toEqual(Object.values(closeCodes))
+    const codes = Object.values({ ...closeCodes, ...serviceCloseCodes })
+    expect(rows).toEqual(codes.sort((a, b) => a - b))
   })
 })
 

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { parseSync } from 'vite'
 import { describe, expect, test } from 'vitest'
+import { errorReasons } from '../shared/contract/error-reasons.js'
+import { transportReasons } from '../shared/rpc/errors.js'
 
 /** The import rules of ARCHITECTURE.md: what a file of `from` may not import, each with the files that are allowed to. */
 interface Rule {
@@ -80,6 +82,11 @@ const rules: Rule[] = [
   },
   { name: 'rpc knows no router, service or store', from: /^server\/rpc\//, never: /^server\/(?!rpc\/)/ },
   { name: 'the client rpc knows nothing above it', from: /^client\/rpc\//, never: /^(server|client\/(?!rpc\/))/ },
+  {
+    name: 'the transport imports only values/ and rpc/ of shared',
+    from: /^(server|client)\/rpc\//,
+    never: /^shared\/(?!(values|rpc)\/)/,
+  },
   {
     name: 'routers know no rpc and no server',
     from: /^server\/routers\//,
@@ -227,6 +234,26 @@ test('no import cycles', () => {
   expect(cycles(imports)).toEqual([])
 })
 
+describe('the generic transport knows no word of this service', () => {
+  const generic = /^(shared|server|client)\/rpc\//
+  const own = Object.keys(errorReasons).filter(reason => !(reason in transportReasons))
+  const words = new RegExp(
+    `'(${own.join('|')})'|\\b(${own.filter(reason => reason.includes('_')).join('|')})\\b|\\b4001\\b|` +
+      'bridge|daemon|interception|recorder|authorizer|provider|control plane|\\badmin\\b|operator|mcp|openai|anthropic',
+    'i',
+  )
+
+  test.each([...project.keys()].filter(path => generic.test(path)))('%s', path => {
+    const lines = project.get(path)?.split('\n') ?? []
+    expect(lines.filter(line => words.test(line))).toEqual([])
+  })
+
+  test.each(["{ reason: 'expired' }", 'a name_taken error', 'code 4001', 'the bridge’s limits', 'AuthorizerOptions'])(
+    'a made-up line is found: %s',
+    line => expect(line).toMatch(words),
+  )
+})
+
 const madeUp = [
   ['shared imports nothing of ours', 'shared/a.ts', "import '../client/index.js'"],
   ['client imports only types from server', 'client/a.ts', "export { b } from '../server/routers/app.js'"],
@@ -237,6 +264,11 @@ const madeUp = [
   ['only cli.ts imports commands', 'server/control-plane/server.ts', "import { a } from '../commands/users.js'"],
   ['rpc knows no router, service or store', 'server/rpc/a.ts', "import type { AppRouter } from '../routers/app.js'"],
   ['the client rpc knows nothing above it', 'client/rpc/a.ts', "import { a } from '../bridge/daemon.js'"],
+  [
+    'the transport imports only values/ and rpc/ of shared',
+    'server/rpc/upgrade/a.ts',
+    "import { apiVersion } from '../../../shared/contract/version.js'",
+  ],
   ['routers know no rpc and no server', 'server/routers/a.ts', "import { serveDuplex } from '../rpc/connection.js'"],
   ['routers reach the store through services', 'server/routers/a.ts', "import type { Store } from '../store/store.js'"],
   ['services know nothing above them', 'server/services/a.ts', "import { appRouter } from '../routers/app.js'"],

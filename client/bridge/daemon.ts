@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type BridgeLimits, bridgeLimits } from '../../shared/rpc/limits.js'
+import { type BridgeLimits, bridgeLimits } from '../../shared/contract/limits.js'
 import { type Logger, withFields } from '../../shared/values/log.js'
 import { AuthorizationCache } from './control-plane/authorization-cache.js'
 import type { ControlPlane } from './control-plane/control-plane.js'

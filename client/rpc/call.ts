@@ -9,7 +9,7 @@ export interface CallObserver {
   /** `data` is still encoded by the server's transformer; `eventId` is that of a tracked event. */
   onData(data: unknown, eventId?: string): void
   /** A server's error shape, still encoded, or an error of this side. */
-  onError(error: { remote: WireError } | { local: RpcError }): void
+  onError(error: { remote: WireError } | { local: RpcError<string> }): void
   /** A subscription has ended. */
   onStopped?(): void
 }
@@ -72,7 +72,7 @@ export class PendingCall implements Deadline {
   }
 
   /** Never throws: an observer that does is its owner's fault, and there may be other calls to fail after this one. */
-  fail(error: RpcError): void {
+  fail(error: RpcError<string>): void {
     if (this.settled) return
     this.#owner.forget(this)
     try {

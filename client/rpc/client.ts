@@ -26,7 +26,7 @@ const callTypes: { readonly [method: string]: CallType } = {
 
 /**
  * A router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`, without its chain of links.
- * `client.recorder.recordTokenUsage.mutate(input, { signal, context: { timeoutMs } })`.
+ * `client.posts.create.mutate(input, { signal, context: { timeoutMs } })`.
  *
  * Every call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
  * @param transformer the router's; left out for a router that has none

@@ -20,7 +20,7 @@ import {
   type DuplexReceiver,
   type Message,
 } from '../../shared/rpc/duplex.js'
-import { RpcError } from '../../shared/rpc/errors.js'
+import { RpcError, transportError } from '../../shared/rpc/errors.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
 import { type CallMessage, type CallType, InvalidMessage, parseServerMessage } from '../../shared/rpc/messages.js'
 import { type CallObserver, type CallOptions, cancelledError, type Line, largestOf, PendingCall } from './call.js'
@@ -39,6 +39,11 @@ export interface ConnectOptions {
   callTimeoutMs?: number
   /** Further calls are held back until one is answered. Default 1,024. */
   maxInFlight?: number
+  /**
+   * Close codes of this user's servers after which the client does not dial again, beside 4401 and 4403: code → the reason that it stands
+   * for, which `closed` resolves with. Default: none.
+   */
+  finalCloseCodes?: Readonly<Record<number, string>>
   /** Hears what no caller hears: failed dials, messages that are none. */
   onError?: (error: Error) => void
   /** Hears of each call when it has ended. Left out, no time is taken. */
@@ -68,12 +73,8 @@ export function connect(options: ConnectOptions): Connection {
 /** A call in flight may be sent this often again. */
 const maxResends = 2
 
-/** Final: the server knows who this is, and does not want it back. */
-const finalCloseCodes: ReadonlySet<number> = new Set([
-  closeCodes.keyRevoked,
-  closeCodes.unauthorized,
-  closeCodes.forbidden,
-])
+/** Final on every connection: the server knows who this is, and does not want it back. */
+const alwaysFinal: ReadonlySet<number> = new Set([closeCodes.unauthorized, closeCodes.forbidden])
 
 class ReconnectingConnection implements Connection {
   readonly closed: Promise<CloseReason>
@@ -81,6 +82,7 @@ class ReconnectingConnection implements Connection {
   readonly #resend: (call: { type: CallType; path: string }) => boolean
   readonly #callTimeoutMs: number
   readonly #maxInFlight: number
+  readonly #finalCloseCodes: Readonly<Record<number, string>>
   readonly #onError: (error: Error) => void
   readonly #onCallEnd: ((end: CallEnd) => void) | undefined
   readonly #deadlines = new Deadlines()
@@ -108,6 +110,7 @@ class ReconnectingConnection implements Connection {
     this.#resend = options.resend ?? (call => call.type === 'query')
     this.#callTimeoutMs = options.callTimeoutMs ?? times.callTimeoutMs
     this.#maxInFlight = options.maxInFlight ?? connectionLimits.maxInFlight
+    this.#finalCloseCodes = options.finalCloseCodes ?? {}
     this.#onError = options.onError ?? (() => {})
     this.#onCallEnd = options.onCallEnd
     this.closed = new Promise(resolve => {
@@ -248,8 +251,10 @@ class ReconnectingConnection implements Connection {
     }
   }
 
-  #lost(line: Line, reason: CloseReason): void {
-    if (finalCloseCodes.has(reason.code)) {
+  #lost(line: Line, given: CloseReason): void {
+    const finalReason = this.#finalCloseCodes[given.code]
+    const reason = finalReason === undefined ? given : { reason: finalReason, ...given }
+    if (finalReason !== undefined || alwaysFinal.has(reason.code)) {
       this.#finish(reason)
       this.#closeLines()
     }
@@ -264,7 +269,9 @@ class ReconnectingConnection implements Connection {
       const message = `the connection was lost: ${reason.message} (${reason.code})`
       this.#lastFailure = message
       if (reason.code !== closeCodes.goingAway) {
-        this.#report(new RpcError('SERVICE_UNAVAILABLE', message, { reason: reason.reason ?? 'connection_lost' }))
+        this.#report(
+          new RpcError<string>('SERVICE_UNAVAILABLE', message, { reason: reason.reason ?? 'connection_lost' }),
+        )
       }
     }
     this.#requeue(line, reason)
@@ -327,7 +334,7 @@ class ReconnectingConnection implements Connection {
       const what = received ? 'an event of this or of another subscription' : 'the largest call of its connection'
       const problem = `${call.options.path} is not sent again: ${what} was too large: ${message}`
       // The largest need not have been the one: that one may have been cancelled.
-      call.fail(new RpcError('PAYLOAD_TOO_LARGE', problem, { reason: 'message_too_large', mayHaveRun: true }))
+      call.fail(transportError('message_too_large', problem, { mayHaveRun: true }))
     }
   }
 

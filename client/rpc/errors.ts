@@ -1,5 +1,5 @@
 import type { CloseReason } from '../../shared/rpc/duplex.js'
-import { type ErrorReason, errorCodes, RpcError } from '../../shared/rpc/errors.js'
+import { errorCodes, RpcError, transportError } from '../../shared/rpc/errors.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
 
@@ -8,7 +8,8 @@ export class DialError extends Error {
   override readonly name = 'DialError'
   /** true: the connection stops with this error; false: it dials again after a pause */
   readonly fatal: boolean
-  readonly reason: ErrorReason | undefined
+  /** a reason of the transport, or one that its user named */
+  readonly reason: string | undefined
   /** HTTP status of the answer, where there was one */
   readonly status: number | undefined
   /** how long the server asks to wait before the next try */
@@ -16,7 +17,7 @@ export class DialError extends Error {
 
   constructor(
     message: string,
-    options: { fatal: boolean; reason?: ErrorReason; status?: number; retryAfterMs?: number; cause?: unknown },
+    options: { fatal: boolean; reason?: string; status?: number; retryAfterMs?: number; cause?: unknown },
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.fatal = options.fatal
@@ -27,7 +28,7 @@ export class DialError extends Error {
 }
 
 /** The error of a call that got no answer, in the shape of one that did: `data.code`, `data.reason`, `data.mayHaveRun`. */
-export function localError(error: RpcError): TRPCClientError<never> {
+export function localError(error: RpcError<string>): TRPCClientError<never> {
   const { number, status } = errorCodes[error.code]
   const data = {
     code: error.code,
@@ -65,17 +66,13 @@ export function notEncodable(cause: unknown): TRPCClientError<never> {
   if (cause instanceof RpcError) return localError(notSent(cause))
   const problem = cause instanceof Error ? cause.message : String(cause)
   return localError(
-    new RpcError('BAD_REQUEST', `the input cannot be encoded: ${problem}`, {
-      reason: 'not_encodable',
-      mayHaveRun: false,
-      cause,
-    }),
+    transportError('not_encodable', `the input cannot be encoded: ${problem}`, { mayHaveRun: false, cause }),
   )
 }
 
 /** The error of a call that this side refused: it has not run. */
-export function notSent({ code, message, reason, cause }: RpcError): RpcError {
-  return new RpcError(code, message, { ...(reason !== undefined && { reason }), mayHaveRun: false, cause })
+export function notSent({ code, message, reason, cause }: RpcError<string>): RpcError<string> {
+  return new RpcError<string>(code, message, { reason, mayHaveRun: false, cause })
 }
 
 /** The error of a query or mutation that the server ended as it ends a subscription. */
@@ -100,5 +97,5 @@ export function noTimeError(path: string, timeoutMs: number): RpcError {
 /** Of a call on a connection that was closed for good. */
 export function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
   const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'
-  return new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_closed', mayHaveRun })
+  return transportError('connection_closed', message, { mayHaveRun })
 }

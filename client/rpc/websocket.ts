@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { Duplex } from '../../shared/rpc/duplex.js'
-import { type ErrorReason, errorReasons, RpcError } from '../../shared/rpc/errors.js'
+import { type ReasonTable, type RpcError, transportError, transportReasons } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
@@ -25,6 +25,11 @@ export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batc
   tls?: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'passphrase' | 'servername' | 'minVersion'>
   /** tRPC's first frame, for servers that take credentials there */
   connectionParams?: ConnectionParams
+  /**
+   * Reasons that this user's server may give for a rejected upgrade, beside the transport's. A rejection with another reason is not taken
+   * for the server's last word, since something in between or a newer server may have given it: it is dialled again.
+   */
+  reasons?: ReasonTable
   /** until the upgrade is answered; default 10 s */
   connectTimeoutMs?: number
 }
@@ -38,7 +43,9 @@ const maxRefusalBytes = 16 * 1024
  * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for a URL that is none and for a time that is none
  */
 export function webSocketDial(options: WebSocketDialOptions): (info: { signal: AbortSignal }) => Promise<Duplex> {
-  const { url, headers, tls, connectionParams, connectTimeoutMs = times.connectTimeoutMs, ...duplexOptions } = options
+  const { url, headers, tls, connectionParams, connectTimeoutMs = times.connectTimeoutMs, ...rest } = options
+  const { reasons: ownReasons, ...duplexOptions } = rest
+  const reasons: ReasonTable = { ...transportReasons, ...ownReasons }
   const patienceMs = timeoutOf('connectTimeoutMs', connectTimeoutMs)
   webSocketTimes(duplexOptions)
   const target = checkUrl(url)
@@ -68,7 +75,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
       }
       const onError = (error: Error): void => fail(failure(error.message || String(Reflect.get(error, 'code')), error))
       const onRefused = (_request: unknown, response: IncomingMessage): void => {
-        readText(response, text => fail(refusal(response, text)))
+        readText(response, text => fail(refusal(response, text, reasons)))
       }
       const onAbort = (): void => fail(failure('the dial was cancelled', signal.reason))
       const timer = setTimeout(() => {
@@ -117,7 +124,7 @@ function checkUrl(url: string | URL): URL {
 
 /** The URL itself is left out: it may hold what does not belong into a log. */
 function invalidUrl(problem: string): RpcError {
-  return new RpcError('BAD_REQUEST', `not a URL for a WebSocket: ${problem}`, { reason: 'config_invalid' })
+  return transportError('config_invalid', `not a URL for a WebSocket: ${problem}`)
 }
 
 function failure(message: string, cause?: unknown): DialError {
@@ -139,9 +146,9 @@ function readText(response: IncomingMessage, done: (text: string) => void): void
 
 const finalStatuses = new Set([400, 401, 403, 404])
 
-function refusal({ statusCode = 0, headers }: IncomingMessage, text: string): DialError {
-  const { message, reason } = parseRefusal(text)
-  // Without a reason of ours it is an answer of something in between, which may pass.
+function refusal({ statusCode = 0, headers }: IncomingMessage, text: string, reasons: ReasonTable): DialError {
+  const { message, reason } = parseRefusal(text, reasons)
+  // Without a known reason it is an answer of something in between, which may pass.
   const fatal = reason !== undefined && finalStatuses.has(statusCode)
   const retryAfter = /^\d{1,9}$/.exec(headers['retry-after'] ?? '')
   return new DialError(`the server answered ${statusCode}${message === undefined ? '' : `: ${message}`}`, {
@@ -152,7 +159,7 @@ function refusal({ statusCode = 0, headers }: IncomingMessage, text: string): Di
   })
 }
 
-function parseRefusal(text: string): { message?: string; reason?: ErrorReason } {
+function parseRefusal(text: string, reasons: ReasonTable): { message?: string; reason?: string } {
   let body: unknown
   try {
     body = JSON.parse(text)
@@ -163,6 +170,6 @@ function parseRefusal(text: string): { message?: string; reason?: ErrorReason } 
   const reason: unknown = Reflect.get(Object(body), 'reason')
   return {
     ...(typeof message === 'string' && { message }),
-    ...(typeof reason === 'string' && Object.hasOwn(errorReasons, reason) && { reason: reason as ErrorReason }), // checked on this line
+    ...(typeof reason === 'string' && Object.hasOwn(reasons, reason) && { reason }),
   }
 }

@@ -4,7 +4,9 @@ import { type BridgeClient, dialRemote } from '../../client/bridge-client.js'
 import { createDuplexClient } from '../../client/rpc/client.js'
 import { connect } from '../../client/rpc/connection.js'
 import { DialError } from '../../client/rpc/errors.js'
-import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
+import { finalCloseCodes } from '../../shared/contract/close-codes.js'
+import { type ErrorReason, errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
+import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { transformer } from '../../shared/rpc/transformer.js'
 import { type ClientConfig, clientConfig } from '../config/config.js'
 import { buildVersion } from '../process/build-version.js'
@@ -40,6 +42,7 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   let failed: DialError | undefined
   let wasOpen = false
   const connection = connect({
+    finalCloseCodes,
     // A person waits for this command: where a daemon would dial again, the command says why it cannot. A server that was there may come back.
     dial: async info => {
       try {
@@ -64,7 +67,7 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   }
 }
 
-function callFailure(error: TRPCClientError<AppRouter>): RpcError {
+function callFailure(error: TRPCClientError<AppRouter>): RpcError<ErrorReason> {
   const code = errorCodeOf(error) ?? 'INTERNAL_SERVER_ERROR'
   const reason = errorReasonOf(error)
   const requestId: unknown = Reflect.get(Object(error.data), 'requestId')
@@ -72,10 +75,10 @@ function callFailure(error: TRPCClientError<AppRouter>): RpcError {
     code === 'INTERNAL_SERVER_ERROR' && typeof requestId === 'string'
       ? `${error.message} (the server's log has the cause under request id ${requestId})`
       : error.message
-  return new RpcError(code, message, reason === undefined ? { cause: error } : { reason, cause: error })
+  return new RpcError<ErrorReason>(code, message, { reason, cause: error })
 }
 
-function dialFailure(error: DialError, config: ClientConfig, token: string | undefined): RpcError {
+function dialFailure(error: DialError, config: ClientConfig, token: string | undefined): RpcError<string> {
   const { status, reason } = error
   const { url, dataDir, isUrlGiven } = config
   if (status === 401 && reason !== undefined && token === undefined) {
@@ -84,7 +87,7 @@ function dialFailure(error: DialError, config: ClientConfig, token: string | und
       ? "set BRIDGE_ADMIN_TOKEN to the server's token, which is in DATA/admin-token on its machine"
       : "give the server's data directory with --data, or its token in BRIDGE_ADMIN_TOKEN"
     const problem = `no admin token: BRIDGE_ADMIN_TOKEN is not set and ${file} does not exist; ${cure}`
-    return new RpcError('UNAUTHORIZED', problem, { reason: 'key_missing', cause: error })
+    return rpcError('key_missing', problem, { cause: error })
   }
   if (status === 401 && reason !== undefined) {
     const [source, cure] =
@@ -92,11 +95,11 @@ function dialFailure(error: DialError, config: ClientConfig, token: string | und
         ? [`${dataDir}/${secretFiles.adminToken}`, "give that server's data directory with --data, or its token in"]
         : ['BRIDGE_ADMIN_TOKEN', "set that server's token in"]
     const problem = `the server at ${url} rejects the admin token of ${source}; ${cure} BRIDGE_ADMIN_TOKEN`
-    return new RpcError('UNAUTHORIZED', problem, { reason, cause: error })
+    return new RpcError<string>('UNAUTHORIZED', problem, { reason, cause: error })
   }
   const howToStart = isUrlGiven
     ? 'check the URL, and that the server runs'
     : `start one with: ${invocation()} serve${addressFlags(config)}`
   const problem = dialProblem(error, url, howToStart)
-  return new RpcError('SERVICE_UNAVAILABLE', problem, { reason: reason ?? 'server_unreachable', cause: error })
+  return new RpcError<string>('SERVICE_UNAVAILABLE', problem, { reason: reason ?? 'server_unreachable', cause: error })
 }

@@ -8,10 +8,11 @@ import type {
   WatchedRecord,
   WatchedRecords,
 } from '../../shared/contract/admin.js'
+import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
 import { errorTypes } from '../../shared/contract/recorder.js'
-import { errorCodeOf, errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
+import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
@@ -119,7 +120,7 @@ function sinceProblem(error: unknown, since: string): unknown {
   const option = `--since ${JSON.stringify(since)}:`
   if (errorReasonOf(error) === 'event_expired') {
     const message = `${option} later records are not kept any more; tail without --since, and list the missed requests`
-    return new RpcError('PRECONDITION_FAILED', message, { reason: 'event_expired', cause: error })
+    return rpcError('event_expired', message, { cause: error })
   }
   if (errorCodeOf(error) !== 'BAD_REQUEST') return error
   return new RpcError('BAD_REQUEST', `${option} is not an event id of this server, as tail prints them`, {

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { RpcError } from '../../shared/rpc/errors.js'
+import { rpcError } from '../../shared/contract/error-reasons.js'
 import type { Credentials } from '../rpc/upgrade/websocket-listener.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
 import type { Identity } from '../services/identity.js'
@@ -18,11 +18,11 @@ export function createAuthenticator(
   const isAdminToken = adminToken === undefined ? () => false : secretComparer(adminToken)
   return async ({ authorization, request }) => {
     if (authorization === undefined) {
-      throw new RpcError('UNAUTHORIZED', 'the header Authorization: Bearer KEY is missing', { reason: 'key_missing' })
+      throw rpcError('key_missing', 'the header Authorization: Bearer KEY is missing')
     }
     const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
     if (token === undefined) {
-      throw new RpcError('UNAUTHORIZED', 'Authorization must be: Bearer KEY', { reason: 'key_invalid' })
+      throw rpcError('key_invalid', 'Authorization must be: Bearer KEY')
     }
     if (isAdminToken(token)) return { role: 'admin', name: 'admin' }
     const buildVersion = request.headers['x-bridge-build-version']

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
-import { bridgeLimits } from '../../shared/rpc/limits.js'
+import { bridgeLimits } from '../../shared/contract/limits.js'
 import {
   countInput,
   type DemoMessage,

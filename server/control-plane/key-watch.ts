@@ -1,4 +1,6 @@
-import { type CloseReason, closeCodes } from '../../shared/rpc/duplex.js'
+import { serviceCloseCodes } from '../../shared/contract/close-codes.js'
+import type { ErrorReason } from '../../shared/contract/error-reasons.js'
+import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { times } from '../../shared/rpc/limits.js'
 import type { Logger } from '../../shared/values/log.js'
 
@@ -78,9 +80,9 @@ export class KeyWatch {
   #close(id: string): void {
     for (const connection of [...(this.#connections.get(id) ?? [])]) {
       connection.close({
-        code: closeCodes.keyRevoked,
+        code: serviceCloseCodes.keyRevoked,
         message: 'the daemon key may not be used any more',
-        reason: 'key_revoked',
+        reason: 'key_revoked' satisfies ErrorReason,
       })
     }
   }

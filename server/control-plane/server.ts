@@ -1,9 +1,11 @@
 /** The control plane: its services, behind every link. */
 
+import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { apiVersion } from '../../shared/contract/version.js'
-import { type Duplex, memoryDuplexPair } from '../../shared/rpc/duplex.js'
-import { errorReasonOf, RpcError } from '../../shared/rpc/errors.js'
+import type { Duplex } from '../../shared/rpc/duplex.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
+import { memoryDuplexPair } from '../../shared/rpc/memory-duplex.js'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
@@ -234,7 +236,7 @@ async function stateOf(store: Store, logger: Logger): Promise<'ok' | 'does not a
 }
 
 function draining(): RpcError {
-  return new RpcError('SERVICE_UNAVAILABLE', 'the server is closing', { reason: 'draining', mayHaveRun: false })
+  return rpcError('draining', 'the server is closing', { mayHaveRun: false })
 }
 
 /** A fault of ours is logged with its cause and stack, which the peer never sees; an answer that the contract foresees is no news. */

@@ -1,5 +1,6 @@
 /** Listening, and the one error for a port or a host that a process cannot listen on. */
 import type { Server } from 'node:net'
+import { rpcError } from '../../shared/contract/error-reasons.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 
 /** An address to listen on. */
@@ -30,7 +31,7 @@ function listenError(error: Error, { host, port }: ListenAddress): Error {
   if (code === 'EADDRINUSE') {
     const place = `${host.includes(':') ? `[${host}]` : host}:${port}`
     const message = `another process listens on ${place}; choose another port with --port`
-    return new RpcError('PRECONDITION_FAILED', message, { reason: 'port_in_use', cause: error })
+    return rpcError('port_in_use', message, { cause: error })
   }
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     const cure = 'give an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them'

@@ -7,7 +7,7 @@ import type { ConnectionGroup } from '../rpc/connection-group.js'
 export interface ServerMetrics {
   /** Its path is that of a procedure, or `unknown`. */
   readonly callEnded: (end: CallEnd) => void
-  readonly connectionRefused: (error: RpcError) => void
+  readonly connectionRefused: (error: RpcError<string>) => void
   /** Reads a group whenever the numbers are asked for. */
   readonly watchGroup: (group: Pick<ConnectionGroup, 'connections' | 'calls'>) => void
   /** All metrics, in Prometheus' text format 0.0.4. */

@@ -114,7 +114,7 @@ const codesOfReasons: Readonly<Record<string, ErrorCode>> = {
   key_revoked: 'FORBIDDEN',
 }
 
-function refusedBy({ message, reason }: CloseReason): RpcError {
+function refusedBy({ message, reason }: CloseReason): RpcError<string> {
   const code = codesOfReasons[reason ?? ''] ?? 'PRECONDITION_FAILED'
-  return new RpcError(code, `the control plane refused this daemon: ${message}`, reason === undefined ? {} : { reason })
+  return new RpcError<string>(code, `the control plane refused this daemon: ${message}`, { reason })
 }

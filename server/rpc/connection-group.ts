@@ -1,6 +1,6 @@
 import { now } from '../../shared/rpc/deadlines.js'
 import { type CloseReason, closeCodes } from '../../shared/rpc/duplex.js'
-import { RpcError } from '../../shared/rpc/errors.js'
+import { transportError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
 
@@ -63,10 +63,7 @@ export class ConnectionGroup {
    */
   add(member: GroupMember): void {
     if (this.#state !== 'open') {
-      throw new RpcError('SERVICE_UNAVAILABLE', `the connection group is ${this.#state}`, {
-        reason: 'draining',
-        mayHaveRun: false,
-      })
+      throw transportError('draining', `the connection group is ${this.#state}`, { mayHaveRun: false })
     }
     this.#members.add(member)
     this.connections++

@@ -15,7 +15,7 @@ import {
   type DuplexReceiver,
   type Message,
 } from '../../shared/rpc/duplex.js'
-import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
+import { type ErrorCode, RpcError, transportError } from '../../shared/rpc/errors.js'
 import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/rpc/limits.js'
 import { type CallMessage, InvalidMessage, parseClientMessage } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
@@ -49,7 +49,7 @@ export interface ServeDuplexOptions<R extends AnyRouter> {
   /** Hears of each call when it is answered, or cannot be any more. Left out, no time is taken. */
   onCallEnd?: (end: CallEnd) => void
   /** Hears why a connection got no context. */
-  onRefused?: (error: RpcError) => void
+  onRefused?: (error: RpcError<string>) => void
 }
 
 /** A call that has ended, for statistics. */
@@ -119,7 +119,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #answers: Answers
   readonly #handshake: ContextHandshake
   readonly #onCallEnd: ((end: CallEnd) => void) | undefined
-  readonly #onRefused: ((error: RpcError) => void) | undefined
+  readonly #onRefused: ((error: RpcError<string>) => void) | undefined
   /** not yet answered, by id */
   readonly #calls = new Map<string | number, Call>()
   /**
@@ -253,10 +253,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   }
 
   abortCalls(): void {
-    const error = new RpcError('SERVICE_UNAVAILABLE', 'the server shut down before the call ended', {
-      reason: 'draining',
-      mayHaveRun: true,
-    })
+    const error = transportError('draining', 'the server shut down before the call ended', { mayHaveRun: true })
     for (const call of [...this.#calls.values()]) {
       if (call.type !== 'subscription') this.#answerError(call, error)
       this.#endCall(call, error)

@@ -1,8 +1,8 @@
 /** What an operator does: users, API keys, daemon keys, providers, and reading the records. Needs an identity with the role `admin`. */
 import { z } from 'zod'
-import { adminLimits, mcpLimits, recordLimits } from '../rpc/limits.js'
 import type { JsonObject } from '../values/text.js'
 import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
+import { adminLimits, mcpLimits, recordLimits } from './limits.js'
 import type { McpServerConfig } from './mcp-configurator.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
 import type { RecordKind } from './record-kinds.js'

@@ -1,7 +1,7 @@
 /** The field types that several schemas share. Every text is cleaned (see text.ts) before anything else looks at it. */
 import { z } from 'zod'
-import { recordLimits } from '../rpc/limits.js'
 import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRefused } from '../values/text.js'
+import { recordLimits } from './limits.js'
 
 /** Text of at most `maxLength` UTF-16 code units. */
 export const text = (maxLength: number) => z.string().max(maxLength).overwrite(cleanText)

@@ -1,7 +1,7 @@
 /** The mcpConfigurator: the MCP servers that a user's requests may use, and the tokens for them. Its answers hold secrets and are never logged. */
 import { z } from 'zod'
-import { mcpLimits } from '../rpc/limits.js'
 import { slug, uuid } from './fields.js'
+import { mcpLimits } from './limits.js'
 
 export const serverConfigsInput = z.object({ userId: uuid })
 

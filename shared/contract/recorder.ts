@@ -1,8 +1,8 @@
 /** The recorder: what daemons report about AI requests. Every procedure is idempotent; `recordKinds` lists the records. */
 import { z } from 'zod'
-import { recordLimits } from '../rpc/limits.js'
 import { cutToBytes } from '../values/text.js'
 import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, uuid } from './fields.js'
+import { recordLimits } from './limits.js'
 import { type RecordKind, recordKinds } from './record-kinds.js'
 
 /** How an interception can fail; anything else a daemon sends is stored as `unknown`. */

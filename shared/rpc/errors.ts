@@ -1,5 +1,5 @@
 /**
- * The closed list of what can go wrong on the RPC, and the one error class that carries it.
+ * The closed list of error codes, the transport's reasons, and the one error class that carries both.
  *
  * Codes are tRPC's own names, so that every tRPC client understands them. A reason says which of several causes of one code it was:
  * callers match on `code` and `reason`, never on a message.
@@ -36,75 +36,70 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes
 
-/** Reason → its meaning. Each belongs to one procedure or to the transport. */
-export const errorReasons = {
-  // transport
-  draining: 'the server shuts down; call again on another connection',
-  connection_lost: 'the connection closed before the answer came; see mayHaveRun',
-  connection_closed: 'close() was called on this connection; it stays closed',
-  duplicate_id: 'a call with this id is in flight on this connection',
-  too_many_calls: 'maxInFlight calls are in flight on this connection',
-  too_many_subscriptions: 'maxSubscriptions subscriptions are open on this connection',
-  message_too_large: 'the message is larger than maxMessageBytes',
-  not_encodable: 'the value cannot be sent as JSON',
-  // opening a WebSocket
-  version_malformed: 'version must be MAJOR.MINOR',
-  version_unsupported: 'client and server have different major versions',
-  server_older: 'the server has a lower minor version than the client; an upgrade or rollback is under way',
-  origin_not_allowed: 'web pages may not call this server',
-  not_found: 'nothing is served under this path',
-  too_many_connections: 'maxConnections connections are open',
-  handshake_timeout: 'the connection was announced and not completed in time',
-  // authorizer
-  ambiguous_auth: 'give either key or keyId',
-  invalid_key: 'malformed, or the secret differs',
-  unknown_key: 'no such key',
-  expired: 'the key has expired or was revoked',
-  unknown_user: 'the owner of the key does not exist',
-  deleted_user: 'the owner of the key was deleted',
-  inactive_user: 'the owner of the key is suspended',
-  system_user: 'system users do not use keys',
-  delegation_not_allowed: 'the connection has no delegate capability',
-  // identity of an admin or daemon
-  key_missing: 'no credentials were given',
-  key_invalid: 'the credentials are not valid',
-  key_expired: 'the credentials are no longer valid',
-  key_revoked: 'the credentials were taken back',
-  // recorder
-  unknown_interception: 'no interception has this id',
-  content_differs: 'the id was used for other content',
-  // admin
-  unknown_row: 'no row has this id or name',
-  event_expired: 'what came after this event is not kept any more',
-  name_taken: 'another row has this name',
-  // stores and processes
-  data_in_use: 'another process uses the data directory',
-  database_corrupt: 'the database cannot be opened',
-  database_newer: 'the database was migrated by a newer version',
-  database_unreachable: 'the database server cannot be reached, or refuses the login',
-  import_refused: 'there is nothing to import, or the target is not empty',
-  port_in_use: 'another process listens on the port',
-  config_invalid: 'the configuration breaks a rule',
-  server_unreachable: 'no server answers at the address',
-} as const satisfies Record<string, string>
+/** What a reason stands for. */
+export interface ReasonInfo {
+  /** The code of every error with this reason. A reason that occurs with several codes has none here: its errors name their code. */
+  readonly code?: ErrorCode
+  readonly meaning: string
+}
 
-export type ErrorReason = keyof typeof errorReasons
+/** Reason → code and meaning: the transport's own table, or one of a user of the transport. */
+export type ReasonTable<R extends string = string> = Readonly<Record<R, ReasonInfo>>
+
+/** The transport's own reasons. Users of the transport name theirs in a table of their own, see {@link errorFactory}. */
+export const transportReasons = {
+  draining: { code: 'SERVICE_UNAVAILABLE', meaning: 'the server shuts down; call again on another connection' },
+  connection_lost: {
+    meaning: 'the connection closed before the response arrived; see mayHaveRun',
+  },
+  connection_closed: {
+    code: 'SERVICE_UNAVAILABLE',
+    meaning: 'close() was called on this connection; it stays closed',
+  },
+  duplicate_id: { code: 'CONFLICT', meaning: 'a call with this id is in flight on this connection' },
+  too_many_calls: { code: 'TOO_MANY_REQUESTS', meaning: 'maxInFlight calls are in flight on this connection' },
+  too_many_subscriptions: {
+    code: 'TOO_MANY_REQUESTS',
+    meaning: 'maxSubscriptions subscriptions are open on this connection',
+  },
+  message_too_large: { code: 'PAYLOAD_TOO_LARGE', meaning: 'the message is larger than maxMessageBytes' },
+  not_encodable: { code: 'BAD_REQUEST', meaning: 'the value cannot be sent as JSON' },
+  config_invalid: { code: 'BAD_REQUEST', meaning: 'the configuration breaks a rule' },
+  // Opening a WebSocket.
+  version_malformed: { code: 'BAD_REQUEST', meaning: 'version must be MAJOR.MINOR' },
+  version_unsupported: { code: 'BAD_REQUEST', meaning: 'client and server have different major versions' },
+  server_older: {
+    code: 'CONFLICT',
+    meaning: 'the server has a lower minor version than the client; an upgrade or rollback is under way',
+  },
+  origin_not_allowed: { code: 'FORBIDDEN', meaning: 'web pages may not call this server' },
+  not_found: { code: 'NOT_FOUND', meaning: 'nothing is served under this path' },
+  too_many_connections: { code: 'SERVICE_UNAVAILABLE', meaning: 'maxConnections connections are open' },
+  handshake_timeout: { meaning: 'the connection was announced and not completed in time' },
+} as const satisfies ReasonTable
+
+export type TransportReason = keyof typeof transportReasons
 
 /**
- * The error of this project: a code of {@link errorCodes}, perhaps a reason, and a message with the values that led to it.
+ * The error of the transport and its users: a code of {@link errorCodes}, perhaps a reason, and a message with the values that led to it.
  * Its message may be shown to the caller; its cause stays in the log of the side that made it.
+ *
+ * `R` names the reasons that the error may have: by default the transport's own. A user of the transport names others as a type, so that
+ * a misspelt reason does not compile: `new RpcError<'seat_taken'>('CONFLICT', 'seat 7 is taken', { reason: 'seat_taken' })`.
+ * Errors from elsewhere are `RpcError<string>`.
  */
-export class RpcError extends Error {
+export class RpcError<R extends string = TransportReason> extends Error {
   override readonly name = 'RpcError'
   readonly code: ErrorCode
-  readonly reason: ErrorReason | undefined
-  /** For a call that got no answer: whether the procedure may have run. */
+  readonly reason: R | undefined
+  /** For a call that got no response: whether the procedure may have run. */
   readonly mayHaveRun: boolean | undefined
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { reason?: ErrorReason; mayHaveRun?: boolean; cause?: unknown } = {},
+    // NoInfer: a reason is checked against the named type, not taken as its definition.
+    options: { reason?: NoInfer<R> | undefined; mayHaveRun?: boolean | undefined; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
@@ -117,7 +112,7 @@ export class RpcError extends Error {
    * throws) is the wrapped one; a tRPC error with a code of the list keeps code and message; anything else is an `INTERNAL_SERVER_ERROR`
    * whose message says nothing of it, with the original as `cause`. Never throws: what throws when it is looked at is left out.
    */
-  static from(thrown: unknown): RpcError {
+  static from(thrown: unknown): RpcError<string> {
     try {
       return readError(thrown) ?? new RpcError('INTERNAL_SERVER_ERROR', 'internal server error', { cause: thrown })
     } catch {
@@ -126,7 +121,7 @@ export class RpcError extends Error {
   }
 }
 
-function readError(thrown: unknown): RpcError | undefined {
+function readError(thrown: unknown): RpcError<string> | undefined {
   if (!(thrown instanceof Error)) return undefined
   const code = errorCodeOf(thrown)
   if (thrown instanceof RpcError) return thrown
@@ -135,6 +130,38 @@ function readError(thrown: unknown): RpcError | undefined {
   const isOpaque = code === undefined || (code === 'INTERNAL_SERVER_ERROR' && cause instanceof Error)
   return isOpaque ? undefined : new RpcError(code, thrown.message, { cause: thrown })
 }
+
+/** The reasons of a table that have one code. */
+export type CodedReason<T extends ReasonTable> = {
+  [R in keyof T & string]: T[R] extends { readonly code: ErrorCode } ? R : never
+}[keyof T & string]
+
+/** Makes an error of its reason; the reason's table has the code. */
+export type ErrorFactory<T extends ReasonTable> = <R extends CodedReason<T>>(
+  reason: R,
+  message: string,
+  options?: { mayHaveRun?: boolean | undefined; cause?: unknown },
+) => RpcError<R>
+
+/**
+ * Returns a function that makes errors with the reasons of a table, each with the code that the table gives it. Reasons without a code of
+ * their own are made with `new RpcError`.
+ *
+ * ```ts
+ * const reasons = { seat_taken: { code: 'CONFLICT', meaning: 'another guest has this seat' } } as const satisfies ReasonTable
+ * const bookingError = errorFactory(reasons)
+ * throw bookingError('seat_taken', 'seat 7 is taken')
+ * ```
+ */
+export function errorFactory<T extends ReasonTable>(reasons: T): ErrorFactory<T> {
+  return (reason, message, options) => {
+    const code = reasons[reason]?.code as ErrorCode // CodedReason leaves out reasons without a code
+    return new RpcError(code, message, { ...options, reason })
+  }
+}
+
+/** Makes an error with a reason of the transport, which has one code: `transportError('draining', 'the server is closing')`. */
+export const transportError = errorFactory(transportReasons)
 
 /** What `data` of an error holds on the wire, beside tRPC's own `httpStatus` and `path`. */
 export interface ErrorData {
@@ -150,10 +177,15 @@ export function errorCodeOf(thrown: unknown): ErrorCode | undefined {
   return typeof code === 'string' && Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : undefined // checked on this line
 }
 
-/** The reason of the same errors; undefined if there is none. */
-export function errorReasonOf(thrown: unknown): ErrorReason | undefined {
+/**
+ * Returns the reason of the same errors, if it stands in the table; by default the transport's. A reason that the table does not have is read
+ * as none: a newer peer may give reasons that this side does not know, and the code still says what to do.
+ */
+export function reasonOf(thrown: unknown): TransportReason | undefined
+export function reasonOf<R extends string>(thrown: unknown, reasons: ReasonTable<R>): R | undefined
+export function reasonOf(thrown: unknown, reasons: ReasonTable = transportReasons): string | undefined {
   const reason = errorField(thrown, 'reason')
-  return typeof reason === 'string' && Object.hasOwn(errorReasons, reason) ? (reason as ErrorReason) : undefined // checked on this line
+  return typeof reason === 'string' && Object.hasOwn(reasons, reason) ? reason : undefined
 }
 
 /** Whether the same call may succeed when it is repeated; an error that is none of ours says nothing, so it may. */

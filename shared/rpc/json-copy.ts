@@ -4,7 +4,7 @@
  */
 
 import { setOwn } from '../values/text.js'
-import { RpcError } from './errors.js'
+import { RpcError, transportError } from './errors.js'
 
 /** Estimated bytes of the JSON text of the last copy; read it right after {@link copyJson}. Kept apart so that a copy allocates nothing else. */
 export let copiedBytes = 0
@@ -36,18 +36,15 @@ export function copyJsonValue(value: unknown, maxBytes: number): unknown {
 
 /** The error for a value that JSON does not carry; every link words it the same. */
 export function notEncodable(problem: string, cause?: unknown): RpcError {
-  return new RpcError('BAD_REQUEST', `the value cannot be sent as JSON: ${problem}`, { reason: 'not_encodable', cause })
+  return transportError('not_encodable', `the value cannot be sent as JSON: ${problem}`, { cause })
 }
 
 /** The error for a message above the limit; every link words it the same. */
 export function messageTooLarge(bytes: number, maxBytes: number): RpcError {
   const size = bytes.toLocaleString('en')
-  return new RpcError(
-    'PAYLOAD_TOO_LARGE',
+  return transportError(
+    'message_too_large',
     `message of ${size} bytes is larger than maxMessageBytes ${maxBytes.toLocaleString('en')}`,
-    {
-      reason: 'message_too_large',
-    },
   )
 }
 

@@ -1,4 +1,4 @@
-import { RpcError } from './errors.js'
+import { transportError } from './errors.js'
 
 /** setTimeout's largest delay, 24.8 days: it takes a longer one for none at all. */
 export const longestTimeoutMs = 2 ** 31 - 1
@@ -9,7 +9,5 @@ export const longestTimeoutMs = 2 ** 31 - 1
  */
 export function timeoutOf(name: string, ms: number, minMs = 0): number {
   if (ms >= minMs) return Math.min(ms, longestTimeoutMs)
-  throw new RpcError('BAD_REQUEST', `${name} must be a number of milliseconds, ${minMs} or more, and is ${ms}`, {
-    reason: 'config_invalid',
-  })
+  throw transportError('config_invalid', `${name} must be a number of milliseconds, ${minMs} or more, and is ${ms}`)
 }

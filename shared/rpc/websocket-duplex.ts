@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import { now } from './deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
-import type { ErrorReason } from './errors.js'
+import type { TransportReason } from './errors.js'
 import { Heartbeat } from './heartbeat.js'
 import { copyJson, messageTooLarge, notEncodable } from './json-copy.js'
 import { connectionLimits, times } from './limits.js'
@@ -420,11 +420,10 @@ function receivedTooLarge(maxBytes: number): CloseReason {
   return { code: closeCodes.messageTooLarge, message: tooLargeText(maxBytes), received: true }
 }
 
-const remoteReasons: Readonly<Record<number, { message: string; reason?: ErrorReason }>> = {
+const remoteReasons: Readonly<Record<number, { message: string; reason?: TransportReason }>> = {
   [closeCodes.goingAway]: { message: 'the peer goes away', reason: 'draining' },
   [closeCodes.noStatus]: { message: 'the peer closed' },
   [closeCodes.abnormal]: { message: 'the connection was lost' },
-  [closeCodes.keyRevoked]: { message: 'the key was revoked', reason: 'key_revoked' },
 }
 
 function remoteReason(code: number, text: string, error: Error | undefined): CloseReason {

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { parseVersion } from '../../shared/contract/version.js'
+import { parseVersion } from '../../shared/rpc/version.js'
 import { incompatibilities } from './compatibility.js'
 import { type Description, describeContract } from './description.js'
 

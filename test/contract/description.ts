@@ -6,10 +6,13 @@ import { z } from 'zod'
 import { appRouter } from '../../server/routers/app.js'
 import { CheckedInput, type Context } from '../../server/routers/trpc.js'
 import type { Identity } from '../../server/services/identity.js'
+import { serviceCloseCodes } from '../../shared/contract/close-codes.js'
+import { errorReasons, rpcError } from '../../shared/contract/error-reasons.js'
 import { recordSchemas } from '../../shared/contract/recorder.js'
-import { apiVersion, formatVersion } from '../../shared/contract/version.js'
+import { apiVersion } from '../../shared/contract/version.js'
 import { closeCodes } from '../../shared/rpc/duplex.js'
-import { errorCodes, errorReasons, RpcError } from '../../shared/rpc/errors.js'
+import { errorCodes, RpcError } from '../../shared/rpc/errors.js'
+import { formatVersion } from '../../shared/rpc/version.js'
 import { outputs } from './outputs.js'
 
 /** A JSON schema, draft 2020-12, as zod writes it. */
@@ -57,7 +60,7 @@ export async function describeContract(): Promise<Description> {
       Object.entries(errorCodes).map(([code, { number, status, retry }]) => [code, { number, status, retry }]),
     ),
     reasons: Object.keys(errorReasons).sort(),
-    closeCodes: sorted(Object.entries(closeCodes)),
+    closeCodes: sorted(Object.entries({ ...closeCodes, ...serviceCloseCodes })),
     messageFields: messageFields(),
     errorFields: errorFields(),
   }
@@ -190,7 +193,7 @@ function collectFields(
 
 /** The fields that the router's error formatter writes for an error that has everything. */
 function errorFields(): string[] {
-  const cause = new RpcError('CONFLICT', 'a message', { reason: 'content_differs', mayHaveRun: false })
+  const cause = rpcError('content_differs', 'a message', { mayHaveRun: false })
   const shape = getErrorShape({
     config: appRouter._def._config,
     error: new TRPCError({ code: 'CONFLICT', cause }),

@@ -15,8 +15,8 @@ import { connect } from '../../client/rpc/connection.js'
 import { webSocketDial } from '../../client/rpc/websocket.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../server/rpc/upgrade/websocket-listener.js'
-import { RpcError } from '../../shared/rpc/errors.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
+import { ownError } from '../fixtures/own-reasons.js'
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
@@ -86,8 +86,8 @@ function serve(server: Server, router: typeof withTransformer): ConnectionGroup 
     router,
     group,
     authenticate({ authorization }) {
-      if (authorization === undefined) throw new RpcError('UNAUTHORIZED', 'who is it?', { reason: 'key_missing' })
-      if (authorization === 'mallory') throw new RpcError('FORBIDDEN', 'not you', { reason: 'key_revoked' })
+      if (authorization === undefined) throw ownError('ticket_missing', 'who is it?')
+      if (authorization === 'mallory') throw ownError('ticket_revoked', 'not you')
       return authorization
     },
     createContext: ({ identity }) => ({ user: identity }),

@@ -1,7 +1,7 @@
+import { type BridgeLimits, bridgeLimits, recordLimits } from '../../../shared/contract/limits.js'
 import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
-import { type BridgeLimits, bridgeLimits, recordLimits } from '../../../shared/rpc/limits.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { DeadLetterSink, Outbox, SendRecords } from './outbox.js'

@@ -1,8 +1,9 @@
+import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
 import { cutContent } from '../../../shared/contract/fields.js'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import { type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
-import { errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
-import { recordLimits } from '../../../shared/rpc/limits.js'
+import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import type { ControlPlane, RecordProcedure } from './control-plane.js'
 import type { SendRecords } from './outbox.js'
 

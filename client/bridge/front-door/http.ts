@@ -1,8 +1,9 @@
 /** The front door: from a client's request to the provider's answer, or to the bridge's own where it refuses. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
-import { type ErrorCode, errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
-import type { BridgeLimits } from '../../../shared/rpc/limits.js'
+import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
+import type { BridgeLimits } from '../../../shared/contract/limits.js'
+import { type ErrorCode, errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import type { Logger } from '../../../shared/values/log.js'

@@ -1,4 +1,4 @@
-import { recordLimits } from '../../../shared/rpc/limits.js'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import type { KeptText } from './provider-api.js'
 
 /**

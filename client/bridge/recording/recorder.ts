@@ -2,9 +2,9 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { originalBytesKey } from '../../../shared/contract/fields.js'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import type { BatchRecord, RecordInput } from '../../../shared/contract/recorder.js'
 import { errorCodeOf, isRetryable } from '../../../shared/rpc/errors.js'
-import { recordLimits } from '../../../shared/rpc/limits.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { maskSecrets } from '../../../shared/values/mask-secrets.js'
 import {

@@ -1,6 +1,6 @@
 /** The call to the provider: what is received is passed on as it comes, nothing is kept. */
 import { Agent, type Dispatcher } from 'undici'
-import type { BridgeLimits } from '../../../shared/rpc/limits.js'
+import type { BridgeLimits } from '../../../shared/contract/limits.js'
 import { type AnswerHead, responseHeaders } from '../wire/headers.js'
 
 export interface UpstreamRequest {

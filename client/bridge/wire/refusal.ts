@@ -1,4 +1,4 @@
-import { errorReasonOf } from '../../../shared/rpc/errors.js'
+import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
 
 /** An answer that the bridge gives itself, in the error shape of the provider called. Its message is shown to the client. */
 export class Refusal extends Error {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { type CloseReason, closeCodes } from '../../../shared/rpc/duplex.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
+import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import type { GroupMember } from '../connection-group.js'
 import { refuseUpgrade, type UpgradeDetails } from './upgrade-refusal.js'
 
@@ -19,12 +19,12 @@ export class UpgradeHandshake implements GroupMember {
   readonly #socket: Socket
   readonly #lifetime = new AbortController()
   readonly #timer: NodeJS.Timeout
-  readonly #onRefused: ((error: RpcError) => void) | undefined
+  readonly #onRefused: ((error: RpcError<string>) => void) | undefined
   #state: 'pending' | 'refused' | 'connected' = 'pending'
   #resolveClosed: (reason: CloseReason) => void = () => {}
 
   /** @param onRefused hears why; what it throws is left aside */
-  constructor(socket: Socket, timeoutMs: number, onRefused?: (error: RpcError) => void) {
+  constructor(socket: Socket, timeoutMs: number, onRefused?: (error: RpcError<string>) => void) {
     this.#socket = socket
     this.#onRefused = onRefused
     this.closed = new Promise(resolve => {
@@ -87,7 +87,7 @@ export class UpgradeHandshake implements GroupMember {
   // ── what the connection group asks ──
 
   drain(): void {
-    this.refuse(new RpcError('SERVICE_UNAVAILABLE', 'the server is draining', { reason: 'draining' }))
+    this.refuse(transportError('draining', 'the server is draining'))
   }
 
   async whenIdle(): Promise<void> {}

@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { formatVersion, parseVersion, type Version, versionProblem } from '../../../shared/contract/version.js'
-import { errorCodes, RpcError } from '../../../shared/rpc/errors.js'
+import { errorCodes, RpcError, transportError } from '../../../shared/rpc/errors.js'
 import { times } from '../../../shared/rpc/limits.js'
+import { formatVersion, parseVersion, type Version, versionProblem } from '../../../shared/rpc/version.js'
 
 /** What a refusal says beside its message and reason. */
 export interface UpgradeDetails {
@@ -43,7 +43,7 @@ export function checkVersion(given: string | null, server: Version): VersionMism
   const serverVersion = formatVersion(server)
   const client = parseVersion(given ?? '1.0')
   if (!client) {
-    const error = new RpcError('BAD_REQUEST', 'version must be MAJOR.MINOR', { reason: 'version_malformed' })
+    const error = transportError('version_malformed', 'version must be MAJOR.MINOR')
     return { error, details: { serverVersion } }
   }
   const reason = versionProblem(client, server)

@@ -7,8 +7,7 @@ import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import type { Version } from '../../../shared/contract/version.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
+import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import {
   type ConnectionLimits,
   connectionLimits,
@@ -18,6 +17,7 @@ import {
 } from '../../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../../shared/rpc/messages.js'
 import { timeoutOf } from '../../../shared/rpc/timeouts.js'
+import type { Version } from '../../../shared/rpc/version.js'
 import {
   type WebSocketTimes,
   webSocketDuplex,
@@ -86,7 +86,7 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** Hears of each call when it is answered, or cannot be any more. Left out, no time is taken. */
   onCallEnd?: (end: CallEnd) => void
   /** Hears why a client was not let in, before or after the upgrade. */
-  onRefused?: (error: RpcError) => void
+  onRefused?: (error: RpcError<string>) => void
 }
 
 /** What is known of a connection when its context is made. */
@@ -147,7 +147,7 @@ function pathsOf(server: Server | TlsServer): Map<string, Upgrading> {
     if (!isWebSocket(request)) return serveWithoutUpgrade(server, request, socket, head)
     socket.on('error', () => {})
     const problem = 'no WebSocket is served under this path'
-    refuseUpgrade(socket, new RpcError('NOT_FOUND', problem, { reason: 'not_found' }))
+    refuseUpgrade(socket, transportError('not_found', problem))
   }
   served.set(server, { paths, onUpgrade })
   server.on('upgrade', onUpgrade)
@@ -235,15 +235,15 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, Upgrading {
     const limit = this.#options.maxConnections ?? maxConnections
     if (this.connections >= limit) {
       const problem = `${limit.toLocaleString('en')} connections are open, as many as maxConnections allows`
-      throw new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'too_many_connections' })
+      throw transportError('too_many_connections', problem)
     }
     const strangers = this.#strangers.size
     if (isStranger && strangers >= Math.ceil(limit / strangersShare)) {
       const problem = `${strangers.toLocaleString('en')} connections wait for connectionParams, as many as may`
-      throw new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'too_many_connections' })
+      throw transportError('too_many_connections', problem)
     }
     if (origin !== undefined && !this.#options.allowedOrigins?.includes(origin)) {
-      throw new RpcError('FORBIDDEN', 'this web page may not connect', { reason: 'origin_not_allowed' })
+      throw transportError('origin_not_allowed', 'this web page may not connect')
     }
   }
 

@@ -7,7 +7,8 @@ import type {
   apiKeysListInput,
   CreatedApiKey,
 } from '../../../shared/contract/admin.js'
-import { errorReasons, RpcError } from '../../../shared/rpc/errors.js'
+import { type ErrorReason, errorReasons } from '../../../shared/contract/error-reasons.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 import type { ApiKeyStore, AuditedWrites, UserStore } from '../../store/store.js'
 import { generateApiKey, hashSecret } from '../api-key.js'
 import { unknownRow } from '../unknown-row.js'
@@ -49,9 +50,13 @@ export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdm
       const user = await findUser(store, ref)
       const refused = user.deletedAt ? 'deleted_user' : user.isSystem ? 'system_user' : undefined
       if (refused) {
-        throw new RpcError('PRECONDITION_FAILED', `user ${user.username}: ${errorReasons[refused]}`, {
-          reason: refused,
-        })
+        throw new RpcError<ErrorReason>(
+          'PRECONDITION_FAILED',
+          `user ${user.username}: ${errorReasons[refused].meaning}`,
+          {
+            reason: refused,
+          },
+        )
       }
       // Ids are 62^10; that two in a row are taken says that something else is wrong.
       for (let attempt = 0; attempt < 2; attempt++) {

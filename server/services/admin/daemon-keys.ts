@@ -5,7 +5,8 @@ import type {
   daemonKeysCreateInput,
   daemonKeysRevokeInput,
 } from '../../../shared/contract/admin.js'
-import { type ErrorReason, errorReasons, RpcError } from '../../../shared/rpc/errors.js'
+import { type ErrorReason, errorReasons, rpcError } from '../../../shared/contract/error-reasons.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { cleanText } from '../../../shared/values/text.js'
 import type { AuditedWrites, DaemonKeyStore } from '../../store/store.js'
@@ -141,6 +142,6 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
 
 const noHash = new Uint8Array(32)
 
-function refused(reason: ErrorReason): RpcError {
-  return new RpcError(reason === 'key_revoked' ? 'FORBIDDEN' : 'UNAUTHORIZED', errorReasons[reason], { reason })
+function refused(reason: 'key_invalid' | 'key_revoked' | 'key_expired'): RpcError<ErrorReason> {
+  return rpcError(reason, errorReasons[reason].meaning)
 }

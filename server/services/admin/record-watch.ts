@@ -1,6 +1,7 @@
 import type { WatchEvent } from '../../../shared/contract/admin.js'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
+import { feedPollMs } from '../../../shared/contract/limits.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import { times } from '../../../shared/rpc/limits.js'
 import type { ChangeStore, FeedPage, FeedStore } from '../../store/store.js'
 import { signals } from '../signals.js'
 
@@ -31,10 +32,9 @@ export function createRecordWatch({ store }: RecordWatchOptions): RecordWatch {
   async function read(after: number): Promise<FeedPage> {
     const page = await store.readFeed({ after, limit: pageLength })
     if (page.known) return page
-    throw new RpcError(
-      'PRECONDITION_FAILED',
+    throw rpcError(
+      'event_expired',
       `what was recorded after event ${after} is not kept any more; watch without lastEventId and list what was missed`,
-      { reason: 'event_expired' },
     )
   }
 
@@ -43,7 +43,7 @@ export function createRecordWatch({ store }: RecordWatchOptions): RecordWatch {
       let position = lastEventId === undefined ? await store.feedEnd() : parsePosition(lastEventId)
       if (position > (await store.feedEnd())) throw unknownEvent(lastEventId)
       if (lastEventId === undefined) yield { id: String(position), event: { kind: 'watching' } }
-      const changes = signals(listener => store.onChange('records', listener), signal, times.feedPollMs)
+      const changes = signals(listener => store.onChange('records', listener), signal, feedPollMs)
       for await (const _ of changes) {
         let page: FeedPage
         do {

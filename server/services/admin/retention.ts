@@ -1,4 +1,4 @@
-import { retention as limits } from '../../../shared/rpc/limits.js'
+import { retention as limits } from '../../../shared/contract/limits.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { Erased, ErasureStore } from '../../store/store.js'

@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
 import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../../shared/contract/admin.js'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { uuid } from '../../../shared/contract/fields.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
 import type { AuditedWrites, UserStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
@@ -38,7 +38,7 @@ export function createUsersAdmin(options: UsersAdminOptions): UsersAdmin {
         created => created && auditEntry(actor, 'users.create', created.id, { username }),
       )
       if (user) return user
-      throw new RpcError('CONFLICT', `another user has the name ${JSON.stringify(username)}`, { reason: 'name_taken' })
+      throw rpcError('name_taken', `another user has the name ${JSON.stringify(username)}`)
     },
     list: () => store.listUsers(),
     async setStatus({ user: ref, status }, actor) {

@@ -1,5 +1,6 @@
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
-import { type ErrorReason, errorReasons, RpcError } from '../../../shared/rpc/errors.js'
+import { type ErrorReason, errorReasons, rpcError } from '../../../shared/contract/error-reasons.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 import type { ApiKeyStore } from '../../store/store.js'
 import { isSecretOf, parseApiKey } from '../api-key.js'
 import type { KeyUse } from './key-use.js'
@@ -49,19 +50,19 @@ function whichKey(
 ): { id: string; secret: string | undefined } {
   if ((key === undefined) === (keyId === undefined)) {
     const given = key === undefined ? 'neither was' : 'both were'
-    throw new RpcError('BAD_REQUEST', `${errorReasons.ambiguous_auth}; ${given} given`, { reason: 'ambiguous_auth' })
+    throw rpcError('ambiguous_auth', `${errorReasons.ambiguous_auth.meaning}; ${given} given`)
   }
   if (key !== undefined) {
     const parsed = parseApiKey(key)
     if (parsed) return parsed
   } else if (!delegate) {
-    throw new RpcError('FORBIDDEN', errorReasons.delegation_not_allowed, { reason: 'delegation_not_allowed' })
+    throw rpcError('delegation_not_allowed', errorReasons.delegation_not_allowed.meaning)
   } else if (keyId !== undefined && /^[A-Za-z0-9]{10}$/.test(keyId)) {
     return { id: keyId, secret: undefined }
   }
-  throw new RpcError('UNAUTHORIZED', 'the API key is malformed', { reason: 'invalid_key' })
+  throw rpcError('invalid_key', 'the API key is malformed')
 }
 
-function unauthorized(reason: ErrorReason, keyId: string): RpcError {
-  return new RpcError('UNAUTHORIZED', `API key ${keyId}: ${errorReasons[reason]}`, { reason })
+function unauthorized(reason: ErrorReason, keyId: string): RpcError<ErrorReason> {
+  return new RpcError<ErrorReason>('UNAUTHORIZED', `API key ${keyId}: ${errorReasons[reason].meaning}`, { reason })
 }

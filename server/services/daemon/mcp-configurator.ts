@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { mcpLimits } from '../../../shared/contract/limits.js'
 import type {
   AccessTokenError,
   AccessTokensOutput,
@@ -6,7 +7,6 @@ import type {
   ServerConfigsOutput,
   serverConfigsInput,
 } from '../../../shared/contract/mcp-configurator.js'
-import { mcpLimits } from '../../../shared/rpc/limits.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'

@@ -1,3 +1,5 @@
+import { type ErrorReason, rpcError } from '../../../shared/contract/error-reasons.js'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import { isRecordKind, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import {
   type BatchRecord,
@@ -9,7 +11,6 @@ import {
   userAgentKey,
 } from '../../../shared/contract/recorder.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import { recordLimits } from '../../../shared/rpc/limits.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { NormalRecord, RecordStore, StoredRecord } from '../../store/store.js'
 import { checkInput } from '../check-input.js'
@@ -81,15 +82,10 @@ function isStorable(checked: StoredRecord | Refused): checked is StoredRecord {
   return !('ok' in checked)
 }
 
-const reasons = {
-  NOT_FOUND: 'unknown_interception',
-  CONFLICT: 'content_differs',
-  BAD_REQUEST: undefined,
-} as const
-
-function refusal({ code, message }: Refused): RpcError {
-  const reason = reasons[code]
-  return new RpcError(code, message, reason && { reason })
+function refusal({ code, message }: Refused): RpcError<ErrorReason> {
+  if (code === 'NOT_FOUND') return rpcError('unknown_interception', message)
+  if (code === 'CONFLICT') return rpcError('content_differs', message)
+  return new RpcError(code, message)
 }
 
 function missingOutcome(): never {

@@ -1,4 +1,4 @@
-import { mcpLimits } from '../../../shared/rpc/limits.js'
+import { mcpLimits } from '../../../shared/contract/limits.js'
 
 /** What a daemon's request asks of the servers that know about a token. Its errors hold nothing of what was sent or answered. */
 export interface OAuthClient {

@@ -1,5 +1,5 @@
+import { mcpLimits } from '../../../shared/contract/limits.js'
 import type { AccessTokenError } from '../../../shared/contract/mcp-configurator.js'
-import { mcpLimits } from '../../../shared/rpc/limits.js'
 import type { AuthLinkRow, McpServerRow } from '../../store/store.js'
 import { type SecretBox, type SecretPlace, SecretUnreadable } from '../secrets.js'
 

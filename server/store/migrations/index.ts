@@ -1,5 +1,6 @@
 /** The numbered steps from an empty database to the schema of this version. A step that was released is never edited. */
 import { type Kysely, type Migration, Migrator, sql } from 'kysely'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import * as initial from './0001-initial.js'
 import * as daemonKeys from './0002-daemon-keys.js'
@@ -26,11 +27,10 @@ export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Pro
   })
   const unknown = applied.filter(name => !Object.hasOwn(migrations, name))
   if (unknown.length > 0) {
-    throw new RpcError(
-      'PRECONDITION_FAILED',
+    throw rpcError(
+      'database_newer',
       `${describe} was migrated by a newer version of aibridge: it has ${unknown.join(', ')}, and this version knows up to ` +
         `${Object.keys(migrations).at(-1)}. Nothing was changed. Start the newer version, or restore a backup made before the upgrade.`,
-      { reason: 'database_newer' },
     )
   }
   // Also for a role that may not change the schema.

@@ -1,5 +1,6 @@
 /** Moving an embedded store to a PostgreSQL database. */
 import { CompiledQuery, type Kysely, sql } from 'kysely'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { hasEmbeddedDatabase, openEmbeddedDatabase } from '../pglite/embedded.js'
@@ -116,8 +117,6 @@ async function countRows(db: Kysely<Database>, table: keyof Database): Promise<n
   return rows[0]?.count ?? 0
 }
 
-function refused(message: string): RpcError {
-  return new RpcError('PRECONDITION_FAILED', `${message}. Nothing was changed in the target.`, {
-    reason: 'import_refused',
-  })
+function refused(message: string): RpcError<'import_refused'> {
+  return rpcError('import_refused', `${message}. Nothing was changed in the target.`)
 }

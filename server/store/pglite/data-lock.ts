@@ -18,7 +18,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { RpcError } from '../../../shared/rpc/errors.js'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
+import type { RpcError } from '../../../shared/rpc/errors.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 
 /** How long the holder may take to say who it is; without an answer the pid in the flag's name has to do. */
@@ -215,13 +216,12 @@ function parseClaim(line: string): Claim | undefined {
   }
 }
 
-function inUse(dataDir: string, { pid, host, command, since }: Claim): RpcError {
+function inUse(dataDir: string, { pid, host, command, since }: Claim): RpcError<'data_in_use'> {
   const where = host === hostname() ? '' : ` on ${host}`
   const details = [command, since && `since ${since}`].filter(Boolean).join(', ')
-  return new RpcError(
-    'PRECONDITION_FAILED',
+  return rpcError(
+    'data_in_use',
     `data directory ${dataDir} is in use by process ${pid}${where}${details && ` (${details})`}; stop it first, or choose another directory`,
-    { reason: 'data_in_use' },
   )
 }
 

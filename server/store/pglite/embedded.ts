@@ -2,6 +2,7 @@
 import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Kysely } from 'kysely'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { migrate } from '../migrations/index.js'
@@ -139,10 +140,10 @@ function isDamage(error: unknown): error is Error & { cause: SqlError } {
   return error instanceof Error && error.cause instanceof SqlError && error.cause.code?.startsWith('XX') === true
 }
 
-function corrupt(path: string, words: string, cause?: unknown): RpcError {
-  return new RpcError(
-    'PRECONDITION_FAILED',
+function corrupt(path: string, words: string, cause?: unknown): RpcError<'database_corrupt'> {
+  return rpcError(
+    'database_corrupt',
     `the database in ${path} cannot be opened: ${words}. Nothing was deleted. Restore the directory from a backup, or move it away to start with an empty database.`,
-    { reason: 'database_corrupt', cause },
+    { cause },
   )
 }

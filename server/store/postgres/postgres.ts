@@ -1,6 +1,7 @@
 /** The store on a PostgreSQL server. */
 import { Kysely, sql } from 'kysely'
 import pg, { type PoolConfig } from 'pg'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { type Logger, silentLogger } from '../../../shared/values/log.js'
 import { migrate } from '../migrations/index.js'
@@ -97,10 +98,7 @@ export async function openPostgresDatabase({
 async function checkVersion(db: Kysely<Database>): Promise<void> {
   const { rows } = await sql<{ server_version_num: string }>`show server_version_num`.execute(db).catch(cause => {
     const { message } = toSqlError(cause)
-    throw new RpcError('PRECONDITION_FAILED', `the PostgreSQL database cannot be used: ${message}`, {
-      reason: 'database_unreachable',
-      cause,
-    })
+    throw rpcError('database_unreachable', `the PostgreSQL database cannot be used: ${message}`, { cause })
   })
   const version = Math.floor(Number(rows[0]?.server_version_num) / 10_000)
   if (version >= oldestVersion) return

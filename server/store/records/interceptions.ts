@@ -1,8 +1,8 @@
 /** Reading records. */
 import { type Kysely, sql } from 'kysely'
 import type { Interception, InterceptionDetail, InterceptionEnd } from '../../../shared/contract/admin.js'
+import { adminLimits } from '../../../shared/contract/limits.js'
 import { userAgentKey } from '../../../shared/contract/recorder.js'
-import { adminLimits } from '../../../shared/rpc/limits.js'
 import type { Database } from '../sql/schema.js'
 import type { InterceptionQuery, InterceptionStore } from '../store.js'
 

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { BridgeLimits } from '../../../shared/rpc/limits.js'
+import type { BridgeLimits } from '../../../shared/contract/limits.js'
 import { eventually } from '../../fixtures/eventually.js'
 import {
   createGate,

@@ -4,7 +4,7 @@ import { openai } from '../../../client/bridge/providers/openai.js'
 import { openaiChat } from '../../../client/bridge/providers/openai-chat.js'
 import { openaiResponses } from '../../../client/bridge/providers/openai-responses.js'
 import type { AnswerFacts, BridgedRoute } from '../../../client/bridge/providers/provider-api.js'
-import { recordLimits } from '../../../shared/rpc/limits.js'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 
 function readEvents(route: BridgedRoute, ...events: (object | string)[]) {

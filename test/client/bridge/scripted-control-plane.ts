@@ -1,5 +1,6 @@
 /** A control plane that a test can make fail. It keeps what it is told, and refuses what breaks the contract, as the real one does. */
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
+import { type ErrorReason, rpcError } from '../../../shared/contract/error-reasons.js'
 import type { Provider } from '../../../shared/contract/provider-configurator.js'
 import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import {
@@ -65,7 +66,7 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
         query: input =>
           call('authorizer.isAuthorized', input, () => {
             if (input.key === testKey || input.keyId === testOwner.apiKeyId) return testOwner
-            throw new RpcError('UNAUTHORIZED', 'no such key', { reason: 'unknown_key' })
+            throw rpcError('unknown_key', 'no such key')
           }),
       },
     },
@@ -111,7 +112,7 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
           call(path, record, () => {
             const outcome = store({ kind, ...record } as BatchRecord) // the kind of this record
             if (outcome.ok) return {}
-            throw new RpcError(outcome.code, outcome.message, {
+            throw new RpcError<ErrorReason>(outcome.code, outcome.message, {
               reason: outcome.code === 'NOT_FOUND' ? 'unknown_interception' : 'content_differs',
             })
           }),

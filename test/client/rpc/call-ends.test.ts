@@ -4,10 +4,11 @@ import { z } from 'zod'
 import type { CallEnd as ClientCallEnd } from '../../../client/rpc/call-end.js'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import type { CallEnd } from '../../../server/rpc/connection.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
+import type { RpcError } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
+import { ownError } from '../../fixtures/own-reasons.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create({ transformer })
@@ -17,7 +18,7 @@ function testRouter() {
   const router = t.router({
     echo: t.procedure.input(z.number()).query(({ input }) => input),
     conflict: t.procedure.mutation(() => {
-      throw new RpcError('CONFLICT', 'id 7 is in use', { reason: 'content_differs' })
+      throw ownError('seat_taken', 'id 7 is in use')
     }),
     crash: t.procedure.query(() => {
       throw new Error('MARKED')
@@ -81,7 +82,7 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
   test('both ends are told of each call once, with its code and how long it took', async () => {
     const { stub, server, client } = connected()
     expect(await stub.echo.query(7)).toBe(7)
-    await expect(stub.conflict.mutate()).rejects.toMatchObject({ data: { reason: 'content_differs' } })
+    await expect(stub.conflict.mutate()).rejects.toMatchObject({ data: { reason: 'seat_taken' } })
     await expect(stub.crash.query()).rejects.toThrow('internal server error')
     await expect(stub.echo.query('x' as never)).rejects.toThrow()
     expect(server.ends).toEqual([
@@ -187,14 +188,14 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
 
   test('a connection that gets no context is told of with its reason', async () => {
     const { router } = testRouter()
-    const refused = gate<RpcError>()
+    const refused = gate<RpcError<string>>()
     const { duplex } = await dialRaw(router, {
       createContext: () => {
-        throw new RpcError('UNAUTHORIZED', 'no', { reason: 'key_invalid' })
+        throw ownError('ticket_invalid', 'no')
       },
       onRefused: refused.open,
     })
     peer(duplex)
-    expect(await refused.passed).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
+    expect(await refused.passed).toMatchObject({ code: 'UNAUTHORIZED', reason: 'ticket_invalid' })
   })
 })

@@ -7,7 +7,8 @@ import { type Connection, type ConnectionState, type ConnectOptions, connect } f
 import { DialError } from '../../../client/rpc/errors.js'
 import { serveDuplex } from '../../../server/rpc/connection.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
-import { type Duplex, memoryDuplexPair } from '../../../shared/rpc/duplex.js'
+import type { Duplex } from '../../../shared/rpc/duplex.js'
+import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
@@ -355,11 +356,13 @@ describe('dialling', () => {
   })
 
   it('a fatal refusal stops the connection with its reason; calls that wait fail, later ones too', async () => {
-    const connection = connectTo(() => Promise.reject(new DialError('go away', { fatal: true, reason: 'key_revoked' })))
+    const connection = connectTo(() =>
+      Promise.reject(new DialError('go away', { fatal: true, reason: 'ticket_revoked' })),
+    )
     const client = createDuplexClient<typeof router>({ connection })
     const { router } = testRouter()
     const waiting = failure(client.ping.query())
-    expect(await connection.closed).toEqual({ code: 1006, message: 'go away', reason: 'key_revoked' })
+    expect(await connection.closed).toEqual({ code: 1006, message: 'go away', reason: 'ticket_revoked' })
     for (const call of [waiting, failure(client.ping.query())]) {
       expect(await call).toMatchObject({
         message: 'the connection is closed: go away',
@@ -477,17 +480,53 @@ describe('dialling', () => {
     expect(sends).toBeLessThan(30)
   })
 
-  it.each([4001, 4401, 4403])('a duplex that closes with %d is the last one', async code => {
+  const finalCloseCodes = { 4001: 'ticket_revoked' }
+
+  it.each([
+    [4001, { reason: 'ticket_revoked' }],
+    [4401, {}],
+    [4403, {}],
+  ])('a duplex that closes with the final code %d is the last one', async (code, reason) => {
     let dials = 0
-    const connection = connectTo(() => {
+    const closing = (): Duplex => {
       dials++
       const [serverEnd, clientEnd] = memoryDuplexPair()
       serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
       serverEnd.close({ code, message: 'no more' })
       return clientEnd
-    })
-    expect(await connection.closed).toEqual({ code, message: 'no more' })
+    }
+    const connection = connectTo(closing, { finalCloseCodes })
+    expect(await connection.closed).toEqual({ code, message: 'no more', ...reason })
     expect(dials).toBe(1)
+  })
+
+  it('the reason that a duplex closes with goes before the one that its final code stands for', async () => {
+    const connection = connectTo(
+      () => {
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+        serverEnd.close({ code: 4001, message: 'no more', reason: 'ticket_expired' })
+        return clientEnd
+      },
+      { finalCloseCodes },
+    )
+    expect(await connection.closed).toEqual({ code: 4001, message: 'no more', reason: 'ticket_expired' })
+  })
+
+  it('a close code of 4000 and above that nobody named as final is dialled again', async () => {
+    const redialled = gate()
+    let dials = 0
+    connectTo(
+      () => {
+        if (++dials === 2) redialled.open()
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+        if (dials === 1) serverEnd.close({ code: 4002, message: 'not now' })
+        return clientEnd
+      },
+      { finalCloseCodes },
+    )
+    await redialled.passed
   })
 
   it('close() from onError or from a listener is final: nothing is dialled after it', async () => {
@@ -523,7 +562,7 @@ describe('dialling', () => {
     const group = new ConnectionGroup()
     let dials = 0
     const connection = connectTo(() => {
-      if (dials++ > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'key_invalid' })
+      if (dials++ > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'ticket_invalid' })
       const [serverEnd, clientEnd] = memoryDuplexPair()
       serveDuplex({ duplex: serverEnd, router, group })
       return clientEnd
@@ -541,7 +580,11 @@ describe('dialling', () => {
     })
     release()
     expect(await inFlight).toBe('done')
-    expect(await connection.closed).toEqual({ code: 1006, message: 'the key is not known here', reason: 'key_invalid' })
+    expect(await connection.closed).toEqual({
+      code: 1006,
+      message: 'the key is not known here',
+      reason: 'ticket_invalid',
+    })
     expect(await closing).toEqual({ drained: 1, aborted: 0 })
   })
 
@@ -716,7 +759,7 @@ describe('dialling', () => {
   it('what a fatal refusal elsewhere ends is stopped where it runs: subscriptions, and no other call', async () => {
     const ends: Duplex[] = []
     const connection = connectTo(() => {
-      if (ends.length > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'key_invalid' })
+      if (ends.length > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'ticket_invalid' })
       const [serverEnd, clientEnd] = memoryDuplexPair()
       ends.push(serverEnd)
       return clientEnd

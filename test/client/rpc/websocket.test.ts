@@ -18,9 +18,9 @@ import {
   type ServeWebSocketsOptions,
   serveWebSockets,
 } from '../../../server/rpc/upgrade/websocket-listener.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 import { listening } from '../../fixtures/listening.js'
+import { ownError, ownReasons } from '../../fixtures/own-reasons.js'
 import { gate } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<{ who: unknown }>().create()
@@ -43,17 +43,17 @@ async function serve(options: Partial<ServeWebSocketsOptions<typeof router, unkn
 }
 
 function dial(options: WebSocketDialOptions, rest: Omit<ConnectOptions, 'dial'> = {}): Connection {
-  const connection = connect({ ...rest, dial: webSocketDial(options) })
+  const connection = connect({ ...rest, dial: webSocketDial({ reasons: ownReasons, ...options }) })
   opened.add({ groups: [], close: () => connection.close() })
   return connection
 }
 
 /** Knows one key. */
 function authenticate({ authorization }: Credentials): string {
-  if (authorization === undefined) throw new RpcError('UNAUTHORIZED', 'a key is missing', { reason: 'key_missing' })
-  if (authorization === 'Bearer EXPIRED') throw new RpcError('UNAUTHORIZED', 'too late', { reason: 'key_expired' })
-  if (authorization === 'Bearer REVOKED') throw new RpcError('FORBIDDEN', 'not any more', { reason: 'key_revoked' })
-  if (authorization !== 'Bearer GOOD') throw new RpcError('UNAUTHORIZED', 'no such key', { reason: 'key_invalid' })
+  if (authorization === undefined) throw ownError('ticket_missing', 'a key is missing')
+  if (authorization === 'Bearer EXPIRED') throw ownError('ticket_expired', 'too late')
+  if (authorization === 'Bearer REVOKED') throw ownError('ticket_revoked', 'not any more')
+  if (authorization !== 'Bearer GOOD') throw ownError('ticket_invalid', 'no such key')
   return 'ann'
 }
 
@@ -61,9 +61,9 @@ describe('logging in on a WebSocket', () => {
   leavesNothing()
 
   it.each([
-    ['EXPIRED', 'key_expired', 4401],
-    ['REVOKED', 'key_revoked', 4403],
-    ['UNKNOWN', 'key_invalid', 4401],
+    ['EXPIRED', 'ticket_expired', 4401],
+    ['REVOKED', 'ticket_revoked', 4403],
+    ['UNKNOWN', 'ticket_invalid', 4401],
   ])(
     'a key %s stops the client, in the header with its reason, as a parameter with the code',
     async (key, reason, code) => {
@@ -89,7 +89,7 @@ describe('logging in on a WebSocket', () => {
     const [code] = await once(socket, 'close')
     expect(code).toBe(4401)
     expect(frames).toMatchObject([
-      { id: null, error: { message: 'a key is missing', data: { code: 'UNAUTHORIZED', reason: 'key_missing' } } },
+      { id: null, error: { message: 'a key is missing', data: { code: 'UNAUTHORIZED', reason: 'ticket_missing' } } },
     ])
   })
 

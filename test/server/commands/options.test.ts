@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { failureOf, timeOrAge, timeOrDuration, wholeNumber } from '../../../server/commands/options.js'
 import { cellText } from '../../../server/commands/output.js'
 import { invocation, shellWord } from '../../../server/process/invocation.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 
 const now = Date.parse('2030-01-31T12:00:00Z')
 
@@ -52,14 +52,14 @@ test.each(['', '1.5', '-1', '1e3', 'x'])('%j is no whole number', text => {
 
 describe('failureOf', () => {
   test('an error of the contract keeps code, reason and message', () => {
-    expect(failureOf(new RpcError('NOT_FOUND', 'no user x', { reason: 'unknown_row' }))).toEqual({
+    expect(failureOf(rpcError('unknown_row', 'no user x'))).toEqual({
       failure: { code: 'NOT_FOUND', reason: 'unknown_row', message: 'no user x' },
       exitCode: 1,
     })
   })
 
   test('no server is 3', () => {
-    expect(failureOf(new RpcError('SERVICE_UNAVAILABLE', 'x', { reason: 'server_unreachable' })).exitCode).toBe(3)
+    expect(failureOf(rpcError('server_unreachable', 'x')).exitCode).toBe(3)
   })
 
   test('anything else is a fault of ours', () => {

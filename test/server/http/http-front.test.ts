@@ -8,7 +8,8 @@ import { createBridgeDaemon } from '../../../client/bridge/daemon.js'
 import { type BridgeClient, createBridgeClient } from '../../../client/bridge-client.js'
 import { isThisMachine } from '../../../server/http/http-routes.js'
 import type { Store } from '../../../server/store/store.js'
-import { apiVersion, formatVersion } from '../../../shared/contract/version.js'
+import { apiVersion } from '../../../shared/contract/version.js'
+import { formatVersion } from '../../../shared/rpc/version.js'
 import {
   admin,
   adminToken,

@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import type { BridgeClient } from '../../../client/bridge-client.js'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
-import { recordLimits } from '../../../shared/rpc/limits.js'
 import { admin, daemon, deployments, oneStore, refusalOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {

@@ -15,6 +15,7 @@ import { RpcError } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
+import { ownError } from '../../fixtures/own-reasons.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create({ transformer })
@@ -31,7 +32,7 @@ function testRouter() {
     }),
     nothing: t.procedure.query(() => undefined),
     conflict: t.procedure.mutation(() => {
-      throw new RpcError('CONFLICT', 'id 7 is in use', { reason: 'content_differs' })
+      throw ownError('seat_taken', 'id 7 is in use')
     }),
     teapot: t.procedure.query(() => {
       throw new TRPCError({ code: 'PAYMENT_REQUIRED', message: 'pay first' })
@@ -123,7 +124,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await client.nested.add.mutate({ a: 20, b: 22 })).toBe(42)
     const error = await failure(client.conflict.mutate())
     expect(error).toBeInstanceOf(TRPCClientError)
-    expect(error.data).toMatchObject({ code: 'CONFLICT', reason: 'content_differs' })
+    expect(error.data).toMatchObject({ code: 'CONFLICT', reason: 'seat_taken' })
     expect(seen).toEqual(['up nested.add', 'down nested.add', 'up conflict', 'down conflict'])
   })
 
@@ -193,7 +194,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
       code: 'CONFLICT',
       httpStatus: 409,
       path: 'conflict',
-      reason: 'content_differs',
+      reason: 'seat_taken',
       requestId: expect.any(String),
     })
     const other = await failure(client.teapot.query())

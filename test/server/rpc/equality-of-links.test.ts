@@ -5,7 +5,7 @@ import { SuperJSON } from 'superjson'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../../client/rpc/client.js'
-import { errorCodeOf, errorReasonOf } from '../../../shared/rpc/errors.js'
+import { errorCodeOf, reasonOf } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
@@ -103,7 +103,7 @@ function connectAll(withTransformer: boolean) {
       } catch (error) {
         // Sizes are estimated in memory; what is refused for another reason is refused in the same words.
         const message = error instanceof Error ? error.message : String(error)
-        return { code: errorCodeOf(error), reason: errorReasonOf(error), message }
+        return { code: errorCodeOf(error), reason: reasonOf(error), message }
       }
     }
     return { name, send }

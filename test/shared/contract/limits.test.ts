@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { recordLimits } from '../../../shared/contract/limits.js'
 import { recordSchemas } from '../../../shared/contract/recorder.js'
-import { recordLimits } from '../../../shared/rpc/limits.js'
 import { cleanJsonObject, JsonRefused } from '../../../shared/values/text.js'
 
 const { maxMetadataBytes, maxMetadataDepth, maxContentBytes } = recordLimits

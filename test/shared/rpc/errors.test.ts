@@ -2,7 +2,8 @@ import { TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
 import { describe, expect, it } from 'vitest'
-import { errorCodeOf, errorCodes, errorReasonOf, isRetryable, RpcError } from '../../../shared/rpc/errors.js'
+import { errorCodeOf, errorCodes, isRetryable, RpcError, reasonOf, transportError } from '../../../shared/rpc/errors.js'
+import { ownError, ownReasons } from '../../fixtures/own-reasons.js'
 
 describe('the list of errors', () => {
   it.each(Object.entries(errorCodes))(
@@ -16,7 +17,7 @@ describe('the list of errors', () => {
 })
 
 describe('an RpcError made of what was thrown', () => {
-  const own = new RpcError('CONFLICT', 'id 7 is in use', { reason: 'content_differs' })
+  const own = new RpcError('CONFLICT', 'id 7 is in use', { reason: 'duplicate_id' })
 
   it('is the same error if it is one, or the one that tRPC wrapped', () => {
     expect(RpcError.from(own)).toBe(own)
@@ -53,13 +54,55 @@ describe('an RpcError made of what was thrown', () => {
   })
 
   it('code, reason and retry are read from errors of both sides', () => {
-    expect([errorCodeOf(own), errorReasonOf(own), isRetryable(own)]).toEqual(['CONFLICT', 'content_differs', false])
+    expect([errorCodeOf(own), reasonOf(own), isRetryable(own)]).toEqual(['CONFLICT', 'duplicate_id', false])
     const remote = Object.assign(new Error('x'), { data: { code: 'TIMEOUT', reason: 'draining' } })
-    expect([errorCodeOf(remote), errorReasonOf(remote), isRetryable(remote)]).toEqual(['TIMEOUT', 'draining', true])
-    expect([errorCodeOf(new Error('x')), errorReasonOf('x'), isRetryable(new Error('x'))]).toEqual([
+    expect([errorCodeOf(remote), reasonOf(remote), isRetryable(remote)]).toEqual(['TIMEOUT', 'draining', true])
+    expect([errorCodeOf(new Error('x')), reasonOf('x'), isRetryable(new Error('x'))]).toEqual([
       undefined,
       undefined,
       true,
     ])
+  })
+})
+
+describe('reasons of the transport and of its user', () => {
+  it('an error that is made of its reason has the code of the table', () => {
+    expect(transportError('draining', 'later', { mayHaveRun: false })).toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      reason: 'draining',
+      message: 'later',
+      mayHaveRun: false,
+    })
+    const cause = new Error('x')
+    expect(ownError('seat_taken', 'seat 7', { cause })).toMatchObject({ code: 'CONFLICT', reason: 'seat_taken', cause })
+  })
+
+  it('a misspelt reason, one of another table, and one that needs a code do not compile', () => {
+    // @ts-expect-error misspelt
+    new RpcError('CONFLICT', 'seat 7', { reason: 'duplicated_id' })
+    // @ts-expect-error not one of the transport
+    new RpcError('CONFLICT', 'seat 7', { reason: 'seat_taken' })
+    // @ts-expect-error misspelt
+    new RpcError<keyof typeof ownReasons>('CONFLICT', 'seat 7', { reason: 'seat_took' })
+    // @ts-expect-error misspelt
+    ownError('seat_took', 'seat 7')
+    // @ts-expect-error occurs with several codes
+    ownError('sold_out', 'no seat')
+    expect(new RpcError<keyof typeof ownReasons>('NOT_FOUND', 'no seat', { reason: 'sold_out' }).reason).toBe(
+      'sold_out',
+    )
+  })
+
+  it('a reason that the table does not have is read as none, with its code', () => {
+    const newer = Object.assign(new Error('x'), { data: { code: 'CONFLICT', reason: 'seat_haunted' } })
+    expect([errorCodeOf(newer), reasonOf(newer), reasonOf(newer, ownReasons)]).toEqual([
+      'CONFLICT',
+      undefined,
+      undefined,
+    ])
+    const inherited = Object.assign(new Error('x'), { data: { code: 'CONFLICT', reason: 'constructor' } })
+    expect(reasonOf(inherited, ownReasons)).toBeUndefined()
+    const taken = ownError('seat_taken', 'seat 7')
+    expect([reasonOf(taken, ownReasons), reasonOf(taken)]).toEqual(['seat_taken', undefined])
   })
 })

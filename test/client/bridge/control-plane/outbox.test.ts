@@ -3,9 +3,10 @@ import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vit
 import { createMemoryOutbox } from '../../../../client/bridge/control-plane/memory-outbox.js'
 import type { Outbox, SendRecords } from '../../../../client/bridge/control-plane/outbox.js'
 import { createRecordSender } from '../../../../client/bridge/control-plane/record-sender.js'
+import { rpcError } from '../../../../shared/contract/error-reasons.js'
+import type { BridgeLimits } from '../../../../shared/contract/limits.js'
 import type { BatchRecord, RecordOutcome } from '../../../../shared/contract/recorder.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
-import type { BridgeLimits } from '../../../../shared/rpc/limits.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { createGate } from '../../../fixtures/provider.js'
 import { closeControlPlanes, controlPlanes } from '../control-planes.js'
@@ -232,8 +233,8 @@ test('one record goes through its own procedure, several through recordBatch', a
 
 test.each([
   new RpcError('NOT_FOUND', 'no such procedure'),
-  new RpcError('CONFLICT', 'duplicate call id', { reason: 'duplicate_id' }),
-  new RpcError('SERVICE_UNAVAILABLE', 'draining', { reason: 'draining' }),
+  rpcError('duplicate_id', 'duplicate call id'),
+  rpcError('draining', 'draining'),
   new RpcError('FORBIDDEN', 'not a daemon'),
 ])('$code ($message) says nothing of the record, so it is kept', async error => {
   const plane = scriptedControlPlane()

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { rpcError } from '../../../../shared/contract/error-reasons.js'
+import type { BridgeLimits } from '../../../../shared/contract/limits.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
-import type { BridgeLimits } from '../../../../shared/rpc/limits.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { json, type StandInProvider, startProvider } from '../../../fixtures/provider.js'
 import {
@@ -242,7 +243,7 @@ describe('a request that is refused', () => {
     async failing => {
       plane.before = path => {
         if (path !== failing) return
-        throw new RpcError('SERVICE_UNAVAILABLE', 'the connection is closed', { reason: 'connection_closed' })
+        throw rpcError('connection_closed', 'the connection is closed')
       }
       await start()
       const answer = await send(bridge)

@@ -4,6 +4,7 @@ import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type BridgeFetchOptions, createBridgeFetch } from '../../../../client/index.js'
+import { rpcError } from '../../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { leavesNothing } from '../../../fixtures/leaves-nothing.js'
@@ -289,7 +290,7 @@ describe('createBridgeFetch', () => {
   test('over a connection that may not delegate answers 403', async () => {
     plane.before = path => {
       if (path !== 'authorizer.isAuthorized') return
-      throw new RpcError('FORBIDDEN', 'no delegation', { reason: 'delegation_not_allowed' })
+      throw rpcError('delegation_not_allowed', 'no delegation')
     }
     const response = await fetchWith()(url, post)
     expect([response.status, await response.json()]).toMatchObject([403, { error: { type: 'permission_error' } }])

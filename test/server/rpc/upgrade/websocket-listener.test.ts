@@ -15,9 +15,9 @@ import { type WebSocketDialOptions, webSocketDial } from '../../../../client/rpc
 import type { ErrorReport } from '../../../../server/rpc/answers.js'
 import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
 import { type ServeWebSocketsOptions, serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listener.js'
-import { RpcError } from '../../../../shared/rpc/errors.js'
 import { leavesNothing, opened } from '../../../fixtures/leaves-nothing.js'
 import { listening } from '../../../fixtures/listening.js'
+import { ownError, ownReasons } from '../../../fixtures/own-reasons.js'
 import { gate } from '../../../fixtures/peer.js'
 
 const t = initTRPC.context<{ who?: unknown; params?: unknown }>().create()
@@ -46,7 +46,10 @@ async function serve(options: Options = {}, server: Server = createServer()) {
 }
 
 function dial(options: WebSocketDialOptions): Connection {
-  const connection = connect({ dial: webSocketDial(options) })
+  const connection = connect({
+    dial: webSocketDial({ reasons: ownReasons, ...options }),
+    finalCloseCodes: { 4001: 'ticket_revoked' },
+  })
   opened.add({ groups: [], close: () => connection.close() })
   return connection
 }
@@ -82,8 +85,14 @@ describe('letting WebSockets in', () => {
   leavesNothing()
 
   it.each<[string, Options, string, number, string | undefined]>([
-    ['no key', { authenticate: throwing(unauthorized('key_missing')) }, '', 401, 'key_missing'],
-    ['a revoked key', { authenticate: throwing(forbidden('key_revoked')) }, '', 403, 'key_revoked'],
+    ['no key', { authenticate: throwing(ownError('ticket_missing', 'who is it?')) }, '', 401, 'ticket_missing'],
+    [
+      'a revoked key',
+      { authenticate: throwing(ownError('ticket_revoked', 'not any more')) },
+      '',
+      403,
+      'ticket_revoked',
+    ],
     ['a store that is away', { authenticate: throwing(new Error('MARKED')) }, '', 500, undefined],
     ['a proxy that throws when it is looked at', { authenticate: throwing(unreadable) }, '', 500, undefined],
     ['too many connections', { maxConnections: 0 }, '', 503, 'too_many_connections'],
@@ -147,7 +156,7 @@ describe('letting WebSockets in', () => {
     const { url } = await serve({
       authenticate({ authorization, connectionParams }) {
         asked.push(connectionParams)
-        if (authorization !== 'Bearer y') throw forbidden('key_revoked')
+        if (authorization !== 'Bearer y') throw ownError('ticket_revoked', 'not any more')
         return 'eve'
       },
     })
@@ -329,14 +338,14 @@ describe('letting WebSockets in', () => {
         return {}
       },
     })
-    expect(await dial({ url }).closed).toEqual({ code: 4001, message: 'on second thoughts', reason: 'key_revoked' })
+    expect(await dial({ url }).closed).toEqual({ code: 4001, message: 'on second thoughts', reason: 'ticket_revoked' })
   })
 
   it('keys are in no error, no report and no answer', async () => {
     const { url, reports } = await serve({
       authenticate({ authorization }) {
         if (authorization === 'Bearer MARKED-crash') throw new Error('the store is away')
-        throw unauthorized('key_invalid')
+        throw ownError('ticket_invalid', 'who is it?')
       },
     })
     for (const key of ['MARKED-wrong', 'MARKED-crash']) {
@@ -365,15 +374,15 @@ describe('dialling a WebSocket', () => {
   }
 
   const errorOf = async (url: string): Promise<unknown> =>
-    webSocketDial({ url })({ signal: new AbortController().signal }).then(
+    webSocketDial({ url, reasons: ownReasons })({ signal: new AbortController().signal }).then(
       () => expect.fail('it was let in'),
       error => error,
     )
 
   it.each<[number, string | undefined, boolean]>([
     [400, 'version_unsupported', true],
-    [401, 'key_invalid', true],
-    [403, 'key_revoked', true],
+    [401, 'ticket_invalid', true],
+    [403, 'ticket_revoked', true],
     [404, 'not_found', true],
     [404, undefined, false],
     [401, undefined, false],
@@ -450,7 +459,7 @@ describe('dialling a WebSocket', () => {
   })
 
   it('wss:// trusts the authority that it is given, and no other', async () => {
-    const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../fixtures/tls', name))
+    const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../../../fixtures/tls', name))
     const tlsServer = createTlsServer({ key: file('server.key'), cert: file('server.pem') })
     const { port, group } = await serve({}, tlsServer)
     const url = `wss://127.0.0.1:${port}/rpc`
@@ -461,11 +470,3 @@ describe('dialling a WebSocket', () => {
     await connection.close()
   })
 })
-
-function unauthorized(reason: 'key_missing' | 'key_invalid'): RpcError {
-  return new RpcError('UNAUTHORIZED', 'who is it?', { reason })
-}
-
-function forbidden(reason: 'key_revoked'): RpcError {
-  return new RpcError('FORBIDDEN', 'not any more', { reason })
-}

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createRetention, type RetentionOptions } from '../../../../server/services/admin/retention.js'
 import type { Store } from '../../../../server/store/store.js'
-import { retention as limits } from '../../../../shared/rpc/limits.js'
+import { retention as limits } from '../../../../shared/contract/limits.js'
 import { stores } from '../../../fixtures/stores.js'
 import { ended, interception, tokenUsage } from '../../store/records/records.js'
 import { deferred, recordingLogger } from '../running-server.js'

@@ -1,0 +1,54 @@
+/**
+ * The reasons of this service, beside the transport's. Each belongs to one procedure, to the identity of a peer, or to a process.
+ * Callers match on `code` and `reason`, never on a message.
+ */
+import { errorFactory, type ReasonTable, reasonOf, transportReasons } from '../rpc/errors.js'
+
+/** Reason → the code of its errors, and its meaning. Those without a code occur with several; their errors are made with `new RpcError`. */
+export const errorReasons = {
+  ...transportReasons,
+  // authorizer
+  ambiguous_auth: { code: 'BAD_REQUEST', meaning: 'give either key or keyId' },
+  invalid_key: { code: 'UNAUTHORIZED', meaning: 'malformed, or the secret differs' },
+  unknown_key: { code: 'UNAUTHORIZED', meaning: 'no such key' },
+  expired: { code: 'UNAUTHORIZED', meaning: 'the key has expired or was revoked' },
+  unknown_user: { code: 'UNAUTHORIZED', meaning: 'the owner of the key does not exist' },
+  deleted_user: { meaning: 'the owner of the key was deleted' },
+  inactive_user: { code: 'UNAUTHORIZED', meaning: 'the owner of the key is suspended' },
+  system_user: { meaning: 'system users do not use keys' },
+  delegation_not_allowed: { code: 'FORBIDDEN', meaning: 'the connection has no delegate capability' },
+  // identity of an admin or daemon
+  key_missing: { code: 'UNAUTHORIZED', meaning: 'no credentials were given' },
+  key_invalid: { code: 'UNAUTHORIZED', meaning: 'the credentials are not valid' },
+  key_expired: { code: 'UNAUTHORIZED', meaning: 'the credentials are no longer valid' },
+  key_revoked: { code: 'FORBIDDEN', meaning: 'the credentials were taken back' },
+  // recorder
+  unknown_interception: { code: 'NOT_FOUND', meaning: 'no interception has this id' },
+  content_differs: { code: 'CONFLICT', meaning: 'the id was used for other content' },
+  // admin
+  unknown_row: { code: 'NOT_FOUND', meaning: 'no row has this id or name' },
+  event_expired: { code: 'PRECONDITION_FAILED', meaning: 'what came after this event is not kept any more' },
+  name_taken: { code: 'CONFLICT', meaning: 'another row has this name' },
+  // stores and processes
+  config_invalid: { meaning: 'the configuration breaks a rule' },
+  data_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process uses the data directory' },
+  database_corrupt: { code: 'PRECONDITION_FAILED', meaning: 'the database cannot be opened' },
+  database_newer: { code: 'PRECONDITION_FAILED', meaning: 'the database was migrated by a newer version' },
+  database_unreachable: {
+    code: 'PRECONDITION_FAILED',
+    meaning: 'the database server cannot be reached, or refuses the login',
+  },
+  import_refused: { code: 'PRECONDITION_FAILED', meaning: 'there is nothing to import, or the target is not empty' },
+  port_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process listens on the port' },
+  server_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no server answers at the address' },
+} as const satisfies ReasonTable
+
+export type ErrorReason = keyof typeof errorReasons
+
+/** Makes an error with a reason that has one code: `rpcError('unknown_row', 'no user has the name x')`. */
+export const rpcError = errorFactory(errorReasons)
+
+/** Returns the reason of an error of either side; undefined if it has none, or one that only a newer peer knows. */
+export function errorReasonOf(thrown: unknown): ErrorReason | undefined {
+  return reasonOf(thrown, errorReasons)
+}
