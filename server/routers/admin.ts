@@ -23,106 +23,108 @@ import {
   usersSetStatusInput,
   watchInput,
 } from '../../shared/contract/admin.js'
-import { adminProcedure, checked, resumable, router } from './trpc.js'
+import { adminProcedure, checked, forAdmin, resumable, router } from './trpc.js'
 
 const users = router({
   create: adminProcedure
     .input(checked(usersCreateInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.users.create(input, ctx.identity.name)),
-  list: adminProcedure.query(({ ctx }) => ctx.services.admin.users.list()),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.users.create(input, name))),
+  list: adminProcedure.query(forAdmin(({ admin }) => admin.users.list())),
   setStatus: adminProcedure
     .input(checked(usersSetStatusInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.users.setStatus(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.users.setStatus(input, name))),
   delete: adminProcedure
     .input(checked(usersDeleteInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.users.delete(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.users.delete(input, name))),
   purge: adminProcedure
     .input(checked(usersPurgeInput))
-    .mutation(({ ctx, input, signal }) => ctx.services.admin.users.purge(input, ctx.identity.name, signal)),
+    .mutation(forAdmin(({ admin }, input, { name }, { signal }) => admin.users.purge(input, name, signal))),
 })
 
 const apiKeys = router({
   create: adminProcedure
     .input(checked(apiKeysCreateInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.create(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.apiKeys.create(input, name))),
   list: adminProcedure
     .input(checked(apiKeysListInput))
-    .query(({ ctx, input }) => ctx.services.admin.apiKeys.list(input)),
+    .query(forAdmin(({ admin }, input) => admin.apiKeys.list(input))),
   expire: adminProcedure
     .input(checked(apiKeysExpireInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.expire(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.apiKeys.expire(input, name))),
   delete: adminProcedure
     .input(checked(apiKeysDeleteInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.apiKeys.delete(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.apiKeys.delete(input, name))),
 })
 
 const daemonKeys = router({
   create: adminProcedure
     .input(checked(daemonKeysCreateInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.create(input, ctx.identity.name)),
-  list: adminProcedure.query(({ ctx }) => ctx.services.admin.daemonKeys.list()),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.daemonKeys.create(input, name))),
+  list: adminProcedure.query(forAdmin(({ admin }) => admin.daemonKeys.list())),
   revoke: adminProcedure
     .input(checked(daemonKeysRevokeInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.daemonKeys.revoke(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.daemonKeys.revoke(input, name))),
 })
 
 const providers = router({
   upsert: adminProcedure
     .input(checked(providersUpsertInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.providers.upsert(input, ctx.identity.name)),
-  list: adminProcedure.query(({ ctx }) => ctx.services.admin.providers.list()),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.upsert(input, name))),
+  list: adminProcedure.query(forAdmin(({ admin }) => admin.providers.list())),
   setEnabled: adminProcedure
     .input(checked(providersSetEnabledInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.providers.setEnabled(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.setEnabled(input, name))),
   remove: adminProcedure
     .input(checked(providersRemoveInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.providers.remove(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.remove(input, name))),
 })
 
 const mcpServers = router({
   upsert: adminProcedure
     .input(checked(mcpServersUpsertInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.mcpServers.upsert(input, ctx.identity.name)),
-  list: adminProcedure.query(({ ctx }) => ctx.services.admin.mcpServers.list()),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.mcpServers.upsert(input, name))),
+  list: adminProcedure.query(forAdmin(({ admin }) => admin.mcpServers.list())),
   remove: adminProcedure
     .input(checked(mcpServersRemoveInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.mcpServers.remove(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.mcpServers.remove(input, name))),
 })
 
 const externalAuthLinks = router({
   set: adminProcedure
     .input(checked(externalAuthLinksSetInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.externalAuthLinks.set(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.externalAuthLinks.set(input, name))),
   list: adminProcedure
     .input(checked(externalAuthLinksListInput))
-    .query(({ ctx, input }) => ctx.services.admin.externalAuthLinks.list(input)),
+    .query(forAdmin(({ admin }, input) => admin.externalAuthLinks.list(input))),
   remove: adminProcedure
     .input(checked(externalAuthLinksRemoveInput))
-    .mutation(({ ctx, input }) => ctx.services.admin.externalAuthLinks.remove(input, ctx.identity.name)),
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.externalAuthLinks.remove(input, name))),
 })
 
 const interceptions = router({
   list: adminProcedure
     .input(checked(interceptionsListInput))
-    .query(({ ctx, input }) => ctx.services.admin.interceptions.list(input)),
+    .query(forAdmin(({ admin }, input) => admin.interceptions.list(input))),
   get: adminProcedure
     .input(checked(interceptionsGetInput))
-    .query(({ ctx, input }) => ctx.services.admin.interceptions.get(input)),
+    .query(forAdmin(({ admin }, input) => admin.interceptions.get(input))),
 })
 
-const usage = adminProcedure.input(checked(usageInput)).query(({ ctx, input }) => ctx.services.admin.usage(input))
+const usage = adminProcedure.input(checked(usageInput)).query(forAdmin(({ admin }, input) => admin.usage(input)))
 
 const secrets = router({
-  rotate: adminProcedure.mutation(({ ctx }) => ctx.services.admin.secrets.rotate(ctx.identity.name)),
+  rotate: adminProcedure.mutation(forAdmin(({ admin }, _input, { name }) => admin.secrets.rotate(name))),
 })
 
 const audit = router({
-  list: adminProcedure.input(checked(auditListInput)).query(({ ctx, input }) => ctx.services.admin.audit.list(input)),
+  list: adminProcedure.input(checked(auditListInput)).query(forAdmin(({ admin }, input) => admin.audit.list(input))),
 })
 
-const watch = adminProcedure.input(checked(watchInput)).subscription(async function* ({ ctx, input, signal }) {
-  for await (const { id, event } of ctx.services.admin.watch(input ?? {}, signal)) yield resumable(id, event)
-})
+const watch = adminProcedure.input(checked(watchInput)).subscription(
+  forAdmin(async function* ({ admin }, input, _identity, { signal }) {
+    for await (const { id, event } of admin.watch(input ?? {}, signal)) yield resumable(id, event)
+  }),
+)
 
 /** What an operator does; for admins only. */
 export const adminRouter = router({

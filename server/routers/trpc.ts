@@ -47,16 +47,17 @@ export const router = t.router
 /** An item of a subscription that can be resumed behind its id. */
 export const resumable = tracked
 
-/** A procedure for daemons; its resolver must be made with {@link forDaemon}. */
+/** A procedure for daemons; only its resolver, which is made with {@link forDaemon}, checks the role. */
 export const daemonProcedure = t.procedure
 
-/** A procedure for admins. Any other identity gets `FORBIDDEN`. */
+/**
+ * A procedure for admins; its resolver is made with {@link forAdmin}. Any other identity gets `FORBIDDEN` before its input is read, so
+ * that input errors tell it nothing.
+ */
 export const adminProcedure = t.procedure.use(({ ctx, next, path }) => {
-  if (ctx.identity.role !== 'admin') throw forbidden(ctx.identity, 'admin', path)
+  identityOf(ctx, 'admin', path)
   return next()
 })
-
-type Daemon = Extract<Identity, { role: 'daemon' }>
 
 /** What tRPC gives a resolver. The signal is made when it is read. */
 interface ResolverOptions<I> {
@@ -66,15 +67,32 @@ interface ResolverOptions<I> {
   readonly signal: AbortSignal | undefined
 }
 
+type IdentityOf<R extends Identity['role']> = Extract<Identity, { role: R }>
+
+type Resolver<I, O> = (options: ResolverOptions<I>) => O
+
+/** A resolver of one role: it gets the services, the checked input, who calls, and the rest of what tRPC gives. */
+type RoleResolver<R extends Identity['role'], I, O> = (
+  services: Services,
+  input: I,
+  identity: IdentityOf<R>,
+  call: ResolverOptions<I>,
+) => O
+
 /** Makes a resolver that only daemons reach. Any other identity gets `FORBIDDEN`. */
-export function forDaemon<I, O>(
-  resolve: (services: Services, input: I, daemon: Daemon, call: ResolverOptions<I>) => O,
-): (options: ResolverOptions<I>) => O {
-  return options => {
-    const { ctx, input, path } = options
-    if (ctx.identity.role !== 'daemon') throw forbidden(ctx.identity, 'daemon', path)
-    return resolve(ctx.services, input, ctx.identity, options)
-  }
+export function forDaemon<I, O>(resolve: RoleResolver<'daemon', I, O>): Resolver<I, O> {
+  return call => resolve(call.ctx.services, call.input, identityOf(call.ctx, 'daemon', call.path), call)
+}
+
+/** Makes a resolver that only admins reach. Any other identity gets `FORBIDDEN`. */
+export function forAdmin<I, O>(resolve: RoleResolver<'admin', I, O>): Resolver<I, O> {
+  return call => resolve(call.ctx.services, call.input, identityOf(call.ctx, 'admin', call.path), call)
+}
+
+/** @throws RpcError `FORBIDDEN` if the identity has another role */
+function identityOf<R extends Identity['role']>({ identity }: Context, role: R, path: string): IdentityOf<R> {
+  if (identity.role !== role) throw forbidden(identity, role, path)
+  return identity as IdentityOf<R> // checked on the line above
 }
 
 function forbidden({ role, name }: Identity, needed: Identity['role'], path: string): RpcError {
