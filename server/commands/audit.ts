@@ -38,5 +38,6 @@ const columns: Column<AuditRecord>[] = [
   ['ACTOR', entry => entry.actor],
   ['ACTION', entry => entry.action],
   ['TARGET', entry => entry.target],
+  ['USER', entry => entry.username],
   ['DETAILS', entry => entry.details],
 ]

@@ -3,7 +3,6 @@ import { type Command, Option } from 'commander'
 import type {
   Interception,
   InterceptionDetail,
-  User,
   WatchEvent,
   WatchedRecord,
   WatchedRecords,
@@ -54,21 +53,17 @@ export function addInterceptionsCommands(program: Command): void {
     .action(async (options: ListOptions) => {
       const { session, ...filters } = ownOptions(options)
       const input = { ...filters, ...(session !== undefined && { clientSessionId: session }) }
-      const [page, users] = await callAdmin(options, admin =>
-        Promise.all([admin.interceptions.list.query(input), options.json ? [] : admin.users.list.query()]),
-      )
+      const page = await callAdmin(options, admin => admin.interceptions.list.query(input))
       printResult(options, page, ({ interceptions, nextCursor }) => {
-        printTable(interceptions, columnsWith(users), 'no interceptions')
+        printTable(interceptions, columns, 'no interceptions')
         if (nextCursor !== null) print(`more: --cursor ${nextCursor}`)
       })
     })
 
   withCommonOptions(interceptions.command('show <id>').description('one request, with all its records')).action(
     async (id: string, options: CommonOptions) => {
-      const [detail, users] = await callAdmin(options, admin =>
-        Promise.all([admin.interceptions.get.query({ id }), options.json ? [] : admin.users.list.query()]),
-      )
-      printResult(options, detail, () => printDetail(detail, users))
+      const detail = await callAdmin(options, admin => admin.interceptions.get.query({ id }))
+      printResult(options, detail, () => printDetail(detail))
     },
   )
 
@@ -129,39 +124,53 @@ function sinceProblem(error: unknown, since: string): unknown {
 }
 
 function lineOf(event: WatchEvent): string {
-  return event.kind === 'watching' ? 'watching' : lineOfRecord(event)
+  if (event.kind === 'watching') return 'watching'
+  const { at, interceptionId, event: name, detail } = partsOf(event)
+  return [at.toISOString(), interceptionId, cellText(event.username).padEnd(8), name.padEnd(7), detail].join('  ')
 }
 
-function lineOfRecord<K extends RecordKind>({ kind, record }: WatchedRecord<K>): string {
+/** The parts of a record's line; the name of the user stands beside the record. */
+interface LineParts {
+  at: Date
+  interceptionId: string
+  event: string
+  detail: string
+}
+
+function partsOf<K extends RecordKind>({ kind, record }: WatchedRecord<K>): LineParts {
   return lines[kind](record)
 }
 
 /** Kind → the line of a record. */
-const lines: { [K in RecordKind]: (record: WatchedRecords[K]) => string } = {
-  interception: ({ id, startedAt, providerName, model, client }) =>
-    `${startedAt.toISOString()}  ${id}  started  ${[providerName, model, client].map(cellText).join('  ')}`,
-  interceptionEnded: ({ id, endedAt, errorType }) => `${endedAt.toISOString()}  ${id}  ended    ${cellText(errorType)}`,
+const lines: { [K in RecordKind]: (record: WatchedRecords[K]) => LineParts } = {
+  interception({ id, startedAt, providerName, model, client }) {
+    const detail = [providerName, model, client].map(cellText).join('  ')
+    return { at: startedAt, interceptionId: id, event: 'started', detail }
+  },
+  interceptionEnded({ id, endedAt, errorType }) {
+    return { at: endedAt, interceptionId: id, event: 'ended', detail: cellText(errorType) }
+  },
   tokenUsage(record) {
     const { inputTokens, outputTokens, cacheReadInputTokens } = record
-    return lineOfChild(record, 'tokens', `input ${inputTokens}, output ${outputTokens}, cached ${cacheReadInputTokens}`)
+    return childLine(record, 'tokens', `input ${inputTokens}, output ${outputTokens}, cached ${cacheReadInputTokens}`)
   },
-  promptUsage: record => lineOfChild(record, 'prompt', record.prompt),
-  toolUsage: record => lineOfChild(record, 'tool', `${record.tool} ${record.input}`),
-  modelThought: record => lineOfChild(record, 'thought', record.content),
+  promptUsage: record => childLine(record, 'prompt', record.prompt),
+  toolUsage: record => childLine(record, 'tool', `${record.tool} ${record.input}`),
+  modelThought: record => childLine(record, 'thought', record.content),
 }
 
-/** content beyond this is left to `show` */
+/** Characters of content in a line; `show` prints all. */
 const shownContent = 120
 
-function lineOfChild(child: { createdAt: Date; interceptionId: string }, what: string, content: string): string {
+function childLine(child: { createdAt: Date; interceptionId: string }, event: string, content: string): LineParts {
   const shown = content.length > shownContent ? `${content.slice(0, shownContent)}…` : content
-  return `${child.createdAt.toISOString()}  ${child.interceptionId}  ${what.padEnd(7)}  ${cellText(shown)}`
+  return { at: child.createdAt, interceptionId: child.interceptionId, event, detail: cellText(shown) }
 }
 
-const columnsWith = (users: readonly User[]): Column<Interception>[] => [
+const columns: Column<Interception>[] = [
   ['STARTED', row => row.startedAt],
   ['ID', row => row.id],
-  ['USER', row => usernameOf(row, users)],
+  ['USER', row => row.username],
   ['PROVIDER', row => row.providerName],
   ['MODEL', row => row.model],
   ['CLIENT', row => row.client],
@@ -169,16 +178,13 @@ const columnsWith = (users: readonly User[]): Column<Interception>[] => [
   ['ERROR', row => row.errorType],
 ]
 
-function usernameOf({ initiatorId }: Interception, users: readonly User[]): string | undefined {
-  return users.find(({ id }) => id === initiatorId)?.username
-}
-
 function tookOf({ startedAt, endedAt }: Interception): string {
   return endedAt === null ? 'no end yet' : `${((endedAt.getTime() - startedAt.getTime()) / 1000).toFixed(2)} s`
 }
 
-function printDetail(detail: InterceptionDetail, users: readonly User[]): void {
-  printFields({ user: usernameOf(detail.interception, users), ...detail.interception })
+function printDetail(detail: InterceptionDetail): void {
+  const { username, ...fields } = detail.interception
+  printFields({ user: username, ...fields })
   for (const usage of detail.tokenUsages) {
     print(
       `\ntokens  input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}`,

@@ -119,7 +119,7 @@ const serverColumns: Column<McpServer>[] = [
 ]
 
 const linkColumns: Column<ExternalAuthLink>[] = [
-  ['USER', link => link.userId],
+  ['USER', link => link.username ?? link.userId],
   ['SERVER', link => link.serverId],
   ['EXPIRES', link => link.expiresAt],
   ['REFRESHED', link => (link.hasRefreshToken ? 'yes' : 'no')],

@@ -35,6 +35,7 @@ const repeatable = new Set<keyof Tables>([
   'readFeed',
   'feedEnd',
   'findUser',
+  'findUsernames',
   'listUsers',
   'findApiKey',
   'listApiKeys',

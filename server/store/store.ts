@@ -62,6 +62,9 @@ export interface AuditedWrites {
 /** Who did what to what. `details` never holds a secret. */
 export type AuditEntry = Pick<AuditRecord, 'actor' | 'action' | 'target' | 'details'>
 
+/** An entry as it is stored: without the name of the user that it is about. */
+export type AuditRow = Omit<AuditRecord, 'username'>
+
 export interface AuditStore {
   /** Newest first, by time and then id. `before` is the position after which the page begins. */
   listAudit(query: {
@@ -70,7 +73,7 @@ export interface AuditStore {
     actor?: string | undefined
     action?: string | undefined
     target?: string | undefined
-  }): Promise<AuditRecord[]>
+  }): Promise<AuditRow[]>
 }
 
 export interface ChangeStore {
@@ -201,6 +204,8 @@ export interface UserStore {
   createUser(user: { id: string; username: string; isSystem?: boolean }): Promise<User | null>
   /** By id, or by the name of a user that is not deleted. */
   findUser(idOrUsername: string): Promise<User | null>
+  /** Id → name of those of the ids that are stored, deleted users too. */
+  findUsernames(ids: readonly string[]): Promise<Map<string, string>>
   /** Deleted users too, sorted by name, then creation. */
   listUsers(): Promise<User[]>
   setUserStatus(id: string, status: UserStatus): Promise<User | null>
@@ -312,7 +317,7 @@ export interface McpStore {
   /** Removes the links to it too. */
   removeMcpServer(id: string): Promise<boolean>
   /** Adds or replaces; null if there is no such server. Whoever refreshes the old one has lost. */
-  setAuthLink(link: Omit<AuthLinkRow, 'createdAt' | 'updatedAt'>): Promise<AuthLinkRow | null>
+  setAuthLink(link: Omit<AuthLinkRow, 'username' | 'createdAt' | 'updatedAt'>): Promise<AuthLinkRow | null>
   /** Sorted by user and server. */
   listAuthLinks(filter: { userId?: string | undefined; serverIds?: readonly string[] }): Promise<AuthLinkRow[]>
   removeAuthLink(link: { userId: string; serverId: string }): Promise<boolean>

@@ -160,6 +160,8 @@ export const interceptionsGetInput = z.object({ id: uuid })
 export interface Interception {
   id: string
   initiatorId: string
+  /** the initiator's name; null if the user is gone */
+  username: string | null
   apiKeyId: string
   provider: string
   providerName: string
@@ -248,8 +250,10 @@ export interface WatchedRecords extends Record<RecordKind, { id: string }> {
   modelThought: ModelThought
 }
 
-/** A record that was stored, and its kind. */
-export type WatchedRecord<K extends RecordKind = RecordKind> = { [P in K]: { kind: P; record: WatchedRecords[P] } }[K]
+/** A stored record, its kind, and the name of the user whose request the record belongs to; null if the user is gone. */
+export type WatchedRecord<K extends RecordKind = RecordKind> = {
+  [P in K]: { kind: P; record: WatchedRecords[P]; username: string | null }
+}[K]
 
 /** What `admin.watch` sends. `watching` comes first in a stream that begins now: an event id to resume from before anything is recorded. */
 export type WatchEvent = { kind: 'watching' } | WatchedRecord
@@ -317,6 +321,8 @@ export interface AuditRecord {
   action: string
   /** the id or name of the row */
   target: string | null
+  /** the name of the user that the entry is about; null if the entry is about none, or the user is gone */
+  username: string | null
   /** what else was given; never a secret */
   details: JsonObject | null
 }
@@ -391,6 +397,8 @@ export const externalAuthLinksRemoveInput = z.object({ user: userRef, serverId: 
 /** A link as an operator sees it, without its tokens. */
 export interface ExternalAuthLink {
   userId: string
+  /** null if the user is gone */
+  username: string | null
   serverId: string
   expiresAt: Date | null
   /** whether it can be refreshed */

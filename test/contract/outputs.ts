@@ -101,6 +101,7 @@ const mcpServer = z.object({
 
 const externalAuthLink = z.object({
   userId: z.string(),
+  username: z.string().nullable(),
   serverId: z.string(),
   expiresAt: z.date().nullable(),
   hasRefreshToken: z.boolean(),
@@ -111,6 +112,7 @@ const externalAuthLink = z.object({
 const interception = z.object({
   id: z.string(),
   initiatorId: z.string(),
+  username: z.string().nullable(),
   apiKeyId: z.string(),
   provider: z.string(),
   providerName: z.string(),
@@ -162,14 +164,15 @@ const toolUsage = z.object({
 })
 const modelThought = z.object({ ...child, content: z.string() })
 
+const username = z.string().nullable()
 const watchEvent = z.union([
   z.object({ kind: z.literal('watching') }),
-  z.object({ kind: z.literal('interception'), record: interception }),
-  z.object({ kind: z.literal('interceptionEnded'), record: interceptionEnd }),
-  z.object({ kind: z.literal('tokenUsage'), record: tokenUsage }),
-  z.object({ kind: z.literal('promptUsage'), record: promptUsage }),
-  z.object({ kind: z.literal('toolUsage'), record: toolUsage }),
-  z.object({ kind: z.literal('modelThought'), record: modelThought }),
+  z.object({ kind: z.literal('interception'), record: interception, username }),
+  z.object({ kind: z.literal('interceptionEnded'), record: interceptionEnd, username }),
+  z.object({ kind: z.literal('tokenUsage'), record: tokenUsage, username }),
+  z.object({ kind: z.literal('promptUsage'), record: promptUsage, username }),
+  z.object({ kind: z.literal('toolUsage'), record: toolUsage, username }),
+  z.object({ kind: z.literal('modelThought'), record: modelThought, username }),
 ])
 
 const recordOutcome = z.union([
@@ -205,6 +208,7 @@ const auditRecord = z.object({
   actor: z.string(),
   action: z.string(),
   target: z.string().nullable(),
+  username: z.string().nullable(),
   details: json.nullable(),
 })
 

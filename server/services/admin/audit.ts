@@ -1,38 +1,52 @@
 import type { z } from 'zod'
-import type { AuditPage, AuditRecord, auditListInput } from '../../../shared/contract/admin.js'
+import type { AuditPage, auditListInput } from '../../../shared/contract/admin.js'
+import { uuid } from '../../../shared/contract/fields.js'
 import type { JsonObject } from '../../../shared/values/text.js'
-import type { AuditEntry, AuditStore } from '../../store/store.js'
+import type { AuditEntry, AuditRow, AuditStore, UserStore } from '../../store/store.js'
 import { pageOf } from './pages.js'
 
-/** Reading what operators did. Every write of the admin services adds its entry in its own transaction. */
+/** Reading the audit log. Every write of the admin services adds its entry in the transaction of the write. */
 export interface AuditAdmin {
   /**
-   * One page, newest first.
-   * @throws RpcError `BAD_REQUEST` if the cursor is none of ours
+   * Returns one page, newest first, with the names of the users that entries are about.
+   * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page
    */
   list(input: z.output<typeof auditListInput>): Promise<AuditPage>
 }
 
+/** The parts of {@link createAuditAdmin}. */
 export interface AuditAdminOptions {
-  store: AuditStore
+  store: AuditStore & Pick<UserStore, 'findUsernames'>
 }
 
+/** Creates the reader of the audit log. */
 export function createAuditAdmin({ store }: AuditAdminOptions): AuditAdmin {
   return {
     async list({ limit, cursor, ...filters }) {
-      const { rows, nextCursor } = await pageOf<AuditRecord>({
+      const { rows, nextCursor } = await pageOf<AuditRow>({
         limit,
         cursor,
         positionOf: ({ at, id }) => ({ time: at, id }),
         read: (before, count) =>
           store.listAudit({ ...filters, before: before && { at: before.time, id: before.id }, limit: count }),
       })
-      return { entries: rows, nextCursor }
+      const names = await store.findUsernames([...new Set(rows.flatMap(row => userOf(row) ?? []))])
+      return { entries: rows.map(row => ({ ...row, username: names.get(userOf(row) ?? '') ?? null })), nextCursor }
     },
   }
 }
 
-/** An entry of the audit log. `actor` is the name of the identity that calls. */
+/** The id of the user that an entry is about: its target, or the owner of the key in its details. */
+function userOf({ action, target, details }: AuditRow): string | undefined {
+  const id = uuid.safeParse(/^(users|externalAuthLinks)\./.test(action) ? target : details?.userId)
+  return id.success ? id.data : undefined
+}
+
+/**
+ * Makes an entry of the audit log.
+ * @param actor the name of the identity that calls
+ * @param details values of the call; never a secret
+ */
 export function auditEntry(
   actor: string,
   action: string,

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely'
 import type { WatchedRecord, WatchedRecords } from '../../../shared/contract/admin.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
+import { initiatorNameOf } from '../sql/username-of.js'
 import type { FeedStore } from '../store.js'
 import {
   readEnds,
@@ -59,14 +60,20 @@ async function trimmedTo(db: Kysely<Database>): Promise<number> {
   return position
 }
 
-/** Kind → what reads its records by their ids. */
-const readers: { [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<WatchedRecords[K][]> } = {
+type Named<R> = R & Pick<WatchedRecord, 'username'>
+
+/** Kind → the function that reads records by their ids, each with the name of its user: one statement for all. */
+const readers: { [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<Named<WatchedRecords[K]>[]> } = {
   interception: readInterceptions,
   interceptionEnded: readEnds,
-  tokenUsage: (db, ids) => selectTokenUsages(db).where('id', 'in', ids).execute(),
-  promptUsage: (db, ids) => selectPrompts(db).where('id', 'in', ids).execute(),
-  toolUsage: (db, ids) => selectToolUsages(db).where('id', 'in', ids).execute(),
-  modelThought: (db, ids) => selectModelThoughts(db).where('id', 'in', ids).execute(),
+  tokenUsage: (db, ids) =>
+    selectTokenUsages(db).select(initiatorNameOf('token_usages.interception_id')).where('id', 'in', ids).execute(),
+  promptUsage: (db, ids) =>
+    selectPrompts(db).select(initiatorNameOf('user_prompts.interception_id')).where('id', 'in', ids).execute(),
+  toolUsage: (db, ids) =>
+    selectToolUsages(db).select(initiatorNameOf('tool_usages.interception_id')).where('id', 'in', ids).execute(),
+  modelThought: (db, ids) =>
+    selectModelThoughts(db).select(initiatorNameOf('model_thoughts.interception_id')).where('id', 'in', ids).execute(),
 }
 
 /** The records of feed rows, by {@link keyOf}; one statement for each kind. */
@@ -78,8 +85,10 @@ async function readRecords(
   for (const { kind, id } of rows) idsOf.set(kind, [...(idsOf.get(kind) ?? []), id])
   const found = new Map<string, WatchedRecord>()
   for (const [kind, ids] of idsOf) {
-    for (const record of await readers[kind](db, ids)) {
-      found.set(keyOf(kind, record.id), { kind, record } as WatchedRecord) // the reader of a kind reads that kind
+    for (const named of await readers[kind](db, ids)) {
+      const { username, ...bare } = named
+      const record = kind === 'interception' ? named : bare
+      found.set(keyOf(kind, named.id), { kind, record, username } as WatchedRecord) // the reader of a kind reads that kind
     }
   }
   return found

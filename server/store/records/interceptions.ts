@@ -4,6 +4,7 @@ import type { Interception, InterceptionDetail, InterceptionEnd } from '../../..
 import { adminLimits } from '../../../shared/contract/limits.js'
 import { userAgentKey } from '../../../shared/contract/recorder.js'
 import type { Database } from '../sql/schema.js'
+import { usernameOf } from '../sql/username-of.js'
 import type { InterceptionQuery, InterceptionStore } from '../store.js'
 
 /** The records of a database, as they are read. */
@@ -91,7 +92,10 @@ export async function readInterceptions(db: Kysely<Database>, ids: string[]): Pr
 }
 
 /** The ends of interceptions by their ids, in no order; without those that have not ended. */
-export async function readEnds(db: Kysely<Database>, ids: string[]): Promise<InterceptionEnd[]> {
+export async function readEnds(
+  db: Kysely<Database>,
+  ids: string[],
+): Promise<(InterceptionEnd & Pick<Interception, 'username'>)[]> {
   const rows = await db
     .selectFrom('interceptions')
     .select([
@@ -100,6 +104,7 @@ export async function readEnds(db: Kysely<Database>, ids: string[]): Promise<Int
       'error_type as errorType',
       'error_message as errorMessage',
       'credential_hint as credentialHint',
+      usernameOf('interceptions.initiator_id'),
     ])
     .where('id', 'in', ids)
     .execute()
@@ -146,6 +151,7 @@ export function selectModelThoughts(db: Kysely<Database>) {
 const interceptionColumns = [
   'id',
   'initiator_id as initiatorId',
+  usernameOf('interceptions.initiator_id'),
   'api_key_id as apiKeyId',
   'provider',
   'provider_name as providerName',

@@ -1,6 +1,7 @@
 /** MCP servers and the tokens for them in SQL; the guarantees stand in store.ts. */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from '../sql/schema.js'
+import { usernameOf } from '../sql/username-of.js'
 import type { McpStore } from '../store.js'
 
 const serverColumns = [
@@ -18,6 +19,7 @@ const serverColumns = [
 
 const linkColumns = [
   'user_id as userId',
+  usernameOf('external_auth_links.user_id'),
   'server_id as serverId',
   'access_token as accessToken',
   'refresh_token as refreshToken',

@@ -29,6 +29,12 @@ export function userStore(db: Kysely<Database>): UserStore {
       return byId ?? (await byName.executeTakeFirst()) ?? null
     },
 
+    async findUsernames(ids) {
+      if (ids.length === 0) return new Map()
+      const users = await db.selectFrom('users').select(['id', 'username']).where('id', 'in', ids).execute()
+      return new Map(users.map(({ id, username }) => [id, username]))
+    },
+
     listUsers(): Promise<User[]> {
       return db
         .selectFrom('users')

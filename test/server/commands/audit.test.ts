@@ -29,9 +29,16 @@ describe('audit list', () => {
     const shown = await print('audit', 'list', '--target', rosa ?? '', '--limit', '1')
     expect(shown).toMatch(
       new RegExp(
-        `^TIME .*\\n\\S+Z +admin +users\\.setStatus +${rosa} +\\{"status":"suspended"\\}\\nmore: --cursor \\S+\\n$`,
+        `^TIME .*\\n\\S+Z +admin +users\\.setStatus +${rosa} +rosa +\\{"status":"suspended"\\}\\nmore: --cursor \\S+\\n$`,
       ),
     )
+    const { id } = await admin.apiKeys.create.mutate({ user: 'edith' })
+    await admin.apiKeys.expire.mutate({ id })
+    const ofKey = await json<AuditPage>('audit', 'list', '--target', id)
+    expect(ofKey.entries.map(({ action, username }) => [action, username])).toEqual([
+      ['apiKeys.expire', 'edith'],
+      ['apiKeys.create', 'edith'],
+    ])
     expect(await print('audit', 'list', '--actor', 'nobody')).toBe('no entries\n')
     await expect(print('audit', 'list', '--cursor', 'x')).rejects.toMatchObject({ code: 'BAD_REQUEST' })
   })

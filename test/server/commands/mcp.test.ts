@@ -54,8 +54,9 @@ test('servers are added, listed and removed, and users linked to them, without a
     accessTokens: { wiki: 'MARKED-access' },
     errors: {},
   })
+  expect(await print('mcp', 'links')).toMatch(/^USER .*\nedith +wiki +2030-01-31T\S+ +yes /)
+  expect(await json<ExternalAuthLink[]>('mcp', 'links')).toMatchObject([{ userId: user.id, username: 'edith' }])
   const printed = [await print('mcp', 'links', '--user', 'edith'), await print('mcp', 'list', '--json')].join('')
-  expect(printed).toContain(user.id)
   expect(printed).not.toContain('MARKED')
   expect(await print('mcp', 'unlink', 'wiki', '--user', 'edith')).toBe('unlinked edith from MCP server wiki\n')
   expect(await print('mcp', 'links')).toMatch(/^no links yet/)

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addInterceptionsCommands } from '../../../server/commands/interceptions.js'
 import { cleanUp, follow } from '../../e2e/process.js'
-import { adminToken, daemon, oneStore, startServer } from '../services/running-server.js'
+import { admin, adminToken, daemon, oneStore, startServer } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()
@@ -38,20 +38,21 @@ test('shows records as they are stored, goes on when its server comes back, and 
   expect(await tail.exited).toEqual({ code: 0, signal: null })
 })
 
-test('prints a line for people, with content in one line', async () => {
+test('a line for people names the user and has content in one line', async () => {
   const { server, connect } = await startServer(store())
   const { port } = new URL((await server.listen({ host: '127.0.0.1', port: 0 })).url)
   const tail = follow(['interceptions', 'tail', '--port', port], { BRIDGE_ADMIN_TOKEN: adminToken })
   expect(await tail.line()).toMatch(/^ *\d+ {2}watching$/)
   const { recorder } = connect(daemon)
-  const record = interception()
+  const { id: initiatorId } = await connect(admin).admin.users.create.mutate({ username: 'ada' })
+  const record = { ...interception(), initiatorId }
   await recorder.recordInterception.mutate(record)
   const child = { id: uuidv7(), interceptionId: record.id, msgId: 'm', createdAt: new Date(), prompt: 'a\nb\u001b[2J' }
   await recorder.recordPromptUsage.mutate(child)
   await recorder.recordInterceptionEnded.mutate({ id: record.id, endedAt: new Date() })
-  expect(await tail.line()).toContain(`${record.id}  started  anthropic  claude  -`)
-  expect(await tail.line()).toContain(`${record.id}  prompt   a\\nb\\u001b[2J`)
-  expect(await tail.line()).toContain(`${record.id}  ended    -`)
+  expect(await tail.line()).toContain(`${record.id}  ada       started  anthropic  claude  -`)
+  expect(await tail.line()).toContain(`${record.id}  ada       prompt   a\\nb\\u001b[2J`)
+  expect(await tail.line()).toContain(`${record.id}  ada       ended    -`)
   tail.kill('SIGTERM')
   expect(await tail.exited).toEqual({ code: 0, signal: null })
 })

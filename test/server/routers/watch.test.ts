@@ -67,7 +67,11 @@ describe.each(stores.flatMap(({ name, openTwo }) => links.map(link => ({ name, o
           createdAt: at,
         }
         await two.daemon.recorder.recordTokenUsage.mutate(usage)
-        expect(await watcher.next()).toEqual({ kind: 'tokenUsage', record: { ...usage, metadata: null } })
+        expect(await watcher.next()).toEqual({
+          kind: 'tokenUsage',
+          record: { ...usage, metadata: null },
+          username: null,
+        })
         const tool = {
           id: uuidv7(),
           interceptionId: seen.id,

@@ -3,8 +3,9 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openPostgresStore } from '../../../../server/store/postgres/postgres.js'
 import type { Store } from '../../../../server/store/store.js'
+import { recordKinds } from '../../../../shared/contract/record-kinds.js'
 import { makeDatabase, silentLogger, stores } from '../../../fixtures/stores.js'
-import { interception, promptUsage } from './records.js'
+import { children, ended, interception, promptUsage } from './records.js'
 
 describe.each(stores)('the feed of records: $name', ({ open }) => {
   let store: Store
@@ -23,9 +24,33 @@ describe.each(stores)('the feed of records: $name', ({ open }) => {
     const second = await store.readFeed({ after: first.end, limit: 2 })
     expect(second).toMatchObject({ known: true, isWhole: true, end })
     expect([...first.events, ...second.events].map(({ record }) => record)).toEqual(
-      records.map(({ record: { id } }) => ({ kind: 'interception', record: expect.objectContaining({ id }) })),
+      records.map(({ record: { id } }) => ({
+        kind: 'interception',
+        record: expect.objectContaining({ id }),
+        username: null,
+      })),
     )
     expect(await store.readFeed({ after: end, limit: 2 })).toEqual({ known: true, isWhole: true, end, events: [] })
+  })
+
+  test('has the name of the user beside each kind of record, and null where the user is gone', async () => {
+    const user = await store.createUser({ id: randomUUID(), username: 'ada' })
+    const after = await store.feedEnd()
+    for (const initiatorId of [user?.id ?? '', randomUUID()]) {
+      const parent = interception({ initiatorId })
+      const { id } = parent.record
+      const ids = Array.from({ length: 4 }, () => randomUUID())
+      await store.record([parent, ...children(id, ids), ended(id)])
+    }
+    const { events } = await store.readFeed({ after, limit: 20 })
+    const named = events.map(({ record: { kind, username } }) => `${kind} ${username}`)
+    expect(named.toSorted()).toEqual(
+      Object.keys(recordKinds)
+        .flatMap(kind => [`${kind} ada`, `${kind} null`])
+        .toSorted(),
+    )
+    const withName = events.filter(({ record }) => 'username' in record.record).map(({ record }) => record.kind)
+    expect(new Set(withName)).toEqual(new Set(['interception']))
   })
 
   test('tells whoever listens, once for the records of a batch', async () => {

@@ -45,6 +45,15 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect((await idsOf({ limit: 2 })).sort()).toEqual(records.map(({ record }) => record.id).sort())
   })
 
+  test('rows have the name of their initiator, deleted or not; null where no such user is stored', async () => {
+    const user = await store.createUser({ id: randomUUID(), username: 'ada' })
+    const initiatorId = user?.id ?? ''
+    await store.record([interception({ initiatorId }), interception({ initiatorId: randomUUID() })])
+    await store.deleteUser(initiatorId)
+    const names = (await store.listInterceptions({ limit: 100 })).map(row => [row.initiatorId, row.username])
+    expect(names.filter(([, username]) => username !== null)).toEqual([[initiatorId, 'ada']])
+  })
+
   test('rows are as those read by id', async () => {
     const initiatorId = randomUUID()
     const parent = interception({ initiatorId })

@@ -46,6 +46,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     expect(await store.record([record])).toEqual([ok])
     expect((await read(record.record.id)).interception).toEqual({
       ...record.record,
+      username: null,
       userAgent: 'claude-cli/2.0',
       endedAt: null,
       errorType: null,
@@ -61,6 +62,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     expect((await read(record.record.id)).interception).toEqual({
       id: record.record.id,
       initiatorId: record.record.initiatorId,
+      username: null,
       apiKeyId: 'abcdefghij',
       provider: 'anthropic',
       providerName: 'anthropic',

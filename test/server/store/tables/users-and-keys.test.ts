@@ -71,6 +71,14 @@ describe.each(stores)('users and keys in the store: $name', ({ open }) => {
       expect(await store.findUser(user.username)).toEqual(user)
     })
 
+    test('names are found by ids, of deleted users too, and of none without ids', async () => {
+      const [one, two] = [await newUser(), await newUser()]
+      await store.deleteUser(two.id)
+      const names = await store.findUsernames([one.id, two.id, randomUUID()])
+      expect(names).toEqual(new Map([one, two].map(({ id, username }) => [id, username])))
+      expect(await store.findUsernames([])).toEqual(new Map())
+    })
+
     test('a status can be set back and forth', async () => {
       const user = await newUser()
       expect(await store.setUserStatus(user.id, 'suspended')).toEqual({ ...user, status: 'suspended' })
