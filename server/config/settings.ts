@@ -161,15 +161,16 @@ export const serveSettings = {
   },
 } as const satisfies Settings
 
-const howToMakeDaemonKey = 'make one on the server with: aibridge daemon-keys create'
-
 /** Settings of `daemon`. */
 export const daemonSettings = {
   url,
   key: {
     schema: z
-      .string(`is missing; ${howToMakeDaemonKey}`)
-      .regex(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/, `is not a daemon key; ${howToMakeDaemonKey}`),
+      .string('is missing; make one on the server with: aibridge daemon-keys create')
+      .regex(
+        /^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/,
+        'is not a daemon key; make one on the server with: aibridge daemon-keys create',
+      ),
     accepts: 'a daemon key, as daemon-keys create prints it',
     variables: ['BRIDGE_DAEMON_KEY'],
     flag: { value: 'key' },
