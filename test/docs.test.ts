@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { posix } from 'node:path'
+import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
 import { createServerMetrics } from '../server/metrics/prometheus.js'
@@ -146,6 +147,47 @@ test('docs/operations.md lists every metric with its labels', async () => {
   expect(names.length).toBeGreaterThan(10)
   expect(listed.sort()).toEqual(names.sort())
 })
+
+describe('docs/commands.md', async () => {
+  const page = textOf('docs/commands.md')
+  const rows = page.split('\n').filter(line => line.startsWith('| '))
+  const leaves = leavesOf(await programOf('server/commands'))
+
+  test.each(leaves.map(({ words, options }) => [words.join(' '), words, options] as const))(
+    'has %s with its options',
+    (_name, [first = '', second = ''], options) => {
+      const row = rows.find(row => row.includes(`aibridge ${first}`) && new RegExp(`\\b${second}\\b`).test(row))
+      expect(row).toBeDefined()
+      expect(options.filter(option => !page.includes(option))).toEqual([])
+    },
+  )
+})
+
+/** The command line, put together from every file of the folder that adds commands. */
+async function programOf(folder: string): Promise<Command> {
+  const program = new Command('aibridge')
+  for (const name of readdirSync(folder)) {
+    const module: Record<string, unknown> = await import(`../${folder}/${name}`)
+    for (const [key, add] of Object.entries(module)) {
+      if (/^add\w+Commands?$/.test(key) && typeof add === 'function') add(program)
+    }
+  }
+  return program
+}
+
+/** Options that are described once for all commands, or on the page of the settings. */
+const common = new Set(['--data', '--host', '--port', '--url', '--ca', '--json', '--config', '--database-url'])
+
+/** The commands without commands below; those whose options are settings have none here. */
+function leavesOf(command: Command, above: readonly string[] = []): { words: string[]; options: string[] }[] {
+  return command.commands.flatMap(below => {
+    const words = [...above, below.name()]
+    if (below.commands.length > 0) return leavesOf(below, words)
+    const options = below.options.flatMap(({ long, hidden }) => (long && !hidden ? [long] : []))
+    const hasSettings = ['serve', 'daemon', 'config'].includes(words[0] ?? '')
+    return [{ words, options: hasSettings ? [] : options.filter(option => !common.has(option)) }]
+  })
+}
 
 describe('docs/troubleshooting.md', () => {
   const sources = sourceTexts.join('\n')

@@ -2,8 +2,9 @@
 import type { Command } from 'commander'
 import type { ExternalAuthLink, McpServer } from '../../shared/contract/admin.js'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { clientSettings } from '../config/settings.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
+import { type CommonOptions, timeOrDuration, withCommonOptions, withJsonOption, withSettings } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
 interface AddOptions extends CommonOptions {
@@ -27,13 +28,14 @@ interface LinkOptions extends CommonOptions {
 export function addMcpCommands(program: Command): void {
   const mcp = program.command('mcp').description("MCP servers, and users' tokens for them")
 
-  withCommonOptions(
-    mcp
-      .command('add <name>')
-      .description(
-        'add an MCP server, or change the one of this name, which keeps what is left out; an empty value takes it away',
-      ),
-  )
+  // Here `--url` is the MCP server's, so the aibridge server is found by BRIDGE_URL or by host and port.
+  const { url: _url, ...place } = clientSettings
+  const add = mcp
+    .command('add <name>')
+    .description(
+      'add an MCP server, or change the one of this name, which keeps what is left out; an empty value takes it away',
+    )
+  withJsonOption(withSettings(add, place))
     .requiredOption('--url <url>', 'its streamable HTTP endpoint')
     .option('--allow <regex>', 'offer only tools whose name matches')
     .option('--deny <regex>', 'do not offer tools whose name matches')
@@ -42,8 +44,8 @@ export function addMcpCommands(program: Command): void {
     .option('--client-secret-env <variable>', 'the environment variable that holds its secret')
     .option('--validate-url <url>', 'answers 2xx to a token that is good, 401 or 403 to another')
     .action(async (name: string, options: AddOptions) => {
-      const { url, allow, deny, tokenUrl, clientId, clientSecretEnv, validateUrl } = options
-      const server = await callAdmin(options, admin =>
+      const { url, allow, deny, tokenUrl, clientId, clientSecretEnv, validateUrl, ...common } = options
+      const server = await callAdmin(common, admin =>
         admin.mcpServers.upsert.mutate({
           id: name,
           url,
