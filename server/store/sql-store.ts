@@ -19,13 +19,13 @@ import { secretStore } from './tables/secrets.js'
 import { usageStore } from './tables/usage.js'
 import { userStore } from './tables/users.js'
 
-/** How long `close()` waits for open work: a database that hangs must not keep the process from ending. */
+/** Longest wait of `close()` for open work: a hanging database must not keep the process from ending. */
 const openWorkTimeoutMs = 10_000
-/** How long a method that may be repeated is, while the server restarts or two transactions are in each other's way. */
+/** Longest time for repeats of a repeatable method, while the server restarts or two transactions collide. */
 const defaultRepeatForMs = 10_000
 const repeatAfterMs = 50
 
-/** Methods that change nothing, or the same a second time: they are repeated when it is unknown what became of them. */
+/** Methods that change nothing, or change the same a second time. An attempt with an unknown outcome is repeated. */
 const repeatable = new Set<keyof Tables>([
   'record',
   'listInterceptions',
@@ -53,8 +53,9 @@ const repeatable = new Set<keyof Tables>([
 ])
 
 /**
- * Makes a store of a migrated database, which it owns from then on, and of what tells of its changes. `afterClose` runs once, when both are closed.
- * What the database refuses or cannot answer rejects with `INTERNAL_SERVER_ERROR`; the cause is kept for the log.
+ * Creates a store from a migrated database, which the store owns from then on, and from the source of its changes.
+ * `afterClose` runs once, after both are closed. Rejections and failures of the database become
+ * `INTERNAL_SERVER_ERROR`; the cause is kept for the log.
  */
 export function createSqlStore(
   db: Kysely<Database>,
@@ -120,7 +121,7 @@ export function createSqlStore(
   }
 }
 
-/** What a database, or one transaction in it, can be asked. */
+/** The questions that a database, or one transaction, responds to. */
 function tablesOf(db: Kysely<Database>): Tables {
   return {
     record: records => storeRecords(db, records),

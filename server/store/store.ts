@@ -1,11 +1,13 @@
 /**
- * What services may ask of a store, with the guarantees they rely on. Every implementation passes test/store/*.test.ts.
+ * The questions that services may ask of a store, with the guarantees that services rely on. Every implementation
+ * passes test/server/store/*.test.ts.
  *
- * - A promise that resolves means: committed, and there after `kill -9` of this process.
- * - A method that rejects has changed nothing. It rejects with `INTERNAL_SERVER_ERROR` when the database cannot answer; a row that is not
- *   there is a value (null, false, an outcome), never an error.
- * - All inputs are checked and cleaned (shared/*.ts); times come back as Date, counts as number, absent values as null.
- * - A call waits for a database that restarts, for 10 s at least; one that changes nothing the second time is repeated meanwhile.
+ * - A resolved promise means: committed, and present after `kill -9` of this process.
+ * - A rejected promise means that nothing changed. Methods reject with `INTERNAL_SERVER_ERROR` when the database cannot
+ *   respond; a missing row is a value (null, false, an outcome), never an error.
+ * - All inputs are checked and cleaned (shared/*.ts). Times come back as Date, counts as number, absent values as null.
+ * - A call waits for a restarting database, for 10 s at least. Calls that change nothing the second time are repeated
+ *   meanwhile.
  */
 import type {
   ApiKey,
@@ -27,15 +29,15 @@ import type { CheckedRecord, RecordOutcome } from '../../shared/contract/recorde
 import type { JsonObject } from '../../shared/values/text.js'
 
 export interface Store extends Tables, AuditedWrites, ChangeStore {
-  /** Resolves when the database answers. */
+  /** Resolves when the database responds. */
   ping(): Promise<void>
-  /** Resolves when every call that is under way now has ended, whichever way. */
+  /** Resolves when every call that is under way now has ended, by success or by failure. */
   settle(): Promise<void>
-  /** Ends open work, for 10 s at most, then closes the database. A second call gets the same promise. */
+  /** Ends open work, for 10 s at most, then closes the database. A second call returns the same promise. */
   close(): Promise<void>
 }
 
-/** What can be read and written, also within a transaction. */
+/** The reads and writes of a store, also available within a transaction. */
 export interface Tables
   extends RecordStore,
     InterceptionStore,
@@ -53,20 +55,20 @@ export interface Tables
 
 export interface AuditedWrites {
   /**
-   * Does a write and adds to the audit log what `entryOf` makes of its result, both in one transaction: neither is there without the other.
-   * No entry where that is null, because nothing was written.
+   * Runs a write and adds the audit entry that `entryOf` makes of its result, both in one transaction: neither is
+   * stored without the other. A null entry, for a write that changed nothing, is left out.
    */
   audited<T>(work: (tables: Tables) => Promise<T>, entryOf: (result: T) => AuditEntry | null): Promise<T>
 }
 
-/** Who did what to what. `details` never holds a secret. */
+/** The actor, the action and the target of an operator's write. `details` never holds a secret. */
 export type AuditEntry = Pick<AuditRecord, 'actor' | 'action' | 'target' | 'details'>
 
-/** An entry as it is stored: without the name of the user that it is about. */
+/** An audit entry as stored: without the name of the user in question. */
 export type AuditRow = Omit<AuditRecord, 'username'>
 
 export interface AuditStore {
-  /** Newest first, by time and then id. `before` is the position after which the page begins. */
+  /** Returns the newest entries first, by time and then id. The page begins behind the position `before`. */
   listAudit(query: {
     limit: number
     before?: { at: Date; id: string } | undefined
@@ -78,18 +80,20 @@ export interface AuditStore {
 
 export interface ChangeStore {
   /**
-   * Calls `listener` after each commit of any process that changed the topic, once for several that come together, and whenever a change may
-   * have been missed: soon after a lost connection to the database is back. Returns what ends it.
+   * Calls `listener` after each commit that changed the topic, by any process, once for several commits that come
+   * together. Calls `listener` too whenever a change may have been missed: soon after a lost connection to the database
+   * is back. Returns the function that ends the calls.
    */
   onChange(topic: 'providers' | 'daemon_keys' | 'records', listener: () => void): () => void
 }
 
 export interface FeedStore {
-  /** The position of the record that was committed last; 0 if there is none. */
+  /** Returns the position of the record that was committed last; 0 for an empty feed. */
   feedEnd(): Promise<number>
   /**
-   * What was committed after a position, in the order of the commits, at most `limit` records; erased ones are left out. `end` is the position to go on from,
-   * `isWhole` says that there was nothing more. `known: false`: what came after this position is not kept any more.
+   * Returns the records committed behind a position, in commit order, at most `limit`, without erased records. `end` is
+   * the position of the next read; `isWhole` says that no further record was committed. `known: false` says that
+   * records behind the position have been erased from the feed.
    */
   readFeed(query: { after: number; limit: number }): Promise<FeedPage>
 }
@@ -100,7 +104,10 @@ export interface FeedPage {
   isWhole: boolean
 }
 
-/** Kind → a checked record in its one normal form: an interception has a provider name, and its user agent stands in its metadata (`userAgentKey`). */
+/**
+ * Kind → a checked record in its one normal form: an interception has a provider name, and its user agent stands in the
+ * metadata (`userAgentKey`).
+ */
 type NormalRecords = {
   [K in RecordKind]: K extends 'interception'
     ? Omit<CheckedRecord<'interception'>, 'userAgent' | 'providerName'> & { providerName: string }
@@ -117,20 +124,24 @@ export type StoredRecord<K extends RecordKind = RecordKind> = {
 
 export interface RecordStore {
   /**
-   * Stores records in one transaction, in order; a refused one does not stop the others. One outcome per record:
+   * Stores records in one transaction, in order; a rejected record does not stop the others. Returns one outcome per
+   * record:
    * - same id and kind, same hash: ok, nothing changes; other hash: `CONFLICT`
    * - a child or an end whose interception neither is stored nor stands earlier in `records`: `NOT_FOUND`
-   * - an end: the first one wins, a later one is ok and changes nothing; its hint is applied to `centralized` rows only
+   * - an end: the first end wins, a later end is ok and changes nothing; its hint is applied to `centralized` rows only
    *
-   * Lineage: an interception with a `correlatingToolCallId` has as parent the interception of the newest tool usage (by `createdAt`, then id)
-   * of the same initiator with that `toolCallId`, other than its own; its root is the parent's root or else the parent. It is the same whichever of
-   * the two is stored first, also by concurrent calls. Where links form a cycle, that of its oldest interception (by `startedAt`, then id) is left out.
+   * Lineage: the parent of an interception with a `correlatingToolCallId` is the interception of the newest tool usage
+   * (by `createdAt`, then id) of the same initiator with that `toolCallId`, other than the interception's own. The root
+   * is the parent's root or else the parent. Both are the same whichever record is stored first, also by concurrent
+   * calls. Where links form a cycle, the link of the cycle's oldest interception (by `startedAt`, then id) is left out.
    */
   record(records: readonly StoredRecord[]): Promise<RecordOutcome[]>
 }
 
 export interface InterceptionStore {
-  /** Newest first, by `startedAt` and then id. `before` is the position after which the page begins. */
+  /**
+   * Returns the newest interceptions first, by `startedAt` and then id. The page begins behind the position `before`.
+   */
   listInterceptions(query: InterceptionQuery): Promise<Interception[]>
   getInterception(id: string): Promise<InterceptionDetail | null>
 }
@@ -152,8 +163,9 @@ export interface InterceptionQuery {
 
 export interface UsageStore {
   /**
-   * Interceptions and their tokens by the groups in `by`, from one snapshot; without groups one row. An interception counts once, however many token usages
-   * it has. Sorted by day, newest first, then all tokens together, most first, then interceptions, then the groups.
+   * Returns interceptions and tokens by the groups in `by`, from one snapshot; one row without groups. An interception
+   * counts once, for any number of token usages. Rows are sorted by day, newest first, then all tokens together, most
+   * first, then interceptions, then the groups.
    */
   readUsage(query: UsageQuery): Promise<UsageRow[]>
 }
@@ -162,51 +174,55 @@ export interface UsageQuery
   by: readonly UsageGroup[]
 }
 
-/** What was erased: interceptions, and the records that belonged to them. */
+/** Counts of erased rows: interceptions, and the records that belonged to interceptions. */
 export interface Erased {
   interceptions: number
   records: number
 }
 
 /**
- * Erasing in batches of at most `limit`, the oldest first, each one transaction. An interception that somebody is writing to is left for a later batch, so
- * no batch waits for a recorder. A child that comes too late is `NOT_FOUND`; the id of an erased interception stays in the `parentId` of those that continue it.
+ * Erases in batches of at most `limit` rows, the oldest first, each batch in one transaction. An interception under a
+ * writer's lock is left for a later batch, so no batch waits for a recorder. A late child is `NOT_FOUND`; the id of an
+ * erased interception stays in the `parentId` of its continuations.
  */
 export interface ErasureStore {
   /**
-   * Erases interceptions that started before `startedBefore` and have ended, or started before `unendedBefore`.
-   * null: another process is at it. There is one at a time, and a process that dies does not stand in the way.
+   * Erases interceptions that started before `startedBefore` and have ended, or started before `unendedBefore`. Returns
+   * null while another process erases. One process erases at a time, and a dead process blocks no other.
    */
   eraseOldInterceptions(query: { startedBefore: Date; unendedBefore: Date; limit: number }): Promise<Erased | null>
   /** Erases interceptions of one user. */
   eraseInterceptionsOf(query: { initiatorId: string; limit: number }): Promise<Erased>
   /**
-   * Forgets rows of the feed that were noted before a time, from its begin, and returns how many; {@link FeedStore.readFeed} knows from then on that
-   * they are gone. null as above.
+   * Erases rows of the feed that were noted before a time, from the feed's begin, and returns the number of rows.
+   * {@link FeedStore.readFeed} reports the gap from then on. Returns null as above.
    */
   trimFeed(query: { notedBefore: Date; limit: number }): Promise<number | null>
 }
 
 export interface PurgeStore {
-  /** Whether anything is stored of a user: the user, keys, links or interceptions. The audit log does not count. */
+  /**
+   * Returns whether the store holds anything of a user: the user, keys, links or interceptions. The audit log does not
+   * count.
+   */
   holdsUser(id: string): Promise<boolean>
-  /** Marks the user as deleted and lets the API keys expire at `at`, where they are not yet; whether anything changed. */
+  /** Marks the user as deleted and lets unexpired API keys expire at `at`. Returns whether anything changed. */
   refuseUser(id: string, at: Date): Promise<boolean>
   /**
-   * Deletes the user's API keys and links, and the user, and puts the id in place of the name into the entries of the audit log that name the user.
-   * null, and nothing is done, while an interception of the user is stored.
+   * Deletes the user's API keys and links, and the user, and replaces the user's name by the id in audit entries.
+   * Returns null, without a change, while an interception of the user is stored.
    */
   eraseUser(id: string): Promise<{ apiKeys: number; links: number } | null>
 }
 
 export interface UserStore {
-  /** null: a user that is not deleted has this name. */
+  /** Returns null if a user that is not deleted has this name. */
   createUser(user: { id: string; username: string; isSystem?: boolean }): Promise<User | null>
-  /** By id, or by the name of a user that is not deleted. */
+  /** Finds a user by id, or by the name of a user that is not deleted. */
   findUser(idOrUsername: string): Promise<User | null>
-  /** Id → name of those of the ids that are stored, deleted users too. */
+  /** Returns id → name for the stored users among the ids, deleted users included. */
   findUsernames(ids: readonly string[]): Promise<Map<string, string>>
-  /** Deleted users too, sorted by name, then creation. */
+  /** Returns all users, deleted users included, sorted by name, then creation. */
   listUsers(): Promise<User[]>
   setUserStatus(id: string, status: UserStatus): Promise<User | null>
   /** Marks the user as deleted, once; the records stay. */
@@ -214,7 +230,7 @@ export interface UserStore {
 }
 
 export interface ApiKeyStore {
-  /** null: the id is taken. `username` is null where no such user is stored. */
+  /** Returns null if the id is taken. `username` is null for an unknown user. */
   createApiKey(key: {
     id: string
     userId: string
@@ -229,18 +245,21 @@ export interface ApiKeyStore {
   /** Sets `expiresAt` to `at` unless it is already earlier. */
   expireApiKey(id: string, at: Date): Promise<ApiKey | null>
   deleteApiKey(id: string): Promise<boolean>
-  /** Sets `lastUsedAt` to `at` where it is earlier. A key that another transaction is writing to is left out, so the call waits for none. */
+  /**
+   * Sets `lastUsedAt` to `at` where the stored time is earlier. Keys under another transaction's lock are left out, so
+   * the call never waits.
+   */
   recordKeysUsed(ids: readonly string[], at: Date): Promise<void>
 }
 
-/** What an API key is checked by; `owner` is null where no such user is stored. */
+/** The facts that an API key is checked by; `owner` is null for an unknown user. */
 export interface FoundApiKey extends Pick<ApiKey, 'id' | 'expiresAt' | 'lastUsedAt'> {
   secretHash: Uint8Array
   owner: User | null
 }
 
 export interface DaemonKeyStore {
-  /** null: the id is taken. */
+  /** Returns null if the id is taken. */
   createDaemonKey(
     key: Pick<DaemonKey, 'id' | 'name' | 'delegate' | 'expiresAt'> & { secretHash: Uint8Array },
   ): Promise<DaemonKey | null>
@@ -249,15 +268,15 @@ export interface DaemonKeyStore {
   listDaemonKeys(): Promise<DaemonKey[]>
   /** Sets `revokedAt` to `at`, once. */
   revokeDaemonKey(id: string, at: Date): Promise<DaemonKey | null>
-  /** Nothing happens where there is no such key, or it was seen later. */
+  /** Changes nothing for an unknown key, or for a key that was seen later. */
   recordDaemonSeen(id: string, seen: { at: Date; buildVersion: string | null }): Promise<void>
-  /** As {@link recordDaemonSeen}, for several, without what they said of themselves. */
+  /** Records several keys as seen, like {@link recordDaemonSeen} without the daemons' own description. */
   recordDaemonsConnected(ids: readonly string[], at: Date): Promise<void>
-  /** Those of `ids` that are revoked, have expired at `at`, or are not stored. */
+  /** Returns the ids among `ids` whose keys are revoked, have expired at `at`, or are not stored. */
   findInvalidDaemonKeys(ids: readonly string[], at: Date): Promise<string[]>
 }
 
-/** A provider as it is stored: its keys sealed, each with a hint that may be shown. */
+/** A provider as stored: each key is sealed and has a hint that may be shown. */
 export interface ProviderRow {
   name: string
   type: ProviderType
@@ -279,8 +298,8 @@ export interface ProviderStore {
   /** One consistent snapshot, sorted by name; keys in the order in which they were given. */
   listProviders(): Promise<ProviderRow[]>
   /**
-   * Adds or replaces by name. Keys are replaced where they are given, else kept.
-   * @param keep what stays as it is where the provider is there already; a base URL only where its type stays too
+   * Adds or replaces a provider by name. Keys are replaced if `keys` is given, and kept otherwise.
+   * @param keep the fields that stay for a stored provider; a base URL stays only if the type stays
    */
   upsertProvider(
     provider: Omit<ProviderRow, 'keys' | 'createdAt' | 'updatedAt'> & { keys?: SealedKey[] | undefined },
@@ -289,13 +308,13 @@ export interface ProviderStore {
   setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
   removeProvider(name: string): Promise<boolean>
   /**
-   * Adds `providers` if this database has never been seeded, and remembers that, both in one transaction.
-   * Concurrent callers seed once. Returns whether this call did.
+   * Adds `providers` if this database has never been seeded, and remembers the seeding, both in one transaction.
+   * Concurrent callers seed once. Returns whether this call seeded.
    */
   seedProviders(providers: Parameters<ProviderStore['upsertProvider']>[0][]): Promise<boolean>
 }
 
-/** An MCP server as it is stored: its secret sealed. */
+/** An MCP server as stored: the secret is sealed. */
 export interface McpServerRow extends Omit<McpServer, 'hasClientSecret'> {
   clientSecret: Uint8Array | null
 }
@@ -308,22 +327,23 @@ export interface AuthLinkRow extends Omit<ExternalAuthLink, 'hasRefreshToken'> {
 export interface McpStore {
   /** Sorted by id. */
   listMcpServers(): Promise<McpServerRow[]>
-  /** Adds or changes by id: what is left out stays, of a new one it is null. */
+  /** Adds or changes a server by id. Absent fields keep their values; absent fields of a new server are null. */
   upsertMcpServer(
     server: Pick<McpServerRow, 'id' | 'url'> & {
       [field in Exclude<keyof McpServerRow, 'id' | 'url' | 'createdAt' | 'updatedAt'>]?: McpServerRow[field] | undefined
     },
   ): Promise<McpServerRow>
-  /** Removes the links to it too. */
+  /** Removes the server and the links to the server. */
   removeMcpServer(id: string): Promise<boolean>
-  /** Adds or replaces; null if there is no such server. Whoever refreshes the old one has lost. */
+  /** Adds or replaces a link; returns null for an unknown server. A refresh of the replaced tokens stores nothing. */
   setAuthLink(link: Omit<AuthLinkRow, 'username' | 'createdAt' | 'updatedAt'>): Promise<AuthLinkRow | null>
   /** Sorted by user and server. */
   listAuthLinks(filter: { userId?: string | undefined; serverIds?: readonly string[] }): Promise<AuthLinkRow[]>
   removeAuthLink(link: { userId: string; serverId: string }): Promise<boolean>
   /**
-   * Takes the right to refresh a link for `leaseMs` of the database's time, if nobody has it and the refresh token is still this one. It is no lock of a
-   * transaction: its holder asks another server while it has it, and if the holder dies, it ends by itself.
+   * Takes the right to refresh a link for `leaseMs` of the database's time, if the right is free and the refresh token
+   * is still this one. The right is no lock of a transaction: the holder asks another server meanwhile, and a dead
+   * holder's right ends by itself.
    */
   claimRefresh(claim: {
     userId: string
@@ -332,7 +352,10 @@ export interface McpStore {
     lease: string
     leaseMs: number
   }): Promise<boolean>
-  /** Stores new tokens, or with null only gives the right back. Safe to repeat. False: the right was lost, and nothing is stored. */
+  /**
+   * Stores new tokens, or gives the right back if `tokens` is null. Safe to repeat. Returns false, without a change, if
+   * the right was lost.
+   */
   finishRefresh(
     claim: { userId: string; serverId: string; lease: string },
     tokens: Pick<AuthLinkRow, 'accessToken' | 'refreshToken' | 'expiresAt'> | null,
@@ -343,7 +366,10 @@ export interface McpStore {
 export type SecretColumn = 'providerKey' | 'clientSecret' | 'accessToken' | 'refreshToken'
 
 export interface StoredSecret {
-  /** what names the row: of a `providerKey` the provider's name and the key's id, of a `clientSecret` the MCP server's id, of the tokens the user's and the server's */
+  /**
+   * the row's name: of a `providerKey` the provider's name and the key's id, of a `clientSecret` the MCP server's id,
+   * of tokens the user's and the server's id
+   */
   key: readonly string[]
   sealed: Uint8Array
 }
@@ -355,7 +381,7 @@ export interface SecretStore {
     after?: readonly string[] | undefined
     limit: number
   }): Promise<StoredSecret[]>
-  /** Puts `to` in the place of `from`; false, and nothing happens, if something else stands there, or nothing. */
+  /** Replaces `from` by `to`. Returns false, without a change, if the column holds another value or none. */
   replaceSecret(change: {
     column: SecretColumn
     key: readonly string[]

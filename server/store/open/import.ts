@@ -1,4 +1,4 @@
-/** Moving an embedded store to a PostgreSQL database. */
+/** Copies an embedded store to a PostgreSQL database. */
 import { CompiledQuery, type Kysely, sql } from 'kysely'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
@@ -9,7 +9,7 @@ import { toSqlError } from '../postgres/postgres-dialect.js'
 import type { Database } from '../sql/schema.js'
 import { SqlError } from '../sql/sql-error.js'
 
-/** What is copied, in an order in which every row finds the one that it refers to. */
+/** The tables to copy, in an order in which every row finds the row that its reference names. */
 export const copiedTables = [
   'users',
   'api_keys',
@@ -27,16 +27,17 @@ export const copiedTables = [
   'server_state',
 ] as const satisfies readonly (keyof Database)[]
 
-/** Rows on their way at once: two content fields of 1 MiB each at the very most. */
+/** Rows under way at once: two content fields of 1 MiB each at most. */
 const rowsAtOnce = 100
 
 /**
- * Copies all rows of the embedded store in `from` into an empty database, in one transaction: if it fails, or is killed, the target is as empty as
- * before. The source is brought to this version and otherwise left as it is. Positions of watchers go on in the target: whoever watched the source up to its
- * end goes on without a gap, anybody else is told that the events are not kept.
+ * Copies all rows of the embedded store in `from` into an empty database, in one transaction: after a failure or a kill
+ * the target is as empty as before. The source is brought to this version and otherwise left unchanged. Watchers keep
+ * their positions: a watcher that had read the source to the end goes on without a gap, and any other watcher gets
+ * `event_expired`.
  * @returns table → rows, as counted in both databases
- * @throws RpcError `PRECONDITION_FAILED`: `import_refused` if there is no store in `from`, if the target is not empty, or if the counts differ; what opening
- *   either database throws
+ * @throws RpcError `PRECONDITION_FAILED`: `import_refused` if `from` holds no store, the target is not empty, or the
+ *   counts differ; the errors of opening either database
  */
 export async function importEmbeddedStore(options: {
   from: string
@@ -67,7 +68,7 @@ async function copyAll(from: Kysely<Database>, to: Kysely<Database>): Promise<Re
   await checkEmpty(to)
   const counts: Record<string, number> = {}
   for (const table of copiedTables) {
-    // The triggers would note every row as one that was recorded just now.
+    // The triggers would note every row as recorded just now.
     await sql`alter table ${sql.table(table)} disable trigger user`.execute(to)
     await copyTable(from, to, table)
     await sql`alter table ${sql.table(table)} enable trigger user`.execute(to)
@@ -96,7 +97,7 @@ async function checkEmpty(to: Kysely<Database>): Promise<void> {
     throw refused(`the target is not empty: ${filled.join(', ')} have rows; import into a new database`)
 }
 
-/** Rows travel as JSON, which PostgreSQL makes and reads itself, so no type is converted here. */
+/** Rows travel as JSON, written and read by PostgreSQL itself, so this process converts no type. */
 async function copyTable(from: Kysely<Database>, to: Kysely<Database>, table: keyof Database): Promise<void> {
   await sql`declare import_rows cursor for select row_to_json(t)::text as row from ${sql.table(table)} t`.execute(from)
   for (;;) {

@@ -1,4 +1,4 @@
-/** Choosing the store from its options; the concrete stores are named in this folder and nowhere else in a library. */
+/** Chooses the store from its options. Only this folder names the concrete stores. */
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { Store } from '../store.js'

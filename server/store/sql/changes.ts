@@ -1,6 +1,8 @@
-/** Where a database tells of changes, whichever process made them: PostgreSQL's NOTIFY, sent by triggers (migration 0003). */
+/**
+ * Notification of changes, whichever process made the change: PostgreSQL's NOTIFY, sent by triggers (migration 0003).
+ */
 
-/** What may change. Each is a channel of PostgreSQL, whose name has the prefix {@link channelPrefix}. */
+/** The topics of changes. Each topic is a channel of PostgreSQL, whose name has the prefix {@link channelPrefix}. */
 export const changeTopics = ['providers', 'daemon_keys', 'records'] as const
 export type ChangeTopic = (typeof changeTopics)[number]
 
@@ -9,11 +11,11 @@ export const channelPrefix = 'aibridge_'
 /** The changes of one database. */
 export interface Changes {
   /**
-   * Calls `listener` after each commit that changed something, once for several that come together, and whenever a change may have been missed.
-   * It must not throw. Returns what ends it.
+   * Calls `listener` after each commit that changed something, once for several commits that come together, and
+   * whenever a change may have been missed. The listener must not throw. Returns the function that ends the calls.
    */
   onChange(topic: ChangeTopic, listener: () => void): () => void
-  /** Resolves when nothing listens any more. */
+  /** Resolves when every listener is gone. */
   close(): Promise<void>
 }
 
@@ -22,19 +24,19 @@ export class ChangeListeners {
   readonly #listeners = new Map<ChangeTopic, Set<() => void>>(changeTopics.map(topic => [topic, new Set()]))
 
   add(topic: ChangeTopic, listener: () => void): () => void {
-    // A function of its own, so that one listener that is added twice is called twice, and taken away once.
+    // The wrapper is distinct for each call, so a listener that was added twice is called twice and removed once.
     const call = () => listener()
     this.#listeners.get(topic)?.add(call)
     return () => this.#listeners.get(topic)?.delete(call)
   }
 
-  /** Tells the listeners of a channel; other channels are none of ours. */
+  /** Notifies the listeners of a channel and ignores channels of other programs. */
   tell(channel: string): void {
     const topic = changeTopics.find(name => channel === channelPrefix + name)
     for (const listener of [...((topic && this.#listeners.get(topic)) ?? [])]) listener()
   }
 
-  /** Changes may have been missed. */
+  /** Notifies all listeners, because changes may have been missed. */
   tellAll(): void {
     for (const topic of changeTopics) this.tell(channelPrefix + topic)
   }

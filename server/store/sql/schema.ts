@@ -1,4 +1,4 @@
-/** The tables as kysely sees them. Their SQL stands in migrations/, with the reasons. */
+/** The tables as kysely sees the schema. The SQL stands in migrations/, with the reasons. */
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { UserStatus } from '../../../shared/contract/admin.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'

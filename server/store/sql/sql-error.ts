@@ -1,10 +1,10 @@
-/** What a database answered instead of a result; `code` is its SQLSTATE, or the system's name of what happened to the connection. */
+/** The error of a database; `code` is the SQLSTATE, or the system's name of the connection's failure. */
 export class SqlError extends Error {
   override readonly name = 'SqlError'
   readonly code: string | undefined
   readonly constraint: string | undefined
 
-  /** PostgreSQL's detail, hint and context are left out: they may quote the row, and errors are logged. */
+  /** PostgreSQL's detail, hint and context are left out: such text may quote the row, and errors are logged. */
   constructor({
     message,
     code,
@@ -16,7 +16,7 @@ export class SqlError extends Error {
   }
 }
 
-/** The code of a connection that ended, or did not answer in time, while a statement was under way. */
+/** The code of a connection that ended, or did not respond in time, during a statement. */
 export const connectionLost = 'CONNECTION_LOST'
 
 /**
@@ -27,7 +27,10 @@ const passingStates = /^(08...|57P0[1-5]|53300|40001|40P01|55P03|25006)$/
 const passingSystemErrors =
   /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ENOENT)$/
 
-/** Whether the same statement may succeed a moment later: the server restarts, the network hangs, or two transactions met. */
+/**
+ * Returns whether the same statement may succeed a moment later: the server restarts, the network hangs, or two
+ * transactions collide.
+ */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof SqlError) || error.code === undefined) return false
   return (
@@ -38,12 +41,15 @@ export function isPassing(error: unknown): boolean {
   )
 }
 
-/** Whether what a session keeps prepared cannot be used any more: a newer version migrated the table, or a pooler gave us another session. */
+/**
+ * Returns whether the session's prepared statements are unusable: a newer version migrated the table, or a pooler
+ * handed out another session.
+ */
 export function isStale({ code, message }: SqlError): boolean {
   return code === '26000' || (code === '0A000' && message.includes('cached plan'))
 }
 
-/** Whether a row refers to one that is not there, or not any more. */
+/** Returns whether a row refers to a missing or deleted row. */
 export function isForeignKeyViolation(error: unknown): boolean {
   return error instanceof SqlError && error.code === '23503'
 }
