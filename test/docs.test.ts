@@ -150,15 +150,19 @@ test('docs/operations.md lists every metric with its labels', async () => {
 
 describe('docs/commands.md', async () => {
   const page = textOf('docs/commands.md')
-  const rows = page.split('\n').filter(line => line.startsWith('| '))
+  const blocks = page.split(/\n(?! )/)
   const leaves = leavesOf(await programOf('server/commands'))
 
   test.each(leaves.map(({ words, options }) => [words.join(' '), words, options] as const))(
     'has %s with its options',
     (_name, [first = '', second = ''], options) => {
-      const row = rows.find(row => row.includes(`aibridge ${first}`) && new RegExp(`\\b${second}\\b`).test(row))
-      expect(row).toBeDefined()
-      expect(options.filter(option => !page.includes(option))).toEqual([])
+      const isSecond = new RegExp(`\\b${second}\\b`)
+      const row =
+        blocks.find(block => block.startsWith(`| \`aibridge ${first}`) && isSecond.test(block.split(' | ')[0] ?? '')) ??
+        ''
+      expect(row).not.toBe('')
+      const others = blocks.filter(block => block.includes(`\`${first}${second && ` ${second}`}\` takes`))
+      expect(options.filter(option => ![row, ...others].some(text => text.includes(option)))).toEqual([])
     },
   )
 })
