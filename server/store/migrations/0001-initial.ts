@@ -16,7 +16,7 @@ const statements = [
   // The name of a deleted user may be given again.
   `create unique index users_username on users (username) where deleted_at is null`,
 
-  // user_id refers to no table: a key may outlive its user, and the authorizer then answers unknown_user.
+  // user_id refers to no table: a key may outlive its user, and the authorizer then responds unknown_user.
   `create table api_keys (
     id text collate "C" primary key,
     user_id uuid not null,
@@ -26,10 +26,10 @@ const statements = [
   )`,
   `create index api_keys_user on api_keys (user_id)`,
 
-  // initiator_id and api_key_id refer to no table: records outlive users and keys.
-  // linked_id is the interception that the newest tool usage names; parent_id is the same, but null where the links form a cycle and
-  // this interception is the oldest on it. Neither refers to the table: a purged parent leaves its id behind.
-  // Each row is updated once, at its end: the fill factor leaves room to do so within the page.
+  // initiator_id and api_key_id refer to no table: records outlive users and keys. linked_id is the interception that
+  // the newest tool usage names; parent_id is the same, but null if the links form a cycle whose oldest interception is
+  // this one. Neither refers to the table: a purged parent leaves its id behind. Each row is updated once, at its end:
+  // the fill factor leaves room for the update within the page.
   `create table interceptions (
     id uuid primary key,
     initiator_id uuid not null,
@@ -83,7 +83,7 @@ const statements = [
   )`,
   `create index user_prompts_interception on user_prompts (interception_id, created_at, id)`,
 
-  // initiator_id is the interception's: with it the newest usage of a tool call is one look into one index.
+  // initiator_id is the interception's: the newest usage of a tool call is one look into one index.
   `create table tool_usages (
     id uuid primary key,
     interception_id uuid not null references interceptions,
@@ -122,7 +122,7 @@ const statements = [
     created_at timestamptz(3) not null default now(),
     updated_at timestamptz(3) not null default now()
   )`,
-  // The key itself is sealed above the store; no column ever holds it readable.
+  // The key itself is sealed above the store; no column ever holds a readable key.
   `create table provider_keys (
     provider_name text collate "C" not null references providers on delete cascade,
     position integer not null,
@@ -132,7 +132,7 @@ const statements = [
     primary key (provider_name, position)
   )`,
 
-  // What was done once for this database, such as seeding.
+  // One-time steps of this database, such as seeding.
   `create table server_state (
     key text primary key,
     set_at timestamptz(3) not null default now()

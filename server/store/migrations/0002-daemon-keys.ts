@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 
 const statements = [
-  // A key that was revoked stays: the list shows it, and its id is not given again.
+  // A revoked key stays: the list shows the key, and the id is not given again.
   `create table daemon_keys (
     id text collate "C" primary key,
     name text,

@@ -1,9 +1,9 @@
 import { type Kysely, sql } from 'kysely'
 
-/** Any number that no other program takes for an advisory lock of the same database. */
+/** Key of an advisory lock, chosen at random so that no other program of the same database takes the same number. */
 const feedLock = 0x61_69_62_66
 
-/** Record table → kind of its records. */
+/** Record table → kind of the records. */
 const recordKinds = {
   interceptions: 'interception',
   token_usages: 'tokenUsage',
@@ -13,8 +13,9 @@ const recordKinds = {
 } as const
 
 const statements = [
-  // What was recorded, in the order in which it was committed: a position is drawn at the end of the transaction, by a deferred trigger, and under
-  // a lock that is held until others see the transaction. So whoever sees a position sees all below it that there will ever be.
+  // Records in commit order: a position is drawn at the end of the transaction, by a deferred trigger, and under a lock
+  // that is held until others see the transaction. A reader who sees a position therefore sees every lower position
+  // that will ever exist.
   `create table record_feed (
     position bigint generated always as identity primary key,
     kind text not null,
@@ -43,7 +44,7 @@ const statements = [
     deferrable initially deferred for each row when (old.ended_at is null and new.ended_at is not null)
     execute function note_record('interceptionEnded')`,
 
-  // One notification a statement; PostgreSQL makes one of equal ones in a transaction.
+  // One notification per statement; PostgreSQL folds equal notifications of a transaction into one.
   `create function note_change() returns trigger language plpgsql as $$
     begin
       perform pg_notify('aibridge_' || tg_argv[0], '');
@@ -57,7 +58,8 @@ const statements = [
   `create trigger daemon_keys_note after delete or update of revoked_at, expires_at on daemon_keys
     for each statement execute function note_change('daemon_keys')`,
 
-  // Filters of lists: each with the order of the list behind it, so that a page of a rare value is as fast as one of a frequent one.
+  // Filters of lists: each index has the order of the list behind the filter, so that a page of a rare value is as fast
+  // as a page of a frequent value.
   'create index interceptions_newest_of_provider on interceptions (provider, started_at, id)',
   'create index interceptions_newest_of_provider_name on interceptions (provider_name, started_at, id)',
   'create index interceptions_newest_of_model on interceptions (model, started_at, id)',
@@ -67,7 +69,7 @@ const statements = [
   `create index interceptions_newest_of_error on interceptions (error_type, started_at, id) where error_type is not null`,
   'create index interceptions_of_root on interceptions (root_id, started_at, id) where root_id is not null',
 
-  // The secrets are sealed above the store. token_url and client_id refresh tokens, validate_url asks whether one is still taken.
+  // The secrets are sealed above the store. token_url and client_id refresh tokens, validate_url checks a token.
   `create table mcp_servers (
     id text collate "C" primary key,
     url text not null,
@@ -80,7 +82,7 @@ const statements = [
     created_at timestamptz(3) not null default now(),
     updated_at timestamptz(3) not null default now()
   )`,
-  // refresh_lease is a lock that is no transaction's: the holder asks another server while it has it. It ends by itself.
+  // refresh_lease is a lock outside transactions: the holder asks another server meanwhile. The lease ends by itself.
   `create table external_auth_links (
     user_id uuid not null,
     server_id text collate "C" not null references mcp_servers on delete cascade,

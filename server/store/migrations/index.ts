@@ -1,4 +1,4 @@
-/** The numbered steps from an empty database to the schema of this version. A step that was released is never edited. */
+/** The numbered steps from an empty database to the schema of this version. A released step is never edited. */
 import { type Kysely, type Migration, Migrator, sql } from 'kysely'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
@@ -7,7 +7,7 @@ import * as daemonKeys from './0002-daemon-keys.js'
 import * as controlPlane from './0003-control-plane.js'
 import * as operators from './0004-operators.js'
 
-/** Name → step, run in the order of their names. */
+/** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-initial': initial,
   '0002-daemon-keys': daemonKeys,
@@ -16,10 +16,12 @@ export const migrations: Readonly<Record<string, Migration>> = {
 }
 
 /**
- * Brings the database to the schema of this version. Several processes may call it at once: kysely holds a lock, and one of them does the work.
- * @param describe how messages name the database
- * @throws PRECONDITION_FAILED `database_newer` if a step was applied that this version does not know; INTERNAL_SERVER_ERROR, with the database's words
- *   and its error as cause, if it cannot be read or a step fails. Nothing is changed then.
+ * Brings the database to the schema of this version. Several processes may call at once: kysely holds a lock, and one
+ * process does the work.
+ * @param describe the database's name in messages
+ * @throws PRECONDITION_FAILED `database_newer` if the database has a step that this version does not know;
+ *   INTERNAL_SERVER_ERROR, with the database's words and error as cause, if the database cannot be read or a step
+ *   fails. Nothing is changed then.
  */
 export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Promise<void> {
   const applied = await appliedMigrations(db).catch((error: unknown) => {

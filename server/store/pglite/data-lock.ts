@@ -1,16 +1,19 @@
 /**
- * One process per data directory, without a lock that outlives its holder: the lock is a listening UNIX socket in the directory, and the
- * kernel stops answering for it the moment its process is gone. It holds across containers that share the volume on one machine.
+ * One process per data directory, under a lock that never outlives its holder: the lock is a listening UNIX socket in
+ * the directory, and the kernel stops responding for the socket the moment the process is gone. The lock holds across
+ * containers that share the volume on one machine.
  *
- * Each process raises a flag of its own, a socket file `lock-<pid>-<random>`, then looks at the flags of the others:
+ * Each process raises a flag, a socket file `lock-<pid>-<random>`, then looks at the flags of the others:
  *
- *     raise own flag ──▶ look ──▶ nobody else answers ──▶ holding
- *                         │  └──▶ one that is holding ──▶ lower own flag, fail with its name
- *                         └─────▶ one that also looks ──▶ the smaller name waits and looks again, the larger lowers its flag and starts anew
+ *     raise own flag ──▶ look ──▶ no other flag responds ──▶ holding
+ *                         │  └──▶ a flag that is holding ──▶ lower own flag, fail with the holder's name
+ *                         └─────▶ a flag that also looks ──▶ the smaller name waits and looks again, the larger
+ *                                                            lowers its flag and starts anew
  *
- * Two cannot hold: each looked after raising its flag, so the later of the two saw the other's. Nothing is taken over, so there is no race about
- * it: a flag's name is never used again, and it appears (by rename) only when its socket listens already, so one that refuses a
- * connection belongs to a dead process for good and whoever sees it may remove it.
+ * Two processes cannot hold: each looked after raising its flag, so the later of the two saw the other's. No flag is
+ * taken over, so no race exists about a take-over: a flag's name is never used again, and the file appears (by rename)
+ * only when its socket listens already. A flag that rejects a connection therefore belongs to a dead process for good,
+ * and any process may remove the file.
  */
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
@@ -22,14 +25,14 @@ import { rpcError } from '../../../shared/contract/error-reasons.js'
 import type { RpcError } from '../../../shared/rpc/errors.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 
-/** How long the holder may take to say who it is; without an answer the pid in the flag's name has to do. */
+/** Longest wait for the holder's description; without a response the pid in the flag's name has to do. */
 const answerTimeoutMs = 1_000
-/** How long processes that start at the same moment may take to agree. */
+/** Longest time for processes that start at the same moment to agree. */
 const claimTimeoutMs = 30_000
 const flagPrefix = 'lock-'
 const unfinishedPrefix = 'unfinished-lock-'
 
-/** What a flag answers, as one line of JSON. */
+/** A flag's response, as one line of JSON. */
 interface Claim {
   pid: number
   host: string
@@ -38,14 +41,14 @@ interface Claim {
   holding: boolean
 }
 
-/** A data directory that is ours until `release()` or the end of the process. */
+/** A data directory under this process's lock, until `release()` or the end of the process. */
 export interface DataLock {
   release(): Promise<void>
 }
 
 /**
  * Takes the lock of a directory.
- * @throws PRECONDITION_FAILED `data_in_use`, naming the process that holds it
+ * @throws PRECONDITION_FAILED `data_in_use`, naming the process that holds the lock
  */
 export async function lockDataDir(dataDir: string): Promise<DataLock> {
   const deadline = Date.now() + claimTimeoutMs
@@ -71,7 +74,7 @@ export async function lockDataDir(dataDir: string): Promise<DataLock> {
   }
 }
 
-/** Who may hold the lock, as far as the flags say: we, or the one that answered. */
+/** The possible holder by the flags: this process, or the peer that responded. */
 async function lookAround(
   dataDir: string,
   directory: SocketDirectory,
@@ -98,12 +101,12 @@ async function lookAround(
 
 interface Flag {
   name: string
-  /** From now on the flag answers that it is the holder's. */
+  /** Makes the flag respond as the holder's from now on. */
   hold(): void
   lower(): Promise<void>
 }
 
-/** Undefined if a process that has just become the holder took the socket for a left-over. */
+/** Returns undefined if a new holder took the socket for a left-over. */
 async function raiseFlag(dataDir: string, directory: SocketDirectory): Promise<Flag | undefined> {
   const suffix = `${process.pid}-${randomBytes(8).toString('hex')}`
   const name = `${flagPrefix}${suffix}`
@@ -117,7 +120,7 @@ async function raiseFlag(dataDir: string, directory: SocketDirectory): Promise<F
   const peers = new Set<Socket>()
   const server = createServer(peer => {
     peers.add(peer)
-    // A peer that is gone before it has read the answer is no fault of ours.
+    // A peer that is gone before reading the response is no error of this process.
     peer.on('error', () => {}).on('close', () => peers.delete(peer))
     peer
       .unref()
@@ -162,7 +165,10 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-/** Sockets of processes that were killed between listening and renaming. A live process whose rename fails for that raises a new flag. */
+/**
+ * Removes sockets of processes that were killed between listening and renaming. A live process whose rename fails
+ * therefore raises a new flag.
+ */
 async function removeUnfinished(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     if (name.startsWith(unfinishedPrefix)) await rm(join(dataDir, name), { force: true })
@@ -193,7 +199,8 @@ function askFlag(directory: SocketDirectory, name: string): Promise<Claim | 'dea
     })
     socket.on('end', () => settle(parseClaim(line) ?? silent))
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      // Refused or gone: dead. Anything else (EAGAIN of a full backlog, EACCES of another user's socket) is taken for alive.
+      // Rejected or gone: dead. Anything else (EAGAIN of a full backlog, EACCES of another user's socket) counts as
+      // alive.
       settle(error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'dead' : silent)
     })
   })
@@ -225,7 +232,7 @@ function inUse(dataDir: string, { pid, host, command, since }: Claim): RpcError<
   )
 }
 
-/** `aibridge serve`; of the arguments only the subcommand, since others may be secrets. */
+/** Returns `aibridge serve`: of the arguments only the subcommand, since others may be secrets. */
 function commandName(): string {
   const program = basename(process.argv[1] ?? 'node')
   const subcommand = process.argv[2] ?? ''
@@ -234,13 +241,13 @@ function commandName(): string {
 
 interface SocketDirectory {
   handle: FileHandle
-  /** The path of a socket in the directory, short enough to be bound. */
+  /** Returns the path of a socket in the directory, short enough to be bound. */
   path(name: string): string
 }
 
 /**
  * A socket's path has at most 107 bytes (sun_path, unix(7)), a directory's may have 4,095. On Linux the directory is
- * reached through its descriptor; elsewhere a longer path is refused by the system.
+ * reached through its descriptor; elsewhere the system rejects a longer path.
  */
 async function openForSockets(dataDir: string): Promise<SocketDirectory> {
   const handle = await open(dataDir, 'r')

@@ -14,12 +14,12 @@ import { lockDataDir } from './data-lock.js'
 import { pgliteDialect } from './pglite-dialect.js'
 import { PGliteThread } from './pglite-thread.js'
 
-/** The major version of PostgreSQL that PGlite is built from: what PG_VERSION says in a directory it can open. */
+/** The major version of PostgreSQL that PGlite is built from, as in PG_VERSION of a directory that PGlite can open. */
 const postgresVersion = '18'
 const databaseName = 'pg'
 const unfinishedPrefix = 'pg.new-'
 
-/** The database of a data directory, which is ours until `release()`. */
+/** The database of a data directory, under this process's lock until `release()`. */
 export interface EmbeddedDatabase {
   db: Kysely<Database>
   thread: PGliteThread
@@ -27,11 +27,11 @@ export interface EmbeddedDatabase {
 }
 
 /**
- * Opens the store in `dataDir`, which is made (mode 0700) where it is missing; the first start takes some seconds. Until `close()` or the end of the
- * process no other process can open it. What the store acknowledged is there after `kill -9`; PGlite never calls fsync, so the last seconds
- * may be lost with the power.
- * @param options.onLost is told when the database ends by itself, for instance because the disk is full: every call fails from then on, and it does not
- *   come back in this process
+ * Opens the store in `dataDir`; a missing directory is made with mode 0700, and the first start takes some seconds. No
+ * other process can open the store until `close()` or the end of the process. Acknowledged writes survive `kill -9`;
+ * PGlite never calls fsync, so a power cut may lose the last seconds.
+ * @param options.onLost called when the database ends by itself, for instance because the disk is full: every later
+ *   call fails, and only a new process can open the database again
  * @throws as {@link openEmbeddedDatabase}
  */
 export async function openEmbeddedStore(options: {
@@ -45,9 +45,9 @@ export async function openEmbeddedStore(options: {
 }
 
 /**
- * Opens the database in `dataDir` and brings its schema to this version.
- * @throws PRECONDITION_FAILED `data_in_use` naming the process that has it open; `database_corrupt` if it cannot be opened, and nothing is deleted then;
- *   `database_newer` if a newer version migrated it
+ * Opens the database in `dataDir` and brings the schema to this version.
+ * @throws PRECONDITION_FAILED `data_in_use` naming the process that has the database open; `database_corrupt` if
+ *   opening fails, and nothing is deleted then; `database_newer` if a newer version migrated the database
  */
 export async function openEmbeddedDatabase(options: {
   dataDir: string
@@ -77,7 +77,7 @@ export async function openEmbeddedDatabase(options: {
   }
 }
 
-/** Whether there is a database in the directory. */
+/** Returns whether the directory holds a database. */
 export async function hasEmbeddedDatabase(dataDir: string): Promise<boolean> {
   const names: string[] = await readdir(dataDir).catch(() => [])
   return names.includes(databaseName)
@@ -95,7 +95,10 @@ async function makeDirectory(dataDir: string): Promise<void> {
   }
 }
 
-/** Makes the database beside its place and moves it there whole, so that a first start that is killed leaves nothing that looks like one. */
+/**
+ * Creates the database beside its place and moves the whole directory there, so that a killed first start leaves
+ * nothing that looks like a database.
+ */
 async function createDatabase(dataDir: string, path: string): Promise<void> {
   const unfinished = join(dataDir, `${unfinishedPrefix}${process.pid}`)
   try {
@@ -110,7 +113,7 @@ async function createDatabase(dataDir: string, path: string): Promise<void> {
   }
 }
 
-/** What first starts that were killed left behind. The lock is ours, so none of it is in use. */
+/** Removes the remains of killed first starts. The lock is held, so no process uses them. */
 async function removeUnfinished(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     if (name.startsWith(unfinishedPrefix)) await rm(join(dataDir, name), { recursive: true, force: true })
@@ -125,7 +128,8 @@ async function openDatabase(path: string): Promise<PGliteThread> {
     throw corrupt(path, `PG_VERSION is ${JSON.stringify(version.trim().slice(0, 20))} and must be "${postgresVersion}"`)
   }
   try {
-    // PGlite makes its files readable and writable for everybody (mode 0666), so their directory has to be closed, whoever made the one above it.
+    // PGlite makes its files readable and writable for everybody (mode 0666), so the directory has to be closed,
+    // whatever the mode of its parent.
     await chmod(path, 0o700)
     const thread = await PGliteThread.open(path)
     await thread.query('select 1')
@@ -135,7 +139,7 @@ async function openDatabase(path: string): Promise<PGliteThread> {
   }
 }
 
-/** PostgreSQL's class XX, such as `data_corrupted`: what is on the disk is not what it wrote. */
+/** PostgreSQL's class XX, such as `data_corrupted`: the disk holds other content than PostgreSQL wrote. */
 function isDamage(error: unknown): error is Error & { cause: SqlError } {
   return error instanceof Error && error.cause instanceof SqlError && error.cause.code?.startsWith('XX') === true
 }

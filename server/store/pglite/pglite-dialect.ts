@@ -12,7 +12,10 @@ import {
 } from 'kysely'
 import type { PGliteThread } from './pglite-thread.js'
 
-/** The dialect of a PGlite session. Transactions have the session for themselves; other statements are sent without waiting for each other. */
+/**
+ * The dialect of a PGlite session. A transaction owns the session meanwhile; other statements are sent without waiting
+ * for each other.
+ */
 export function pgliteDialect(thread: PGliteThread): Dialect {
   return {
     createDriver: () => new PGliteDriver(thread),
@@ -40,13 +43,14 @@ class PGliteDriver implements Driver {
     await this.#session.take(connection)
     const isolation = settings.isolationLevel ? ` isolation level ${settings.isolationLevel}` : ''
     const access = settings.accessMode ? ` ${settings.accessMode}` : ''
-    // Nobody waits for the answer, which saves a turn of the thread: statements run in order, and if the thread is gone the next one says so.
+    // The response is not awaited, which saves a turn of the thread: statements run in order, and a dead thread makes
+    // the next statement fail.
     connection.executeQuery(CompiledQuery.raw(`start transaction${isolation}${access}`)).catch(() => {})
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
     await connection.executeQuery(CompiledQuery.raw('commit'))
-    // After a commit that failed kysely rolls back, and the session is the transaction's own until then.
+    // After a failed commit kysely rolls back, and the transaction owns the session until then.
     this.#session.give()
   }
 
@@ -76,7 +80,7 @@ class PGliteConnection implements DatabaseConnection {
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     const { rows, rowCount } = await this.#session.run(this, () => this.#thread.query(sql, parameters))
-    // What a row holds is for the author of the statement to know, here as in every driver.
+    // The author of the statement knows the row's type, here as in every driver.
     return { rows: rows as R[], ...(rowCount === undefined ? {} : { numAffectedRows: BigInt(rowCount) }) }
   }
 
@@ -86,12 +90,12 @@ class PGliteConnection implements DatabaseConnection {
   }
 }
 
-/** Who may send on the one session: everybody, or the owner of a transaction alone. First come, first served. */
+/** The queue of the one session: all senders, or the owner of a transaction alone. First come, first served. */
 class Session {
   #owner: object | undefined
   readonly #queue: { owner?: object; go: () => void }[] = []
 
-  /** Calls `send` as soon as nobody else owns the session. `send` runs in the very turn in which that is known. */
+  /** Calls `send` as soon as no transaction owns the session, in the very turn in which the session becomes free. */
   run<T>(sender: object, send: () => Promise<T>): Promise<T> {
     if (this.#owner === sender || this.#isFree()) return send()
     return new Promise(resolve => this.#queue.push({ go: () => resolve(send()) }))

@@ -7,12 +7,12 @@ import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelP
 import { SqlError } from '../sql/sql-error.js'
 import type { Answer, Failed, Notified, Opened, Request } from './pglite-worker.js'
 
-/** How long opening may take; a first start takes 2.5 to 6 s, replaying a long write-ahead log some seconds. */
+/** Longest time to open; a first start takes 2.5 to 6 s, the replay of a long write-ahead log some seconds. */
 const openTimeoutMs = 60_000
-/** How long closing may take before the thread is ended; the data is safe either way. */
+/** Longest time to close before the thread is ended; the data is safe either way. */
 const closeTimeoutMs = 10_000
 
-/** The rows of a statement and, for one that writes, how many it wrote. */
+/** The rows of a statement and, for a write, the number of written rows. */
 export interface SqlResult {
   rows: unknown[]
   rowCount: number | undefined
@@ -24,15 +24,15 @@ interface Waiting {
 }
 
 /**
- * One PGlite session in a worker thread. Statements run in the order of the calls.
- * When the thread ends, all that wait and all later calls reject with the cause; whether the process ends too is for its owner to decide.
+ * One PGlite session in a worker thread. Statements run in the order of the calls. When the thread ends, all pending
+ * and later calls reject with the cause; the owner decides whether the process ends too.
  */
 export class PGliteThread implements Changes {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new ChangeListeners()
   readonly #exited: Promise<void>
-  /** Resolves with the cause when the thread ends without having been closed. */
+  /** Resolves with the cause when the thread ends without `close()`. */
   readonly lost: Promise<Error>
   #lose: (cause: Error) => void = () => {}
   #ended: Error | undefined
@@ -54,15 +54,15 @@ export class PGliteThread implements Changes {
   }
 
   /**
-   * Opens the database in `dataDir`, or makes a new one where there is no PG_VERSION.
-   * @throws Error with PostgreSQL's own words if it cannot be opened, or not within 60 s
+   * Opens the database in `dataDir`, or creates a database if no PG_VERSION exists.
+   * @throws Error with PostgreSQL's own words if opening fails, or takes longer than 60 s
    */
   static async open(dataDir: string): Promise<PGliteThread> {
     const worker = new Worker(new URL('./pglite-worker.js', import.meta.url), {
       workerData: { dataDir, code: await postgresCode() },
       // The process's own flags, such as --input-type or a loader, are about its main file.
       execArgv: [],
-      // PostgreSQL's log would go to the terminal; what matters of it comes back as errors.
+      // PostgreSQL's log would go to the terminal; the lines that matter come back as errors.
       stdout: true,
       stderr: true,
     })
@@ -79,18 +79,18 @@ export class PGliteThread implements Changes {
     return thread
   }
 
-  /** This session hears all of its own changes, and there is no other. */
+  /** The only session of the database, so every change is notified here. */
   onChange(topic: ChangeTopic, listener: () => void): () => void {
     return this.#listeners.add(topic, listener)
   }
 
-  /** Runs one statement; see {@link toParameter} for what a parameter may be. */
+  /** Runs one statement; {@link toParameter} says which values a parameter may have. */
   query(sql: string, parameters: readonly unknown[] = []): Promise<SqlResult> {
     if (this.#ended) return Promise.reject(this.#ended)
     return this.#request(id => ({ id, sql, parameters: parameters.map(toParameter) }))
   }
 
-  /** Runs what was asked for, closes the database and ends the thread. A second call gets the same promise. */
+  /** Runs the pending statements, closes the database and ends the thread. A second call returns the same promise. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -106,7 +106,7 @@ export class PGliteThread implements Changes {
     const timer = setTimeout(() => void this.#worker.terminate(), closeTimeoutMs)
     const closing = this.#request(id => ({ id, close: true }))
     this.#ended = new Error('the database is closed')
-    // The thread may fail instead of answering; it is gone then too.
+    // The thread may fail instead of responding, and is gone then too.
     await closing.catch(() => {})
     await this.#exited
     clearTimeout(timer)
@@ -138,7 +138,10 @@ export class PGliteThread implements Changes {
 
 let code: Promise<WebAssembly.Module> | undefined
 
-/** PostgreSQL as WebAssembly. It is kept, so that threads share what V8 compiles of it: a first start opens two, one after the other. */
+/**
+ * PostgreSQL as WebAssembly. The module is kept, so that threads share V8's compiled code: a first start opens two, one
+ * after the other.
+ */
 export function postgresCode(): Promise<WebAssembly.Module> {
   code ??= compile()
   return code
@@ -159,7 +162,7 @@ function opened(worker: Worker): Promise<void> {
     const settle = (error: Error | undefined) => {
       clearTimeout(timer)
       worker.off('message', onMessage).off('error', onError).off('exit', onExit)
-      // A thread that failed to open may still report how it ended; nobody has to know any more.
+      // A thread that failed to open may still report its end, which no caller needs any more.
       worker.on('error', () => {})
       if (error) reject(error)
       else resolve()

@@ -1,12 +1,13 @@
 // @ts-check
 /**
- * PGlite in a thread of its own: its calls block the event loop of the thread they run in.
+ * PGlite in a worker thread, because its calls block the event loop of their thread.
  *
- * In: a {@link Request} each; they are answered in the order in which they came. Out: one {@link Opened} or {@link Failed} at first, then an
- * {@link Answer} for each request. An error that is not PostgreSQL's own ends the thread: the module's memory may be damaged. So does one after which a
- * PostgreSQL server would restart, such as a write-ahead log that does not fit on the disk: PGlite goes on, and hangs at the next statement.
+ * In: one {@link Request} per message; responses come in the order of the requests. Out: one {@link Opened} or
+ * {@link Failed} at first, then an {@link Answer} for each request. An error that is not PostgreSQL's own ends the
+ * thread: the module's memory may be damaged. So does an error after which a PostgreSQL server would restart, such as a
+ * write-ahead log that does not fit on the disk: PGlite goes on, and hangs at the next statement.
  *
- * Plain JavaScript, and packages only: it runs from the source tree and from dist alike.
+ * Plain JavaScript, and packages only: the file runs from the source tree and from dist alike.
  *
  * @typedef {{ id: number, sql: string, parameters: (string | null)[] } | { id: number, close: true }} Request
  * @typedef {{ kind: 'opened' }} Opened
@@ -14,7 +15,7 @@
  * @typedef {{ message: string, code: string | undefined, constraint: string | undefined }} SqlError
  * @typedef {{ kind: 'answer', id: number, rows: unknown[], rowCount: number | undefined }
  *   | { kind: 'error', id: number, error: SqlError }} Answer
- * @typedef {{ kind: 'notified', channel: string }} Notified what a committed transaction has sent with NOTIFY
+ * @typedef {{ kind: 'notified', channel: string }} Notified the channel of a NOTIFY that a committed transaction sent
  */
 
 import { parentPort, workerData } from 'node:worker_threads'
@@ -24,8 +25,8 @@ import { messages, PGlite, parse, protocol } from '@electric-sql/pglite'
 const maxPrepared = 256
 
 /**
- * The file system of PGlite throws objects that are no Error and hold nothing but a number of WASI's list,
- * https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#-errno-variant; these three a person can do something about.
+ * PGlite's file system throws objects that are no Error and hold nothing but a number of WASI's list,
+ * https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#-errno-variant; an operator can mend these three.
  */
 const errnos = new Map([
   [2, 'EACCES: permission denied'],
@@ -61,7 +62,8 @@ async function open() {
       return true
     }
     const opened = await PGlite.create({ dataDir, pgliteWasmModule: code, onStderr })
-    // Plans of prepared statements are kept, and may be made while the tables are small: they must be the ones that fit large tables.
+    // Plans of prepared statements are kept, and may be made while the tables are small: the settings give the plans
+    // that fit large tables.
     await opened.exec('set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off')
     return opened
   } catch (error) {
@@ -87,7 +89,7 @@ async function answer(request) {
     return
   }
   const { id, sql, parameters } = request
-  // The steps of the extended protocol in one message: PGlite's own query() makes five calls of them and takes twice as long.
+  // The steps of the extended protocol in one message: PGlite's own query() makes five calls and takes twice as long.
   let name = prepared.get(sql)
   const steps = []
   let parsing = ''

@@ -1,4 +1,7 @@
-/** What is used of WebAssembly: the types of Node 20 leave it to lib "dom", which would declare a browser's globals too. */
+/**
+ * The used part of WebAssembly: the types of Node 20 leave WebAssembly to lib "dom", which would declare a browser's
+ * globals too.
+ */
 declare namespace WebAssembly {
   /** compiled code, which threads share */
   interface Module {

@@ -1,4 +1,4 @@
-/** kysely on a pool of PostgreSQL connections that may be lost at any moment. */
+/** kysely on a pool of PostgreSQL connections, each of which may be lost at any moment. */
 import {
   type CompiledQuery,
   type DatabaseConnection,
@@ -13,12 +13,12 @@ import {
 import pg, { type Pool, type PoolClient } from 'pg'
 import { connectionLost, isPassing, isStale, SqlError } from '../sql/sql-error.js'
 
-/** Between two attempts to connect; a server restarts within seconds. */
+/** Pause between two attempts to connect; a server restarts within seconds. */
 const connectAgainMs = 100
 
 /**
- * The dialect of a pool. A statement waits for a connection for `acquireTimeoutMs` in all, however often connecting fails meanwhile.
- * A connection that was lost, or that did not answer in time, does not go back to the pool. Every error is a {@link SqlError}.
+ * The dialect of a pool. A statement waits for a connection for `acquireTimeoutMs` in all, however often connecting
+ * fails meanwhile. A lost or unresponsive connection does not go back to the pool. Every error is a {@link SqlError}.
  */
 export function postgresDialect(pool: Pool, { acquireTimeoutMs }: { acquireTimeoutMs: number }): Dialect {
   return {
@@ -64,7 +64,7 @@ class PostgresDriver implements Driver {
   }
 
   async rollbackTransaction(connection: PostgresConnection): Promise<void> {
-    // PostgreSQL rolls back by itself what a lost connection had begun, and the first error is the one to be told.
+    // PostgreSQL rolls back the work of a lost connection by itself, and the first error is the error to report.
     if (!connection.isBroken) await connection.run('rollback', [])
   }
 
@@ -77,7 +77,9 @@ class PostgresDriver implements Driver {
   }
 }
 
-/** Distinct statements that a session keeps prepared, which saves their parsing and, mostly, their planning; more run unprepared. */
+/**
+ * Distinct statements that a session keeps prepared, which saves parsing and, mostly, planning; more run unprepared.
+ */
 const maxPrepared = 256
 const prepared = new WeakMap<PoolClient, Map<string, string>>()
 
@@ -91,7 +93,7 @@ class PostgresConnection implements DatabaseConnection {
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     const { rows, rowCount } = await this.run(sql, parameters)
-    // What a row holds is for the author of the statement to know, here as in every driver.
+    // The author of the statement knows the row's type, here as in every driver.
     return { rows: rows as R[], ...(rowCount !== null && { numAffectedRows: BigInt(rowCount) }) }
   }
 
@@ -101,14 +103,14 @@ class PostgresConnection implements DatabaseConnection {
       return await this.#client.query({ text, values: [...values], ...(name !== undefined && { name }) })
     } catch (cause) {
       const error = toSqlError(cause)
-      // The server has ended this session, or it is unknown what it is doing, or what it keeps prepared is no good any more.
+      // The server has ended this session, or the session's state is unknown, or the prepared statements are unusable.
       this.isBroken ||=
         !(cause instanceof pg.DatabaseError) || /FATAL|PANIC/.test(cause.severity ?? '') || isStale(error)
       throw error
     }
   }
 
-  /** The name under which this session keeps the statement prepared; undefined for one that is run as it is. */
+  /** Returns the name of the prepared statement in this session; undefined for a statement that runs unprepared. */
   #nameOf(text: string): string | undefined {
     let names = prepared.get(this.#client)
     if (!names) {
@@ -133,7 +135,10 @@ class PostgresConnection implements DatabaseConnection {
   }
 }
 
-/** What `pg` throws: PostgreSQL's errors, the system's, and its own without a code, which all say that a connection is not there or hangs. */
+/**
+ * Converts an error of `pg`: PostgreSQL's errors, the system's, and those of the driver without a code, which all mean
+ * a missing or hanging connection.
+ */
 export function toSqlError(thrown: unknown): SqlError {
   if (thrown instanceof SqlError) return thrown
   const message = thrown instanceof Error ? thrown.message : String(thrown)

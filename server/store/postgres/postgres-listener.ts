@@ -8,7 +8,7 @@ import { toSqlError } from './postgres-dialect.js'
 export interface PostgresListenerOptions {
   connection: ClientConfig
   logger: Logger
-  /** how often the connection is asked whether it still lives, and how long it may take to answer */
+  /** time between two checks that the connection lives, and the longest wait for a response */
   checkMs: number
 }
 
@@ -16,8 +16,8 @@ const reconnectMinMs = 50
 const reconnectMaxMs = 5_000
 
 /**
- * Listens for NOTIFY on a connection of its own, which it opens again whenever it is lost. All listeners are then told once: nobody knows what was
- * missed. A connection that hangs is found out by a question that it does not answer.
+ * Listens for NOTIFY on a separate connection, and opens a new connection after every loss. All listeners are then
+ * notified once, because notifications may have been missed. An unanswered check finds a hanging connection.
  */
 export class PostgresListener implements Changes {
   readonly #options: PostgresListenerOptions
@@ -48,7 +48,7 @@ export class PostgresListener implements Changes {
       try {
         await this.#listen(() => {
           if (!isFirst) logger.info({}, 'listening for changes in PostgreSQL again')
-          // Also the first time: whoever listened before this moment may have missed something.
+          // Also the first time: earlier listeners may have missed a notification.
           this.#listeners.tellAll()
           isFirst = false
           delayMs = reconnectMinMs
@@ -62,7 +62,7 @@ export class PostgresListener implements Changes {
     }
   }
 
-  /** Listens until the connection is lost, which rejects, or until `close()`. */
+  /** Listens until `close()`; rejects if the connection is lost. */
   async #listen(onListening: () => void): Promise<void> {
     const { connection, checkMs } = this.#options
     const { signal } = this.#stop

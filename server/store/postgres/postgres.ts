@@ -19,11 +19,14 @@ export interface PostgresOptions {
   url: string
   /** default: no log */
   logger?: Logger | undefined
-  /** connections of this process, one more listens; default 10, PostgreSQL's own default allows 100 in all */
+  /**
+   * connections of this process, beside one connection that listens; default 10, PostgreSQL's own default allows 100 in
+   * all
+   */
   maxConnections?: number | undefined
-  /** longest run of one statement; the server ends what takes longer */
+  /** longest run of one statement; the server ends a longer statement */
   statementTimeoutMs?: number
-  /** how long the server may be away until a call fails; with as long again for a repeat, below the deadline of a call */
+  /** longest absence of the server until a call fails; with as long again for a repeat, below the deadline of a call */
   outageMs?: number
   /** see {@link PostgresListener} */
   listenerCheckMs?: number
@@ -32,20 +35,21 @@ export interface PostgresOptions {
 const defaultOutageMs = 10_000
 const connectTimeoutMs = 5_000
 /**
- * Sessions keep plans, and may have made them while the tables were small: they must be the ones that fit large tables, and all statements but the totals of
- * admin.usage look up few rows. The embedded store has the same (pglite-worker.js).
+ * Sessions keep plans, perhaps plans from a time when the tables were small. The settings give the plans that fit large
+ * tables: all statements but the totals of admin.usage look up few rows. The embedded store has the same settings
+ * (pglite-worker.js).
  */
 const planSettings = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off'
-/** After the server's own timeout, which a network that hangs keeps from arriving. */
+/** Fires after the server's own timeout, which a hanging network keeps from arriving. */
 const networkTimeoutMs = 5_000
-/** A process that hangs in the middle of a transaction must not hold its locks for ever. */
+/** A process that hangs in the middle of a transaction must not hold locks for ever. */
 const idleInTransactionTimeoutMs = 30_000
 
 /**
- * Opens the store in a PostgreSQL database and brings the schema to this version; several processes may do so at once. A server that restarts is waited
- * for: calls wait up to 10 s for a connection, and what may be repeated is.
- * @throws RpcError `PRECONDITION_FAILED`: `database_unreachable` if it cannot be reached within 10 s or refuses the login, `database_newer`,
- *   `config_invalid` for a server that is too old
+ * Opens the store in a PostgreSQL database and brings the schema to this version; several processes may do so at once.
+ * Calls wait up to 10 s for a connection to a restarting server, and repeatable calls are repeated.
+ * @throws RpcError `PRECONDITION_FAILED`: `database_unreachable` if the server cannot be reached within 10 s or rejects
+ *   the login, `database_newer`, `config_invalid` for a server that is too old
  */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
   const { url, logger = silentLogger, maxConnections = 10, statementTimeoutMs = 15_000 } = options
@@ -65,8 +69,8 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
 }
 
 /**
- * Brings the schema of a database to this version, with no limit on how long a statement runs. Nothing is written where it is there already, so a
- * server whose role may not change the schema starts all the same.
+ * Brings the schema of a database to this version, with no limit on the run of a statement. A current schema is left
+ * untouched, so a server whose role may not change the schema starts all the same.
  * @throws as {@link openPostgresStore}
  */
 export async function migratePostgres(options: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<void> {
@@ -75,7 +79,7 @@ export async function migratePostgres(options: Pick<PostgresOptions, 'url' | 'lo
 }
 
 /**
- * One connection to a database whose schema is of this version, for work that takes long: no statement of it has a time limit.
+ * Opens one connection to a database whose schema is of this version, for long work: its statements have no time limit.
  * @throws as {@link openPostgresStore}
  */
 export async function openPostgresDatabase({
@@ -131,7 +135,7 @@ function connectionOptions(url: string): PoolConfig {
   }
 }
 
-/** int8 and numeric as numbers (all of ours are below 2^53), a date as its text; PGlite gives the same. */
+/** Reads int8 and numeric as numbers (all values are below 2^53) and a date as text, as PGlite does. */
 const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') => {
   if (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC) return Number
   if (oid === pg.types.builtins.DATE) return String

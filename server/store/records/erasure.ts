@@ -1,14 +1,14 @@
-/** Erasing what was recorded, in SQL; the guarantees stand in store.ts. */
+/** Erases records, in SQL; the guarantees stand in store.ts. */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import type { Erased, ErasureStore } from '../store.js'
 import { childKinds, tableOf } from './record-tables.js'
 
-/** Any number that no other lock of this database has: its holder erases what is too old. */
+/** Key of an advisory lock, distinct from the other locks of this database. The holder erases old records. */
 export const retentionLock = 0x61_69_62_72
 
-/** The erasing of a database's records. */
+/** The erasing methods of a database. */
 export function erasureStore(db: Kysely<Database>): ErasureStore {
   return {
     eraseOldInterceptions({ startedBefore, unendedBefore, limit }) {
@@ -29,8 +29,8 @@ export function erasureStore(db: Kysely<Database>): ErasureStore {
     trimFeed({ notedBefore, limit }) {
       return inTransaction(db, async tx => {
         if (!(await tryLock(tx))) return null
-        // A row is noted when its transaction begins and gets its position when that commits, so the times are not in order: what is cut off ends
-        // before the first row that has to stay.
+        // A row is noted when a transaction begins and gets a position at the commit, so the times are not in order:
+        // the erased part ends before the first row that must stay.
         const { rows } = await sql<{ rows: number; end: number | null }>`
           with oldest as materialized (
             select position, noted_at from record_feed order by position limit ${limit}
@@ -54,7 +54,10 @@ export function erasureStore(db: Kysely<Database>): ErasureStore {
   }
 }
 
-/** Whether this transaction has the lock, which it then has until it ends, however that comes about. Nobody waits for it. */
+/**
+ * Returns whether this transaction has the lock, which lasts until the transaction ends in any way. The call never
+ * waits.
+ */
 async function tryLock(tx: Kysely<Database>): Promise<boolean> {
   const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_xact_lock(${retentionLock}) as locked`.execute(
     tx,
@@ -63,10 +66,11 @@ async function tryLock(tx: Kysely<Database>): Promise<boolean> {
 }
 
 /**
- * Erases the oldest interceptions for which the condition holds, with all their records.
+ * Erases the oldest interceptions that meet the condition, with all their records.
  *
- * They are locked before their children are looked for: a child that is being inserted holds a lock that makes them be skipped, and one that
- * comes later waits, and then finds no interception (records.ts). Nothing here waits for anybody, so it is part of no deadlock.
+ * Interceptions are locked before their children are read: a child that is being inserted holds a lock that makes the
+ * statement skip the interception, and a later child waits and then finds no interception (records.ts). The statements
+ * wait for no lock, so no deadlock includes them.
  */
 async function eraseWhere(tx: Kysely<Database>, condition: RawBuilder<boolean>, limit: number): Promise<Erased> {
   const found = await tx
@@ -80,7 +84,8 @@ async function eraseWhere(tx: Kysely<Database>, condition: RawBuilder<boolean>, 
     .skipLocked()
     .execute()
   if (found.length === 0) return { interceptions: 0, records: 0 }
-  // One array, so that the statements are the same for any number of ids and PostgreSQL expects few of them: it looks each up in the index.
+  // One array keeps the statements the same for any number of ids. PostgreSQL expects few elements, and looks each id
+  // up in the index.
   const ids = sql`any(${`{${found.map(({ id }) => id).join(',')}}`}::uuid[])`
   let records = 0
   for (const kind of childKinds) {

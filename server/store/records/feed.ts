@@ -1,4 +1,4 @@
-/** The feed of records in SQL; the guarantees stand in store.ts, the triggers that write it in migration 0003. */
+/** The feed of records in SQL; the guarantees stand in store.ts, the triggers that write the feed in migration 0003. */
 import type { Kysely } from 'kysely'
 import type { WatchedRecord, WatchedRecords } from '../../../shared/contract/admin.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
@@ -26,7 +26,7 @@ export function feedStore(db: Kysely<Database>): FeedStore {
     },
 
     readFeed({ after, limit }) {
-      // One snapshot, so that a record which the feed names is there, unless it was erased before.
+      // One snapshot: a record named by the feed is present unless erased before.
       return db
         .transaction()
         .setIsolationLevel('repeatable read')
@@ -62,7 +62,7 @@ async function trimmedTo(db: Kysely<Database>): Promise<number> {
 
 type Named<R> = R & Pick<WatchedRecord, 'username'>
 
-/** Kind → the function that reads records by their ids, each with the name of its user: one statement for all. */
+/** Kind → the function that reads records by id, each with the name of the user: one statement for all. */
 const readers: { [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<Named<WatchedRecords[K]>[]> } = {
   interception: readInterceptions,
   interceptionEnded: readEnds,
@@ -76,7 +76,7 @@ const readers: { [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Pro
     selectModelThoughts(db).select(initiatorNameOf('model_thoughts.interception_id')).where('id', 'in', ids).execute(),
 }
 
-/** The records of feed rows, by {@link keyOf}; one statement for each kind. */
+/** Reads the records of feed rows, by {@link keyOf}; one statement for each kind. */
 async function readRecords(
   db: Kysely<Database>,
   rows: readonly { kind: RecordKind; id: string }[],

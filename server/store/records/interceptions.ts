@@ -1,4 +1,4 @@
-/** Reading records. */
+/** Reads records. */
 import { type Kysely, sql } from 'kysely'
 import type { Interception, InterceptionDetail, InterceptionEnd } from '../../../shared/contract/admin.js'
 import { adminLimits } from '../../../shared/contract/limits.js'
@@ -7,7 +7,7 @@ import type { Database } from '../sql/schema.js'
 import { usernameOf } from '../sql/username-of.js'
 import type { InterceptionQuery, InterceptionStore } from '../store.js'
 
-/** The records of a database, as they are read. */
+/** The reads of a database's records. */
 export function interceptionStore(db: Kysely<Database>): InterceptionStore {
   return {
     listInterceptions: query => listInterceptions(db, query),
@@ -18,7 +18,7 @@ export function interceptionStore(db: Kysely<Database>): InterceptionStore {
 async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery): Promise<Interception[]> {
   const { provider, limit } = query
   if (provider === undefined) return (await page(db, query).execute()).map(withUserAgent)
-  // Two pages, each read from its own index in the order of the list; an "or" would read all that match and sort them.
+  // Two pages, each read from one index in the order of the list; an "or" would read and sort all matches.
   const pages = await Promise.all(
     (['provider_name', 'provider'] as const).map(column => page(db, query).where(column, '=', provider).execute()),
   )
@@ -26,7 +26,7 @@ async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery)
   return [...found.values()].sort(newestFirst).slice(0, limit).map(withUserAgent)
 }
 
-/** The order of the list; ids compare as PostgreSQL compares them, byte by byte. */
+/** The order of the list; ids compare as in PostgreSQL, byte by byte. */
 function newestFirst(a: Pick<Interception, 'startedAt' | 'id'>, b: Pick<Interception, 'startedAt' | 'id'>): number {
   return b.startedAt.getTime() - a.startedAt.getTime() || (b.id > a.id ? 1 : -1)
 }
@@ -47,7 +47,7 @@ function page(db: Kysely<Database>, query: InterceptionQuery) {
   return select.orderBy('started_at', 'desc').orderBy('id', 'desc').limit(query.limit)
 }
 
-/** All is read in one snapshot. */
+/** Reads everything in one snapshot. */
 function getInterception(db: Kysely<Database>, id: string): Promise<InterceptionDetail | null> {
   return db
     .transaction()
@@ -72,7 +72,7 @@ function getInterception(db: Kysely<Database>, id: string): Promise<Interception
     })
 }
 
-/** The interception at the root and all that continue it, oldest first. */
+/** Reads the interception at the root and all its continuations, oldest first. */
 async function readThread(db: Kysely<Database>, rootId: string): Promise<Interception[]> {
   const continuing = await db
     .selectFrom('interceptions')
@@ -85,13 +85,13 @@ async function readThread(db: Kysely<Database>, rootId: string): Promise<Interce
   return [...(await readInterceptions(db, [rootId])), ...continuing.map(withUserAgent)]
 }
 
-/** Interceptions by their ids, in no order. */
+/** Reads interceptions by id, in no order. */
 export async function readInterceptions(db: Kysely<Database>, ids: string[]): Promise<Interception[]> {
   const rows = await db.selectFrom('interceptions').select(interceptionColumns).where('id', 'in', ids).execute()
   return rows.map(withUserAgent)
 }
 
-/** The ends of interceptions by their ids, in no order; without those that have not ended. */
+/** Reads the ends of interceptions by id, in no order, without open interceptions. */
 export async function readEnds(
   db: Kysely<Database>,
   ids: string[],

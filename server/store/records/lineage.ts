@@ -1,20 +1,24 @@
 /**
- * Which interception continues which.
+ * Links interceptions to their continuations.
  *
- * The *link* of an interception leads to the interception of the newest tool usage of the same initiator with its `correlatingToolCallId`, other
- * than its own. Parents and roots follow from the links alone, and the links from the records alone, so the order in which
- * the records came leaves no trace:
+ * The *link* of an interception leads to the interception of the newest tool usage of the same initiator with its
+ * `correlatingToolCallId`, other than its own. Parents and roots follow from the links alone, and the links from the
+ * records alone, so the order of arrival leaves no trace:
  *
- * - parent: where the link leads. Where links form a circle, the oldest interception on it (by `startedAt`, then id) has no parent.
+ * - parent: the link's target. Where links form a circle, the oldest interception on the circle (by `startedAt`, then
+ *   id) has no parent.
  * - root: the parent's root, or else the parent.
  *
- * A link is set when its interception is inserted (record-tables.ts) and again when a tool usage is: whichever comes last sees the other.
- * Both do so under the lock of the initiator.
+ * A link is set when its interception is inserted (record-tables.ts), and again when a tool usage is inserted: the
+ * later statement sees the earlier row. Both run under the lock of the initiator.
  */
 import { CompiledQuery, type Kysely } from 'kysely'
 import type { Database } from '../sql/schema.js'
 
-/** Sets the links that lead to newly stored tool usages, and the parents and roots of all interceptions below. Needs the initiators' locks. */
+/**
+ * Sets the links that lead to newly stored tool usages, and the parents and roots of all interceptions below. Needs the
+ * initiators' locks.
+ */
 export async function linkToolUsages(db: Kysely<Database>, toolUsageIds: readonly string[]): Promise<void> {
   const { rows: links } = await db.executeQuery<Link>(CompiledQuery.raw(linksStatement, [JSON.stringify(toolUsageIds)]))
   const changed = new Map(links.filter(link => link.newest !== link.linkedId).map(link => [link.id, link.newest]))
@@ -66,7 +70,9 @@ const linksStatement = `
     where i.initiator_id = c.initiator_id and i.correlating_tool_call_id = c.tool_call_id offset 0
   ) as x`
 
-/** The interceptions given and all that continue them. UNION visits each once, also on a circle. */
+/**
+ * Selects the given interceptions and all their continuations. UNION visits each interception once, also on a circle.
+ */
 const belowStatement = `
   with recursive below as (
     select value::uuid as id from json_array_elements_text($1::json)
@@ -87,8 +93,9 @@ const moveStatement = `
     and (i.linked_id, i.parent_id, i.root_id) is distinct from (r.linked_id, r.parent_id, r.root_id)`
 
 /**
- * Parents and roots of interceptions with their links. `roots` has the root of each interception outside that a link leads to.
- * Walks each chain once and without recursion: a conversation may have thousands of links.
+ * Computes parents and roots of interceptions from their links. `roots` has the root of each interception outside the
+ * set that a link leads to. Each chain is walked once and without recursion: a conversation may have thousands of
+ * links.
  */
 function settleLineage(
   nodes: ReadonlyMap<string, Node & { link: string | null }>,
@@ -107,7 +114,7 @@ function settleLineage(
       const circle = chain.slice(chain.indexOf(node))
       const oldest = circle.reduce((a, b) => (isOlder(b, a) ? b : a))
       settled.set(oldest.id, { id: oldest.id, linked_id: oldest.link, parent_id: null, root_id: null })
-      // From the oldest backwards, so that each one's parent is settled before it.
+      // From the oldest backwards, so that each parent is settled before its continuations.
       const first = circle.indexOf(oldest)
       chain.splice(chain.length - circle.length, circle.length, ...circle.slice(first + 1), ...circle.slice(0, first))
     }

@@ -1,29 +1,29 @@
 /**
- * The statements that write records: one for any number of records of one kind, in one round trip. The records travel as one JSON text,
- * so that the statement is the same for one record and for five hundred.
+ * The statements that write records: one statement for any number of records of one kind, in one round trip. The
+ * records travel as one JSON text, so that the statement is the same for one record and for five hundred.
  */
 import { CompiledQuery, type Kysely } from 'kysely'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
 import type { NormalRecord, StoredRecord } from '../store.js'
 
-/** The kinds that are stored as rows of their own; an end is a part of its interception. */
+/** The kinds with rows of their own; an end is a part of its interception. */
 export type RowKind = Exclude<RecordKind, 'interceptionEnded'>
 export type ChildKind = Exclude<RowKind, 'interception'>
 
-/** What became of one record that was given to {@link insertRecords}. */
+/** The outcome of one record in {@link insertRecords}. */
 export type InsertResult =
   | { result: 'inserted' }
-  /** the id was stored before; the SHA-256 of that content in hexadecimal */
+  /** the id was stored before; the SHA-256 of the stored content in hexadecimal */
   | { result: 'stored'; hash: string }
   /** the interception of a child is not stored */
   | { result: 'unknown interception' }
 
 /**
- * Stores the records, all of one kind, whose id is not stored yet. The ids must be distinct.
- * Rows are written in the order of their ids: two transactions that write the same ids wait for each other, and never in a circle.
- * An id has no result if another transaction stored it while the statement ran: the statement waited for that one, but looked at the table as it
- * was before. {@link readHashes} tells then.
+ * Stores the records, all of one kind, whose ids are not stored yet. The ids must be distinct. Rows are written in the
+ * order of their ids: two transactions that write the same ids wait for each other, and never in a circle. An id has no
+ * result if another transaction stored the id while the statement ran: the statement waited, but sees the table as of
+ * its own start. {@link readHashes} then returns the hash.
  */
 export async function insertRecords(
   db: Kysely<Database>,
@@ -42,7 +42,7 @@ function toResult({ inserted, hash }: { inserted: boolean; hash: string | null }
   return hash === null ? { result: 'unknown interception' } : { result: 'stored', hash }
 }
 
-/** The hashes of stored records in hexadecimal, by id. */
+/** Reads the hashes of stored records in hexadecimal, by id. */
 export async function readHashes(
   db: Kysely<Database>,
   kind: RowKind,
@@ -56,7 +56,10 @@ export async function readHashes(
   return new Map(rows.map(row => [row.id, toHex(row.content_hash)]))
 }
 
-/** Writes the ends of interceptions that have none. The ids must be distinct. Returns the ids whose interception is stored. */
+/**
+ * Writes the ends of interceptions without an end. The ids must be distinct. Returns the ids whose interception is
+ * stored.
+ */
 export async function writeEnds(
   db: Kysely<Database>,
   ends: readonly NormalRecord<'interceptionEnded'>[],
@@ -72,14 +75,14 @@ export async function writeEnds(
   return new Set(known.map(row => row.id))
 }
 
-/** Bytes as lower-case hexadecimal. */
+/** Returns bytes as lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
 interface RecordTable<K extends RowKind> {
   readonly name: keyof Database
-  /** every field of a record, with its column and that column's SQL type */
+  /** every field of a record, with its column and the column's SQL type */
   readonly columns: Readonly<Record<keyof NormalRecord<K>, readonly [column: string, type: string]>>
 }
 
@@ -90,7 +93,10 @@ const child = {
   createdAt: ['created_at', 'timestamptz'],
 } as const
 
-/** Kind → its table. Every transaction writes the tables in this order, so that two never wait for each other in a circle. */
+/**
+ * Kind → table. Every transaction writes the tables in this order, so that two transactions never wait for each other
+ * in a circle.
+ */
 const tables = {
   interception: {
     name: 'interceptions',
@@ -144,7 +150,7 @@ const tables = {
 
 const { interception: _, ...childTables } = tables
 
-/** The kinds of children, in the order in which their tables are written. */
+/** The kinds of children, in the write order of their tables. */
 export const childKinds = Object.keys(childTables) as ChildKind[] // its own keys
 
 /** Returns the name of a kind's table. */
@@ -156,13 +162,13 @@ interface Column {
   name: string
   /** in SQL */
   type: string
-  /** the field of a record that it holds */
+  /** the record's field in this column */
   field: string
 }
 
 const rowKinds: RowKind[] = ['interception', ...childKinds]
 
-/** Kind → the columns that hold fields of a record. Beside them each table has `content_hash`. */
+/** Kind → the columns that hold fields of a record. Each table also has `content_hash`. */
 const columns = Object.fromEntries(rowKinds.map(kind => [kind, columnsOf(kind)])) as Record<RowKind, Column[]> // one list a kind
 
 function columnsOf(kind: RowKind): Column[] {
@@ -174,11 +180,11 @@ const insertStatements = Object.fromEntries([
   ...childKinds.map(kind => [kind, childStatement(kind)]),
 ]) as Record<RowKind, string> // one of each kind
 
-// PostgreSQL expects a hundred rows of any JSON text, and would rather read a whole table into a hash than look up a hundred ids in its index.
-// A scalar sub-select, or a lateral one with `offset 0`, is always run row by row and so always looks up; what is joined to the target of an UPDATE
-// is also given as an array, so that the index is read for it alone.
+// PostgreSQL expects a hundred rows of any JSON text, and would rather read a whole table into a hash than look up a
+// hundred ids in an index. A scalar sub-select, or a lateral one with `offset 0`, always runs row by row and so always
+// looks up. Rows joined to the target of an UPDATE are also given as an array, so that only the index is read for them.
 
-/** A new interception has no tool usages yet, so nothing continues it: its own lineage is all there is to set. */
+/** A new interception has no tool usages and so no continuations: only its own lineage is set. */
 function interceptionStatement(): string {
   const table = tableOf('interception')
   const names = columnNames('interception')
@@ -252,7 +258,7 @@ function input(kind: RowKind): string {
   return `select * from json_to_recordset($1::json) as r(${definitions.join(', ')})`
 }
 
-/** Returns the columns of a record. JSON leaves out what is undefined, and PostgreSQL reads that as null. */
+/** Returns the columns of a record. JSON leaves out undefined fields, and PostgreSQL reads missing fields as null. */
 function toRow({ kind, record, contentHash }: StoredRecord<RowKind>): Record<string, unknown> {
   const row: Record<string, unknown> = { content_hash: `\\x${toHex(contentHash)}` }
   for (const { name, field } of columns[kind]) row[name] = Reflect.get(record, field)

@@ -1,4 +1,4 @@
-/** Storing records: idempotent, in order, one outcome each. */
+/** Stores records: idempotent, in order, one outcome each. */
 import { CompiledQuery, type Kysely } from 'kysely'
 import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { RecordOutcome } from '../../../shared/contract/recorder.js'
@@ -14,13 +14,13 @@ export async function storeRecords(db: Kysely<Database>, records: readonly Store
     try {
       return await tryToStore(db, records)
     } catch (error) {
-      // An interception was erased while one of its records was being inserted. Now the record finds that it is gone.
+      // An interception was erased during the insert of one of its records. The repeat finds the interception gone.
       if (!isForeignKeyViolation(error) || attempt === maxAttempts) throw error
     }
   }
 }
 
-/** Each attempt fails on another interception that is erased in just that moment. */
+/** Each attempt fails on another interception that is erased at the same moment. */
 const maxAttempts = 10
 
 async function tryToStore(db: Kysely<Database>, records: readonly StoredRecord[]): Promise<RecordOutcome[]> {
@@ -30,7 +30,10 @@ async function tryToStore(db: Kysely<Database>, records: readonly StoredRecord[]
   return db.transaction().execute(async tx => storeBatch(tx, records, await lockInitiators(tx, records)))
 }
 
-/** Whether a record may give a lineage, to itself or to others. Any other lone record is one statement, without a transaction or a lock. */
+/**
+ * Returns whether a record may set a lineage, its own or another's. Any other lone record is one statement, without a
+ * transaction or a lock.
+ */
 function touchesLineage(stored: StoredRecord): boolean {
   return (
     (stored.kind === 'interception' && stored.record.correlatingToolCallId !== undefined) ||
@@ -39,11 +42,13 @@ function touchesLineage(stored: StoredRecord): boolean {
 }
 
 /**
- * Locks every initiator that the records touch, until the transaction ends, and returns the interceptions they refer to that are stored.
+ * Locks every initiator that the records touch, until the transaction ends, and returns the stored interceptions that
+ * the records refer to.
  *
- * The lock makes lineage the same in any order of concurrent calls. It is per initiator, not per tool call: a chain of interceptions has a tool call
- * for each link, and the root at its top has to reach all of them. Batches take the locks first and in one order, so none waits for another in a circle;
- * what updates an interception without the lock is a lone end, which holds nothing while it waits.
+ * The lock makes lineage the same in any order of concurrent calls. The lock is per initiator, not per tool call: a
+ * chain of interceptions has a tool call for each link, and the root at the top has to reach all of them. Batches take
+ * the locks first and in one order, so no two batches wait for each other in a circle. Only a lone end updates an
+ * interception without the lock, and holds nothing while waiting.
  */
 async function lockInitiators(tx: Kysely<Database>, records: readonly StoredRecord[]): Promise<Map<string, number>> {
   const ids = new Set(records.map(stored => interceptionIdOf(stored.record)))
@@ -56,7 +61,10 @@ async function lockInitiators(tx: Kysely<Database>, records: readonly StoredReco
   return new Map(rows.flatMap(({ id }) => (id === null ? [] : [[id, -1]])))
 }
 
-/** The seed of our advisory locks' keys, so that they differ from other programs' locks in one database; any number does. */
+/**
+ * Seed of the keys of our advisory locks, which sets the locks apart from other programs' locks in one database; any
+ * number does.
+ */
 const lockNamespace = 0x61_69_62
 
 // The sub-select is sorted and count() takes its rows one by one, so the locks are taken in the order of their keys.
@@ -78,8 +86,9 @@ const lockStatement = `
 
 /**
  * Stores records with a fixed number of statements: interceptions, then their children, then the ends.
- * @param known the interceptions that were stored when the locks were taken, each with the position -1: one that came later may have an
- *   initiator that is not locked. Left out for a lone record that needs no lock; its statement finds out by itself.
+ * @param known the interceptions that were stored when the locks were taken, each with the position -1: a later
+ *   interception may have an unlocked initiator. Absent for a lone record that needs no lock; its statement checks by
+ *   itself.
  */
 async function storeBatch(
   db: Kysely<Database>,
@@ -120,7 +129,9 @@ function ofKind<K extends RecordKind>(positioned: readonly Positioned[], kind: K
   return positioned.filter((entry): entry is OfKind<K> => entry.stored.kind === kind)
 }
 
-/** Stores the records of one kind and sets their outcomes. Returns the ids of tool usages that may give a lineage, as far as they are new. */
+/**
+ * Stores the records of one kind and sets their outcomes. Returns the ids of new tool usages that may set a lineage.
+ */
 async function storeRows(
   db: Kysely<Database>,
   kind: RowKind,
