@@ -5,11 +5,13 @@ import { posix } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
+import { failureOf } from '../server/commands/options.js'
 import { createServerMetrics } from '../server/metrics/prometheus.js'
 import { serviceCloseCodes } from '../shared/contract/close-codes.js'
-import { errorReasons } from '../shared/contract/error-reasons.js'
+import { errorReasons, rpcError } from '../shared/contract/error-reasons.js'
 import { closeCodes } from '../shared/rpc/duplex.js'
-import { errorCodes } from '../shared/rpc/errors.js'
+import { errorCodes, type ReasonInfo } from '../shared/rpc/errors.js'
+import { connectionLimits } from '../shared/rpc/limits.js'
 
 /** Every file of the project that is no build output, as a path from the top. */
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })
@@ -129,8 +131,22 @@ describe('docs/errors.md', () => {
     expect(rows).toEqual(codes.map(([code, { status, retry }]) => [code, String(status), retry ? 'yes' : 'no']))
   })
 
-  test('lists every reason', () => {
-    expect(tableOf('docs/errors.md', 'reasons').map(([reason]) => reason)).toEqual(Object.keys(errorReasons))
+  test('lists every reason with its code', () => {
+    const rows = tableOf('docs/errors.md', 'reasons').map(row => row.slice(0, 2))
+    const reasons = Object.entries<ReasonInfo>(errorReasons)
+    expect(rows).toEqual(reasons.map(([reason, { code = 'several' }]) => [reason, code]))
+  })
+
+  test('lists the exit codes of failed commands', () => {
+    const exitCodes = tableOf('docs/errors.md', 'exit codes').map(([code]) => Number(code))
+    const thrown = [
+      rpcError('server_unreachable', 'no server'),
+      rpcError('unknown_row', 'no row'),
+      new Error('a fault'),
+    ]
+    expect(thrown.map(error => failureOf(error).exitCode)).toEqual([3, 1, 1])
+    expect(exitCodes).toEqual([0, 1, 3, 130])
+    expect(textOf('server/process/stop-signals.ts')).toContain('process.exit(130)')
   })
 
   test('lists every close code', () => {
@@ -138,6 +154,15 @@ describe('docs/errors.md', () => {
     const codes = Object.values({ ...closeCodes, ...serviceCloseCodes })
     expect(rows).toEqual(codes.sort((a, b) => a - b))
   })
+})
+
+test('docs/transport.md lists the limits of a connection with their defaults', () => {
+  const rows = tableOf('docs/transport.md', 'limits')
+  for (const [name, limit] of Object.entries(connectionLimits)) {
+    const [, preset] = rows.find(([option]) => option?.startsWith(name)) ?? []
+    const shown = name.endsWith('Bytes') ? `${limit / 1024 ** 2} MiB` : limit.toLocaleString('en')
+    expect(preset, name).toMatch(new RegExp(`^${shown}\\b`))
+  }
 })
 
 test('docs/operations.md lists every metric with its labels', async () => {
