@@ -4,12 +4,13 @@ import type { Credentials } from '../rpc/upgrade/websocket-listener.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
 import type { Identity } from '../services/identity.js'
 
-/** longest build version that is kept of what a client says of itself */
+/** longest build version that is kept of a client's description */
 const maxBuildVersionLength = 64
 
 /**
- * Says who is at the other end of a WebSocket: an admin by the admin token, else a daemon by its key.
- * @throws RpcError `UNAUTHORIZED` (key_missing, key_invalid, key_expired) or `FORBIDDEN` (key_revoked), without what was given
+ * Identifies the peer of a WebSocket: an admin by the admin token, else a daemon by its key.
+ * @throws RpcError `UNAUTHORIZED` (key_missing, key_invalid, key_expired) or `FORBIDDEN` (key_revoked), without the
+ *   given credentials
  */
 export function createAuthenticator(
   adminToken: string | undefined,
@@ -33,7 +34,7 @@ export function createAuthenticator(
   }
 }
 
-/** Compares hashes, which have one length: the time tells nothing about the secret, nor about its length. */
+/** Compares hashes, which have one length: the time reveals nothing of the secret or its length. */
 function secretComparer(secret: string): (given: string) => boolean {
   const expected = sha256(secret)
   return given => timingSafeEqual(sha256(given), expected)

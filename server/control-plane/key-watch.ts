@@ -5,16 +5,21 @@ import { times } from '../../shared/rpc/limits.js'
 import type { Logger } from '../../shared/values/log.js'
 
 export interface KeyWatchOptions {
-  /** which of these keys may not be used any more */
+  /** returns the keys among these that are no longer valid */
   findInvalid(ids: readonly string[]): Promise<readonly string[]>
-  /** Calls back after a key was revoked, by whichever process; returns what ends it. */
+  /** Calls back after any process revoked a key; returns the function that ends the watch. */
   onChange(listener: () => void): () => void
   logger: Logger
-  /** how often the store is asked without that: keys expire, and a database may forget to tell; default one heartbeat */
+  /**
+   * time between two checks without a notification: keys expire, and a notification may be lost; default one heartbeat
+   */
   intervalMs?: number
 }
 
-/** Closes the connections of daemon keys that were revoked, have expired or are gone: at once, or within one heartbeat. */
+/**
+ * Closes the connections of daemon keys that were revoked, have expired or were deleted: at once, or within one
+ * heartbeat.
+ */
 export class KeyWatch {
   readonly #options: KeyWatchOptions
   readonly #connections = new Map<string, Set<Closable>>()
@@ -70,7 +75,7 @@ export class KeyWatch {
     try {
       for (const id of await findInvalid([...this.#connections.keys()])) this.#close(id)
     } catch (error) {
-      // A store that does not answer is no reason to cut daemons off; it is asked again.
+      // A silent store is no reason to cut daemons off; the next check follows.
       logger.warn({ err: error }, 'daemon keys could not be checked')
     }
     if (this.#timer !== timer) return // stopped meanwhile

@@ -28,19 +28,25 @@ import { createDemoProvider } from './demo-provider.js'
 import { KeyWatch } from './key-watch.js'
 
 export interface BridgeServerConfig {
-  /** with `Authorization: Bearer` it makes an admin of the peer that opens a WebSocket; default: no peer is an admin over a WebSocket */
+  /**
+   * makes an admin of a WebSocket's peer that sends `Authorization: Bearer`; default: no peer is an admin over a
+   * WebSocket
+   */
   adminToken?: string | undefined
   /** 32 bytes each; the first seals secrets, all open them */
   encryptionKeys: readonly Uint8Array[]
-  /** where the keys are the server's own: makes a new one, when `admin.secrets.rotate` asks for it */
+  /** makes a new key for `admin.secrets.rotate`; only if the keys are the server's own */
   rotateKeys?: RotateKeys | undefined
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
-  /** providers that a database gets when it is used for the first time, beside `demo`; it is the truth afterwards */
+  /** providers of a database that is used for the first time, beside `demo`; the database decides afterwards */
   seeds?: readonly ProviderSeed[]
-  /** interceptions older than so many days are erased; default 0: never */
+  /** age in days from which interceptions are erased; default 0: never */
   retentionDays?: number
-  /** how often the daemon keys of open connections are checked, and silence on a connection after which a ping is sent; default 30 s */
+  /**
+   * time between two checks of the daemon keys of open connections, and the silence on a connection after which a ping
+   * is sent; default 30 s
+   */
   heartbeatMs?: number
   /** Returns the command that lists recorded requests of the server at a URL; the provider `demo` names the command. Default: none is named. */
   listCommand?: (url: string) => string
@@ -50,12 +56,12 @@ export interface BridgeServerConfig {
 const demoMount = '/demo'
 
 export interface BridgeServerOptions {
-  /** stays the caller's, who closes it after the server */
+  /** owned by the caller, who closes the store after the server */
   store: Store
   config: BridgeServerConfig
   /** default: no log */
   logger?: Logger
-  /** takes what there is to count, and is shown at `/metrics`; by default nobody does, and there is no such path */
+  /** counts the server's work, and is shown at `/metrics`; default: no counts and no such path */
   metrics?: ServerMetrics
 }
 
@@ -69,27 +75,29 @@ export interface ListenOptions {
 
 export interface BridgeServer {
   /**
-   * Serves one more connection inside this process and gives its client end. The identity is not checked: whoever calls this is trusted.
-   * @throws RpcError `SERVICE_UNAVAILABLE` (draining) once `close()` was called
+   * Serves one more connection inside this process and returns the client end. The identity is not checked: the caller
+   * is trusted.
+   * @throws RpcError `SERVICE_UNAVAILABLE` (draining) after a call of `close()`
    */
   connectInMemory(options: { identity: Identity }): Duplex
   /**
-   * Listens for HTTP and, at `/rpc`, for WebSockets; `url` is where this machine reaches it.
-   * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if it listens already); `SERVICE_UNAVAILABLE` (draining) once `close()` was
-   * called; `BAD_REQUEST` (config_invalid) for a host that is not of this machine; any other error of the operating system as Node gives it
+   * Listens for HTTP and, at `/rpc`, for WebSockets; `url` is the address from this machine.
+   * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if the server listens already); `SERVICE_UNAVAILABLE`
+   *   (draining) after a call of `close()`; `BAD_REQUEST` (config_invalid) for a host that is not of this machine; any
+   *   other error of the operating system as Node throws it
    */
   listen(options: ListenOptions): Promise<{ url: string }>
   /**
-   * Refuses new connections and calls, lets calls and HTTP requests in flight end, and cuts what is left after `graceMs` (default 30 s).
-   * Resolves when nothing is left; a second call gets the same promise. A bridge that is mounted here is closed first, by its owner: what
-   * it records while it ends still needs this server.
+   * Rejects new connections and calls, lets calls and HTTP requests in flight end, and cuts the rest after `graceMs`
+   * (default 30 s). Resolves when nothing is left; a second call returns the same promise. The owner of a mounted
+   * bridge closes the bridge first: the bridge's last records still need this server.
    */
   close(options?: { graceMs?: number }): Promise<CloseResult>
 }
 
 /**
- * Makes a server. A database that was never seeded gets the provider `demo`.
- * @throws RangeError for an encryption key that has not 32 bytes; what the store rejects with
+ * Creates a server. A database that was never seeded gets the provider `demo`.
+ * @throws RangeError for an encryption key of another length than 32 bytes; the store's rejections
  */
 export async function createBridgeServer({
   store,
@@ -192,7 +200,7 @@ export async function createBridgeServer({
         ...observers,
         ...(config.heartbeatMs !== undefined && { pingIntervalMs: config.heartbeatMs }),
       })
-      // close() came while the port was being opened, and could not know of it.
+      // close() came while the port was being opened, and found no listener to close.
       if (closing) {
         await front.close(0)
         throw draining()
@@ -207,7 +215,7 @@ export async function createBridgeServer({
   }
 }
 
-/** A path comes from the peer, and a metric must not have a label for each that somebody makes up. */
+/** A path comes from the peer, and made-up paths must not become labels of a metric. */
 function observersOf({ callEnded, connectionRefused }: ServerMetrics) {
   const { procedures } = appRouter._def
   return {
@@ -216,7 +224,7 @@ function observersOf({ callEnded, connectionRefused }: ServerMetrics) {
   }
 }
 
-/** A database that takes longer does not count as answering. */
+/** A slower database counts as not responding. */
 const pingTimeoutMs = 5_000
 
 async function stateOf(store: Store, logger: Logger): Promise<'ok' | 'does not answer'> {
@@ -239,7 +247,10 @@ function draining(): RpcError {
   return rpcError('draining', 'the server is closing', { mayHaveRun: false })
 }
 
-/** A fault of ours is logged with its cause and stack, which the peer never sees; an answer that the contract foresees is no news. */
+/**
+ * Logs an internal error with cause and stack, which the peer never sees; errors that the contract foresees are not
+ * logged.
+ */
 function logFailedCall(logger: Logger, { error, requestId, type, path }: ErrorReport): void {
   const fields = { requestId, type, path, code: error.code, reason: errorReasonOf(error.cause) }
   if (error.code !== 'INTERNAL_SERVER_ERROR') logger.debug(fields, 'a call was refused')

@@ -1,9 +1,12 @@
-/** A control plane's metrics in the form that Prometheus reads. The only file of the server that knows how they are counted. */
+/** A control plane's metrics in Prometheus' form. No other file of the server knows how metrics are counted. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 import type { ServerMetrics } from './metrics.js'
 
-/** Makes metrics in a registry of their own: `rpc_…`, and those of the process. No label holds a secret or names a user. */
+/**
+ * Creates metrics in a separate registry: `rpc_…`, and the metrics of the process. No label holds a secret or names a
+ * user.
+ */
 export function createServerMetrics(): ServerMetrics {
   const registry = new Registry()
   const registers = [registry]
@@ -48,7 +51,7 @@ export function createServerMetrics(): ServerMetrics {
   }
 }
 
-/** The metrics of this process alone, for one that runs no control plane. */
+/** Creates the metrics of this process alone, for a process without a control plane. */
 export function createProcessMetrics(): Pick<ServerMetrics, 'text'> {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })

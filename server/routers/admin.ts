@@ -126,7 +126,7 @@ const watch = adminProcedure.input(checked(watchInput)).subscription(
   }),
 )
 
-/** What an operator does; for admins only. */
+/** The operators' procedures; for admins only. */
 export const adminRouter = router({
   users,
   apiKeys,

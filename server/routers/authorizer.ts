@@ -1,7 +1,7 @@
 import { isAuthorizedInput } from '../../shared/contract/authorizer.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
-/** Whose key is this; the checks and their order are in services/authorizer.ts. */
+/** The owner of a key; the checks and their order are in services/daemon/authorizer.ts. */
 export const authorizerRouter = router({
   isAuthorized: daemonProcedure
     .input(checked(isAuthorizedInput))

@@ -1,7 +1,7 @@
 import { accessTokensInput, serverConfigsInput } from '../../shared/contract/mcp-configurator.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
-/** MCP servers and users' tokens for them. Its answers hold secrets and are never logged. */
+/** MCP servers and users' tokens for them. Responses hold secrets and are never logged. */
 export const mcpConfiguratorRouter = router({
   getServerConfigs: daemonProcedure
     .input(checked(serverConfigsInput))

@@ -2,7 +2,7 @@ import type { RecordProcedureName } from '../../shared/contract/record-kinds.js'
 import { recordBatchInput, recordSchemas } from '../../shared/contract/recorder.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
-/** What daemons report about AI requests; the rules are in services/recorder.ts. */
+/** Reports of daemons about AI requests; the rules are in services/daemon/recorder.ts. */
 export const recorderRouter = router({
   recordInterception: daemonProcedure
     .input(checked(recordSchemas.interception))

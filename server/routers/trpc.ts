@@ -1,9 +1,10 @@
 /**
  * tRPC, initialised once: context, transformer, error format, and the procedures of the two roles.
  *
- * A role is checked where it costs least. Admin procedures have a middleware, which refuses a daemon before its input is even read.
- * A middleware costs 1 to 2 µs a call (tRPC copies the call's options for each), which is a fifth of an in-memory call; so the daemons'
- * procedures are checked by {@link forDaemon} inside the resolver, after the input. Neither has a side effect before the check.
+ * A role is checked where the check costs least. Admin procedures have a middleware, which rejects a daemon before the
+ * input is even read. A middleware costs 1 to 2 µs a call (tRPC copies the call's options for each), which is a fifth
+ * of an in-memory call; so the daemons' procedures are checked by {@link forDaemon} inside the resolver, after the
+ * input. Neither has a side effect before the check.
  */
 import { initTRPC, tracked } from '@trpc/server'
 import type { z } from 'zod'
@@ -13,15 +14,15 @@ import { checkInput } from '../services/check-input.js'
 import type { Identity } from '../services/identity.js'
 import type { Services } from '../services/services.js'
 
-/** What every procedure gets. */
+/** The context of every procedure. */
 export interface Context {
   identity: Identity
   services: Services
-  /** stands in the error and in the server's log; a link that makes its own id for each call leaves it out */
+  /** stands in the error and in the server's log; undefined on a link that makes an id for each call */
   requestId?: string | undefined
 }
 
-/** `data` of an error, as every client of this service sees it. */
+/** The `data` of an error, as every client of this service sees it. */
 export interface ShapeData extends ErrorData {
   httpStatus: number
   path?: string
@@ -44,22 +45,22 @@ const t = initTRPC.context<Context>().create({
 
 export const router = t.router
 
-/** An item of a subscription that can be resumed behind its id. */
+/** An item of a subscription that can be resumed behind the item's id. */
 export const resumable = tracked
 
-/** A procedure for daemons; only its resolver, which is made with {@link forDaemon}, checks the role. */
+/** A procedure for daemons; only the resolver, made with {@link forDaemon}, checks the role. */
 export const daemonProcedure = t.procedure
 
 /**
- * A procedure for admins; its resolver is made with {@link forAdmin}. Any other identity gets `FORBIDDEN` before its input is read, so
- * that input errors tell it nothing.
+ * A procedure for admins; the resolver is made with {@link forAdmin}. Any other identity gets `FORBIDDEN` before the
+ * input is read, so that input errors reveal nothing.
  */
 export const adminProcedure = t.procedure.use(({ ctx, next, path }) => {
   identityOf(ctx, 'admin', path)
   return next()
 })
 
-/** What tRPC gives a resolver. The signal is made when it is read. */
+/** tRPC's arguments of a resolver. The signal is made when a resolver reads it. */
 interface ResolverOptions<I> {
   ctx: Context
   input: I
@@ -71,7 +72,7 @@ type IdentityOf<R extends Identity['role']> = Extract<Identity, { role: R }>
 
 type Resolver<I, O> = (options: ResolverOptions<I>) => O
 
-/** A resolver of one role: it gets the services, the checked input, who calls, and the rest of what tRPC gives. */
+/** A resolver of one role, with the services, the checked input, the identity, and the rest of tRPC's arguments. */
 type RoleResolver<R extends Identity['role'], I, O> = (
   services: Services,
   input: I,
@@ -79,12 +80,12 @@ type RoleResolver<R extends Identity['role'], I, O> = (
   call: ResolverOptions<I>,
 ) => O
 
-/** Makes a resolver that only daemons reach. Any other identity gets `FORBIDDEN`. */
+/** Creates a resolver that only daemons reach. Any other identity gets `FORBIDDEN`. */
 export function forDaemon<I, O>(resolve: RoleResolver<'daemon', I, O>): Resolver<I, O> {
   return call => resolve(call.ctx.services, call.input, identityOf(call.ctx, 'daemon', call.path), call)
 }
 
-/** Makes a resolver that only admins reach. Any other identity gets `FORBIDDEN`. */
+/** Creates a resolver that only admins reach. Any other identity gets `FORBIDDEN`. */
 export function forAdmin<I, O>(resolve: RoleResolver<'admin', I, O>): Resolver<I, O> {
   return call => resolve(call.ctx.services, call.input, identityOf(call.ctx, 'admin', call.path), call)
 }
@@ -99,14 +100,14 @@ function forbidden({ role, name }: Identity, needed: Identity['role'], path: str
   return new RpcError('FORBIDDEN', `${path} needs the role ${needed}; ${JSON.stringify(name)} has the role ${role}`)
 }
 
-/** A schema as a procedure's input parser whose errors can be read by people: see {@link checkInput}. */
+/** Wraps a schema as a procedure's input parser with readable errors: see {@link checkInput}. */
 export function checked<S extends z.ZodType>(schema: S): CheckedInput<S> {
   return new CheckedInput(schema)
 }
 
 /** An input parser that shows its schema. */
 export class CheckedInput<S extends z.ZodType> {
-  /** types only: where tRPC reads what goes in and what comes out */
+  /** types only: tRPC reads the input and output types here */
   declare readonly _input: z.input<S>
   declare readonly _output: z.output<S>
   /** the rules as zod has them, for descriptions of the contract */

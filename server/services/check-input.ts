@@ -4,7 +4,8 @@ import { shownText } from './shown-text.js'
 
 /**
  * Checks an input against its schema.
- * @throws RpcError `BAD_REQUEST` whose message names each path, the rule it breaks and what stood there; see {@link describeIssues}
+ * @throws RpcError `BAD_REQUEST` whose message names each path, the broken rule and the value; see
+ *   {@link describeIssues}
  */
 export function checkInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const result = schema.safeParse(input)
@@ -13,9 +14,9 @@ export function checkInput<S extends z.ZodType>(schema: S, input: unknown): z.ou
 }
 
 /**
- * What is wrong with an input, for the one who sent it: `inputTokens: Too small: expected number to be >=0 (got -1)`.
- * A text is shown only from fields that hold neither content nor a secret, only where it is short, and never where it looks like a key;
- * of any other value its kind and size are named.
+ * Describes the faults of an input for the sender: `inputTokens: Too small: expected number to be >=0 (got -1)`. Text
+ * is shown only from fields that hold neither content nor a secret, only if short, and never if the text looks like a
+ * key; of any other value the kind and size are named.
  */
 export function describeIssues(issues: readonly z.core.$ZodIssue[], input: unknown): string {
   const shown = issues.slice(0, maxShownIssues).map(issue => describeIssue(issue, input))
@@ -25,7 +26,7 @@ export function describeIssues(issues: readonly z.core.$ZodIssue[], input: unkno
 
 const maxShownIssues = 3
 
-/** Fields whose text may stand in an error message. A field that is not listed here might hold content or a secret. */
+/** Fields whose text may stand in an error message. An unlisted field might hold content or a secret. */
 const shownFields = new Set([
   'kind',
   'id',

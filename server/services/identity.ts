@@ -1,6 +1,6 @@
 /**
- * Who is at the other end of a connection, as the link below has established it.
- * `delegate`: may ask with `keyId` instead of a whole API key. `daemonKeyId`: of a remote daemon, the key with which it came.
+ * The peer of a connection, as established by the link below. `delegate`: may ask with `keyId` instead of a whole API
+ * key. `daemonKeyId`: the key of a remote daemon.
  */
 export type Identity =
   | { role: 'daemon'; name: string; delegate: boolean; daemonKeyId?: string }

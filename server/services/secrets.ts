@@ -3,34 +3,36 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 /** Seals the secrets that the store holds. */
 export interface SecretBox {
   /**
-   * Encrypts under the first key. What it gives goes to the store at once: a rotation waits for what is on its way there, and for nothing else.
-   * @param place where the secret stands; the same is needed to open it, so a sealed secret cannot be moved to another row
+   * Encrypts under the first key. The sealed secret goes to the store at once: a rotation waits for secrets on their
+   * way to the store, and for nothing else.
+   * @param place the secret's row; opening needs the same place, so a sealed secret cannot be moved to another row
    */
   seal(secret: string, place: SecretPlace): Uint8Array
   /**
-   * Opens what any of the keys sealed.
-   * @throws SecretUnreadable if it is no sealed secret, was sealed by another key or for another place, or was changed
+   * Opens a secret that any of the keys sealed.
+   * @throws SecretUnreadable if the text is no sealed secret, was sealed by another key or for another place, or was
+   *   changed
    */
   open(sealed: Uint8Array, place: SecretPlace): string
-  /** Whether the first key sealed it, as far as it says itself. */
+  /** Returns whether the first key sealed the secret, by the fingerprint in the secret. */
   isCurrent(sealed: Uint8Array): boolean
   readonly keyCount: number
   /**
-   * Replaces all keys, as {@link createSecretBox} takes them.
+   * Replaces all keys; the format is that of {@link createSecretBox}.
    * @throws RangeError as there, and the keys stay
    */
   replaceKeys(keys: readonly Uint8Array[]): void
 }
 
-/** The kind of a secret and what names its row; JSON keeps the parts apart. */
+/** The kind of a secret and the name of its row; JSON keeps the parts apart. */
 export type SecretPlace = readonly [kind: 'provider-key' | 'mcp-server' | 'external-auth-link', ...names: string[]]
 
-/** Where a provider's key stands: by the provider's name and the key's id. */
+/** The place of a provider's key: the provider's name and the key's id. */
 export function providerKeyPlace(provider: string, keyId: string): SecretPlace {
   return ['provider-key', provider, keyId]
 }
 
-/** Why {@link SecretBox.open} failed. Its message holds nothing of the secret. */
+/** The failure of {@link SecretBox.open}. The message holds nothing of the secret. */
 export class SecretUnreadable extends Error {
   override readonly name = 'SecretUnreadable'
 }
@@ -51,9 +53,9 @@ interface Key {
 }
 
 /**
- * AES-256-GCM under one key or more: the first seals, all open, so that a key can be replaced while both are in use.
+ * AES-256-GCM under one or more keys: the first seals, all open, so that a key can be replaced while both are in use.
  * @param keys 32 bytes each
- * @throws RangeError if there is none, or one has another length
+ * @throws RangeError for an empty list, or a key of another length
  */
 export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
   let { known, sealing } = toKeys(keys)

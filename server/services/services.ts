@@ -10,7 +10,7 @@ import { createProviderConfigurator, type ProviderConfigurator } from './daemon/
 import { createRecorder, type Recorder } from './daemon/recorder.js'
 import type { SecretBox } from './secrets.js'
 
-/** All services, one for each router, and those that the links below ask. */
+/** All services, one for each router, and the services of the links below. */
 export interface Services {
   readonly recorder: Recorder
   readonly authorizer: Authorizer
@@ -26,19 +26,19 @@ export interface ServicesOptions {
   store: Store
   secrets: SecretBox
   logger: Logger
-  /** where this server is reached from its own machine, without a slash at its end; undefined until it listens */
+  /** base URL of this server from its own machine, without a slash at the end; undefined until the server listens */
   ownUrl: () => string | undefined
   /** each record is also a log line */
   structuredLogging?: boolean
   /** the current time; a test's clock */
   now?: () => Date
-  /** makes a new key for `secrets`, where the keys are the server's own */
+  /** makes a new key for `secrets`; only if the keys are the server's own */
   rotateKeys?: RotateKeys
-  /** how long one call of a purge erases */
+  /** longest time that one call of a purge erases */
   purgeSliceMs?: number
 }
 
-/** Puts the services of one server together. */
+/** Creates the services of one server. */
 export function createServices(options: ServicesOptions): Services {
   const daemonKeys = createDaemonKeys(options)
   const keyUse = createKeyUse(options)

@@ -1,9 +1,10 @@
-/** How a change is listened to: calls back after each, and returns what ends it. */
+/** Subscribes to a change: calls back after each change, and returns the function that ends the subscription. */
 export type Subscribe = (listener: () => void) => () => void
 
 /**
- * Yields once at first, and then after each change; changes that come while the reader is busy are one. Ends when `signal` aborts.
- * @param maxSilenceMs also yields after so long without a change
+ * Yields once at first, and then after each change; changes during a busy reader's work are one. Ends when `signal`
+ * aborts.
+ * @param maxSilenceMs also yields after this time without a change
  */
 export async function* signals(
   subscribe: Subscribe,

@@ -7,11 +7,13 @@ import type { KeyUse } from './key-use.js'
 
 export interface Authorizer {
   /**
-   * The owner of an API key. `keyId` instead of `key` is the delegated path: everything is checked but the secret.
+   * Returns the owner of an API key. `keyId` instead of `key` is the delegated path: everything is checked but the
+   * secret.
    *
-   * The first check that fails decides: both or neither given → `ambiguous_auth` (`BAD_REQUEST`); `keyId` without the capability →
-   * `delegation_not_allowed` (`FORBIDDEN`); then, all `UNAUTHORIZED`, malformed → `invalid_key`, `unknown_key`, `expired`, another secret →
-   * `invalid_key`, `unknown_user`, `deleted_user`, `inactive_user`, `system_user`.
+   * The first failing check decides: both or neither given → `ambiguous_auth` (`BAD_REQUEST`); `keyId` without the
+   * capability → `delegation_not_allowed` (`FORBIDDEN`); then, all `UNAUTHORIZED`, malformed → `invalid_key`,
+   * `unknown_key`, `expired`, another secret → `invalid_key`, `unknown_user`, `deleted_user`, `inactive_user`,
+   * `system_user`.
    * @throws RpcError also `INTERNAL_SERVER_ERROR` when the store fails, never `unknown_key`
    */
   isAuthorized(input: IsAuthorizedInput, caller: { delegate: boolean }): Promise<Authorization>
@@ -19,7 +21,7 @@ export interface Authorizer {
 
 export interface AuthorizerOptions {
   store: Pick<ApiKeyStore, 'findApiKey'>
-  /** notes the use of every key that is authorized; default: nothing is noted */
+  /** notes the use of every authorized key; default: no notes */
   keyUse?: Pick<KeyUse, 'note'>
   now?: () => Date
 }

@@ -1,14 +1,15 @@
 import { hash } from 'node:crypto'
 
 /**
- * SHA-256 of a value's content: the same for every order of keys, with `undefined` fields left out and dates in ISO 8601.
+ * Returns the SHA-256 of a value's content: the same for every order of keys, with `undefined` fields left out and
+ * dates in ISO 8601.
  * @param value plain objects, arrays, JSON's scalars and Date
  */
 export function contentHash(value: object): Buffer {
   return hash('sha256', canonicalJson(value), 'buffer')
 }
 
-/** JSON text without white space, keys sorted by their UTF-16 code units, which no locale changes. */
+/** Returns JSON text without white space, keys sorted by UTF-16 code units, which no locale changes. */
 export function canonicalJson(value: unknown): string {
   if (typeof value !== 'object' || value === null || value instanceof Date) return JSON.stringify(value) ?? 'null'
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`

@@ -16,11 +16,12 @@ import { TokenRefresher } from '../tools/token-refresher.js'
 import { isExpired, openSecret, TokenRefused } from '../tools/token-secrets.js'
 
 export interface McpConfigurator {
-  /** Every MCP server, sorted by id. */
+  /** Returns every MCP server, sorted by id. */
   getServerConfigs(input: z.output<typeof serverConfigsInput>): Promise<ServerConfigsOutput>
   /**
-   * A token that is good now for each server, or why there is none; each id is in exactly one of the two, ids that are given twice once. Tokens are checked side by
-   * side, each within `tokenValidationTimeoutMs`: one that has expired, or that its server refuses, is refreshed, once for all who ask.
+   * Returns a valid token for each server, or the reason for its absence; each id is in exactly one of the two maps,
+   * repeated ids once. Tokens are checked in parallel, each within `tokenValidationTimeoutMs`. An expired or rejected
+   * token is refreshed, once for all concurrent callers.
    * @throws RpcError `INTERNAL_SERVER_ERROR` when the store fails
    */
   getServerAccessTokensBatch(input: z.output<typeof accessTokensInput>): Promise<AccessTokensOutput>
@@ -106,7 +107,7 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
           return { id, ...(await within(server, link)) }
         }),
       )
-      // Not by assignment: an id may be `constructor`.
+      // An assignment would fail for an id such as `constructor`.
       return {
         accessTokens: Object.fromEntries(
           results.flatMap(result => ('token' in result ? [[result.id, result.token]] : [])),

@@ -6,13 +6,15 @@ import { signals } from '../signals.js'
 
 export interface ProviderConfigurator {
   /**
-   * One consistent snapshot, sorted by name, with keys readable. Disabled providers have neither keys nor settings. A provider whose keys
-   * cannot be opened is left out and logged; it never fails the call. So is, without a log line, one whose base URL is a path of this
-   * server while the server does not listen yet.
+   * Returns one consistent snapshot, sorted by name, with readable keys. Disabled providers have neither keys nor
+   * settings. A provider whose keys cannot be opened is left out and logged; the call never fails for one provider. A
+   * provider whose base URL is a path of this server is left out, without a log line, until the server listens.
    * @throws RpcError `INTERNAL_SERVER_ERROR` when the store fails
    */
   getProviders(): Promise<ProvidersOutput>
-  /** One signal at once, and one after each change of a provider, whichever process made it; changes that come together are one. */
+  /**
+   * Yields one signal at once, and one after each change of a provider by any process; simultaneous changes are one.
+   */
   watchProviders(signal: AbortSignal | undefined): AsyncGenerator<Record<string, never>, void, void>
 }
 
@@ -20,7 +22,7 @@ export interface ProviderConfiguratorOptions {
   store: Pick<ProviderStore, 'listProviders'> & ChangeStore
   secrets: SecretBox
   logger: Logger
-  /** where this server is reached from its own machine, without a slash at its end; undefined until it listens */
+  /** base URL of this server from its own machine, without a slash at the end; undefined until the server listens */
   ownUrl: () => string | undefined
 }
 

@@ -2,7 +2,7 @@ import { type RecordKind, recordKinds } from '../../../shared/contract/record-ki
 import type { Logger } from '../../../shared/values/log.js'
 import type { NormalRecord, StoredRecord } from '../../store/store.js'
 
-/** Writes a record as one log line, `interception log`, with its `record_type`; content and `metadata` are left out. */
+/** Writes a record as one log line, `interception log`, with the `record_type`; content and `metadata` are left out. */
 export function logRecord<K extends RecordKind>(logger: Logger, { kind, record }: StoredRecord<K>): void {
   logger.info({ record_type: recordKinds[kind].logType, ...loggedFields[kind](record) }, 'interception log')
 }

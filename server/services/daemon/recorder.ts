@@ -21,19 +21,22 @@ import { logRecord } from './record-log.js'
 export type TaggedRecord<K extends RecordKind = RecordKind> = { [P in K]: { kind: P; record: CheckedRecord<P> } }[K]
 
 /**
- * Stores what daemons report. All is idempotent: a repeat of an id with the same content changes nothing. Content is compared by the
- * SHA-256 of the normalised record, and this is the one place that normalises: a blank `providerName` becomes `provider`, and `userAgent`
- * moves to `metadata.request_user_agent`, from where the store reads it back.
+ * Stores the records of daemons. Every method is idempotent: a repeat of an id with the same content changes nothing.
+ * Content is compared by the SHA-256 of the normalised record, and only this file normalises: a blank `providerName`
+ * becomes `provider`, and `userAgent` moves to `metadata.request_user_agent`, from where the store reads the value
+ * back.
  */
 export interface Recorder {
   /**
    * Stores one record.
-   * @throws RpcError `NOT_FOUND` (unknown_interception), `CONFLICT` (content_differs), or what the store rejects with
+   * @throws RpcError `NOT_FOUND` (unknown_interception), `CONFLICT` (content_differs), or the store's rejection
    */
   record(record: TaggedRecord): Promise<RecordedOutput>
   /**
-   * Checks each record by itself, stores the good ones in one transaction, and answers one outcome for each, in order.
-   * @throws RpcError `BAD_REQUEST` if the records together are larger than `recordLimits.maxBatchBytes`, or what the store rejects with
+   * Checks each record separately, stores the valid records in one transaction, and returns one outcome for each, in
+   * order.
+   * @throws RpcError `BAD_REQUEST` if the records together are larger than `recordLimits.maxBatchBytes`, or the store's
+   *   rejection
    */
   recordBatch(records: readonly BatchRecord[]): Promise<RecordBatchOutput>
 }
@@ -41,7 +44,7 @@ export interface Recorder {
 export interface RecorderOptions {
   store: Pick<RecordStore, 'record'>
   logger: Logger
-  /** each record that the store took, repeats too, is also a log line `interception log`, without content */
+  /** each record that the store accepted, repeats too, is also a log line `interception log`, without content */
   structuredLogging?: boolean
 }
 
@@ -92,7 +95,7 @@ function missingOutcome(): never {
   throw new Error('the store answered fewer outcomes than it was given records')
 }
 
-/** A record of a batch, ready for the store; or why it cannot be stored. */
+/** A record of a batch, ready for the store, or the reason for its rejection. */
 function check(input: unknown): StoredRecord | Refused {
   try {
     return normalise(checkTagged(input))
@@ -123,7 +126,7 @@ function normalise(tagged: TaggedRecord): StoredRecord {
   return { kind: tagged.kind, record, contentHash: contentHash(record) }
 }
 
-/** Counts each record as its JSON text, as the outbox does when it cuts batches. */
+/** Counts each record as its JSON text, as the outbox does for the sizes of batches. */
 function refuseLargeBatch(records: readonly unknown[]): void {
   let bytes = 0
   for (const record of records) bytes += jsonBytes(record)
@@ -139,7 +142,7 @@ function jsonBytes(record: unknown): number {
   try {
     return Buffer.byteLength(JSON.stringify(record) ?? '')
   } catch {
-    // A bigint, which the wire carries and JSON does not; the record's own check refuses it by name.
+    // A bigint, which the wire carries and JSON does not; the record's own check names and rejects the field.
     return 0
   }
 }

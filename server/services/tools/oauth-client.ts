@@ -1,12 +1,13 @@
 import { mcpLimits } from '../../../shared/contract/limits.js'
 
-/** What a daemon's request asks of the servers that know about a token. Its errors hold nothing of what was sent or answered. */
+/** The requests to servers that know a token. Errors hold nothing of a request or response. */
 export interface OAuthClient {
-  /** Whether an access token is still good, from the status that it is answered with. */
+  /** Returns whether an access token is still valid, by the status of the response. */
   validate(request: { url: string; accessToken: string; signal: AbortSignal }): Promise<'valid' | 'invalid'>
   /**
-   * The refresh grant of RFC 6749, section 6.
-   * @throws InvalidGrant if the refresh token is no good for good; OAuthFailed if the server did not answer as it should
+   * Runs the refresh grant of RFC 6749, section 6.
+   * @throws InvalidGrant if the refresh token is invalid for good; OAuthFailed if the server responds otherwise than
+   *   the RFC demands
    */
   refresh(request: {
     url: string
@@ -19,9 +20,9 @@ export interface OAuthClient {
 
 export interface RefreshedTokens {
   accessToken: string
-  /** null: the old one stays good */
+  /** null: the old refresh token stays valid */
   refreshToken: string | null
-  /** seconds from now; null: the server does not say */
+  /** seconds from now; null: the server gives no time */
   expiresInSeconds: number | null
 }
 
@@ -30,12 +31,12 @@ export class InvalidGrant extends Error {
   override readonly name = 'InvalidGrant'
 }
 
-/** The server could not be asked, or answered something else than it should. */
+/** The server could not be reached, or responded otherwise than the RFC demands. */
 export class OAuthFailed extends Error {
   override readonly name = 'OAuthFailed'
 }
 
-/** Over HTTP, without following redirects: a token goes to the server that was configured, and to no other. */
+/** Uses HTTP without following redirects: a token goes to the configured server, and to no other. */
 export const httpOAuthClient: OAuthClient = {
   async validate({ url, accessToken, signal }) {
     const { status } = await ask(url, { headers: { authorization: `Bearer ${accessToken}` }, signal })
@@ -47,7 +48,8 @@ export const httpOAuthClient: OAuthClient = {
   async refresh({ url, clientId, clientSecret, refreshToken, signal }) {
     const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken })
     const headers = new Headers({ accept: 'application/json' })
-    // Section 2.3.1: a client with a secret authenticates by HTTP Basic, both parts form-encoded; one without says who it is.
+    // Section 2.3.1: a client with a secret authenticates by HTTP Basic, both parts form-encoded; a client without a
+    // secret sends its id.
     if (clientSecret === null) form.set('client_id', clientId)
     else headers.set('authorization', `Basic ${btoa(`${formEncode(clientId)}:${formEncode(clientSecret)}`)}`)
     const { status, body } = await ask(url, { method: 'POST', headers, body: form, signal })
@@ -71,7 +73,7 @@ function tokensOf(answer: Record<string, unknown>): RefreshedTokens {
   }
 }
 
-/** What a header can carry. */
+/** Text that a header can carry. */
 function isToken(value: unknown): value is string {
   return typeof value === 'string' && value.length <= mcpLimits.maxTokenLength && /^[\x21-\x7e]+$/.test(value)
 }
@@ -84,7 +86,8 @@ async function ask(
   try {
     response = await fetch(url, { ...init, redirect: 'manual' })
   } catch {
-    // Not its cause: whoever waits knows of an abort by its own signal, and a message of the network may quote the URL.
+    // The cause is left out: a caller learns of an abort by the caller's own signal, and a network's message may quote
+    // the URL.
     throw new OAuthFailed('the server cannot be reached')
   }
   return { status: response.status, body: await readShort(response) }

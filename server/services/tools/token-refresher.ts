@@ -9,18 +9,19 @@ export interface TokenRefresherOptions {
   secrets: SecretBox
   oauth: OAuthClient
   now: () => Date
-  /** for one refresh, its waiting for another process included */
+  /** for one refresh, the wait for another process included */
   timeoutMs: number
-  /** longer than a refresh and storing it may take */
+  /** longer than a refresh and its write may take */
   leaseMs: number
 }
 
-/** How often somebody who waits for another process's refresh looks whether it is there. */
+/** Pause between two looks for another process's refreshed token. */
 const lookAgainMs = 50
 
 /**
- * Refreshes tokens, one refresh at a time for a user and a server: all who ask in this process share it, and other processes wait for it. An authorization server
- * that rotates refresh tokens takes a second use of the same one for theft, and revokes all.
+ * Refreshes tokens, one refresh at a time for a user and a server: all callers in this process share the refresh, and
+ * other processes wait for the result. An authorization server that rotates refresh tokens takes a second use of one
+ * token for theft, and revokes all.
  */
 export class TokenRefresher {
   readonly #options: TokenRefresherOptions
@@ -31,8 +32,8 @@ export class TokenRefresher {
   }
 
   /**
-   * A new access token in place of the one in `link`, stored before it is answered.
-   * @throws TokenRefused; what the OAuth client throws
+   * Returns a new access token in place of the token in `link`, stored before the return.
+   * @throws TokenRefused, and the errors of the OAuth client
    */
   refresh(server: McpServerRow, link: AuthLinkRow): Promise<string> {
     const key = `${link.userId} ${link.serverId}`
@@ -40,7 +41,7 @@ export class TokenRefresher {
     if (running) return running
     const refresh = this.#refresh(server, link).finally(() => this.#running.delete(key))
     this.#running.set(key, refresh)
-    // Those who asked may all have stopped waiting.
+    // All callers may have stopped waiting.
     refresh.catch(() => {})
     return refresh
   }
@@ -58,7 +59,7 @@ export class TokenRefresher {
       if (await store.claimRefresh({ userId, serverId, refreshToken, lease, leaseMs })) {
         return this.#refreshClaimed(server, link, lease)
       }
-      // Somebody else refreshes, or has.
+      // Another process refreshes, or has refreshed.
       if (performance.now() + lookAgainMs > giveUpAt) throw new TokenRefused('timed_out')
       await new Promise(resolve => setTimeout(resolve, lookAgainMs * (0.5 + Math.random())))
       ;[link] = await store.listAuthLinks({ userId, serverIds: [serverId] })
@@ -86,12 +87,12 @@ export class TokenRefresher {
           refreshToken === null ? link.refreshToken : secrets.seal(refreshToken, tokenPlace(link, 'refreshToken')),
         expiresAt: expiresInSeconds === null ? null : new Date(now().getTime() + expiresInSeconds * 1000),
       }
-      // If the user has linked anew meanwhile, that link stays; the token is as good as that one.
+      // A link that the user made meanwhile stays; this token is as good as the new link's.
       await store.finishRefresh(claim, stored)
       return accessToken
     } catch (error) {
       if (error instanceof InvalidGrant) {
-        // It will never be good again, so nobody has to ask again.
+        // The refresh token will never be valid again, so no later caller has to ask.
         await store.finishRefresh(claim, { ...link, refreshToken: null, expiresAt: link.expiresAt ?? now() })
         throw new TokenRefused('expired_or_invalid', error)
       }

@@ -3,7 +3,7 @@ import type { AccessTokenError } from '../../../shared/contract/mcp-configurator
 import type { AuthLinkRow, McpServerRow } from '../../store/store.js'
 import { type SecretBox, type SecretPlace, SecretUnreadable } from '../secrets.js'
 
-/** Why there is no token. */
+/** The reason for a missing token. */
 export class TokenRefused extends Error {
   override readonly name = 'TokenRefused'
   readonly reason: Exclude<AccessTokenError, 'unknown_server'>
@@ -14,7 +14,7 @@ export class TokenRefused extends Error {
   }
 }
 
-/** Where a user's token for a server stands. */
+/** The place of a user's token for a server. */
 export function tokenPlace(
   { userId, serverId }: Pick<AuthLinkRow, 'userId' | 'serverId'>,
   kind: 'accessToken' | 'refreshToken',
@@ -22,12 +22,12 @@ export function tokenPlace(
   return ['external-auth-link', kind, userId, serverId]
 }
 
-/** Where the secret of the client at an MCP server's OAuth server stands. */
+/** The place of the client secret for an MCP server's OAuth server. */
 export function clientSecretPlace({ id }: Pick<McpServerRow, 'id'>): SecretPlace {
   return ['mcp-server', 'clientSecret', id]
 }
 
-/** @throws TokenRefused `validation_failed` if the encryption key that sealed it is not configured */
+/** @throws TokenRefused `validation_failed` if the key that sealed the secret is not configured */
 export function openSecret(
   secrets: SecretBox,
   link: Pick<AuthLinkRow, 'userId' | 'serverId' | 'accessToken' | 'refreshToken'>,
@@ -42,7 +42,7 @@ export function openSecret(
   }
 }
 
-/** A token that expires within the skew would not last for the request that it is for. */
+/** A token that expires within the skew would not last for its request. */
 export function isExpired({ expiresAt }: Pick<AuthLinkRow, 'expiresAt'>, now: Date): boolean {
   return expiresAt !== null && expiresAt.getTime() - mcpLimits.tokenExpirySkewMs <= now.getTime()
 }
