@@ -1,4 +1,4 @@
-/** A `node:http` server with a shutdown that waits for requests in flight, and for nothing else. */
+/** A `node:http` server whose shutdown waits for requests in flight, and for nothing else. */
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -8,30 +8,39 @@ import { type ListenAddress, listen } from './listen.js'
 
 /** A listening HTTP server. */
 export interface HttpFront {
-  /** where this machine reaches it, without a slash at its end: a wildcard address is given as the loopback one */
+  /** address from this machine, without a slash at the end: a wildcard address is given as the loopback address */
   readonly url: string
-  /** for upgrades; a socket that is upgraded is not this front's any more */
+  /** receives upgrades; an upgraded socket no longer belongs to this front */
   readonly server: Server
   /**
-   * Stops listening, closes connections that wait for a request at once, the others when they are answered; cuts what is left after
-   * `graceMs`. Resolves when no connection is left, upgraded ones included, which their owner ends; with the number of requests that ended
-   * and that were cut.
+   * Stops listening, closes idle connections at once and the others after their responses; cuts the rest after
+   * `graceMs`. Resolves when no connection is left, upgraded connections included, which their owner ends. Returns the
+   * numbers of requests that ended and that were cut.
    */
   close(graceMs: number): Promise<{ drained: number; aborted: number }>
 }
 
 export interface HttpFrontOptions extends ListenAddress {
   listener: RequestListener
-  /** Whether somebody else answers upgrades to WebSockets. With no listener for them, Node serves such requests as any other. */
+  /**
+   * Returns whether another listener accepts upgrades to WebSockets. Without such a listener, Node serves upgrade
+   * requests as any other.
+   */
   webSockets?: boolean
   logger: Logger
 }
 
-/** Until the headers of a request are there; Node's own default. */
+/** Longest time until the headers of a request are complete; Node's own default. */
 const headersTimeoutMs = 60_000
-/** Until the whole request is there: 32 MiB (bridgeLimits.maxBodyBytes) at 150 kbit/s. It does not bound the answer, which may stream for hours. */
+/**
+ * Longest time until the whole request is complete: 32 MiB (bridgeLimits.maxBodyBytes) at 150 kbit/s. The response,
+ * which may stream for hours, has no such bound.
+ */
 const requestTimeoutMs = 30 * 60_000
-/** Longer than the 60 s after which common load balancers close an idle connection, so that it is never this end that cuts off a request. */
+/**
+ * Longer than the 60 s after which common load balancers close an idle connection, so that this end never cuts off a
+ * request.
+ */
 const keepAliveTimeoutMs = 65_000
 
 /**
@@ -69,9 +78,9 @@ export async function openHttpFront({
   })
   if (webSockets) server.on('upgrade', (request, socket) => isWebSocket(request) && connections.delete(socket))
   server.on('clientError', (error, socket) => {
-    // Not the error itself: its rawPacket holds what was sent, credentials included.
+    // The error itself stays out of the log: its rawPacket holds the request, credentials included.
     logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')
-    // A socket of this server; with an answer under way, a second one would be read as a part of it.
+    // A socket of this server; during a response, a second response would be read as a part of the first.
     if (isIdle(socket)) refuse(socket, error)
     else socket.destroy()
   })
@@ -99,7 +108,7 @@ export async function openHttpFront({
     const requests = inFlight()
     let aborted = 0
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
-    // Not closeIdleConnections: it spares connections that have not sent anything yet.
+    // closeIdleConnections() would spare connections that have not sent anything yet.
     for (const [socket, count] of connections) if (count === 0) socket.destroy()
     const grace = setTimeout(() => {
       aborted = inFlight()
@@ -128,7 +137,7 @@ function urlOf(address: string | AddressInfo | null): string {
 
 const refusals: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
 
-/** Answers by hand: there is no request, so there is no response either. */
+/** Writes the response by hand, because a failed request has no response object. */
 function refuse(socket: Duplex, error: Error): void {
   const code = String(Reflect.get(error, 'code'))
   if (!socket.writable || code === 'ECONNRESET') {

@@ -1,23 +1,23 @@
-/** Which part of a process answers an HTTP request. */
+/** Routes an HTTP request to the part of the process that serves the path. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { isIPv4 } from 'node:net'
 import type { Logger } from '../../shared/values/log.js'
 
-/** A bridge daemon as a server mounts it, at `/bridge/…`; it gets each request with its whole path. */
+/** A bridge daemon as mounted by a server, at `/bridge/…`; each request arrives with its whole path. */
 export interface MountedBridge {
   handler: (request: IncomingMessage, response: ServerResponse) => void
-  /** whether it can serve */
+  /** whether the bridge can serve */
   ready: () => boolean
-  /** its metrics, in Prometheus' text format */
+  /** the bridge's metrics, in Prometheus' text format */
   metrics?: () => Promise<string>
 }
 
 export interface RoutesOptions {
-  /** what answers the paths that begin with the key, which ends with a slash */
+  /** path prefix, ending with a slash → handler */
   mounts: Readonly<Record<string, RequestListener>>
-  /** Each part's state by its name; ready is what has only `ok` and `none`. */
+  /** Returns each part's state by name; a process is ready if every state is `ok` or `none`. */
   readiness: () => Promise<Readonly<Record<string, string>>>
-  /** what `/metrics` shows, one after the other, each in Prometheus' text format; left out, there is no such path */
+  /** texts of `/metrics`, concatenated, each in Prometheus' text format; undefined: no such path */
   metrics?: readonly (() => Promise<string>)[]
   isClosing: () => boolean
   logger: Logger
@@ -55,7 +55,7 @@ export function createRoutes(options: RoutesOptions): RequestListener {
   }
 
   return (request, response) => {
-    // A client may leave at any moment; whoever writes then sees the stream destroyed.
+    // A client may leave at any moment; a later write then finds the stream destroyed.
     response.on('error', error => logger.debug({ err: error }, 'an answer could not be written'))
     try {
       route(request, response)
@@ -109,8 +109,8 @@ async function sendReadiness(response: ServerResponse, { readiness, isClosing }:
 }
 
 /**
- * Whether a peer's address, as a socket that was accepted at `local` gives it, is one of this machine: loopback, or the very address that it has
- * called, which a TCP handshake proves.
+ * Returns whether a peer's address, as given by a socket that was accepted at `local`, is an address of this machine:
+ * loopback, or the very address that the peer called, which a TCP handshake proves.
  */
 export function isThisMachine(peer: string | undefined, local: string | undefined): boolean {
   if (peer === undefined) return false

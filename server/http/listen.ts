@@ -1,4 +1,4 @@
-/** Listening, and the one error for a port or a host that a process cannot listen on. */
+/** Listens, with one error for a port or a host that a process cannot listen on. */
 import type { Server } from 'node:net'
 import { rpcError } from '../../shared/contract/error-reasons.js'
 import { RpcError } from '../../shared/rpc/errors.js'
@@ -12,8 +12,9 @@ export interface ListenAddress {
 
 /**
  * Resolves once the server listens.
- * @throws RpcError `PRECONDITION_FAILED` (port_in_use) if another process has the port; `BAD_REQUEST` (config_invalid) for a host that is no
- * address of this machine and for a port that this user may not have; any other error as Node gives it
+ * @throws RpcError `PRECONDITION_FAILED` (port_in_use) if another process has the port; `BAD_REQUEST` (config_invalid)
+ *   for a host that is no address of this machine and for a port that this user may not have; any other error as Node
+ *   throws it
  */
 export async function listen(server: Server, address: ListenAddress): Promise<void> {
   await new Promise<void>((resolve, reject) => {

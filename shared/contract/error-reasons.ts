@@ -1,10 +1,13 @@
 /**
- * The reasons of this service, beside the transport's. Each belongs to one procedure, to the identity of a peer, or to a process.
- * Callers match on `code` and `reason`, never on a message.
+ * The reasons of this service, beside the transport's. Each reason belongs to one procedure, to the identity of a peer,
+ * or to a process. Callers match on `code` and `reason`, never on a message.
  */
 import { errorFactory, type ReasonTable, reasonOf, transportReasons } from '../rpc/errors.js'
 
-/** Reason → the code of its errors, and its meaning. Those without a code occur with several; their errors are made with `new RpcError`. */
+/**
+ * Reason → code of the errors, and meaning. A reason without a code occurs with several codes; `new RpcError` makes
+ * such errors.
+ */
 export const errorReasons = {
   ...transportReasons,
   // authorizer
@@ -45,10 +48,13 @@ export const errorReasons = {
 
 export type ErrorReason = keyof typeof errorReasons
 
-/** Makes an error with a reason that has one code: `rpcError('unknown_row', 'no user has the name x')`. */
+/** Creates an error with a reason that has one code: `rpcError('unknown_row', 'no user has the name x')`. */
 export const rpcError = errorFactory(errorReasons)
 
-/** Returns the reason of an error of either side; undefined if it has none, or one that only a newer peer knows. */
+/**
+ * Returns the reason of an error of either side; undefined for an error without a reason, or with a reason that only a
+ * newer peer knows.
+ */
 export function errorReasonOf(thrown: unknown): ErrorReason | undefined {
   return reasonOf(thrown, errorReasons)
 }

@@ -1,4 +1,4 @@
-/** The field types that several schemas share. Every text is cleaned (see text.ts) before anything else looks at it. */
+/** The field types that several schemas share. Every text is cleaned (see text.ts) before any other check. */
 import { z } from 'zod'
 import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRefused } from '../values/text.js'
 import { recordLimits } from './limits.js'
@@ -6,7 +6,7 @@ import { recordLimits } from './limits.js'
 /** Text of at most `maxLength` UTF-16 code units. */
 export const text = (maxLength: number) => z.string().max(maxLength).overwrite(cleanText)
 
-/** A name that a provider, a client or a model made; not empty. */
+/** A name made by a provider, a client or a model; not empty. */
 export const name = text(recordLimits.maxNameLength).min(1)
 
 /** Any UUID, as lower-case text. */
@@ -27,7 +27,7 @@ export const time = z
 /** A count of tokens in [0, 1e12]. */
 export const tokenCount = z.number().int().min(0).max(recordLimits.maxTokens)
 
-/** Content that is cut, not refused, when it is too long; see {@link withContentCut}. */
+/** Content, which is cut, not rejected, if too long; see {@link cutContent}. */
 export const content = z.string().overwrite(cleanText)
 
 /** A JSON object of at most 64 KiB. */
@@ -47,8 +47,8 @@ export const metadata = z
 export const originalBytesKey = 'original_bytes'
 
 /**
- * Cuts the named fields of a record to `maxBytes` (`maxContentBytes`) at a character boundary and keeps their original size in
- * `metadata.original_bytes`. Content that fits leaves the record as it is.
+ * Cuts the named fields of a record to `maxBytes` (`maxContentBytes`) at a character boundary and keeps the original
+ * size in `metadata.original_bytes`. Short content leaves the record unchanged.
  */
 export function cutContent<R extends object>(
   record: R,
@@ -61,7 +61,7 @@ export function cutContent<R extends object>(
     if (typeof value !== 'string') continue
     const short = cutToBytes(value, maxBytes)
     if (short === value) continue
-    // The sizes of other fields stay: the sender may have cut those itself.
+    // The sizes of other fields stay: the sender may have cut those fields.
     const known = cut.metadata?.[originalBytesKey]
     const sizes = { ...(isPlainObject(known) ? known : {}), [field]: Buffer.byteLength(value) }
     cut = { ...cut, [field]: short, metadata: { ...cut.metadata, [originalBytesKey]: sizes } }
@@ -69,5 +69,5 @@ export function cutContent<R extends object>(
   return cut
 }
 
-/** A field that any record of a union has. */
+/** A field of any record of a union. */
 type FieldOf<R> = R extends unknown ? keyof R & string : never

@@ -1,25 +1,28 @@
 /**
- * Every size and time of this service, with its unit and where the number comes from; those of the transport below it stand in
- * `shared/rpc/limits.ts`.
- * "contract" means: agreed between daemons and control plane; a change of it is a change of the API version.
+ * Every size and time of this service, with the unit and the source of the number; the transport's limits stand in
+ * `shared/rpc/limits.ts`. "contract" means: agreed between daemons and control plane; a change is a change of the API
+ * version.
  */
 
 const kib = 1024
 const mib = 1024 * kib
 
-/** How often a watcher of records looks without a notification: a notification is quicker, and this finds what a lost one has missed. */
+/**
+ * Time between two looks of a watcher without a notification: a notification is quicker, and the look finds records
+ * whose notification was lost.
+ */
 export const feedPollMs = 5_000
 
-/** How long records are kept, and how they are erased so that those who record hardly notice. */
+/** Retention of records, and the pace of erasing, which hardly disturbs recording. */
 export const retention = {
-  /** how long a watcher may be away and still go on without a gap; about 100 bytes a record */
+  /** longest absence after which a watcher goes on without a gap; about 100 bytes a record */
   feedRetentionDays: 7,
-  /** an interception that has not ended is kept so much longer */
+  /** extra time for an interception without an end */
   unendedDays: 1,
-  /** from the start of a server to the first look; it has better to do at first */
+  /** from the start of a server to the first look; a starting server has more urgent work */
   firstRunMs: 10_000,
   intervalMs: 3_600_000,
-  /** after a database that did not answer */
+  /** after a database that did not respond */
   retryMs: 60_000,
   /** interceptions of one transaction: some tens of milliseconds, for which the embedded store does nothing else */
   batchInterceptions: 500,
@@ -27,21 +30,21 @@ export const retention = {
   batchFeedRows: 5_000,
   /** between two transactions */
   pauseMs: 50,
-  /** how long one call of a purge erases; a third of a call's deadline */
+  /** longest time that one call of a purge erases; a third of a call's deadline */
   purgeSliceMs: 10_000,
 } as const
 
-/** What a record may hold. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
+/** Limits of a record. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
 export const recordLimits = {
-  /** a name, an id or a hint that a provider or a client made */
+  /** a name, an id or a hint made by a provider or a client */
   maxNameLength: 256,
   maxUserAgentLength: 1024,
   maxUrlLength: 2048,
   /** `prompt`, `input`, `content`, `invocationError`: cut here at a character boundary */
   maxContentBytes: 1 * mib,
   /**
-   * The same for a record whose JSON does not fit into a message: a character is at most six bytes of JSON (\u0001), so two such fields
-   * always do
+   * The same for a record whose JSON does not fit into a message: a character is at most six bytes of JSON (\u0001), so
+   * two such fields always fit
    */
   maxEscapedContentBytes: 256 * kib,
   maxErrorMessageBytes: 1024,
@@ -54,7 +57,7 @@ export const recordLimits = {
   maxBatchBytes: 1 * mib,
 } as const
 
-/** What an operator may configure. */
+/** Limits of an operator's settings. */
 export const adminLimits = {
   maxUsernameLength: 64,
   maxProviderKeys: 32,
@@ -64,11 +67,11 @@ export const adminLimits = {
   defaultPageSize: 50,
   /** rows of a usage report: a year by day, or a hundred users by ten models */
   maxUsageRows: 1000,
-  /** interceptions of a thread that are answered with one of them */
+  /** interceptions of a thread that are returned with an interception */
   maxThreadLength: 200,
 } as const
 
-/** What the MCP configurator takes and asks. */
+/** Limits of the MCP configurator's inputs and requests. */
 export const mcpLimits = {
   maxServers: 256,
   /** a pattern is run on every tool of a server */
@@ -76,11 +79,11 @@ export const mcpLimits = {
   maxTokenLength: 16 * kib,
   /** for one token: its validation and, if need be, its refresh (contract) */
   tokenValidationTimeoutMs: 5_000,
-  /** a token is refreshed this long before it expires: it has to last for the request that it is for */
+  /** a token is refreshed this long before the expiry, because the token has to last for its request */
   tokenExpirySkewMs: 30_000,
-  /** how long the one who refreshes a token keeps others from it: twice what it may ask for, and what storing the answer may take */
+  /** exclusive time of a process that refreshes a token: twice the longest request, and time to store the response */
   refreshLeaseMs: 30_000,
-  /** answer of an OAuth server; tokens are some KiB at most */
+  /** response of an OAuth server; tokens are some KiB at most */
   maxOAuthResponseBytes: 64 * kib,
 } as const
 
@@ -88,23 +91,23 @@ export const mcpLimits = {
 export const bridgeLimits = {
   /** body of one AI request; Anthropic's own limit for Messages is 32 MB */
   maxBodyBytes: 32 * mib,
-  /** how long a revoked key may still work (contract) */
+  /** longest time that a revoked key still works (contract) */
   authCacheTtlMs: 5_000,
   authCacheEntries: 10_000,
-  /** from the request until the provider's status line; a blocking answer of a long generation takes minutes */
+  /** from the request until the provider's status line; a blocking response of a long generation takes minutes */
   upstreamHeadersTimeoutMs: 600_000,
-  /** silence inside an answer; Anthropic pings within seconds */
+  /** silence inside a response; Anthropic pings within seconds */
   upstreamIdleTimeoutMs: 120_000,
   upstreamConnectTimeoutMs: 10_000,
-  /** bytes kept of a blocking answer or of one stream event for the record; more is passed on unread */
+  /** bytes kept of a blocking response or of one stream event for the record; the rest is passed on unread */
   maxInspectedBytes: 16 * mib,
   outboxMaxRecords: 50_000,
   outboxMaxBytes: 256 * mib,
   outboxRetryMinMs: 50,
   outboxRetryMaxMs: 10_000,
-  /** how long `close()` at least tries to hand over what waits in the outbox */
+  /** shortest time that `close()` tries to hand over the outbox's records */
   outboxFlushMs: 5_000,
-  /** providers are read again after this time, whatever `watchProviders` has signalled */
+  /** providers are read again after this time, with or without a signal of `watchProviders` */
   providerTtlMs: 60_000,
 } as const
 

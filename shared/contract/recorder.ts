@@ -1,11 +1,13 @@
-/** The recorder: what daemons report about AI requests. Every procedure is idempotent; `recordKinds` lists the records. */
+/**
+ * The recorder: reports of daemons about AI requests. Every procedure is idempotent; `recordKinds` lists the records.
+ */
 import { z } from 'zod'
 import { cutToBytes } from '../values/text.js'
 import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, uuid } from './fields.js'
 import { recordLimits } from './limits.js'
 import { type RecordKind, recordKinds } from './record-kinds.js'
 
-/** How an interception can fail; anything else a daemon sends is stored as `unknown`. */
+/** The failures of an interception; any other text from a daemon is stored as `unknown`. */
 export const errorTypes = [
   'bad_request',
   'unauthorized',
@@ -19,11 +21,11 @@ export type ErrorType = (typeof errorTypes)[number]
 
 /**
  * One AI request, recorded before the provider is called. The same `id` with the same content changes nothing.
- * - `initiatorId` the user; `apiKeyId` the key it came with
+ * - `initiatorId` the user; `apiKeyId` the key of the request
  * - `provider` the type (`anthropic`), `providerName` the configured name; blank becomes `provider`
- * - `correlatingToolCallId` the tool call whose result the request carries: it gives the lineage
- * - `credentialKind` whose provider key is used: ours (`centralized`) or the client's own (`byok`)
- * - `credentialHint` enough of that key to recognise it, never the key
+ * - `correlatingToolCallId` the tool call whose result the request carries, which gives the lineage
+ * - `credentialKind` the owner of the provider key: the gateway (`centralized`) or the client (`byok`)
+ * - `credentialHint` enough of that key to recognise the key, never the whole
  */
 export const recordInterceptionInput = z.object({
   id: uuid,
@@ -46,7 +48,7 @@ export const recordInterceptionInput = z.object({
 export const userAgentKey = 'request_user_agent'
 
 /**
- * The end of an interception; the first one wins, a later one succeeds and changes nothing.
+ * The end of an interception; the first end wins, a later end succeeds and changes nothing.
  * - `errorMessage` kept only with an `errorType`, cut to 1,024 bytes
  */
 export const recordInterceptionEndedInput = z
@@ -69,7 +71,7 @@ function toErrorType(value: string): ErrorType {
 
 const child = { id: uuid, interceptionId: uuid }
 
-/** The tokens of one provider answer. `inputTokens` excludes cached ones (Anthropic `usage.input_tokens`). */
+/** The tokens of one provider response. `inputTokens` excludes cached tokens (Anthropic `usage.input_tokens`). */
 export const recordTokenUsageInput = z.object({
   ...child,
   msgId: name,
@@ -81,7 +83,10 @@ export const recordTokenUsageInput = z.object({
   createdAt: time,
 })
 
-/** What the user asked. `msgId` is the provider's id of the answer, or the interception's id where there was none. */
+/**
+ * The user's prompt. `msgId` is the provider's id of the response, or the interception's id for a response without an
+ * id.
+ */
 export const recordPromptUsageInput = z
   .object({ ...child, msgId: name, prompt: content, metadata: metadata.optional(), createdAt: time })
   .transform(record => cutContent(record, recordKinds.promptUsage.contentFields))
@@ -118,7 +123,7 @@ export const recordSchemas = {
   modelThought: recordModelThoughtInput,
 } as const satisfies Record<RecordKind, z.ZodType>
 
-/** A record as a daemon sends it, by kind. */
+/** The input of a record, by kind. */
 export type RecordInput<K extends RecordKind = RecordKind> = z.input<(typeof recordSchemas)[K]>
 /** A record after the check: text cleaned, content cut, defaults set. */
 export type CheckedRecord<K extends RecordKind = RecordKind> = z.output<(typeof recordSchemas)[K]>
@@ -126,7 +131,7 @@ export type CheckedRecord<K extends RecordKind = RecordKind> = z.output<(typeof 
 /** A record in a batch: the input of its procedure and its `kind`. */
 export type BatchRecord<K extends RecordKind = RecordKind> = { [P in K]: RecordInput<P> & { kind: P } }[K]
 
-/** 1 to 500 records. Each is checked by itself, so that a bad one does not stop the others. */
+/** 1 to 500 records. Each is checked separately, so that a bad record does not stop the others. */
 export const recordBatchInput = z.object({
   records: z
     .array(z.custom<BatchRecord>(() => true))
@@ -134,12 +139,12 @@ export const recordBatchInput = z.object({
     .max(recordLimits.maxBatchRecords),
 })
 
-/** What became of one record of a batch. */
+/** The outcome of one record of a batch. */
 export type RecordOutcome =
   | { ok: true }
   | { ok: false; code: 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT'; message: string }
 /** One outcome per record, in order. */
 export type RecordBatchOutput = { results: RecordOutcome[] }
 
-/** What every single record procedure answers. */
+/** The output of every procedure for a single record. */
 export type RecordedOutput = Record<string, never>

@@ -1,7 +1,8 @@
 /**
- * What is wrong with a pattern from outside; undefined if it can be used. It must be a JavaScript one (flag `u`), and no group that repeats without a bound
- * may repeat within itself: `(a+)+` takes longer than the universe on forty letters. Patterns whose alternatives overlap, as `(a|a)+`, are not
- * found; who may configure a pattern is trusted that far.
+ * Returns the fault of a pattern from outside; undefined for a usable pattern. A usable pattern is JavaScript's (flag
+ * `u`), and no group that repeats without a bound may repeat within itself: `(a+)+` takes longer than the universe on
+ * forty letters. Patterns with overlapping alternatives, such as `(a|a)+`, are not found; operators who configure
+ * patterns are trusted that far.
  */
 export function regexProblem(pattern: string): string | undefined {
   try {
@@ -13,7 +14,7 @@ export function regexProblem(pattern: string): string | undefined {
 }
 
 function repeatsWithinRepeats(pattern: string): boolean {
-  /** for each group that is open, whether something in it repeats without a bound */
+  /** for each open group, whether a part of the group repeats without a bound */
   const repeats = [false]
   let isClass = false
   for (let index = 0; index < pattern.length; index++) {
@@ -32,7 +33,7 @@ function repeatsWithinRepeats(pattern: string): boolean {
   return false
 }
 
-/** Whether `*`, `+` or `{n,}` stands here. */
+/** Returns whether `*`, `+` or `{n,}` stands here. */
 function isUnbounded(pattern: string, index: number): boolean {
   return /^(?:[*+]|\{\d+,\})/.test(pattern.slice(index, index + 12))
 }

@@ -1,4 +1,4 @@
-/** Waiting that ends early when a signal aborts. None of these functions leaves a timer or a listener behind. */
+/** Waits that end early when a signal aborts. No function leaves a timer or a listener behind. */
 
 /**
  * Waits for a promise, at most until the signal aborts. The work behind the promise goes on.

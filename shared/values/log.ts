@@ -1,4 +1,7 @@
-/** Structured logging as every part of the project takes it; a pino logger is one. Fields never hold a secret or content. */
+/**
+ * Structured logging as every part of the project takes a logger; a pino logger is one. Fields never hold a secret or
+ * content.
+ */
 export interface Logger {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -6,10 +9,10 @@ export interface Logger {
   error(fields: object, message: string): void
 }
 
-/** A logger that drops every line: the default of whatever takes a logger. */
+/** A logger that drops every line: the default of every logger option. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 
-/** A logger that adds these fields to each line. */
+/** Returns a logger that adds these fields to each line. */
 export function withFields(logger: Logger, common: object): Logger {
   return {
     debug: (fields, message) => logger.debug({ ...common, ...fields }, message),

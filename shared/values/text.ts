@@ -1,6 +1,4 @@
-/**
- * Text and JSON from outside, made fit for PostgreSQL and for the limits. Everything here keeps a value that is already fit as it is.
- */
+/** Fits text and JSON from outside to PostgreSQL and to the limits. Valid values stay unchanged. */
 
 /** Replaces U+0000 and lone surrogates by U+FFFD: PostgreSQL's text and jsonb take neither. */
 export function cleanText(text: string): string {
@@ -10,7 +8,7 @@ export function cleanText(text: string): string {
 
 /** Cuts well-formed text to at most `maxBytes` of UTF-8, never inside a character. */
 export function cutToBytes(text: string, maxBytes: number): string {
-  // A UTF-16 code unit takes at most 3 bytes of UTF-8, so most text needs no encoding to be known as short enough.
+  // A UTF-16 code unit takes at most 3 bytes of UTF-8, so most text is short enough without an encoding.
   if (text.length * 3 <= maxBytes) return text
   const { read } = new TextEncoder().encodeInto(text, new Uint8Array(maxBytes))
   return read === text.length ? text : text.slice(0, read)
@@ -28,7 +26,7 @@ export interface JsonObject {
   [key: string]: JsonValue
 }
 
-/** Why {@link cleanJsonObject} refused a value. */
+/** The reason of {@link cleanJsonObject} for a rejection. */
 export class JsonRefused extends Error {}
 
 /**
@@ -96,7 +94,7 @@ function copyString(text: string, budget: Budget): string {
   return clean
 }
 
-/** What JSON text holds as an escape, which takes more bytes than the character. */
+/** Matches the characters that JSON text escapes, which take more bytes than the character. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const needsEscape = /["\\\u0000-\u001f]/
 
@@ -105,14 +103,16 @@ function spend(budget: Budget, bytes: number): void {
   if (budget.bytes < 0) throw new JsonRefused(`is larger than ${budget.maxBytes.toLocaleString('en')} bytes`)
 }
 
-/** Sets a property as the object's own, whatever its name: plain assignment of `__proto__` would change the prototype. */
+/**
+ * Sets a property as the object's own, whatever the name: plain assignment of `__proto__` would change the prototype.
+ */
 export function setOwn<T>(target: Record<string, T>, key: string, value: T): void {
   if (key === '__proto__')
     Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true })
   else target[key] = value
 }
 
-/** An object literal or an object without prototype: what JSON.parse makes. */
+/** Returns whether a value is an object literal or an object without prototype, as JSON.parse makes them. */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
