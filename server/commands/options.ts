@@ -1,8 +1,9 @@
 /** Options that several commands take, and how a failure ends a command. Light: `--help` loads this file too. */
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { defaultOf, flagOf, type Setting, type Settings } from '../config/setting.js'
 import { clientSettings, configSetting } from '../config/settings.js'
+import { visible } from './output.js'
 
 /** The options of every command that calls a server, unchecked. */
 export interface CommonOptions {
@@ -63,14 +64,17 @@ function helpOf(setting: Setting): string {
   return `${help}; ${names}${preset === undefined ? '' : ` (default: ${preset})`}`
 }
 
-/** One JSON line on stderr. */
+/** Why a command failed: one line of JSON on stderr. */
 export interface Failure {
   code: string
   reason: string | null
   message: string
 }
 
-/** How a command that threw ends. Only an {@link RpcError} and a usage error speak for themselves; anything else is a fault of ours. */
+/**
+ * Returns what a command that threw prints, and its exit code. The message of an {@link RpcError} and of a usage error is meant for the user; any other
+ * error is a fault of aibridge.
+ */
 export function failureOf(thrown: unknown): { failure: Failure; exitCode: 1 | 3 } {
   if (thrown instanceof RpcError) {
     return {
@@ -78,8 +82,17 @@ export function failureOf(thrown: unknown): { failure: Failure; exitCode: 1 | 3 
       exitCode: thrown.reason === 'server_unreachable' ? 3 : 1,
     }
   }
+  if (thrown instanceof CommanderError) {
+    return { failure: { code: 'BAD_REQUEST', reason: null, message: thrown.message }, exitCode: 1 }
+  }
   const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown)
   return { failure: { code: 'INTERNAL_SERVER_ERROR', reason: null, message }, exitCode: 1 }
+}
+
+/** Returns a failure as a person at a terminal reads it: the message, then the reason or code that programs and the documents use. */
+export function failureText({ code, reason, message }: Failure): string {
+  const isUsageError = code === 'BAD_REQUEST' && reason === null
+  return isUsageError ? `error: ${visible(message)}` : `error: ${visible(message)} (${reason ?? code})`
 }
 
 /** An option's value that has to be a whole number. */

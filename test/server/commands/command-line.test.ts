@@ -2,10 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { cleanUp, program, run, temporaryDirectory, textOf } from '../../e2e/process.js'
+import { runWords } from './command-line.js'
 
-afterEach(cleanUp)
+afterEach(async () => {
+  vi.unstubAllEnvs()
+  await cleanUp()
+})
 
 /** The one line of JSON that a failed command leaves on stderr. */
 function failureIn({ stderr, stdout }: { stderr: string; stdout: string }): unknown {
@@ -16,55 +20,118 @@ function failureIn({ stderr, stdout }: { stderr: string; stdout: string }): unkn
 
 describe('help', () => {
   test.each([[['--help']], [['serve', '--help']], [['keys', 'create', '--help']]])(
-    '%j goes to stdout and exits 0',
-    async args => {
-      const { code, stdout, stderr } = await run(args)
+    '%j goes to stdout, and the exit code is 0',
+    async words => {
+      const { code, stdout, stderr } = await runWords(words)
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       expect(stdout).toMatch(/^Usage: aibridge /)
     },
   )
 
+  test.each([
+    [[], 'serve [options]'],
+    [['users'], 'create [options] <name>'],
+    [['config'], 'check'],
+  ])(
+    '%j, a command without its last word, prints its help; the exit code is 1, as after any usage error',
+    async (words, line) => {
+      const { code, stdout, stderr } = await runWords(words)
+      expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+      expect(stdout).toMatch(/^Usage: aibridge /)
+      expect(stdout).toContain(`\n  ${line} `)
+    },
+  )
+
   test('the version is that of package.json', async () => {
-    expect(await run(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+    expect(await runWords(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+  })
+
+  test('a setting is shown with its variables and its default', async () => {
+    const { stdout } = await runWords(['serve', '--help'])
+    const text = stdout.replace(/\s+/g, ' ')
+    expect(text).toContain('--data <dir> data directory of the server; BRIDGE_DATA (default: ~/.aibridge)')
+    expect(text).toContain('; BRIDGE_DATABASE_URL or DATABASE_URL')
+    expect(text).toMatch(/--no-content record no .*; BRIDGE_CONTENT=false /)
+    expect(text).not.toMatch(/--content|--admin-token|--encryption-key/)
   })
 })
 
-test('a reader that has seen enough is no failure', async () => {
-  const child = spawn(process.execPath, [program, 'serve', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
-  child.stdout.destroy()
-  const [stderr, [code]] = await Promise.all([textOf(child.stderr), once(child, 'close')])
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+describe('the program as a process', () => {
+  test('prints its help and exits 0', async () => {
+    const { code, stdout, stderr } = await run(['--help'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^Usage: aibridge /)
+  })
+
+  test('prints a failure as JSON where stderr is no terminal, and exits 1', async () => {
+    const result = await run(['fly'])
+    expect(result.code).toBe(1)
+    expect(failureIn(result)).toMatchObject({ message: expect.stringContaining("unknown command 'fly'") })
+  })
+
+  test('ends without a failure when its reader has seen enough', async () => {
+    const child = spawn(process.execPath, [program, 'serve', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    const [stderr, [code]] = await Promise.all([textOf(child.stderr), once(child, 'close')])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  })
 })
 
 describe('a usage error', () => {
   test.each([
-    [[], 'a command is missing; see --help'],
-    [['users'], 'a command is missing; see --help'],
     [['fly'], "unknown command 'fly'"],
+    [['user', 'list'], "unknown command 'user' (Did you mean users?)"],
     [['users', 'create'], "missing required argument 'name'"],
     [['users', 'create', 'a', 'b'], 'too many arguments'],
     [['users', 'list', '--colour'], "unknown option '--colour'"],
-    [['keys', 'create'], "required option '--user <user>' not specified"],
+    [['keys', 'create'], "required option '--user <user>' not specified; see: "],
     [['keys', 'create', '--user', 'a', '--expires', 'soon'], "'soon' is invalid"],
     [['providers', 'add', 'x', '--type', 'abacus'], "'abacus' is invalid"],
     [['interceptions', 'list', '--limit', 'all'], "'all' is invalid"],
-  ])('%j', async (args, message) => {
-    const result = await run(args)
+    // A misspelt option is named before the one that is missing because of that.
+    [['keys', 'create', '--usr', 'ada'], "unknown option '--usr' (Did you mean --user?); see: "],
+    [['import', '--form', 'x'], "unknown option '--form' (Did you mean --from?)"],
+    [['import'], "required option '--from <dir>' not specified"],
+  ])('%j', async (words, message) => {
+    const result = await runWords(words)
     expect(result.code).toBe(1)
     expect(failureIn(result)).toEqual({ code: 'BAD_REQUEST', reason: null, message: expect.stringContaining(message) })
   })
 
-  test('a setting is refused with its name and value', async () => {
-    const result = await run(['users', 'list', '--port', '70000'])
-    expect(result.code).toBe(1)
-    expect(failureIn(result)).toEqual({
-      code: 'BAD_REQUEST',
-      reason: 'config_invalid',
-      message: '--port "70000": must be a whole number from 1 to 65535',
+  test('names the help of the command', async () => {
+    const { stderr } = await runWords(['keys', 'create', '--usr', 'ada'], { isTerminal: true })
+    expect(stderr).toMatch(/^error: unknown option '--usr' \(Did you mean --user\?\); see: .* keys create --help\n$/)
+  })
+})
+
+describe('a failure', () => {
+  const words = ['users', 'list', '--port', '70000']
+  const message = '--port "70000": must be a whole number from 1 to 65535'
+
+  test('is JSON where stderr is no terminal, and with --json', async () => {
+    for (const result of [await runWords(words), await runWords([...words, '--json'], { isTerminal: true })]) {
+      expect(result.code).toBe(1)
+      expect(failureIn(result)).toEqual({ code: 'BAD_REQUEST', reason: 'config_invalid', message })
+    }
+  })
+
+  test('is text with its reason on a terminal', async () => {
+    expect(await runWords(words, { isTerminal: true })).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `error: ${message} (config_invalid)\n`,
     })
   })
 
-  test('an empty provider key is refused before any call', async () => {
+  test('shows no secret and steers no terminal', async () => {
+    const { stderr } = await runWords(['users', 'list', '--data', '\u001b[2J', '--host', 'a b sk-MARKED-MARKED'], {
+      isTerminal: true,
+    })
+    expect(stderr).toContain('--host "a b sk-[secret]": must be a host name')
+    expect(stderr).not.toContain('\u001b')
+  })
+
+  test('an empty provider key is rejected before any call', async () => {
     const dataDir = await temporaryDirectory()
     const result = await run(['providers', 'add', 'x', '--key', '-', '--data', dataDir], { input: '\n' })
     expect(failureIn(result)).toMatchObject({ reason: 'config_invalid', message: '--key: is empty' })
@@ -75,28 +142,24 @@ describe('a usage error', () => {
 })
 
 describe('config check', () => {
-  test('shows every setting and its source, and no secret', async () => {
-    const file = join(await temporaryDirectory(), 'config.json')
+  test('prints the settings, then the files in use; as JSON one list', async () => {
+    const data = await temporaryDirectory()
+    const file = join(data, 'config.json')
     await writeFile(file, JSON.stringify({ port: 4200, databaseUrl: 'postgres://u:MARKED@h/d' }), { mode: 0o644 })
-    const env = { BRIDGE_CONFIG: file, BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64') }
-    const { code, stdout, stderr } = await run(['config', 'check', '--grace-ms', '5', '--json'], { env })
-    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('other users may read it (mode 644)') })
-    expect(JSON.parse(stdout)).toEqual(
-      expect.arrayContaining([
-        { name: 'port', value: 4200, source: `port in ${file}` },
-        { name: 'graceMs', value: 5, source: '--grace-ms' },
-        { name: 'databaseUrl', value: 'set', source: `databaseUrl in ${file}` },
-        { name: 'encryptionKey', value: 'set', source: 'BRIDGE_ENCRYPTION_KEY' },
-        { name: 'adminToken', value: null, source: 'not set' },
-      ]),
-    )
-    expect((await run(['config', 'check', 'serve', '--config', file], { env })).stdout).toMatch(
-      /^databaseUrl +set +databaseUrl in /m,
-    )
+    vi.stubEnv('BRIDGE_ENCRYPTION_KEY', Buffer.alloc(32, 7).toString('base64'))
+    const words = ['config', 'check', '--config', file, '--data', data]
+    const text = await runWords(words)
+    expect(text).toMatchObject({ code: 0, stderr: expect.stringContaining('other users may read it (mode 644)') })
+    expect(text.stdout).toMatch(/^databaseUrl +set +databaseUrl in /m)
+    expect(text.stdout).toContain(`\n\nFILE ${' '.repeat(data.length)}`)
+    expect(text.stdout).toMatch(/config\.json +mode 644\n.*admin-token +missing; serve makes it at the first start\n$/)
+    const json = await runWords([...words, '--json'])
+    expect(JSON.parse(json.stdout)).toContainEqual({ name: 'port', value: 4200, source: `port in ${file}`, file: null })
+    expect(text.stdout + json.stdout).not.toContain('MARKED')
   })
 
-  test('of a daemon that cannot start, exits 1 with every problem and no secret', async () => {
-    const result = await run(['config', 'check', 'daemon', '--port', 'x', '--key', 'MARKED'])
+  test('of a daemon that cannot start, fails with every problem and no secret', async () => {
+    const result = await runWords(['config', 'check', 'daemon', '--port', 'x', '--key', 'MARKED'])
     expect(result.code).toBe(1)
     expect(failureIn(result)).toMatchObject({
       reason: 'config_invalid',

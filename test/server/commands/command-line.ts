@@ -1,9 +1,10 @@
 /** Commands run in this process against a server that listens. */
 import { Command } from 'commander'
 import { vi } from 'vitest'
+import { runCommandLine } from '../../../server/commands/command-line.js'
 import type { BridgeServerConfig } from '../../../server/control-plane/server.js'
 import type { Store } from '../../../server/store/store.js'
-import type { Json } from '../../e2e/process.js'
+import type { CommandResult, Json } from '../../e2e/process.js'
 import { admin, adminToken, startServer } from '../services/running-server.js'
 
 /** Starts a server and gives an operator's two ways to it: the commands that `add` adds, and calls. */
@@ -44,4 +45,26 @@ export async function commandLine(
     /** Runs the words with `--json` and returns the value: a `T`, as the caller knows from the contract. */
     json: async <T>(...words: string[]): Promise<Json<T>> => JSON.parse(await print(...words, '--json')),
   }
+}
+
+/** Runs words as the whole program does, in this process, and returns the exit code and both streams. */
+export async function runWords(words: readonly string[], { isTerminal = false } = {}): Promise<CommandResult> {
+  const result: CommandResult = { code: null, stdout: '', stderr: '' }
+  const spies = (['stdout', 'stderr'] as const).map(name =>
+    vi.spyOn(process[name], 'write').mockImplementation((chunk, encoding, callback) => {
+      result[name] += String(chunk)
+      const done = typeof encoding === 'function' ? encoding : callback
+      done?.()
+      return true
+    }),
+  )
+  const { isTTY } = process.stderr
+  process.stderr.isTTY = isTerminal
+  try {
+    result.code = await runCommandLine(words)
+  } finally {
+    process.stderr.isTTY = isTTY
+    for (const spy of spies) spy.mockRestore()
+  }
+  return result
 }

@@ -1,0 +1,84 @@
+/** Builds dist/ from the sources, unless what is there was built from the same. `npm run build`; `-- --force` builds in any case. */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ownRoot = fileURLToPath(new URL('..', import.meta.url))
+
+/**
+ * Builds if dist/ is not what the sources give.
+ * @param {{ force?: boolean, root?: string, compile?: (root: string) => Promise<boolean> }} [options] `compile` writes dist/ and says whether that went well
+ * @returns {Promise<boolean>} whether dist/ is right; false: the compiler has printed why not
+ */
+export async function build({ force = false, root = ownRoot, compile = runCompiler } = {}) {
+  const dist = join(root, 'dist')
+  const sources = fingerprint(root, sourceFiles(root))
+  if (!force && isFresh(root, sources)) return true
+  console.error('building aibridge …')
+  const start = performance.now()
+  // With the outputs of sources that are gone, and the stamp: a build that is cut off is not fresh.
+  rmSync(dist, { recursive: true, force: true })
+  if (!(await compile(root))) return false
+  chmodSync(join(dist, 'server/cli.js'), 0o755)
+  writeFileSync(stampFile(root), JSON.stringify({ sources, outputs: fingerprint(root, filesBelow(dist)) }))
+  console.error(`built in ${((performance.now() - start) / 1000).toFixed(1)} s`)
+  return true
+}
+
+/** The file that says what dist/ was built from, and what was built. */
+function stampFile(/** @type {string} */ root) {
+  return join(root, 'dist/.built.json')
+}
+
+/** The content of files counts, not their times: a checkout gives old content new times. */
+function isFresh(/** @type {string} */ root, /** @type {string} */ sources) {
+  const stampPath = stampFile(root)
+  if (!existsSync(stampPath)) return false
+  const stamp = JSON.parse(readFileSync(stampPath, 'utf8'))
+  if (stamp.sources !== sources) return false
+  const outputs = filesBelow(join(root, 'dist')).filter(file => file !== stampPath)
+  return stamp.outputs === fingerprint(root, outputs)
+}
+
+/** Everything that a build reads: the sources, the compiler's options and its version. */
+function sourceFiles(/** @type {string} */ root) {
+  const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'))
+  const others = ['tsconfig.json', 'tsconfig.build.json', 'node_modules/typescript/package.json']
+  return [
+    ...others.map(name => join(root, name)),
+    ...include.flatMap((/** @type {string} */ folder) => filesBelow(join(root, folder))),
+  ]
+}
+
+function filesBelow(/** @type {string} */ folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+    .sort()
+}
+
+/** A hash of the files' paths and contents. */
+function fingerprint(/** @type {string} */ root, /** @type {string[]} */ files) {
+  const hash = createHash('sha256')
+  for (const file of files) hash.update(`${relative(root, file)}\0${statSync(file).size}\0`).update(readFileSync(file))
+  return hash.digest('hex')
+}
+
+/**
+ * @param {string} root
+ * @returns {Promise<boolean>}
+ */
+function runCompiler(root) {
+  const compiler = join(root, 'node_modules/typescript/bin/tsc')
+  const child = spawn(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', code => resolve(code === 0))
+  })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (!(await build({ force: process.argv.includes('--force') }))) process.exitCode = 1
+}

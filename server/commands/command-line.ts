@@ -1,0 +1,111 @@
+/**
+ * The command line. `--help` loads the words of all commands, and a command loads its parts when it runs.
+ *
+ * A failure is text on a terminal, and one line of JSON, `{code, reason, message}`, for programs: where stderr is no terminal, or with `--json`.
+ */
+import { Command, CommanderError } from 'commander'
+import { maskSecrets } from '../../shared/values/mask-secrets.js'
+import { buildVersion } from '../process/build-version.js'
+import { invocation } from '../process/invocation.js'
+import { addAuditCommands } from './audit.js'
+import { addConfigCommands } from './config.js'
+import { addDaemonCommand } from './daemon.js'
+import { addDaemonKeysCommands } from './daemon-keys.js'
+import { addDatabaseCommands } from './database.js'
+import { addInterceptionsCommands } from './interceptions.js'
+import { addKeysCommands } from './keys.js'
+import { addMcpCommands } from './mcp.js'
+import { type Failure, failureOf, failureText } from './options.js'
+import { addProvidersCommands } from './providers.js'
+import { addPurgeCommand } from './purge.js'
+import { addSecretsCommands } from './rotate-secrets.js'
+import { addServeCommand } from './serve.js'
+import { addUsageCommand } from './usage.js'
+import { addUsersCommands } from './users.js'
+
+/**
+ * Runs a command and returns its exit code: 0; 1 for a failure, which is written to stderr; 3 if no server answers. Without a command, the help goes to
+ * stdout, and the code is 1 as git's and npm's is.
+ * @param words the arguments behind the program's name
+ */
+export async function runCommandLine(words: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(words, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    if (error instanceof CommanderError && error.code === 'commander.help') return 1
+    const { failure, exitCode } = failureOf(error)
+    await writeFailure(failure, words)
+    return exitCode
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('aibridge')
+    .description('One gateway for AI models: every request has an owner, every token is counted.')
+    .version(buildVersion())
+    // Usage errors are written here, as every failure is. Help that nobody asked for is written as help is.
+    .configureOutput({ outputError: () => {}, writeErr: text => process.stdout.write(text) })
+  addServeCommand(program)
+  addDaemonCommand(program)
+  addUsersCommands(program)
+  addKeysCommands(program)
+  addDaemonKeysCommands(program)
+  addProvidersCommands(program)
+  addMcpCommands(program)
+  addInterceptionsCommands(program)
+  addUsageCommand(program)
+  addAuditCommands(program)
+  addSecretsCommands(program)
+  addPurgeCommand(program)
+  addDatabaseCommands(program)
+  addConfigCommands(program)
+  for (const command of commandsBelow(program)) {
+    pointAtHelp(command)
+    requireOptionsLast(command)
+  }
+  return program
+}
+
+function commandsBelow(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(commandsBelow)]
+}
+
+/** Makes usage errors of the command name its own help. */
+function pointAtHelp(command: Command): void {
+  const path: string[] = []
+  for (let at: Command | null = command; at?.parent; at = at.parent) path.unshift(at.name())
+  const help = [invocation(), ...path, '--help'].join(' ')
+  command.exitOverride(error => {
+    const isUsageError = error.exitCode !== 0 && error.code !== 'commander.help'
+    if (!isUsageError) throw error
+    // Commander puts the option that was probably meant on a line of its own.
+    const problem = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
+    throw new CommanderError(error.exitCode, error.code, `${problem}; see: ${help}`)
+  })
+}
+
+/** Commander looks for missing options before unknown ones, and would call a misspelt option a missing one. */
+function requireOptionsLast(command: Command): void {
+  const required = command.options.filter(option => option.mandatory)
+  for (const option of required) option.makeOptionMandatory(false)
+  command.hook('preAction', () => {
+    for (const option of required) {
+      if (command.getOptionValue(option.attributeName()) === undefined) {
+        command.error(`error: required option '${option.flags}' not specified`, {
+          code: 'commander.missingMandatoryOptionValue',
+        })
+      }
+    }
+  })
+}
+
+/** Resolves when the failure is written, so that the process may end. */
+function writeFailure(failure: Failure, words: readonly string[]): Promise<void> {
+  const isForPeople = process.stderr.isTTY && !words.includes('--json')
+  const text = isForPeople ? failureText(failure) : JSON.stringify(failure)
+  return new Promise(resolve => {
+    process.stderr.write(`${maskSecrets(text)}\n`, () => resolve())
+  })
+}
