@@ -1,8 +1,8 @@
-/** `aibridge config check`: what a command would run with, and where each setting comes from. */
+/** `aibridge config check`: the settings of a command and the source of each. */
 import type { Command } from 'commander'
-import type { ShownSetting } from '../config/shown-config.js'
+import type { FileInUse, ShownSetting } from '../config/shown-config.js'
 import { withDaemonOptions } from './daemon.js'
-import { type Column, printResult, printTable } from './output.js'
+import { type Column, print, printResult, printTable } from './output.js'
 import { withServeOptions } from './serve.js'
 
 /** Adds `config check serve|daemon`. */
@@ -12,7 +12,7 @@ export function addConfigCommands(program: Command): void {
     .description('the settings of serve and daemon')
     .command('check')
     .description(
-      'check flags, environment and file as the command would, and show every setting with its source; secrets only as set',
+      'check flags, environment and files as the command would, and show every setting with its source; secrets only as set',
     )
   for (const [name, withOptions] of [
     ['serve', withServeOptions],
@@ -21,17 +21,30 @@ export function addConfigCommands(program: Command): void {
     withOptions(check.command(name, { isDefault: name === 'serve' }).description(`the settings of ${name}`)).action(
       async (flags: Record<string, unknown>) => {
         const { fileWarning, shownConfig } = await import('../config/shown-config.js')
-        const settings = shownConfig(name, flags, process.env)
+        const settings = await shownConfig(name, flags, process.env)
         const warning = fileWarning(flags, process.env)
         if (warning !== undefined) process.stderr.write(`${warning}\n`)
-        printResult(flags, settings, () => printTable(settings, columns, ''))
+        printResult(flags, settings, () => printSettings(settings))
       },
     )
   }
+}
+
+function printSettings(settings: ShownSetting[]): void {
+  printTable(settings, columns, '')
+  const files = settings.flatMap(({ file }) => file ?? [])
+  if (files.length === 0) return
+  print('')
+  printTable(files, fileColumns, '')
 }
 
 const columns: Column<ShownSetting>[] = [
   ['SETTING', setting => setting.name],
   ['VALUE', setting => setting.value],
   ['SOURCE', setting => setting.source],
+]
+
+const fileColumns: Column<FileInUse>[] = [
+  ['FILE', file => file.path],
+  ['STATE', file => (file.state === 'missing' ? 'missing; serve makes it at the first start' : `mode ${file.mode}`)],
 ]

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { invalid } from '../config/config-error.js'
+import { invalid } from './config-error.js'
 
 /**
  * Reads the certificate authority that `--ca` or `BRIDGE_CA` names.

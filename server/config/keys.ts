@@ -1,6 +1,9 @@
 /** The operator's token and the encryption keys: which texts are good ones. No error shows a secret. */
 import { invalid } from './config-error.js'
 
+/** The names of the files in the data directory that hold a secret which no setting gives. */
+export const secretFiles = { adminToken: 'admin-token', encryptionKey: 'encryption-key' } as const
+
 /**
  * Returns the token if it fits into a header and is hard to guess.
  * @param source the file or variable that holds the token, for the error message

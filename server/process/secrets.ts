@@ -5,11 +5,8 @@ import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from '
 import { dirname, join } from 'node:path'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { invalid } from '../config/config-error.js'
-import { checkAdminToken, parseEncryptionKeys } from '../config/keys.js'
+import { checkAdminToken, parseEncryptionKeys, secretFiles } from '../config/keys.js'
 import type { RotateKeys } from '../services/admin/secret-rotation.js'
-
-/** The files' names in the data directory. */
-export const secretFiles = { adminToken: 'admin-token', encryptionKey: 'encryption-key' } as const
 
 /** The embedded database's directory in the data directory. */
 const databaseName = 'pg'
