@@ -1,8 +1,7 @@
+import { EventSplitter, type Piece } from './event-splitter.js'
 import { blanks, jsonStarts } from './first-byte.js'
 import { type SseEvent, SseReader } from './sse.js'
 
-const carriageReturn = 13
-const lineFeed = 10
 const colon = 58
 
 /** An event of more bytes is never left out, so that no more than this waits for its end. */
@@ -21,68 +20,68 @@ export interface EventFilterOptions {
  */
 export class EventFilter {
   readonly #options: EventFilterOptions
-  #held: Buffer[] = []
-  #heldBytes = 0
+  readonly #splitter = new EventSplitter()
   /** the answer has begun as JSON does */
   #isBody: boolean | undefined
-  /** the event has become too large to be left out */
-  #passing = false
-  #lineIsEmpty = true
-  /** nothing but comments since the last event */
-  #onlyComments = true
-  #afterCarriageReturn = false
-  /** the last event was left out, and only its blank line's line feed may still come */
-  #hidden = false
+  /**
+   * - `between`: no event is open; comments may have come since the last one
+   * - `hidden`: the same, behind an event that was left out; the line feed of its blank line may still come
+   * - `holding`: an event is open and waits for its end
+   * - `passing`: the open event, or a comment, has become too large to wait
+   */
+  #state: 'between' | 'hidden' | 'holding' | 'passing' = 'between'
+  #held: Buffer[] = []
+  #heldBytes = 0
 
   constructor(options: EventFilterOptions) {
     this.#options = options
   }
 
-  /** Takes a piece of the stream, and answers what is to be passed on now. */
+  /** Takes a piece of the stream, and returns what is to be passed on now. */
   push(chunk: Buffer): Buffer {
     this.#isBody ??= startsAsBody(chunk)
     if (this.#isBody) return this.#heldBytes > 0 ? Buffer.concat([...this.#release(), chunk]) : chunk
     const passed: Buffer[] = []
     let start = 0
-    for (let at = 0; at < chunk.length; at++) {
-      const byte = chunk[at]
-      const endsPair = this.#afterCarriageReturn && byte === lineFeed
-      this.#afterCarriageReturn = byte === carriageReturn
-      if (endsPair) {
-        // The second half of a line end goes where the first went.
-        if (this.#heldBytes > 0 || start < at || this.#passing) continue
-        if (!this.#hidden) passed.push(chunk.subarray(at, at + 1))
-        start = at + 1
-      } else if (byte !== carriageReturn && byte !== lineFeed) {
-        if (this.#lineIsEmpty && byte !== colon) this.#onlyComments = false
-        this.#lineIsEmpty = false
-      } else if (this.#lineIsEmpty) {
-        passed.push(...this.#endEvent(chunk.subarray(start, at + 1)))
-        start = at + 1
-      } else {
-        this.#lineIsEmpty = true
-        if (!this.#onlyComments) continue
-        passed.push(...this.#release(), chunk.subarray(start, at + 1))
-        this.#hidden = false
-        start = at + 1
-      }
+    for (const piece of this.#splitter.split(chunk)) {
+      const now = this.#take(piece, chunk.subarray(start, piece.end))
+      if (!now) continue
+      passed.push(...now)
+      start = piece.end
     }
     if (start < chunk.length) passed.push(...this.#hold(chunk.subarray(start)))
     const [only = chunk.subarray(0, 0)] = passed
     return passed.length > 1 ? Buffer.concat(passed) : only
   }
 
-  /** The stream is over: answers what was held back. An event that lacks its blank line may be left out too. */
+  /** Ends the stream and returns what was held back. An event that lacks its blank line may be left out too. */
   end(): Buffer {
     return Buffer.concat(this.#endEvent(Buffer.alloc(0)))
   }
 
+  /**
+   * Returns what passes with the end of a piece; undefined if everything since the last pass waits.
+   * @param bytes of the chunk, from the last pass to the end of the piece
+   */
+  #take({ type, beginsLine }: Piece, bytes: Buffer): Buffer[] | undefined {
+    if (type === 'blank') return this.#endEvent(bytes)
+    if (this.#state === 'holding' || this.#state === 'passing') return undefined
+    // The second half of a line end goes where the first went.
+    if (type === 'lineFeed') return this.#state === 'hidden' ? [] : [bytes]
+    if (beginsLine && bytes[0] !== colon) this.#state = 'holding'
+    else if (type === 'line') {
+      this.#state = 'between'
+      return [...this.#release(), bytes]
+    }
+    return undefined
+  }
+
   #hold(rest: Buffer): Buffer[] {
-    if (this.#passing) return [rest]
+    if (this.#state === 'passing') return [rest]
     this.#held.push(rest)
     this.#heldBytes += rest.length
     if (this.#heldBytes <= maxHiddenBytes) return []
-    this.#passing = true
+    this.#state = 'passing'
     return this.#release()
   }
 
@@ -94,13 +93,10 @@ export class EventFilter {
   }
 
   #endEvent(rest: Buffer): Buffer[] {
-    const isSmall = !this.#passing && this.#heldBytes + rest.length <= maxHiddenBytes
+    const mayHide = this.#state === 'holding' && this.#heldBytes + rest.length <= maxHiddenBytes
     const event = [...this.#release(), rest]
-    this.#hidden = isSmall && !this.#onlyComments && this.#isHidden(Buffer.concat(event))
-    this.#passing = false
-    this.#lineIsEmpty = true
-    this.#onlyComments = true
-    return this.#hidden ? [] : event
+    this.#state = mayHide && this.#isHidden(Buffer.concat(event)) ? 'hidden' : 'between'
+    return this.#state === 'hidden' ? [] : event
   }
 
   #isHidden(bytes: Buffer): boolean {

@@ -1,5 +1,7 @@
 /** Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream), read incrementally. */
+import { EventSplitter } from './event-splitter.js'
 
+/** One event of a stream. Its id and its retry time are not read. */
 export interface SseEvent {
   /** the `event` field; empty if there was none */
   event: string
@@ -7,77 +9,60 @@ export interface SseEvent {
   data: string
 }
 
-const carriageReturn = 13
-const lineFeed = 10
-
 /**
- * Turns chunks of bytes into events. Where the chunks are cut makes no difference. An event larger than `maxEventLength` (UTF-16 code
- * units) is left out and counted in {@link oversized}; what follows it is read.
+ * Turns chunks of bytes into events. Where the chunks are cut makes no difference. An event of more than `maxEventBytes`, line ends not
+ * counted, is left out and counted in {@link oversized}; the events behind it are read.
  */
 export class SseReader {
   oversized = 0
   readonly #onEvent: (event: SseEvent) => void
-  readonly #maxEventLength: number
-  readonly #decoder = new TextDecoder()
-  #line = ''
+  readonly #maxEventBytes: number
+  readonly #splitter = new EventSplitter()
+  #isFirstLine = true
+  /** the parts of an open line */
+  #line: Buffer[] = []
   #data: string[] = []
   #event = ''
-  #length = 0
-  #skipping = false
-  #afterCarriageReturn = false
+  #bytes = 0
 
-  constructor(onEvent: (event: SseEvent) => void, maxEventLength: number) {
+  constructor(onEvent: (event: SseEvent) => void, maxEventBytes: number) {
     this.#onEvent = onEvent
-    this.#maxEventLength = maxEventLength
+    this.#maxEventBytes = maxEventBytes
   }
 
-  push(chunk: Uint8Array): void {
-    this.#read(this.#decoder.decode(chunk, { stream: true }))
+  push(chunk: Buffer): void {
+    for (const { type, start, contentEnd } of this.#splitter.split(chunk)) {
+      if (type === 'lineFeed') continue
+      if (type === 'blank') {
+        this.#endEvent()
+        continue
+      }
+      this.#bytes += contentEnd - start
+      if (this.#isOversized) {
+        this.#line = []
+        this.#data = []
+      } else this.#line.push(chunk.subarray(start, contentEnd))
+      if (type === 'line') this.#endLine()
+    }
   }
 
-  /** The stream is over. An event that lacks its blank line counts too: some providers leave the last one out. */
+  /** Ends the stream. An event that lacks its blank line counts too: some providers leave the last one out. */
   end(): void {
-    this.#read(this.#decoder.decode())
-    if (this.#line !== '') this.#endLine()
+    this.#endLine()
     this.#endEvent()
   }
 
-  #read(text: string): void {
-    if (text === '') return
-    let start = 0
-    if (this.#afterCarriageReturn && text.charCodeAt(0) === lineFeed) start = 1
-    this.#afterCarriageReturn = false
-    const lineEnd = /[\r\n]/g
-    for (;;) {
-      lineEnd.lastIndex = start
-      const match = lineEnd.exec(text)
-      if (!match) break
-      this.#append(text.slice(start, match.index))
-      this.#endLine()
-      start = match.index + 1
-      if (text.charCodeAt(match.index) !== carriageReturn) continue
-      if (start === text.length) this.#afterCarriageReturn = true
-      else if (text.charCodeAt(start) === lineFeed) start++
-    }
-    this.#append(text.slice(start))
-  }
-
-  #append(text: string): void {
-    if (text === '') return
-    this.#length += text.length
-    if (this.#length > this.#maxEventLength) {
-      this.#skipping = true
-      this.#data = []
-      // The line's content no longer matters, only that it is not blank.
-      this.#line = ':'
-    } else this.#line += text
+  get #isOversized(): boolean {
+    return this.#bytes > this.#maxEventBytes
   }
 
   #endLine(): void {
-    const line = this.#line
-    this.#line = ''
-    if (line === '') this.#endEvent()
-    else if (!this.#skipping) this.#field(line)
+    const [first, ...rest] = this.#line
+    this.#line = []
+    if (!first) return
+    const line = (rest.length === 0 ? first : Buffer.concat([first, ...rest])).toString()
+    this.#field(this.#isFirstLine ? line.replace(/^\uFEFF/, '') : line)
+    this.#isFirstLine = false
   }
 
   #field(line: string): void {
@@ -92,11 +77,12 @@ export class SseReader {
   #endEvent(): void {
     const event = this.#event
     const data = this.#data
-    if (this.#skipping) this.oversized++
+    const isOversized = this.#isOversized
+    this.#isFirstLine = false
     this.#event = ''
     this.#data = []
-    this.#length = 0
-    this.#skipping = false
-    if (data.length > 0) this.#onEvent({ event, data: data.join('\n') })
+    this.#bytes = 0
+    if (isOversized) this.oversized++
+    else if (data.length > 0) this.#onEvent({ event, data: data.join('\n') })
   }
 }

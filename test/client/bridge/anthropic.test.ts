@@ -9,7 +9,7 @@ import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
 const answers = join(import.meta.dirname, '../../fixtures/answers/anthropic')
 const bridged = anthropic.route('POST', '/v1/messages') as BridgedRoute // it is the bridged one
 
-function readStream(chunks: Uint8Array[]): AnswerFacts {
+function readStream(chunks: Buffer[]): AnswerFacts {
   const reader = bridged.createAnswerReader()
   const events = new SseReader(event => reader.event(event), 1_000_000)
   for (const chunk of chunks) events.push(chunk)

@@ -2,15 +2,15 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type SseEvent, SseReader } from '../../../../client/bridge/wire/sse.js'
 
-function read(chunks: Uint8Array[], maxEventLength = 1_000_000): SseEvent[] {
+function read(chunks: Buffer[], maxEventBytes = 1_000_000): SseEvent[] {
   const events: SseEvent[] = []
-  const reader = new SseReader(event => events.push(event), maxEventLength)
+  const reader = new SseReader(event => events.push(event), maxEventBytes)
   for (const chunk of chunks) reader.push(chunk)
   reader.end()
   return events
 }
 
-const whole = (text: string, maxEventLength?: number) => read([Buffer.from(text)], maxEventLength)
+const whole = (text: string, maxEventBytes?: number) => read([Buffer.from(text)], maxEventBytes)
 
 test.each([
   ['a field', 'event: a\ndata: b\n\n', [{ event: 'a', data: 'b' }]],
