@@ -52,7 +52,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const limits: BridgeLimits = { ...bridgeLimits, ...options.limits }
   const outbox = options.outbox ?? createMemoryOutbox({ send: createRecordSender(client), logger, limits })
   const providers = new ProviderRegistry({
-    load: () => client.providerConfigurator.getProviders.query(),
+    load: signal => client.providerConfigurator.getProviders.query(undefined, { signal }),
     logger,
     ttlMs: limits.providerTtlMs,
   })
@@ -102,6 +102,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     const deadline = performance.now() + graceMs
     stopWatching()
     await drain(exchanges, graceMs)
+    providers.close()
     await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
     await upstream.close()
   }

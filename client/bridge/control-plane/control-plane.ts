@@ -19,7 +19,7 @@ export interface ControlPlane {
   }
   authorizer: { isAuthorized: { query(input: IsAuthorizedInput, options?: CallOptions): Promise<Authorization> } }
   providerConfigurator: {
-    getProviders: { query(): Promise<ProvidersOutput> }
+    getProviders: { query(input?: undefined, options?: CallOptions): Promise<ProvidersOutput> }
     watchProviders: {
       /** Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by `unsubscribe()`. */
       subscribe(

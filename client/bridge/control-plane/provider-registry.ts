@@ -13,7 +13,8 @@ export interface Target {
 }
 
 export interface ProviderRegistryOptions {
-  load: () => Promise<ProvidersOutput>
+  /** asks the control plane; rejects when the signal aborts */
+  load: (signal: AbortSignal) => Promise<ProvidersOutput>
   logger: Logger
   /**
    * age above which a snapshot is no longer used, unless reading it again fails; above half of it, it is read again beside the request.
@@ -30,6 +31,7 @@ type Snapshot = ReadonlyMap<string, Target>
  */
 export class ProviderRegistry {
   readonly #options: ProviderRegistryOptions
+  readonly #closed = new AbortController()
   #snapshot: Snapshot | undefined
   #readAt = 0
   #reading: Promise<Snapshot> | undefined
@@ -54,6 +56,11 @@ export class ProviderRegistry {
   changed(): void {
     this.#readAt = Number.NEGATIVE_INFINITY
     this.#readAfterNow().catch(() => {}) // logged where it is read
+  }
+
+  /** Aborts the read that is under way, and begins no other. What fails from now on is not logged. */
+  close(): void {
+    this.#closed.abort(new Error('the bridge is closed'))
   }
 
   /** What is known now, without waiting. */
@@ -108,9 +115,11 @@ export class ProviderRegistry {
   }
 
   async #load(): Promise<Snapshot> {
+    const { signal } = this.#closed
     const startedAt = performance.now()
     try {
-      const { providers } = await this.#options.load()
+      signal.throwIfAborted()
+      const { providers } = await this.#options.load(signal)
       const snapshot = new Map<string, Target>()
       for (const provider of providers) {
         const target = this.#target(provider)
@@ -120,10 +129,12 @@ export class ProviderRegistry {
       this.#readAt = startedAt
       return snapshot
     } catch (error) {
-      this.#options.logger.warn(
-        { err: error, keptSnapshot: this.#snapshot !== undefined },
-        'providers could not be read',
-      )
+      if (!signal.aborted) {
+        this.#options.logger.warn(
+          { err: error, keptSnapshot: this.#snapshot !== undefined },
+          'providers could not be read',
+        )
+      }
       throw error
     }
   }

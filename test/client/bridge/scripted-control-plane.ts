@@ -72,8 +72,13 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
     },
     providerConfigurator: {
       getProviders: {
-        query: () =>
-          call('providerConfigurator.getProviders', undefined, () => ({ providers: structuredClone(plane.providers) })),
+        query: (_input, { signal } = {}) =>
+          untilAborted(
+            call('providerConfigurator.getProviders', undefined, () => ({
+              providers: structuredClone(plane.providers),
+            })),
+            signal,
+          ),
       },
       watchProviders: {
         subscribe(_input, { onData, onError }) {

@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
+import { createGate } from '../../fixtures/provider.js'
+import { anthropicProvider, startBridge } from './running-bridge.js'
+import { scriptedControlPlane } from './scripted-control-plane.js'
+
+const getProviders = 'providerConfigurator.getProviders'
+
+/** A bridge whose first read of the providers is under way until the gate opens, and fails then. */
+async function bridgeThatReadsProviders() {
+  const failure = createGate()
+  const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
+  plane.before = async path => {
+    if (path !== getProviders) return
+    await failure.opened
+    throw rpcError('connection_closed', 'the connection is closed')
+  }
+  const bridge = await startBridge(plane)
+  expect(plane.calls).toContain(getProviders)
+  return { bridge, failure }
+}
+
+test('a bridge that is closed while it reads providers logs no failure', async () => {
+  const { bridge, failure } = await bridgeThatReadsProviders()
+  await bridge.close()
+  failure.open()
+  await new Promise(setImmediate)
+  expect(bridge.log).toEqual([])
+})
+
+test('a read of providers that fails before the bridge is closed is logged', async () => {
+  const { bridge, failure } = await bridgeThatReadsProviders()
+  failure.open()
+  await new Promise(setImmediate)
+  expect(bridge.log).toContainEqual(expect.objectContaining({ message: 'providers could not be read' }))
+  await bridge.close()
+})
