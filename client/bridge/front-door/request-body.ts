@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { Refusal } from '../wire/refusal.js'
 
 /**
@@ -38,6 +39,29 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     if (request.destroyed) return onClose()
     request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })
+}
+
+/**
+ * The JSON object that a body holds.
+ * @param encoding the header `Content-Encoding`
+ * @throws Refusal 400 if the body is encoded, or no JSON object
+ */
+export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonObject {
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new Refusal(
+      400,
+      `request bodies in the encoding ${JSON.stringify(encoding)} are not supported: send plain JSON`,
+    )
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(body.toString())
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new Refusal(400, `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`)
+  }
+  if (!isPlainObject(json)) throw new Refusal(400, 'the request body is JSON, but not an object')
+  return json as JsonObject // came out of JSON.parse
 }
 
 function dropRest(request: IncomingMessage, maxBytes: number): void {

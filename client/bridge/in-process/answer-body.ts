@@ -1,5 +1,5 @@
 import type { Transform } from 'node:stream'
-import { decoderOf } from '../recording/inspection.js'
+import { decoderOf } from '../wire/content-encoding.js'
 
 interface Offer {
   bytes: Uint8Array

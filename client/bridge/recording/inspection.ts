@@ -1,11 +1,11 @@
 /** Reads a copy of an answer while the original passes. Nothing here throws: what cannot be read is not recorded. */
-import type { Transform } from 'node:stream'
-import * as zlib from 'node:zlib'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AnswerFacts, AnswerReader } from '../providers/provider-api.js'
+import { decoderOf } from '../wire/content-encoding.js'
 import { blanks, jsonStarts } from '../wire/first-byte.js'
 import { type AnswerHead, findHeader, isEventStream } from '../wire/headers.js'
 import { type SseEvent, SseReader } from '../wire/sse.js'
+import { Decompression } from './decompression.js'
 
 export interface InspectionOptions {
   head: AnswerHead
@@ -138,66 +138,5 @@ function bodySink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink 
       }
       reader.body(json)
     },
-  }
-}
-
-/** undefined: nothing to do, or nothing that can be done. A stream that breaks gives what it held until then. */
-export function decoderOf(encoding: string): Transform | undefined {
-  switch (encoding) {
-    case 'gzip':
-    case 'x-gzip':
-      return zlib.createGunzip({ finishFlush: zlib.constants.Z_SYNC_FLUSH })
-    case 'deflate':
-      return zlib.createInflate({ finishFlush: zlib.constants.Z_SYNC_FLUSH })
-    case 'br':
-      return zlib.createBrotliDecompress({ finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH })
-    case 'zstd': {
-      // Node has it from 22.15 on; @types/node here is that of 20.
-      const create: unknown = Reflect.get(zlib, 'createZstdDecompress')
-      return typeof create === 'function' ? (create() as Transform) : undefined // as documented by Node
-    }
-    default:
-      return undefined
-  }
-}
-
-/** Runs beside the answer; when it cannot keep up it gives up, so that its queue stays bounded. */
-class Decompression {
-  readonly #decoder: Transform
-  readonly #maxBytes: number
-  readonly #logger: Logger
-  readonly #ended: Promise<void>
-  #waiting = 0
-
-  constructor(decoder: Transform, onChunk: (chunk: Buffer) => void, maxBytes: number, logger: Logger) {
-    this.#decoder = decoder
-    this.#maxBytes = maxBytes
-    this.#logger = logger
-    this.#ended = new Promise(resolve => decoder.once('close', resolve))
-    decoder.on('data', onChunk)
-    decoder.on('error', error =>
-      logger.warn({ err: error }, 'an answer could not be decompressed; what was read of it is recorded'),
-    )
-  }
-
-  write(chunk: Buffer): void {
-    if (this.#decoder.destroyed) return
-    this.#waiting += chunk.length
-    if (this.#waiting > this.#maxBytes) {
-      this.#logger.warn(
-        { maxBytes: this.#maxBytes },
-        'an answer came faster than it could be decompressed; the rest is not recorded',
-      )
-      this.#decoder.destroy()
-    } else {
-      this.#decoder.write(chunk, () => {
-        this.#waiting -= chunk.length
-      })
-    }
-  }
-
-  end(): Promise<void> {
-    if (!this.#decoder.destroyed) this.#decoder.end()
-    return this.#ended
   }
 }

@@ -1,50 +1,18 @@
-/** Records of one interception, on their way to the control plane. */
-import { v7 as uuidv7 } from 'uuid'
-import type { Authorization } from '../../../shared/contract/authorizer.js'
-import { originalBytesKey } from '../../../shared/contract/fields.js'
-import { recordLimits } from '../../../shared/contract/limits.js'
+/** An interception's way into the record: its beginning, which is awaited, and its end with everything between. */
 import type { BatchRecord, RecordInput } from '../../../shared/contract/recorder.js'
 import { errorCodeOf, isRetryable } from '../../../shared/rpc/errors.js'
-import type { Logger } from '../../../shared/values/log.js'
-import { maskSecrets } from '../../../shared/values/mask-secrets.js'
-import {
-  cleanJsonObject,
-  cleanText,
-  cutToBytes,
-  cutToLength,
-  isPlainObject,
-  type JsonObject,
-  JsonRefused,
-  setOwn,
-} from '../../../shared/values/text.js'
 import { type ControlPlane, mayHaveRun } from '../control-plane/control-plane.js'
 import type { Outbox } from '../control-plane/outbox.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Failure } from '../providers/error-type.js'
-import type { AnswerFacts, KeptText, RequestFacts, TokenCounts } from '../providers/provider-api.js'
+import type { AnswerFacts } from '../providers/provider-api.js'
 import { isClosedForGood, notAsked, Refusal, retryAfterSeconds } from '../wire/refusal.js'
+import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
 
-export interface RecorderParts {
+export interface RecorderParts extends RecordOptions {
   client: Pick<ControlPlane, 'recorder'>
   outbox: Outbox
-  /** false: content is left out before it reaches the outbox */
-  recordContent: boolean
-  logger: Logger
   metrics: BridgeMetrics
-}
-
-/** What is known of a request before the provider is called. */
-export interface InterceptionStart {
-  owner: Authorization
-  provider: { type: string; name: string }
-  request: RequestFacts
-  credentialKind: 'centralized' | 'byok'
-  credentialHint: string | undefined
-  /** what an error may repeat and must not be recorded: the credentials that the request came with and those that it is sent on with */
-  secrets: readonly string[]
-  client: string | undefined
-  userAgent: string | undefined
-  startedAt: Date
 }
 
 /** An interception that was recorded and now lacks its end. */
@@ -162,28 +130,6 @@ async function put({ outbox, logger }: RecorderParts, interceptionId: string, re
   }
 }
 
-function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
-  const { owner, provider, request } = start
-  const optional = {
-    client: nameOf(start.client),
-    userAgent: start.userAgent && cutToLength(cleanText(start.userAgent), recordLimits.maxUserAgentLength),
-    clientSessionId: nameOf(request.sessionId),
-    correlatingToolCallId: nameOf(request.correlatingToolCallId),
-    credentialHint: nameOf(start.credentialHint),
-  }
-  return {
-    id: uuidv7(),
-    initiatorId: owner.ownerId,
-    apiKeyId: owner.apiKeyId,
-    provider: provider.type,
-    providerName: provider.name,
-    model: nameOf(request.model) ?? 'unknown',
-    startedAt: start.startedAt,
-    credentialKind: start.credentialKind,
-    ...withoutUndefined(optional),
-  }
-}
-
 /** A fault in what was read of an answer must cost neither the end nor the answer itself. */
 function recordsOrEnd(
   parts: RecorderParts,
@@ -198,127 +144,4 @@ function recordsOrEnd(
     parts.logger.error({ err: error, interceptionId: id }, 'an answer could not be recorded; its end is')
     return [endOf(id, failure, start.secrets, parts.recordContent)]
   }
-}
-
-function recordsOf(
-  { recordContent, logger }: RecorderParts,
-  interceptionId: string,
-  { request, secrets }: InterceptionStart,
-  answer: AnswerFacts,
-  failure: Failure | undefined,
-): BatchRecord[] {
-  const createdAt = new Date()
-  const msgId = nameOf(answer.msgId) ?? interceptionId
-  const common = () => ({ id: uuidv7(), interceptionId })
-  const content = recordContent ? keptContent : omittedContent
-  const records: BatchRecord[] = []
-  if (request.prompt !== undefined) {
-    const text: KeptText = { text: request.prompt, bytes: Buffer.byteLength(request.prompt) }
-    records.push({ kind: 'promptUsage', ...common(), msgId, ...content('prompt', text), createdAt })
-  }
-  if (answer.usage) {
-    const details = detailsOf(logger, interceptionId, answer.usage.details, recordContent)
-    records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(answer.usage), ...details, createdAt })
-  }
-  for (const thought of answer.thoughts) {
-    records.push({ kind: 'modelThought', ...common(), ...content('content', thought.content), createdAt: thought.at })
-  }
-  for (const call of answer.tools) {
-    const optional = withoutUndefined({ toolCallId: nameOf(call.callId), itemId: nameOf(call.itemId) })
-    const tool = nameOf(call.tool) ?? 'unknown'
-    records.push({
-      kind: 'toolUsage',
-      ...common(),
-      msgId,
-      ...optional,
-      tool,
-      ...content('input', call.input),
-      injected: false,
-      createdAt: call.at,
-    })
-  }
-  records.push(endOf(interceptionId, failure, secrets, recordContent))
-  return records
-}
-
-function endOf(
-  id: string,
-  failure: Failure | undefined,
-  secrets: readonly string[],
-  recordContent: boolean,
-): BatchRecord {
-  const end = { kind: 'interceptionEnded', id, endedAt: new Date() } as const
-  if (!failure) return end
-  if (failure.isQuoted && !recordContent) return { ...end, errorType: failure.type }
-  // Masked before it is cut: of half a secret nothing could be recognised.
-  const message = maskSecrets(cleanText(failure.message), secrets)
-  const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
-  return { ...end, errorType: failure.type, errorMessage }
-}
-
-function countsOf(usage: TokenCounts) {
-  return {
-    inputTokens: tokens(usage.input),
-    outputTokens: tokens(usage.output),
-    cacheReadInputTokens: tokens(usage.cacheRead),
-    cacheWriteInputTokens: tokens(usage.cacheWrite),
-  }
-}
-
-/** The nearest count that a record can hold. */
-function tokens(count: number): number {
-  return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
-}
-
-/** What the provider added to its usage. */
-function detailsOf(
-  logger: Logger,
-  interceptionId: string,
-  details: JsonObject,
-  recordContent: boolean,
-): { metadata?: JsonObject } {
-  try {
-    const clean = cleanJsonObject(details, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
-    const metadata = recordContent ? clean : numbersOf(clean)
-    return Object.keys(metadata).length === 0 ? {} : { metadata }
-  } catch (error) {
-    if (!(error instanceof JsonRefused)) throw error
-    logger.warn({ interceptionId, reason: error.message }, 'details of token usage cannot be recorded')
-    return {}
-  }
-}
-
-/** Without text, which may be anything. */
-function numbersOf(details: JsonObject): JsonObject {
-  const kept: JsonObject = {}
-  for (const [name, value] of Object.entries(details)) {
-    if (isPlainObject(value)) setOwn(kept, name, numbersOf(value))
-    else if (typeof value === 'number') setOwn(kept, name, value)
-  }
-  return kept
-}
-
-/** A content field, cut as the control plane would cut it, so that no record is too large to be sent. */
-function keptContent<F extends string>(field: F, kept: KeptText): Content<F> {
-  const text = cutToBytes(cleanText(kept.text), recordLimits.maxContentBytes)
-  const value = { [field]: text } as { [field in F]: string } // one computed key
-  if (kept.bytes <= recordLimits.maxContentBytes) return value
-  return { ...value, metadata: { [originalBytesKey]: { [field]: kept.bytes } } }
-}
-
-/** The same field, cut to nothing. */
-function omittedContent<F extends string>(field: F, { bytes }: KeptText): Content<F> {
-  const value = { [field]: '' } as { [field in F]: string } // one computed key
-  return { ...value, metadata: { [originalBytesKey]: { [field]: bytes } } }
-}
-
-type Content<F extends string> = { [field in F]: string } & { metadata?: JsonObject }
-
-function nameOf(text: string | undefined): string | undefined {
-  return text ? cutToLength(cleanText(text), recordLimits.maxNameLength) : undefined
-}
-
-function withoutUndefined<T extends Record<string, string | undefined>>(fields: T): { [name in keyof T]?: string } {
-  const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(entries) as { [name in keyof T]?: string } // a subset of the fields
 }

@@ -2,7 +2,7 @@ import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { EventFilter } from '../wire/event-filter.js'
 import { type AnswerHead, findHeader, isEventStream, isPlain, withoutHeaders } from '../wire/headers.js'
-import type { AnswerReceiver } from './upstream.js'
+import type { AnswerReceiver } from './upstream-call.js'
 
 /** Sees what a relay passes on. Its methods never throw or reject. */
 export interface AnswerObserver {

@@ -1,0 +1,43 @@
+import type { Transform } from 'node:stream'
+import type { Logger } from '../../../shared/values/log.js'
+
+/** Runs beside the answer; when it cannot keep up it gives up, so that its queue stays bounded. */
+export class Decompression {
+  readonly #decoder: Transform
+  readonly #maxBytes: number
+  readonly #logger: Logger
+  readonly #ended: Promise<void>
+  #waiting = 0
+
+  constructor(decoder: Transform, onChunk: (chunk: Buffer) => void, maxBytes: number, logger: Logger) {
+    this.#decoder = decoder
+    this.#maxBytes = maxBytes
+    this.#logger = logger
+    this.#ended = new Promise(resolve => decoder.once('close', resolve))
+    decoder.on('data', onChunk)
+    decoder.on('error', error =>
+      logger.warn({ err: error }, 'an answer could not be decompressed; what was read of it is recorded'),
+    )
+  }
+
+  write(chunk: Buffer): void {
+    if (this.#decoder.destroyed) return
+    this.#waiting += chunk.length
+    if (this.#waiting > this.#maxBytes) {
+      this.#logger.warn(
+        { maxBytes: this.#maxBytes },
+        'an answer came faster than it could be decompressed; the rest is not recorded',
+      )
+      this.#decoder.destroy()
+    } else {
+      this.#decoder.write(chunk, () => {
+        this.#waiting -= chunk.length
+      })
+    }
+  }
+
+  end(): Promise<void> {
+    if (!this.#decoder.destroyed) this.#decoder.end()
+    return this.#ended
+  }
+}
