@@ -8,12 +8,8 @@ import { type ReasonTable, type RpcError, transportError, transportReasons } fro
 import { times } from '../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
-import {
-  type WebSocketDuplexOptions,
-  webSocketDuplex,
-  webSocketSettings,
-  webSocketTimes,
-} from '../../shared/rpc/websocket-duplex.js'
+import { webSocketDuplex } from '../../shared/rpc/websocket-duplex.js'
+import { type WebSocketDuplexOptions, webSocketSettings, webSocketTimes } from '../../shared/rpc/websocket-settings.js'
 import { DialError } from './errors.js'
 
 export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {

@@ -1,21 +1,21 @@
 /**
- * A duplex carries ordered messages both ways between two ends and closes once, with a reason. It is all that a link has to provide: the
- * connection code above it is the same for every link.
+ * A duplex carries ordered messages both ways between two ends and closes once, with a reason. A link has to provide nothing else: the
+ * connection code above the duplex is the same for every link.
  */
 
 /** A message: a JSON object or an array of them (tRPC's messages, a batch), or one of tRPC's bare text frames. */
 export type Message = object | 'PING' | 'PONG'
 
 /**
- * Why a duplex closed: a WebSocket close code (RFC 6455, section 7.4; 4000 to 4999 are private: 4008, 4401 and 4403 are the transport's, others
- * its users') and a message for people.
+ * Why a duplex closed: a WebSocket close code and a message for people. Codes from 4000 to 4999 are private (RFC 6455, section 7.4): the
+ * transport uses 4008, 4401 and 4403 and leaves the others to its users.
  */
 export interface CloseReason {
   code: number
   message: string
-  /** why the far end may not come back, where it said so: a reason of the transport or of its user */
+  /** why the far end may not come back, if the closing end said so: a reason of the transport or of its user */
   reason?: string
-  /** For `messageTooLarge`: it came to this end. Left out, this end had sent it. */
+  /** For `messageTooLarge`: this end received the message. Absent: this end sent the message. */
   received?: true
 }
 
@@ -33,39 +33,42 @@ export const closeCodes = {
   forbidden: 4403,
 } as const
 
-/** What a second receiver hears: who dials must make a fresh duplex each time. */
+/** The close reason for the second receiver of one duplex: a dial must make a fresh duplex each time. */
 export const openedTwice: CloseReason = { code: closeCodes.abnormal, message: 'this duplex was opened before' }
 
-/** What the owner of an end hears. All three are called asynchronously, never from within `send` or `close`. */
+/** The callbacks of an end's owner. All three are called asynchronously, never from within `send` or `close`. */
 export interface DuplexReceiver {
-  /** One message, in the order in which they were sent. Its value belongs to the receiver. `bytes` is what it took on the way. */
+  /** Takes one message, in the order of sending. The value belongs to the receiver. `bytes` is its size on the link. */
   onMessage(message: Message, bytes: number): void
-  /** `bufferedBytes` fell to half of the high-water mark or below, after it had been above. */
+  /** Called when `bufferedBytes` fell to half of the high-water mark or below, after a time above the mark. */
   onDrain(): void
-  /** Once, as the last call. */
+  /** Called once, after all other calls. */
   onClose(reason: CloseReason): void
 }
 
-/** One end. */
+/** One end of a duplex. */
 export interface Duplex {
-  /** Begins delivery; until then what arrives is kept. Only the first receiver hears anything: another is told at once that this end is closed. */
+  /**
+   * Begins delivery; messages that arrive earlier are kept until then. Only the first receiver gets messages: a second receiver gets
+   * {@link openedTwice} at once.
+   */
   open(receiver: DuplexReceiver): void
   /**
-   * Sends one message. The value is copied or encoded before this returns; the caller may change it afterwards. After the end has
-   * closed it does nothing.
-   * @throws RpcError `PAYLOAD_TOO_LARGE` (message_too_large) or `BAD_REQUEST` (not_encodable); the message is not sent, the duplex lives
+   * Sends one message. The value is copied or encoded before this returns, so the caller may change the value afterwards. Does nothing
+   * after the end has closed.
+   * @throws RpcError `PAYLOAD_TOO_LARGE` (message_too_large) or `BAD_REQUEST` (not_encodable); the message is not sent, the duplex goes on
    */
   send(message: Message): void
-  /** Bytes sent and not yet taken by the transport below or the far end. */
+  /** Bytes that are sent and not yet taken by the transport below or the far end. */
   readonly bufferedBytes: number
   /** Whether `bufferedBytes` is above the high-water mark. */
   readonly full: boolean
   /**
-   * Closes both ends. What this end has sent before is delivered first; what has come for it and was not delivered is not delivered any
-   * more. Later calls do nothing.
-   * @param patienceMs how long a far end of which nothing is heard may need for what was sent; by default it is cut off before
+   * Closes both ends. Messages sent by this end before the close are delivered first; messages for this end that were not delivered yet are
+   * dropped. Later calls do nothing.
+   * @param patienceMs how long a silent far end may need for the messages under way; by default it is cut off earlier
    */
   close(reason: CloseReason, patienceMs?: number): void
-  /** Closes both ends at once; what was not yet delivered is lost. */
+  /** Closes both ends at once; undelivered messages are lost. */
   terminate(reason: CloseReason): void
 }

@@ -2,16 +2,18 @@ import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Me
 import { copiedBytes, copyJson } from './json-copy.js'
 import { connectionLimits } from './limits.js'
 
+/** Settings of {@link memoryDuplexPair}. */
 export interface MemoryDuplexOptions {
-  /** bytes of one message, estimated while it is copied */
+  /** bytes of one message, estimated during the copy; default 4 MiB */
   maxMessageBytes?: number
+  /** default 1 MiB */
   highWaterMarkBytes?: number
 }
 
 /**
- * Two ends in one process. What arrives is what a wire would have delivered: a JSON-equivalent copy with nothing shared.
- * Delivery is in a microtask; after {@link deliveriesPerTurn} messages the event loop gets a turn, so that a busy pair cannot keep timers
- * and sockets waiting.
+ * Makes two ends in one process. A message arrives as a wire would have delivered it: a JSON-equivalent copy that shares nothing with the
+ * sender. Delivery is in a microtask; after {@link deliveriesPerTurn} messages the event loop gets a turn, so that a busy pair cannot keep
+ * timers and sockets waiting.
  */
 export function memoryDuplexPair(options: MemoryDuplexOptions = {}): [Duplex, Duplex] {
   const maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
@@ -26,7 +28,6 @@ export function memoryDuplexPair(options: MemoryDuplexOptions = {}): [Duplex, Du
 const deliveriesPerTurn = 1024
 
 class MemoryEnd implements Duplex {
-  #opened = false
   readonly #out: Pipe
   readonly #in: Pipe
 
@@ -36,10 +37,8 @@ class MemoryEnd implements Duplex {
   }
 
   open(receiver: DuplexReceiver): void {
-    if (this.#opened) return queueMicrotask(() => receiver.onClose(openedTwice))
-    this.#opened = true
+    if (!this.#in.connect(receiver)) return queueMicrotask(() => receiver.onClose(openedTwice))
     this.#out.sender = receiver
-    this.#in.connect(receiver)
   }
 
   send(message: Message): void {
@@ -55,77 +54,95 @@ class MemoryEnd implements Duplex {
   }
 
   close(reason: CloseReason): void {
-    this.#in.discard()
     this.#out.end(reason)
-    this.#in.end(reason)
+    this.#in.cut(reason)
   }
 
   terminate(reason: CloseReason): void {
-    this.#out.discard()
-    this.close(reason)
+    this.#out.cut(reason)
+    this.#in.cut(reason)
   }
 }
 
-/** One direction: a queue that is emptied into a receiver. */
+type PipeState =
+  | { readonly name: 'flowing' | 'closed' }
+  | { readonly name: 'ending' | 'cut'; readonly reason: CloseReason }
+
+const flowing: PipeState = { name: 'flowing' }
+const closed: PipeState = { name: 'closed' }
+
+/**
+ * One direction: a queue that is emptied into a receiver.
+ *
+ * ```
+ * flowing ──end()──▶ ending ──the queue is delivered──▶ closed
+ *    │                 └──cut()──▶ cut
+ *    └──cut()──▶ cut ──the next delivery──▶ closed
+ * ```
+ * Ending delivers the queue before `onClose`; a cut drops the queue, also the rest of a delivery under way. The first reason counts.
+ */
 class Pipe {
-  /** Hears that the pipe has room again. */
+  /** the receiver of this direction's sender, for `onDrain` */
   sender: DuplexReceiver | undefined
   onFailure: ((reason: CloseReason) => void) | undefined
   bufferedBytes = 0
   full = false
   readonly #maxMessageBytes: number
   readonly #highWaterMarkBytes: number
+  #state: PipeState = flowing
   #receiver: DuplexReceiver | undefined
   #messages: Message[] = []
   #bytes: number[] = []
-  #scheduled = false
+  /** since the event loop had its last turn */
   #deliveries = 0
-  #reason: CloseReason | undefined
-  #closed = false
-  #discarded = false
 
   constructor(maxMessageBytes: number, highWaterMarkBytes: number) {
     this.#maxMessageBytes = maxMessageBytes
     this.#highWaterMarkBytes = highWaterMarkBytes
   }
 
-  connect(receiver: DuplexReceiver): void {
+  /** Begins delivery. Returns whether `receiver` is the first one; a later one is ignored. */
+  connect(receiver: DuplexReceiver): boolean {
+    if (this.#receiver) return false
     this.#receiver = receiver
-    this.#schedule()
+    if (this.#messages.length > 0 || this.#state !== flowing) this.#schedule()
+    return true
   }
 
   push(message: Message): void {
-    if (this.#reason) return
+    if (this.#state !== flowing) return
+    let size: number
     if (typeof message === 'string') {
       this.#messages.push(message)
-      this.#bytes.push(message.length)
-      this.bufferedBytes += message.length
+      size = message.length
     } else {
       this.#messages.push(copyJson(message, this.#maxMessageBytes))
-      this.#bytes.push(copiedBytes)
-      this.bufferedBytes += copiedBytes
+      size = copiedBytes
     }
+    this.bufferedBytes += size
     if (this.bufferedBytes > this.#highWaterMarkBytes) this.full = true
-    this.#schedule()
+    // A longer queue has its delivery scheduled already.
+    if (this.#bytes.push(size) === 1) this.#schedule()
   }
 
   end(reason: CloseReason): void {
-    if (this.#reason) return
-    this.#reason = reason
-    this.#schedule()
+    if (this.#state !== flowing) return
+    this.#state = { name: 'ending', reason }
+    if (this.#messages.length === 0) this.#schedule()
   }
 
-  /** Drops what is queued, also what a delivery under way still holds. */
-  discard(): void {
+  cut(reason: CloseReason): void {
+    const state = this.#state
+    if (state.name === 'cut' || state.name === 'closed') return
+    this.#state = { name: 'cut', reason: state.name === 'ending' ? state.reason : reason }
     this.#messages = []
     this.#bytes = []
     this.bufferedBytes = 0
-    this.#discarded = true
+    this.#schedule()
   }
 
   #schedule(): void {
-    if (this.#scheduled || !this.#receiver) return
-    this.#scheduled = true
+    if (!this.#receiver) return
     if (this.#deliveries < deliveriesPerTurn) queueMicrotask(this.#deliver)
     else {
       this.#deliveries = 0
@@ -134,15 +151,14 @@ class Pipe {
   }
 
   readonly #deliver = (): void => {
-    this.#scheduled = false
     const receiver = this.#receiver
-    if (!receiver || this.#closed) return
+    if (!receiver || this.#state === closed) return
     const messages = this.#messages
     const bytes = this.#bytes
     this.#messages = []
     this.#bytes = []
     try {
-      for (let index = 0; index < messages.length && !this.#discarded; index++) {
+      for (let index = 0; index < messages.length && this.#state.name !== 'cut'; index++) {
         const message = messages[index]
         if (message === undefined) continue
         const size = bytes[index] ?? 0
@@ -152,20 +168,24 @@ class Pipe {
       }
       if (this.full && this.bufferedBytes <= this.#highWaterMarkBytes / 2) {
         this.full = false
-        if (!this.#reason) this.sender?.onDrain()
+        if (this.#state === flowing) this.sender?.onDrain()
       }
     } catch (error) {
-      // A receiver answers for its own errors; one that throws after all must not end the process from within a microtask.
+      // Receivers catch their own errors; an error that gets here all the same must not end the process from within a microtask.
       this.onFailure?.({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
     }
-    if (this.#messages.length > 0) this.#schedule()
-    else if (this.#reason) {
-      this.#closed = true
-      try {
-        receiver.onClose(this.#reason)
-      } catch {
-        // It was the last call; there is nothing left to end.
-      }
+    // Messages that were pushed meanwhile have their own delivery.
+    if (this.#messages.length === 0) this.#close(receiver)
+  }
+
+  #close(receiver: DuplexReceiver): void {
+    const state = this.#state
+    if (state.name !== 'ending' && state.name !== 'cut') return
+    this.#state = closed
+    try {
+      receiver.onClose(state.reason)
+    } catch {
+      // This was the last call; nothing is left to end.
     }
   }
 }

@@ -18,12 +18,8 @@ import {
 import type { ConnectionParams } from '../../../shared/rpc/messages.js'
 import { timeoutOf } from '../../../shared/rpc/timeouts.js'
 import type { Version } from '../../../shared/rpc/version.js'
-import {
-  type WebSocketTimes,
-  webSocketDuplex,
-  webSocketSettings,
-  webSocketTimes,
-} from '../../../shared/rpc/websocket-duplex.js'
+import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
+import { type WebSocketTimes, webSocketSettings, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
 import type { ErrorReport } from '../answers.js'
 import { type CallEnd, serveDuplex } from '../connection.js'
 import type { ConnectionGroup } from '../connection-group.js'

@@ -4,18 +4,22 @@ import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../../shared/rpc/duplex.js'
-import {
-  type WebSocketDuplexOptions,
-  webSocketDuplex,
-  webSocketSettings,
-} from '../../../shared/rpc/websocket-duplex.js'
+import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
+import { type WebSocketDuplexOptions, webSocketSettings } from '../../../shared/rpc/websocket-settings.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { gate } from '../../fixtures/peer.js'
 
 const opened: (() => Promise<unknown> | unknown)[] = []
 
-/** A duplex on the server's side of a WebSocket, whose client is a bare `ws`. */
-async function pair(options: WebSocketDuplexOptions = {}, receiver: Partial<DuplexReceiver> = {}) {
+/**
+ * Makes a duplex on the server's side of a WebSocket, whose client is a bare `ws`.
+ * @param beforeOpen runs while the duplex has no receiver yet
+ */
+async function pair(
+  options: WebSocketDuplexOptions = {},
+  receiver: Partial<DuplexReceiver> = {},
+  beforeOpen?: (client: WebSocket, duplex: Duplex) => Promise<unknown>,
+) {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const wss = new WebSocketServer({ server, ...webSocketSettings(options) })
@@ -38,6 +42,7 @@ async function pair(options: WebSocketDuplexOptions = {}, receiver: Partial<Dupl
     server.close()
     await once(server, 'close')
   })
+  await beforeOpen?.(client, duplex)
   return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex, receiver) }
 }
 
@@ -202,6 +207,19 @@ describe('a WebSocket as a duplex', () => {
     for (let count = 0; count < 100; count++) client.send('{"after":true}')
     await Promise.all([clientClosed, closed])
     expect(messages).toEqual([{ before: true }])
+  })
+
+  it('messages kept for a receiver are dropped once the receiver closes', async () => {
+    const receiver: Partial<DuplexReceiver> = {}
+    const { closed, messages } = await pair({}, receiver, async (client, duplex) => {
+      receiver.onMessage = () => duplex.close({ code: 1000, message: 'one is enough' })
+      for (const id of [1, 2]) client.send(JSON.stringify({ id }))
+      client.ping()
+      // The pong follows both messages.
+      await once(client, 'pong')
+    })
+    expect(await closed).toEqual({ code: 1000, message: 'one is enough' })
+    expect(messages).toEqual([{ id: 1 }])
   })
 
   it('codes that are never sent become 1011', async () => {
