@@ -1,6 +1,7 @@
 /** `aibridge audit`: what operators did. */
 import type { Command } from 'commander'
 import type { AuditRecord } from '../../shared/contract/admin.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, ownOptions, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
@@ -20,7 +21,7 @@ export function addAuditCommands(program: Command): void {
   withCommonOptions(audit.command('list').description('newest first'))
     .option('--actor <name>', 'who did it')
     .option('--action <action>', 'for instance users.create')
-    .option('--target <target>', 'to what, by the id or name that the entry has')
+    .option('--target <target>', 'what was changed: its name or id, or the last 12 digits of the id')
     .option('--limit <n>', 'rows of this page, at most 200 (default: 50)', wholeNumber)
     .option('--cursor <cursor>', 'the nextCursor of the page before')
     .action(async (options: ListOptions) => {
@@ -37,7 +38,7 @@ const columns: Column<AuditRecord>[] = [
   ['TIME', entry => entry.at],
   ['ACTOR', entry => entry.actor],
   ['ACTION', entry => entry.action],
-  ['TARGET', entry => entry.target],
+  ['TARGET', entry => entry.target && shortIdOf(entry.target)],
   ['USER', entry => entry.username],
   ['DETAILS', entry => entry.details],
 ]

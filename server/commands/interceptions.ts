@@ -12,10 +12,11 @@ import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
 import { errorTypes } from '../../shared/contract/recorder.js'
 import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
+import { type CommonOptions, idHelp, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, cellText, print, printFields, printJson, printResult, printTable, visible } from './output.js'
 
 interface ListOptions extends CommonOptions {
@@ -37,7 +38,7 @@ interface TailOptions extends CommonOptions {
 
 /** Adds `interceptions list|show|tail`. */
 export function addInterceptionsCommands(program: Command): void {
-  const interceptions = program.command('interceptions').description('the AI requests that were recorded')
+  const interceptions = program.command('interceptions').description('recorded AI requests')
 
   withCommonOptions(interceptions.command('list').description('newest first'))
     .option('--limit <n>', 'rows of this page, at most 200 (default: 50)', wholeNumber)
@@ -60,12 +61,12 @@ export function addInterceptionsCommands(program: Command): void {
       })
     })
 
-  withCommonOptions(interceptions.command('show <id>').description('one request, with all its records')).action(
-    async (id: string, options: CommonOptions) => {
-      const detail = await callAdmin(options, admin => admin.interceptions.get.query({ id }))
-      printResult(options, detail, () => printDetail(detail))
-    },
-  )
+  withCommonOptions(
+    interceptions.command('show <id>').description(`one request, with all its records; ${idHelp}`),
+  ).action(async (id: string, options: CommonOptions) => {
+    const detail = await callAdmin(options, admin => admin.interceptions.get.query({ id }))
+    printResult(options, detail, () => printDetail(detail))
+  })
 
   withCommonOptions(
     interceptions
@@ -126,7 +127,8 @@ function sinceProblem(error: unknown, since: string): unknown {
 function lineOf(event: WatchEvent): string {
   if (event.kind === 'watching') return 'watching'
   const { at, interceptionId, event: name, detail } = partsOf(event)
-  return [at.toISOString(), interceptionId, cellText(event.username).padEnd(8), name.padEnd(7), detail].join('  ')
+  const [id, user] = [shortIdOf(interceptionId), cellText(event.username)]
+  return [at.toISOString(), id, user.padEnd(8), name.padEnd(7), detail].join('  ')
 }
 
 /** The parts of a record's line; the name of the user stands beside the record. */
@@ -169,8 +171,8 @@ function childLine(child: { createdAt: Date; interceptionId: string }, event: st
 
 const columns: Column<Interception>[] = [
   ['STARTED', row => row.startedAt],
-  ['ID', row => row.id],
-  ['USER', row => row.username],
+  ['ID', row => shortIdOf(row.id)],
+  ['USER', row => row.username ?? shortIdOf(row.initiatorId)],
   ['PROVIDER', row => row.providerName],
   ['MODEL', row => row.model],
   ['CLIENT', row => row.client],

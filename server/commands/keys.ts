@@ -1,6 +1,7 @@
 /** `aibridge keys`: API keys, with which AI clients come to the bridge. */
 import type { Command } from 'commander'
 import type { ApiKey } from '../../shared/contract/admin.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { keyIdOf } from './key-id.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
@@ -59,7 +60,7 @@ export function addKeysCommands(program: Command): void {
 const columns: Column<ApiKey>[] = [
   ['ID', key => key.id],
   ['NAME', key => key.name],
-  ['USER', key => key.username ?? key.userId],
+  ['USER', key => key.username ?? shortIdOf(key.userId)],
   ['CREATED', key => key.createdAt],
   ['EXPIRES', key => key.expiresAt ?? 'never'],
   ['STATE', key => (key.expiresAt && key.expiresAt.getTime() <= Date.now() ? 'expired' : 'valid')],

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { ExternalAuthLink, McpServer } from '../../shared/contract/admin.js'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { clientSettings } from '../config/settings.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, timeOrDuration, withCommonOptions, withJsonOption, withSettings } from './options.js'
@@ -121,7 +122,7 @@ const serverColumns: Column<McpServer>[] = [
 ]
 
 const linkColumns: Column<ExternalAuthLink>[] = [
-  ['USER', link => link.username ?? link.userId],
+  ['USER', link => link.username ?? shortIdOf(link.userId)],
   ['SERVER', link => link.serverId],
   ['EXPIRES', link => link.expiresAt],
   ['REFRESHED', link => (link.hasRefreshToken ? 'yes' : 'no')],

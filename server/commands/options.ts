@@ -26,6 +26,9 @@ export function ownOptions<O extends CommonOptions>(options: O): Omit<O, keyof C
   return own
 }
 
+/** The line of help about ids, for commands that take one. */
+export const idHelp = 'an id, or its last 12 digits, as lists print them'
+
 /** Adds `--json`. */
 export function withJsonOption(command: Command): Command {
   return command.option('--json', 'print JSON')

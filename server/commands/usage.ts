@@ -1,6 +1,7 @@
 /** `aibridge usage`: who used how much. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
@@ -43,7 +44,7 @@ export function addUsageCommand(program: Command): void {
 }
 
 const groupColumns: Record<UsageGroup, Column<UsageRow>> = {
-  user: ['USER', row => row.username ?? row.userId],
+  user: ['USER', row => row.username ?? (row.userId && shortIdOf(row.userId))],
   provider: ['PROVIDER', row => row.provider],
   model: ['MODEL', row => row.model],
   day: ['DAY', row => row.day],

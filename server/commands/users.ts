@@ -1,13 +1,14 @@
 /** `aibridge users`: who may use the bridge. */
 import type { Command } from 'commander'
 import type { User } from '../../shared/contract/admin.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
 
 /** Adds `users create|list|suspend|activate|delete`. */
 export function addUsersCommands(program: Command): void {
-  const users = program.command('users').description('users, who own API keys')
+  const users = program.command('users').description('users, who own API keys').addHelpText('after', userHelp)
 
   withCommonOptions(users.command('create <name>').description('add a user')).action(
     async (username: string, options: CommonOptions) => {
@@ -51,9 +52,12 @@ export function addUsersCommands(program: Command): void {
     })
 }
 
+const userHelp = `
+USER is a name, an id, or the last 12 digits of an id, as lists print them. --json prints whole ids.`
+
 const columns: Column<User>[] = [
   ['NAME', user => user.username],
   ['STATUS', user => (user.deletedAt ? 'deleted' : user.status)],
   ['CREATED', user => user.createdAt],
-  ['ID', user => user.id],
+  ['ID', user => shortIdOf(user.id)],
 ]

@@ -16,6 +16,7 @@ import { mcpStore } from './tables/mcp.js'
 import { providerStore } from './tables/providers.js'
 import { purgeStore } from './tables/purge.js'
 import { secretStore } from './tables/secrets.js'
+import { shortIdStore } from './tables/short-ids.js'
 import { usageStore } from './tables/usage.js'
 import { userStore } from './tables/users.js'
 
@@ -47,6 +48,7 @@ const repeatable = new Set<keyof Tables>([
   'listProviders',
   'listSecrets',
   'listAudit',
+  'findByShortId',
   'listMcpServers',
   'listAuthLinks',
   'finishRefresh',
@@ -137,6 +139,7 @@ function tablesOf(db: Kysely<Database>): Tables {
     ...mcpStore(db),
     ...secretStore(db),
     ...auditStore(db),
+    ...shortIdStore(db),
   }
 }
 

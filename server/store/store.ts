@@ -51,7 +51,8 @@ export interface Tables
     ProviderStore,
     McpStore,
     SecretStore,
-    AuditStore {}
+    AuditStore,
+    ShortIdStore {}
 
 export interface AuditedWrites {
   /**
@@ -76,6 +77,14 @@ export interface AuditStore {
     action?: string | undefined
     target?: string | undefined
   }): Promise<AuditRow[]>
+}
+
+/** A place where rows are looked for by the short form of an id (shared/values/short-id.ts). */
+export type ShortIdPlace = 'users' | 'interceptions' | 'auditTargets'
+
+export interface ShortIdStore {
+  /** The ids with a short form, sorted, at most `limit`. Of `auditTargets`, a target that is this text itself is one of them. */
+  findByShortId(query: { place: ShortIdPlace; shortId: string; limit: number }): Promise<string[]>
 }
 
 export interface ChangeStore {

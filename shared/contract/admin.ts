@@ -1,7 +1,7 @@
 /** What an operator does: users, API keys, daemon keys, providers, and reading the records. Needs an identity with the role `admin`. */
 import { z } from 'zod'
 import type { JsonObject } from '../values/text.js'
-import { apiKeyId, name, slug, text, time, uuid } from './fields.js'
+import { apiKeyId, name, shortId, slug, text, time, uuid } from './fields.js'
 import { adminLimits, mcpLimits, recordLimits } from './limits.js'
 import type { McpServerConfig } from './mcp-configurator.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
@@ -28,7 +28,7 @@ export interface User {
   deletedAt: Date | null
 }
 
-/** A user by id or by name. */
+/** A user by id, by name, or by the short form of the id; `BAD_REQUEST` (ambiguous_id) if the short form is the name of another user. */
 const userRef = z.union([uuid, username], "must be a user's id or name")
 
 /** A name that is a UUID is refused: wherever a user can be given by id or name, it could mean another user. */
@@ -154,7 +154,10 @@ export const interceptionsListInput = z.object({
   from: time.optional(),
   to: time.optional(),
 })
-export const interceptionsGetInput = z.object({ id: uuid })
+/** An interception by its id, or by the short form of the id. */
+export const interceptionsGetInput = z.object({
+  id: z.union([uuid, shortId], "must be an interception's id, or its last 12 digits"),
+})
 
 /** One recorded AI request. Fields as in `recordInterception` and `recordInterceptionEnded`; what is not set is null. */
 export interface Interception {

@@ -30,6 +30,7 @@ export const errorReasons = {
   content_differs: { code: 'CONFLICT', meaning: 'the id was used for other content' },
   // admin
   unknown_row: { code: 'NOT_FOUND', meaning: 'no row has this id or name' },
+  ambiguous_id: { code: 'BAD_REQUEST', meaning: 'several rows have this short id' },
   event_expired: { code: 'PRECONDITION_FAILED', meaning: 'what came after this event is not kept any more' },
   name_taken: { code: 'CONFLICT', meaning: 'another row has this name' },
   // stores and processes

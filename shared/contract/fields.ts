@@ -1,5 +1,6 @@
 /** The field types that several schemas share. Every text is cleaned (see text.ts) before any other check. */
 import { z } from 'zod'
+import { isShortId } from '../values/short-id.js'
 import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRefused } from '../values/text.js'
 import { recordLimits } from './limits.js'
 
@@ -11,6 +12,9 @@ export const name = text(recordLimits.maxNameLength).min(1)
 
 /** Any UUID, as lower-case text. */
 export const uuid = z.guid().toLowerCase()
+
+/** The last 12 digits of a UUID, as lists print it for people; lower-case text. Procedures that take one look for the id that has it. */
+export const shortId = z.string().refine(isShortId, 'must be 12 hexadecimal digits').toLowerCase()
 
 /** The public part of an API key: the 10 characters before its dash. */
 export const apiKeyId = z.string().regex(/^[A-Za-z0-9]{10}$/, 'must be 10 characters of [A-Za-z0-9]')

@@ -9,11 +9,11 @@ import type {
 } from '../../../shared/contract/admin.js'
 import { type ErrorReason, errorReasons } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import type { ApiKeyStore, AuditedWrites, UserStore } from '../../store/store.js'
+import type { ApiKeyStore, AuditedWrites } from '../../store/store.js'
 import { generateApiKey, hashSecret } from '../api-key.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
-import { findUser } from './users.js'
+import { findUser, type UserFinder } from './find-user.js'
 
 /** The keys with which AI clients come to the bridge. */
 export interface ApiKeysAdmin {
@@ -35,7 +35,7 @@ export interface ApiKeysAdmin {
 }
 
 export interface ApiKeysAdminOptions {
-  store: ApiKeyStore & Pick<UserStore, 'findUser'> & AuditedWrites
+  store: ApiKeyStore & UserFinder & AuditedWrites
   now?: () => Date
 }
 

@@ -2,27 +2,30 @@ import type { z } from 'zod'
 import type { AuditPage, auditListInput } from '../../../shared/contract/admin.js'
 import { uuid } from '../../../shared/contract/fields.js'
 import type { JsonObject } from '../../../shared/values/text.js'
-import type { AuditEntry, AuditRow, AuditStore, UserStore } from '../../store/store.js'
+import type { AuditEntry, AuditRow, AuditStore, ShortIdStore, UserStore } from '../../store/store.js'
 import { pageOf } from './pages.js'
+import { idOfShortId } from './short-ids.js'
 
 /** Reading the audit log. Every write of the admin services adds its entry in the transaction of the write. */
 export interface AuditAdmin {
   /**
-   * Returns one page, newest first, with the names of the users that entries are about.
-   * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page
+   * Returns one page, newest first, with the names of the users that entries are about. The target may be the short form of an id.
+   * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page, or (ambiguous_id) if several targets have the short form
    */
   list(input: z.output<typeof auditListInput>): Promise<AuditPage>
 }
 
 /** The parts of {@link createAuditAdmin}. */
 export interface AuditAdminOptions {
-  store: AuditStore & Pick<UserStore, 'findUsernames'>
+  store: AuditStore & ShortIdStore & Pick<UserStore, 'findUsernames'>
 }
 
 /** Creates the reader of the audit log. */
 export function createAuditAdmin({ store }: AuditAdminOptions): AuditAdmin {
+  const wholeTarget = (text: string) => idOfShortId(store, { text, place: 'auditTargets', noun: 'targets' })
   return {
-    async list({ limit, cursor, ...filters }) {
+    async list({ limit, cursor, target: given, ...others }) {
+      const filters = { ...others, ...(given !== undefined && { target: (await wholeTarget(given)) ?? given }) }
       const { rows, nextCursor } = await pageOf<AuditRow>({
         limit,
         cursor,

@@ -6,10 +6,12 @@ import type {
   interceptionsGetInput,
   interceptionsListInput,
 } from '../../../shared/contract/admin.js'
-import type { InterceptionStore, UserStore } from '../../store/store.js'
+import { isShortId } from '../../../shared/values/short-id.js'
+import type { InterceptionStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'
+import { initiatorOf, type UserFinder } from './find-user.js'
 import { pageOf } from './pages.js'
-import { initiatorOf } from './users.js'
+import { idOfShortId } from './short-ids.js'
 
 /** Reading what was recorded. */
 export interface InterceptionsAdmin {
@@ -18,12 +20,15 @@ export interface InterceptionsAdmin {
    * @throws RpcError `BAD_REQUEST` if the cursor is none of ours; `NOT_FOUND` (unknown_row) if no user has the name
    */
   list(input: z.output<typeof interceptionsListInput>): Promise<InterceptionsPage>
-  /** @throws RpcError `NOT_FOUND` (unknown_row) */
+  /**
+   * Returns an interception, by its id or the short form of the id, with all its records and its thread.
+   * @throws RpcError `NOT_FOUND` (unknown_row); `BAD_REQUEST` (ambiguous_id) if several interceptions have the short form
+   */
   get(input: z.output<typeof interceptionsGetInput>): Promise<InterceptionDetail>
 }
 
 export interface InterceptionsAdminOptions {
-  store: InterceptionStore & Pick<UserStore, 'findUser'>
+  store: InterceptionStore & UserFinder
 }
 
 export function createInterceptionsAdmin({ store }: InterceptionsAdminOptions): InterceptionsAdmin {
@@ -44,10 +49,12 @@ export function createInterceptionsAdmin({ store }: InterceptionsAdminOptions): 
       })
       return { interceptions: rows, nextCursor }
     },
-    async get({ id }) {
-      const detail = await store.getInterception(id)
+    async get({ id: given }) {
+      const place = 'interceptions'
+      const id = isShortId(given) ? await idOfShortId(store, { text: given, place, noun: place }) : given
+      const detail = id === undefined ? null : await store.getInterception(id)
       if (detail) return detail
-      throw unknownRow('interception', id)
+      throw unknownRow('interception', given)
     },
   }
 }

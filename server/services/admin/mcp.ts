@@ -9,12 +9,12 @@ import type {
   mcpServersUpsertInput,
 } from '../../../shared/contract/admin.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import type { AuditedWrites, AuthLinkRow, McpServerRow, McpStore, UserStore } from '../../store/store.js'
+import type { AuditedWrites, AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'
 import { clientSecretPlace, tokenPlace } from '../tools/token-secrets.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
-import { findUser } from './users.js'
+import { findUser, type UserFinder } from './find-user.js'
 
 /** The MCP servers whose tools may be offered to models. What is answered never holds a secret. */
 export interface McpServersAdmin {
@@ -43,7 +43,7 @@ export interface ExternalAuthLinksAdmin {
 }
 
 export interface McpAdminOptions {
-  store: McpStore & Pick<UserStore, 'findUser'> & AuditedWrites
+  store: McpStore & UserFinder & AuditedWrites
   secrets: SecretBox
 }
 

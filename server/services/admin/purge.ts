@@ -7,6 +7,7 @@ import { abortablePause } from '../../../shared/values/abortable.js'
 import type { AuditedWrites, AuditStore, ErasureStore, PurgeStore, UserStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
+import { findUserIfAny, type UserFinder } from './find-user.js'
 
 /** Erasing a person. */
 export interface Purge {
@@ -26,7 +27,8 @@ export interface Purge {
 export interface PurgeOptions {
   store: PurgeStore &
     Pick<ErasureStore, 'eraseInterceptionsOf'> &
-    Pick<UserStore, 'findUser' | 'listUsers'> &
+    UserFinder &
+    Pick<UserStore, 'listUsers'> &
     AuditStore &
     AuditedWrites
   now?: () => Date
@@ -87,7 +89,7 @@ export function createPurge({
 
   async function idOf(ref: string): Promise<string> {
     if (uuid.safeParse(ref).success) return ref
-    const user = await store.findUser(ref)
+    const user = await findUserIfAny(store, ref)
     if (user) return user.id
     const deleted = (await store.listUsers()).filter(({ username }) => username === ref)
     const [only] = deleted

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { UsageReport, usageInput } from '../../../shared/contract/admin.js'
-import type { UsageStore, UserStore } from '../../store/store.js'
-import { initiatorOf } from './users.js'
+import type { UsageStore } from '../../store/store.js'
+import { initiatorOf, type UserFinder } from './find-user.js'
 
 export interface Usage {
   /**
@@ -15,7 +15,7 @@ export interface Usage {
 }
 
 export interface UsageOptions {
-  store: UsageStore & Pick<UserStore, 'findUser'>
+  store: UsageStore & UserFinder
 }
 
 export function createUsage({ store }: UsageOptions): Usage {

@@ -2,10 +2,10 @@ import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
 import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../../shared/contract/admin.js'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
-import { uuid } from '../../../shared/contract/fields.js'
-import type { AuditedWrites, UserStore } from '../../store/store.js'
+import type { AuditedWrites, ShortIdStore, UserStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
+import { findUser } from './find-user.js'
 import { createPurge, type Purge, type PurgeOptions } from './purge.js'
 
 /** Who may use the bridge. `actor` is the name of the identity that calls, for the audit log. */
@@ -25,7 +25,7 @@ export interface UsersAdmin {
 }
 
 export interface UsersAdminOptions extends PurgeOptions {
-  store: UserStore & AuditedWrites & PurgeOptions['store']
+  store: UserStore & ShortIdStore & AuditedWrites & PurgeOptions['store']
 }
 
 export function createUsersAdmin(options: UsersAdminOptions): UsersAdmin {
@@ -60,23 +60,6 @@ export function createUsersAdmin(options: UsersAdminOptions): UsersAdmin {
   }
 }
 
-/**
- * The user with this id, or with this name who is not deleted.
- * @throws RpcError `NOT_FOUND` (unknown_row)
- */
-export async function findUser(store: Pick<UserStore, 'findUser'>, idOrUsername: string): Promise<User> {
-  return (await store.findUser(idOrUsername)) ?? throwUnknown(idOrUsername)
-}
-
-/**
- * The id of whoever made requests: an id as it is, since records outlive users; or that of the user with this name.
- * @throws RpcError `NOT_FOUND` (unknown_row)
- */
-export async function initiatorOf(store: Pick<UserStore, 'findUser'>, idOrUsername: string): Promise<string> {
-  if (uuid.safeParse(idOrUsername).success) return idOrUsername
-  return (await findUser(store, idOrUsername)).id
-}
-
-function throwUnknown(idOrUsername: string): never {
-  throw unknownRow('user', idOrUsername)
+function throwUnknown(ref: string): never {
+  throw unknownRow('user', ref)
 }

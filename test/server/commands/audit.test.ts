@@ -26,10 +26,12 @@ describe('audit list', () => {
     expect(first.entries).toMatchObject([{ target: rosa, details: { username: 'rosa' } }])
     const second = await json<AuditPage>(...mine, '--limit', '1', '--cursor', first.nextCursor ?? '')
     expect(second.entries).toMatchObject([{ target: edith }])
-    const shown = await print('audit', 'list', '--target', rosa ?? '', '--limit', '1')
+    const shortId = rosa?.slice(-12) ?? ''
+    const shown = await print('audit', 'list', '--target', shortId, '--limit', '1')
+    expect(await print('audit', 'list', '--target', rosa ?? '', '--limit', '1')).toBe(shown)
     expect(shown).toMatch(
       new RegExp(
-        `^TIME .*\\n\\S+Z +admin +users\\.setStatus +${rosa} +rosa +\\{"status":"suspended"\\}\\nmore: --cursor \\S+\\n$`,
+        `^TIME .*\\n\\S+Z +admin +users\\.setStatus +${shortId} +rosa +\\{"status":"suspended"\\}\\nmore: --cursor \\S+\\n$`,
       ),
     )
     const { id } = await admin.apiKeys.create.mutate({ user: 'edith' })

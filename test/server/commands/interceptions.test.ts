@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, expect, test, vi } from 'vitest'
 import { addInterceptionsCommands } from '../../../server/commands/interceptions.js'
+import type { InterceptionDetail, InterceptionsPage } from '../../../shared/contract/admin.js'
 import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 
@@ -18,6 +19,17 @@ test('an unknown error type is rejected with the list of all', async () => {
     /'rate_limit' is invalid\. Allowed choices are bad_request, unauthorized, .*, unknown\./,
   )
   expect(await print('interceptions', 'list', '--error-type', 'rate_limited')).toBe('no interceptions\n')
+})
+
+test('JSON has whole ids', async () => {
+  const { connect, json } = await commandLine(store(), addInterceptionsCommands)
+  const id = randomUUID()
+  const fields = { initiatorId: randomUUID(), apiKeyId: 'k'.repeat(10), provider: 'openai', model: 'm' }
+  await connect(daemon).recorder.recordInterception.mutate({ id, ...fields, startedAt: new Date() })
+  const { interceptions } = await json<InterceptionsPage>('interceptions', 'list', '--user', fields.initiatorId)
+  expect(interceptions).toMatchObject([{ id, initiatorId: fields.initiatorId, username: null }])
+  const detail = await json<InterceptionDetail>('interceptions', 'show', id.slice(-12).toUpperCase())
+  expect(detail.interception.id).toBe(id)
 })
 
 test('the list and a request name the user, and say what was not recorded and how large it was', async () => {
@@ -50,10 +62,12 @@ test('the list and a request name the user, and say what was not recorded and ho
     injected: false,
   })
 
-  expect(await print('interceptions', 'list')).toMatch(
+  expect(await print('interceptions', 'list', '--user', 'ada')).toMatch(
     /^STARTED +ID +USER +PROVIDER .*\n.* ada +openai +m +- +no end yet +-\n$/,
   )
-  const shown = await print('interceptions', 'show', id)
+  const listed = /Z +([0-9a-f]{12}) /.exec(await print('interceptions', 'list', '--user', 'ada'))?.[1] ?? ''
+  expect(id.endsWith(listed)).toBe(true)
+  const shown = await print('interceptions', 'show', listed)
   expect(shown).toMatch(/^user +ada\n/)
   expect(shown).toContain('\nprompt\n  (not recorded, 12,345 bytes)\n')
   expect(shown).toContain('\nthought\n  (not recorded, 7 bytes)\n')

@@ -50,9 +50,9 @@ test('a line for people names the user and has content in one line', async () =>
   const child = { id: uuidv7(), interceptionId: record.id, msgId: 'm', createdAt: new Date(), prompt: 'a\nb\u001b[2J' }
   await recorder.recordPromptUsage.mutate(child)
   await recorder.recordInterceptionEnded.mutate({ id: record.id, endedAt: new Date() })
-  expect(await tail.line()).toContain(`${record.id}  ada       started  anthropic  claude  -`)
-  expect(await tail.line()).toContain(`${record.id}  ada       prompt   a\\nb\\u001b[2J`)
-  expect(await tail.line()).toContain(`${record.id}  ada       ended    -`)
+  expect(await tail.line()).toContain(`Z  ${record.id.slice(-12)}  ada       started  anthropic  claude  -`)
+  expect(await tail.line()).toContain(`Z  ${record.id.slice(-12)}  ada       prompt   a\\nb\\u001b[2J`)
+  expect(await tail.line()).toContain(`Z  ${record.id.slice(-12)}  ada       ended    -`)
   tail.kill('SIGTERM')
   expect(await tail.exited).toEqual({ code: 0, signal: null })
 })

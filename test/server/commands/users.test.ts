@@ -21,6 +21,15 @@ test('a user is created, suspended, activated and listed', async () => {
   expect(await print('users', 'activate', 'ada')).toBe('activated user ada\n')
 })
 
+test('a user is named by the short id of the list as by the whole id', async () => {
+  const { json, print } = await operator()
+  const { id } = await json<User>('users', 'create', 'edith')
+  const [, listed = ''] = /^edith .* ([0-9a-f]{12})$/m.exec(await print('users', 'list')) ?? []
+  expect(id.endsWith(listed)).toBe(true)
+  for (const user of [listed, id]) expect(await print('users', 'suspend', user)).toBe('suspended user edith\n')
+  expect(await json<User[]>('users', 'list')).toContainEqual(expect.objectContaining({ id, username: 'edith' }))
+})
+
 test('deleting a user without --yes asks, and does nothing where stdin is no terminal', async () => {
   const { admin, json, print } = await operator()
   const { id } = await json<User>('users', 'create', 'grace')

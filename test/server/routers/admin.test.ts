@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { createSecretBox } from '../../../server/services/secrets.js'
@@ -66,6 +67,40 @@ describe.each(deployments)('$name', deployment => {
       const refused = await refusalOf(admin.users.create.mutate({ username }))
       expect(refused.code).toBe('BAD_REQUEST')
       expect(refused.message).toMatch(/^username: /)
+    })
+  })
+
+  describe('users by the short form of an id', () => {
+    const ending = () => randomUUID().slice(-12)
+    const withEnding = (end: string) => `${randomUUID().slice(0, -12)}${end}`
+
+    test('are found wherever a user is named, deleted or not', async () => {
+      const { admin } = await operator()
+      const { id, username } = await admin.users.create.mutate({ username: uniqueName('short') })
+      const user = id.slice(-12).toUpperCase()
+      expect(await admin.apiKeys.create.mutate({ user })).toMatchObject({ userId: id })
+      expect(await admin.apiKeys.list.query({ user })).toMatchObject([{ userId: id }])
+      expect(await admin.interceptions.list.query({ user })).toMatchObject({ interceptions: [] })
+      expect(await admin.users.delete.mutate({ user })).toMatchObject({ id, username })
+      expect(await admin.users.purge.mutate({ user })).toMatchObject({ userId: id, done: true })
+      expect(await refusalOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
+    })
+
+    test('are ambiguous when two ids end alike, or one ends as another is called; the message has the candidates', async () => {
+      const { admin } = await operator()
+      const end = ending()
+      const ids = [withEnding(end), withEnding(end)].sort()
+      for (const id of ids) await store().createUser({ id, username: uniqueName('alike') })
+      const alike = await refusalOf(admin.users.setStatus.mutate({ user: end, status: 'suspended' }))
+      expect(alike).toMatchObject({ code: 'BAD_REQUEST', reason: 'ambiguous_id' })
+      expect(alike.message).toBe(`${end} stands for several users: ${ids.join(', ')}; give a whole id`)
+      const named = await admin.users.create.mutate({ username: ending() })
+      expect(await admin.users.setStatus.mutate({ user: named.username, status: 'active' })).toEqual(named)
+      await store().createUser({ id: withEnding(named.username), username: uniqueName('other') })
+      expect(await refusalOf(admin.users.delete.mutate({ user: named.username }))).toMatchObject({
+        reason: 'ambiguous_id',
+        message: expect.stringContaining(named.id),
+      })
     })
   })
 
@@ -503,6 +538,34 @@ describe.each(deployments)('$name', deployment => {
         interceptions: [],
         nextCursor: null,
       })
+    })
+
+    test('are found by the short form of their id, unless it is unknown or several have it', async () => {
+      const { admin, connect } = await operator()
+      const { recorder } = connect(daemon)
+      const end = randomUUID().slice(-12)
+      const ids: string[] = []
+      const get = (id: string) => admin.interceptions.get.query({ id })
+      expect(await refusalOf(get(end))).toMatchObject(unknownRow)
+      for (let count = 0; count < 7; count++) {
+        const id = `${randomUUID().slice(0, -12)}${end}`
+        const fields = { initiatorId: uuidv7(), apiKeyId: 'abcdefghij', provider: 'anthropic', model: 'm' }
+        await recorder.recordInterception.mutate({ id, ...fields, startedAt: new Date() })
+        ids.push(id)
+        if (count === 0) expect((await get(end.toUpperCase())).interception.id).toBe(id)
+      }
+      const candidates = `${ids.toSorted().slice(0, 5).join(', ')} and more`
+      expect(await refusalOf(get(end))).toEqual({
+        code: 'BAD_REQUEST',
+        reason: 'ambiguous_id',
+        message: `${end} stands for several interceptions: ${candidates}; give a whole id`,
+      })
+      for (const id of ['', end.slice(1), `${end}0`, 'x'.repeat(12)]) {
+        expect(await refusalOf(get(id))).toMatchObject({
+          code: 'BAD_REQUEST',
+          message: expect.stringContaining("id: must be an interception's id, or its last 12 digits"),
+        })
+      }
     })
 
     test('of a user without any are none; of an unknown name, an error', async () => {

@@ -34,6 +34,14 @@ async function execute(statement: string): Promise<void> {
   await client.end()
 }
 
+async function idOf(statement: string): Promise<string> {
+  const client = new pg.Client({ connectionString: database.url })
+  await client.connect()
+  const { rows: found } = await client.query<{ id: string }>(statement)
+  await client.end()
+  return found[0]?.id ?? ''
+}
+
 /** What happens on every AI request, and what an operator looks at. */
 async function everything(store: Store): Promise<void> {
   const parent = interception({ correlatingToolCallId: randomUUID() })
@@ -75,6 +83,26 @@ test('plans that were made while the tables were empty fit large ones: no statem
   for (let turn = 0; turn < 8; turn++) await everything(store)
   await store.close()
   expect((await rowsRead()) - before).toBeLessThan(rows / 4)
+})
+
+test('a short id, known or not, reads no more than the rows that have it', async () => {
+  await execute(`
+    set session_replication_role = replica;
+    insert into users (id, username, is_system) select gen_random_uuid(), 'user-' || n, false from generate_series(1, ${rows}) as n;
+    insert into audit_log (id, actor, action, target)
+    select gen_random_uuid(), 'admin', 'users.create', id::text from users;
+    analyze`)
+  const known = await idOf('select id from users limit 1')
+  for (const place of ['users', 'interceptions', 'auditTargets'] as const) {
+    for (const shortId of [known.slice(-12), '0123456789ab']) {
+      const before = await rowsRead()
+      const store = await open()
+      await store.findByShortId({ place, shortId, limit: 6 })
+      if (place === 'auditTargets') await store.listAudit({ limit: 20, target: known })
+      await store.close()
+      expect({ place, shortId, read: (await rowsRead()) - before < rows / 20 }).toEqual({ place, shortId, read: true })
+    }
+  }
 })
 
 test('a page of each filter reads little more than its rows, whether they are rare or not', async () => {

@@ -120,6 +120,16 @@ describe.each(stores)('users and keys in the store: $name', ({ open }) => {
     })
   })
 
+  test('users are found by the last 12 digits of their id, sorted and up to a limit', async () => {
+    const end = randomUUID().slice(-12)
+    const ids = Array.from({ length: 4 }, () => `${randomUUID().slice(0, -12)}${end}`).sort()
+    for (const id of ids) await store.createUser({ id, username: uniqueName() })
+    const find = (shortId: string, limit = 10) => store.findByShortId({ place: 'users', shortId, limit })
+    expect(await find(end)).toEqual(ids)
+    expect(await find(end, 3)).toEqual(ids.slice(0, 3))
+    expect(await find(randomUUID().slice(-12))).toEqual([])
+  })
+
   describe('API keys', () => {
     test('a key is found with its hash, its expiry and its owner', async () => {
       const user = await newUser()
