@@ -15,11 +15,15 @@ const userAgents: readonly (readonly [string, string])[] = [
   ['opencode', 'OpenCode'],
 ]
 
-/** Headers that carry a session, in order of precedence: Claude Code, Codex (now and formerly), Mux, Copilot in VS Code, Copilot CLI, Kilo Code. */
+/**
+ * Headers that carry a session, in order of precedence: Claude Code, Codex (now and formerly), OpenCode and Kilo Code, Mux, Copilot in
+ * VS Code, Copilot CLI, Kilo Code (formerly).
+ */
 const sessionHeaders = [
   'x-claude-code-session-id',
   'session-id',
   'session_id',
+  'x-session-id',
   'x-mux-workspace-id',
   'vscode-sessionid',
   'x-client-session-id',

@@ -29,3 +29,7 @@ test('the session of Claude Code comes before any other', () => {
   expect(recogniseSession({ session_id: 'codex', 'x-claude-code-session-id': ' ' })).toBe('codex')
   expect(recogniseSession({})).toBeUndefined()
 })
+
+test('OpenCode 1.18.33 names its session in x-session-id', () => {
+  expect(recogniseSession({ 'x-session-id': 'ses_1', 'x-session-affinity': 'ses_1' })).toBe('ses_1')
+})
