@@ -13,7 +13,7 @@ const timeoutMs = 15 * 60_000
  * @throws Error with the last lines of npm's output
  */
 export async function install(parent: string, packages: readonly PackageName[]): Promise<string> {
-  const label = packages.map(name => `${name.replaceAll(/[@/]/g, '-')}-${versions[name]}`).join('+')
+  const label = packages.map(name => `${name.replace('@', '').replace('/', '-')}-${versions[name]}`).join('+')
   const folder = join(parent, label.slice(0, 200))
   const isDone = await access(folder).then(
     () => true,

@@ -89,6 +89,26 @@ models:
     ],
   }) satisfies Partial<Client>
 
+const droid = (provider: string, model: string, mount: string) =>
+  ({
+    packages: ['droid', 'node'],
+    recordedAs: 'droid',
+    session: stdout => /"session_?[iI]d":"([^"]+)"/.exec(stdout)?.[1],
+    files: ({ url }) => ({
+      '.factory/settings.json': JSON.stringify({
+        customModels: [
+          // biome-ignore lint/suspicious/noTemplateCurlyInString: droid replaces the variable.
+          { model, displayName: 'aibridge', baseUrl: `${url}${mount}`, apiKey: '${AIBRIDGE_KEY}', provider },
+        ],
+      }),
+    }),
+    env: ({ key }) => ({ AIBRIDGE_KEY: key, FACTORY_DROID_AUTO_UPDATE_ENABLED: 'false' }),
+    command: ({ packages, prompt }) => [
+      `${packages}/node_modules/.bin/droid`,
+      ...['exec', '--output-format', 'json', '--model', 'custom:aibridge-0', prompt],
+    ],
+  }) satisfies Partial<Client>
+
 /** A program of a library, from a file beside this one. */
 const program = (file: string, api: string, packages: readonly PackageName[]): Omit<Client, 'name' | 'provider'> => ({
   packages,
@@ -191,6 +211,8 @@ export const moreClients: readonly Client[] = [
     ...continueCli('anthropic', 'claude-sonnet-5', '/bridge/anthropic/v1/'),
   },
   { name: 'Continue, OpenAI', provider: 'openai', ...continueCli('openai', 'gpt-5.5', '/bridge/openai/v1/') },
+  { name: 'droid, Anthropic', provider: 'anthropic', ...droid('anthropic', 'claude-sonnet-5', '/bridge/anthropic') },
+  { name: 'droid, Responses', provider: 'openai', ...droid('openai', 'gpt-5.5', '/bridge/openai/v1') },
   { name: 'LangChain, Anthropic', provider: 'anthropic', ...program('langchain-program.mjs', 'anthropic', langchain) },
   { name: 'LangChain, Responses', provider: 'openai', ...program('langchain-program.mjs', 'responses', langchain) },
   { name: 'LangChain, Chat', provider: 'openai', ...program('langchain-program.mjs', 'chat', langchain) },

@@ -13,6 +13,7 @@ export const versions = {
   '@kilocode/cli': '7.7.7',
   cline: '3.0.65',
   '@continuedev/cli': '1.5.47',
+  droid: '0.215.0',
   langchain: '1.5.14',
   '@langchain/core': '1.4.0',
   '@langchain/anthropic': '1.5.11',
