@@ -2,12 +2,16 @@
 import type { Client, Place } from './clients.js'
 import type { PackageName } from './versions.js'
 
+/** Only requests in OpenAI's Responses API carry the session of Qwen Code and pi. */
+const sessionOf = (api: string): Client['session'] =>
+  api === 'openai-responses' ? (_stdout, { sessionId }) => sessionId : 'none'
+
 const qwen = (authType: string, provider: Client['provider'], env: (place: Place) => Record<string, string>) =>
   ({
     packages: ['@qwen-code/qwen-code', 'node'],
     provider,
     recordedAs: 'Qwen Code',
-    session: (_stdout, { sessionId }) => sessionId,
+    session: sessionOf(authType),
     files: () => ({
       '.qwen/settings.json': JSON.stringify({
         privacy: { usageStatisticsEnabled: false },
@@ -38,7 +42,7 @@ const pi = (api: string, model: string, mount: string) =>
   ({
     packages: ['@earendil-works/pi-coding-agent', 'node'],
     recordedAs: 'pi',
-    session: (_stdout, { sessionId }) => sessionId,
+    session: sessionOf(api),
     files: ({ url }) => ({
       '.pi/agent/models.json': JSON.stringify({
         providers: { aibridge: { baseUrl: `${url}${mount}`, api, apiKey: '$AIBRIDGE_KEY', models: [{ id: model }] } },
@@ -51,22 +55,24 @@ const pi = (api: string, model: string, mount: string) =>
     ],
   }) satisfies Partial<Client>
 
+/** Requests of Cline's command line name the SDK, not Cline. */
 const cline = (provider: string, model: string, mount: string) =>
   ({
     packages: ['cline', 'node'],
-    recordedAs: 'Cline',
+    recordedAs: null,
     session: 'none',
-    env: () => ({ CLINE_TELEMETRY_DISABLED: '1', CLINE_NO_AUTO_UPDATE: '1' }),
+    env: () => ({ DO_NOT_TRACK: '1', CLINE_NO_AUTO_UPDATE: '1' }),
     command: ({ packages, url, key, prompt }) => [
       ...['sh', '-c', '"$1" auth -p "$2" -k "$3" -m "$4" -b "$5" && exec "$1" --json -P "$2" -m "$4" "$6"', 'sh'],
       ...[`${packages}/node_modules/.bin/cline`, provider, key, model, `${url}${mount}`, prompt],
     ],
   }) satisfies Partial<Client>
 
+/** Requests of Continue's command line name an HTTP library, not Continue. */
 const continueCli = (provider: string, model: string, mount: string) =>
   ({
     packages: ['@continuedev/cli', 'node'],
-    recordedAs: 'Continue',
+    recordedAs: null,
     session: 'none',
     files: ({ url, key }) => ({
       'config.yaml': `name: aibridge
@@ -203,7 +209,6 @@ export const moreClients: readonly Client[] = [
       ...prompt.split(' '),
     ],
   },
-  { name: 'Cline, Anthropic', provider: 'anthropic', ...cline('anthropic', 'claude-sonnet-5', '/bridge/anthropic/v1') },
   { name: 'Cline, Chat', provider: 'openai', ...cline('openai', 'gpt-5.5', '/bridge/openai/v1') },
   {
     name: 'Continue, Anthropic',

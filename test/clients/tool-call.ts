@@ -18,7 +18,7 @@ export const noteName = 'note.txt'
 
 /** Tools that run a command or read a file, in order of preference: a shell takes a relative path in every client. */
 const suitable = [
-  /^(bash|shell|shell_command|exec_command|run_shell_command|run_command|execute_command)$/i,
+  /^(bash|shell|shell_command|exec_command|run_shell_command|run_commands?|execute_command)$/i,
   /^(read|read_file|view|readfile|developer__shell|read_note)$/i,
 ]
 
@@ -42,6 +42,7 @@ function inputFor({ properties, required }: JsonObject): JsonObject {
 }
 
 function valueFor(name: string, type: unknown, required: boolean): JsonValue | undefined {
+  if (name === 'commands') return [`cat ${noteName}`]
   if (/^(command|cmd)$/.test(name)) return type === 'array' ? ['cat', noteName] : `cat ${noteName}`
   if (/^(file_?path|absolute_path|path|target_file)$/i.test(name)) return noteName
   if (!required) return undefined
