@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Codex' built-in provider first asks for a WebSocket at `GET /responses`. Status 426 makes Codex fall back to HTTP at once. After any other
-# rejection Codex retries for about seven seconds, in every new process, before the first request over HTTP.
+# Codex' built-in provider first asks for a WebSocket at `GET /responses`. Status 426 makes Codex fall back to HTTP at
+# once. After a 404 Codex retries for about seven seconds, in every new process, before the first request over HTTP.
 # Versions: Codex 0.171.0 with `openai_base_url`. Seen: one attempt with 426, seven with 404.
 # Depends on this: the bridge must reject WebSockets on recorded routes with 426.
 set -euo pipefail

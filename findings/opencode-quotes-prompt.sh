@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `opencode run "two words"` sends the model the prompt in quotation marks, which the user did not write: "two words" with both marks.
-# Words in arguments of their own and a prompt on stdin arrive as they are. A recorded prompt in quotation marks is no fault of a gateway.
+# `opencode run "two words"` sends the model the prompt in quotation marks, which the user's shell had removed. Words in
+# arguments of their own arrive as they are. A recorded prompt in quotation marks is no fault of a gateway.
 # Versions: opencode-ai 1.18.33. Seen: `"Say hello."`, and `Say hello.` for two arguments.
 # Depends on this: test/clients/clients.ts gives OpenCode and Kilo each word of the prompt as an argument.
 set -euo pipefail

@@ -26,7 +26,7 @@ export function killClients(): void {
   for (const child of running) killGroup(child)
 }
 
-/** Runs a client to its end, or to the timeout, and kills whatever is left of its process group. */
+/** Runs a client to its end, or to the timeout, and kills the rest of its process group. */
 export async function runClient({ command, cwd, env, timeoutMs }: ClientRun): Promise<ClientExit> {
   const [program = '', ...args] = command
   const startedAt = performance.now()

@@ -1,7 +1,7 @@
-/** The clients under test: how each is pointed at the bridge, run without a person, and how its requests must be recorded. */
+/** The clients under test: settings that lead to the bridge, a command without a person, and the expected record. */
 import type { PackageName } from './versions.js'
 
-/** Where a client runs, and what it is given. */
+/** The folders, addresses and secrets of one client's run. */
 export interface Place {
   /** folder with the client's packages */
   packages: string

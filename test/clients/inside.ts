@@ -1,6 +1,6 @@
 /**
- * Runs the installed clients, one after another, against a server of their own. `main.ts` starts this program, in a network namespace where
- * there is one, and reads its results from a file.
+ * Runs the installed clients, one after another, against a server of their own. `main.ts` starts this program, in a
+ * network namespace where there is one, and reads its results from a file.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -15,7 +15,7 @@ import { type StandIn, startStandIn } from './stand-in.js'
 import { noteName } from './tool-call.js'
 import { type WatchedBridge, watchBridge } from './watched-bridge.js'
 
-/** What `main.ts` asks for. */
+/** The order of `main.ts`. */
 export interface Job {
   isNamespace: boolean
   directory: string
@@ -82,7 +82,7 @@ async function startServer({ directory }: Job, { url }: StandIn): Promise<ServeP
   return server
 }
 
-/** What a client meets. */
+/** The programs around a client. */
 interface Surroundings {
   server: ServeProcess
   bridge: WatchedBridge

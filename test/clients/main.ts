@@ -1,11 +1,12 @@
 /**
- * `npm run test:clients` installs real clients, runs each through the bridge with a tool loop, and checks the record. Needs the npm registry and about
- * 2 GB of disk space. By hand and nightly, not part of `npm test`.
+ * `npm run test:clients` installs real clients, runs each through the bridge with a tool loop, and checks the record.
+ * Needs the npm registry and about 2 GB of disk space. By hand and nightly, not part of `npm test`.
  *
  *     npm run test:clients -- [--all] [--only TEXT] [--packages DIR] [--trace DIR]
  *
- * `--all` adds the clients of more-clients.ts. `--only` runs the clients whose names contain the text. `--packages` keeps the installed packages there for the next run. `--trace`
- * writes all requests, records and output of each client to a folder.
+ * `--all` adds the clients of more-clients.ts. `--only` runs the clients whose names contain the text. `--packages`
+ * keeps the installed packages there for the next run. `--trace` writes all requests, records and output of each
+ * client to a folder.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -69,7 +70,7 @@ async function runInside(installed: Job['installed'], trace: string | undefined)
   console.log(
     isNamespace
       ? 'network: a namespace with loopback only; look-ups of names and connections to ports 80 and 443 are seen'
-      : 'network: a proxy that rejects all but loopback; clients that ignore HTTPS_PROXY are neither held back nor seen',
+      : 'network: a proxy that rejects all but loopback; clients that ignore HTTPS_PROXY are neither stopped nor seen',
   )
   const job: Job = { isNamespace, directory, installed, ...(trace !== undefined && { trace }) }
   const [jobFile, resultsFile] = [join(directory, 'job.json'), join(directory, 'results.json')]

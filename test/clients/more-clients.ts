@@ -1,4 +1,4 @@
-/** Clients that run with `--all`: the other ones of docs/clients.md that are in the npm registry. */
+/** Further clients of docs/clients.md that the npm registry has; `--all` runs them. */
 import type { Client, Place } from './clients.js'
 import type { PackageName } from './versions.js'
 

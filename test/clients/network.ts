@@ -1,13 +1,13 @@
 /**
- * Keeps clients on loopback, and notes where else they wanted to go.
+ * Keeps clients on loopback, and notes their other destinations.
  *
- * In a network namespace of its own (Linux; `unshare` of util-linux and `ip` of iproute2, no root) a process has loopback and nothing
- * else. Every address is routed to loopback there (AnyIP), so that all look-ups of names and all TCP connections to ports 80 and 443
- * arrive here, whichever addresses they are for. Connections to other ports are rejected by the kernel and only seen if a name was
- * looked up for them.
+ * In a network namespace of its own (Linux; `unshare` of util-linux and `ip` of iproute2, no root) a process has
+ * loopback and nothing else. Every address is routed to loopback there (AnyIP), so that all look-ups of names and all
+ * TCP connections to ports 80 and 443 arrive here, for any address. The kernel rejects connections to other ports,
+ * which are seen only if a name was looked up.
  *
- * Elsewhere a proxy, named in the clients' environment, rejects everything but loopback. Connections of clients that ignore
- * `HTTPS_PROXY` are neither rejected nor seen.
+ * Elsewhere a proxy, named in the clients' environment, rejects everything but loopback. Connections of clients that
+ * ignore `HTTPS_PROXY` are neither rejected nor seen.
  */
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -16,7 +16,7 @@ import { createServer as createHttpServer, request as httpRequest } from 'node:h
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 
 export interface NetworkGuard {
-  /** what a client's environment must hold */
+  /** variables for the environment of each client */
   env: Record<string, string>
   /** Returns the rejected destinations since the last call, each with its count. */
   take(): string[]

@@ -1,11 +1,11 @@
-/** Compares what the bridge has recorded with what a client was asked and with what the stand-in has given. */
+/** Compares the bridge's records with the prompt and with the responses of the stand-in. */
 import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin.js'
 import { type Json, runJson } from '../e2e/process.js'
 import type { Given } from './stand-in.js'
 
 type Detail = Json<InterceptionDetail>
 
-/** What a record must show. */
+/** The facts that the records must show. */
 export interface Expected {
   client: string | null
   /** undefined if the client did not report one, null if it has none */
@@ -16,10 +16,10 @@ export interface Expected {
   given: readonly Given[]
 }
 
-/** An end that has not been stored after so long never will be. */
+/** Longer than any end takes to be stored on a busy machine. */
 const storedWithinMs = 15_000
 
-/** Returns all interceptions of a user, oldest first, when all of them have ended; without an end if that takes too long. */
+/** Waits until all interceptions of a user have ended, for a bounded time, and returns them, oldest first. */
 export async function recordsOf(user: string, flags: readonly string[]): Promise<Detail[]> {
   const deadline = performance.now() + storedWithinMs
   for (;;) {
@@ -32,7 +32,7 @@ export async function recordsOf(user: string, flags: readonly string[]): Promise
   }
 }
 
-/** Returns every difference between the records and what must be recorded, in words. */
+/** Returns every difference between the records and the expected facts, in words. */
 export function differences(records: readonly Detail[], expected: Expected): string[] {
   const found: string[] = []
   const same = (what: string, is: unknown, should: unknown): void => {
