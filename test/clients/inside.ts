@@ -12,7 +12,7 @@ import { moreClients } from './more-clients.js'
 import { guardByProxy, guardNamespace, type NetworkGuard } from './network.js'
 import { differences, recordsOf } from './record.js'
 import { type StandIn, startStandIn } from './stand-in.js'
-import { noteName } from './tool-call.js'
+import { promptFor } from './tool-call.js'
 import { type WatchedBridge, watchBridge } from './watched-bridge.js'
 
 /** The order of `main.ts`. */
@@ -37,7 +37,6 @@ export interface Result {
   rejected: string[]
 }
 
-const prompt = `Read the file ${noteName} and repeat its words.`
 /** Programs of libraries. */
 const programs = ['ai-sdk-program.mjs', 'langchain-program.mjs', 'mastra-program.mjs']
 /** Ten times as long as the slowest client takes on two cores. */
@@ -101,7 +100,9 @@ async function tryClient(
   const [home, project] = [join(directory, 'home'), join(directory, 'project')]
   await Promise.all([mkdir(home), mkdir(project)])
   const secret = `note-${randomBytes(6).toString('hex')}`
-  await writeFile(join(project, noteName), `${secret}\n`)
+  const notePath = join(project, 'note.txt')
+  const prompt = promptFor(notePath)
+  await writeFile(notePath, `${secret}\n`)
   const place: Place = { packages, home, project, url: bridge.url, key, prompt, sessionId: randomUUID() }
   for (const [path, text] of Object.entries(client.files?.(place) ?? {})) {
     await mkdir(dirname(join(home, path)), { recursive: true })

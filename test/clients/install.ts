@@ -9,7 +9,7 @@ import { type PackageName, versions } from './versions.js'
 const timeoutMs = 15 * 60_000
 
 /**
- * Installs packages in a folder of their own and returns that folder. A whole installation of an earlier run is used again.
+ * Installs packages in a folder of their own and returns that folder. A whole earlier installation is used again.
  * @throws Error with the last lines of npm's output
  */
 export async function install(parent: string, packages: readonly PackageName[]): Promise<string> {

@@ -99,7 +99,7 @@ const droid = (provider: string, model: string, mount: string) =>
   ({
     packages: ['droid', 'node'],
     recordedAs: 'droid',
-    session: stdout => /"session_?[iI]d":"([^"]+)"/.exec(stdout)?.[1],
+    session: provider === 'openai' ? stdout => /"session_id":"([^"]+)"/.exec(stdout)?.[1] : 'none',
     files: ({ url }) => ({
       '.factory/settings.json': JSON.stringify({
         customModels: [
@@ -131,7 +131,7 @@ const program = (file: string, api: string, packages: readonly PackageName[]): O
 })
 
 const langchain = ['langchain', '@langchain/core', '@langchain/anthropic', '@langchain/openai', 'zod', 'node'] as const
-const mastra = ['@mastra/core', 'zod', 'node'] as const
+const mastra = ['@mastra/core', '@ai-sdk/anthropic', 'zod', 'node'] as const
 
 export const moreClients: readonly Client[] = [
   {

@@ -37,7 +37,7 @@ export function differences(records: readonly Detail[], expected: Expected): str
   const found: string[] = []
   const same = (what: string, is: unknown, should: unknown): void => {
     const [seen, wanted] = [JSON.stringify(is), JSON.stringify(should)]
-    if (seen !== wanted) found.push(`${what} is ${seen} instead of ${wanted}`)
+    if (seen !== wanted) found.push(`${what} is ${shortened(seen)} instead of ${shortened(wanted)}`)
   }
   const { given } = expected
   const recordOf = (response: Given | undefined) =>
@@ -96,4 +96,8 @@ export function differences(records: readonly Detail[], expected: Expected): str
     same('the parent of the second request', second.interception.parentId, first?.interception.id)
   }
   return found
+}
+
+function shortened(json: string | undefined): string {
+  return json === undefined || json.length <= 200 ? String(json) : `${json.slice(0, 120)}…${json.slice(-70)}`
 }

@@ -1,13 +1,13 @@
 /**
- * A scripted provider on loopback that speaks Anthropic Messages, OpenAI Chat Completions and OpenAI Responses and carries out a tool loop:
- * the first request with a suitable tool gets a call that reads the note, the request with its result gets the last words, which repeat
- * the secret of the note. All other requests of a client (titles, suggestions) get a short text.
+ * A scripted provider on loopback that speaks Anthropic Messages, OpenAI Chat Completions and OpenAI Responses and
+ * carries out a tool loop: the first request with a suitable tool gets a call that reads the note, the request with its
+ * result gets the last words, which repeat the secret of the note. All other requests of a client (titles, suggestions) get a short text.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isPlainObject, type JsonObject, type JsonValue } from '../../shared/values/text.js'
 import { type Listening, listen } from './loopback.js'
 import { chat, messages, type ProviderApi, responses, type Usage } from './stand-in-apis.js'
-import { callFor } from './tool-call.js'
+import { callFor, notePathIn } from './tool-call.js'
 
 /** A response that the stand-in has given, as its record must show it. */
 export interface Given {
@@ -86,7 +86,8 @@ function send(response: ServerResponse, api: ProviderApi, body: JsonObject, give
   const usage: Usage = { input: 100 + number, output: 20 + number, cacheRead: 1000 + number, cacheWrite: 0 }
   if (api.billsCacheWrites) usage.cacheWrite = 300 + number
   const { tools, result, hasResult } = api.read(body)
-  const call = hasResult ? undefined : callFor(tools)
+  const notePath = notePathIn(body)
+  const call = hasResult || notePath === undefined ? undefined : callFor(tools, notePath)
   const role = result !== undefined ? 'last words' : call ? 'call' : 'other'
   const secret = secretPattern.exec(result ?? '')?.[0]
   const text = role === 'last words' ? `The note says ${secret ?? 'nothing'}. Last words.` : 'Done.'
