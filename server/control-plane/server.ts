@@ -166,7 +166,7 @@ export async function createBridgeServer({
       const demo = createDemoProvider(demoMount, { listCommand: () => front && config.listCommand?.(front.url) })
       const listener = createRoutes({
         mounts: {
-          [`${demoMount}/`]: forThisMachine(demo, 'the demo provider answers this machine only'),
+          [`${demoMount}/`]: forThisMachine(demo, 'the demo provider serves this machine only'),
           ...(bridge && { '/bridge/': bridge.handler }),
         },
         readiness: async () => ({
@@ -216,11 +216,11 @@ export async function createBridgeServer({
 }
 
 /** A path comes from the peer, and made-up paths must not become labels of a metric. */
-function observersOf({ callEnded, connectionRefused }: ServerMetrics) {
+function observersOf({ callEnded, connectionRejected }: ServerMetrics) {
   const { procedures } = appRouter._def
   return {
     onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
-    onRefused: connectionRefused,
+    onRefused: connectionRejected,
   }
 }
 
@@ -230,7 +230,7 @@ const pingTimeoutMs = 5_000
 async function stateOf(store: Store, logger: Logger): Promise<'ok' | 'does not answer'> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${pingTimeoutMs} ms`)), pingTimeoutMs)
+    timer = setTimeout(() => reject(new Error(`no response within ${pingTimeoutMs} ms`)), pingTimeoutMs)
   })
   try {
     await Promise.race([store.ping(), late])
@@ -253,6 +253,6 @@ function draining(): RpcError {
  */
 function logFailedCall(logger: Logger, { error, requestId, type, path }: ErrorReport): void {
   const fields = { requestId, type, path, code: error.code, reason: errorReasonOf(error.cause) }
-  if (error.code !== 'INTERNAL_SERVER_ERROR') logger.debug(fields, 'a call was refused')
+  if (error.code !== 'INTERNAL_SERVER_ERROR') logger.debug(fields, 'a call was rejected')
   else logger.error({ ...fields, err: error.cause ?? error }, 'a call failed')
 }

@@ -81,7 +81,7 @@ export async function openHttpFront({
     // The error itself stays out of the log: its rawPacket holds the request, credentials included.
     logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')
     // A socket of this server; during a response, a second response would be read as a part of the first.
-    if (isIdle(socket)) refuse(socket, error)
+    if (isIdle(socket)) reject(socket, error)
     else socket.destroy()
   })
 
@@ -135,16 +135,16 @@ function urlOf(address: string | AddressInfo | null): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
 }
 
-const refusals: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
+const rejections: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
 
 /** Writes the response by hand, because a failed request has no response object. */
-function refuse(socket: Duplex, error: Error): void {
+function reject(socket: Duplex, error: Error): void {
   const code = String(Reflect.get(error, 'code'))
   if (!socket.writable || code === 'ECONNRESET') {
     socket.destroy()
     return
   }
-  const status = refusals[code] ?? 400
+  const status = rejections[code] ?? 400
   const body = JSON.stringify({ message: STATUS_CODES[status] })
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: application/json\r\n` +

@@ -56,7 +56,7 @@ export function createRoutes(options: RoutesOptions): RequestListener {
 
   return (request, response) => {
     // A client may leave at any moment; a later write then finds the stream destroyed.
-    response.on('error', error => logger.debug({ err: error }, 'an answer could not be written'))
+    response.on('error', error => logger.debug({ err: error }, 'a response could not be written'))
     try {
       route(request, response)
     } catch (error) {
@@ -68,10 +68,10 @@ export function createRoutes(options: RoutesOptions): RequestListener {
 }
 
 /** A listener for peers on this machine; others get 403. */
-export function forThisMachine(listener: RequestListener, refusal: string): RequestListener {
+export function forThisMachine(listener: RequestListener, rejection: string): RequestListener {
   return (request, response) => {
     if (isThisMachine(request.socket.remoteAddress, request.socket.localAddress)) return listener(request, response)
-    sendJson(response, 403, { message: refusal })
+    sendJson(response, 403, { message: rejection })
   }
 }
 

@@ -7,7 +7,7 @@ import type { ConnectionGroup } from '../rpc/connection-group.js'
 export interface ServerMetrics {
   /** The path is that of a procedure, or `unknown`. */
   readonly callEnded: (end: CallEnd) => void
-  readonly connectionRefused: (error: RpcError<string>) => void
+  readonly connectionRejected: (error: RpcError<string>) => void
   /** Reads a group whenever the numbers are requested. */
   readonly watchGroup: (group: Pick<ConnectionGroup, 'connections' | 'calls'>) => void
   /** Returns all metrics, in Prometheus' text format 0.0.4. */

@@ -30,12 +30,12 @@ export function createServerMetrics(): ServerMetrics {
   })
   const calls = new Histogram({
     name: 'rpc_call_seconds',
-    help: 'calls from their arrival to their answer, subscriptions to their end; code: OK or that of the error',
+    help: 'calls from their arrival to their response, subscriptions to their end; code: OK or that of the error',
     labelNames: ['path', 'type', 'code'],
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers,
   })
-  const refused = new Counter({
+  const rejected = new Counter({
     name: 'rpc_connections_refused_total',
     help: 'connections that were not let in, by reason',
     labelNames: ['reason'],
@@ -43,7 +43,7 @@ export function createServerMetrics(): ServerMetrics {
   })
   return {
     callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
-    connectionRefused: ({ reason, code }) => refused.inc({ reason: reason ?? code }),
+    connectionRejected: ({ reason, code }) => rejected.inc({ reason: reason ?? code }),
     watchGroup(watched) {
       group = watched
     },

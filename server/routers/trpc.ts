@@ -30,7 +30,7 @@ export interface ShapeData extends ErrorData {
 
 const t = initTRPC.context<Context>().create({
   transformer,
-  isDev: false, // a stack is never part of an answer, whatever NODE_ENV says
+  isDev: false, // a stack is never part of a response, whatever NODE_ENV says
   errorFormatter({ error, path, ctx }) {
     const { code, reason, message, mayHaveRun } = RpcError.from(error)
     const { number, status } = errorCodes[code]

@@ -85,7 +85,7 @@ export function createSqlStore(
       if (cause instanceof RpcError) throw cause
       throw new RpcError(
         'INTERNAL_SERVER_ERROR',
-        'the database could not answer; the cause is in the log of the server',
+        'the database could not respond; the cause is in the log of the server',
         { cause },
       )
     } finally {

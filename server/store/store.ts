@@ -216,7 +216,7 @@ export interface PurgeStore {
    */
   holdsUser(id: string): Promise<boolean>
   /** Marks the user as deleted and lets unexpired API keys expire at `at`. Returns whether anything changed. */
-  refuseUser(id: string, at: Date): Promise<boolean>
+  rejectUser(id: string, at: Date): Promise<boolean>
   /**
    * Deletes the user's API keys and links, and the user, and replaces the user's name by the id in audit entries.
    * Returns null, without a change, while an interception of the user is stored.

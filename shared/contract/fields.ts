@@ -1,7 +1,7 @@
 /** The field types that several schemas share. Every text is cleaned (see text.ts) before any other check. */
 import { z } from 'zod'
 import { isShortId } from '../values/short-id.js'
-import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRefused } from '../values/text.js'
+import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRejected } from '../values/text.js'
 import { recordLimits } from './limits.js'
 
 /** Text of at most `maxLength` UTF-16 code units. */
@@ -41,7 +41,7 @@ export const metadata = z
     try {
       return cleanJsonObject(value, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
     } catch (error) {
-      if (!(error instanceof JsonRefused)) throw error
+      if (!(error instanceof JsonRejected)) throw error
       context.issues.push({ code: 'custom', message: `metadata ${error.message}`, input: value })
       return z.NEVER
     }

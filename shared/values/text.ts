@@ -27,14 +27,14 @@ export interface JsonObject {
 }
 
 /** The reason of {@link cleanJsonObject} for a rejection. */
-export class JsonRefused extends Error {}
+export class JsonRejected extends Error {}
 
 /**
  * Copies a JSON object: text cleaned, keys too, `undefined` fields left out, keys such as `__proto__` as own properties.
- * @throws JsonRefused if it is no plain JSON, larger than `maxBytes` (as JSON text in UTF-8) or nested deeper than `maxDepth`
+ * @throws JsonRejected if it is no plain JSON, larger than `maxBytes` (as JSON text in UTF-8) or nested deeper than `maxDepth`
  */
 export function cleanJsonObject(value: unknown, maxBytes: number, maxDepth: number): JsonObject {
-  if (!isPlainObject(value)) throw new JsonRefused('is not a JSON object')
+  if (!isPlainObject(value)) throw new JsonRejected('is not a JSON object')
   const budget = { bytes: maxBytes, maxBytes, maxDepth }
   return copyObject(value, budget, 1)
 }
@@ -50,7 +50,7 @@ function copyValue(value: unknown, budget: Budget, depth: number): JsonValue {
     case 'string':
       return copyString(value, budget)
     case 'number':
-      if (!Number.isFinite(value)) throw new JsonRefused(`holds ${value}, which is not JSON`)
+      if (!Number.isFinite(value)) throw new JsonRejected(`holds ${value}, which is not JSON`)
       spend(budget, String(value).length)
       return value
     case 'boolean':
@@ -61,15 +61,15 @@ function copyValue(value: unknown, budget: Budget, depth: number): JsonValue {
         spend(budget, 4)
         return null
       }
-      if (depth >= budget.maxDepth) throw new JsonRefused(`is nested deeper than ${budget.maxDepth}`)
+      if (depth >= budget.maxDepth) throw new JsonRejected(`is nested deeper than ${budget.maxDepth}`)
       if (Array.isArray(value)) {
         spend(budget, 2 + Math.max(0, value.length - 1))
         return Array.from(value, item => copyValue(item === undefined ? null : item, budget, depth + 1))
       }
       if (isPlainObject(value)) return copyObject(value, budget, depth + 1)
-      throw new JsonRefused('holds an object that is neither plain nor an array')
+      throw new JsonRejected('holds an object that is neither plain nor an array')
     default:
-      throw new JsonRefused(`holds a ${typeof value}, which is not JSON`)
+      throw new JsonRejected(`holds a ${typeof value}, which is not JSON`)
   }
 }
 
@@ -100,7 +100,7 @@ const needsEscape = /["\\\u0000-\u001f]/
 
 function spend(budget: Budget, bytes: number): void {
   budget.bytes -= bytes
-  if (budget.bytes < 0) throw new JsonRefused(`is larger than ${budget.maxBytes.toLocaleString('en')} bytes`)
+  if (budget.bytes < 0) throw new JsonRejected(`is larger than ${budget.maxBytes.toLocaleString('en')} bytes`)
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   cutToLength,
   isPlainObject,
   type JsonObject,
-  JsonRefused,
+  JsonRejected,
   setOwn,
 } from '../../../shared/values/text.js'
 import type { Failure } from '../providers/error-type.js'
@@ -143,7 +143,7 @@ function detailsOf(
     const metadata = recordContent ? clean : numbersOf(clean)
     return Object.keys(metadata).length === 0 ? {} : { metadata }
   } catch (error) {
-    if (!(error instanceof JsonRefused)) throw error
+    if (!(error instanceof JsonRejected)) throw error
     logger.warn({ interceptionId, reason: error.message }, 'details of token usage cannot be recorded')
     return {}
   }

@@ -58,7 +58,7 @@ export function createPurge({
       const entry = (done: boolean) => auditEntry(actor, action, userId, { done, ...counts })
 
       await store.audited(
-        tables => tables.refuseUser(userId, now()),
+        tables => tables.rejectUser(userId, now()),
         changed => (changed ? entry(false) : null),
       )
       const giveUpAt = performance.now() + purgeSliceMs

@@ -13,7 +13,7 @@ import type { AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'
 import { httpOAuthClient, type OAuthClient } from '../tools/oauth-client.js'
 import { TokenRefresher } from '../tools/token-refresher.js'
-import { isExpired, openSecret, TokenRefused } from '../tools/token-secrets.js'
+import { isExpired, openSecret, TokenRejected } from '../tools/token-secrets.js'
 
 export interface McpConfigurator {
   /** Returns every MCP server, sorted by id. */
@@ -51,7 +51,7 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
     leaseMs: refreshLeaseMs,
   })
 
-  /** @throws TokenRefused */
+  /** @throws TokenRejected */
   async function tokenOf(server: McpServerRow, link: AuthLinkRow, signal: AbortSignal): Promise<string> {
     if (isExpired(link, now())) return abortable(refresher.refresh(server, link), signal)
     const accessToken = openSecret(secrets, link, 'accessToken')
@@ -67,12 +67,12 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
     if (!server) return { error: 'unknown_server' }
     if (!link) return { error: 'no_link' }
     const timeout = new AbortController()
-    const timer = setTimeout(() => timeout.abort(new TokenRefused('timed_out')), tokenValidationTimeoutMs)
+    const timer = setTimeout(() => timeout.abort(new TokenRejected('timed_out')), tokenValidationTimeoutMs)
     try {
       return { token: await tokenOf(server, link, timeout.signal) }
     } catch (error) {
       if (timeout.signal.aborted) return { error: 'timed_out' }
-      if (error instanceof TokenRefused && error.reason !== 'validation_failed') return { error: error.reason }
+      if (error instanceof TokenRejected && error.reason !== 'validation_failed') return { error: error.reason }
       logger.warn({ err: error, server: server.id, user: link.userId }, 'a token could not be validated')
       return { error: 'validation_failed' }
     } finally {

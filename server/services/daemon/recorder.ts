@@ -52,7 +52,7 @@ export function createRecorder({ store, logger, structuredLogging = false }: Rec
   async function storeRecords(records: StoredRecord[]): Promise<RecordOutcome[]> {
     const outcomes = await store.record(records)
     if (outcomes.length !== records.length) {
-      throw new Error(`the store answered ${outcomes.length} outcomes to ${records.length} records`)
+      throw new Error(`the store returned ${outcomes.length} outcomes to ${records.length} records`)
     }
     if (structuredLogging) {
       for (const [index, record] of records.entries()) if (outcomes[index]?.ok) logRecord(logger, record)
@@ -63,11 +63,11 @@ export function createRecorder({ store, logger, structuredLogging = false }: Rec
   return {
     async record(record) {
       const [outcome] = await storeRecords([normalise(record)])
-      if (outcome && !outcome.ok) throw refusal(outcome)
+      if (outcome && !outcome.ok) throw rejection(outcome)
       return {}
     },
     async recordBatch(records) {
-      refuseLargeBatch(records)
+      rejectLargeBatch(records)
       const checked = records.map(check)
       const good = checked.filter(isStorable)
       const stored = good.length > 0 ? await storeRecords(good) : []
@@ -79,24 +79,24 @@ export function createRecorder({ store, logger, structuredLogging = false }: Rec
   }
 }
 
-type Refused = Extract<RecordOutcome, { ok: false }>
+type Rejected = Extract<RecordOutcome, { ok: false }>
 
-function isStorable(checked: StoredRecord | Refused): checked is StoredRecord {
+function isStorable(checked: StoredRecord | Rejected): checked is StoredRecord {
   return !('ok' in checked)
 }
 
-function refusal({ code, message }: Refused): RpcError<ErrorReason> {
+function rejection({ code, message }: Rejected): RpcError<ErrorReason> {
   if (code === 'NOT_FOUND') return rpcError('unknown_interception', message)
   if (code === 'CONFLICT') return rpcError('content_differs', message)
   return new RpcError(code, message)
 }
 
 function missingOutcome(): never {
-  throw new Error('the store answered fewer outcomes than it was given records')
+  throw new Error('the store returned fewer outcomes than it was given records')
 }
 
 /** A record of a batch, ready for the store, or the reason for its rejection. */
-function check(input: unknown): StoredRecord | Refused {
+function check(input: unknown): StoredRecord | Rejected {
   try {
     return normalise(checkTagged(input))
   } catch (error) {
@@ -127,7 +127,7 @@ function normalise(tagged: TaggedRecord): StoredRecord {
 }
 
 /** Counts each record as its JSON text, as the outbox does for the sizes of batches. */
-function refuseLargeBatch(records: readonly unknown[]): void {
+function rejectLargeBatch(records: readonly unknown[]): void {
   let bytes = 0
   for (const record of records) bytes += jsonBytes(record)
   if (bytes <= recordLimits.maxBatchBytes) return

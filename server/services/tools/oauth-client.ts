@@ -42,7 +42,7 @@ export const httpOAuthClient: OAuthClient = {
     const { status } = await ask(url, { headers: { authorization: `Bearer ${accessToken}` }, signal })
     if (status >= 200 && status < 300) return 'valid'
     if (status === 401 || status === 403) return 'invalid'
-    throw new OAuthFailed(`the token was answered with status ${status}`)
+    throw new OAuthFailed(`the check of the token has status ${status}`)
   },
 
   async refresh({ url, clientId, clientSecret, refreshToken, signal }) {
@@ -53,17 +53,17 @@ export const httpOAuthClient: OAuthClient = {
     if (clientSecret === null) form.set('client_id', clientId)
     else headers.set('authorization', `Basic ${btoa(`${formEncode(clientId)}:${formEncode(clientSecret)}`)}`)
     const { status, body } = await ask(url, { method: 'POST', headers, body: form, signal })
-    const answer = parseObject(body)
-    if (status === 400 && answer?.error === 'invalid_grant') throw new InvalidGrant('the refresh token is no good')
-    if (status !== 200 || !answer) throw new OAuthFailed(`the refresh was answered with status ${status}`)
-    return tokensOf(answer)
+    const response = parseObject(body)
+    if (status === 400 && response?.error === 'invalid_grant') throw new InvalidGrant('the refresh token is no good')
+    if (status !== 200 || !response) throw new OAuthFailed(`the response to the refresh has status ${status}`)
+    return tokensOf(response)
   },
 }
 
-function tokensOf(answer: Record<string, unknown>): RefreshedTokens {
-  const { access_token: accessToken, refresh_token: refreshToken = null, expires_in: expiresIn = null } = answer
+function tokensOf(response: Record<string, unknown>): RefreshedTokens {
+  const { access_token: accessToken, refresh_token: refreshToken = null, expires_in: expiresIn = null } = response
   if (!isToken(accessToken) || !(refreshToken === null || isToken(refreshToken))) {
-    throw new OAuthFailed('the refresh was answered without a usable token')
+    throw new OAuthFailed('the response to the refresh has no usable token')
   }
   const seconds = Number(expiresIn)
   return {
@@ -103,10 +103,10 @@ async function readShort(response: Response): Promise<string> {
       chunks.push(chunk)
     }
   } catch {
-    throw new OAuthFailed('the answer broke off')
+    throw new OAuthFailed('the response broke off')
   }
   if (bytes > mcpLimits.maxOAuthResponseBytes) {
-    throw new OAuthFailed(`the answer is larger than ${mcpLimits.maxOAuthResponseBytes} bytes`)
+    throw new OAuthFailed(`the response is larger than ${mcpLimits.maxOAuthResponseBytes} bytes`)
   }
   return Buffer.concat(chunks).toString('utf8')
 }

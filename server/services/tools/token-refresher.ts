@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'
 import { InvalidGrant, type OAuthClient } from './oauth-client.js'
-import { clientSecretPlace, isExpired, openSecret, TokenRefused, tokenPlace } from './token-secrets.js'
+import { clientSecretPlace, isExpired, openSecret, TokenRejected, tokenPlace } from './token-secrets.js'
 
 export interface TokenRefresherOptions {
   store: McpStore
@@ -33,7 +33,7 @@ export class TokenRefresher {
 
   /**
    * Returns a new access token in place of the token in `link`, stored before the return.
-   * @throws TokenRefused, and the errors of the OAuth client
+   * @throws TokenRejected, and the errors of the OAuth client
    */
   refresh(server: McpServerRow, link: AuthLinkRow): Promise<string> {
     const key = `${link.userId} ${link.serverId}`
@@ -46,25 +46,25 @@ export class TokenRefresher {
     return refresh
   }
 
-  async #refresh(server: McpServerRow, refused: AuthLinkRow): Promise<string> {
+  async #refresh(server: McpServerRow, rejected: AuthLinkRow): Promise<string> {
     const { store, secrets, now, timeoutMs, leaseMs } = this.#options
     const giveUpAt = performance.now() + timeoutMs
-    const { userId, serverId } = refused
-    for (let link: AuthLinkRow | undefined = refused; ; ) {
+    const { userId, serverId } = rejected
+    for (let link: AuthLinkRow | undefined = rejected; ; ) {
       const { refreshToken } = link
       if (refreshToken === null || server.tokenUrl === null || server.clientId === null) {
-        throw new TokenRefused('expired_or_invalid')
+        throw new TokenRejected('expired_or_invalid')
       }
       const lease = randomUUID()
       if (await store.claimRefresh({ userId, serverId, refreshToken, lease, leaseMs })) {
         return this.#refreshClaimed(server, link, lease)
       }
       // Another process refreshes, or has refreshed.
-      if (performance.now() + lookAgainMs > giveUpAt) throw new TokenRefused('timed_out')
+      if (performance.now() + lookAgainMs > giveUpAt) throw new TokenRejected('timed_out')
       await new Promise(resolve => setTimeout(resolve, lookAgainMs * (0.5 + Math.random())))
       ;[link] = await store.listAuthLinks({ userId, serverIds: [serverId] })
-      if (!link) throw new TokenRefused('no_link')
-      const isNew = !Buffer.from(link.accessToken).equals(refused.accessToken)
+      if (!link) throw new TokenRejected('no_link')
+      const isNew = !Buffer.from(link.accessToken).equals(rejected.accessToken)
       if (isNew && !isExpired(link, now())) return openSecret(secrets, link, 'accessToken')
     }
   }
@@ -94,7 +94,7 @@ export class TokenRefresher {
       if (error instanceof InvalidGrant) {
         // The refresh token will never be valid again, so no later caller has to ask.
         await store.finishRefresh(claim, { ...link, refreshToken: null, expiresAt: link.expiresAt ?? now() })
-        throw new TokenRefused('expired_or_invalid', error)
+        throw new TokenRejected('expired_or_invalid', error)
       }
       await store.finishRefresh(claim, null)
       throw error

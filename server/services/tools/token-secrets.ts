@@ -4,8 +4,8 @@ import type { AuthLinkRow, McpServerRow } from '../../store/store.js'
 import { type SecretBox, type SecretPlace, SecretUnreadable } from '../secrets.js'
 
 /** The reason for a missing token. */
-export class TokenRefused extends Error {
-  override readonly name = 'TokenRefused'
+export class TokenRejected extends Error {
+  override readonly name = 'TokenRejected'
   readonly reason: Exclude<AccessTokenError, 'unknown_server'>
 
   constructor(reason: Exclude<AccessTokenError, 'unknown_server'>, cause?: unknown) {
@@ -27,18 +27,18 @@ export function clientSecretPlace({ id }: Pick<McpServerRow, 'id'>): SecretPlace
   return ['mcp-server', 'clientSecret', id]
 }
 
-/** @throws TokenRefused `validation_failed` if the key that sealed the secret is not configured */
+/** @throws TokenRejected `validation_failed` if the key that sealed the secret is not configured */
 export function openSecret(
   secrets: SecretBox,
   link: Pick<AuthLinkRow, 'userId' | 'serverId' | 'accessToken' | 'refreshToken'>,
   kind: 'accessToken' | 'refreshToken',
 ): string {
   const sealed = link[kind]
-  if (!sealed) throw new TokenRefused('expired_or_invalid')
+  if (!sealed) throw new TokenRejected('expired_or_invalid')
   try {
     return secrets.open(sealed, tokenPlace(link, kind))
   } catch (error) {
-    throw error instanceof SecretUnreadable ? new TokenRefused('validation_failed', error) : error
+    throw error instanceof SecretUnreadable ? new TokenRejected('validation_failed', error) : error
   }
 }
 

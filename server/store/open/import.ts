@@ -45,7 +45,7 @@ export async function importEmbeddedStore(options: {
   logger: Logger
 }): Promise<Record<string, number>> {
   const { from, url, logger } = options
-  if (!(await hasEmbeddedDatabase(from))) throw refused(`${from} holds no embedded store`)
+  if (!(await hasEmbeddedDatabase(from))) throw rejected(`${from} holds no embedded store`)
   const source = await openEmbeddedDatabase({ dataDir: from, logger })
   try {
     const target = await openPostgresDatabase({ url, logger })
@@ -73,7 +73,7 @@ async function copyAll(from: Kysely<Database>, to: Kysely<Database>): Promise<Re
     await copyTable(from, to, table)
     await sql`alter table ${sql.table(table)} enable trigger user`.execute(to)
     const [expected, copied] = [await countRows(from, table), await countRows(to, table)]
-    if (expected !== copied) throw refused(`${table} has ${expected} rows and ${copied} of them were copied`)
+    if (expected !== copied) throw rejected(`${table} has ${expected} rows and ${copied} of them were copied`)
     counts[table] = copied
   }
   const { rows } = await sql<{ position: number }>`
@@ -94,7 +94,7 @@ async function checkEmpty(to: Kysely<Database>): Promise<void> {
     if (rows.length > 0) filled.push(table)
   }
   if (filled.length > 0)
-    throw refused(`the target is not empty: ${filled.join(', ')} have rows; import into a new database`)
+    throw rejected(`the target is not empty: ${filled.join(', ')} have rows; import into a new database`)
 }
 
 /** Rows travel as JSON, written and read by PostgreSQL itself, so this process converts no type. */
@@ -118,6 +118,6 @@ async function countRows(db: Kysely<Database>, table: keyof Database): Promise<n
   return rows[0]?.count ?? 0
 }
 
-function refused(message: string): RpcError<'import_refused'> {
+function rejected(message: string): RpcError<'import_refused'> {
   return rpcError('import_refused', `${message}. Nothing was changed in the target.`)
 }

@@ -26,7 +26,7 @@ import type { RpcError } from '../../../shared/rpc/errors.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 
 /** Longest wait for the holder's description; without a response the pid in the flag's name has to do. */
-const answerTimeoutMs = 1_000
+const responseTimeoutMs = 1_000
 /** Longest time for processes that start at the same moment to agree. */
 const claimTimeoutMs = 30_000
 const flagPrefix = 'lock-'
@@ -186,7 +186,7 @@ function askFlag(directory: SocketDirectory, name: string): Promise<Claim | 'dea
   return new Promise(resolve => {
     let line = ''
     const socket = connect(directory.path(name))
-    const timer = setTimeout(() => settle(silent), answerTimeoutMs)
+    const timer = setTimeout(() => settle(silent), responseTimeoutMs)
     const settle = (claim: Claim | 'dead') => {
       clearTimeout(timer)
       socket.destroy()

@@ -86,7 +86,7 @@ class PGliteConnection implements DatabaseConnection {
 
   // biome-ignore lint/correctness/useYield: nothing streams from this store
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
-    throw new Error('PGlite answers a statement at once and cannot stream it')
+    throw new Error('PGlite returns all rows at once and cannot stream it')
   }
 }
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
 import { SqlError } from '../sql/sql-error.js'
-import type { Answer, Failed, Notified, Opened, Request } from './pglite-worker.js'
+import type { Failed, Notified, Opened, Request, Response } from './pglite-worker.js'
 
 /** Longest time to open; a first start takes 2.5 to 6 s, the replay of a long write-ahead log some seconds. */
 const openTimeoutMs = 60_000
@@ -45,8 +45,8 @@ export class PGliteThread implements Changes {
     this.lost = new Promise(resolve => {
       this.#lose = resolve
     })
-    worker.on('message', (message: Answer | Notified) => {
-      if (message.kind === 'notified') this.#listeners.tell(message.channel)
+    worker.on('message', (message: Response | Notified) => {
+      if (message.kind === 'notified') this.#listeners.notify(message.channel)
       else this.#settle(message)
     })
     worker.on('error', error => this.#end(new Error('the database thread failed', { cause: error })))
@@ -121,7 +121,7 @@ export class PGliteThread implements Changes {
     })
   }
 
-  #settle(message: Answer): void {
+  #settle(message: Response): void {
     const waiting = this.#waiting.get(message.id)
     this.#waiting.delete(message.id)
     if (message.kind === 'error') waiting?.reject(new SqlError(message.error))
@@ -154,7 +154,7 @@ async function compile(): Promise<WebAssembly.Module> {
 
 function opened(worker: Worker): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => settle(new Error(`no answer within ${openTimeoutMs} ms`)), openTimeoutMs)
+    const timer = setTimeout(() => settle(new Error(`no response within ${openTimeoutMs} ms`)), openTimeoutMs)
     const onMessage = (message: Opened | Failed) =>
       settle(message.kind === 'opened' ? undefined : new Error(message.message))
     const onError = (error: unknown) => settle(error instanceof Error ? error : new Error(String(error)))

@@ -3,7 +3,7 @@
  * PGlite in a worker thread, because its calls block the event loop of their thread.
  *
  * In: one {@link Request} per message; responses come in the order of the requests. Out: one {@link Opened} or
- * {@link Failed} at first, then an {@link Answer} for each request. An error that is not PostgreSQL's own ends the
+ * {@link Failed} at first, then an {@link Response} for each request. An error that is not PostgreSQL's own ends the
  * thread: the module's memory may be damaged. So does an error after which a PostgreSQL server would restart, such as a
  * write-ahead log that does not fit on the disk: PGlite goes on, and hangs at the next statement.
  *
@@ -13,8 +13,8 @@
  * @typedef {{ kind: 'opened' }} Opened
  * @typedef {{ kind: 'failed', message: string }} Failed
  * @typedef {{ message: string, code: string | undefined, constraint: string | undefined }} SqlError
- * @typedef {{ kind: 'answer', id: number, rows: unknown[], rowCount: number | undefined }
- *   | { kind: 'error', id: number, error: SqlError }} Answer
+ * @typedef {{ kind: 'response', id: number, rows: unknown[], rowCount: number | undefined }
+ *   | { kind: 'error', id: number, error: SqlError }} Response
  * @typedef {{ kind: 'notified', channel: string }} Notified the channel of a NOTIFY that a committed transaction sent
  */
 
@@ -48,7 +48,7 @@ const prepared = new Map()
 /** @type {Promise<void>} */
 let turn = Promise.resolve()
 port.on('message', request => {
-  turn = turn.then(() => answer(request))
+  turn = turn.then(() => respond(request))
 })
 database.onNotification(channel => send({ kind: 'notified', channel }))
 send({ kind: 'opened' })
@@ -81,10 +81,10 @@ function wordsOf(error) {
 }
 
 /** @param {Request} request */
-async function answer(request) {
+async function respond(request) {
   if ('close' in request) {
     await database.close()
-    send({ kind: 'answer', id: request.id, rows: [], rowCount: undefined })
+    send({ kind: 'response', id: request.id, rows: [], rowCount: undefined })
     port?.close()
     return
   }
@@ -114,10 +114,10 @@ async function answer(request) {
     return
   }
   const [{ rows, rowCount } = { rows: [], rowCount: undefined }] = parse.parseResults(result.messages, database.parsers)
-  send({ kind: 'answer', id, rows, rowCount })
+  send({ kind: 'response', id, rows, rowCount })
 }
 
-/** @param {Opened | Failed | Answer | Notified} message */
+/** @param {Opened | Failed | Response | Notified} message */
 function send(message) {
   port?.postMessage(message)
 }

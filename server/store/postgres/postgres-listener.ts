@@ -49,13 +49,13 @@ export class PostgresListener implements Changes {
         await this.#listen(() => {
           if (!isFirst) logger.info({}, 'listening for changes in PostgreSQL again')
           // Also the first time: earlier listeners may have missed a notification.
-          this.#listeners.tellAll()
+          this.#listeners.notifyAll()
           isFirst = false
           delayMs = reconnectMinMs
         })
       } catch (error) {
         if (signal.aborted) return
-        logger.warn({ err: toSqlError(error) }, 'changes in PostgreSQL are not heard until the connection is back')
+        logger.warn({ err: toSqlError(error) }, 'changes in PostgreSQL are not noticed until the connection is back')
       }
       await abortablePause(delayMs * (0.5 + Math.random() / 2), signal)
       delayMs = Math.min(delayMs * 2, reconnectMaxMs)
@@ -73,7 +73,7 @@ export class PostgresListener implements Changes {
       client.on('end', () => reject(new Error('the connection ended')))
     })
     lost.catch(() => {}) // it is raced below; it may also come after that
-    client.on('notification', ({ channel }) => this.#listeners.tell(channel))
+    client.on('notification', ({ channel }) => this.#listeners.notify(channel))
     try {
       await Promise.race([client.connect(), lost])
       for (const topic of changeTopics) await client.query(`listen ${channelPrefix}${topic}`)

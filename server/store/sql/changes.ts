@@ -31,13 +31,13 @@ export class ChangeListeners {
   }
 
   /** Notifies the listeners of a channel and ignores channels of other programs. */
-  tell(channel: string): void {
+  notify(channel: string): void {
     const topic = changeTopics.find(name => channel === channelPrefix + name)
     for (const listener of [...((topic && this.#listeners.get(topic)) ?? [])]) listener()
   }
 
   /** Notifies all listeners, because changes may have been missed. */
-  tellAll(): void {
-    for (const topic of changeTopics) this.tell(channelPrefix + topic)
+  notifyAll(): void {
+    for (const topic of changeTopics) this.notify(channelPrefix + topic)
   }
 }

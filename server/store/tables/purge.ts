@@ -17,7 +17,7 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
       return rows[0]?.held === true
     },
 
-    refuseUser(id, at) {
+    rejectUser(id, at) {
       return inTransaction(db, async tx => {
         const deleted = await tx
           .updateTable('users')

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { recordLimits } from '../../../shared/contract/limits.js'
 import { recordSchemas } from '../../../shared/contract/recorder.js'
-import { cleanJsonObject, JsonRefused } from '../../../shared/values/text.js'
+import { cleanJsonObject, JsonRejected } from '../../../shared/values/text.js'
 
 const { maxMetadataBytes, maxMetadataDepth, maxContentBytes } = recordLimits
 
@@ -18,7 +18,7 @@ describe('the size of metadata', () => {
     expect(Buffer.byteLength(JSON.stringify(value))).toBe(maxMetadataBytes)
     expect(cleanJsonObject(value, maxMetadataBytes, maxMetadataDepth)).toEqual(value)
     const larger = { ...value, a: `${value.a}x` }
-    expect(() => cleanJsonObject(larger, maxMetadataBytes, maxMetadataDepth)).toThrow(JsonRefused)
+    expect(() => cleanJsonObject(larger, maxMetadataBytes, maxMetadataDepth)).toThrow(JsonRejected)
   })
 })
 

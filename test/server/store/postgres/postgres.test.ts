@@ -78,7 +78,7 @@ describe('a PostgreSQL server of its own', () => {
     await server.stop()
     await server.start()
     await expect.poll(() => told, { timeout: 10_000 }).toBe(2)
-    expect(lines.text()).toContain('are not heard until the connection is back')
+    expect(lines.text()).toContain('are not noticed until the connection is back')
     await opened.upsertProvider({ name: 'a', type: 'anthropic', enabled: true, baseUrl: 'https://x', settings: null })
     await expect.poll(() => told).toBe(3)
   })

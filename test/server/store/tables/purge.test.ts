@@ -43,15 +43,15 @@ describe.each(stores)('purging a user: $name', ({ open }) => {
     const at = new Date(Date.now() - 1000)
     const before = new Date(at.getTime() - 1000)
     await Promise.all([newKey(user.id), newKey(user.id, later()), newKey(user.id, before), newKey(other.id)])
-    expect(await store.refuseUser(user.id, at)).toBe(true)
+    expect(await store.rejectUser(user.id, at)).toBe(true)
     const times = async (userId: string) => (await store.listApiKeys({ userId })).map(({ expiresAt }) => expiresAt)
     expect(await times(user.id)).toEqual(expect.arrayContaining([at, at, before]))
     expect(await times(other.id)).toEqual([null])
     const { deletedAt } = (await store.findUser(user.id)) ?? expect.fail('the user stays')
     expect(deletedAt).toBeInstanceOf(Date)
-    expect(await store.refuseUser(user.id, new Date())).toBe(false)
+    expect(await store.rejectUser(user.id, new Date())).toBe(false)
     expect(await store.findUser(user.id)).toMatchObject({ deletedAt })
-    expect(await store.refuseUser(randomUUID(), at)).toBe(false)
+    expect(await store.rejectUser(randomUUID(), at)).toBe(false)
   })
 
   test('the user, the keys and nobody else go, as soon as no interception is left', async () => {
