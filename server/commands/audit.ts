@@ -1,6 +1,6 @@
 /** `aibridge audit`: what operators did. */
-import type { Command } from 'commander'
-import type { AuditRecord } from '../../shared/contract/admin.js'
+import { type Command, Option } from 'commander'
+import { type AuditAction, type AuditRecord, auditActions } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, ownOptions, wholeNumber, withCommonOptions } from './options.js'
@@ -10,7 +10,7 @@ interface ListOptions extends CommonOptions {
   limit?: number
   cursor?: string
   actor?: string
-  action?: string
+  action?: AuditAction
   target?: string
 }
 
@@ -20,7 +20,7 @@ export function addAuditCommands(program: Command): void {
 
   withCommonOptions(audit.command('list').description('newest first'))
     .option('--actor <name>', 'who did it')
-    .option('--action <action>', 'for instance users.create')
+    .addOption(new Option('--action <action>', 'what was done').choices(auditActions))
     .option('--target <target>', 'what was changed: its name or id, or the last 12 digits of the id')
     .option('--limit <n>', 'rows of this page, at most 200 (default: 50)', wholeNumber)
     .option('--cursor <cursor>', 'the nextCursor of the page before')

@@ -10,7 +10,7 @@ import type {
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
-import { errorTypes } from '../../shared/contract/recorder.js'
+import { type ErrorType, errorTypes } from '../../shared/contract/recorder.js'
 import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
@@ -27,7 +27,7 @@ interface ListOptions extends CommonOptions {
   model?: string
   client?: string
   session?: string
-  errorType?: string
+  errorType?: ErrorType
   from?: Date
   to?: Date
 }

@@ -38,6 +38,8 @@ const shownFields = new Set([
   'username',
   'user',
   'status',
+  'errorType',
+  'action',
   'type',
   'credentialKind',
   'clientSessionId',

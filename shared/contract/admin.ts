@@ -6,7 +6,7 @@ import { adminLimits, mcpLimits, recordLimits } from './limits.js'
 import type { McpServerConfig } from './mcp-configurator.js'
 import { type ProviderType, providerTypes } from './provider-configurator.js'
 import type { RecordKind } from './record-kinds.js'
-import type { ErrorType } from './recorder.js'
+import { type ErrorType, errorTypes } from './recorder.js'
 import { regexProblem } from './regex.js'
 
 /** 1 to 64 characters of letters, digits and `._@-`; begins with a letter or digit. */
@@ -150,7 +150,7 @@ export const interceptionsListInput = z.object({
   model: name.optional(),
   client: name.optional(),
   clientSessionId: name.optional(),
-  errorType: text(64).optional(),
+  errorType: z.enum(errorTypes).optional(),
   from: time.optional(),
   to: time.optional(),
 })
@@ -314,13 +314,36 @@ export interface RotationResult {
   oldKey: 'removed' | 'kept' | 'configured' | 'none'
 }
 
+/** The procedures that add an entry to the audit log, by their paths without `admin.`. */
+export const auditActions = [
+  'users.create',
+  'users.setStatus',
+  'users.delete',
+  'users.purge',
+  'apiKeys.create',
+  'apiKeys.expire',
+  'apiKeys.delete',
+  'daemonKeys.create',
+  'daemonKeys.revoke',
+  'providers.upsert',
+  'providers.setEnabled',
+  'providers.remove',
+  'mcpServers.upsert',
+  'mcpServers.remove',
+  'externalAuthLinks.set',
+  'externalAuthLinks.remove',
+  'secrets.rotate',
+] as const
+/** One of {@link auditActions}. */
+export type AuditAction = (typeof auditActions)[number]
+
 /** One write of an operator. */
 export interface AuditRecord {
   id: string
   at: Date
   /** the name of the identity that did it */
   actor: string
-  /** the procedure's path without `admin.`, for instance `users.create` */
+  /** one of {@link auditActions}, or one that only a newer server knows */
   action: string
   /** the id or name of the row */
   target: string | null
@@ -335,7 +358,7 @@ export const auditListInput = z.object({
   limit: z.number().int().min(1).max(adminLimits.maxPageSize).default(adminLimits.defaultPageSize),
   cursor: z.string().max(256).optional(),
   actor: name.optional(),
-  action: text(64).optional(),
+  action: z.enum(auditActions).optional(),
   target: name.optional(),
 })
 

@@ -42,9 +42,18 @@ test('every minor version up to this one has a description', () => {
   expect(frozen.map(minorOf)).toEqual(minors)
 })
 
+/**
+ * Narrower on purpose: a filter of a closed list rejects a value that no row can have, where older servers found nothing. The values of every
+ * older version are accepted.
+ */
+const narrowedOnPurpose = [
+  'admin.interceptions.list input errorType accepts listed values only',
+  'admin.audit.list input action accepts listed values only',
+]
+
 describe('a client of an older version is served', () => {
   test.each(frozen.filter(description => minorOf(description) < minorOf(current)))('$version', older => {
-    expect(incompatibilities(older, current)).toEqual([])
+    expect(incompatibilities(older, current).filter(problem => !narrowedOnPurpose.includes(problem))).toEqual([])
   })
 })
 

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { AuditPage, auditListInput } from '../../../shared/contract/admin.js'
+import type { AuditAction, AuditPage, auditListInput } from '../../../shared/contract/admin.js'
 import { uuid } from '../../../shared/contract/fields.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import type { AuditEntry, AuditRow, AuditStore, ShortIdStore, UserStore } from '../../store/store.js'
@@ -52,7 +52,7 @@ function userOf({ action, target, details }: AuditRow): string | undefined {
  */
 export function auditEntry(
   actor: string,
-  action: string,
+  action: AuditAction,
   target: string | null,
   details: JsonObject | null = null,
 ): AuditEntry {

@@ -41,6 +41,9 @@ describe('audit list', () => {
       ['apiKeys.expire', 'edith'],
       ['apiKeys.create', 'edith'],
     ])
+    await expect(print('audit', 'list', '--action', 'users.make')).rejects.toThrow(
+      /'users\.make' is invalid\. Allowed choices are users\.create, .*, secrets\.rotate\./,
+    )
     expect(await print('audit', 'list', '--actor', 'nobody')).toBe('no entries\n')
     await expect(print('audit', 'list', '--cursor', 'x')).rejects.toMatchObject({ code: 'BAD_REQUEST' })
   })

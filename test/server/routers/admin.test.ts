@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
+import { appRouter } from '../../../server/routers/app.js'
 import { createSecretBox } from '../../../server/services/secrets.js'
 import { createServices } from '../../../server/services/services.js'
+import { auditActions } from '../../../shared/contract/admin.js'
 import {
   admin,
   daemon,
@@ -534,7 +536,7 @@ describe.each(deployments)('$name', deployment => {
 
     test('a filter with U+0000 finds nothing, and is no fault of the server', async () => {
       const { admin } = await operator()
-      expect(await admin.interceptions.list.query({ errorType: 'a\0' })).toEqual({
+      expect(await admin.interceptions.list.query({ client: 'a\0' })).toEqual({
         interceptions: [],
         nextCursor: null,
       })
@@ -568,6 +570,14 @@ describe.each(deployments)('$name', deployment => {
       }
     })
 
+    test('an unknown error type is rejected with the list of all', async () => {
+      const { admin } = await operator()
+      const errorType = 'rate_limit' as 'rate_limited' // what a caller without the types may send
+      const rejected = await refusalOf(admin.interceptions.list.query({ errorType }))
+      expect(rejected.code).toBe('BAD_REQUEST')
+      expect(rejected.message).toMatch(/^errorType: .*"rate_limited".*"unknown".* \(got "rate_limit"\)$/)
+    })
+
     test('of a user without any are none; of an unknown name, an error', async () => {
       const { admin } = await operator()
       const { username } = await admin.users.create.mutate({ username: uniqueName('quiet') })
@@ -575,6 +585,19 @@ describe.each(deployments)('$name', deployment => {
       expect(await refusalOf(admin.interceptions.list.query({ user: 'nobody' }))).toMatchObject(unknownRow)
       expect(await refusalOf(admin.interceptions.get.query({ id: uuidv7() }))).toMatchObject(unknownRow)
     })
+  })
+
+  test('an unknown action of the audit log is rejected with the list of all, which has every mutation', async () => {
+    const { admin } = await operator()
+    const action = 'users.make' as 'users.create' // what a caller without the types may send
+    const rejected = await refusalOf(admin.audit.list.query({ action }))
+    expect(rejected.code).toBe('BAD_REQUEST')
+    expect(rejected.message).toMatch(/^action: .*"users\.create".*"secrets\.rotate".* \(got "users\.make"\)$/)
+    const procedures: object = appRouter._def.procedures // by path; the type is that of the nested router
+    const mutations = Object.entries(procedures as Record<string, { _def: { type: string } }>)
+      .filter(([path, { _def }]) => path.startsWith('admin.') && _def.type === 'mutation')
+      .map(([path]) => path.slice('admin.'.length))
+    expect(mutations.toSorted()).toEqual(auditActions.toSorted())
   })
 
   test('a daemon may do none of it, whatever it sends', async () => {
