@@ -15,7 +15,7 @@ import { createSecretRotation, type SecretRotation, type SecretRotationOptions }
 import { createUsage, type Usage, type UsageOptions } from './usage.js'
 import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './users.js'
 
-/** What an operator does, by noun. */
+/** The operators' services, by noun. */
 export interface Admin {
   readonly users: UsersAdmin
   readonly apiKeys: ApiKeysAdmin
@@ -30,7 +30,7 @@ export interface Admin {
   readonly watch: RecordWatch['watch']
 }
 
-/** The part of the daemon keys that is an operator's. */
+/** The operators' part of the daemon keys. */
 export type DaemonKeysAdmin = Pick<DaemonKeys, 'create' | 'list' | 'revoke'>
 
 export type AdminOptions = UsersAdminOptions &

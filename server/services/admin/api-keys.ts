@@ -15,18 +15,18 @@ import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 import { findUser, type UserFinder } from './find-user.js'
 
-/** The keys with which AI clients come to the bridge. */
+/** The keys of AI clients at the bridge. */
 export interface ApiKeysAdmin {
   /**
-   * Makes a key and answers it whole, this once: only a hash of its secret is stored.
-   * @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user; `BAD_REQUEST` if `expiresAt` has passed; `PRECONDITION_FAILED`
-   * (deleted_user, system_user) if the user's keys would be refused for good
+   * Creates a key and returns the whole key, this once: only a hash of the secret is stored.
+   * @throws RpcError `NOT_FOUND` (unknown_row) for an unknown user; `BAD_REQUEST` if `expiresAt` has passed;
+   *   `PRECONDITION_FAILED` (deleted_user, system_user) if the user's keys would be rejected for good
    */
   create(input: z.output<typeof apiKeysCreateInput>, actor: string): Promise<CreatedApiKey>
-  /** @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user */
+  /** @throws RpcError `NOT_FOUND` (unknown_row) for an unknown user */
   list(input: z.output<typeof apiKeysListInput>): Promise<ApiKey[]>
   /**
-   * Revokes a key: it expires now, unless it already has.
+   * Revokes a key: the key expires now, or stays expired.
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
   expire(input: z.output<typeof apiKeysExpireInput>, actor: string): Promise<ApiKey>
@@ -58,7 +58,7 @@ export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdm
           },
         )
       }
-      // Ids are 62^10; that two in a row are taken says that something else is wrong.
+      // 62^10 ids exist; two taken ids in a row point at another fault.
       for (let attempt = 0; attempt < 2; attempt++) {
         const { id, secret } = generateApiKey()
         const created = await store.audited(

@@ -6,7 +6,7 @@ import type { AuditEntry, AuditRow, AuditStore, ShortIdStore, UserStore } from '
 import { pageOf } from './pages.js'
 import { idOfShortId } from './short-ids.js'
 
-/** Reading the audit log. Every write of the admin services adds its entry in the transaction of the write. */
+/** Reads the audit log. Every write of the admin services adds an entry in the transaction of the write. */
 export interface AuditAdmin {
   /**
    * Returns one page, newest first, with the names of the users that entries are about. The target may be the short form of an id.
@@ -39,15 +39,15 @@ export function createAuditAdmin({ store }: AuditAdminOptions): AuditAdmin {
   }
 }
 
-/** The id of the user that an entry is about: its target, or the owner of the key in its details. */
+/** Returns the id of the user that an entry is about: the target, or the owner of the key in the details. */
 function userOf({ action, target, details }: AuditRow): string | undefined {
   const id = uuid.safeParse(/^(users|externalAuthLinks)\./.test(action) ? target : details?.userId)
   return id.success ? id.data : undefined
 }
 
 /**
- * Makes an entry of the audit log.
- * @param actor the name of the identity that calls
+ * Creates an entry of the audit log.
+ * @param actor the name of the calling identity
  * @param details values of the call; never a secret
  */
 export function auditEntry(

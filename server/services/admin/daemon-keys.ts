@@ -15,28 +15,34 @@ import type { Identity } from '../identity.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 
-/** The keys with which remote daemons come to the control plane. In form they are as API keys; neither is taken for the other. */
+/**
+ * The keys of remote daemons at the control plane. The form is that of API keys; neither kind is accepted in the place
+ * of the other.
+ */
 export interface DaemonKeys {
   /**
-   * Makes a key and answers it whole, this once: only a hash of its secret is stored.
+   * Creates a key and returns the whole key, this once: only a hash of the secret is stored.
    * @throws RpcError `BAD_REQUEST` if `expiresAt` has passed
    */
   create(input: z.output<typeof daemonKeysCreateInput>, actor: string): Promise<CreatedDaemonKey>
-  /** Newest first, revoked ones too. */
+  /** Returns all keys, newest first, revoked keys included. */
   list(): Promise<DaemonKey[]>
   /**
-   * Takes a key back for good. Connections that came with it are closed, whichever process they are in.
-   * A second time changes nothing.
+   * Revokes a key for good. The key's connections are closed, in every process. A second call changes nothing.
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
   revoke(input: z.output<typeof daemonKeysRevokeInput>, actor: string): Promise<DaemonKey>
   /**
-   * Who comes with this key, and that it was here now. The state of a key is told only to who has its secret.
-   * @throws RpcError `UNAUTHORIZED` (key_invalid, key_expired); `FORBIDDEN` (key_revoked); `INTERNAL_SERVER_ERROR` when the store fails,
-   * never `key_invalid`
+   * Identifies the daemon with this key, and records the daemon as seen now. Only a client with the secret learns the
+   * state of a key.
+   * @throws RpcError `UNAUTHORIZED` (key_invalid, key_expired); `FORBIDDEN` (key_revoked); `INTERNAL_SERVER_ERROR` when
+   *   the store fails, never `key_invalid`
    */
   authenticate(key: string, buildVersion: string | null): Promise<Identity>
-  /** Of the keys of open connections, those that are not taken any more: revoked, expired or gone. The others were here now, too. */
+  /**
+   * Returns the invalid ones among the keys of open connections: revoked, expired or deleted. Records the others as
+   * seen now.
+   */
   checkConnected(ids: readonly string[]): Promise<string[]>
 }
 
@@ -46,11 +52,13 @@ export interface DaemonKeysOptions {
   now?: () => Date
 }
 
-/** A daemon that reconnects in a loop must not write a row each time, nor does one that stays. */
+/** Neither a daemon that reconnects in a loop nor a daemon that stays must cause a write each time. */
 const seenAgainMs = 60_000
 
 export function createDaemonKeys({ store, logger, now = () => new Date() }: DaemonKeysOptions): DaemonKeys {
-  /** the last write that was begun, by key: many connections at once, and a store that refuses, do not write each time */
+  /**
+   * the last write that was begun, by key: many connections at once, or a failing store, do not cause a write each time
+   */
   const attempts = new Map<string, { at: number; buildVersion: string | null }>()
 
   async function noteSeen(key: DaemonKey, givenVersion: string | null): Promise<void> {
@@ -92,7 +100,7 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
         const message = `expiresAt: must lie in the future; ${expiresAt.toISOString()} is not after ${time.toISOString()}`
         throw new RpcError('BAD_REQUEST', message)
       }
-      // Ids are 62^10; that two in a row are taken says that something else is wrong.
+      // 62^10 ids exist; two taken ids in a row point at another fault.
       for (let attempt = 0; attempt < 2; attempt++) {
         const { id, secret } = generateApiKey()
         const created = await store.audited(
@@ -122,7 +130,7 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
       const given = parseApiKey(text)
       if (!given) throw refused('key_invalid')
       const found = await store.findDaemonKey(given.id)
-      // A hash is made also where there is none to compare it with: the time does not tell which ids exist.
+      // An unknown id costs a hash too, so the time does not reveal which ids exist.
       const matches = isSecretOf(found?.secretHash ?? noHash, given.secret)
       if (!found || !matches) throw refused('key_invalid')
       const { secretHash: _secretHash, ...key } = found

@@ -4,7 +4,7 @@ import type { ShortIdStore, UserStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'
 import { idOfShortId } from './short-ids.js'
 
-/** The part of a store that finds a user by any of the ways in which one can be named. */
+/** The part of a store that finds a user by id, name or short id. */
 export type UserFinder = Pick<UserStore, 'findUser'> & ShortIdStore
 
 /**
@@ -17,7 +17,7 @@ export async function findUser(store: UserFinder, ref: string): Promise<User> {
   throw unknownRow('user', ref)
 }
 
-/** Finds a user as {@link findUser} does; undefined if there is none. */
+/** Finds a user as {@link findUser} does; undefined for an unknown user. */
 export async function findUserIfAny(store: UserFinder, ref: string): Promise<User | undefined> {
   const user = await store.findUser(ref)
   const others = user ? [user.id] : []
@@ -26,7 +26,8 @@ export async function findUserIfAny(store: UserFinder, ref: string): Promise<Use
 }
 
 /**
- * Returns the id of the user who made requests: an id as it is, since records outlive users, else that of {@link findUser}.
+ * Returns the id of the user who made requests: an id as given, since records outlive users, else the id from
+ * {@link findUser}.
  * @throws RpcError as {@link findUser}
  */
 export async function initiatorOf(store: UserFinder, ref: string): Promise<string> {

@@ -13,11 +13,13 @@ import { initiatorOf, type UserFinder } from './find-user.js'
 import { pageOf } from './pages.js'
 import { idOfShortId } from './short-ids.js'
 
-/** Reading what was recorded. */
+/** Reads the records. */
 export interface InterceptionsAdmin {
   /**
-   * One page, newest first by `startedAt`, then id. A user's id also finds the records of a user who does not exist.
-   * @throws RpcError `BAD_REQUEST` if the cursor is none of ours; `NOT_FOUND` (unknown_row) if no user has the name
+   * Returns one page, newest first by `startedAt`, then id. A user's id also finds the records of a user who does not
+   * exist.
+   * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page; `NOT_FOUND` (unknown_row) if no
+   *   user has the name
    */
   list(input: z.output<typeof interceptionsListInput>): Promise<InterceptionsPage>
   /**

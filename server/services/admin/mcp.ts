@@ -16,27 +16,27 @@ import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 import { findUser, type UserFinder } from './find-user.js'
 
-/** The MCP servers whose tools may be offered to models. What is answered never holds a secret. */
+/** The MCP servers whose tools may be offered to models. Responses never hold a secret. */
 export interface McpServersAdmin {
   /**
-   * Adds a server, or changes one: what is left out stays, and goes with null.
-   * @throws RpcError `BAD_REQUEST` if it would have a `tokenUrl` without a `clientId`
+   * Adds or changes a server: absent fields stay, null removes a field.
+   * @throws RpcError `BAD_REQUEST` for a `tokenUrl` without a `clientId`
    */
   upsert(input: z.output<typeof mcpServersUpsertInput>, actor: string): Promise<McpServer>
-  /** Sorted by id. */
+  /** Returns all servers, sorted by id. */
   list(): Promise<McpServer[]>
   /**
-   * Forgets a server and everybody's links to it.
+   * Deletes a server and all users' links to the server.
    * @throws RpcError `NOT_FOUND` (unknown_row)
    */
   remove(input: z.output<typeof mcpServersRemoveInput>, actor: string): Promise<Record<string, never>>
 }
 
-/** Users' tokens for MCP servers. What is answered never holds a token. */
+/** Users' tokens for MCP servers. Responses never hold a token. */
 export interface ExternalAuthLinksAdmin {
-  /** @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user or server */
+  /** @throws RpcError `NOT_FOUND` (unknown_row) for an unknown user or server */
   set(input: z.output<typeof externalAuthLinksSetInput>, actor: string): Promise<ExternalAuthLink>
-  /** Sorted by user and server. @throws RpcError `NOT_FOUND` (unknown_row) if there is no such user */
+  /** Returns links, sorted by user and server. @throws RpcError `NOT_FOUND` (unknown_row) for an unknown user */
   list(input: z.output<typeof externalAuthLinksListInput>): Promise<ExternalAuthLink[]>
   /** @throws RpcError `NOT_FOUND` (unknown_row) */
   remove(input: z.output<typeof externalAuthLinksRemoveInput>, actor: string): Promise<Record<string, never>>

@@ -1,18 +1,18 @@
-/** Lists that are read page by page, newest first. */
+/** Reads lists page by page, newest first. */
 import { z } from 'zod'
 import { time, uuid } from '../../../shared/contract/fields.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 
-/** Where a page begins: behind the row with this time and id. Rows that arrive meanwhile move nothing. */
+/** The begin of a page: behind the row with this time and id. Rows that arrive meanwhile move nothing. */
 export interface Position {
   time: Date
   id: string
 }
 
 /**
- * Reads one page and the cursor of the next.
- * @param read gives up to `count` rows behind a position, in the order of the list
- * @throws RpcError `BAD_REQUEST` if the cursor is none of ours
+ * Reads one page and the cursor of the next page.
+ * @param read returns up to `count` rows behind a position, in the order of the list
+ * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page
  */
 export async function pageOf<R>(options: {
   limit: number
@@ -21,7 +21,7 @@ export async function pageOf<R>(options: {
   read: (before: Position | undefined, count: number) => Promise<R[]>
 }): Promise<{ rows: R[]; nextCursor: string | null }> {
   const { limit, cursor, positionOf, read } = options
-  // One row more than asked for says whether there is another page.
+  // One row more than the limit says whether another page exists.
   const found = await read(cursor === undefined ? undefined : decodeCursor(cursor), limit + 1)
   const rows = found.slice(0, limit)
   const last = found.length > limit ? rows.at(-1) : undefined

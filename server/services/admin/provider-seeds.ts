@@ -7,11 +7,11 @@ import { defaultBaseUrls, sealProviderKey } from './providers.js'
 export interface ProviderSeed {
   type: ProviderType
   key: string
-  /** left out: the type's own */
+  /** default: the type's own */
   baseUrl?: string | undefined
 }
 
-/** The row of a seed: a provider with the name of its type, enabled, with one key. */
+/** Creates the row of a seed: a provider with the name of its type, enabled, with one key. */
 export function seedRow(
   { type, key, baseUrl }: ProviderSeed,
   secrets: SecretBox,

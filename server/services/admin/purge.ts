@@ -9,17 +9,20 @@ import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 import { findUserIfAny, type UserFinder } from './find-user.js'
 
-/** Erasing a person. */
+/** Erases a person. */
 export interface Purge {
   /**
-   * Erases what is stored of a user: first the keys are refused, then interceptions and their records go in batches, at last the API keys, links to MCP
-   * servers and the user, whose name is replaced by the id in the audit log. What remains is entries there, with the id.
+   * Erases everything that is stored of a user: first the keys are revoked, then interceptions and their records go in
+   * batches, at last the API keys, links to MCP servers and the user, whose name is replaced by the id in the audit
+   * log. Audit entries remain, with the id.
    *
-   * A call works for ten seconds at most and answers `done: false` when there is more; the counts are those of all calls so far. It may be interrupted at
-   * any moment and called again, also when all is done: then it erases what a daemon has handed over since.
-   * @param ref an id, also of a user who is deleted or has nothing but records; or a name: of a user, or else of the one deleted user who had it
-   * @throws RpcError `NOT_FOUND` (unknown_row) if nothing is or was stored of such a user; `PRECONDITION_FAILED` for a name that several
-   * deleted users had
+   * A call works for ten seconds at most and returns `done: false` if more is left; the counts are those of all calls
+   * so far. A call may be interrupted at any moment and repeated, also after the last: a repeat erases the records that
+   * a daemon has handed over since.
+   * @param ref an id, also of a deleted user or of a user with nothing but records; or a name: of a user, or else of
+   *   the one deleted user with that name
+   * @throws RpcError `NOT_FOUND` (unknown_row) if nothing is or was stored of such a user; `PRECONDITION_FAILED` for a
+   *   name that several deleted users had
    */
   purge(input: z.output<typeof usersPurgeInput>, actor: string, signal: AbortSignal | undefined): Promise<PurgeProgress>
 }
@@ -32,7 +35,7 @@ export interface PurgeOptions {
     AuditStore &
     AuditedWrites
   now?: () => Date
-  /** how long one call erases; default 10 s, well below the deadline of a call */
+  /** longest time that one call erases; default 10 s, well below the deadline of a call */
   purgeSliceMs?: number
 }
 
@@ -99,7 +102,7 @@ export function createPurge({
     throw new RpcError('PRECONDITION_FAILED', `user: ${deleted.length} deleted users had this name; give an id: ${ids}`)
   }
 
-  /** How far the last purge of this user came; the audit log knows. */
+  /** Reads the progress of the last purge of this user from the audit log. */
   async function progressOf(userId: string): Promise<{ done: boolean; counts: Counts } | undefined> {
     const [entry] = await store.listAudit({ limit: 1, action, target: userId })
     const details = loggedProgress.safeParse(entry?.details)

@@ -7,13 +7,15 @@ import { signals } from '../signals.js'
 
 export interface RecordWatch {
   /**
-   * Every record as it is stored, in the order in which the database committed them, whichever process stored them. Each event has an id; the stream
-   * goes on behind it, without a gap or a repeat, from any process of this service. One that begins now begins with `watching`, whose id stands for
-   * this moment.
+   * Yields every record as stored, in commit order, whichever process stored the record. Each event has an id; the
+   * stream resumes behind an id, without a gap or a repeat, in any process of this service. A new stream begins with
+   * `watching`, whose id stands for this moment.
    *
-   * Nothing is kept for a watcher: it reads from the database at its own pace, so a slow one costs no memory and no recorder waits for it.
-   * @param lastEventId where to go on; left out: now
-   * @throws RpcError `BAD_REQUEST` for an id that is none of ours; `PRECONDITION_FAILED` (event_expired) if what came after it is not kept any more
+   * No record is kept for a watcher: the stream reads from the database at the watcher's pace, so a slow watcher costs
+   * no memory and delays no recorder.
+   * @param lastEventId the event to resume behind; absent: now
+   * @throws RpcError `BAD_REQUEST` for an id of another form; `PRECONDITION_FAILED` (event_expired) if the events
+   *   behind the id are no longer kept
    */
   watch(
     input: { lastEventId?: string | undefined },
@@ -25,7 +27,7 @@ export interface RecordWatchOptions {
   store: FeedStore & ChangeStore
 }
 
-/** Records of one page: at most two content fields of 1 MiB each, so that a watcher holds 64 MiB at the very most. */
+/** Records of one page: at most two content fields of 1 MiB each, so that a watcher holds 64 MiB at most. */
 const pageLength = 32
 
 export function createRecordWatch({ store }: RecordWatchOptions): RecordWatch {

@@ -4,15 +4,17 @@ import type { Logger } from '../../../shared/values/log.js'
 import type { Erased, ErasureStore } from '../../store/store.js'
 
 /**
- * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or did so a day more ago. The feed of records
- * is kept for a week, whatever `retentionDays` is; a watcher that comes from before is told so.
+ * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or started a
+ * day earlier still. The feed of records is kept for a week, independent of `retentionDays`; an older watcher gets
+ * `event_expired`.
  *
- * A run begins soon after the start and then every hour, in small transactions with pauses between them. Of several servers on one database one works at a time: who
- * finds another at it leaves the rest to it. A run that fails is logged and tried again a minute later.
+ * A run begins soon after the start and then every hour, in small transactions with pauses between them. Of several
+ * servers on one database one erases at a time; the others leave the rest to that server. A failed run is logged and
+ * tried again a minute later.
  */
 export interface Retention {
   start(): void
-  /** Resolves when the transaction that is under way has ended; no timer is left. */
+  /** Resolves when the transaction under way has ended; no timer is left. */
   stop(): Promise<void>
 }
 
@@ -78,7 +80,7 @@ export function createRetention(options: RetentionOptions): Retention {
     await inBatches(limit, () => store.trimFeed({ notedBefore, limit }))
   }
 
-  /** Until a batch is not full, or another process is at it (null). */
+  /** Until a batch is not full, or another process erases (null). */
   async function inBatches(limit: number, batch: () => Promise<number | null>): Promise<void> {
     while (!signal.aborted && (await batch()) === limit) await abortablePause(pauseMs, signal)
   }

@@ -6,39 +6,42 @@ import { providerKeyPlace, type SecretBox, type SecretPlace } from '../secrets.j
 import { clientSecretPlace, tokenPlace } from '../tools/token-secrets.js'
 import { auditEntry } from './audit.js'
 
-/** Replacing the key that seals secrets. */
+/** Replaces the key that seals secrets. */
 export interface SecretRotation {
   /**
-   * Seals every secret anew that is not under the first key of the box. A server whose keys are its own ({@link RotateKeys}) first makes a new key, and
-   * forgets the old one when everything is under the new.
+   * Seals every secret anew that is not under the first key of the box. A server with keys of its own
+   * ({@link RotateKeys}) first makes a new key, and forgets the old key when everything is under the new one.
    *
-   * What changes meanwhile is never overwritten. A call that breaks off, at any moment, leaves everything readable, and the next one goes on. A call that
-   * comes while another runs gets that one's answer.
-   * @throws RpcError `CONFLICT` if secrets are changed again and again meanwhile
+   * Concurrent changes are never overwritten. A call that breaks off, at any moment, leaves everything readable, and
+   * the next call goes on. A call during another call returns that call's result.
+   * @throws RpcError `CONFLICT` if secrets change again and again meanwhile
    */
   rotate(actor: string): Promise<RotationResult>
 }
 
-/** Keys that a server has made for itself and keeps where it finds them at its next start. */
+/** Keys made by a server, and kept for the server's next start. */
 export interface KeyRotation {
-  /** the new key first, then the old; both are kept already, so that whatever either seals can be opened after a crash */
+  /**
+   * the new key first, then the old; both are kept already, so that secrets under either key can be opened after a
+   * crash
+   */
   keys: readonly Uint8Array[]
-  /** Forgets the old key, for good. */
+  /** Deletes the old key, for good. */
   finish(): Promise<void>
 }
 
-/** Begins a rotation, or goes on with one that was not finished. */
+/** Begins a rotation, or goes on with an unfinished one. */
 export type RotateKeys = () => Promise<KeyRotation>
 
 export interface SecretRotationOptions {
   store: SecretStore & AuditedWrites & Pick<Store, 'settle'>
   secrets: SecretBox
   logger: Logger
-  /** left out: the keys come with the configuration, and are the operator's to change */
+  /** absent: the keys come with the configuration, and only an operator changes them */
   rotateKeys?: RotateKeys
 }
 
-/** Where the store has secrets → what they are sealed for, by the key of their row. */
+/** The store's columns with secrets → the places for which the secrets are sealed, by the key of their row. */
 export const secretPlaces: Record<SecretColumn, (key: readonly string[]) => SecretPlace> = {
   providerKey: ([provider = '', keyId = '']) => providerKeyPlace(provider, keyId),
   clientSecret: ([id = '']) => clientSecretPlace({ id }),
@@ -48,7 +51,7 @@ export const secretPlaces: Record<SecretColumn, (key: readonly string[]) => Secr
 
 /** Secrets of one transaction. */
 const batchSize = 200
-/** A secret that was changed while it was being sealed anew is looked at again. */
+/** A secret that was changed during its sealing is read again. */
 const maxPasses = 10
 const action = 'secrets.rotate'
 
@@ -59,7 +62,7 @@ export function createSecretRotation({ store, secrets, logger, rotateKeys }: Sec
     const own = await rotateKeys?.()
     if (own) {
       secrets.replaceKeys(own.keys)
-      // What was sealed before is on its way to the store, and has to be there before it is looked for.
+      // Secrets sealed before are on their way to the store, and have to arrive before the search.
       await new Promise(resolve => setImmediate(resolve))
       await store.settle()
     }

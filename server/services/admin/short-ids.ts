@@ -6,10 +6,11 @@ import type { ShortIdPlace, ShortIdStore } from '../../store/store.js'
 const maxCandidates = 5
 
 /**
- * Returns the one id with this short form in a place; undefined if there is none, or if the text is no short id.
+ * Returns the one id with this short form in a place; undefined for an unknown short form, or for text that is no short
+ * id.
  * @param noun the noun of the rows in the error's message, in the plural
  * @param others ids that the text stands for in another way, for instance of a user with this name
- * @throws RpcError `BAD_REQUEST` (ambiguous_id) if there are several; the message names at most five
+ * @throws RpcError `BAD_REQUEST` (ambiguous_id) for several ids; the message names at most five
  */
 export async function idOfShortId(
   store: ShortIdStore,

@@ -5,11 +5,14 @@ import { initiatorOf, type UserFinder } from './find-user.js'
 
 export interface Usage {
   /**
-   * Totals of interceptions and their tokens, one row for each combination of the groups in `by` that occurs; without groups one row, also where there is
-   * nothing. Days begin at midnight UTC; an interception belongs to the day on which it started, with all its tokens.
+   * Returns totals of interceptions and their tokens, one row for each combination of the groups in `by` that occurs;
+   * without groups one row, also for an empty store. Days begin at midnight UTC; an interception belongs to the day of
+   * its start, with all its tokens.
    *
-   * Sorted by day, newest first, then by all tokens together, most first. `isCut` says that there were more rows than `limit`.
-   * @throws RpcError `NOT_FOUND` (unknown_row) if no user has the name; a user's id also finds what is left of a user who does not exist
+   * Sorted by day, newest first, then by all tokens together, most first. `isCut` says that more rows than `limit`
+   * exist.
+   * @throws RpcError `NOT_FOUND` (unknown_row) if no user has the name; a user's id also finds the records of a user
+   *   who does not exist
    */
   usage(input: z.output<typeof usageInput>): Promise<UsageReport>
 }
@@ -22,7 +25,7 @@ export function createUsage({ store }: UsageOptions): Usage {
   return {
     async usage({ user, limit, ...query }) {
       const initiatorId = user === undefined ? undefined : await initiatorOf(store, user)
-      // One row more than asked for says whether there are more.
+      // One row more than the limit says whether more rows exist.
       const rows = await store.readUsage({ ...query, initiatorId, limit: limit + 1 })
       return { rows: rows.slice(0, limit), isCut: rows.length > limit }
     },

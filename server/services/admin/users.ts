@@ -8,11 +8,11 @@ import { auditEntry } from './audit.js'
 import { findUser } from './find-user.js'
 import { createPurge, type Purge, type PurgeOptions } from './purge.js'
 
-/** Who may use the bridge. `actor` is the name of the identity that calls, for the audit log. */
+/** The users of the bridge. `actor` is the name of the calling identity, for the audit log. */
 export interface UsersAdmin {
   /** @throws RpcError `CONFLICT` (name_taken) if a user who is not deleted has the name */
   create(input: z.output<typeof usersCreateInput>, actor: string): Promise<User>
-  /** Deleted users too, sorted by name. */
+  /** Returns all users, deleted users included, sorted by name. */
   list(): Promise<User[]>
   /** @throws RpcError `NOT_FOUND` (unknown_row) */
   setStatus(input: z.output<typeof usersSetStatusInput>, actor: string): Promise<User>
