@@ -1,7 +1,10 @@
 /** `aibridge import` and `aibridge migrate`: work on a PostgreSQL database itself, without a server. */
-import { resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { secretFiles } from '../config/keys.js'
 import { databaseSettings } from '../config/settings.js'
+import { invocation, shellWord } from '../process/invocation.js'
 import { withJsonOption, withSettingsAndFile } from './options.js'
 import { print, printFields, printResult } from './output.js'
 
@@ -18,22 +21,47 @@ export function addDatabaseCommands(program: Command): void {
     .addHelpText('after', importHelp)
     .action(async ({ from, ...options }: DatabaseOptions & { from: string }) => {
       const { importEmbeddedStore } = await import('../store/open/import.js')
-      const rows = await importEmbeddedStore({ from: resolve(from), ...(await databaseOf(options)) })
-      printResult(options, rows, () => printFields(rows))
+      const source = resolve(from)
+      const database = await databaseOf(options)
+      const rows = await finish('the import', () => importEmbeddedStore({ from: source, ...database }))
+      printResult(options, rows, () => {
+        printFields(rows)
+        print(nextStep(source))
+      })
     })
 
   withDatabase(
     program.command('migrate').description('bring the schema of a PostgreSQL database to this version'),
   ).action(async (options: DatabaseOptions) => {
     const { migratePostgres } = await import('../store/postgres/postgres.js')
-    await migratePostgres(await databaseOf(options))
-    printResult(options, { migrated: true }, () => print('the schema is of this version'))
+    const database = await databaseOf(options)
+    await finish('the migration', () => migratePostgres(database))
+    printResult(options, { migrated: true }, () =>
+      print('the schema is up to date: servers of this version can be started on the database'),
+    )
   })
 }
 
 const importHelp = `
-The secrets in the store stay sealed: start the server on the database with BRIDGE_ENCRYPTION_KEY set to what the file
-DIR/encryption-key holds. An import that fails changes nothing.`
+The secrets in the store stay sealed: start the server on the database with BRIDGE_ENCRYPTION_KEY set to the content of the
+file DIR/encryption-key. An import that fails, or is ended by a second Ctrl-C, changes nothing.`
+
+/** The server of the new database, as a command that can be pasted into a shell. */
+function nextStep(source: string): string {
+  const keyFile = join(source, secretFiles.encryptionKey)
+  const key = existsSync(keyFile) ? `"$(cat ${shellWord(keyFile)})"` : "'the key of the old server'"
+  return `
+Start the server on the new database, with the URL in DATABASE_URL:
+    BRIDGE_ENCRYPTION_KEY=${key} ${invocation()} serve`
+}
+
+/** Both commands work in one transaction, so a signal waits for the end; without its end nothing has changed. */
+async function finish<T>(name: string, work: () => Promise<T>): Promise<T> {
+  const { finishDespiteSignals } = await import('../process/stop-signals.js')
+  return finishDespiteSignals(work, signal => {
+    process.stderr.write(`${signal}: ${name} goes on to its end; a second signal stops at once and changes nothing\n`)
+  })
+}
 
 function withDatabase(command: Command): Command {
   return withJsonOption(withSettingsAndFile(command, databaseSettings))

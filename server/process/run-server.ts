@@ -35,6 +35,7 @@ export async function runServer(flags: Flags, environment: Environment): Promise
   const warning = fileWarning(flags, environment)
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
+  reportStart(config, flags, logger)
   const server = await start(config, logger, stop)
   if (!stop.cause) announce(server, config, flags)
   const { kind, name } = await stop.requested
@@ -42,6 +43,18 @@ export async function runServer(flags: Flags, environment: Environment): Promise
   await server.close(kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
   logger.info({}, 'stopped')
   return kind === 'fault' ? 1 : 0
+}
+
+/** Shows life at once, since a first start and a database that is away take seconds: to people as text, to programs as a line of the log. */
+function reportStart({ dataDir, databaseUrl }: ServeConfig, flags: Flags, logger: PinoLogger): void {
+  const step =
+    databaseUrl !== undefined
+      ? 'connecting to the PostgreSQL database'
+      : hasDatabase(dataDir)
+        ? `opening the database in ${dataDir}`
+        : `making a database in ${dataDir}, which takes some seconds`
+  if (process.stderr.isTTY && !flags.json) process.stderr.write(`${step} …\n`)
+  else logger.info({}, `starting: ${step}`)
 }
 
 /** What it was given; what lies in the data directory is read later, and never handed to the log. */
@@ -148,8 +161,11 @@ function announce(server: RunningServer, config: ServeConfig, flags: Flags): voi
   const { url, isFirstStart } = server
   const place = config.databaseUrl === undefined ? `data in ${config.dataDir}` : 'data in PostgreSQL'
   if (flags.json) printJson({ url, dataDir: config.dataDir })
-  else if (isFirstStart) print(firstSteps(url, config.dataDir))
-  else print(`aibridge ready at ${url}, ${place}`)
+  else if (isFirstStart) {
+    const { dataDir, seeds, adminToken } = config
+    const seeded = seeds.map(({ type }) => type)
+    print(firstSteps({ url, dataDir, seeded, isTokenInEnvironment: adminToken !== undefined }))
+  } else print(`aibridge ready at ${url}, ${place}`)
 }
 
 async function checkPort({ host, port }: ServeConfig): Promise<void> {

@@ -1,10 +1,10 @@
-/** When a server has to stop, and why. */
+/** When a process has to stop, and why. */
 import type { Logger as PinoLogger } from 'pino'
 
-/** A process in an unknown state gets no more than the time to store its records. */
+/** A process in an unknown state gets only the time to store its records. */
 export const faultGraceMs = 5_000
 
-/** `signal`: somebody wants it to end. `fault`: an exception that nothing caught, or a part without which it cannot go on has ended. */
+/** `signal`: a person or a supervisor stops the process. `fault`: an uncaught exception, or the end of a part without which the process cannot go on. */
 export interface StopCause {
   kind: 'signal' | 'fault'
   /** the signal's or the event's name */
@@ -16,32 +16,28 @@ export interface StopSignal {
   /** undefined until there is one */
   readonly cause: StopCause | undefined
   readonly requested: Promise<StopCause>
-  /** Logs a fault and stops the process for it; one that is stopping already ends at once with 1. */
+  /** Logs a fault and stops the process for it; a process that is stopping already ends at once with 1. */
   fault(name: string, message: string, error: unknown): void
 }
 
 /**
- * Watches for SIGINT, SIGTERM, SIGHUP and for exceptions that nothing caught, from now until the process ends. The first is the cause to
+ * Watches for SIGINT, SIGTERM, SIGHUP and for uncaught exceptions, from now until the process ends. The first one is the cause to
  * stop. A second signal ends the process at once with 130, a second fault with 1.
  */
 export function watchStopSignals(logger: PinoLogger): StopSignal {
   let cause: StopCause | undefined
-  let requestedAt = 0
   let request: (cause: StopCause) => void = () => {}
   const requested = new Promise<StopCause>(resolve => {
     request = resolve
   })
   const stop = (next: StopCause) => {
     cause = next
-    requestedAt = performance.now()
     request(next)
   }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => {
-      if (!cause) stop({ kind: 'signal', name: signal })
-      else if (!isRepeatedByNpm(performance.now() - requestedAt)) process.exit(130)
-    })
-  }
+  watchSignals({
+    isStopping: () => cause !== undefined,
+    onFirst: name => stop({ kind: 'signal', name }),
+  })
   const fault = (name: string, message: string, error: unknown) => {
     logger.fatal({ err: error }, message)
     if (cause) process.exit(1)
@@ -49,7 +45,7 @@ export function watchStopSignals(logger: PinoLogger): StopSignal {
   }
   for (const event of ['uncaughtException', 'unhandledRejection']) {
     process.on(event, (error: unknown) => {
-      fault(event, `${event}: a fault of aibridge; it stores what it has recorded and ends`, error)
+      fault(event, `${event}: a fault of aibridge; it stores its records and ends`, error)
     })
   }
   return {
@@ -62,8 +58,46 @@ export function watchStopSignals(logger: PinoLogger): StopSignal {
 }
 
 /**
- * Ctrl-C under `npm start` and `npx` arrives twice: from the terminal, and within a few milliseconds from npm, which passes on what it
- * got itself (measured with npm 11 where the shell has given way to its last command).
+ * Runs work that must not break off in the middle. The first SIGINT, SIGTERM or SIGHUP is reported, and the work goes on to its end; a second signal ends
+ * the process at once with 130.
+ */
+export async function finishDespiteSignals<T>(work: () => Promise<T>, onFirst: (name: string) => void): Promise<T> {
+  let isStopping = false
+  const unwatch = watchSignals({
+    isStopping: () => isStopping,
+    onFirst(name) {
+      isStopping = true
+      onFirst(name)
+    },
+  })
+  try {
+    return await work()
+  } finally {
+    unwatch()
+  }
+}
+
+/** Ends the process with 130 at a signal while it is stopping, and reports a signal before that. Returns a function that ends the watch. */
+function watchSignals({ isStopping, onFirst }: { isStopping: () => boolean; onFirst: (name: string) => void }) {
+  let firstAt = 0
+  const onSignal = (name: string) => {
+    if (isStopping()) {
+      if (!isRepeatedByNpm(performance.now() - firstAt)) process.exit(130)
+      return
+    }
+    firstAt = performance.now()
+    onFirst(name)
+  }
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, onSignal)
+  return () => {
+    for (const signal of signals) process.off(signal, onSignal)
+  }
+}
+
+/**
+ * Ctrl-C under `npm start` and `npx` arrives twice: from the terminal, and within a few milliseconds from npm, which passes on its own
+ * signal (measured with npm 11 where the shell has given way to its last command).
  */
 function isRepeatedByNpm(elapsedMs: number): boolean {
   const event = process.env.npm_lifecycle_event

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { withAdmin } from '../../server/commands/admin-client.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'
-import { cleanUp, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
+import { cleanUp, run, type ServeProcess, startServe, temporaryDirectory } from './process.js'
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
 
@@ -49,8 +49,12 @@ test('import moves an embedded store to PostgreSQL once; keys, secrets and recor
   embedded.kill('SIGTERM')
   expect(await embedded.exited).toEqual({ code: 0, signal: null })
 
-  const counts = await runJson<Record<string, number>>(['import', '--from', from], { env: environment })
-  expect(counts).toMatchObject({ users: 1, api_keys: 1, interceptions: 1, providers: 2, provider_keys: 1 })
+  const imported = await run(['import', '--from', from], { env: environment })
+  expect(imported).toMatchObject({ code: 0, stderr: '' })
+  for (const rows of ['users +1', 'api_keys +1', 'interceptions +1', 'providers +2', 'provider_keys +1']) {
+    expect(imported.stdout).toMatch(new RegExp(`^${rows}$`, 'm'))
+  }
+  expect(imported.stdout).toContain(`    BRIDGE_ENCRYPTION_KEY="$(cat ${from}/encryption-key)" node `)
   const again = await run(['import', '--from', from], { env: environment })
   expect([again.code, JSON.parse(again.stderr).reason]).toEqual([1, 'import_refused'])
   expect(await run(['migrate'], { env: environment })).toMatchObject({ code: 0, stderr: '' })
