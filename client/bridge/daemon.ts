@@ -9,13 +9,13 @@ import { ProviderRegistry } from './control-plane/provider-registry.js'
 import { watchProviders } from './control-plane/provider-watch.js'
 import { createRecordSender } from './control-plane/record-sender.js'
 import type { InProcessCaller } from './front-door/credentials.js'
-import { refuseExchange } from './front-door/error-response.js'
+import { rejectExchange } from './front-door/error-response.js'
 import { ExchangeAborted, type FrontDoorParts } from './front-door/exchange.js'
 import { serveExchange } from './front-door/serve-exchange.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
-import { Refusal, retryAfterSeconds } from './wire/refusal.js'
+import { Rejection, retryAfterSeconds } from './wire/rejection.js'
 
 export interface BridgeDaemonOptions {
   /** the control plane; stays the caller's, who closes it after the daemon */
@@ -81,8 +81,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     request.on('error', () => {})
     if (closed) {
       response.setHeader('connection', 'close')
-      const refusal = new Refusal(503, 'the bridge is shutting down', { retryAfterSeconds })
-      refuseExchange(providers, request, response, refusal)
+      const rejection = new Rejection(503, 'the bridge is shutting down', { retryAfterSeconds })
+      rejectExchange(providers, request, response, rejection)
       return
     }
     const abort = new AbortController()

@@ -120,7 +120,7 @@ class MemoryOutbox implements Outbox {
         this.#drop(batch)
         for (const [index, outcome] of outcomes.entries()) {
           const record = batch[index]?.record
-          if (record && !outcome.ok) this.#refused(record, outcome)
+          if (record && !outcome.ok) this.#rejected(record, outcome)
         }
       } catch (error) {
         if (!this.#stopped.signal.aborted) await this.#failed(batch, error)
@@ -173,13 +173,13 @@ class MemoryOutbox implements Outbox {
     this.#entries = [...others, ...own]
   }
 
-  #refused(record: BatchRecord, refusal: Parameters<DeadLetterSink>[1]): void {
+  #rejected(record: BatchRecord, rejection: Parameters<DeadLetterSink>[1]): void {
     this.deadLetters++
-    const { code, message } = refusal
+    const { code, message } = rejection
     const fields = { kind: record.kind, id: record.id, interceptionId: interceptionIdOf(record), code, reason: message }
-    this.#logger.error(fields, 'the control plane refused a record for good')
+    this.#logger.error(fields, 'the control plane rejected a record for good')
     try {
-      this.#deadLetter?.(record, refusal)
+      this.#deadLetter?.(record, rejection)
     } catch (error) {
       this.#logger.error({ ...fields, err: error }, 'a dead letter could not be kept')
     }

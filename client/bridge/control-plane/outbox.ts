@@ -32,4 +32,4 @@ export interface Outbox {
 export type SendRecords = (records: readonly BatchRecord[], signal: AbortSignal) => Promise<RecordOutcome[]>
 
 /** Takes what the control plane refused for good. */
-export type DeadLetterSink = (record: BatchRecord, refusal: Exclude<RecordOutcome, { ok: true }>) => void
+export type DeadLetterSink = (record: BatchRecord, rejection: Exclude<RecordOutcome, { ok: true }>) => void

@@ -14,7 +14,7 @@ export function createRecordSender(client: Pick<ControlPlane, 'recorder'>): Send
     if (only && records.length === 1) return [await sendOne(client, only, signal)]
     const { results } = await client.recorder.recordBatch.mutate({ records: [...records] }, { signal })
     if (results.length === records.length) return results
-    throw new Error(`recordBatch answered ${results.length} outcomes to ${records.length} records`)
+    throw new Error(`recordBatch returned ${results.length} outcomes for ${records.length} records`)
   }
 }
 
@@ -29,7 +29,7 @@ async function sendOne(
   } catch (error) {
     const shorter = errorReasonOf(error) === 'message_too_large' ? shorten(record) : record
     if (shorter !== record) return sendOne(client, shorter, signal)
-    const code = refusalOf(error)
+    const code = rejectionCode(error)
     if (!code) throw error
     return { ok: false, code, message: error instanceof Error ? error.message : String(error) }
   }
@@ -53,7 +53,7 @@ function callOwnProcedure(
 }
 
 /** The code of an error that says the record itself will never be taken; the transport uses some of these codes for passing faults. */
-function refusalOf(error: unknown): 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | undefined {
+function rejectionCode(error: unknown): 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | undefined {
   switch (errorCodeOf(error)) {
     case 'BAD_REQUEST':
     case 'PAYLOAD_TOO_LARGE':

@@ -6,12 +6,12 @@ import { type ErrorCode, errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import type { Route } from '../providers/provider-api.js'
-import { notAsked, Refusal } from '../wire/refusal.js'
+import { notAsked, Rejection } from '../wire/rejection.js'
 import { type Credentials, type InProcessCaller, publicIdOf, readCredentials } from './credentials.js'
 import type { Exchange, FrontDoorParts } from './exchange.js'
 import { hasDotSegments, type Mount, pathBelow } from './mount.js'
 
-/** @throws Refusal in the order of the checks: unauthenticated clients learn nothing about providers and routes */
+/** @throws Rejection in the order of the checks: unauthenticated clients learn nothing about providers and routes */
 export async function admit(
   parts: FrontDoorParts,
   request: IncomingMessage,
@@ -24,20 +24,21 @@ export async function admit(
   const arrivedAt = performance.now()
   const credentials = readCredentials(request.headers, caller)
   if (!credentials) {
-    throw new Refusal(401, 'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key')
+    throw new Rejection(401, 'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key')
   }
   const owner = await abortable(authorize(parts, credentials), signal)
   const target = await abortable(findTarget(parts, mount), signal)
   const method = request.method ?? ''
-  const unsupported = new Refusal(404, `route not supported: ${method} ${(request.url ?? '').replace(/\?.*$/s, '')}`)
+  const unsupported = new Rejection(404, `route not supported: ${method} ${(request.url ?? '').replace(/\?.*$/s, '')}`)
   if (!target) {
     if (mount.providerName === '') throw unsupported
-    throw new Refusal(404, `no provider is named ${JSON.stringify(mount.providerName)}`)
+    throw new Rejection(404, `no provider is named ${JSON.stringify(mount.providerName)}`)
   }
   const path = pathBelow(mount.path, target.api.mountPath)
   const route = path === undefined || hasDotSegments(path) ? undefined : target.api.route(method, path)
   if (path === undefined || !route) throw unsupported
-  if (!target.provider.enabled) throw new Refusal(503, `the provider ${JSON.stringify(mount.providerName)} is disabled`)
+  if (!target.provider.enabled)
+    throw new Rejection(503, `the provider ${JSON.stringify(mount.providerName)} is disabled`)
   const pathAndQuery = path + mount.query
   return {
     exchange: {
@@ -66,7 +67,7 @@ async function authorize({ authorizations, logger }: FrontDoorParts, credentials
     const code = errorCodeOf(error)
     if (!deniedCodes.includes(code)) throw notAsked(error)
     logger.info({ code, reason: errorReasonOf(error), apiKeyId: publicIdOf(credentials) }, 'a key was not authorized')
-    throw new Refusal(403, 'the key is not authorized', { cause: error })
+    throw new Rejection(403, 'the key is not authorized', { cause: error })
   }
 }
 

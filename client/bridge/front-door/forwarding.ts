@@ -4,8 +4,8 @@ import { credentialHint } from '../../../shared/values/credential-hint.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import { recogniseClient } from '../providers/client-recognition.js'
 import type { BridgedRoute } from '../providers/provider-api.js'
-import { AnswerRecording } from '../relay/answer-recording.js'
 import { Relay } from '../relay/relay.js'
+import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
 import { UpstreamError } from '../relay/upstream-error.js'
 import { EventFilter } from '../wire/event-filter.js'
@@ -53,13 +53,13 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     signal,
   )
   metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
-  const answer = new AnswerRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger, metrics })
-  const relay = new Relay(response, answer, adaptation && new EventFilter(adaptation))
+  const recorded = new ResponseRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger, metrics })
+  const relay = new Relay(response, recorded, adaptation && new EventFilter(adaptation))
   try {
     await parts.upstream.send(upstreamRequest(exchange, adaptation?.body ?? body), relay, signal)
     await relay.end(signal)
   } catch (error) {
-    await answer.finish(failureOf(error))
+    await recorded.finish(failureOf(error))
     await fail(exchange, relay, error)
   }
 }
@@ -88,7 +88,7 @@ async function fail(exchange: Exchange, relay: Relay, error: unknown): Promise<v
   if (!response.headersSent && !response.destroyed) throw error
   const aborted = error instanceof UpstreamError && error.failure === 'aborted'
   const fields = { ...describeError(error), provider: target.provider.name }
-  if (aborted) parts.logger.info(fields, 'an answer was cut off')
-  else parts.logger.warn(fields, 'an answer was cut off')
+  if (aborted) parts.logger.info(fields, 'a response was cut off')
+  else parts.logger.warn(fields, 'a response was cut off')
   await relay.cutOff(signal)
 }

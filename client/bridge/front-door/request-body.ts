@@ -1,26 +1,26 @@
 import type { IncomingMessage } from 'node:http'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { Refusal } from '../wire/refusal.js'
+import { Rejection } from '../wire/rejection.js'
 
 /**
  * The whole body as it came.
- * @throws Refusal 413 if it is larger than `maxBytes`, as soon as that is known; what the client still sends is read and dropped up to the
+ * @throws Rejection 413 if it is larger than `maxBytes`, as soon as that is known; what the client still sends is read and dropped up to the
  *   same size again, so that it sees the answer rather than a reset
- * @throws Refusal 400 if it ends before it is whole; the client is gone then
+ * @throws Rejection 400 if it ends before it is whole; the client is gone then
  */
 export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
     const announced = Number(request.headers['content-length'] ?? 0)
-    const refuse = (size: string) => {
+    const rejectSize = (size: string) => {
       stop()
       dropRest(request, maxBytes)
-      reject(new Refusal(413, `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`))
+      reject(new Rejection(413, `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`))
     }
     const onData = (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes > maxBytes) refuse(`at least ${format(bytes)}`)
+      if (bytes > maxBytes) rejectSize(`at least ${format(bytes)}`)
       else chunks.push(chunk)
     }
     const onEnd = () => {
@@ -30,12 +30,12 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     }
     const onClose = () => {
       stop()
-      reject(new Refusal(400, `the request body ended after ${format(bytes)} bytes`))
+      reject(new Rejection(400, `the request body ended after ${format(bytes)} bytes`))
     }
     const stop = () => {
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
     }
-    if (announced > maxBytes) return refuse(format(announced))
+    if (announced > maxBytes) return rejectSize(format(announced))
     if (request.destroyed) return onClose()
     request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })
@@ -44,11 +44,11 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
 /**
  * The JSON object that a body holds.
  * @param encoding the header `Content-Encoding`
- * @throws Refusal 400 if the body is encoded, or no JSON object
+ * @throws Rejection 400 if the body is encoded, or no JSON object
  */
 export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonObject {
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    throw new Refusal(
+    throw new Rejection(
       400,
       `request bodies in the encoding ${JSON.stringify(encoding)} are not supported: send plain JSON`,
     )
@@ -58,9 +58,9 @@ export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonO
     json = JSON.parse(body.toString())
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Refusal(400, `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`)
+    throw new Rejection(400, `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`)
   }
-  if (!isPlainObject(json)) throw new Refusal(400, 'the request body is JSON, but not an object')
+  if (!isPlainObject(json)) throw new Rejection(400, 'the request body is JSON, but not an object')
   return json as JsonObject // came out of JSON.parse
 }
 

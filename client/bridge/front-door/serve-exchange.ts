@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { admit } from './admission.js'
 import type { InProcessCaller } from './credentials.js'
-import { describeError, errorBody, refusalOf, refuse } from './error-response.js'
+import { describeError, errorBody, rejectionOf, sendRejection } from './error-response.js'
 import type { FrontDoorParts } from './exchange.js'
 import { bridge, passThrough } from './forwarding.js'
 import { parseMount } from './mount.js'
@@ -26,12 +26,12 @@ export async function serveExchange(
     if (route === 'passthrough') await passThrough(exchange)
     else await bridge(exchange, route)
   } catch (error) {
-    const refusal = refusalOf(error)
-    const fields = { ...describeError(error), provider: mount.providerName, status: refusal.status }
-    if (response.destroyed) parts.logger.info(fields, 'the client left before it was answered')
-    else if (refusal.status >= 500) parts.logger.error(fields, 'a request failed')
+    const rejection = rejectionOf(error)
+    const fields = { ...describeError(error), provider: mount.providerName, status: rejection.status }
+    if (response.destroyed) parts.logger.info(fields, 'the client disconnected before the response began')
+    else if (rejection.status >= 500) parts.logger.error(fields, 'a request failed')
     // The rest of a body that nobody waits for must not keep the connection busy.
     if (signal.aborted && !response.headersSent) response.setHeader('connection', 'close')
-    refuse(response, errorBody(parts.providers, mount), refusal)
+    sendRejection(response, errorBody(parts.providers, mount), rejection)
   }
 }

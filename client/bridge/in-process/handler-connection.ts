@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { Duplex } from 'node:stream'
-import { AnswerBody } from './answer-body.js'
 import type { RequestBytes } from './request-bytes.js'
+import { ResponseBody } from './response-body.js'
 
 export interface HandlerCall {
   request: Request
@@ -32,8 +32,8 @@ export class HandlerConnection extends Duplex {
   /** set by the server's listener; undefined while the request is read, and where the server itself refuses it */
   response: ServerResponse | undefined
   readonly #call: HandlerCall
-  #answering = false
-  #body: AnswerBody | undefined
+  #responding = false
+  #body: ResponseBody | undefined
   #bytesLeft = Number.NaN
   #failure: { reason: unknown } | undefined
 
@@ -58,7 +58,7 @@ export class HandlerConnection extends Duplex {
   }
 
   /** The handler failed before it answered: its answer is a 500 whose body fails. */
-  answerFailure(cause: unknown): void {
+  respondWithFailure(cause: unknown): void {
     const error = new Error('handler failed', { cause })
     const body = new ReadableStream({ start: controller => controller.error(error) })
     const { request, resolve } = this.#call
@@ -81,7 +81,7 @@ export class HandlerConnection extends Duplex {
   }
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
-    const rest = this.#answering ? bytes : this.#readHead(bytes)
+    const rest = this.#responding ? bytes : this.#readHead(bytes)
     const { length } = rest
     if (!this.#body || length === 0) return taken()
     this.#bytesLeft -= length
@@ -125,18 +125,18 @@ export class HandlerConnection extends Duplex {
     const rest = bytes.subarray(end + 4)
     const status = Number(statusLine.slice(9, 12))
     if (status < 200 && status !== 101) return this.#readHead(rest)
-    this.#answering = true
+    this.#responding = true
     const headers = new Headers()
     for (const line of lines) {
       const colon = line.indexOf(':')
       const name = line.slice(0, colon)
       if (!connectionHeaders.includes(name.toLowerCase())) headers.append(name, line.slice(colon + 1))
     }
-    this.#answer(status, statusLine.slice(13), headers)
+    this.#respond(status, statusLine.slice(13), headers)
     return rest
   }
 
-  #answer(status: number, statusText: string, headers: Headers): void {
+  #respond(status: number, statusText: string, headers: Headers): void {
     const { request, resolve } = this.#call
     if (request.redirect === 'error' && redirects.includes(status) && headers.has('location')) {
       this.failWith(new Error('unexpected redirect'))
@@ -144,7 +144,7 @@ export class HandlerConnection extends Duplex {
       return
     }
     if (request.method !== 'HEAD' && !withoutBody.includes(status)) {
-      this.#body = new AnswerBody(headers.get('content-encoding') ?? '', () => this.destroy())
+      this.#body = new ResponseBody(headers.get('content-encoding') ?? '', () => this.destroy())
       this.#bytesLeft = Number(headers.get('content-length') ?? Number.NaN)
     }
     try {

@@ -21,7 +21,7 @@ export function createHandlerFetch(handler: RequestHandler): typeof fetch {
   // It never listens: connections are handed to it (https://nodejs.org/api/http.html#event-connection).
   const server = createServer({ ServerResponse: UnframedResponse }, (request, response) => {
     const connection = request.socket as unknown as HandlerConnection // the only ones that this server gets
-    void answer(handler, request, response, connection)
+    void respond(handler, request, response, connection)
   })
   return async (input, init) => {
     const signal = signalOf(input, init)
@@ -49,7 +49,7 @@ class UnframedResponse extends ServerResponse {
   }
 }
 
-async function answer(
+async function respond(
   handler: RequestHandler,
   request: IncomingMessage,
   response: ServerResponse,
@@ -65,7 +65,7 @@ async function answer(
   } catch (error) {
     if (response.writableEnded) return // the answer is given, and the handler is not the caller's
     connection.failWith(error)
-    if (!response.headersSent) return connection.answerFailure(error)
+    if (!response.headersSent) return connection.respondWithFailure(error)
     // What was written before is the caller's.
     response.flushHeaders()
     connection.destroySoon()

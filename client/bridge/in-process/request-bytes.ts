@@ -10,7 +10,7 @@ const defaultHeaders: readonly (readonly [name: string, value: string])[] = [
 ]
 
 /** Headers of the connection, which Node's own fetch refuses too. */
-const refusedHeaders = ['transfer-encoding', 'keep-alive', 'upgrade', 'expect']
+const rejectedHeaders = ['transfer-encoding', 'keep-alive', 'upgrade', 'expect']
 
 /** Those that are written here, whatever the caller says. */
 const ownHeaders = ['host', 'connection', 'content-length']
@@ -30,7 +30,7 @@ export class RequestBytes {
   constructor(request: Request, bodyLength: number | undefined) {
     const { method, headers, body } = request
     const { host, pathname, search } = new URL(request.url)
-    for (const name of refusedHeaders) {
+    for (const name of rejectedHeaders) {
       if (headers.has(name)) throw new TypeError('fetch failed', { cause: new Error(`invalid ${name} header`) })
     }
     const lines = [`${method} ${pathname}${search} HTTP/1.1`, `host: ${host}`, 'connection: close']

@@ -57,7 +57,7 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
   })
   const firstByte = new Histogram({
     name: 'bridge_upstream_first_byte_seconds',
-    help: "from the call to a provider until its answer's status",
+    help: 'from the call to a provider until the status of its response',
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300],
     registers,
   })
@@ -92,7 +92,7 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
   })
   new Counter({
     name: 'bridge_outbox_dead_letters_total',
-    help: 'records that the control plane refused for good',
+    help: 'records that the control plane rejected for good',
     registers,
     collect() {
       this.reset()

@@ -6,7 +6,7 @@ import type { SseEvent } from '../wire/sse.js'
 import { recogniseSession } from './client-recognition.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
-import type { AnswerFacts, AnswerReader, BridgedRoute, RequestFacts, Thought, ToolCall } from './provider-api.js'
+import type { BridgedRoute, RequestFacts, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
 import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const anthropicMessages: BridgedRoute = {
@@ -20,7 +20,7 @@ export const anthropicMessages: BridgedRoute = {
       sessionId: recogniseSession(headers) ?? sessionOfUserId(body.metadata),
     } satisfies RequestFacts
   },
-  createAnswerReader: () => new MessageReader(),
+  createResponseReader: () => new MessageReader(),
 }
 
 function promptOf(content: unknown): string | undefined {
@@ -60,10 +60,10 @@ const counts = {
   cache_creation_input_tokens: 'cacheWrite',
 } as const
 
-class MessageReader implements AnswerReader {
+class MessageReader implements ResponseReader {
   complete = false
   #msgId: string | undefined
-  #usage: AnswerFacts['usage']
+  #usage: ResponseFacts['usage']
   #error: Failure | undefined
   readonly #blocks: Block[] = []
   readonly #open = new Map<unknown, Block>()
@@ -112,7 +112,7 @@ class MessageReader implements AnswerReader {
     }
   }
 
-  facts(): AnswerFacts {
+  facts(): ResponseFacts {
     const tools: ToolCall[] = []
     const thoughts: Thought[] = []
     for (const block of this.#blocks) {

@@ -8,23 +8,23 @@ import { GrowingText } from './growing-text.js'
 import { ObjectEnd } from './object-end.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { Adaptation, AnswerFacts, AnswerReader, BridgedRoute } from './provider-api.js'
+import type { Adaptation, BridgedRoute, ResponseFacts, ResponseReader } from './provider-api.js'
 import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const openaiChat: BridgedRoute = {
   readRequest(body, headers) {
     const messages = objectsOf(body.messages)
     const last = lastSpoken(messages)
-    const answered = lastSpoken(messages.filter(({ role }) => role !== 'user'))
+    const lastOfOthers = lastSpoken(messages.filter(({ role }) => role !== 'user'))
     return {
       model: textOf(body.model) ?? '',
       prompt: last?.role === 'user' ? promptOf(last.content) : undefined,
-      correlatingToolCallId: answered?.role === 'tool' ? textOf(answered.tool_call_id) : undefined,
+      correlatingToolCallId: lastOfOthers?.role === 'tool' ? textOf(lastOfOthers.tool_call_id) : undefined,
       sessionId: recogniseSession(headers),
     }
   },
   adapt: askForUsage,
-  createAnswerReader: () => new ChatReader(),
+  createResponseReader: () => new ChatReader(),
 }
 
 function promptOf(content: unknown): string | undefined {
@@ -56,7 +56,7 @@ interface Call {
   at: Date
 }
 
-class ChatReader implements AnswerReader {
+class ChatReader implements ResponseReader {
   complete = false
   #msgId: string | undefined
   #error: Failure | undefined
@@ -99,17 +99,17 @@ class ChatReader implements AnswerReader {
 
   body(json: unknown): void {
     // Google's compatible API puts an error into an array.
-    const answer: unknown = Array.isArray(json) ? json[0] : json
-    if (!isPlainObject(answer)) return
-    this.#read(answer)
-    for (const { message } of objectsOf(answer.choices)) {
+    const response: unknown = Array.isArray(json) ? json[0] : json
+    if (!isPlainObject(response)) return
+    this.#read(response)
+    for (const { message } of objectsOf(response.choices)) {
       const { tool_calls: calls, function_call: call } = isPlainObject(message) ? message : {}
       for (const whole of objectsOf(calls)) this.#addCall(selectionOf(whole))
       if (isPlainObject(call)) this.#addCall(selectionOf({ function: call }))
     }
   }
 
-  facts(): AnswerFacts {
+  facts(): ResponseFacts {
     const tools = this.#calls.map(({ callId, tool, input, at }) => ({ callId, tool, input: input.kept(), at }))
     return { msgId: this.#msgId, usage: this.#usage.counts(), tools, thoughts: [], error: this.#error }
   }

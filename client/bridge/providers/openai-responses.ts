@@ -6,22 +6,22 @@ import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { AnswerFacts, AnswerReader, BridgedRoute, Thought, ToolCall } from './provider-api.js'
+import type { BridgedRoute, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
 import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
 export const openaiResponses: BridgedRoute = {
   readRequest({ model, input }, headers) {
     const items = objectsOf(input)
-    const answered = lastSpoken(items.filter(({ role }) => role !== 'user'))
-    const isToolResult = textOf(answered?.type)?.endsWith('_output') ?? false
+    const lastOfOthers = lastSpoken(items.filter(({ role }) => role !== 'user'))
+    const isToolResult = textOf(lastOfOthers?.type)?.endsWith('_output') ?? false
     return {
       model: textOf(model) ?? '',
       prompt: textOf(input) ?? promptOf(lastSpoken(items)),
-      correlatingToolCallId: isToolResult ? textOf(answered?.call_id) : undefined,
+      correlatingToolCallId: isToolResult ? textOf(lastOfOthers?.call_id) : undefined,
       sessionId: recogniseSession(headers),
     }
   },
-  createAnswerReader: () => new ResponseReader(),
+  createResponseReader: () => new ResponsesReader(),
 }
 
 function promptOf(item: Record<string, unknown> | undefined): string | undefined {
@@ -48,7 +48,7 @@ interface Item {
   at: Date
 }
 
-class ResponseReader implements AnswerReader {
+class ResponsesReader implements ResponseReader {
   complete = false
   #msgId: string | undefined
   #error: Failure | undefined
@@ -127,7 +127,7 @@ class ResponseReader implements AnswerReader {
     this.#response(json)
   }
 
-  facts(): AnswerFacts {
+  facts(): ResponseFacts {
     const tools: ToolCall[] = []
     const thoughts: Thought[] = []
     for (const { call, texts, at } of this.#items.values()) {

@@ -28,7 +28,7 @@ export interface BridgedRoute {
   readRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts
   /** What has to be different from what the client sent and expects; undefined, as mostly: nothing. Never throws. */
   adapt?(json: JsonObject, body: Buffer): Adaptation | undefined
-  createAnswerReader(): AnswerReader
+  createResponseReader(): ResponseReader
 }
 
 /** A change that is made on the way to the provider and undone on the way back. */
@@ -51,7 +51,7 @@ export interface RequestFacts {
 }
 
 /** Reads one answer. Neither method throws, whatever the provider sent. */
-export interface AnswerReader {
+export interface ResponseReader {
   /** One event of a streamed answer. */
   event(event: SseEvent): void
   /** The body of a blocking answer, parsed. Error bodies too. */
@@ -61,10 +61,10 @@ export interface AnswerReader {
   /** Whether a streamed answer that is over now is whole. */
   readonly mayEnd: boolean
   /** What is known so far; of a stream that breaks, too. */
-  facts(): AnswerFacts
+  facts(): ResponseFacts
 }
 
-export interface AnswerFacts {
+export interface ResponseFacts {
   /** the provider's id of the answer */
   msgId?: string | undefined
   /** undefined if the provider gave no count */

@@ -16,7 +16,7 @@ export class Decompression {
     this.#ended = new Promise(resolve => decoder.once('close', resolve))
     decoder.on('data', onChunk)
     decoder.on('error', error =>
-      logger.warn({ err: error }, 'an answer could not be decompressed; what was read of it is recorded'),
+      logger.warn({ err: error }, 'a response could not be decompressed; the part before the error is recorded'),
     )
   }
 
@@ -26,7 +26,7 @@ export class Decompression {
     if (this.#waiting > this.#maxBytes) {
       this.#logger.warn(
         { maxBytes: this.#maxBytes },
-        'an answer came faster than it could be decompressed; the rest is not recorded',
+        'a response arrived faster than it could be decompressed; the rest is not recorded',
       )
       this.#decoder.destroy()
     } else {

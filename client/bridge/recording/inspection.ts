@@ -1,15 +1,15 @@
 /** Reads a copy of an answer while the original passes. Nothing here throws: what cannot be read is not recorded. */
 import type { Logger } from '../../../shared/values/log.js'
-import type { AnswerFacts, AnswerReader } from '../providers/provider-api.js'
+import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
 import { decoderOf } from '../wire/content-encoding.js'
 import { blanks, jsonStarts } from '../wire/first-byte.js'
-import { type AnswerHead, findHeader, isEventStream } from '../wire/headers.js'
+import { findHeader, isEventStream, type ResponseHead } from '../wire/headers.js'
 import { type SseEvent, SseReader } from '../wire/sse.js'
 import { Decompression } from './decompression.js'
 
 export interface InspectionOptions {
-  head: AnswerHead
-  reader: AnswerReader
+  head: ResponseHead
+  reader: ResponseReader
   /** bytes kept of a blocking answer or of one event; an answer with more is not read */
   maxBytes: number
   logger: Logger
@@ -22,7 +22,7 @@ interface Sink {
 }
 
 export class Inspection {
-  readonly #reader: AnswerReader
+  readonly #reader: ResponseReader
   readonly #maxBytes: number
   readonly #logger: Logger
   readonly #status: number
@@ -43,7 +43,7 @@ export class Inspection {
     const decoder = decoderOf(encoding)
     this.#readable = encoding === 'identity' || encoding === '' || decoder !== undefined
     if (decoder) this.#decompression = new Decompression(decoder, chunk => this.#take(chunk), maxBytes, logger)
-    if (!this.#readable) logger.warn({ encoding }, 'an answer in an encoding that cannot be read is not recorded')
+    if (!this.#readable) logger.warn({ encoding }, 'a response in an unknown encoding is not recorded')
   }
 
   /**
@@ -57,16 +57,16 @@ export class Inspection {
   }
 
   /** What the answer held. A stream that did not say that it is over counts as failed. */
-  async end(): Promise<AnswerFacts> {
+  async end(): Promise<ResponseFacts> {
     if (this.#decompression) await this.#decompression.end()
     if (this.#readable) this.#guard(() => this.#sinkFor(undefined).end())
-    let facts: AnswerFacts = { tools: [], thoughts: [] }
+    let facts: ResponseFacts = { tools: [], thoughts: [] }
     this.#guard(() => {
       facts = this.#reader.facts()
     })
     // What is no success may be plain text, whatever it begins with.
     if (this.#isStream && this.#readable && this.#status < 300 && !this.#reader.mayEnd) {
-      facts.error ??= { type: 'unknown', message: 'the answer ended before it was complete' }
+      facts.error ??= { type: 'unknown', message: 'the response ended before it was complete' }
     }
     return facts
   }
@@ -97,7 +97,7 @@ export class Inspection {
     try {
       read()
     } catch (error) {
-      if (!this.#failed) this.#logger.error({ err: error }, 'reading an answer failed; a part of it is not recorded')
+      if (!this.#failed) this.#logger.error({ err: error }, 'reading a response failed; a part of it is not recorded')
       this.#failed = true
     }
   }
@@ -118,7 +118,7 @@ function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger:
   }
 }
 
-function bodySink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink {
+function bodySink(reader: ResponseReader, maxBytes: number, logger: Logger): Sink {
   let chunks: Buffer[] = []
   let bytes = 0
   return {
@@ -128,13 +128,14 @@ function bodySink(reader: AnswerReader, maxBytes: number, logger: Logger): Sink 
       else chunks = []
     },
     end() {
-      if (bytes > maxBytes) return logger.warn({ bytes, maxBytes }, 'an answer too large to be read is not recorded')
+      if (bytes > maxBytes)
+        return logger.warn({ bytes, maxBytes }, 'a response that is too large to be read is not recorded')
       const text = Buffer.concat(chunks).toString()
       let json: unknown
       try {
         json = JSON.parse(text)
       } catch {
-        return logger.warn({ bytes }, 'an answer that is no JSON is not recorded')
+        return logger.warn({ bytes }, 'a response that is not JSON is not recorded')
       }
       reader.body(json)
     },

@@ -5,8 +5,8 @@ import { type ControlPlane, mayHaveRun } from '../control-plane/control-plane.js
 import type { Outbox } from '../control-plane/outbox.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Failure } from '../providers/error-type.js'
-import type { AnswerFacts } from '../providers/provider-api.js'
-import { isClosedForGood, notAsked, Refusal, retryAfterSeconds } from '../wire/refusal.js'
+import type { ResponseFacts } from '../providers/provider-api.js'
+import { isClosedForGood, notAsked, Rejection, retryAfterSeconds } from '../wire/rejection.js'
 import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
 
 export interface RecorderParts extends RecordOptions {
@@ -22,14 +22,14 @@ export interface Recording {
    * Puts what the answer held and the end into the outbox; resolves when they are there, never rejects. Later calls change nothing and
    * get the first one's promise.
    */
-  end(answer: AnswerFacts, failure: Failure | undefined): Promise<void>
+  end(response: ResponseFacts, failure: Failure | undefined): Promise<void>
 }
 
 export interface Recorder {
   /**
    * Records that an interception begins; when this resolves the control plane has it.
    * @param signal gives up waiting for the control plane; what it may have recorded then is ended
-   * @throws Refusal 503 if the outbox is full or the interception could not be recorded; the provider must not be called then
+   * @throws Rejection 503 if the outbox is full or the interception could not be recorded; the provider must not be called then
    */
   begin(start: InterceptionStart, signal: AbortSignal): Promise<Recording>
 }
@@ -42,8 +42,8 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
   signal.throwIfAborted()
   const { client, outbox, logger } = parts
   if (!outbox.admit()) {
-    logger.warn({ waiting: outbox.size }, 'a request was refused: too many records wait for the control plane')
-    throw new Refusal(503, 'too many records wait for the control plane; try again later', { retryAfterSeconds })
+    logger.warn({ waiting: outbox.size }, 'a request was rejected: too many records wait for the control plane')
+    throw new Rejection(503, 'too many records wait for the control plane; try again later', { retryAfterSeconds })
   }
   const interception = interceptionOf(start)
   try {
@@ -58,7 +58,7 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
     signal.throwIfAborted()
     if (isClosedForGood(error)) throw notAsked(error)
     const retry = isRetryable(error) ? { retryAfterSeconds } : {}
-    throw new Refusal(503, 'the request could not be recorded, so the provider was not called', {
+    throw new Rejection(503, 'the request could not be recorded, so the provider was not called', {
       ...retry,
       cause: error,
     })
@@ -76,10 +76,10 @@ function createRecording(
   let ended: Promise<void> | undefined
   return {
     id,
-    end(answer, failure) {
+    end(response, failure) {
       if (!ended) {
-        ended = put(parts, id, recordsOrEnd(parts, id, start, answer, failure))
-        countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, answer, failure) })
+        ended = put(parts, id, recordsOrEnd(parts, id, start, response, failure))
+        countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, response, failure) })
       }
       return ended
     },
@@ -88,7 +88,7 @@ function createRecording(
 
 function countable(
   { provider, client }: InterceptionStart,
-  { usage, tools }: AnswerFacts,
+  { usage, tools }: ResponseFacts,
   failure: Failure | undefined,
 ): Omit<InterceptionEnd, 'model' | 'seconds'> {
   const counts = usage && countsOf(usage)
@@ -135,13 +135,13 @@ function recordsOrEnd(
   parts: RecorderParts,
   id: string,
   start: InterceptionStart,
-  answer: AnswerFacts,
+  response: ResponseFacts,
   failure: Failure | undefined,
 ): BatchRecord[] {
   try {
-    return recordsOf(parts, id, start, answer, failure)
+    return recordsOf(parts, id, start, response, failure)
   } catch (error) {
-    parts.logger.error({ err: error, interceptionId: id }, 'an answer could not be recorded; its end is')
+    parts.logger.error({ err: error, interceptionId: id }, 'a response could not be recorded; its end is')
     return [endOf(id, failure, start.secrets, parts.recordContent)]
   }
 }

@@ -17,7 +17,7 @@ import {
   setOwn,
 } from '../../../shared/values/text.js'
 import type { Failure } from '../providers/error-type.js'
-import type { AnswerFacts, KeptText, RequestFacts, TokenCounts } from '../providers/provider-api.js'
+import type { KeptText, RequestFacts, ResponseFacts, TokenCounts } from '../providers/provider-api.js'
 
 /** What is known of a request before the provider is called. */
 export interface InterceptionStart {
@@ -65,11 +65,11 @@ export function recordsOf(
   { recordContent, logger }: RecordOptions,
   interceptionId: string,
   { request, secrets }: InterceptionStart,
-  answer: AnswerFacts,
+  response: ResponseFacts,
   failure: Failure | undefined,
 ): BatchRecord[] {
   const createdAt = new Date()
-  const msgId = nameOf(answer.msgId) ?? interceptionId
+  const msgId = nameOf(response.msgId) ?? interceptionId
   const common = () => ({ id: uuidv7(), interceptionId })
   const content = recordContent ? keptContent : omittedContent
   const records: BatchRecord[] = []
@@ -77,14 +77,14 @@ export function recordsOf(
     const text: KeptText = { text: request.prompt, bytes: Buffer.byteLength(request.prompt) }
     records.push({ kind: 'promptUsage', ...common(), msgId, ...content('prompt', text), createdAt })
   }
-  if (answer.usage) {
-    const details = detailsOf(logger, interceptionId, answer.usage.details, recordContent)
-    records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(answer.usage), ...details, createdAt })
+  if (response.usage) {
+    const details = detailsOf(logger, interceptionId, response.usage.details, recordContent)
+    records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(response.usage), ...details, createdAt })
   }
-  for (const thought of answer.thoughts) {
+  for (const thought of response.thoughts) {
     records.push({ kind: 'modelThought', ...common(), ...content('content', thought.content), createdAt: thought.at })
   }
-  for (const call of answer.tools) {
+  for (const call of response.tools) {
     const optional = withoutUndefined({ toolCallId: nameOf(call.callId), itemId: nameOf(call.itemId) })
     const tool = nameOf(call.tool) ?? 'unknown'
     records.push({

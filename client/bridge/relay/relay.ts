@@ -1,12 +1,12 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { EventFilter } from '../wire/event-filter.js'
-import { type AnswerHead, findHeader, isEventStream, isPlain, withoutHeaders } from '../wire/headers.js'
-import type { AnswerReceiver } from './upstream-call.js'
+import { findHeader, isEventStream, isPlain, type ResponseHead, withoutHeaders } from '../wire/headers.js'
+import type { ResponseReceiver } from './upstream-call.js'
 
 /** Sees what a relay passes on. Its methods never throw or reject. */
-export interface AnswerObserver {
-  head(head: AnswerHead): void
+export interface ResponseObserver {
+  head(head: ResponseHead): void
   /** Answers whether the chunk holds the end of the answer. */
   chunk(chunk: Buffer): boolean
   /** The last bytes wait for this. */
@@ -17,21 +17,21 @@ export interface AnswerObserver {
  * Passes an answer on to a client as it comes: status, headers and every chunk unchanged and at once, except that the last bytes wait for
  * the observer, and events that a filter leaves out. A client that reads slowly slows the provider down.
  */
-export class Relay implements AnswerReceiver {
+export class Relay implements ResponseReceiver {
   readonly #response: ServerResponse
-  readonly #observer: AnswerObserver | undefined
+  readonly #observer: ResponseObserver | undefined
   #filter: EventFilter | undefined
   #bytesLeft = Number.NaN
   #observed = false
 
   /** @param filter for a streamed answer; any other, or one that is compressed, passes whole */
-  constructor(response: ServerResponse, observer?: AnswerObserver, filter?: EventFilter) {
+  constructor(response: ServerResponse, observer?: ResponseObserver, filter?: EventFilter) {
     this.#response = response
     this.#observer = observer
     this.#filter = filter
   }
 
-  head(head: AnswerHead): void {
+  head(head: ResponseHead): void {
     const response = this.#response
     this.#observer?.head(head)
     this.#bytesLeft = Number(findHeader(head.headers, 'content-length') ?? Number.NaN)

@@ -1,13 +1,13 @@
 /** One call to a provider: what is received is passed on as it comes, nothing is kept. */
 import type { Dispatcher } from 'undici'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
-import { type AnswerHead, responseHeaders } from '../wire/headers.js'
+import { type ResponseHead, responseHeaders } from '../wire/headers.js'
 import { abortedBy, UpstreamError, type UpstreamFailure } from './upstream-error.js'
 
 /** Takes an answer. What it throws or rejects with ends the call. */
-export interface AnswerReceiver {
+export interface ResponseReceiver {
   /** Once, for the final status (1xx answers are dropped). */
-  head(head: AnswerHead): void
+  head(head: ResponseHead): void
   /** One piece of the body. While the promise is pending the provider is not read from. */
   chunk(chunk: Buffer): Promise<void> | undefined
 }
@@ -25,7 +25,7 @@ export type UpstreamLimits = Pick<
  * ```
  */
 export class UpstreamCall implements Dispatcher.DispatchHandler {
-  readonly #receiver: AnswerReceiver
+  readonly #receiver: ResponseReceiver
   readonly #limits: UpstreamLimits
   readonly #signal: AbortSignal
   readonly #resolve: () => void
@@ -36,7 +36,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #held: Promise<void> | undefined
 
   constructor(
-    receiver: AnswerReceiver,
+    receiver: ResponseReceiver,
     limits: UpstreamLimits,
     signal: AbortSignal,
     resolve: () => void,
@@ -55,7 +55,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#controller = controller
     if (this.#state === 'settled') return controller.abort(new Error('the call is over'))
     this.#state = 'waiting'
-    this.#startTimer('headers_timeout', this.#limits.upstreamHeadersTimeoutMs, 'the provider did not begin to answer')
+    this.#startTimer('headers_timeout', this.#limits.upstreamHeadersTimeoutMs, 'the provider did not begin to respond')
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, statusText = ''): void {
@@ -79,7 +79,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
         this.#startIdleTimer()
         controller.resume()
       },
-      (error: unknown) => this.#fail(new UpstreamError('aborted', 'the answer could not be taken', error)),
+      (error: unknown) => this.#fail(new UpstreamError('aborted', 'the response could not be passed on', error)),
     )
   }
 
@@ -101,7 +101,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly #onAbort = (): void => this.#fail(abortedBy(this.#signal))
 
   #startIdleTimer(): void {
-    this.#startTimer('idle_timeout', this.#limits.upstreamIdleTimeoutMs, 'the provider was silent inside its answer')
+    this.#startTimer('idle_timeout', this.#limits.upstreamIdleTimeoutMs, 'the provider was silent inside its response')
   }
 
   #startTimer(failure: UpstreamFailure, timeoutMs: number, what: string): void {
@@ -129,8 +129,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 /** What an error of the connection means, by state. */
 const failures = {
   connecting: { failure: 'unreachable', message: 'the provider could not be reached' },
-  waiting: { failure: 'died', message: 'the provider closed the connection without an answer' },
-  receiving: { failure: 'died', message: 'the provider closed the connection inside its answer' },
+  waiting: { failure: 'died', message: 'the provider closed the connection without a response' },
+  receiving: { failure: 'died', message: 'the provider closed the connection inside its response' },
 } as const
 
 /** undici gives raw headers as buffers; header bytes are latin1 (RFC 9110, section 5.5), which keeps any byte. */

@@ -1,6 +1,6 @@
 /** Calls to providers. */
 import { Agent, type Dispatcher } from 'undici'
-import { type AnswerReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
+import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
 import { abortedBy } from './upstream-error.js'
 
 export interface UpstreamRequest {
@@ -29,7 +29,7 @@ export class Upstream {
    * Resolves when the whole answer was received and taken.
    * @throws UpstreamError if the provider cannot be reached, dies, stalls longer than a limit, or `signal` aborts (its reason is the cause)
    */
-  send(request: UpstreamRequest, receiver: AnswerReceiver, signal: AbortSignal): Promise<void> {
+  send(request: UpstreamRequest, receiver: ResponseReceiver, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortedBy(signal))
       const call = new UpstreamCall(receiver, this.#limits, signal, resolve, reject)

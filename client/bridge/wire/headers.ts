@@ -1,7 +1,7 @@
 /** Which headers pass, in both directions. Lists are raw: names and values alternate, duplicates, order and case as they came. */
 
 /** Status line and headers of a provider's response. */
-export interface AnswerHead {
+export interface ResponseHead {
   status: number
   statusText: string
   /** names and values alternate; hop-by-hop headers are gone */

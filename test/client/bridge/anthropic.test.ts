@@ -1,16 +1,16 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { anthropic } from '../../../client/bridge/providers/anthropic.js'
-import type { AnswerFacts, BridgedRoute } from '../../../client/bridge/providers/provider-api.js'
+import type { BridgedRoute, ResponseFacts } from '../../../client/bridge/providers/provider-api.js'
 import { SseReader } from '../../../client/bridge/wire/sse.js'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
 
-const answers = join(import.meta.dirname, '../../fixtures/answers/anthropic')
+const answers = join(import.meta.dirname, '../../fixtures/responses/anthropic')
 const bridged = anthropic.route('POST', '/v1/messages') as BridgedRoute // it is the bridged one
 
-function readStream(chunks: Buffer[]): AnswerFacts {
-  const reader = bridged.createAnswerReader()
+function readStream(chunks: Buffer[]): ResponseFacts {
+  const reader = bridged.createResponseReader()
   const events = new SseReader(event => reader.event(event), 1_000_000)
   for (const chunk of chunks) events.push(chunk)
   events.end()
@@ -20,7 +20,7 @@ function readStream(chunks: Buffer[]): AnswerFacts {
 const readText = (text: string) => readStream([Buffer.from(text)])
 
 /** Without the times, which differ from run to run. */
-function timeless({ tools, thoughts, ...rest }: AnswerFacts) {
+function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   return {
     ...rest,
     tools: tools.map(({ callId, tool, input }) => ({ callId, tool, input: input.text })),
@@ -28,8 +28,8 @@ function timeless({ tools, thoughts, ...rest }: AnswerFacts) {
   }
 }
 
-function readBody(body: unknown): AnswerFacts {
-  const reader = bridged.createAnswerReader()
+function readBody(body: unknown): ResponseFacts {
+  const reader = bridged.createResponseReader()
   reader.body(body)
   return reader.facts()
 }

@@ -55,7 +55,7 @@ export interface ApiRow {
 }
 
 function load(folder: string, conversations: Conversation[]): LoadedConversation[] {
-  return loadFrom(join(import.meta.dirname, '../../fixtures/answers', folder), conversations)
+  return loadFrom(join(import.meta.dirname, '../../fixtures/responses', folder), conversations)
 }
 
 /** Those that lie beside the project, where they do. */

@@ -67,7 +67,7 @@ describe('a provider', () => {
 
   test('that hangs up without an answer gives 502', async () => {
     await start()
-    provider.answerWith(hangUp)
+    provider.respondWith(hangUp)
     const answer = await send(bridge)
     expect([answer.status, answer.body.toString()]).toEqual([502, expect.stringContaining('without an answer')])
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
@@ -75,7 +75,7 @@ describe('a provider', () => {
 
   test('that answers no HTTP gives 502, and what it sent is in no log', async () => {
     await start()
-    provider.answerWith(raw('SSH-2.0-MARKED\r\n'))
+    provider.respondWith(raw('SSH-2.0-MARKED\r\n'))
     expect((await send(bridge)).status).toBe(502)
     const shown = bridge.log.map(({ fields }) => inspect(fields, { depth: null, showHidden: true }))
     expect(shown.join()).toMatch(/HTTPParserError/)
@@ -86,16 +86,16 @@ describe('a provider', () => {
 
   test('that sends more headers than anybody wants gives 502', async () => {
     await start()
-    provider.answerWith(raw(`HTTP/1.1 200 OK\r\n${'X-Bomb: boom\r\n'.repeat(5_000)}Content-Length: 0\r\n\r\n`))
+    provider.respondWith(raw(`HTTP/1.1 200 OK\r\n${'X-Bomb: boom\r\n'.repeat(5_000)}Content-Length: 0\r\n\r\n`))
     expect((await send(bridge)).status).toBe(502)
   })
 
   test('that does not begin to answer gives 504', async () => {
     await start({ upstreamHeadersTimeoutMs: 20 })
-    provider.answerWith(stall)
+    provider.respondWith(stall)
     const answer = await send(bridge)
     expect(answer.status).toBe(504)
-    const message = 'the provider did not begin to answer within 20 ms'
+    const message = 'the provider did not begin to respond within 20 ms'
     expect(JSON.parse(answer.body.toString())).toEqual({ type: 'error', error: { type: 'timeout_error', message } })
     expect(await recordedEnd()).toMatchObject({ errorType: 'timeout', errorMessage: message })
     await (await provider.call(0)).closed
@@ -103,7 +103,7 @@ describe('a provider', () => {
 
   test('that falls silent inside a stream is cut off, and what it used is recorded', async () => {
     await start({ upstreamIdleTimeoutMs: 20 })
-    provider.answerWith(raw(streamHead + chunked(firstEvent), 'stall'))
+    provider.respondWith(raw(streamHead + chunked(firstEvent), 'stall'))
     const answer = await send(bridge)
     expect([answer.status, answer.body.toString(), answer.whole]).toEqual([200, firstEvent, false])
     expect(await recordedEnd()).toMatchObject({ errorType: 'timeout' })
@@ -114,7 +114,7 @@ describe('a provider', () => {
   test('that keeps sending is not cut off, however long it takes', async () => {
     const limitMs = 1_000
     await start({ upstreamIdleTimeoutMs: limitMs })
-    provider.answerWith(async response => {
+    provider.respondWith(async response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       // Each write is one turn of the event loop and a packet; together they take longer than the limit on silence.
       for (const begun = performance.now(); performance.now() - begun < 1.5 * limitMs; ) {
@@ -132,7 +132,7 @@ describe('a provider', () => {
     'that dies inside a stream (%s) is seen to, and what it used is recorded',
     async end => {
       await start()
-      provider.answerWith(raw(streamHead + chunked(firstEvent), end))
+      provider.respondWith(raw(streamHead + chunked(firstEvent), end))
       const answer = await send(bridge)
       expect([answer.status, answer.body.toString(), answer.whole]).toEqual([200, firstEvent, false])
       expect(await recordedEnd()).toMatchObject({
@@ -145,7 +145,7 @@ describe('a provider', () => {
 
   test('that dies inside a blocking answer is seen to', async () => {
     await start()
-    provider.answerWith(raw('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"id":'))
+    provider.respondWith(raw('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"id":'))
     const answer = await send(bridge)
     expect([answer.body.toString(), answer.whole]).toEqual(['{"id":', false])
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
@@ -153,7 +153,7 @@ describe('a provider', () => {
 
   test('that dies inside an answer that passes through is seen to', async () => {
     await start()
-    provider.answerWith(raw(streamHead + chunked('{"data":'), 'reset'))
+    provider.respondWith(raw(streamHead + chunked('{"data":'), 'reset'))
     const answer = await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
     expect([answer.body.toString(), answer.whole]).toEqual(['{"data":', false])
   })
@@ -161,7 +161,7 @@ describe('a provider', () => {
   test('that dies inside a stream to an HTTP/1.0 client leaves a reset, for a clean end would pass for the whole', async () => {
     await start()
     const gate = createGate()
-    provider.answerWith(async response => {
+    provider.respondWith(async response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write(firstEvent)
       await gate.opened
       response.socket?.resetAndDestroy()
@@ -176,17 +176,17 @@ describe('a provider', () => {
 
   test('that closes its stream without saying that it is over counts as failed', async () => {
     await start()
-    provider.answerWith(eventStream(firstEvent))
+    provider.respondWith(eventStream(firstEvent))
     expect((await send(bridge)).whole).toBe(true)
     expect(await recordedEnd()).toMatchObject({
       errorType: 'unknown',
-      errorMessage: 'the answer ended before it was complete',
+      errorMessage: 'the response ended before it was complete',
     })
   })
 
   test('that redirects is not followed', async () => {
     await start()
-    provider.answerWith(json('', 302, { location: `${provider.url}/v1/messages` }))
+    provider.respondWith(json('', 302, { location: `${provider.url}/v1/messages` }))
     expect((await send(bridge)).status).toBe(302)
     expect(provider.calls).toHaveLength(1)
   })
@@ -196,10 +196,10 @@ describe('a provider', () => {
     const large = `data: ${JSON.stringify({ type: 'message_delta', usage: { output_tokens: 7 }, pad: 'x'.repeat(2_000) })}\n\n`
     const garbage = 'data: {"type":"message_delta","usage":{"output_tokens":-1e999}}\n\ndata: \0\xff{\n\nevent\n\n\n\n'
     const text = `${firstEvent}${large}${garbage}data: {"type":"message_stop"}\n\n`
-    provider.answerWith(eventStream(text))
+    provider.respondWith(eventStream(text))
     expect((await send(bridge)).body.toString()).toBe(text)
     expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 0 }])
-    provider.answerWith(json({ id: 'msg_2', pad: 'x'.repeat(2_000) }))
+    provider.respondWith(json({ id: 'msg_2', pad: 'x'.repeat(2_000) }))
     expect((await send(bridge)).status).toBe(200)
     expect(plane.stored('interceptionEnded')).toHaveLength(2)
   })
@@ -210,7 +210,7 @@ describe('a provider', () => {
       bridge = await startBridge(plane, { outboxFlushMs: 50 }, testKey, { recordContent })
       const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
       const text = `{"id":"msg_1","usage":{"input_tokens":5,"output_tokens":1,"more":${deep}}}`
-      provider.answerWith(json(text))
+      provider.respondWith(json(text))
       const answer = await send(bridge)
       expect(answer.whole).toBe(true)
       expect(answer.body.equals(Buffer.from(text))).toBe(true)
@@ -223,7 +223,7 @@ describe('a provider', () => {
 describe('a client', () => {
   test('that leaves inside a stream ends the call, and what was used is recorded', async () => {
     await start()
-    provider.answerWith(eventStream(`${firstEvent}data: x\n\n`, { 1: createGate() }))
+    provider.respondWith(eventStream(`${firstEvent}data: x\n\n`, { 1: createGate() }))
     const response = await begin(bridge)
     await once(response, 'data')
     response.destroy()
@@ -234,7 +234,7 @@ describe('a client', () => {
 
   test('that leaves before the provider answers ends the call', async () => {
     await start()
-    provider.answerWith(stall)
+    provider.respondWith(stall)
     const socket = await connected()
     socket.write(requestText('{}'))
     const call = await provider.call(0)
@@ -270,7 +270,9 @@ describe('a client', () => {
     await eventually(() => expect(plane.calls).toContain('authorizer.isAuthorized'))
     socket.destroy()
     await eventually(() =>
-      expect(bridge.log).toContainEqual(expect.objectContaining({ message: 'the client left before it was answered' })),
+      expect(bridge.log).toContainEqual(
+        expect.objectContaining({ message: 'the client disconnected before the response began' }),
+      ),
     )
     expect(provider.calls).toHaveLength(0)
     expect(plane.records).toHaveLength(0)
@@ -290,14 +292,14 @@ describe('a client', () => {
     socket.write(text)
     const [answer] = (await once(socket, 'data')) as [Buffer] // by the event's definition
     expect(answer.toString()).toMatch(/^HTTP\/1\.1 4\d\d /)
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     expect(provider.calls).toHaveLength(1)
   })
 
   test('may send what no database takes: it is recorded cleaned, and passed on as it is', async () => {
     await start()
-    provider.answerWith(
+    provider.respondWith(
       json({ id: 'm\0\ud800', content: [{ type: 'tool_use', id: 't\0', name: 'n\0', input: { '\0': '\ud800' } }] }),
     )
     const body = JSON.stringify({ model: 'm\0', messages: [{ role: 'user', content: 'a\0b\ud800c' }] })
@@ -316,7 +318,7 @@ describe('a client', () => {
       { type: 'thinking', thinking: long },
       { type: 'tool_use', id: long, name: long, input: { long } },
     ]
-    provider.answerWith(
+    provider.respondWith(
       json({
         id: long,
         content,
@@ -356,7 +358,7 @@ describe('a client', () => {
     '{"__proto__":{"model":"x"},"constructor":1}',
   ])('may send %s: what it means is for the provider to say', async body => {
     await start()
-    provider.answerWith(json({ type: 'error', error: { type: 'invalid_request_error', message: 'no' } }, 400))
+    provider.respondWith(json({ type: 'error', error: { type: 'invalid_request_error', message: 'no' } }, 400))
     expect((await send(bridge, { body })).status).toBe(400)
     expect(provider.calls[0]?.body.toString()).toBe(body)
     expect(plane.stored('interception')).toMatchObject([{ model: 'unknown' }])
@@ -368,7 +370,7 @@ describe('shutting down', () => {
   test('requests in flight end, new ones get 503, and everything is recorded', async () => {
     await start()
     const gate = createGate()
-    provider.answerWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`, { 1: gate }))
+    provider.respondWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`, { 1: gate }))
     const response = await begin(bridge)
     await once(response, 'data')
     const closing = bridge.daemon.close({ graceMs: 10_000 })
@@ -395,7 +397,7 @@ describe('shutting down', () => {
       if (path === 'recorder.recordInterception' && ++interceptions === 3) await neverRecorded.opened
     }
     await start({ outboxFlushMs: 5_000 })
-    provider.answerWith(raw(streamHead + chunked(firstEvent), 'stall'), stall)
+    provider.respondWith(raw(streamHead + chunked(firstEvent), 'stall'), stall)
     const streaming = send(bridge)
     await provider.call(0)
     const waiting = send(bridge)
@@ -418,7 +420,7 @@ describe('shutting down', () => {
   test('nothing is left', async () => {
     const before = resources()
     await start()
-    provider.answerWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`), hangUp)
+    provider.respondWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`), hangUp)
     await send(bridge)
     await send(bridge)
     await bridge.close()
@@ -431,7 +433,7 @@ describe('shutting down', () => {
       if (path.startsWith('recorder.') && path !== 'recorder.recordInterception') throw new Error('no connection')
     }
     await start({ outboxFlushMs: 20 })
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     await bridge.daemon.close({ graceMs: 0 })
     expect(bridge.log.at(-1)).toMatchObject({

@@ -28,7 +28,7 @@ afterAll(async () => {
   // Nothing came twice or later: the control plane would have refused it.
   expect(
     bridge.log.filter(({ level }) => level === 'error' || level === 'warn').map(({ message }) => message),
-  ).not.toContain('the control plane refused a record for good')
+  ).not.toContain('the control plane rejected a record for good')
   await bridge.close()
   await provider.close()
   expect(provider.unexpected).toBe(0)
@@ -80,7 +80,7 @@ describe.each(apiRows)('$name', api => {
     test('a provider dies behind each event', async () => {
       for (let count = 0; count <= events.length; count++) {
         const sent = events.slice(0, count)
-        provider.answerWith(diesAfter(sent))
+        provider.respondWith(diesAfter(sent))
         const answer = await send(bridge, ask)
         expect(answer.body.toString()).toBe(api.shown(sent.join('')))
         expect(answer.whole).toBe(false)
@@ -94,7 +94,7 @@ describe.each(apiRows)('$name', api => {
         const shown = api.shown(sent.join(''))
         // An event that is kept from the client cannot be waited for.
         if (shown === api.shown(events.slice(0, count - 1).join(''))) continue
-        provider.answerWith(fallsSilentAfter(sent))
+        provider.respondWith(fallsSilentAfter(sent))
         const response = await begin(bridge, ask)
         let received = 0
         for await (const chunk of response) {

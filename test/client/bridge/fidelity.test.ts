@@ -50,7 +50,7 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
     'a body with %j arrives byte for byte',
     async fields => {
       const body = Buffer.concat([Buffer.from(`${oddities}${fields} }\n`), Buffer.from('  ')])
-      provider.answerWith(json({}))
+      provider.respondWith(json({}))
       await send(bridge, { path, body, headers: { ...key, ...chunked } })
       expect(provider.calls[0]?.body.equals(body)).toBe(true)
       expect(provider.calls[0]?.url).toBe(`/base/path${upstreamPath}`)
@@ -58,7 +58,7 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
   )
 
   test('a body that is streamed arrives byte for byte, but for usage that has to be asked for', async () => {
-    provider.answerWith(json({}))
+    provider.respondWith(json({}))
     await send(bridge, { path, body: `${oddities},"stream":true}  `, headers: key })
     const asked = name === 'OpenAI Chat Completions' ? ',"stream_options":{"include_usage":true}' : ''
     const { body, headers } = await provider.call(0)
@@ -73,7 +73,7 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
     [{ 'x-bridge-token': testKey, 'x-api-key': 'own', 'api-key': 'own' }, ['own', 'own']],
     [{ 'x-bridge-token': testKey }, []],
   ])('with %j the provider sees one key, the right one', async (headers, own) => {
-    provider.answerWith(json({}))
+    provider.respondWith(json({}))
     await send(bridge, { path, body: '{"model":"m"}', headers })
     const sent = (await provider.call(0)).headers
     const [ownKey = ''] = providerOf('').keys
@@ -94,7 +94,7 @@ describe('usage that a client has not asked for', () => {
   test('is kept from it, and every other byte comes when it comes', async () => {
     const events = [text, text, usage, rest]
     const gates = events.map(() => createGate())
-    provider.answerWith(eventStream(events.join(''), Object.fromEntries(gates.entries())))
+    provider.respondWith(eventStream(events.join(''), Object.fromEntries(gates.entries())))
     gates[0]?.open()
     const response = await begin(bridge, { path, body, headers: key })
     const chunks = response[Symbol.asyncIterator]()
@@ -112,7 +112,7 @@ describe('usage that a client has not asked for', () => {
 
   test('is not counted in the length of the answer', async () => {
     const answer = text + usage + rest
-    provider.answerWith(json(answer, 200, { 'content-type': 'text/event-stream' }))
+    provider.respondWith(json(answer, 200, { 'content-type': 'text/event-stream' }))
     const { headers, body: shown, whole } = await send(bridge, { path, body, headers: key })
     expect([shown.toString(), whole, headers['content-length']]).toEqual([text + rest, true, undefined])
     expect(plane.stored('tokenUsage')).toHaveLength(1)
@@ -121,7 +121,7 @@ describe('usage that a client has not asked for', () => {
   test.each([undefined, 'text/plain', 'application/json', 'application/octet-stream', 'application/x-ndjson'])(
     'is kept from it in a stream that is labelled as %s',
     async type => {
-      provider.answerWith(async response => {
+      provider.respondWith(async response => {
         response.writeHead(200, type === undefined ? {} : { 'content-type': type })
         for (const event of [text, usage, rest]) response.write(event)
         response.end()
@@ -134,7 +134,7 @@ describe('usage that a client has not asked for', () => {
   test('is no reason to hold back a comment, or a body', async () => {
     const gate = createGate()
     const chunks = [': PROCESSING\n', 'data: [DONE]\n\n']
-    provider.answerWith(
+    provider.respondWith(
       async response => {
         response.writeHead(200, { 'content-type': 'text/event-stream' }).write(chunks[0])
         await gate.opened
@@ -155,7 +155,7 @@ describe('usage that a client has not asked for', () => {
   })
 
   test('an error keeps its length', async () => {
-    provider.answerWith(json({ error: { message: 'no' } }, 400))
+    provider.respondWith(json({ error: { message: 'no' } }, 400))
     const { headers, body: shown } = await send(bridge, { path, body, headers: key })
     expect(headers['content-length']).toBe(String(shown.length))
   })
@@ -164,7 +164,7 @@ describe('usage that a client has not asked for', () => {
     const answer = text + usage + rest
     const compressed = gzipSync(answer)
     const whole = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
-    provider.answerWith(response => {
+    provider.respondWith(response => {
       const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }
       response.writeHead(200, { ...headers, 'content-length': compressed.length }).end(compressed)
     }, json(whole))
@@ -178,7 +178,7 @@ describe('usage that a client has not asked for', () => {
   test('held back when the provider dies, it is shown as far as it came', async () => {
     const half = usage.slice(0, 30)
     const head = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n'
-    provider.answerWith(raw(head + text + half))
+    provider.respondWith(raw(head + text + half))
     const answer = await send(bridge, { path, body, headers: key })
     expect([answer.body.toString(), answer.whole]).toEqual([text + half, false])
   })
@@ -192,7 +192,7 @@ describe('requests', () => {
     ['/v1/messages/count_tokens?beta=true', 'POST'],
     ['/api/event_logging/batch', 'POST'],
   ])('%s passes through as written, authorized and not recorded', async (path, method) => {
-    provider.answerWith(json({ data: [] }))
+    provider.respondWith(json({ data: [] }))
     const answer = await send(bridge, { method, path: `/bridge/anthropic${path}` })
     expect(answer.status).toBe(200)
     expect(answer.body.toString()).toBe(method === 'HEAD' ? '' : '{"data":[]}')
@@ -202,13 +202,13 @@ describe('requests', () => {
   })
 
   test('the query of a bridged request is kept', async () => {
-    provider.answerWith(json({}))
+    provider.respondWith(json({}))
     await send(bridge, { path: '/bridge/anthropic/v1/messages?beta=true' })
     expect(provider.calls[0]?.url).toBe('/base/path/v1/messages?beta=true')
   })
 
   test('headers pass with their order, case and duplicates, but for those of this hop', async () => {
-    provider.answerWith(json({}))
+    provider.respondWith(json({}))
     const { port } = new URL(bridge.url)
     const socket = connect(Number(port), '127.0.0.1')
     await once(socket, 'connect')
@@ -255,7 +255,7 @@ describe('requests', () => {
 describe('answers', () => {
   test('status, reason, headers and body come back verbatim, but for the headers of this hop', async () => {
     const body = '{"id":"msg_1","x":12345678901234567890}\n\n'
-    provider.answerWith(
+    provider.respondWith(
       raw(
         [
           'HTTP/1.1 207 Quite Unusual',
@@ -306,7 +306,7 @@ describe('answers', () => {
     [307, 'moved', 'unknown'],
   ])('an error of status %i comes back with its body and is recorded', async (status, type, errorType) => {
     const body = JSON.stringify({ type: 'error', error: { type, message: `no: ${status}` }, request_id: 'req_1' })
-    provider.answerWith(json(body, status, { 'retry-after': '7', location: `${provider.url}/elsewhere` }))
+    provider.respondWith(json(body, status, { 'retry-after': '7', location: `${provider.url}/elsewhere` }))
     const answer = await send(bridge)
     expect([answer.status, answer.body.toString(), answer.headers['retry-after']]).toEqual([status, body, '7'])
     expect(plane.stored('promptUsage')).toHaveLength(1)
@@ -315,10 +315,10 @@ describe('answers', () => {
   })
 
   test('an error that is no JSON comes back and is recorded by its status', async () => {
-    provider.answerWith(json('<html>Bad gateway</html>', 502, { 'content-type': 'text/html' }))
+    provider.respondWith(json('<html>Bad gateway</html>', 502, { 'content-type': 'text/html' }))
     expect((await send(bridge)).body.toString()).toBe('<html>Bad gateway</html>')
     expect(plane.stored('interceptionEnded')).toMatchObject([
-      { errorType: 'server_error', errorMessage: 'the provider answered with status 502' },
+      { errorType: 'server_error', errorMessage: 'the provider responded with status 502' },
     ])
   })
 
@@ -326,7 +326,7 @@ describe('answers', () => {
     const text = 'event: x\r\ndata: {"type":"ping"}\r\n\r\n: é 🎉\n\ndata: {"type":"message_stop"}\n\ndata: after\n\n'
     const events = eventsOf(text)
     const gates = events.map(() => createGate())
-    provider.answerWith(eventStream(text, Object.fromEntries(gates.entries())))
+    provider.respondWith(eventStream(text, Object.fromEntries(gates.entries())))
     gates[0]?.open()
     const response = await begin(bridge)
     const chunks = response[Symbol.asyncIterator]()
@@ -339,7 +339,7 @@ describe('answers', () => {
 
   test('headers of a stream come before its first event', async () => {
     const gate = createGate()
-    provider.answerWith(eventStream('data: {"type":"message_stop"}\n\n', { 0: gate }), async response => {
+    provider.respondWith(eventStream('data: {"type":"message_stop"}\n\n', { 0: gate }), async response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
       await gate.opened
       response.end('data: {"type":"message_stop"}\n\n')
@@ -363,7 +363,7 @@ describe('answers', () => {
       [stream, 'text/event-stream'],
       [stream.subarray(0, -12), 'text/event-stream'],
     ] as const) {
-      provider.answerWith(response => {
+      provider.respondWith(response => {
         response.writeHead(200, { 'content-type': type, 'content-encoding': 'gzip' })
         for (const byte of bytes) response.write(Buffer.of(byte))
         response.end()
@@ -381,7 +381,7 @@ describe('answers', () => {
 
   test('what cannot be decompressed passes all the same', async () => {
     for (const encoding of ['gzip', 'unheard-of']) {
-      provider.answerWith(json('not compressed', 200, { 'content-encoding': encoding }))
+      provider.respondWith(json('not compressed', 200, { 'content-encoding': encoding }))
       expect((await send(bridge)).body.toString()).toBe('not compressed')
     }
     expect(plane.stored('interceptionEnded')).toHaveLength(2)
@@ -390,7 +390,7 @@ describe('answers', () => {
   test('a large answer passes whole, to a client that reads slowly', async () => {
     const chunk = Buffer.alloc(256 * 1024, 'x')
     let written = 0
-    provider.answerWith(async response => {
+    provider.respondWith(async response => {
       response.writeHead(200, { 'content-type': 'application/json' })
       for (let index = 0; index < 128; index++) {
         written += chunk.length
@@ -448,7 +448,7 @@ describe('answers', () => {
     }
     await bridge.close()
     bridge = await startBridge(plane, {}, testKey, { outbox })
-    provider.answerWith(answer, json({ data: [] }))
+    provider.respondWith(answer, json({ data: [] }))
     const response = await begin(bridge, { headers: key })
     let received = ''
     response.on('data', chunk => {

@@ -16,7 +16,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     const everything = api.conversations.filter(({ fixture }) => fixture === 'everything')
 
     test.each(everything)('counts, names and sizes are recorded, words are not ($mode)', async one => {
-      the.provider.answerWith(recorded(one.answer))
+      the.provider.respondWith(recorded(one.answer))
       await api.exchange(the.bridge, one.request)
       const record = await recordedOnce()
       const bytes = (text: string) => Buffer.byteLength(text)
@@ -45,7 +45,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     test('what a provider adds to its usage is recorded if it is a number, and nothing is logged', async () => {
       const counts = { input_tokens: 1, output_tokens: 1, prompt_tokens: 1, completion_tokens: 1 }
       const usage = { ...counts, tier: 'MARKED', more: { reasoning: 3, words: ['MARKED'], text: 'MARKED' } }
-      the.provider.answerWith(json({ id: 'x', usage }))
+      the.provider.respondWith(json({ id: 'x', usage }))
       const [one] = everything
       await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })
       const record = await recordedOnce()
@@ -55,7 +55,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
 
     test('an error inside a stream is recorded by its type', async () => {
       const error = api.conversations.find(({ fixture }) => fixture === 'error-in-stream')
-      the.provider.answerWith(recorded(error?.answer ?? ''))
+      the.provider.respondWith(recorded(error?.answer ?? ''))
       await send(the.bridge, { path: api.path, body: error?.request ?? '', headers: { 'x-api-key': the.plane.key } })
       const { end } = await recordedOnce()
       expect(end).toMatchObject({ errorType: error?.error?.errorType })
@@ -63,7 +63,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     })
 
     test('an error that quotes the request is recorded by its type', async () => {
-      the.provider.answerWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
+      the.provider.respondWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
       const [one] = everything
       const answer = await send(the.bridge, {
         path: api.path,
@@ -77,10 +77,10 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     })
 
     test("the bridge's own words about an error are recorded", async () => {
-      the.provider.answerWith(json('<html>', 502))
+      the.provider.respondWith(json('<html>', 502))
       const [one] = everything
       await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })
-      const errorMessage = 'the provider answered with status 502'
+      const errorMessage = 'the provider responded with status 502'
       expect((await recordedOnce()).end).toMatchObject({ errorType: 'server_error', errorMessage })
     })
   })

@@ -3,25 +3,25 @@ import { describe, expect, test, vi } from 'vitest'
 import { openai } from '../../../client/bridge/providers/openai.js'
 import { openaiChat } from '../../../client/bridge/providers/openai-chat.js'
 import { openaiResponses } from '../../../client/bridge/providers/openai-responses.js'
-import type { AnswerFacts, BridgedRoute } from '../../../client/bridge/providers/provider-api.js'
+import type { BridgedRoute, ResponseFacts } from '../../../client/bridge/providers/provider-api.js'
 import { recordLimits } from '../../../shared/contract/limits.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 
 function readEvents(route: BridgedRoute, ...events: (object | string)[]) {
-  const reader = route.createAnswerReader()
+  const reader = route.createResponseReader()
   for (const event of events)
     reader.event({ event: '', data: typeof event === 'string' ? event : JSON.stringify(event) })
   return { ...timeless(reader.facts()), complete: reader.complete, mayEnd: reader.mayEnd }
 }
 
 function readBody(route: BridgedRoute, body: unknown) {
-  const reader = route.createAnswerReader()
+  const reader = route.createResponseReader()
   reader.body(body)
   return timeless(reader.facts())
 }
 
 /** Without the times, which differ from run to run. */
-function timeless({ tools, thoughts, ...rest }: AnswerFacts) {
+function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   return {
     ...rest,
     tools: tools.map(({ callId, tool, input }) => [callId, tool, input.text]),
@@ -208,7 +208,7 @@ describe('Chat Completions', () => {
   })
 
   test('a name in every part costs no more than the part', () => {
-    const reader = openaiChat.createAnswerReader()
+    const reader = openaiChat.createResponseReader()
     const part = { event: '', data: JSON.stringify(call({ index: 0, ...fn('f', '{"a":{}},') })) }
     reader.event({ event: '', data: JSON.stringify(call({ index: 0, ...fn('f', '[') })) })
     const startedAt = performance.now()
@@ -228,7 +228,7 @@ describe('Chat Completions', () => {
   })
 
   test('a call has the time of its selection', async () => {
-    const reader = openaiChat.createAnswerReader()
+    const reader = openaiChat.createResponseReader()
     const event = (json: object) => reader.event({ event: '', data: JSON.stringify(json) })
     vi.useFakeTimers({ now: 1_000 })
     event(call({ index: 0, id: 'a', ...fn('f', '1') }))
@@ -575,7 +575,7 @@ describe('Responses', () => {
   })
 
   test('a call and a thought have the time of their beginning', () => {
-    const reader = openaiResponses.createAnswerReader()
+    const reader = openaiResponses.createResponseReader()
     const event = (json: object) => reader.event({ event: '', data: JSON.stringify(json) })
     const thought = { type: 'reasoning', summary: [{ text: 'a' }] }
     vi.useFakeTimers({ now: 1_000 })

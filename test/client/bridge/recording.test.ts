@@ -16,7 +16,7 @@ import { closeControlPlanes, controlPlanes, type Recorded } from './control-plan
 import { anthropicProvider, memoryLogger, send, startBridge } from './running-bridge.js'
 import { scriptedControlPlane, testKey, testOwner } from './scripted-control-plane.js'
 
-const own = join(import.meta.dirname, '../../fixtures/answers/anthropic')
+const own = join(import.meta.dirname, '../../fixtures/responses/anthropic')
 const shared = join(import.meta.dirname, '../../../../shared/fixtures/anthropic')
 
 afterAll(closeControlPlanes)
@@ -49,7 +49,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   describe.each(apiRows)('$name', api => {
     describe.each(api.conversations)('$fixture, $mode', one => {
       test('the official SDK gets its answer, and every record is there', async () => {
-        the.provider.answerWith(recorded(one.answer))
+        the.provider.respondWith(recorded(one.answer))
         const exchange = api.exchange(the.bridge, one.request)
         if (one.error && !one.error.sdkIsSilent) await expect(exchange).rejects.toBeInstanceOf(api.apiError)
         else await exchange
@@ -58,7 +58,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       })
 
       test('every byte is that of the client and that of the provider', async () => {
-        the.provider.answerWith(recorded(one.answer))
+        the.provider.respondWith(recorded(one.answer))
         const { request: body, answer: sent } = one
         const answer = await send(the.bridge, { path: api.path, body, headers: { 'x-api-key': the.plane.key } })
         expect(the.provider.calls[0]?.body.toString()).toBe(api.forwarded(body))
@@ -71,7 +71,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   test('every detail is recorded', async () => {
     const txtar = readTxtar(join(own, 'everything.txtar'))
-    the.provider.answerWith(recorded(sectionOf(txtar, 'streaming').replaceAll('\n', '\r\n')))
+    the.provider.respondWith(recorded(sectionOf(txtar, 'streaming').replaceAll('\n', '\r\n')))
     const headers = { authorization: `Bearer ${the.plane.key}`, 'user-agent': 'claude-cli/2.0 (external)' }
     await send(the.bridge, { body: sectionOf(txtar, 'request'), headers })
     const [record] = await the.recordedOf(1)
@@ -99,7 +99,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   test('the SDK sees the first token before the provider has sent the last', async () => {
     const gate = createGate()
-    the.provider.answerWith(eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: gate }))
+    the.provider.respondWith(eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: gate }))
     const stream = the.bridge.sdk.messages.stream({
       model: 'm',
       max_tokens: 9,
@@ -115,7 +115,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   })
 
   test('an SDK that aborts ends the call at the provider', async () => {
-    the.provider.answerWith(
+    the.provider.respondWith(
       eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: createGate() }),
     )
     const stream = the.bridge.sdk.messages.stream({
@@ -136,7 +136,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     const models = existsSync(file)
       ? sectionOf(readTxtar(file), 'non-streaming')
       : '{"data":[{"type":"model","id":"claude-test-1"}],"has_more":false}'
-    the.provider.answerWith(json(models), json({ input_tokens: 7 }))
+    the.provider.respondWith(json(models), json({ input_tokens: 7 }))
     expect((await the.bridge.sdk.models.list()).data).toEqual(Reflect.get(JSON.parse(models), 'data'))
     const messages: Anthropic.MessageParam[] = [{ role: 'user', content: 'hello' }]
     expect(await the.bridge.sdk.messages.countTokens({ model: 'm', messages })).toEqual({ input_tokens: 7 })
@@ -148,7 +148,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   })
 
   test('a prompt that no database takes is recorded cleaned, and passed on as it is', async () => {
-    the.provider.answerWith(json({ id: 'msg_1' }))
+    the.provider.respondWith(json({ id: 'msg_1' }))
     const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'a\0b\ud800c' }] })
     expect((await send(the.bridge, { body, headers: { 'x-api-key': the.plane.key } })).status).toBe(200)
     expect(the.provider.calls[0]?.body.toString()).toBe(body)
@@ -164,7 +164,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
         return json(usage(Number(model)))(response, call)
       },
     )
-    the.provider.answerWith(...answers)
+    the.provider.respondWith(...answers)
     const headers = { 'x-api-key': the.plane.key }
     await Promise.all(
       answers.map((_, n) =>
@@ -192,7 +192,7 @@ test('an error that repeats a key is recorded without it, and passed on as it is
       error: { type: 'authentication_error', message: `no: ${keys}` },
     })
     const [central, own] = [echo(['provider+key+MARKED', testKey]), echo(['own+key+MARKED', testKey])]
-    provider.answerWith(json(central, 401), json(own, 401), json(own, 401), json(own, 401))
+    provider.respondWith(json(central, 401), json(own, 401), json(own, 401), json(own, 401))
     const byok = { 'x-bridge-token': testKey }
     const answers = [
       await send(bridge),
@@ -233,7 +233,7 @@ test('what cannot be made into records does not take the end along, nor the answ
   await recording.end({ tools: [], thoughts }, { type: 'timeout', message: 'no' })
   await outbox.close({ timeoutMs: 1_000 })
   expect(plane.stored('interceptionEnded')).toMatchObject([{ id: recording.id, errorType: 'timeout' }])
-  expect(lines).toMatchObject([{ level: 'error', message: 'an answer could not be recorded; its end is' }])
+  expect(lines).toMatchObject([{ level: 'error', message: 'a response could not be recorded; its end is' }])
 })
 
 /** What of a raw answer is its body, by its Content-Length. */

@@ -88,7 +88,7 @@ export function openaiProvider(baseUrl: string, overrides: Partial<Provider> = {
   }
 }
 
-export interface ClientAnswer {
+export interface ClientResponse {
   status: number
   statusText: string
   rawHeaders: string[]
@@ -112,7 +112,7 @@ const plainBody = JSON.stringify({
 })
 
 /** Sends one request on a connection of its own. */
-export async function send(bridge: Pick<RunningBridge, 'url'>, request: ClientRequest = {}): Promise<ClientAnswer> {
+export async function send(bridge: Pick<RunningBridge, 'url'>, request: ClientRequest = {}): Promise<ClientResponse> {
   const response = await begin(bridge, request)
   const chunks: Buffer[] = []
   response.on('data', (chunk: Buffer) => chunks.push(chunk))

@@ -28,7 +28,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   describe('the openai SDK', () => {
     test('streams a chat, and sees the first token before the provider has sent the last', async () => {
       const gate = createGate()
-      the.provider.answerWith(eventStream(answerOf(chat, 'streaming'), { 2: gate }))
+      the.provider.respondWith(eventStream(answerOf(chat, 'streaming'), { 2: gate }))
       const stream = the.bridge.openai.chat.completions.stream({ model: 'm', messages: hello })
       const words: string[] = []
       stream.on('content', word => {
@@ -43,7 +43,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     })
 
     test('gets the usage that it asks for', async () => {
-      the.provider.answerWith(eventStream(answerOf(chat, 'streaming')))
+      the.provider.respondWith(eventStream(answerOf(chat, 'streaming')))
       const request = { model: 'm', messages: hello, stream: true, stream_options: { include_usage: true } } as const
       const usages: unknown[] = []
       for await (const { usage } of await the.bridge.openai.chat.completions.create(request)) usages.push(usage)
@@ -52,7 +52,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     })
 
     test('streams a response', async () => {
-      the.provider.answerWith(eventStream(answerOf(responses, 'streaming')))
+      the.provider.respondWith(eventStream(answerOf(responses, 'streaming')))
       const stream = the.bridge.openai.responses.stream({ model: 'm', input: 'hello' })
       expect((await stream.finalResponse()).output).toMatchObject([{ content: [{ text: 'Hello there' }] }])
       expect((await the.recordedOf(1))[0]?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 3 }])
@@ -61,7 +61,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     test('runs a tool, and the request with its result is recorded as the child of the one with its call', async () => {
       const call = { id: 'call_run', type: 'function', function: { name: 'add', arguments: '{"a":3,"b":5}' } }
       const selected = { role: 'assistant', content: null, tool_calls: [call] }
-      the.provider.answerWith(
+      the.provider.respondWith(
         json({ id: 'c1', choices: [{ index: 0, message: selected, finish_reason: 'tool_calls' }] }),
         json(answerOf(chat, 'non-streaming')),
       )
@@ -99,7 +99,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       const text = '{"answer":42}'
       const message = { role: 'assistant', content: text, refusal: null }
       const content = [{ type: 'output_text', text, annotations: [] }]
-      the.provider.answerWith(
+      the.provider.respondWith(
         json({ id: 'c', choices: [{ index: 0, message, finish_reason: 'stop' }] }),
         json({ id: 'r', object: 'response', output: [{ id: 'm', type: 'message', role: 'assistant', content }] }),
       )
@@ -117,7 +117,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
     test.each(['chat', 'responses'] as const)('aborts a stream (%s), and the call to the provider ends', async kind => {
       const api = kind === 'chat' ? chat : responses
-      the.provider.answerWith(eventStream(answerOf(api, 'streaming'), { 2: createGate() }))
+      the.provider.respondWith(eventStream(answerOf(api, 'streaming'), { 2: createGate() }))
       const abort = new AbortController()
       const { signal } = abort
       const read = async () => {
@@ -135,7 +135,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     })
 
     test('gives up by its own timeout, and so does the call to the provider', async () => {
-      the.provider.answerWith(stall)
+      the.provider.respondWith(stall)
       const create = the.bridge.openai.responses.create({ model: 'm', input: 'hello' }, { timeout: 300 })
       await expect(create).rejects.toBeInstanceOf(OpenAI.APIConnectionTimeoutError)
       await (await the.provider.call(0)).closed
@@ -148,7 +148,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       [429, OpenAI.RateLimitError, 'rate_limited'],
       [500, OpenAI.InternalServerError, 'server_error'],
     ])("throws the provider's error of status %i, with its code", async (status, kind, errorType) => {
-      the.provider.answerWith(json({ error: { message: 'no', type: 'x', param: 'p', code: 'c' } }, status))
+      the.provider.respondWith(json({ error: { message: 'no', type: 'x', param: 'p', code: 'c' } }, status))
       const error: unknown = await the.bridge.openai.responses
         .create({ model: 'm', input: 'hello' })
         .catch(reason => reason)
@@ -172,7 +172,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     test('passes what is not bridged through, with the key of the provider, and leaves no record', async () => {
       const { openai } = the.bridge
       const ok = json({ id: 'x', object: 'list', data: [{ id: 'gpt-test-1', object: 'model' }] })
-      the.provider.answerWith(ok, ok, ok, ok, ok, ok)
+      the.provider.respondWith(ok, ok, ok, ok, ok, ok)
       expect((await openai.models.list()).data).toMatchObject([{ id: 'gpt-test-1' }])
       await openai.models.retrieve('gpt-test-1')
       await openai.conversations.create({})
@@ -202,7 +202,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
     test('sends the result of a tool, and that request is recorded as the child of the one with its call', async () => {
       const call = { type: 'tool_use', id: 'toolu_run', name: 'add', input: { a: 3 } } as const
-      the.provider.answerWith(
+      the.provider.respondWith(
         json({ id: 'm1', type: 'message', role: 'assistant', content: [call], stop_reason: 'tool_use' }),
         json(answerOf(messages, 'non-streaming')),
       )
@@ -219,7 +219,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     })
 
     test('gives up by its own timeout, and so does the call to the provider', async () => {
-      the.provider.answerWith(stall)
+      the.provider.respondWith(stall)
       const create = the.bridge.sdk.messages.create(ask, { timeout: 300 })
       await expect(create).rejects.toBeInstanceOf(Anthropic.APIConnectionTimeoutError)
       await (await the.provider.call(0)).closed
@@ -231,7 +231,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       [429, Anthropic.RateLimitError, 'rate_limited'],
       [529, Anthropic.InternalServerError, 'overloaded'],
     ])("throws the provider's error of status %i", async (status, kind, errorType) => {
-      the.provider.answerWith(json({ type: 'error', error: { type: 'x', message: 'no' } }, status))
+      the.provider.respondWith(json({ type: 'error', error: { type: 'x', message: 'no' } }, status))
       await expect(the.bridge.sdk.messages.create(ask)).rejects.toBeInstanceOf(kind)
       expect((await the.recordedOf(1))[0]?.end).toMatchObject({ errorType, errorMessage: 'no' })
     })

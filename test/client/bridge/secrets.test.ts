@@ -78,7 +78,7 @@ describe.each(controlPlanes.slice(1))('with $name', ({ start }) => {
           { path: '/bridge/nobody/v1/models', method: 'GET' },
         ]
         const from = provider.calls.length
-        provider.answerWith(
+        provider.respondWith(
           recorded(streaming?.answer ?? ''),
           recorded(blocking?.answer ?? ''),
           json({ error: { message: 'no' } }, 401),

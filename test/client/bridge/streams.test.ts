@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { AnswerFacts } from '../../../client/bridge/providers/provider-api.js'
+import type { ResponseFacts } from '../../../client/bridge/providers/provider-api.js'
 import { Inspection } from '../../../client/bridge/recording/inspection.js'
 import { EventFilter } from '../../../client/bridge/wire/event-filter.js'
 import type { JsonObject } from '../../../shared/values/text.js'
@@ -26,7 +26,7 @@ async function read(
   status = 200,
 ): Promise<Read> {
   const { logger } = memoryLogger()
-  const reader = api.route.createAnswerReader()
+  const reader = api.route.createResponseReader()
   const inspection = new Inspection({ head: { status, statusText: '', headers }, reader, maxBytes: 1e6, logger })
   const body = Buffer.from(request)
   const adaptation = api.route.adapt?.(JSON.parse(request) as JsonObject, body) // a recorded object
@@ -41,7 +41,7 @@ async function read(
 }
 
 /** Without the times, which differ from run to run. */
-function timeless({ tools, thoughts, ...rest }: AnswerFacts) {
+function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   return {
     ...rest,
     tools: tools.map(({ at: _, input, ...call }) => ({ ...call, input: input.text })),
@@ -180,7 +180,7 @@ describe.each(apiRows)('$name', api => {
 
   test('a stream without an event is an error, and holds nothing', async () => {
     const nothing = { msgId: undefined, usage: undefined, tools: [], thoughts: [] }
-    const error = { type: 'unknown', message: 'the answer ended before it was complete' }
+    const error = { type: 'unknown', message: 'the response ended before it was complete' }
     for (const text of ['', '\n\n', ': nothing\n\n', 'data\n\n', 'event: x\n\n']) {
       expect((await read(api, '{"model":"m"}', [Buffer.from(text)])).facts).toEqual({ ...nothing, error })
     }
@@ -297,7 +297,7 @@ describe.each(apiRows)('$name', api => {
     }))
     await fc.assert(
       fc.asyncProperty(fc.array(value, { maxLength: 5 }), async values => {
-        const reader = api.route.createAnswerReader()
+        const reader = api.route.createResponseReader()
         for (const one of values) reader.event({ event: '', data: JSON.stringify(one) })
         for (const one of values) reader.body(one)
         reader.facts()

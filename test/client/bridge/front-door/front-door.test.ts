@@ -6,8 +6,8 @@ import { eventually } from '../../../fixtures/eventually.js'
 import { json, type StandInProvider, startProvider } from '../../../fixtures/provider.js'
 import {
   anthropicProvider,
-  type ClientAnswer,
   type ClientRequest,
+  type ClientResponse,
   openaiProvider,
   type RunningBridge,
   send,
@@ -34,7 +34,7 @@ afterEach(async () => {
   expect(bridge.log.filter(line => line.message.includes('unexpected'))).toEqual([])
 })
 
-const errorOf = ({ body }: ClientAnswer): unknown => JSON.parse(body.toString())
+const errorOf = ({ body }: ClientResponse): unknown => JSON.parse(body.toString())
 const anthropicError = (type: string, message: unknown) => ({ type: 'error', error: { type, message } })
 const count = (path: string) => plane.calls.filter(call => call === path).length
 
@@ -205,7 +205,7 @@ describe('a request that is refused', () => {
 
   test('a body of exactly the limit is served', async () => {
     await start({ maxBodyBytes: 1_000 })
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     const shell = JSON.stringify({ model: 'm', pad: '' })
     const body = JSON.stringify({ model: 'm', pad: 'x'.repeat(1_000 - shell.length) })
     expect(body.length).toBe(1_000)
@@ -295,7 +295,7 @@ describe('a request that is refused', () => {
 describe('authorization', () => {
   test('is asked for once within its time, also by requests at the same time', async () => {
     await start()
-    provider.answerWith(...Array.from({ length: 12 }, () => json({ id: 'msg_1' })))
+    provider.respondWith(...Array.from({ length: 12 }, () => json({ id: 'msg_1' })))
     await Promise.all(Array.from({ length: 10 }, () => send(bridge)))
     await send(bridge)
     expect(count('authorizer.isAuthorized')).toBe(1)
@@ -332,7 +332,7 @@ describe('authorization', () => {
     ],
   ])('%s is the key, and what the provider gets follows from it', async (_, headers, kind, expected) => {
     await start()
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge, { headers })).status).toBe(200)
     const got = (await provider.call(0)).headers
     for (const [name, value] of Object.entries(expected)) expect(got[name], name).toBe(value)
@@ -347,7 +347,7 @@ describe('authorization', () => {
   test('a provider without a key is called without one', async () => {
     plane.providers = [anthropicProvider(provider.url, { keys: [] })]
     await start()
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     await send(bridge)
     expect(provider.calls[0]?.headers['x-api-key']).toBeUndefined()
     expect(plane.stored('interception')[0]).not.toHaveProperty('credentialHint')
@@ -356,7 +356,7 @@ describe('authorization', () => {
   test('the newest of several keys is used', async () => {
     plane.providers = [anthropicProvider(provider.url, { keys: ['old', 'new'] })]
     await start()
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     await send(bridge)
     expect(provider.calls[0]?.headers['x-api-key']).toBe('new')
   })
@@ -368,7 +368,7 @@ describe('providers', () => {
     await start()
     expect((await send(bridge)).status).toBe(404)
     plane.providers = [anthropicProvider(provider.url)]
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
   })
 
@@ -377,13 +377,13 @@ describe('providers', () => {
     await start()
     expect((await send(bridge)).status).toBe(503)
     plane.providers = [anthropicProvider(provider.url)]
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
   })
 
   test('one that was disabled or removed stops as soon as the change is signalled', async () => {
     await start()
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     plane.providers = [anthropicProvider(provider.url, { enabled: false })]
     plane.signal()
@@ -395,7 +395,7 @@ describe('providers', () => {
 
   test('a change is found although the first read after its signal fails', async () => {
     await start()
-    provider.answerWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     let failures = 1
     plane.before = path => {
@@ -419,7 +419,7 @@ describe('providers', () => {
 
   test('one that was disabled or removed stops when the snapshot is too old', async () => {
     await start({ providerTtlMs: 0 })
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     plane.providers = [anthropicProvider(provider.url, { enabled: false })]
     expect((await send(bridge)).status).toBe(503)
@@ -429,7 +429,7 @@ describe('providers', () => {
 
   test('the last good snapshot is kept when reading fails', async () => {
     await start({ providerTtlMs: 0 })
-    provider.answerWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     plane.before = path => {
       if (path === 'providerConfigurator.getProviders') throw new RpcError('SERVICE_UNAVAILABLE', 'draining')
@@ -443,7 +443,7 @@ describe('providers', () => {
   test('one with an unusable base URL is left out', async () => {
     plane.providers = [anthropicProvider('/relative'), anthropicProvider(provider.url, { name: 'good' })]
     await start()
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(404)
     expect((await send(bridge, { path: '/bridge/good/v1/messages' })).status).toBe(200)
   })

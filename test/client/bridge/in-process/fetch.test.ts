@@ -22,7 +22,7 @@ import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPl
 import { anthropicProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey, testOwner } from '../scripted-control-plane.js'
 
-const answers = join(import.meta.dirname, '../../../fixtures/answers/anthropic')
+const answers = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
 const section = (fixture: string, name: string) => sectionOf(readTxtar(join(answers, `${fixture}.txtar`)), name)
 const hello: Anthropic.MessageCreateParamsNonStreaming = {
   model: 'claude-test-1',
@@ -67,7 +67,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
   }
 
   test('gets a blocking answer, which is recorded of the owner of the key', async () => {
-    provider.answerWith(recorded(section('short', 'non-streaming')))
+    provider.respondWith(recorded(section('short', 'non-streaming')))
     const message = await sdk.messages.create(hello)
     expect(message).toMatchObject(JSON.parse(section('short', 'non-streaming')))
     const record = await onlyRecord()
@@ -81,7 +81,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
   })
 
   test('gets a stream with thoughts and tools', async () => {
-    provider.answerWith(recorded(section('everything', 'streaming')))
+    provider.respondWith(recorded(section('everything', 'streaming')))
     const request = JSON.parse(section('everything', 'request')) as Anthropic.MessageStreamParams // recorded from a client
     const message = await sdk.messages.stream(request).finalMessage()
     expect(message.content.map(({ type }) => type)).toEqual(expect.arrayContaining(['thinking', 'tool_use']))
@@ -90,14 +90,14 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
 
   test('sees the first token before the provider has sent the last', async () => {
     const gate = createGate()
-    provider.answerWith(eventStream(section('short', 'streaming'), { 3: gate }))
+    provider.respondWith(eventStream(section('short', 'streaming'), { 3: gate }))
     const stream = sdk.messages.stream(hello)
     stream.once('text', () => gate.open())
     expect(await stream.finalText()).toBe('Hello there')
   })
 
   test('that aborts ends the call at the provider', async () => {
-    provider.answerWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
+    provider.respondWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
     const abort = new AbortController()
     const stream = sdk.messages.stream(hello, { signal: abort.signal })
     stream.once('text', () => abort.abort())
@@ -109,7 +109,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
   })
 
   test('that loses patience ends the call at the provider', async () => {
-    provider.answerWith(stall)
+    provider.respondWith(stall)
     await expect(sdk.messages.create(hello, { timeout: 100 })).rejects.toBeInstanceOf(
       Anthropic.APIConnectionTimeoutError,
     )
@@ -119,21 +119,21 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
 
   test('gets the errors of the provider, and can try again', async () => {
     const error = { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }
-    provider.answerWith(json(error, 529, { 'retry-after-ms': '1' }), recorded(section('short', 'non-streaming')))
+    provider.respondWith(json(error, 529, { 'retry-after-ms': '1' }), recorded(section('short', 'non-streaming')))
     const message = await sdk.messages.create(hello, { maxRetries: 1 })
     expect(message.id).toBeTypeOf('string')
-    provider.answerWith(json(error, 529))
+    provider.respondWith(json(error, 529))
     await expect(sdk.messages.create(hello)).rejects.toMatchObject({ status: 529, error })
   })
 
   test('gets an error inside a stream', async () => {
-    provider.answerWith(recorded(section('error-in-stream', 'streaming')))
+    provider.respondWith(recorded(section('error-in-stream', 'streaming')))
     await expect(sdk.messages.stream(hello).finalMessage()).rejects.toBeInstanceOf(Anthropic.APIError)
     expect((await onlyRecord()).end).toMatchObject({ errorType: 'overloaded' })
   })
 
   test('lists models, which leaves no record', async () => {
-    provider.answerWith(json({ data: [{ type: 'model', id: 'claude-test-1' }], has_more: false }))
+    provider.respondWith(json({ data: [{ type: 'model', id: 'claude-test-1' }], has_more: false }))
     expect((await sdk.models.list()).data).toMatchObject([{ id: 'claude-test-1' }])
     expect(provider.calls.map(({ method, url }) => `${method} ${url}`)).toEqual(['GET /v1/models'])
     expect(await plane.recorded()).toEqual([])
@@ -151,7 +151,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     const message = { role: 'assistant', content: 'Hello' }
     const usage = { prompt_tokens: 5, completion_tokens: 1, total_tokens: 6 }
     const chunk = { ...common, object: 'chat.completion.chunk' }
-    provider.answerWith(
+    provider.respondWith(
       json({ ...common, object: 'chat.completion', choices: [{ index: 0, message, finish_reason: 'stop' }], usage }),
       eventStream(
         [
@@ -228,7 +228,7 @@ describe('createBridgeFetch', () => {
   })
 
   test('keeps path and query, whatever the origin', async () => {
-    provider.answerWith(json({}))
+    provider.respondWith(json({}))
     const response = await fetchWith()('http://elsewhere.example:99/v1/models/a%2Fb?x=%2F&y=a+b')
     expect([response.status, await response.json()]).toEqual([200, {}])
     expect(provider.calls[0]?.url).toBe('/v1/models/a%2Fb?x=%2F&y=a+b')
@@ -254,7 +254,7 @@ describe('createBridgeFetch', () => {
     { 'x-bridge-token': testKey, 'x-api-key': 'MARKED', authorization: 'Bearer MARKED' },
     {},
   ])('the credentials %j in headers decide nothing and go nowhere', async headers => {
-    provider.answerWith(json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }))
     const response = await fetchWith()(url, { ...post, headers })
     expect([response.status, await response.json()]).toEqual([200, { id: 'msg_1' }])
     const { rawHeaders, headers: got } = await provider.call(0)
@@ -271,13 +271,13 @@ describe('createBridgeFetch', () => {
     plane.before = (path, input) => {
       if (path === 'authorizer.isAuthorized') inputs.push(input)
     }
-    provider.answerWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     for (let times = 0; times < 2; times++) await (await fetchWith()(url, post)).text()
     expect(inputs).toEqual([{ keyId }])
   })
 
   test('a key id that was let in is no key, and a key no key id', async () => {
-    provider.answerWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
+    provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     await (await fetchWith()(url, post)).text()
     expect((await send(bridge, { headers: { 'x-api-key': keyId } })).status).toBe(403)
     expect((await send(bridge)).status).toBe(200)
@@ -322,7 +322,7 @@ describe('createBridgeFetch', () => {
   })
 
   test('an aborted call rejects with the reason itself and is recorded', async () => {
-    provider.answerWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
+    provider.respondWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
     const abort = new AbortController()
     const response = await fetchWith()(url, { ...post, signal: abort.signal })
     const reader = response.body?.getReader()
@@ -336,7 +336,7 @@ describe('createBridgeFetch', () => {
   })
 
   test('a provider that dies inside its answer fails the read, after what came', async () => {
-    provider.answerWith(response => {
+    provider.respondWith(response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n', () => response.destroy())
     })
     const response = await fetchWith()(url, post)
@@ -360,7 +360,7 @@ describe('createBridgeFetch', () => {
 
   test('a daemon that closes refuses new calls, lets those in flight end, and has their records', async () => {
     const gate = createGate()
-    provider.answerWith(eventStream(section('short', 'streaming'), { 3: gate }))
+    provider.respondWith(eventStream(section('short', 'streaming'), { 3: gate }))
     const response = await fetchWith()(url, post)
     const closed = bridge.daemon.close({ graceMs: 30_000 })
     const refused = await fetchWith()(url, post)
@@ -376,7 +376,7 @@ describe('createBridgeFetch', () => {
   })
 
   test('a daemon that closes cuts off calls at its deadline', async () => {
-    provider.answerWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
+    provider.respondWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
     const response = await fetchWith()(url, post)
     await bridge.daemon.close({ graceMs: 0 })
     await expect(response.text()).rejects.toMatchObject({ name: 'TypeError', message: 'terminated' })

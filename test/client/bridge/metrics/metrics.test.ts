@@ -46,7 +46,7 @@ describe('a bridge', () => {
     })
 
   test('counts requests, tokens and tools by provider, model, status and client', async () => {
-    provider.answerWith(json(answer), json(answer), json({ type: 'error', error: { type: 'x', message: 'y' } }, 429))
+    provider.respondWith(json(answer), json(answer), json({ type: 'error', error: { type: 'x', message: 'y' } }, 429))
     for (let request = 0; request < 3; request++) await ask('claude-test-1')
     const text = await metrics.text()
     const labels = { provider: 'anthropic', model: 'claude-test-1', client: 'Claude Code' }
@@ -68,7 +68,7 @@ describe('a bridge', () => {
 
   test('a request is in flight until its end is recorded', async () => {
     const gate = createGate()
-    provider.answerWith(eventStream('event: message_stop\ndata: {"type":"message_stop"}\n\n', { 0: gate }))
+    provider.respondWith(eventStream('event: message_stop\ndata: {"type":"message_stop"}\n\n', { 0: gate }))
     const answered = ask('m')
     await provider.call(0)
     expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(1)
@@ -90,7 +90,7 @@ describe('a bridge', () => {
   })
 
   test('the time in which a client sends its request is not the bridge’s', async () => {
-    provider.answerWith(json(answer))
+    provider.respondWith(json(answer))
     const reading = createGate()
     const server = createServer((request, response) => {
       request.on('newListener', event => event === 'data' && reading.open())
@@ -113,7 +113,7 @@ describe('a bridge', () => {
   })
 
   test('labels name no user and no secret', async () => {
-    provider.answerWith(json({ type: 'error', error: { message: testKey } }, 401))
+    provider.respondWith(json({ type: 'error', error: { message: testKey } }, 401))
     await ask('claude-test-1')
     const text = await metrics.text()
     for (const secret of [testKey, 's'.repeat(22), 'sk-ant-provider-key']) expect(text).not.toContain(secret)

@@ -13,7 +13,7 @@ const collectGarbage: () => void = runInNewContext('gc')
 
 function inspect(headers: string[], maxBytes: number) {
   const { logger, lines } = memoryLogger()
-  const reader = openaiChat.createAnswerReader()
+  const reader = openaiChat.createResponseReader()
   const inspection = new Inspection({ head: { status: 200, statusText: '', headers }, reader, maxBytes, logger })
   return { inspection, lines }
 }
@@ -40,6 +40,6 @@ test('an answer that comes faster than it can be decompressed is given up, and e
   for (let at = 0; at < compressed.length; at += 500) inspection.write(compressed.subarray(at, at + 500))
   await inspection.end()
   expect(lines.map(({ message }) => message)).toEqual([
-    'an answer came faster than it could be decompressed; the rest is not recorded',
+    'a response arrived faster than it could be decompressed; the rest is not recorded',
   ])
 })

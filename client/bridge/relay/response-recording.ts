@@ -1,13 +1,13 @@
 import type { Logger } from '../../../shared/values/log.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
-import type { AnswerFacts, BridgedRoute } from '../providers/provider-api.js'
+import type { BridgedRoute, ResponseFacts } from '../providers/provider-api.js'
 import { Inspection } from '../recording/inspection.js'
 import type { Recording } from '../recording/recorder.js'
-import type { AnswerHead } from '../wire/headers.js'
-import type { AnswerObserver } from './relay.js'
+import type { ResponseHead } from '../wire/headers.js'
+import type { ResponseObserver } from './relay.js'
 
-export interface AnswerRecordingOptions {
+export interface ResponseRecordingOptions {
   recording: Recording
   route: BridgedRoute
   maxBytes: number
@@ -16,22 +16,22 @@ export interface AnswerRecordingOptions {
 }
 
 /** Records what passes a relay, and the end of the interception, once. Made when the provider is called. */
-export class AnswerRecording implements AnswerObserver {
-  readonly #options: AnswerRecordingOptions
+export class ResponseRecording implements ResponseObserver {
+  readonly #options: ResponseRecordingOptions
   readonly #calledAt = performance.now()
   #status: number | undefined
   #inspection: Inspection | undefined
   #finished: Promise<void> | undefined
 
-  constructor(options: AnswerRecordingOptions) {
+  constructor(options: ResponseRecordingOptions) {
     this.#options = options
   }
 
-  head(head: AnswerHead): void {
+  head(head: ResponseHead): void {
     const { route, maxBytes, logger, metrics } = this.#options
     metrics.firstByte((performance.now() - this.#calledAt) / 1000)
     this.#status = head.status
-    this.#inspection = new Inspection({ head, reader: route.createAnswerReader(), maxBytes, logger })
+    this.#inspection = new Inspection({ head, reader: route.createResponseReader(), maxBytes, logger })
   }
 
   chunk(chunk: Buffer): boolean {
@@ -56,9 +56,9 @@ export class AnswerRecording implements AnswerObserver {
     await this.#options.recording.end(facts, failure ?? this.#statusFailure(facts) ?? facts.error)
   }
 
-  #statusFailure(facts: AnswerFacts): Failure | undefined {
+  #statusFailure(facts: ResponseFacts): Failure | undefined {
     const status = this.#status
     const type = status === undefined ? undefined : errorTypeOfStatus(status)
-    return type && { message: `the provider answered with status ${status}`, ...facts.error, type }
+    return type && { message: `the provider responded with status ${status}`, ...facts.error, type }
   }
 }

@@ -8,7 +8,7 @@ interface Offer {
 }
 
 /** The body of a fetch's answer: what a handler writes, chunk by chunk as it is asked for, without its content encoding. */
-export class AnswerBody {
+export class ResponseBody {
   readonly stream: ReadableStream<Uint8Array>
   /** from what is written to what is read */
   readonly #decoders: readonly Transform[]
@@ -121,4 +121,4 @@ export class AnswerBody {
   }
 }
 
-const readerGone = (): Error => new Error('the reader of the answer is gone')
+const readerGone = (): Error => new Error('the reader of the response is gone')
