@@ -15,7 +15,7 @@ const patterns: readonly (readonly [pattern: RegExp, replacement: string])[] = [
   [/\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{16,}/gi, `$1 ${masked}`],
 ]
 
-/** The password in a URL. The last @ before the host ends it, should it hold one unescaped. */
+/** Matches the password in a URL. A password may hold an unescaped @: the last one before the host ends the match. */
 const urlPassword = /\b([a-z][a-z0-9+.-]{1,31}:\/\/[^\s"\\:/?#@]{0,256}):([^\s"\\/?#]{1,1024})@/gi
 
 /** Words that stand for a password in a template, such as `postgres://USER:PASSWORD@HOST`. */
@@ -24,7 +24,7 @@ const templateWords = new Set(['PASSWORD', 'PASS', 'SECRET', '<password>', '…'
 /**
  * Replaces the given secrets and everything that looks like a secret: API and daemon keys except for their ids, `sk-…`, `Bearer …` and
  * `Basic …`, passwords in URLs.
- * @param secrets replaced in every place, whatever they look like; secrets of less than 8 characters could be words and stay
+ * @param secrets replaced in every place, in any form; a secret of less than 8 characters could be a word and stays
  */
 export function maskSecrets(text: string, secrets: readonly string[] = []): string {
   let result = text

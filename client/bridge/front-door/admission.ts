@@ -6,7 +6,7 @@ import { type ErrorCode, errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import type { Route } from '../providers/provider-api.js'
-import { notAsked, Rejection } from '../wire/rejection.js'
+import { controlPlaneUnreachable, Rejection } from '../wire/rejection.js'
 import { type Credentials, type InProcessCaller, publicIdOf, readCredentials } from './credentials.js'
 import type { Exchange, FrontDoorParts } from './exchange.js'
 import { hasDotSegments, type Mount, pathBelow } from './mount.js'
@@ -65,7 +65,7 @@ async function authorize({ authorizations, logger }: FrontDoorParts, credentials
     return await authorizations.authorize(credentials.identification)
   } catch (error) {
     const code = errorCodeOf(error)
-    if (!deniedCodes.includes(code)) throw notAsked(error)
+    if (!deniedCodes.includes(code)) throw controlPlaneUnreachable(error)
     logger.info({ code, reason: errorReasonOf(error), apiKeyId: publicIdOf(credentials) }, 'a key was not authorized')
     throw new Rejection(403, 'the key is not authorized', { cause: error })
   }
@@ -76,6 +76,6 @@ async function findTarget({ providers }: FrontDoorParts, { providerName }: Mount
   try {
     return await providers.find(providerName)
   } catch (error) {
-    throw notAsked(error)
+    throw controlPlaneUnreachable(error)
   }
 }

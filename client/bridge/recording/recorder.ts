@@ -6,7 +6,7 @@ import type { Outbox } from '../control-plane/outbox.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts } from '../providers/provider-api.js'
-import { isClosedForGood, notAsked, Rejection, retryAfterSeconds } from '../wire/rejection.js'
+import { controlPlaneUnreachable, isClosedForGood, Rejection, retryAfterSeconds } from '../wire/rejection.js'
 import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
 
 export interface RecorderParts extends RecordOptions {
@@ -56,7 +56,7 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
     // The control plane may have it all the same, so it gets an end; sending the beginning again is harmless.
     if (signal.aborted || mayHaveRun(error)) await endUnserved(parts, start, interception, signal)
     signal.throwIfAborted()
-    if (isClosedForGood(error)) throw notAsked(error)
+    if (isClosedForGood(error)) throw controlPlaneUnreachable(error)
     const retry = isRetryable(error) ? { retryAfterSeconds } : {}
     throw new Rejection(503, 'the request could not be recorded, so the provider was not called', {
       ...retry,

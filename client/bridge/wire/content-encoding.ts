@@ -1,7 +1,11 @@
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 
-/** undefined: nothing to do, or nothing that can be done. A stream that breaks gives what it held until then. */
+/**
+ * Returns a stream that decodes one content encoding; undefined for `identity` and for unknown encodings. A broken stream still delivers
+ * everything before the error.
+ * @param encoding in lower case
+ */
 export function decoderOf(encoding: string): Transform | undefined {
   switch (encoding) {
     case 'gzip':
@@ -12,7 +16,7 @@ export function decoderOf(encoding: string): Transform | undefined {
     case 'br':
       return zlib.createBrotliDecompress({ finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH })
     case 'zstd': {
-      // Node has it from 22.15 on; @types/node here is that of 20.
+      // Node has zstd from 22.15 on; the types here are those of Node 20.
       const create: unknown = Reflect.get(zlib, 'createZstdDecompress')
       return typeof create === 'function' ? (create() as Transform) : undefined // as documented by Node
     }

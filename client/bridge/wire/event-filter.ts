@@ -4,28 +4,29 @@ import { type SseEvent, SseReader } from './sse.js'
 
 const colon = 58
 
-/** An event of more bytes is never left out, so that no more than this waits for its end. */
+/** The largest event that can be left out. Larger ones pass, so that never more than this waits for the end of an event. */
 const maxHiddenBytes = 64 * 1024
 
+/** Says which events of a stream are left out. */
 export interface EventFilterOptions {
-  /** text that stands in every event that is left out */
+  /** text that every such event holds, so that others need not be read */
   marker: string
-  /** Whether to leave an event out. Never throws. */
+  /** Returns whether to leave an event out. Never throws. */
   hides(event: SseEvent): boolean
 }
 
 /**
- * Leaves single events out of a stream. Every other byte comes out as it went in: an event as soon as its blank line is there, a comment as
- * soon as its line is, and all of a body that is no stream at once.
+ * Leaves single events out of a stream. Every other byte passes unchanged: an event as soon as its blank line is received, a comment as
+ * soon as its line is, and the bytes of a body that is no stream at once.
  */
 export class EventFilter {
   readonly #options: EventFilterOptions
   readonly #splitter = new EventSplitter()
-  /** the answer has begun as JSON does */
+  /** whether the response begins as JSON does; undefined while only blanks were received */
   #isBody: boolean | undefined
   /**
    * - `between`: no event is open; comments may have come since the last one
-   * - `hidden`: the same, behind an event that was left out; the line feed of its blank line may still come
+   * - `hidden`: the same, behind an event that was left out; the line feed of its blank line may still follow
    * - `holding`: an event is open and waits for its end
    * - `passing`: the open event, or a comment, has become too large to wait
    */
@@ -37,7 +38,7 @@ export class EventFilter {
     this.#options = options
   }
 
-  /** Takes a piece of the stream, and returns what is to be passed on now. */
+  /** Takes a chunk of the stream and returns the bytes to pass on now. */
   push(chunk: Buffer): Buffer {
     this.#isBody ??= startsAsBody(chunk)
     if (this.#isBody) return this.#heldBytes > 0 ? Buffer.concat([...this.#release(), chunk]) : chunk
@@ -54,19 +55,19 @@ export class EventFilter {
     return passed.length > 1 ? Buffer.concat(passed) : only
   }
 
-  /** Ends the stream and returns what was held back. An event that lacks its blank line may be left out too. */
+  /** Ends the stream and returns the bytes that were held. An event without its blank line may be left out too. */
   end(): Buffer {
     return Buffer.concat(this.#endEvent(Buffer.alloc(0)))
   }
 
   /**
-   * Returns what passes with the end of a piece; undefined if everything since the last pass waits.
+   * Returns the bytes that pass when a piece ends; undefined if all bytes since the last pass wait.
    * @param bytes of the chunk, from the last pass to the end of the piece
    */
   #take({ type, beginsLine }: Piece, bytes: Buffer): Buffer[] | undefined {
     if (type === 'blank') return this.#endEvent(bytes)
     if (this.#state === 'holding' || this.#state === 'passing') return undefined
-    // The second half of a line end goes where the first went.
+    // The second half of a CRLF goes where the first half went.
     if (type === 'lineFeed') return this.#state === 'hidden' ? [] : [bytes]
     if (beginsLine && bytes[0] !== colon) this.#state = 'holding'
     else if (type === 'line') {
@@ -110,7 +111,7 @@ export class EventFilter {
   }
 }
 
-/** undefined: only blanks have come. */
+/** Returns undefined if the chunk holds only blanks. */
 function startsAsBody(chunk: Buffer): boolean | undefined {
   const first = chunk.find(byte => !blanks.has(byte))
   return first === undefined ? undefined : jsonStarts.has(first)

@@ -1,31 +1,31 @@
-/** Where the lines of an event stream end (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream). */
+/** Finds the lines of an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream). */
 
 const carriageReturn = 13
 const lineFeed = 10
 
 /**
  * One piece of a chunk. The pieces of a chunk follow each other without a gap.
- * - `part`: a line, or the rest of one, that the chunk does not end
- * - `line`: the same, with its end
+ * - `part`: a line, or the rest of one, that goes on in the next chunk
+ * - `line`: a line, or the rest of one, with its line end
  * - `blank`: an empty line, which ends an event
- * - `lineFeed`: the second half of a CRLF whose first half ended the chunk before
+ * - `lineFeed`: the second half of a CRLF whose first half ended the previous chunk
  */
 export interface Piece {
   readonly type: 'part' | 'line' | 'blank' | 'lineFeed'
-  /** whether its line begins with this piece */
+  /** whether the line begins with this piece */
   readonly beginsLine: boolean
   readonly start: number
-  /** where the line's content ends and its line end begins */
+  /** where the content of the line ends and the line end begins */
   readonly contentEnd: number
   readonly end: number
 }
 
 /**
- * Splits an event stream into its lines, whichever of CR, LF and CRLF ends them. Nothing is kept: a piece is a range of the chunk that was
- * given. A byte order mark counts as content of the first line.
+ * Splits an event stream into lines that end with CR, LF or CRLF. Keeps no bytes: a piece is a range of the given chunk. A byte order mark
+ * counts as content of the first line.
  */
 export class EventSplitter {
-  /** the state between two chunks: at the beginning of a line, inside one, or at a beginning that a line feed may still precede */
+  /** between two chunks: at the beginning of a line, inside a line, or behind a CR whose LF may still follow */
   #state: 'beginning' | 'inside' | 'after CR' = 'beginning'
 
   /** Returns the pieces of the next chunk, in order. */

@@ -1,14 +1,14 @@
-/** Which headers pass, in both directions. Lists are raw: names and values alternate, duplicates, order and case as they came. */
+/** Which headers pass, in both directions. Lists are raw: names and values alternate; duplicates, order and case are as received. */
 
 /** Status line and headers of a provider's response. */
 export interface ResponseHead {
   status: number
   statusText: string
-  /** names and values alternate; hop-by-hop headers are gone */
+  /** names and values alternate; hop-by-hop headers are removed */
   headers: string[]
 }
 
-/** RFC 9110, section 7.6.1, and the older `Proxy-Connection`. */
+/** The headers of RFC 9110, section 7.6.1, and the older `Proxy-Connection`. */
 const hopByHop = [
   'connection',
   'keep-alive',
@@ -21,43 +21,45 @@ const hopByHop = [
   'upgrade',
 ]
 
-/** Beside the hop-by-hop ones: what the next hop sets for itself. Node has answered `Expect` already. */
+/** Further request headers that stay here: the next hop sets its own. Node has handled `Expect` already. */
 const ownOfRequest = ['host', 'accept-encoding', 'content-length', 'expect', 'x-bridge-token']
 
-/** What may carry a client's key for a provider of any type; `api-key` is what clients of Azure send. */
+/** The headers that may carry a client's key for a provider of any type; clients of Azure send `api-key`. */
 export const clientCredentials = ['authorization', 'x-api-key', 'api-key']
 
 /**
- * The headers that reach the provider.
- * @param credential the provider's own, which replaces the client's; undefined keeps the client's (bring your own key)
+ * Returns the headers that reach the provider.
+ * @param credential header of the provider's own credential, which replaces the client's credentials; undefined keeps those (bring your
+ *   own key)
  */
 export function requestHeaders(
   raw: readonly string[],
   credential: { add: readonly [name: string, value: string] | undefined } | undefined,
 ): string[] {
   const headers = withoutHeaders(raw, credential ? [...ownOfRequest, ...clientCredentials] : ownOfRequest)
-  // The copy that is recorded has to be readable.
+  // The recorder reads a copy of the response, so it must not be compressed.
   headers.push('accept-encoding', 'identity')
   if (credential?.add) headers.push(...credential.add)
   return headers
 }
 
-/** The headers that reach the client. */
+/** Returns the headers that reach the client. */
 export function responseHeaders(raw: readonly string[]): string[] {
   return withoutHeaders(raw, [])
 }
 
-/** Whether the bytes of an answer are its content. */
+/** Returns whether the body of a response is not encoded: its bytes are its content. */
 export function isPlain(raw: readonly string[]): boolean {
   const encoding = findHeader(raw, 'content-encoding')?.trim().toLowerCase() ?? ''
   return encoding === '' || encoding === 'identity'
 }
 
+/** Returns whether a response is labelled as an event stream. */
 export function isEventStream(raw: readonly string[]): boolean {
   return /^text\/event-stream\b/i.test(findHeader(raw, 'content-type') ?? '')
 }
 
-/** The value of the first header of this name (in lower case). */
+/** Returns the value of the first header of a name, which is given in lower case. */
 export function findHeader(raw: readonly string[], name: string): string | undefined {
   for (let index = 0; index < raw.length; index += 2) {
     if (raw[index]?.toLowerCase() === name) return raw[index + 1]
@@ -65,6 +67,7 @@ export function findHeader(raw: readonly string[], name: string): string | undef
   return undefined
 }
 
+/** Returns the headers without those of the given names (in lower case) and without hop-by-hop headers, also those that `Connection` names. */
 export function withoutHeaders(raw: readonly string[], names: readonly string[]): string[] {
   const dropped = new Set([...hopByHop, ...names])
   for (let index = 0; index < raw.length; index += 2) {

@@ -1,4 +1,4 @@
-/** Changes one member of a JSON object in its text; every other byte stays as it was written. */
+/** Changes one member of a JSON object in its text. Every other byte stays as it was written. */
 import type { JsonValue } from '../../../shared/values/text.js'
 
 const bytesOf = (text: string) => new Set(Buffer.from(text))
@@ -9,10 +9,10 @@ const spaces = bytesOf(' \t\n\r')
 const scalarEnds = bytesOf(' \t\n\r,]}')
 
 /**
- * Sets a member, and makes the objects on the way to it that are missing or no objects. Of members of the same name the last one counts, as
- * for `JSON.parse`.
- * @param body JSON text of an object, which `JSON.parse` has taken
- * @param path names, from the outermost object on
+ * Returns the body with one member set. Objects on the path are made where they are missing or where another value stands. Of several
+ * members with one name the last counts, as for `JSON.parse`.
+ * @param body JSON text of an object, which `JSON.parse` has accepted
+ * @param path names of members, from the outermost object inwards
  */
 export function setMember(body: Buffer, path: readonly [string, ...string[]], value: JsonValue): Buffer {
   let [name, ...rest] = path
@@ -32,9 +32,9 @@ export function setMember(body: Buffer, path: readonly [string, ...string[]], va
 }
 
 interface Found {
-  /** the last member of the name */
+  /** range of the value of the last member with the name */
   value: { start: number; end: number } | undefined
-  /** behind the last member, or behind the opening brace */
+  /** position behind the last member, or behind the opening brace */
   end: number
   isEmpty: boolean
 }
@@ -61,7 +61,7 @@ function skipSpaces(body: Buffer, at: number): number {
   return at
 }
 
-/** @param start of its opening quote */
+/** @param start position of the opening quote */
 function endOfString(body: Buffer, start: number): number {
   for (let at = start + 1; ; at++) {
     at = body.indexOf(quote, at)

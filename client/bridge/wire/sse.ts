@@ -1,19 +1,20 @@
-/** Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream), read incrementally. */
+/** Reads server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream) incrementally. */
 import { EventSplitter } from './event-splitter.js'
 
-/** One event of a stream. Its id and its retry time are not read. */
+/** One event of a stream, without its id and retry time, which no reader here uses. */
 export interface SseEvent {
-  /** the `event` field; empty if there was none */
+  /** the `event` field; empty without one */
   event: string
   /** the `data` lines, joined by newlines */
   data: string
 }
 
 /**
- * Turns chunks of bytes into events. Where the chunks are cut makes no difference. An event of more than `maxEventBytes`, line ends not
- * counted, is left out and counted in {@link oversized}; the events behind it are read.
+ * Turns chunks of bytes into events; the places of the cuts make no difference. An event of more than `maxEventBytes`, line ends not
+ * counted, is left out and counted in {@link oversized}; later events are read.
  */
 export class SseReader {
+  /** events that were larger than `maxEventBytes` */
   oversized = 0
   readonly #onEvent: (event: SseEvent) => void
   readonly #maxEventBytes: number
@@ -30,6 +31,7 @@ export class SseReader {
     this.#maxEventBytes = maxEventBytes
   }
 
+  /** Takes the next chunk; the callback gets each event that ends in it. */
   push(chunk: Buffer): void {
     for (const { type, start, contentEnd } of this.#splitter.split(chunk)) {
       if (type === 'lineFeed') continue
@@ -46,7 +48,7 @@ export class SseReader {
     }
   }
 
-  /** Ends the stream. An event that lacks its blank line counts too: some providers leave the last one out. */
+  /** Ends the stream. An event without its blank line counts too: some providers leave out the last one. */
   end(): void {
     this.#endLine()
     this.#endEvent()
