@@ -1,6 +1,6 @@
 /**
- * Returns enough of a credential to recognise it: `sk-a…wxyz`. At most four characters of each end are shown, and never more than a
- * third of the whole.
+ * Returns enough of a credential to recognise it: `sk-a…wxyz`. At most four characters of each end are shown, and never
+ * more than a third of the whole.
  */
 export function credentialHint(credential: string): string {
   const characters = [...credential]

@@ -1,11 +1,15 @@
 /**
- * Masks secrets in text that is logged, printed as an error or recorded as one. This is the last resort: no secret should come that far.
+ * Masks secrets in text that is logged, printed as an error or recorded as one. This is the last resort: no secret
+ * should come that far.
  */
 
 const masked = '[secret]'
 const minLength = 8
 
-/** The replacement keeps the parts that make a secret recognisable. No pattern crosses a quote or a backslash, so a line of JSON stays one. */
+/**
+ * The replacement keeps the parts that make a secret recognisable. No pattern crosses a quote or a backslash, so a line
+ * of JSON stays one.
+ */
 const patterns: readonly (readonly [pattern: RegExp, replacement: string])[] = [
   // API keys and daemon keys: the part before the dash is the public id.
   [/(?<![A-Za-z0-9])([A-Za-z0-9]{10})-[A-Za-z0-9]{22}(?![A-Za-z0-9])/g, `$1-${masked}`],
@@ -22,8 +26,8 @@ const urlPassword = /\b([a-z][a-z0-9+.-]{1,31}:\/\/[^\s"\\:/?#@]{0,256}):([^\s"\
 const templateWords = new Set(['PASSWORD', 'PASS', 'SECRET', '<password>', '…', '...', '***', masked])
 
 /**
- * Replaces the given secrets and everything that looks like a secret: API and daemon keys except for their ids, `sk-…`, `Bearer …` and
- * `Basic …`, passwords in URLs.
+ * Replaces the given secrets and everything that looks like a secret: API and daemon keys except for their ids, `sk-…`,
+ * `Bearer …` and `Basic …`, passwords in URLs.
  * @param secrets replaced in every place, in any form; a secret of less than 8 characters could be a word and stays
  */
 export function maskSecrets(text: string, secrets: readonly string[] = []): string {

@@ -30,8 +30,10 @@ export interface JsonObject {
 export class JsonRejected extends Error {}
 
 /**
- * Copies a JSON object: text cleaned, keys too, `undefined` fields left out, keys such as `__proto__` as own properties.
- * @throws JsonRejected if it is no plain JSON, larger than `maxBytes` (as JSON text in UTF-8) or nested deeper than `maxDepth`
+ * Copies a JSON object: text cleaned, keys too, `undefined` fields left out, keys such as `__proto__` as own
+ * properties.
+ * @throws JsonRejected if it is no plain JSON, larger than `maxBytes` (as JSON text in UTF-8) or nested deeper than
+ *   `maxDepth`
  */
 export function cleanJsonObject(value: unknown, maxBytes: number, maxDepth: number): JsonObject {
   if (!isPlainObject(value)) throw new JsonRejected('is not a JSON object')

@@ -1,6 +1,6 @@
 /**
- * Removes the white space between the tokens of JSON text. Everything else stays as it was written: numbers are not rounded, keys not
- * reordered. Text that is not JSON is returned as it is.
+ * Removes the white space between the tokens of JSON text. Everything else stays as it was written: numbers are not
+ * rounded, keys not reordered. Text that is not JSON is returned as it is.
  */
 export function compactJson(text: string): string {
   try {

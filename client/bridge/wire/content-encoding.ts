@@ -2,8 +2,8 @@ import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 
 /**
- * Returns a stream that decodes one content encoding; undefined for `identity` and for unknown encodings. A broken stream still delivers
- * everything before the error.
+ * Returns a stream that decodes one content encoding; undefined for `identity` and for unknown encodings. A broken
+ * stream still delivers everything before the error.
  * @param encoding in lower case
  */
 export function decoderOf(encoding: string): Transform | undefined {

@@ -4,7 +4,9 @@ import { type SseEvent, SseReader } from './sse.js'
 
 const colon = 58
 
-/** The largest event that can be left out. Larger ones pass, so that never more than this waits for the end of an event. */
+/**
+ * The largest event that can be left out. Larger ones pass, so that never more than this waits for the end of an event.
+ */
 const maxHiddenBytes = 64 * 1024
 
 /** Says which events of a stream are left out. */
@@ -16,8 +18,8 @@ export interface EventFilterOptions {
 }
 
 /**
- * Leaves single events out of a stream. Every other byte passes unchanged: an event as soon as its blank line is received, a comment as
- * soon as its line is, and the bytes of a body that is no stream at once.
+ * Leaves single events out of a stream. Every other byte passes unchanged: an event as soon as its blank line is
+ * received, a comment as soon as its line is, and the bytes of a body that is no stream at once.
  */
 export class EventFilter {
   readonly #options: EventFilterOptions

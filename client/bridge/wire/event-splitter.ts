@@ -1,4 +1,7 @@
-/** Finds the lines of an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream). */
+/**
+ * Finds the lines of an event stream
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+ */
 
 const carriageReturn = 13
 const lineFeed = 10
@@ -21,8 +24,8 @@ export interface Piece {
 }
 
 /**
- * Splits an event stream into lines that end with CR, LF or CRLF. Keeps no bytes: a piece is a range of the given chunk. A byte order mark
- * counts as content of the first line.
+ * Splits an event stream into lines that end with CR, LF or CRLF. Keeps no bytes: a piece is a range of the given
+ * chunk. A byte order mark counts as content of the first line.
  */
 export class EventSplitter {
   /** between two chunks: at the beginning of a line, inside a line, or behind a CR whose LF may still follow */

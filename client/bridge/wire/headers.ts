@@ -1,4 +1,7 @@
-/** Which headers pass, in both directions. Lists are raw: names and values alternate; duplicates, order and case are as received. */
+/**
+ * Which headers pass, in both directions. Lists are raw: names and values alternate; duplicates, order and case are as
+ * received.
+ */
 
 /** Status line and headers of a provider's response. */
 export interface ResponseHead {
@@ -29,8 +32,8 @@ export const clientCredentials = ['authorization', 'x-api-key', 'api-key']
 
 /**
  * Returns the headers that reach the provider.
- * @param credential header of the provider's own credential, which replaces the client's credentials; undefined keeps those (bring your
- *   own key)
+ * @param credential header of the provider's own credential, which replaces the client's credentials; undefined keeps
+ *   those (bring your own key)
  */
 export function requestHeaders(
   raw: readonly string[],
@@ -67,7 +70,10 @@ export function findHeader(raw: readonly string[], name: string): string | undef
   return undefined
 }
 
-/** Returns the headers without those of the given names (in lower case) and without hop-by-hop headers, also those that `Connection` names. */
+/**
+ * Returns the headers without those of the given names (in lower case) and without hop-by-hop headers, also those that
+ * `Connection` names.
+ */
 export function withoutHeaders(raw: readonly string[], names: readonly string[]): string[] {
   const dropped = new Set([...hopByHop, ...names])
   for (let index = 0; index < raw.length; index += 2) {

@@ -13,10 +13,15 @@ export class Rejection extends Error {
   }
 }
 
-/** The `Retry-After` of errors that pass soon, in seconds: shorter than an SDK's own backoff, longer than a reconnect. */
+/**
+ * The `Retry-After` of errors that pass soon, in seconds: shorter than an SDK's own backoff, longer than a reconnect.
+ */
 export const retryAfterSeconds = 1
 
-/** Returns the rejection for a failed call to the control plane. It asks the client to retry, unless the connection is closed for good. */
+/**
+ * Returns the rejection for a failed call to the control plane. It asks the client to retry, unless the connection is
+ * closed for good.
+ */
 export function controlPlaneUnreachable(cause: unknown): Rejection {
   if (isClosedForGood(cause))
     return new Rejection(503, 'the control plane does not serve this bridge any more', { cause })

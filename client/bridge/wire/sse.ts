@@ -1,4 +1,7 @@
-/** Reads server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream) incrementally. */
+/**
+ * Reads server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream)
+ * incrementally.
+ */
 import { EventSplitter } from './event-splitter.js'
 
 /** One event of a stream, without its id and retry time, which no reader here uses. */
@@ -10,8 +13,8 @@ export interface SseEvent {
 }
 
 /**
- * Turns chunks of bytes into events; the places of the cuts make no difference. An event of more than `maxEventBytes`, line ends not
- * counted, is left out and counted in {@link oversized}; later events are read.
+ * Turns chunks of bytes into events; the places of the cuts make no difference. An event of more than `maxEventBytes`,
+ * line ends not counted, is left out and counted in {@link oversized}; later events are read.
  */
 export class SseReader {
   /** events that were larger than `maxEventBytes` */
