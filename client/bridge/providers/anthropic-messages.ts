@@ -9,6 +9,7 @@ import { GrowingText } from './growing-text.js'
 import type { BridgedRoute, RequestFacts, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
 import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
+/** The route `POST /v1/messages`. */
 export const anthropicMessages: BridgedRoute = {
   readRequest(body, headers) {
     const last = lastSpoken(objectsOf(body.messages))
@@ -34,7 +35,10 @@ function lastToolResult(content: unknown): string | undefined {
   return textOf(block?.tool_use_id)
 }
 
-/** Claude Code writes `user_…_account_…_session_<id>` there, newer versions JSON with a `session_id`. */
+/**
+ * Returns the session that Claude Code writes into `user_id`: `user_…_account_…_session_<id>`, or JSON with a
+ * `session_id`.
+ */
 function sessionOfUserId(metadata: unknown): string | undefined {
   const userId = isPlainObject(metadata) ? textOf(metadata.user_id) : undefined
   if (userId === undefined) return undefined
@@ -46,7 +50,7 @@ interface Block {
   kind: 'tool' | 'thought'
   callId: string
   tool: string
-  /** the whole input, where `content_block_start` brought it */
+  /** the whole input, if `content_block_start` held it */
   input: JsonValue | undefined
   text: GrowingText
   at: Date | undefined
@@ -128,7 +132,7 @@ class MessageReader implements ResponseReader {
     this.#addUsage(message.usage)
   }
 
-  /** Usage is cumulative: a field replaces what an earlier event said, one that is absent or null does not. */
+  /** Adds a usage object. Usage is cumulative: a field replaces its earlier value, unless it is absent or null. */
   #addUsage(usage: unknown): void {
     if (!isPlainObject(usage)) return
     for (const [name, value] of Object.entries(usage)) {
@@ -189,7 +193,7 @@ class MessageReader implements ResponseReader {
   }
 }
 
-/** The JSON text of a tool's input. A tool without arguments gets `{}` and no delta. */
+/** Returns the JSON text of a tool's input. A tool without arguments gets `{}` and no delta. */
 function inputOf(block: Block): ToolCall['input'] {
   if (!block.text.empty) {
     const { text, bytes } = block.text.kept()
@@ -201,7 +205,7 @@ function inputOf(block: Block): ToolCall['input'] {
   return text.kept()
 }
 
-/** The names of Anthropic's errors (anthropic.ts), as an error inside an answer of status 200 brings them. */
+/** Type of error → the recorded type, for an error inside a response of status 200. */
 const errorTypes: Record<string, ErrorType> = {
   invalid_request_error: 'bad_request',
   not_found_error: 'bad_request',

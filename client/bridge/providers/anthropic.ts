@@ -1,7 +1,11 @@
-/** Anthropic's platform (https://docs.anthropic.com/en/api): which routes there are, and the shape of its errors. */
+/**
+ * Anthropic's platform (https://docs.anthropic.com/en/api): its routes, its credential header and the shape of its
+ * errors.
+ */
 import { anthropicMessages } from './anthropic-messages.js'
 import type { ProviderApi } from './provider-api.js'
 
+/** The API of providers of type `anthropic`. */
 export const anthropic: ProviderApi = {
   type: 'anthropic',
   mountPath: '',
@@ -21,7 +25,7 @@ export const anthropic: ProviderApi = {
     JSON.stringify({ type: 'error', error: { type: errorNames[status] ?? 'api_error', message } }),
 }
 
-/** https://docs.anthropic.com/en/api/errors */
+/** Status → type of error, as in https://docs.anthropic.com/en/api/errors. */
 const errorNames: Record<number, string> = {
   400: 'invalid_request_error',
   401: 'authentication_error',

@@ -1,4 +1,4 @@
-/** Which AI client sent a request, and in which of its sessions, from the headers that the clients send. */
+/** Recognises the AI client that sent a request, and its session, by the request's headers. */
 import type { IncomingHttpHeaders } from 'node:http'
 
 /** Prefix of the `User-Agent` in lower case → the client's name. */
@@ -16,8 +16,8 @@ const userAgents: readonly (readonly [string, string])[] = [
 ]
 
 /**
- * Headers that carry a session, in order of precedence: Claude Code, Codex (now and formerly), OpenCode and Kilo Code, Mux, Copilot in
- * VS Code, Copilot CLI, Kilo Code (formerly).
+ * Headers that carry a session, in order of precedence: Claude Code, Codex (now and formerly), OpenCode and Kilo Code,
+ * Mux, Copilot in VS Code, Copilot CLI, Kilo Code (formerly).
  */
 const sessionHeaders = [
   'x-claude-code-session-id',
@@ -30,7 +30,7 @@ const sessionHeaders = [
   'x-kilocode-taskid',
 ] as const
 
-/** The client's name; undefined if it is not one of those known. */
+/** Returns the name of the client; undefined for an unknown client. */
 export function recogniseClient(headers: IncomingHttpHeaders): string | undefined {
   const userAgent = headers['user-agent']?.toLowerCase() ?? ''
   const known = userAgents.find(([prefix]) => userAgent.startsWith(prefix))
@@ -38,7 +38,7 @@ export function recogniseClient(headers: IncomingHttpHeaders): string | undefine
   return headers['x-cursor-client-version'] === undefined ? undefined : 'Cursor'
 }
 
-/** The session that a header names. A provider's API may know further places in the body. */
+/** Returns the session that a header names. The API of a provider may know further places in the body. */
 export function recogniseSession(headers: IncomingHttpHeaders): string | undefined {
   for (const name of sessionHeaders) {
     const value = headers[name]

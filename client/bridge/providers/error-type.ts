@@ -1,14 +1,14 @@
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 
-/** How an interception failed, as it is recorded. */
+/** The error of an interception, as it is recorded. */
 export interface Failure {
   type: ErrorType
   message: string
-  /** The message is the provider's, who may quote the request in it. */
+  /** set if the message is the provider's, which may quote the request */
   isQuoted?: true
 }
 
-/** The type that is recorded for a provider's status; undefined for success. */
+/** Returns the recorded type of error for a provider's status; undefined for success. */
 export function errorTypeOfStatus(status: number): ErrorType | undefined {
   if (status < 300) return undefined
   switch (status) {

@@ -1,11 +1,12 @@
-/** Tells of JSON text that comes in parts when its object is whole. Every character is looked at once, and none is kept. */
+/** Finds the end of a JSON object in text that arrives in parts. Reads every character once and keeps none. */
 export class ObjectEnd {
-  /** undefined: only blanks have come */
+  /** undefined while only blanks were received */
   #isObject: boolean | undefined
   #depth = 0
   #inString = false
   #escaped = false
 
+  /** Takes the next part of the text. */
   append(text: string): void {
     this.#isObject ??= startsAsObject(text)
     if (!this.#isObject) return
@@ -19,6 +20,7 @@ export class ObjectEnd {
     }
   }
 
+  /** whether the text is an object and its last brace was received */
   get reached(): boolean {
     return this.#isObject === true && this.#depth === 0
   }

@@ -11,6 +11,7 @@ import { OpenaiUsage } from './openai-usage.js'
 import type { Adaptation, BridgedRoute, ResponseFacts, ResponseReader } from './provider-api.js'
 import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
+/** The route `POST /chat/completions`. */
 export const openaiChat: BridgedRoute = {
   readRequest(body, headers) {
     const messages = objectsOf(body.messages)
@@ -32,11 +33,14 @@ function promptOf(content: unknown): string | undefined {
   return textOf(objectsOf(content).findLast(part => part.type === 'text')?.text)
 }
 
-/** A stream tells its usage only to those who ask, in a chunk of its own, which a client that has not asked does not expect. */
+/**
+ * Asks for the usage of a stream, which a provider sends only on request. The usage comes in a chunk of its own, which
+ * is hidden: a client that did not ask for the chunk does not expect it.
+ */
 function askForUsage(json: JsonObject, body: Buffer): Adaptation | undefined {
   const options = json.stream_options ?? {}
   if (json.stream !== true || !isPlainObject(options)) return undefined
-  // Whatever else stands there is the client's wish, or the provider's to refuse.
+  // Any other value is the client's own wish, or an error that the provider rejects.
   if ((options.include_usage ?? false) !== false) return undefined
   const patched = setMember(body, ['stream_options', 'include_usage'], true)
   return { body: patched, marker: '"usage"', hides: isUsageAlone }
@@ -67,12 +71,12 @@ class ChatReader implements ResponseReader {
   })
   readonly #calls: Call[] = []
   readonly #byId = new Map<string, Call>()
-  /** the newest call at each place of the answer */
+  /** the newest call at each place of the response */
   readonly #open = new Map<string, Call>()
-  /** of each choice, whether it has finished */
+  /** index of a choice → whether the choice has finished */
   readonly #choices = new Map<unknown, boolean>()
 
-  /** Some providers leave `[DONE]` out, and no client misses it. */
+  /** True without `[DONE]` too: some providers leave it out, and no client misses it. */
   get mayEnd(): boolean {
     return this.complete || (this.#choices.size > 0 && [...this.#choices.values()].every(finished => finished))
   }
@@ -91,14 +95,14 @@ class ChatReader implements ResponseReader {
       const index = choice.index ?? position
       const { tool_calls: calls, function_call: call } = isPlainObject(choice.delta) ? choice.delta : {}
       for (const [place, part] of objectsOf(calls).entries()) this.#addPart(index, part.index ?? place, part)
-      // The form that was used before there were several calls.
+      // The older form, for a single call.
       if (isPlainObject(call)) this.#addPart(index, 'function_call', { function: call })
       this.#choices.set(index, this.#choices.get(index) || textOf(choice.finish_reason) !== undefined)
     }
   }
 
   body(json: unknown): void {
-    // Google's compatible API puts an error into an array.
+    // Google's compatible API wraps an error in an array.
     const response: unknown = Array.isArray(json) ? json[0] : json
     if (!isPlainObject(response)) return
     this.#read(response)
@@ -118,11 +122,11 @@ class ChatReader implements ResponseReader {
     if (json.error) this.#error = openaiFailure(json.error)
     this.#msgId ??= textOf(json.id)
     this.#usage.add(json.usage)
-    // Groq's and Moonshot's places for it.
+    // Groq puts usage into `x_groq`, Moonshot into a choice.
     if (isPlainObject(json.x_groq)) this.#usage.add(json.x_groq.usage)
     for (const choice of objectsOf(json.choices)) {
       this.#usage.add(choice.usage)
-      // OpenRouter's place for an error of the provider behind it.
+      // OpenRouter reports an error of the provider behind it in a choice.
       if (choice.error || choice.finish_reason === 'error') this.#error ??= openaiFailure(choice.error)
     }
   }
@@ -131,7 +135,7 @@ class ChatReader implements ResponseReader {
     const selection = selectionOf(part)
     const slot = `${choice} ${place}`
     const open = this.#open.get(slot)
-    // Some providers give every call of a function the same id; then the index, where there is one, keeps them apart.
+    // Some providers give all calls of a function the same id; the index, if there is one, tells the calls apart.
     const idIn = (id: string) => `${choice} ${part.index} ${id}`
     const known = selection.callId === '' ? undefined : this.#byId.get(idIn(selection.callId))
     const call = this.#addCall(selection, known ?? (open && continues(open, selection) ? open : undefined))
@@ -140,7 +144,7 @@ class ChatReader implements ResponseReader {
     this.#open.set(slot, call)
   }
 
-  /** Adds to a call, or a new one; a new one that says nothing is none. */
+  /** Adds a selection to the known call, or as a new call. Returns undefined for a new call without any content. */
   #addCall({ callId, tool, input }: Selection, known?: Call): Call | undefined {
     if (!known && callId === '' && tool === '' && input === '') return undefined
     const call = known ?? { callId, tool, input: new GrowingText(), end: new ObjectEnd(), at: new Date() }
@@ -153,14 +157,14 @@ class ChatReader implements ResponseReader {
   }
 }
 
-/** A call, or a part of one; what is not there is empty. */
+/** A call, or a part of one. Absent fields are empty. */
 interface Selection {
   callId: string
   tool: string
   input: string
 }
 
-/** Of a function (`arguments`, JSON) or a custom tool (`input`, free text). */
+/** Returns the selection of a function (`arguments`, JSON) or of a custom tool (`input`, free text). */
 function selectionOf(call: Record<string, unknown>): Selection {
   const selected = isPlainObject(call.function) ? call.function : isPlainObject(call.custom) ? call.custom : {}
   const input = selected.arguments ?? selected.input ?? ''
@@ -171,7 +175,10 @@ function selectionOf(call: Record<string, unknown>): Selection {
   }
 }
 
-/** Some providers give all calls the same place, and no id: then a name behind a whole input begins another call. */
+/**
+ * Returns whether a selection belongs to the open call. Some providers give all calls the same place and no id: then a
+ * name behind a whole input begins another call.
+ */
 function continues({ callId, tool, end }: Call, next: Selection): boolean {
   if (next.tool === '') return true
   if (tool === '') return callId === '' || next.callId === ''

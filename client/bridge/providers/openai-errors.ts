@@ -4,7 +4,7 @@ import { isPlainObject } from '../../../shared/values/text.js'
 import { errorTypeOfStatus, type Failure } from './error-type.js'
 import { textOf } from './reading.js'
 
-/** The JSON text of an error that the bridge itself answers. */
+/** Returns the JSON text of an error of the bridge itself. */
 export function openaiErrorBody(status: number, message: string): string {
   const { type, code } = errorNames[status] ?? {
     type: status >= 500 ? 'server_error' : 'invalid_request_error',
@@ -13,6 +13,7 @@ export function openaiErrorBody(status: number, message: string): string {
   return JSON.stringify({ error: { message, type, param: null, code } })
 }
 
+/** Status → the names of the error. */
 const errorNames: Record<number, { type: string; code: string | null }> = {
   401: { type: 'invalid_request_error', code: 'invalid_api_key' },
   403: { type: 'invalid_request_error', code: 'invalid_api_key' },
@@ -20,7 +21,7 @@ const errorNames: Record<number, { type: string; code: string | null }> = {
   504: { type: 'server_error', code: 'timeout' },
 }
 
-/** Codes and types as an error brings them; a code says more than a type. */
+/** Code or type of an error → the recorded type. A code is more exact than a type. */
 const errorTypes: Record<string, ErrorType> = {
   invalid_request_error: 'bad_request',
   invalid_prompt: 'bad_request',
@@ -43,7 +44,10 @@ const errorTypes: Record<string, ErrorType> = {
   timeout: 'timeout',
 }
 
-/** What an error object of an answer says; whoever speaks these APIs puts a name or a status into `code` and `type`. */
+/**
+ * Returns the failure of an error object in a response. Providers of these APIs put a name or a status into `code` and
+ * `type`.
+ */
 export function openaiFailure(error: unknown): Failure {
   if (typeof error === 'string' && error !== '') return { type: 'unknown', message: error, isQuoted: true }
   const { code, type, message } = isPlainObject(error) ? error : {}
@@ -55,7 +59,7 @@ export function openaiFailure(error: unknown): Failure {
   }
 }
 
-/** undefined: it says nothing that is known here. Numbers that are no statuses are the provider's own. */
+/** Returns undefined for an unknown name. A number that is no status is the provider's own. */
 function typeOf(name: unknown): ErrorType | undefined {
   if (typeof name === 'number' || (typeof name === 'string' && /^\d{3}$/.test(name))) {
     const type = errorTypeOfStatus(Number(name))

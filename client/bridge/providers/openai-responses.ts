@@ -9,6 +9,7 @@ import { OpenaiUsage } from './openai-usage.js'
 import type { BridgedRoute, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
 import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
 
+/** The route `POST /responses`. */
 export const openaiResponses: BridgedRoute = {
   readRequest({ model, input }, headers) {
     const items = objectsOf(input)
@@ -30,7 +31,7 @@ function promptOf(item: Record<string, unknown> | undefined): string | undefined
   return textOf(item.content) ?? textOf(texts.join('\n'))
 }
 
-/** Calls that the client is to run, and the field with what it is to do; the provider itself runs all others. */
+/** Type of call that the client runs → the field with its input. The provider itself runs all other calls. */
 const clientCalls: Readonly<Record<string, string>> = {
   function_call: 'arguments',
   custom_tool_call: 'input',
@@ -40,10 +41,10 @@ const clientCalls: Readonly<Record<string, string>> = {
   apply_patch_call: 'operation',
 }
 
-/** An item of the answer that leaves a record: a call, or thoughts. */
+/** An item of the response that leaves a record: a call, or thoughts. */
 interface Item {
   call: Omit<ToolCall, 'input' | 'at'> | undefined
-  /** a call's input; or thoughts, by their place in the item */
+  /** the input of a call; or thoughts, by their place in the item */
   texts: Map<unknown, GrowingText>
   at: Date
 }
@@ -57,9 +58,9 @@ class ResponsesReader implements ResponseReader {
     inputDetails: 'input_tokens_details',
     output: 'output_tokens',
   })
-  /** by what stays the same from event to event, which an item's own id does not with every proxy */
+  /** by a key that stays the same from event to event; with some proxies the id of an item does not */
   readonly #items = new Map<string, Item>()
-  /** the newest item at each place of the answer */
+  /** the newest item at each place of the response */
   readonly #open = new Map<unknown, Item>()
 
   get mayEnd(): boolean {
@@ -75,7 +76,7 @@ class ResponsesReader implements ResponseReader {
     const [call, thought] = item?.call ? [item, undefined] : [undefined, item]
     switch (textOf(json.type) ?? (event || (json.error ? 'error' : ''))) {
       case 'response.output_item.added':
-        // Some proxies give every item the same place: what comes now is of the new one, even if that leaves no record.
+        // Some proxies give every item the same place: later events are of the new item, even if it leaves no record.
         this.#open.delete(place)
         this.#item(json.output_index, json.item)
         break
@@ -145,7 +146,7 @@ class ResponsesReader implements ResponseReader {
     if (response.error || response.status === 'failed') this.#error = openaiFailure(response.error)
     else if (response.status === 'cancelled') this.#error = cancelled
     const output = objectsOf(response.output)
-    // Places in the whole output may be others than those of the stream; only calls have a name of their own.
+    // Places in the whole output may differ from those of the stream; only calls have an id of their own.
     const times: Date[] = []
     if (output.some(item => isThought(item) && hasText(thoughtsOf(item)))) {
       for (const [key, { call, at }] of this.#items) {
@@ -159,7 +160,7 @@ class ResponsesReader implements ResponseReader {
       this.#item(place, item, isThought(item) ? times[thoughts++] : undefined)
   }
 
-  /** What an item says of itself replaces what its parts said. */
+  /** Reads a whole item, which replaces the parts that were received before. */
   #item(place: unknown, json: unknown, at?: Date): void {
     if (!isPlainObject(json)) return
     const type = textOf(json.type) ?? ''
@@ -176,7 +177,7 @@ class ResponsesReader implements ResponseReader {
 
   #set(key: string, place: unknown, { call, texts }: Omit<Item, 'at'>, at = new Date()): void {
     const known = this.#items.get(key)
-    // An end that has lost the input does not take it away.
+    // A whole item without its input keeps the input that was received in parts.
     const item = { call, texts: known && !hasText(texts) ? known.texts : texts, at: known?.at ?? at }
     this.#items.set(key, item)
     this.#open.set(place, item)
@@ -185,7 +186,7 @@ class ResponsesReader implements ResponseReader {
 
 const cancelled: Failure = { type: 'unknown', message: 'the response was cancelled' }
 
-/** OpenAI runs a shell call in a container of its own, if the request says so. */
+/** Returns whether OpenAI runs a shell call in its own container, as the request may ask. */
 function runsElsewhere({ environment }: Record<string, unknown>): boolean {
   return isPlainObject(environment) && textOf(environment.type)?.startsWith('container') === true
 }
@@ -194,7 +195,7 @@ function isThought({ type, phase }: Record<string, unknown>): boolean {
   return type === 'reasoning' || (type === 'message' && phase === 'commentary')
 }
 
-/** Each part of a summary is a thought; a message is one, whatever it is made of. */
+/** Returns the thoughts of an item: each part of a summary is one, and a message of any number of parts is one. */
 function thoughtsOf({ type, summary, content }: Record<string, unknown>): Item['texts'] {
   if (type === 'reasoning') return new Map(objectsOf(summary).map(({ text }, index) => [index, wholeText(text)]))
   const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
@@ -205,7 +206,7 @@ function hasText(texts: Item['texts']): boolean {
   return [...texts.values()].some(text => !text.empty)
 }
 
-/** An end that has lost the input does not take away what came before. */
+/** Replaces the input that was received in parts, unless the whole input is empty. */
 function replaceInput(call: Item | undefined, input: unknown): void {
   const text = wholeText(input)
   if (!text.empty) call?.texts.set(undefined, text)
@@ -218,7 +219,7 @@ function append(item: Item | undefined, part: unknown, delta: unknown): void {
   item.texts.set(part, text)
 }
 
-/** Text as it is; anything else as JSON. */
+/** Returns text as it is, and any other value as JSON. */
 function wholeText(value: unknown): GrowingText {
   const text = new GrowingText()
   if (value !== undefined && value !== null) text.append(typeof value === 'string' ? value : jsonTextOf(value))

@@ -1,21 +1,25 @@
 import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import type { TokenCounts } from './provider-api.js'
 
-/** The usage of one answer, however often a stream brings it: the newest value of each field counts, one that is absent or null says nothing. */
+/**
+ * The usage of one response. A stream may send it several times: the newest value of each field counts, unless it is
+ * absent or null.
+ */
 export class OpenaiUsage {
   readonly #names: { input: string; inputDetails: string; output: string }
   readonly #fields: JsonObject = {}
 
-  /** @param names of the fields, which differ from API to API */
+  /** @param names names of the fields, which differ between the APIs */
   constructor(names: { input: string; inputDetails: string; output: string }) {
     this.#names = names
   }
 
+  /** Adds a usage object; any other value is ignored. */
   add(usage: unknown): void {
     if (isPlainObject(usage)) merge(this.#fields, usage)
   }
 
-  /** undefined if no count came. Providers count cached tokens among the input; here they stand apart. */
+  /** Returns the counts; undefined without any. Providers count cached tokens as input; here they are separate. */
   counts(): TokenCounts | undefined {
     const { input, inputDetails, output } = this.#names
     const { [input]: allInput, [output]: allOutput, ...details } = this.#fields

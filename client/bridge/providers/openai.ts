@@ -1,9 +1,13 @@
-/** OpenAI's platform (https://platform.openai.com/docs/api-reference): which routes there are, and which API each of them speaks. */
+/**
+ * OpenAI's platform (https://platform.openai.com/docs/api-reference): its routes, each with its API, and its credential
+ * header.
+ */
 import { openaiChat } from './openai-chat.js'
 import { openaiErrorBody } from './openai-errors.js'
 import { openaiResponses } from './openai-responses.js'
 import type { ProviderApi } from './provider-api.js'
 
+/** The API of providers of type `openai`. */
 export const openai: ProviderApi = {
   type: 'openai',
   mountPath: '/v1',

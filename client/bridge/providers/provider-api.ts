@@ -1,82 +1,92 @@
-/** What the bridge has to know of an AI API. One file in this folder per API; nothing outside this folder knows any of them. */
+/**
+ * The interface of an AI API. Each API is one file in this folder, and no file outside this folder knows any of them.
+ */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import type { SseEvent } from '../wire/sse.js'
 import type { Failure } from './error-type.js'
 
+/** The API of one type of provider. */
 export interface ProviderApi {
   readonly type: ProviderType
-  /** what stands between `/bridge/<name>` and the API's paths, because clients write it and the base URL ends with it; empty or `/…` */
+  /**
+   * path between `/bridge/<name>` and the paths of the API, empty or `/…`: clients write it, and the base URL ends with
+   * it
+   */
   readonly mountPath: string
   /**
-   * What to do with a request; undefined: the route is not supported.
-   * @param path below the mount, as the client wrote it, without query
+   * Returns the route of a request; undefined if it is not supported.
+   * @param path path below the mount, as the client wrote it, without query
    */
   route(method: string, path: string): Route | undefined
-  /** The header that authenticates with the provider. */
+  /** Returns the header that authenticates with the provider. */
   credentialHeader(key: string): readonly [name: string, value: string]
-  /** The JSON text of an error that the bridge itself answers. */
+  /** Returns the JSON text of an error of the bridge itself. */
   errorBody(status: number, message: string): string
 }
 
-/** Passed on without being recorded, or bridged. */
+/** How a request is served: passed on without a record, or bridged. */
 export type Route = 'passthrough' | BridgedRoute
 
+/** A route whose requests are recorded. */
 export interface BridgedRoute {
-  /** Reads a request; never throws, whatever the JSON holds. */
+  /** Reads a request. Never throws, for any JSON. */
   readRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts
-  /** What has to be different from what the client sent and expects; undefined, as mostly: nothing. Never throws. */
+  /** Returns the change that a request needs; undefined, as for most requests, if it needs none. Never throws. */
   adapt?(json: JsonObject, body: Buffer): Adaptation | undefined
+  /** Makes a reader for one response. */
   createResponseReader(): ResponseReader
 }
 
-/** A change that is made on the way to the provider and undone on the way back. */
+/** A change to a request on its way to the provider, which is undone in the response. */
 export interface Adaptation {
-  /** reaches the provider in place of the client's body */
+  /** the body that the provider receives in place of the client's */
   body: Buffer
-  /** text that stands in every event that is kept from the client, so that others need not be read */
+  /** text in every event that is hidden from the client, so that others need not be read */
   marker: string
-  /** Whether an event of a streamed answer is kept from the client. Never throws. */
+  /** Returns whether an event of a streamed response is hidden from the client. Never throws. */
   hides(event: SseEvent): boolean
 }
 
+/** The facts of a request that are recorded. */
 export interface RequestFacts {
   model: string
-  /** what the user asked with this request; undefined if the last message is not the user's or holds no text */
+  /** the user's text in this request; undefined if the last message is not the user's or holds no text */
   prompt?: string | undefined
   /** the tool call whose result the request carries */
   correlatingToolCallId?: string | undefined
   sessionId?: string | undefined
 }
 
-/** Reads one answer. Neither method throws, whatever the provider sent. */
+/** Reads one response. No method throws, for any bytes of a provider. */
 export interface ResponseReader {
-  /** One event of a streamed answer. */
+  /** Reads one event of a streamed response. */
   event(event: SseEvent): void
-  /** The body of a blocking answer, parsed. Error bodies too. */
+  /** Reads the parsed body of a blocking response. Error bodies too. */
   body(json: unknown): void
-  /** Whether a streamed answer has said that it is over; what comes after does not count. */
+  /** whether a streamed response has sent its last event; later events do not count */
   readonly complete: boolean
-  /** Whether a streamed answer that is over now is whole. */
+  /** whether a streamed response that ends now is whole */
   readonly mayEnd: boolean
-  /** What is known so far; of a stream that breaks, too. */
+  /** Returns the facts so far, also of a broken stream. */
   facts(): ResponseFacts
 }
 
+/** The facts of a response that are recorded. */
 export interface ResponseFacts {
-  /** the provider's id of the answer */
+  /** the provider's id of the response */
   msgId?: string | undefined
-  /** undefined if the provider gave no count */
+  /** undefined if the provider sent no count */
   usage?: TokenCounts | undefined
-  /** the calls that the client is to run, in the order of the answer */
+  /** the calls that the client is to run, in the order of the response */
   tools: ToolCall[]
   thoughts: Thought[]
-  /** an error that the answer itself reports */
+  /** an error that the response itself reports */
   error?: Failure | undefined
 }
 
-/** Any number as the provider gave it; the recorder makes it fit. */
+/** Counts of tokens. Any number that the provider sent is possible; the recorder fits them to the limits. */
 export interface TokenCounts {
   input: number
   output: number
@@ -86,21 +96,23 @@ export interface TokenCounts {
   details: JsonObject
 }
 
+/** A tool call that the model selected. */
 export interface ToolCall {
   callId: string
-  /** the provider's id of the part of the answer, where that is another than the call's */
+  /** the provider's id of the item with the call, if it differs from the call's id */
   itemId?: string | undefined
   tool: string
   input: KeptText
   at: Date
 }
 
+/** One block of the model's reasoning. */
 export interface Thought {
   content: KeptText
   at: Date
 }
 
-/** Text that a stream brought, of which only the beginning may have been kept. */
+/** Text of a response, of which only the beginning may have been kept. */
 export interface KeptText {
   text: string
   /** size of the whole text in bytes of UTF-8 */

@@ -1,31 +1,31 @@
-/** What readers of provider JSON have in common: nothing is expected, nothing throws. */
+/** Functions that readers of provider JSON share. They expect no shape and never throw. */
 import { isPlainObject } from '../../../shared/values/text.js'
 
-/** Text that is there; an empty one is not. */
+/** Returns the value if it is text and not empty. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
-/** The objects of an array; none if it is none. */
+/** Returns the objects of an array; none for any other value. */
 export function objectsOf(value: unknown): Record<string, unknown>[] {
   return Array.isArray(value) ? value.filter(isPlainObject) : []
 }
 
-/** JSON text of what came out of JSON.parse, which reads what is nested too deeply to be written again: that is empty. */
+/** Returns the JSON text of a value from JSON.parse; empty for a value that is nested too deeply for JSON.stringify. */
 export function jsonTextOf(value: unknown): string {
   try {
     return JSON.stringify(value) ?? ''
   } catch {
-    return '' // a RangeError; whoever nests a tool's input thousands of levels deep is not understood anyway
+    return '' // a RangeError: thousands of levels, more than any tool's input has
   }
 }
 
-/** The last message that somebody said: clients put instructions of their own behind what the user wrote. */
+/** Returns the last spoken message: clients append instructions of their own behind the user's text. */
 export function lastSpoken(messages: Record<string, unknown>[]): Record<string, unknown> | undefined {
   return messages.findLast(({ role }) => role !== 'system' && role !== 'developer')
 }
 
-/** The value of JSON text; undefined if it is none: what a provider sends is not ours to refuse, it is passed on and not recorded. */
+/** Returns the value of JSON text; undefined for other text, which passes to the client and leaves no record. */
 export function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
