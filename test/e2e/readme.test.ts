@@ -15,7 +15,7 @@ interface Step {
   output: string
 }
 
-/** The commands of the section and what they print; the second block is the other terminal. */
+/** The commands of the section with their output; the second block is the other terminal. */
 function stepsOf(readme: string): Step[] {
   const [, section = ''] = readme.split('\n## First run\n')
   const [, block = ''] = [...section.matchAll(/^```\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text)
@@ -28,9 +28,9 @@ function stepsOf(readme: string): Step[] {
     })
 }
 
-/** What differs from run to run: ids, times, durations. */
+/** Values that differ from run to run: ids, their short forms, times, durations. */
 const changing =
-  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|msg_demo_[0-9a-f]{32}|\d+\.\d\d s/g
+  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|msg_demo_[0-9a-f]{32}|\b[0-9a-f]{12}\b|\d+\.\d\d s/g
 
 /** A pattern for output as the README shows it: `…` stands for any text, and each changing value is a group. */
 function patternOf(output: string): { pattern: RegExp; values: string[] } {
