@@ -12,7 +12,8 @@ import { type Connection, type ConnectOptions, connect } from './rpc/connection.
 import type { TRPCClient } from './rpc/trpc-internals.js'
 import { type WebSocketDialOptions, webSocketDial } from './rpc/websocket.js'
 
-interface CommonOptions {
+/** Options of a client on either link. */
+export interface ClientOptions {
   /** deadline of a call that names none; default 30 s */
   callTimeoutMs?: number
   onError?: (error: Error) => void
@@ -21,13 +22,13 @@ interface CommonOptions {
 }
 
 /** A control plane in this process. */
-export interface LocalControlPlane extends CommonOptions {
+export interface LocalControlPlane extends ClientOptions {
   /** a fresh duplex to the control plane each time, for instance `() => server.connectInMemory({ identity })` */
   dial: ConnectOptions['dial']
 }
 
 /** A control plane elsewhere. */
-export interface RemoteControlPlane extends CommonOptions {
+export interface RemoteControlPlane extends ClientOptions {
   /** where it is, `http://` or `https://`; its path, if it has one, comes before `/rpc` */
   url: string
   /** a daemon key, or the admin token */
@@ -37,6 +38,7 @@ export interface RemoteControlPlane extends CommonOptions {
   buildVersion?: string
 }
 
+/** A control plane in this process, or one elsewhere. */
 export type BridgeClientOptions = LocalControlPlane | RemoteControlPlane
 
 /** The control plane's routers, typed, on one connection. */

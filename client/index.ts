@@ -1,12 +1,16 @@
 /** Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC router. */
 
-export { createBridgeDaemon } from './bridge/daemon.js'
+export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'
+export type { Outbox } from './bridge/control-plane/outbox.js'
+export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
+export type { InProcessCaller } from './bridge/front-door/credentials.js'
 export { type BridgeFetchOptions, createBridgeFetch } from './bridge/in-process/fetch.js'
 export type { BridgeMetrics, InterceptionEnd } from './bridge/metrics/metrics.js'
 export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/metrics/prometheus.js'
 export {
   type BridgeClient,
   type BridgeClientOptions,
+  type ClientOptions,
   createBridgeClient,
   type LocalControlPlane,
   type RemoteControlPlane,
@@ -23,4 +27,5 @@ export {
 export { DialError } from './rpc/errors.js'
 export { duplexLink } from './rpc/link.js'
 export type { DataTransformer } from './rpc/transformer.js'
+export type { TransformerOptions } from './rpc/trpc-internals.js'
 export { type WebSocketDialOptions, webSocketDial } from './rpc/websocket.js'

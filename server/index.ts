@@ -12,12 +12,12 @@ export type { ServerMetrics } from './metrics/metrics.js'
 export { createServerMetrics } from './metrics/prometheus.js'
 export { ensureSecrets, type SecretSources, type ServerSecrets } from './process/secrets.js'
 export { type AppRouter, appRouter } from './routers/app.js'
-export type { Context } from './routers/trpc.js'
+export type { ErrorShapeData } from './routers/trpc.js'
 export type { ErrorReport } from './rpc/answers.js'
 export { lastEventIdOf } from './rpc/call.js'
 export { type CallEnd, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
-export type { ConnectionInfo } from './rpc/context-handshake.js'
+export type { ConnectionInfo, ContextRequirement } from './rpc/context-handshake.js'
 export {
   type Credentials,
   type ServeWebSocketsOptions,
@@ -25,6 +25,7 @@ export {
   type WebSocketInfo,
   type WebSocketListener,
 } from './rpc/upgrade/websocket-listener.js'
+export type { ProviderSeed } from './services/admin/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { Identity } from './services/identity.js'
 export {
@@ -33,4 +34,40 @@ export {
   openStore,
   type PostgresStoreOptions,
 } from './store/open/open-store.js'
-export type { Store } from './store/store.js'
+export type {
+  ApiKeyStore,
+  AuditEntry,
+  AuditedWrites,
+  AuditRow,
+  AuditStore,
+  AuthLinkRow,
+  ChangeStore,
+  DaemonKeyStore,
+  Erased,
+  ErasureStore,
+  FeedPage,
+  FeedStore,
+  FoundApiKey,
+  InterceptionQuery,
+  InterceptionStore,
+  McpServerRow,
+  McpStore,
+  NormalRecord,
+  NormalRecords,
+  ProviderRow,
+  ProviderStore,
+  PurgeStore,
+  RecordStore,
+  SealedKey,
+  SecretColumn,
+  SecretStore,
+  ShortIdPlace,
+  ShortIdStore,
+  Store,
+  StoredRecord,
+  StoredSecret,
+  Tables,
+  UsageQuery,
+  UsageStore,
+  UserStore,
+} from './store/store.js'

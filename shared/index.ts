@@ -1,18 +1,167 @@
-/** Public names of `aibridge/shared`: the contract. */
-export * from './contract/admin.js'
-export * from './contract/authorizer.js'
-export * from './contract/close-codes.js'
-export * from './contract/error-reasons.js'
-export * from './contract/limits.js'
-export * from './contract/provider-configurator.js'
-export * from './contract/record-kinds.js'
-export * from './contract/recorder.js'
+/** Public names of `aibridge/shared`: the contract of this service (`contract/`), and what both ends of the transport agree on (`rpc/`). */
+
+export {
+  type ApiKey,
+  type AuditAction,
+  type AuditPage,
+  type AuditRecord,
+  apiKeysCreateInput,
+  apiKeysDeleteInput,
+  apiKeysExpireInput,
+  apiKeysListInput,
+  auditActions,
+  auditListInput,
+  type ChildRecord,
+  type CreatedApiKey,
+  type CreatedDaemonKey,
+  type DaemonKey,
+  daemonKeysCreateInput,
+  daemonKeysRevokeInput,
+  type ExternalAuthLink,
+  externalAuthLinksListInput,
+  externalAuthLinksRemoveInput,
+  externalAuthLinksSetInput,
+  httpUrl,
+  type Interception,
+  type InterceptionDetail,
+  type InterceptionEnd,
+  type InterceptionsPage,
+  interceptionsGetInput,
+  interceptionsListInput,
+  type McpServer,
+  type ModelThought,
+  mcpServersRemoveInput,
+  mcpServersUpsertInput,
+  type PromptUsage,
+  type ProviderSummary,
+  type PurgeProgress,
+  providerKey,
+  providersRemoveInput,
+  providersSetEnabledInput,
+  providersUpsertInput,
+  type RotationResult,
+  type TokenUsage,
+  type ToolUsage,
+  type UsageGroup,
+  type UsageReport,
+  type UsageRow,
+  type User,
+  type UserStatus,
+  usageGroups,
+  usageInput,
+  username,
+  userStatuses,
+  usersCreateInput,
+  usersDeleteInput,
+  usersPurgeInput,
+  usersSetStatusInput,
+  type WatchEvent,
+  type WatchedRecord,
+  type WatchedRecords,
+  watchInput,
+} from './contract/admin.js'
+export { type Authorization, type IsAuthorizedInput, isAuthorizedInput } from './contract/authorizer.js'
+export { finalCloseCodes, serviceCloseCodes } from './contract/close-codes.js'
+export { type ErrorReason, errorReasonOf, errorReasons, rpcError } from './contract/error-reasons.js'
+export {
+  adminLimits,
+  type BridgeLimits,
+  bridgeLimits,
+  feedPollMs,
+  mcpLimits,
+  recordLimits,
+  retention,
+} from './contract/limits.js'
+export {
+  type AccessTokenError,
+  type AccessTokensOutput,
+  accessTokenErrors,
+  accessTokensInput,
+  type McpServerConfig,
+  type ServerConfigsOutput,
+  serverConfigsInput,
+} from './contract/mcp-configurator.js'
+export {
+  type Provider,
+  type ProvidersOutput,
+  type ProviderType,
+  providerTypes,
+} from './contract/provider-configurator.js'
+export {
+  interceptionIdOf,
+  isRecordKind,
+  type RecordKind,
+  type RecordProcedureName,
+  recordKinds,
+} from './contract/record-kinds.js'
+export {
+  type BatchRecord,
+  type CheckedRecord,
+  type ErrorType,
+  errorTypes,
+  type RecordBatchOutput,
+  type RecordedOutput,
+  type RecordInput,
+  type RecordOutcome,
+  recordBatchInput,
+  recordInterceptionEndedInput,
+  recordInterceptionInput,
+  recordModelThoughtInput,
+  recordPromptUsageInput,
+  recordSchemas,
+  recordTokenUsageInput,
+  recordToolUsageInput,
+  userAgentKey,
+} from './contract/recorder.js'
 export { apiVersion } from './contract/version.js'
-export * from './rpc/duplex.js'
-export * from './rpc/errors.js'
-export * from './rpc/limits.js'
-export * from './rpc/memory-duplex.js'
-export * from './rpc/messages.js'
-export { transformer } from './rpc/transformer.js'
-export type { Logger } from './values/log.js'
+export { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from './rpc/duplex.js'
+export {
+  type CodedReason,
+  type ErrorCode,
+  type ErrorData,
+  type ErrorFactory,
+  errorCodeOf,
+  errorCodes,
+  errorFactory,
+  isRetryable,
+  type ReasonInfo,
+  type ReasonTable,
+  RpcError,
+  reasonOf,
+  type TransportReason,
+  transportError,
+  transportReasons,
+} from './rpc/errors.js'
+export {
+  type ConnectionLimits,
+  connectionLimits,
+  maxBatchMessages,
+  maxBurstFactor,
+  maxConnections,
+  strangersShare,
+  times,
+} from './rpc/limits.js'
+export { type MemoryDuplexOptions, memoryDuplexPair } from './rpc/memory-duplex.js'
+export {
+  type CallId,
+  type CallMessage,
+  type CallType,
+  type ClientMessage,
+  type ConnectionParams,
+  type ConnectionParamsMessage,
+  type ErrorMessage,
+  InvalidMessage,
+  parseClientMessage,
+  parseConnectionParams,
+  parseServerMessage,
+  type ReconnectMessage,
+  type ResultMessage,
+  type ServerMessage,
+  type StopMessage,
+  type WireError,
+} from './rpc/messages.js'
+export { type Encoded, transformer } from './rpc/transformer.js'
+export type { Version } from './rpc/version.js'
+export type { WebSocketDuplexOptions } from './rpc/websocket-settings.js'
+export { type Logger, silentLogger } from './values/log.js'
 export type { JsonObject, JsonValue } from './values/text.js'

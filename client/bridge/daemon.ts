@@ -17,6 +17,7 @@ import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
 import { Rejection, retryAfterSeconds } from './wire/rejection.js'
 
+/** What a bridge needs: a control plane, a logger, and options with defaults. */
 export interface BridgeDaemonOptions {
   /** the control plane; stays the caller's, who closes it after the daemon */
   client: ControlPlane
@@ -49,6 +50,10 @@ export interface BridgeDaemon {
   readonly close: (options: { graceMs: number }) => Promise<void>
 }
 
+/**
+ * Creates a bridge that serves requests of AI clients and records them through `client`. It loads the providers at
+ * once and follows their changes until `close()`.
+ */
 export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const { client, logger, recordContent = true, metrics = noMetrics } = options
   const limits: BridgeLimits = { ...bridgeLimits, ...options.limits }

@@ -14,6 +14,7 @@ export interface CallObserver {
   onStopped?(): void
 }
 
+/** One call, as {@link Connection.request} takes it. */
 export interface CallOptions {
   type: CallType
   path: string

@@ -27,6 +27,7 @@ import { type CallObserver, type CallOptions, cancelledError, type Line, largest
 import { type CallEnd, ObservedCall } from './call-end.js'
 import { closedError, DialError, noTimeError, notSent } from './errors.js'
 
+/** How to reach a server, and the rules by which lost calls are sent again. Times are in milliseconds. */
 export interface ConnectOptions {
   /**
    * Gives a fresh duplex each time, or throws. A {@link DialError} that is fatal stops the connection; anything else is tried again with full jitter,
@@ -50,6 +51,10 @@ export interface ConnectOptions {
   onCallEnd?: (end: CallEnd) => void
 }
 
+/**
+ * The states of a connection: `connecting` dials, `open` has a duplex, `waiting` pauses until the next dial, `closed`
+ * is final.
+ */
 export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed'
 
 /** A connection to one server. */

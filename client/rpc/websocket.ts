@@ -12,6 +12,7 @@ import { webSocketDuplex } from '../../shared/rpc/websocket-duplex.js'
 import { type WebSocketDuplexOptions, webSocketSettings, webSocketTimes } from '../../shared/rpc/websocket-settings.js'
 import { DialError } from './errors.js'
 
+/** A WebSocket server and how to open a connection to it. Times are in milliseconds, sizes in bytes. */
 export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {
   /** `ws://` or `wss://`, no credentials in it: URLs end up in logs */
   url: string | URL

@@ -27,6 +27,7 @@ import { createAuthenticator } from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
 import { KeyWatch } from './key-watch.js'
 
+/** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
 export interface BridgeServerConfig {
   /**
    * makes an admin of a WebSocket's peer that sends `Authorization: Bearer`; default: no peer is an admin over a
@@ -55,6 +56,7 @@ export interface BridgeServerConfig {
 /** The base URL of the provider `demo`, on this server. */
 const demoMount = '/demo'
 
+/** A store, the settings, and the observers of a control plane. */
 export interface BridgeServerOptions {
   /** owned by the caller, who closes the store after the server */
   store: Store
@@ -65,6 +67,7 @@ export interface BridgeServerOptions {
   metrics?: ServerMetrics
 }
 
+/** The address on which a control plane listens. */
 export interface ListenOptions {
   host: string
   /** 0: any free port */
@@ -73,6 +76,7 @@ export interface ListenOptions {
   bridge?: MountedBridge
 }
 
+/** A running control plane. Its functions may be called unbound. */
 export interface BridgeServer {
   /**
    * Serves one more connection inside this process and returns the client end. The identity is not checked: the caller

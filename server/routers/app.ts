@@ -14,4 +14,5 @@ export const appRouter = router({
   admin: adminRouter,
 })
 
+/** The type of {@link appRouter}: a client of any link is typed by it. */
 export type AppRouter = typeof appRouter

@@ -23,7 +23,7 @@ export interface Context {
 }
 
 /** The `data` of an error, as every client of this service sees it. */
-export interface ShapeData extends ErrorData {
+export interface ErrorShapeData extends ErrorData {
   httpStatus: number
   path?: string
 }
@@ -34,7 +34,7 @@ const t = initTRPC.context<Context>().create({
   errorFormatter({ error, path, ctx }) {
     const { code, reason, message, mayHaveRun } = RpcError.from(error)
     const { number, status } = errorCodes[code]
-    const data: ShapeData = { code, httpStatus: status }
+    const data: ErrorShapeData = { code, httpStatus: status }
     if (path !== undefined) data.path = path
     if (reason !== undefined) data.reason = reason
     if (ctx?.requestId !== undefined) data.requestId = ctx.requestId

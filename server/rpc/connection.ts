@@ -30,6 +30,7 @@ import { cancelledUnstarted, draining, duplicate, invalidRequest, tooMany } from
 import { pump } from './subscription.js'
 import { type AnyRouter, type inferRouterContext, TRPCError } from './trpc-internals.js'
 
+/** A duplex, the router to serve on it, and how its context is made. Times are in milliseconds. */
 export interface ServeDuplexOptions<R extends AnyRouter> {
   duplex: Duplex
   router: R

@@ -28,6 +28,10 @@ import type { RecordKind } from '../../shared/contract/record-kinds.js'
 import type { CheckedRecord, RecordOutcome } from '../../shared/contract/recorder.js'
 import type { JsonObject } from '../../shared/values/text.js'
 
+/**
+ * A database with everything that the control plane keeps. {@link openStore} opens one; the guarantees stand at the
+ * top of this file.
+ */
 export interface Store extends Tables, AuditedWrites, ChangeStore {
   /** Resolves when the database responds. */
   ping(): Promise<void>
@@ -54,6 +58,7 @@ export interface Tables
     AuditStore,
     ShortIdStore {}
 
+/** Writes that leave a trace in the audit log. */
 export interface AuditedWrites {
   /**
    * Runs a write and adds the audit entry that `entryOf` makes of its result, both in one transaction: neither is
@@ -68,6 +73,7 @@ export type AuditEntry = Pick<AuditRecord, 'actor' | 'action' | 'target' | 'deta
 /** An audit entry as stored: without the name of the user in question. */
 export type AuditRow = Omit<AuditRecord, 'username'>
 
+/** The audit log, read. */
 export interface AuditStore {
   /** Returns the newest entries first, by time and then id. The page begins behind the position `before`. */
   listAudit(query: {
@@ -82,11 +88,13 @@ export interface AuditStore {
 /** A place where rows are looked for by the short form of an id (shared/values/short-id.ts). */
 export type ShortIdPlace = 'users' | 'interceptions' | 'auditTargets'
 
+/** Looking for rows by the short form of an id. */
 export interface ShortIdStore {
   /** The ids with a short form, sorted, at most `limit`. Of `auditTargets`, a target that is this text itself is one of them. */
   findByShortId(query: { place: ShortIdPlace; shortId: string; limit: number }): Promise<string[]>
 }
 
+/** Notices of changes, whichever process made them. */
 export interface ChangeStore {
   /**
    * Calls `listener` after each commit that changed the topic, by any process, once for several commits that come
@@ -96,6 +104,7 @@ export interface ChangeStore {
   onChange(topic: 'providers' | 'daemon_keys' | 'records', listener: () => void): () => void
 }
 
+/** The feed: every stored record in the order of the commits. */
 export interface FeedStore {
   /** Returns the position of the record that was committed last; 0 for an empty feed. */
   feedEnd(): Promise<number>
@@ -106,6 +115,8 @@ export interface FeedStore {
    */
   readFeed(query: { after: number; limit: number }): Promise<FeedPage>
 }
+
+/** A page of the feed, as {@link FeedStore.readFeed} returns it. */
 export interface FeedPage {
   known: boolean
   events: { position: number; record: WatchedRecord }[]
@@ -117,7 +128,7 @@ export interface FeedPage {
  * Kind → a checked record in its one normal form: an interception has a provider name, and its user agent stands in the
  * metadata (`userAgentKey`).
  */
-type NormalRecords = {
+export type NormalRecords = {
   [K in RecordKind]: K extends 'interception'
     ? Omit<CheckedRecord<'interception'>, 'userAgent' | 'providerName'> & { providerName: string }
     : CheckedRecord<K>
@@ -131,6 +142,7 @@ export type StoredRecord<K extends RecordKind = RecordKind> = {
   [P in K]: { kind: P; record: NormalRecords[P]; contentHash: Uint8Array }
 }[K]
 
+/** Storing the records that daemons report. */
 export interface RecordStore {
   /**
    * Stores records in one transaction, in order; a rejected record does not stop the others. Returns one outcome per
@@ -147,6 +159,7 @@ export interface RecordStore {
   record(records: readonly StoredRecord[]): Promise<RecordOutcome[]>
 }
 
+/** Reading interceptions. */
 export interface InterceptionStore {
   /**
    * Returns the newest interceptions first, by `startedAt` and then id. The page begins behind the position `before`.
@@ -155,6 +168,7 @@ export interface InterceptionStore {
   getInterception(id: string): Promise<InterceptionDetail | null>
 }
 
+/** Filters of a list of interceptions, all of which must hold; `limit` is a number of rows. */
 export interface InterceptionQuery {
   limit: number
   before?: { startedAt: Date; id: string } | undefined
@@ -170,6 +184,7 @@ export interface InterceptionQuery {
   to?: Date | undefined
 }
 
+/** Reading totals. */
 export interface UsageStore {
   /**
    * Returns interceptions and tokens by the groups in `by`, from one snapshot; one row without groups. An interception
@@ -178,6 +193,8 @@ export interface UsageStore {
    */
   readUsage(query: UsageQuery): Promise<UsageRow[]>
 }
+
+/** The groups and filters of totals; `limit` is a number of rows. */
 export interface UsageQuery
   extends Pick<InterceptionQuery, 'limit' | 'initiatorId' | 'provider' | 'model' | 'from' | 'to'> {
   by: readonly UsageGroup[]
@@ -209,6 +226,7 @@ export interface ErasureStore {
   trimFeed(query: { notedBefore: Date; limit: number }): Promise<number | null>
 }
 
+/** Erasing one user: {@link ErasureStore} erases the interceptions, this the rest. */
 export interface PurgeStore {
   /**
    * Returns whether the store holds anything of a user: the user, keys, links or interceptions. The audit log does not
@@ -224,6 +242,7 @@ export interface PurgeStore {
   eraseUser(id: string): Promise<{ apiKeys: number; links: number } | null>
 }
 
+/** Users, by id or by name. */
 export interface UserStore {
   /** Returns null if a user that is not deleted has this name. */
   createUser(user: { id: string; username: string; isSystem?: boolean }): Promise<User | null>
@@ -238,6 +257,7 @@ export interface UserStore {
   deleteUser(id: string): Promise<User | null>
 }
 
+/** API keys: of a secret only the hash is stored. */
 export interface ApiKeyStore {
   /** Returns null if the id is taken. `username` is null for an unknown user. */
   createApiKey(key: {
@@ -267,6 +287,7 @@ export interface FoundApiKey extends Pick<ApiKey, 'id' | 'expiresAt' | 'lastUsed
   owner: User | null
 }
 
+/** Keys of remote daemons: of a secret only the hash is stored. */
 export interface DaemonKeyStore {
   /** Returns null if the id is taken. */
   createDaemonKey(
@@ -297,12 +318,15 @@ export interface ProviderRow {
   createdAt: Date
   updatedAt: Date
 }
+
+/** A key of a provider: sealed, with an id that is part of the seal and a hint that may be shown. */
 export interface SealedKey {
   id: string
   sealed: Uint8Array
   hint: string
 }
 
+/** Providers and their sealed keys. */
 export interface ProviderStore {
   /** One consistent snapshot, sorted by name; keys in the order in which they were given. */
   listProviders(): Promise<ProviderRow[]>
@@ -333,6 +357,7 @@ export interface AuthLinkRow extends Omit<ExternalAuthLink, 'hasRefreshToken'> {
   refreshToken: Uint8Array | null
 }
 
+/** MCP servers, and users' links to them. */
 export interface McpStore {
   /** Sorted by id. */
   listMcpServers(): Promise<McpServerRow[]>
@@ -374,6 +399,7 @@ export interface McpStore {
 /** A column with sealed secrets. */
 export type SecretColumn = 'providerKey' | 'clientSecret' | 'accessToken' | 'refreshToken'
 
+/** A sealed secret and the row that holds it. */
 export interface StoredSecret {
   /**
    * the row's name: of a `providerKey` the provider's name and the key's id, of a `clientSecret` the MCP server's id,
@@ -383,6 +409,7 @@ export interface StoredSecret {
   sealed: Uint8Array
 }
 
+/** Reading and replacing sealed secrets, whatever row holds them; a rotation of the keys does both. */
 export interface SecretStore {
   /** Sorted by key. `after` is the key of the secret after which the page begins. */
   listSecrets(query: {

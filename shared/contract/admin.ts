@@ -15,9 +15,16 @@ export const username = z
   .max(adminLimits.maxUsernameLength)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._@-]*$/, 'must be letters, digits and ._@-, the first a letter or digit')
 
+/** The states of a user who is not deleted. The keys of a suspended user are rejected. */
 export const userStatuses = ['active', 'suspended'] as const
+
+/** `active` or `suspended`. */
 export type UserStatus = (typeof userStatuses)[number]
 
+/**
+ * A person or a program whose requests are recorded. Ids are UUIDs, times are moments in UTC; `deletedAt` is null
+ * unless the user is deleted.
+ */
 export interface User {
   id: string
   username: string
@@ -35,9 +42,14 @@ const userRef = z.union([uuid, username], "must be a user's id or name")
 export const usersCreateInput = z.object({
   username: username.refine(value => !uuid.safeParse(value).success, 'must not be a UUID'),
 })
+
+/** Suspends a user, or makes the user active again. */
 export const usersSetStatusInput = z.object({ user: userRef, status: z.enum(userStatuses) })
+
+/** Deletes a user. The user's records stay, and the name is free for a new user. */
 export const usersDeleteInput = z.object({ user: userRef })
 
+/** Erases a user and all records of the user, in slices: see {@link PurgeProgress}. */
 export const usersPurgeInput = z.object({ user: userRef })
 
 /** How far a purge has come; `done: false` says to call again. The counts are those of all calls that belong to it. */
@@ -52,6 +64,10 @@ export interface PurgeProgress {
   links: number
 }
 
+/**
+ * An API key without its secret. `id` is the part of the key before the dash; `expiresAt` is null for a key that
+ * never expires.
+ */
 export interface ApiKey {
   id: string
   userId: string
@@ -71,8 +87,14 @@ export interface CreatedApiKey extends ApiKey {
 
 /** `expiresAt` must lie in the future. */
 export const apiKeysCreateInput = z.object({ user: userRef, name: name.optional(), expiresAt: time.optional() })
+
+/** Lists the API keys of one user, or of all users. */
 export const apiKeysListInput = z.object({ user: userRef.optional() })
+
+/** Lets an API key expire now. */
 export const apiKeysExpireInput = z.object({ id: apiKeyId })
+
+/** Deletes an API key. */
 export const apiKeysDeleteInput = z.object({ id: apiKeyId })
 
 /** A key of a remote daemon. */
@@ -101,6 +123,8 @@ export const daemonKeysCreateInput = z.object({
   delegate: z.boolean().default(false),
   expiresAt: time.optional(),
 })
+
+/** Revokes a daemon key, and closes the connections of its daemons. */
 export const daemonKeysRevokeInput = z.object({ id: apiKeyId })
 
 /** An `@` before the path ends credentials; URLs take any number of slashes, of both kinds, before a host. */
@@ -126,7 +150,11 @@ export const providersUpsertInput = z.object({
   /** of a new one by default true */
   enabled: z.boolean().optional(),
 })
+
+/** Enables or disables a provider. */
 export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolean() })
+
+/** Removes a provider and its keys. */
 export const providersRemoveInput = z.object({ name: slug })
 
 /** A provider as an operator sees it. */
@@ -154,7 +182,8 @@ export const interceptionsListInput = z.object({
   from: time.optional(),
   to: time.optional(),
 })
-/** An interception by its id, or by the short form of the id. */
+
+/** Reads one interception with all its records: by its id, or by the short form of the id. */
 export const interceptionsGetInput = z.object({
   id: z.union([uuid, shortId], "must be an interception's id, or its last 12 digits"),
 })
@@ -186,24 +215,37 @@ export interface Interception {
   rootId: string | null
 }
 
-interface Child {
+/** The fields that every record of an interception has. */
+export interface ChildRecord {
   id: string
   interceptionId: string
   metadata: JsonObject | null
   createdAt: Date
 }
-export interface TokenUsage extends Child {
+
+/**
+ * The tokens of one response of a provider, by the way in which they are billed: `inputTokens` excludes cache reads
+ * and cache writes.
+ */
+export interface TokenUsage extends ChildRecord {
   msgId: string
   inputTokens: number
   outputTokens: number
   cacheReadInputTokens: number
   cacheWriteInputTokens: number
 }
-export interface PromptUsage extends Child {
+
+/** The prompt of a user, as sent to the model. */
+export interface PromptUsage extends ChildRecord {
   msgId: string
   prompt: string
 }
-export interface ToolUsage extends Child {
+
+/**
+ * A tool that the model selected. `injected`: an MCP server of the control plane offered the tool; `input` is JSON
+ * text.
+ */
+export interface ToolUsage extends ChildRecord {
   msgId: string
   toolCallId: string | null
   itemId: string | null
@@ -213,10 +255,13 @@ export interface ToolUsage extends Child {
   injected: boolean
   invocationError: string | null
 }
-export interface ModelThought extends Child {
+
+/** A part of the reasoning that the model showed. */
+export interface ModelThought extends ChildRecord {
   content: string
 }
 
+/** A page of interceptions, newest first. */
 export interface InterceptionsPage {
   interceptions: Interception[]
   /** null on the last page */
@@ -261,7 +306,10 @@ export type WatchedRecord<K extends RecordKind = RecordKind> = {
 /** What `admin.watch` sends. `watching` comes first in a stream that begins now: an event id to resume from before anything is recorded. */
 export type WatchEvent = { kind: 'watching' } | WatchedRecord
 
+/** The groups by which usage is totalled. `day` is the day of the start, in UTC. */
 export const usageGroups = ['user', 'provider', 'model', 'day'] as const
+
+/** One of {@link usageGroups}. */
 export type UsageGroup = (typeof usageGroups)[number]
 
 /** Totals by any of the groups; `from` ≤ started < `to`. `provider` matches the type or the configured name. */
@@ -291,6 +339,7 @@ export interface UsageRow {
   cacheWriteInputTokens: number
 }
 
+/** Totals by group, most tokens first within a day. */
 export interface UsageReport {
   rows: UsageRow[]
   /** there were more rows than `limit` */
@@ -362,6 +411,7 @@ export const auditListInput = z.object({
   target: name.optional(),
 })
 
+/** A page of the audit log, newest first. */
 export interface AuditPage {
   entries: AuditRecord[]
   /** null on the last page */
@@ -397,6 +447,8 @@ export const mcpServersUpsertInput = z.object({
   clientSecret: token.nullish(),
   validateUrl: httpUrl.nullish(),
 })
+
+/** Removes an MCP server and all users' links to it. */
 export const mcpServersRemoveInput = z.object({ id: slug })
 
 /** An MCP server as an operator sees it. */
@@ -417,7 +469,11 @@ export const externalAuthLinksSetInput = z.object({
   refreshToken: token.optional(),
   expiresAt: time.optional(),
 })
+
+/** Lists the links of one user, or of all users. */
 export const externalAuthLinksListInput = z.object({ user: userRef.optional() })
+
+/** Removes a user's link to an MCP server. */
 export const externalAuthLinksRemoveInput = z.object({ user: userRef, serverId: slug })
 
 /** A link as an operator sees it, without its tokens. */

@@ -6,6 +6,8 @@ import { z } from 'zod'
  * accepted: malformed or overlong text is an `invalid_key` like any other, and is never stored.
  */
 export const isAuthorizedInput = z.object({ key: z.string().optional(), keyId: z.string().optional() })
+
+/** What a daemon asks with: see {@link isAuthorizedInput}. */
 export type IsAuthorizedInput = z.input<typeof isAuthorizedInput>
 
 /** The owner of an authorized key. */

@@ -47,6 +47,7 @@ export const errorReasons = {
   server_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no server answers at the address' },
 } as const satisfies ReasonTable
 
+/** A reason of {@link errorReasons}. */
 export type ErrorReason = keyof typeof errorReasons
 
 /** Creates an error with a reason that has one code: `rpcError('unknown_row', 'no user has the name x')`. */

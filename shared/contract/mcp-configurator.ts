@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { slug, uuid } from './fields.js'
 import { mcpLimits } from './limits.js'
 
+/** Reads the MCP servers that a user may use. `userId` is a UUID. */
 export const serverConfigsInput = z.object({ userId: uuid })
 
 /** An MCP server as a daemon gets it. */
@@ -22,6 +23,7 @@ export interface ServerConfigsOutput {
   servers: McpServerConfig[]
 }
 
+/** Reads tokens of a user for MCP servers, each named by its id. */
 export const accessTokensInput = z.object({ userId: uuid, serverIds: z.array(slug).max(mcpLimits.maxServers) })
 
 /** Why there is no token for a server. */
@@ -35,6 +37,8 @@ export const accessTokenErrors = [
   'validation_failed',
   'timed_out',
 ] as const
+
+/** One of {@link accessTokenErrors}. */
 export type AccessTokenError = (typeof accessTokenErrors)[number]
 
 /** Each id that was asked for is in exactly one of the two. */

@@ -3,6 +3,8 @@ import type { JsonObject } from '../values/text.js'
 
 /** The types of providers that are kept. A bridge serves those whose API it speaks (client/bridge/providers/apis.ts). */
 export const providerTypes = ['anthropic', 'openai'] as const
+
+/** The API that a provider has: one of {@link providerTypes}. */
 export type ProviderType = (typeof providerTypes)[number]
 
 /** A provider as a daemon gets it. `keys` and `settings` are empty for a disabled one. */

@@ -17,6 +17,8 @@ export const errorTypes = [
   'timeout',
   'unknown',
 ] as const
+
+/** One of {@link errorTypes}. */
 export type ErrorType = (typeof errorTypes)[number]
 
 /**

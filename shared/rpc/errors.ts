@@ -34,6 +34,7 @@ export const errorCodes = {
   SERVICE_UNAVAILABLE: { number: -32603, status: 503, retry: true, meaning: 'draining, or the connection is lost' },
 } as const satisfies Record<string, { number: number; status: number; retry: boolean; meaning: string }>
 
+/** A code of {@link errorCodes}. */
 export type ErrorCode = keyof typeof errorCodes
 
 /** What a reason stands for. */
@@ -78,6 +79,7 @@ export const transportReasons = {
   handshake_timeout: { meaning: 'the connection was announced and not completed in time' },
 } as const satisfies ReasonTable
 
+/** A reason of {@link transportReasons}. */
 export type TransportReason = keyof typeof transportReasons
 
 /**

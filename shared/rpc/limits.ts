@@ -39,6 +39,7 @@ export const strangersShare = 10
 /** Limits of one connection, see {@link connectionLimits}. */
 export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits]: number }
 
+/** Times of the transport in milliseconds. Most are the default of an option of the same name. */
 export const times = {
   /** a call that names no deadline of its own, waiting for a connection included (contract) */
   callTimeoutMs: 30_000,

@@ -3,7 +3,10 @@
  * A message from outside becomes one of these types here and nowhere else.
  */
 
+/** The id that a client gives to a call; unique among the calls of a connection. */
 export type CallId = number | string
+
+/** The kinds of tRPC's procedures. */
 export type CallType = 'query' | 'mutation' | 'subscription'
 
 /** A call. `input` went through the input transformer. */
@@ -30,16 +33,23 @@ export interface StopMessage {
   method: 'subscription.stop'
 }
 
+/** A message of a client: a call, or the end of one. */
 export type ClientMessage = CallMessage | StopMessage
 
 /** An error as the router's formatter shaped it, after the output transformer. */
 export type WireError = unknown
 
+/**
+ * A result of a call: data, or the start or the end of a subscription. `id` within `result` is the event id of a
+ * tracked item.
+ */
 export interface ResultMessage {
   id: CallId
   jsonrpc?: '2.0'
   result: { type: 'started' } | { type: 'stopped' } | { type: 'data'; data?: unknown; id?: string }
 }
+
+/** The error that ends a call; without an id, the error of the whole connection. */
 export interface ErrorMessage {
   /** null: the connection as a whole */
   id: CallId | null
@@ -53,6 +63,8 @@ export interface ReconnectMessage {
   id: null
   method: 'reconnect'
 }
+
+/** A message of a server: a result, an error, or the request to connect again. */
 export type ServerMessage = ResultMessage | ErrorMessage | ReconnectMessage
 
 /** The first frame where the URL says `?connectionParams=1`: what other clients send as headers. */
@@ -60,6 +72,8 @@ export interface ConnectionParamsMessage {
   method: 'connectionParams'
   data: ConnectionParams
 }
+
+/** Names to values that a client sends as its first message, or null if it sends none. */
 export type ConnectionParams = Readonly<Record<string, string>> | null
 
 /** Why a message was refused; with the id it can be answered under, or null. */

@@ -9,7 +9,7 @@ import { SuperJSON } from 'superjson'
 import { isPlainObject, setOwn } from '../values/text.js'
 
 /** superjson's output: JSON, and what each value was that JSON does not have. */
-interface Encoded {
+export interface Encoded {
   json: unknown
   meta?: { values?: unknown; referentialEqualities?: unknown; v?: number }
 }

@@ -21,7 +21,10 @@ export function cutToLength(text: string, maxLength: number): string {
   return text.slice(0, last >= 0xd800 && last <= 0xdbff ? maxLength - 1 : maxLength)
 }
 
+/** A value that JSON has. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject
+
+/** A JSON object: names to JSON values. */
 export interface JsonObject {
   [key: string]: JsonValue
 }

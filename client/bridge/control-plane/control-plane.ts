@@ -4,22 +4,28 @@ import type { ProvidersOutput } from '../../../shared/contract/provider-configur
 import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord, RecordBatchOutput, RecordInput } from '../../../shared/contract/recorder.js'
 
-interface CallOptions {
+/** Options of one call to the control plane. */
+export interface ControlPlaneCallOptions {
   signal?: AbortSignal
 }
+
 /** A procedure of the recorder that takes one record. */
 export interface RecordProcedure<K extends RecordKind> {
-  mutate(record: RecordInput<K>, options?: CallOptions): Promise<unknown>
+  mutate(record: RecordInput<K>, options?: ControlPlaneCallOptions): Promise<unknown>
 }
 
 /** A client of the control plane; `createBridgeClient()` makes one, on either link. */
 export interface ControlPlane {
   recorder: { [K in RecordKind as RecordProcedureName<K>]: RecordProcedure<K> } & {
-    recordBatch: { mutate(input: { records: BatchRecord[] }, options?: CallOptions): Promise<RecordBatchOutput> }
+    recordBatch: {
+      mutate(input: { records: BatchRecord[] }, options?: ControlPlaneCallOptions): Promise<RecordBatchOutput>
+    }
   }
-  authorizer: { isAuthorized: { query(input: IsAuthorizedInput, options?: CallOptions): Promise<Authorization> } }
+  authorizer: {
+    isAuthorized: { query(input: IsAuthorizedInput, options?: ControlPlaneCallOptions): Promise<Authorization> }
+  }
   providerConfigurator: {
-    getProviders: { query(input?: undefined, options?: CallOptions): Promise<ProvidersOutput> }
+    getProviders: { query(input?: undefined, options?: ControlPlaneCallOptions): Promise<ProvidersOutput> }
     watchProviders: {
       /** Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by `unsubscribe()`. */
       subscribe(

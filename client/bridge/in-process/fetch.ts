@@ -2,6 +2,7 @@ import { slug } from '../../../shared/contract/fields.js'
 import type { BridgeDaemon } from '../daemon.js'
 import { createHandlerFetch } from './handler-fetch.js'
 
+/** The provider that a `fetch` calls, and the caller on whose key the requests are recorded. */
 export interface BridgeFetchOptions {
   /** name of the provider that is called: the segment behind `/bridge/` */
   provider: string

@@ -14,6 +14,7 @@ export interface BridgeMetrics {
   readonly watchOutbox: (outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'>) => void
 }
 
+/** The end of a recorded request, with the labels and the numbers that are counted. */
 export interface InterceptionEnd {
   /** its name */
   provider: string

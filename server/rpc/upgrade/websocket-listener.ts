@@ -42,6 +42,10 @@ export interface Credentials {
   signal: AbortSignal
 }
 
+/**
+ * An HTTP server, the router to serve on its WebSockets, and who may connect. Times are in milliseconds, sizes in
+ * bytes.
+ */
 export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** Stays the caller's: listening and closing are not done here. */
   server: Server | TlsServer
