@@ -1,4 +1,4 @@
-/** Why a server could not be reached, in words that name the cure. */
+/** Describes a failed dial in words that name the cure. */
 import type { DialError } from '../../client/rpc/errors.js'
 
 /** Returns the error code of the network or of TLS, such as `ECONNREFUSED`; undefined if the server sent a response. */
@@ -47,7 +47,7 @@ function networkProblem(code: string, url: string, howToStart: string): string {
   return `no server answers at ${url} (${code}); ${howToStart}`
 }
 
-/** OpenSSL's names for a chain that ends in no authority of ours. */
+/** OpenSSL's names for a chain that ends in no trusted authority. */
 const untrusted = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',

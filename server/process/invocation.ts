@@ -1,10 +1,10 @@
-/** How the person at the terminal runs this program, so that a printed command works when it is pasted. */
+/** The user's way to run this program, so that a printed command works after pasting. */
 import { delimiter, dirname, join, relative, resolve } from 'node:path'
 import { type Address, defaultAddress } from '../config/settings.js'
 
 /**
- * `aibridge` where it is installed on the PATH, `npx aibridge` in a project that depends on it, else `node` and the path of the
- * program: relative when it lies below the working directory, as in a clone.
+ * Returns `aibridge` for an installation on the PATH, `npx aibridge` in a project that depends on the package, else
+ * `node` and the path of the program: relative if below the working directory, as in a clone.
  */
 export function invocation(
   program = process.argv[1] ?? '',
@@ -21,7 +21,7 @@ export function invocation(
   return `node ${shellWord(file.startsWith('..') ? resolve(cwd, program) : file)}`
 }
 
-/** The flags that lead a command to this address, each after a space; none where it is the default. */
+/** Returns the flags that lead a command to this address, each after a space; none for the default address. */
 export function addressFlags({ dataDir, host, port }: Address): string {
   return [
     dataDir === defaultAddress.dataDir ? '' : ` --data ${shellWord(dataDir)}`,
@@ -30,7 +30,7 @@ export function addressFlags({ dataDir, host, port }: Address): string {
   ].join('')
 }
 
-/** A word as a POSIX shell reads it back. */
+/** Returns a word in the form that a POSIX shell reads back. */
 export function shellWord(word: string): string {
   return /^[A-Za-z0-9_./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

@@ -7,18 +7,18 @@ import { networkCodeOf } from './dial-problem.js'
 
 export interface LoggerOptions {
   level: ServeConfig['logLevel']
-  /** masked wherever they stand: what the process itself was given. */
+  /** masked at every place: the secrets of the process's own configuration. */
   secrets?: readonly (string | undefined)[]
-  /** takes the lines instead of stderr */
+  /** receives the lines instead of stderr */
   write?: (line: string) => void
 }
 
 /**
- * Makes the log. Three things keep secrets out of it: fields whose names say that they hold one are replaced, of an error only what
- * {@link errorFields} names is written, and in each whole line what is known to be a secret or looks like one is masked.
+ * Creates the log. Three rules keep secrets out: fields with the name of a secret are replaced, only the
+ * {@link errorFields} of an error are written, and known or apparent secrets are masked in each whole line.
  */
 export function createLogger({ level, secrets = [], write }: LoggerOptions): PinoLogger {
-  // As they stand in JSON, where a quote and a backslash are escaped.
+  // As in JSON, where a quote and a backslash are escaped.
   const known = secrets.flatMap(secret => (secret === undefined ? [] : [JSON.stringify(secret).slice(1, -1)]))
   const target: DestinationStream = write ? { write } : stderr()
   return pino(
@@ -31,7 +31,7 @@ export function createLogger({ level, secrets = [], write }: LoggerOptions): Pin
   )
 }
 
-/** Written synchronously: the last lines before the end of the process are the ones that matter. */
+/** Written synchronously: the last lines before the end of the process matter most. */
 const stderr = () => destination({ fd: 2, sync: true })
 
 const secretNames = [
@@ -57,10 +57,10 @@ const secretNames = [
   'rawPacket',
 ]
 
-/** Each name at the top of a line and one and two levels below it. */
+/** Each name at the top of a line and one and two levels deeper. */
 const secretPaths = secretNames.flatMap(name => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`])
 
-/** An error as it is logged. */
+/** The logged form of an error. */
 export interface ErrorFields {
   type: string
   message: string
@@ -70,7 +70,7 @@ export interface ErrorFields {
   errors?: ErrorFields[] | undefined
 }
 
-/** causes of causes, and errors of one aggregate, that are written */
+/** greatest number of written causes of causes, and of errors of one aggregate */
 const maxDepth = 8
 const maxErrors = 8
 
@@ -98,7 +98,7 @@ export function errorFields(thrown: unknown, depth = 1): ErrorFields {
   }
 }
 
-/** A dial has the code of its cause, the error of the socket. */
+/** A dial has the code of the cause, which is the error of the socket. */
 function codeOf(error: Error): string | number | undefined {
   const code: unknown = Reflect.get(error, 'code') ?? (error instanceof DialError ? networkCodeOf(error) : undefined)
   return typeof code === 'string' || typeof code === 'number' ? code : undefined

@@ -1,4 +1,7 @@
-/** Puts the parts of a remote daemon together, runs it until a signal or until the control plane does not want it, and takes it apart. */
+/**
+ * Starts the parts of a remote daemon, runs the daemon until a signal or a final rejection by the control plane, and
+ * stops the parts.
+ */
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
@@ -20,9 +23,9 @@ import { createLogger } from './logger.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
 /**
- * Runs a bridge until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception.
- * @throws RpcError for whatever keeps it from starting; `UNAUTHORIZED` or `FORBIDDEN` with the control plane's reason when that refuses or
- * revokes the key, after the requests in flight have ended
+ * Runs a bridge until the first SIGINT or SIGTERM, and returns the exit code: 0, or 1 after an uncaught exception.
+ * @throws RpcError if the daemon cannot start; `UNAUTHORIZED` or `FORBIDDEN` with the control plane's reason if the
+ *   control plane rejects or revokes the key, after the requests in flight have ended
  */
 export async function runDaemon(flags: Flags, environment: Environment): Promise<number> {
   const config = daemonConfig(flags, environment)

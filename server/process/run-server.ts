@@ -1,4 +1,6 @@
-/** Puts the parts of a server together, runs it until a signal, and takes it apart in the order that loses no record. */
+/**
+ * Starts the parts of a server, runs the server until a signal, and stops the parts in the order that loses no record.
+ */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Logger as PinoLogger } from 'pino'
@@ -24,10 +26,11 @@ import { ensureSecrets, hasDatabase } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
 
 /**
- * Runs a server until the first SIGINT or SIGTERM, and answers the exit code: 0, or 1 after an uncaught exception. Such an exception is a
- * fault of ours, after which the state of the process is unknown: it is logged, new requests are refused, the records that are in memory
- * are stored, and the process ends. It also ends with 1 when the embedded database has ended by itself.
- * @throws RpcError for whatever keeps the server from starting; what was opened until then is closed again
+ * Runs a server until the first SIGINT or SIGTERM, and returns the exit code: 0, or 1 after an uncaught exception. Such
+ * an exception is an error of this program, after which the state of the process is unknown: the server logs the
+ * exception, rejects new requests, stores the records in memory, and ends. The exit code is also 1 if the embedded
+ * database has ended by itself.
+ * @throws RpcError if the server cannot start; the parts that were opened until then are closed again
  */
 export async function runServer(flags: Flags, environment: Environment): Promise<number> {
   const config = serveConfig(flags, environment)
@@ -72,7 +75,7 @@ interface RunningServer {
 async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal): Promise<RunningServer> {
   const { dataDir, host, port, structuredLogging, databaseUrl } = config
   const isFirstStart = databaseUrl === undefined && !hasDatabase(dataDir)
-  // To make a database takes seconds and would spend the first start, so a busy port is found before.
+  // Creating a database takes seconds and would waste the first start, so a busy port is found before.
   if (isFirstStart) await checkPort(config)
   const opened: ((graceMs: number) => Promise<unknown>)[] = []
   const close = async (graceMs: number) => {
@@ -81,7 +84,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
   }
   try {
     const secrets = await ensureSecrets({ ...config, logger })
-    // A new process opens an ended database again as after kill -9, or says why it cannot.
+    // A new process opens an ended database again as after kill -9, or reports the cause.
     const onLost = (cause: Error) =>
       stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)
     const store = await openStore(
@@ -114,7 +117,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
     metrics.watchConnection(client.connection)
     opened.push(() => client.close())
     const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
-    // Last in, first out: the daemon hands its records over while the server still takes them.
+    // Last in, first out: the daemon hands over its records while the server still accepts them.
     opened.push(graceMs => daemon.close({ graceMs }))
     if (stop.cause) return { url: '', isFirstStart, close }
     const bridge = { handler: daemon.handler, ready: daemon.ready, metrics: metrics.text }
@@ -126,7 +129,10 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
   }
 }
 
-/** Refuses keys that open none of the secrets in the database: it would serve no provider, and seal new secrets beside unreadable ones. */
+/**
+ * Rejects keys that open none of the secrets in the database: the server would serve no provider, and would seal new
+ * secrets beside unreadable ones.
+ */
 async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], config: ServeConfig): Promise<void> {
   const box = createSecretBox(keys)
   let problem: string | undefined

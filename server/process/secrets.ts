@@ -1,4 +1,4 @@
-/** The secrets in the data directory: each is a file of one line that only its owner may read, made once. */
+/** The secrets in the data directory: each is a file of one line that only the owner may read, made once. */
 import { randomBytes } from 'node:crypto'
 import { constants, existsSync } from 'node:fs'
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
@@ -11,13 +11,13 @@ import type { RotateKeys } from '../services/admin/secret-rotation.js'
 /** The embedded database's directory in the data directory. */
 const databaseName = 'pg'
 
-/** Whether a server has stored anything in this directory. */
+/** Returns whether a server has stored anything in this directory. */
 export function hasDatabase(dataDir: string): boolean {
   return existsSync(join(dataDir, databaseName))
 }
 
 /**
- * The admin token in the data directory; undefined if there is none.
+ * Returns the admin token in the data directory; undefined without such a file.
  * @throws RpcError `BAD_REQUEST` (config_invalid) if the file cannot be read or holds no token
  */
 export async function readAdminToken(dataDir: string): Promise<string | undefined> {
@@ -26,7 +26,7 @@ export async function readAdminToken(dataDir: string): Promise<string | undefine
   return text === undefined ? undefined : checkAdminToken(text, path)
 }
 
-/** Where the secrets of a server come from; what is not given comes from the data directory. */
+/** The sources of a server's secrets; absent secrets come from the data directory. */
 export interface SecretSources {
   /** the directory of the files `admin-token` and `encryption-key`; made with mode 0700 if it is missing */
   dataDir: string
@@ -42,7 +42,7 @@ export interface SecretSources {
 
 /** The secrets of a server, in the form in which `createBridgeServer` takes them as its `config`. */
 export interface ServerSecrets {
-  /** makes an admin of the peer that shows it */
+  /** makes an admin of a peer that sends this token */
   adminToken: string
   /** 32 bytes each; the first seals secrets, all open them */
   encryptionKeys: Uint8Array[]
@@ -51,11 +51,11 @@ export interface ServerSecrets {
 }
 
 /**
- * Returns the secrets of a server: the given ones, and the others from the data directory, where they are made at a first start. Call it before the
- * store in that directory is opened. Safe against other processes that do the same and against `kill -9`: a file is there whole or not at all, and is
- * never replaced.
- * @throws RpcError `BAD_REQUEST` (config_invalid) if the directory or a file cannot be used, or if the directory has a database and no encryption key:
- *   a new key could not open the secrets that the old one sealed
+ * Returns the secrets of a server: the given secrets, and the others from the data directory, where a first start makes
+ * them. Call before the store in that directory is opened. Safe against concurrent processes and against `kill -9`: a
+ * file is present whole or not at all, and is never replaced.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) if the directory or a file cannot be used, or if the directory has a
+ *   database and no encryption key: a new key could not open the secrets under the old key
  */
 export async function ensureSecrets(sources: SecretSources): Promise<ServerSecrets> {
   const { dataDir, adminToken, encryptionKeys, databaseUrl, logger = silentLogger } = sources
@@ -75,10 +75,10 @@ export async function ensureSecrets(sources: SecretSources): Promise<ServerSecre
 }
 
 /**
- * How a server changes the key in its data directory. The file holds `NEW,OLD` before anything is sealed by the new key, and the new key alone when the
- * database holds nothing else, on the disk. It is replaced as a whole, so that a crash at any moment leaves one of these; then the next
- * rotation goes on with the two keys that it finds.
- * @param keys those that the server has from the file
+ * Changes the key in a server's data directory. The file holds `NEW,OLD` before the new key seals anything, and the new
+ * key alone once the database on the disk holds nothing under the old one. The file is replaced as a whole, so that a
+ * crash at any moment leaves one of the two forms; the next rotation then goes on with both keys.
+ * @param keys the server's keys from the file
  */
 export function keyFileRotation(dataDir: string, keys: readonly Uint8Array[]): RotateKeys {
   const path = join(dataDir, secretFiles.encryptionKey)
@@ -86,7 +86,7 @@ export function keyFileRotation(dataDir: string, keys: readonly Uint8Array[]): R
   return async () => {
     await removeDrafts(dataDir)
     const text = await readSecret(path)
-    // With other keys than those in use, what they sealed could not be opened any more.
+    // Secrets under the keys in use could not be opened with other keys.
     if (text === undefined || textOf(parseEncryptionKeys(text, path)) !== textOf(inUse)) {
       throw invalid(`${path}: was changed since the server has read it; restart the server`)
     }
@@ -112,7 +112,9 @@ function textOf(keys: readonly Uint8Array[]): string {
   return keys.map(key => Buffer.from(key).toString('base64')).join(',')
 }
 
-/** Writes all files below a directory through to the disk: the embedded database leaves that to the operating system. */
+/**
+ * Writes all files below a directory through to the disk, which the embedded database leaves to the operating system.
+ */
 async function syncFiles(directory: string): Promise<void> {
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (entry.isFile()) await syncFile(join(entry.parentPath, entry.name))
@@ -132,7 +134,7 @@ async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Drafts of a process that was killed hold keys. This process has the database, so no other one is writing. */
+/** Drafts of a killed process hold keys. This process has the database, so no other process is writing. */
 async function removeDrafts(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     if (/^encryption-key\.\d+\.[0-9a-f]{8}$/.test(name)) await rm(join(dataDir, name), { force: true })
@@ -173,12 +175,12 @@ async function readSecret(path: string, logger?: Logger): Promise<string | undef
   }
 }
 
-/** Makes the file and answers its content, which is another process's if that one was first. */
+/** Creates the file and returns its content, which is another process's content if that process was first. */
 async function makeSecret(path: string, content: string): Promise<string> {
   const draft = draftOf(path)
   try {
     await writeSecret(draft, content)
-    // Unlike rename, link never replaces what another process has made in the meantime.
+    // Unlike rename, link never replaces another process's file.
     await link(draft, path)
     return content
   } catch (error) {
@@ -189,7 +191,7 @@ async function makeSecret(path: string, content: string): Promise<string> {
   }
 }
 
-/** Replaces the file as a whole. When it resolves, the new content is on the disk. */
+/** Replaces the file as a whole. Resolves when the new content is on the disk. */
 async function replaceSecret(path: string, content: string): Promise<void> {
   const draft = draftOf(path)
   try {

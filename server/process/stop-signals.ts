@@ -11,9 +11,9 @@ export interface StopCause {
   name: string
 }
 
-/** The first reason to stop. */
+/** The first cause to stop. */
 export interface StopSignal {
-  /** undefined until there is one */
+  /** undefined until the first cause */
   readonly cause: StopCause | undefined
   readonly requested: Promise<StopCause>
   /** Logs a fault and stops the process for it; a process that is stopping already ends at once with 1. */
