@@ -7,6 +7,7 @@ import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { memoryDuplexPair } from '../../shared/rpc/memory-duplex.js'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
+import { createHomePage } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
@@ -177,6 +178,7 @@ export async function createBridgeServer({
           store: await stateOf(store, logger),
           bridge: !bridge ? 'none' : bridge.ready() ? 'ok' : 'not ready',
         }),
+        home: createHomePage(() => front?.url ?? ''),
         isClosing: () => closing !== undefined,
         logger,
         ...(metrics && { metrics: [metrics.text, ...(bridge?.metrics ? [bridge.metrics] : [])] }),

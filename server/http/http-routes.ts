@@ -19,6 +19,8 @@ export interface RoutesOptions {
   readiness: () => Promise<Readonly<Record<string, string>>>
   /** texts of `/metrics`, concatenated, each in Prometheus' text format; undefined: no such path */
   metrics?: readonly (() => Promise<string>)[]
+  /** what answers `/`; left out, there is no such path */
+  home?: RequestListener
   isClosing: () => boolean
   logger: Logger
 }
@@ -29,6 +31,7 @@ export const rpcPath = '/rpc'
 /**
  * | path | |
  * | --- | --- |
+ * | `/` | the first steps, on a control plane |
  * | `/healthz` | 200 while the process lives |
  * | `/readyz` | 200 when every part is ready, else 503 with what is not |
  * | `/metrics` | in Prometheus' text format, for everybody who reaches the port: numbers, names of providers, models and procedures, no user and no secret |
@@ -36,11 +39,12 @@ export const rpcPath = '/rpc'
  * | the mounts | |
  */
 export function createRoutes(options: RoutesOptions): RequestListener {
-  const { mounts, metrics, isClosing, logger } = options
+  const { mounts, metrics, home, isClosing, logger } = options
 
   const route: RequestListener = (request, response) => {
     const path = pathOf(request)
     if (isClosing()) response.setHeader('connection', 'close')
+    if (path === '/' && home) return home(request, response)
     if (path === '/healthz') return sendJson(response, 200, { status: 'ok' })
     if (path === '/readyz') return void sendReadiness(response, options)
     if (path === '/metrics' && metrics) return void sendMetrics(response, metrics, logger)

@@ -298,7 +298,13 @@ describe('RPC over a WebSocket', () => {
 })
 
 describe('other routes', () => {
-  test.each(['/', '/rpc/', '/bridge/demo', '/demo', '/healthz/', '/nothing', '//healthz', '/%00'])(
+  test('/ is a page that names the address of the request', async () => {
+    const { url } = await listening()
+    const response = await fetch(url, { headers: { accept: 'text/html' } })
+    expect(await response.text()).toContain(`${url}/bridge/anthropic`)
+  })
+
+  test.each(['/rpc/', '/bridge/demo', '/demo', '/healthz/', '/nothing', '//healthz', '/%00'])(
     '%s is not found',
     async path => {
       const { url } = await listening()
