@@ -1,11 +1,11 @@
 /**
  * The closed list of error codes, the transport's reasons, and the one error class that carries both.
  *
- * Codes are tRPC's own names, so that every tRPC client understands them. A reason says which of several causes of one code it was:
- * callers match on `code` and `reason`, never on a message.
+ * Codes are tRPC's own names, so that every tRPC client understands them. A reason distinguishes the causes of one
+ * code: callers match on `code` and `reason`, never on a message.
  */
 
-/** Code → what it means, its JSON-RPC number and HTTP status (tRPC's), and whether the same call may succeed when it is repeated. */
+/** Code → meaning, JSON-RPC number and HTTP status (tRPC's), and whether a repeat of the same call may succeed. */
 export const errorCodes = {
   PARSE_ERROR: { number: -32700, status: 400, retry: false, meaning: 'the message is no valid request' },
   BAD_REQUEST: { number: -32600, status: 400, retry: false, meaning: 'the input breaks a rule of the contract' },
@@ -37,17 +37,20 @@ export const errorCodes = {
 /** A code of {@link errorCodes}. */
 export type ErrorCode = keyof typeof errorCodes
 
-/** What a reason stands for. */
+/** The row of a reason. */
 export interface ReasonInfo {
-  /** The code of every error with this reason. A reason that occurs with several codes has none here: its errors name their code. */
+  /**
+   * The code of every error with this reason. Absent for a reason that occurs with several codes: such errors name
+   * their code.
+   */
   readonly code?: ErrorCode
   readonly meaning: string
 }
 
-/** Reason → code and meaning: the transport's own table, or one of a user of the transport. */
+/** Reason → code and meaning: the transport's own table, or the table of a user of the transport. */
 export type ReasonTable<R extends string = string> = Readonly<Record<R, ReasonInfo>>
 
-/** The transport's own reasons. Users of the transport name theirs in a table of their own, see {@link errorFactory}. */
+/** The transport's own reasons. Users of the transport name reasons in a separate table, see {@link errorFactory}. */
 export const transportReasons = {
   draining: { code: 'SERVICE_UNAVAILABLE', meaning: 'the server shuts down; call again on another connection' },
   connection_lost: {
@@ -83,18 +86,20 @@ export const transportReasons = {
 export type TransportReason = keyof typeof transportReasons
 
 /**
- * The error of the transport and its users: a code of {@link errorCodes}, perhaps a reason, and a message with the values that led to it.
- * Its message may be shown to the caller; its cause stays in the log of the side that made it.
+ * The error of the transport and its users: a code of {@link errorCodes}, perhaps a reason, and a message with the
+ * values that led to the error. The message may be shown to the caller; the cause stays in the log of the side that
+ * made the error.
  *
- * `R` names the reasons that the error may have: by default the transport's own. A user of the transport names others as a type, so that
- * a misspelt reason does not compile: `new RpcError<'seat_taken'>('CONFLICT', 'seat 7 is taken', { reason: 'seat_taken' })`.
- * Errors from elsewhere are `RpcError<string>`.
+ * `R` names the reasons that the error may have: by default the transport's own. A user of the transport names others
+ * as a type, so that a misspelt reason does not compile:
+ * `new RpcError<'seat_taken'>('CONFLICT', 'seat 7 is taken', { reason: 'seat_taken' })`. Errors from elsewhere are
+ * `RpcError<string>`.
  */
 export class RpcError<R extends string = TransportReason> extends Error {
   override readonly name = 'RpcError'
   readonly code: ErrorCode
   readonly reason: R | undefined
-  /** For a call that got no response: whether the procedure may have run. */
+  /** For a call without a response: whether the procedure may have run. */
   readonly mayHaveRun: boolean | undefined
 
   constructor(
@@ -110,9 +115,10 @@ export class RpcError<R extends string = TransportReason> extends Error {
   }
 
   /**
-   * Makes an RpcError of whatever was thrown. In this order: an RpcError is itself; an error that wraps one (tRPC wraps what a procedure
-   * throws) is the wrapped one; a tRPC error with a code of the list keeps code and message; anything else is an `INTERNAL_SERVER_ERROR`
-   * whose message says nothing of it, with the original as `cause`. Never throws: what throws when it is looked at is left out.
+   * Converts any thrown value to an RpcError. In this order: an RpcError is returned unchanged; an error that wraps an
+   * RpcError (tRPC wraps errors of procedures) gives the wrapped error; a tRPC error with a code of the list keeps code
+   * and message; anything else is an `INTERNAL_SERVER_ERROR` with a neutral message and the original as `cause`. Never
+   * throws: a value whose properties throw is left out.
    */
   static from(thrown: unknown): RpcError<string> {
     try {
@@ -138,7 +144,7 @@ export type CodedReason<T extends ReasonTable> = {
   [R in keyof T & string]: T[R] extends { readonly code: ErrorCode } ? R : never
 }[keyof T & string]
 
-/** Makes an error of its reason; the reason's table has the code. */
+/** Creates an error from a reason; the code comes from the reason's table. */
 export type ErrorFactory<T extends ReasonTable> = <R extends CodedReason<T>>(
   reason: R,
   message: string,
@@ -146,8 +152,8 @@ export type ErrorFactory<T extends ReasonTable> = <R extends CodedReason<T>>(
 ) => RpcError<R>
 
 /**
- * Returns a function that makes errors with the reasons of a table, each with the code that the table gives it. Reasons without a code of
- * their own are made with `new RpcError`.
+ * Returns a function that creates errors with the reasons of a table, each with its code in the table. `new RpcError`
+ * creates errors with the other reasons.
  *
  * ```ts
  * const reasons = { seat_taken: { code: 'CONFLICT', meaning: 'another guest has this seat' } } as const satisfies ReasonTable
@@ -162,10 +168,13 @@ export function errorFactory<T extends ReasonTable>(reasons: T): ErrorFactory<T>
   }
 }
 
-/** Makes an error with a reason of the transport, which has one code: `transportError('draining', 'the server is closing')`. */
+/**
+ * Creates an error with a reason of the transport that has one code:
+ * `transportError('draining', 'the server is closing')`.
+ */
 export const transportError = errorFactory(transportReasons)
 
-/** What `data` of an error holds on the wire, beside tRPC's own `httpStatus` and `path`. */
+/** The `data` of an error on the wire, beside tRPC's own `httpStatus` and `path`. */
 export interface ErrorData {
   code: string
   reason?: string
@@ -173,15 +182,19 @@ export interface ErrorData {
   mayHaveRun?: boolean
 }
 
-/** The code of an RpcError, of tRPC's server error, or of the `data` of tRPC's client error; undefined if it is none of these. */
+/**
+ * Returns the code of an RpcError, of tRPC's server error, or of the `data` of tRPC's client error; undefined for any
+ * other value.
+ */
 export function errorCodeOf(thrown: unknown): ErrorCode | undefined {
   const code = errorField(thrown, 'code')
   return typeof code === 'string' && Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : undefined // checked on this line
 }
 
 /**
- * Returns the reason of the same errors, if it stands in the table; by default the transport's. A reason that the table does not have is read
- * as none: a newer peer may give reasons that this side does not know, and the code still says what to do.
+ * Returns the reason of the same errors, if the table has the reason; by default the transport's table. An unlisted
+ * reason is read as none: a newer peer may send reasons that this side does not know, and the code still says how to
+ * proceed.
  */
 export function reasonOf(thrown: unknown): TransportReason | undefined
 export function reasonOf<R extends string>(thrown: unknown, reasons: ReasonTable<R>): R | undefined
@@ -190,7 +203,7 @@ export function reasonOf(thrown: unknown, reasons: ReasonTable = transportReason
   return typeof reason === 'string' && Object.hasOwn(reasons, reason) ? reason : undefined
 }
 
-/** Whether the same call may succeed when it is repeated; an error that is none of ours says nothing, so it may. */
+/** Returns whether a repeat of the same call may succeed; true for an error from elsewhere, which does not say. */
 export function isRetryable(thrown: unknown): boolean {
   const code = errorCodeOf(thrown)
   return code === undefined || errorCodes[code].retry

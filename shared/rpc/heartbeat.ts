@@ -2,30 +2,33 @@ import type { Socket } from 'node:net'
 import { now } from './deadlines.js'
 
 export interface HeartbeatOptions {
-  /** longest silence until the peer is asked for a sign of life */
+  /** longest silence until a ping is sent */
   intervalMs: number
-  /** silence after that which ends the connection */
+  /** silence after the ping that ends the connection */
   timeoutMs: number
   ping(data: string): void
-  /** a sign of life of this side, which nobody asked for */
+  /** sends an unasked sign of life */
   pong(): void
   onSilence(message: string): void
 }
 
-/** Above what pongs bring in between two looks, so that two ends do not answer each other's for ever; far below the slowest upload. */
+/**
+ * More bytes than pongs bring between two looks, so that two ends do not respond to each other's pongs for ever; far
+ * below the slowest upload.
+ */
 const minReceivedBytes = 1024
 
 /**
- * Finds a peer that has vanished. Any byte from it is a sign of life, and so is any byte that it takes while others wait for it. One ping is
- * outstanding at most, and nothing happens on a call's way.
+ * Finds a vanished peer. Any received byte is a sign of life, and so is any byte that the peer takes while other bytes
+ * wait. At most one ping is outstanding, and calls cost nothing.
  *
- * A ping cannot be answered before all that was sent ahead of it is through, and what the system has buffered hides from view that it
- * still moves. So the receiving end of a long message says now and then that it lives (RFC 6455, section 5.5.3).
+ * A ping's pong comes after all bytes that were sent earlier, and the system's buffers hide whether those bytes still
+ * move. The receiving end of a long message therefore sends unasked pongs now and then (RFC 6455, section 5.5.3).
  */
 export class Heartbeat {
   readonly #socket: Socket
   readonly #options: HeartbeatOptions
-  /** between two looks: two in every span that matters */
+  /** time between two looks: two looks in every span that matters */
   readonly #lookMs: number
   #timer: NodeJS.Timeout
   #turn: NodeJS.Immediate | undefined
@@ -35,7 +38,7 @@ export class Heartbeat {
   #taken = 0
   #waiting = false
   #pings = 0
-  /** bytes that were written when the newest ping was, and when the newest was that has been answered */
+  /** bytes written at the newest ping, and at the newest answered ping */
   #pinged = 0
   #confirmed = 0
 
@@ -52,7 +55,9 @@ export class Heartbeat {
     clearImmediate(this.#turn)
   }
 
-  /** What the peer has not confirmed: it may be under way, in what systems and proxies have buffered. */
+  /**
+   * Returns the bytes that the peer has not confirmed, which may be under way in the buffers of systems and proxies.
+   */
   get unconfirmedBytes(): number {
     return this.#socket.bytesWritten - this.#confirmed
   }
@@ -61,12 +66,12 @@ export class Heartbeat {
     if (this.#pings > 0 && data.toString() === String(this.#pings)) this.#confirmed = this.#pinged
   }
 
-  /** Whether the peer has taken bytes that waited for it since the last look. */
+  /** Returns whether the peer has taken waiting bytes since the last look. */
   hasTaken(): boolean {
     return this.#sample().taken
   }
 
-  /** Whether the peer has given a sign of life since the last look. */
+  /** Returns whether the peer has given a sign of life since the last look. */
   hasMoved(): boolean {
     const { taken, read } = this.#sample()
     if (taken || read) this.#movedAt = now()
@@ -76,7 +81,7 @@ export class Heartbeat {
   #sample(): { read: boolean; taken: boolean } {
     const socket = this.#socket
     const { bytesRead, bytesWritten, writableLength } = socket
-    // What the peer has taken counts only while there was something left for it to take: below that, the system takes it, not the peer.
+    // Taken bytes count only while more bytes wait: below that, the system takes the bytes, not the peer.
     const taken = bytesWritten - writableLength - systemQueue(socket)
     const moved = { read: bytesRead !== this.#read, taken: this.#waiting && taken > this.#taken }
     this.#read = bytesRead
@@ -87,7 +92,7 @@ export class Heartbeat {
   }
 
   #schedule(delayMs: number, then: () => void): NodeJS.Timeout {
-    // The socket keeps the process alive, not the watch over it.
+    // The socket keeps the process alive, not the watch over the socket.
     return setTimeout(then, delayMs).unref()
   }
 
@@ -105,7 +110,8 @@ export class Heartbeat {
   }
 
   readonly #judge = (): void => {
-    // A process that was busy for longer than the timeout has not read yet what came meanwhile: that happens before the next turn.
+    // A process that was busy for longer than the timeout has not read the latest bytes yet; the read happens before
+    // the next turn.
     this.#turn = setImmediate(() => {
       const { timeoutMs, onSilence } = this.#options
       if (this.hasMoved()) this.#timer = this.#schedule(this.#lookMs, this.#look)
@@ -115,8 +121,9 @@ export class Heartbeat {
 }
 
 /**
- * Bytes of the write under way that the system has not taken yet. Node has no public name for it and uses it for the same purpose, in the
- * idle timeout of its own sockets (lib/net.js, `_onTimeout`); where it is missing, a large write counts when it is through.
+ * Returns the bytes of the write under way that the system has not taken yet. Node has no public name for the number
+ * and uses it for the same purpose, in the idle timeout of its own sockets (lib/net.js, `_onTimeout`). Where the number
+ * is missing, a large write counts when complete.
  */
 function systemQueue(socket: Socket): number {
   const handle: unknown = Reflect.get(socket, '_handle')

@@ -1,18 +1,24 @@
 /**
- * The value that `JSON.parse(JSON.stringify(value))` would give, without the text: what the in-memory link carries. `toJSON` is applied,
- * functions, symbols and undefined are left out (null in arrays), numbers that JSON does not have become null, -0 becomes 0.
+ * Copies a value as `JSON.parse(JSON.stringify(value))` does, without the text, for the in-memory link. `toJSON` is
+ * applied, functions, symbols and undefined are left out (null in arrays), numbers outside JSON become null, -0 becomes
+ * 0.
  */
 
 import { setOwn } from '../values/text.js'
 import { RpcError, transportError } from './errors.js'
 
-/** Estimated bytes of the JSON text of the last copy; read it right after {@link copyJson}. Kept apart so that a copy allocates nothing else. */
+/**
+ * Estimated bytes of the JSON text of the last copy, to be read right after {@link copyJson}. Kept apart so that a copy
+ * allocates nothing else.
+ */
 export let copiedBytes = 0
 let limitBytes = 0
 
 /**
- * Copies a message and estimates its size on the way: exact for ASCII without escapes, else a little below the UTF-8 text.
- * @throws RpcError `PAYLOAD_TOO_LARGE` above `maxBytes`; `BAD_REQUEST` (not_encodable) for a cycle, a bigint, or a `toJSON` or getter that throws
+ * Copies a message and estimates the size on the way: exact for ASCII without escapes, else a little below the UTF-8
+ * text.
+ * @throws RpcError `PAYLOAD_TOO_LARGE` above `maxBytes`; `BAD_REQUEST` (not_encodable) for a cycle, a bigint, or a
+ *   `toJSON` or getter that throws
  */
 export function copyJson(message: object, maxBytes: number): object {
   const copy = copyJsonValue(message, maxBytes)
@@ -20,7 +26,7 @@ export function copyJson(message: object, maxBytes: number): object {
   throw notEncodable('a message is an object')
 }
 
-/** The same for any value; undefined for what JSON leaves out. */
+/** Copies any value; returns undefined for a value that JSON leaves out. */
 export function copyJsonValue(value: unknown, maxBytes: number): unknown {
   copiedBytes = 0
   limitBytes = maxBytes
@@ -34,12 +40,12 @@ export function copyJsonValue(value: unknown, maxBytes: number): unknown {
   }
 }
 
-/** The error for a value that JSON does not carry; every link words it the same. */
+/** Creates the error for a value outside JSON, with the same words on every link. */
 export function notEncodable(problem: string, cause?: unknown): RpcError {
   return transportError('not_encodable', `the value cannot be sent as JSON: ${problem}`, { cause })
 }
 
-/** The error for a message above the limit; every link words it the same. */
+/** Creates the error for a message above the limit, with the same words on every link. */
 export function messageTooLarge(bytes: number, maxBytes: number): RpcError {
   const size = bytes.toLocaleString('en')
   return transportError(
@@ -53,7 +59,7 @@ function count(bytes: number): void {
   if (copiedBytes > limitBytes) throw messageTooLarge(copiedBytes, limitBytes)
 }
 
-/** Undefined stands for "leave it out", as in JSON.stringify. */
+/** Undefined means "left out", as in JSON.stringify. */
 function copyValue(value: unknown, key: string): unknown {
   switch (typeof value) {
     case 'string':
@@ -82,7 +88,7 @@ function copyObject(value: object, key: string): unknown {
   const toJson: unknown = (value as { toJSON?: unknown }).toJSON // any object may have one
   if (typeof toJson === 'function') {
     const replaced: unknown = toJson.call(value, key)
-    // What toJSON gives is copied as it is: its own toJSON is not asked again.
+    // The result of toJSON is copied without a second toJSON.
     return typeof replaced === 'object' && replaced !== null ? copyPlain(replaced) : copyValue(replaced, key)
   }
   return copyPlain(value)

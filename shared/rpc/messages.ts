@@ -1,6 +1,6 @@
 /**
- * tRPC's WebSocket messages (trpc.io, "WebSockets", and its envelopes.ts) as types, with the two fields this project adds to `params`.
- * A message from outside becomes one of these types here and nowhere else.
+ * tRPC's WebSocket messages (trpc.io, "WebSockets", and its envelopes.ts) as types, with the two fields that this
+ * project adds to `params`. A message from outside becomes one of these types here and nowhere else.
  */
 
 /** The id that a client gives to a call; unique among the calls of a connection. */
@@ -17,7 +17,7 @@ export interface CallMessage {
   params: {
     path: string
     input?: unknown
-    /** where a subscription goes on */
+    /** id of the event to resume behind */
     lastEventId?: string
     /** the caller's remaining time; ours only */
     timeoutMs?: number
@@ -26,14 +26,14 @@ export interface CallMessage {
   }
 }
 
-/** Ends a subscription; for a query or mutation (ours only) it cancels the call. */
+/** Ends a subscription; cancels a query or mutation (this project's servers only). */
 export interface StopMessage {
   id: CallId
   jsonrpc?: '2.0'
   method: 'subscription.stop'
 }
 
-/** A message of a client: a call, or the end of one. */
+/** A message of a client: a call, or the end of a call. */
 export type ClientMessage = CallMessage | StopMessage
 
 /** An error as the router's formatter shaped it, after the output transformer. */
@@ -55,10 +55,13 @@ export interface ErrorMessage {
   id: CallId | null
   jsonrpc?: '2.0'
   error: WireError
-  /** the call was not started, because the server moves its clients elsewhere: it may be sent again on another connection; ours only */
+  /**
+   * the call was not started, because the server moves clients elsewhere: the client may send the call again on another
+   * connection; this project only
+   */
   refused?: 'draining'
 }
-/** Asks the client to dial anew and move there. */
+/** Asks the client to dial anew and move to the new connection. */
 export interface ReconnectMessage {
   id: null
   method: 'reconnect'
@@ -67,16 +70,16 @@ export interface ReconnectMessage {
 /** A message of a server: a result, an error, or the request to connect again. */
 export type ServerMessage = ResultMessage | ErrorMessage | ReconnectMessage
 
-/** The first frame where the URL says `?connectionParams=1`: what other clients send as headers. */
+/** The first frame for a URL with `?connectionParams=1`: the values that other clients send as headers. */
 export interface ConnectionParamsMessage {
   method: 'connectionParams'
   data: ConnectionParams
 }
 
-/** Names to values that a client sends as its first message, or null if it sends none. */
+/** Names to values in a client's first message; null if the client sends none. */
 export type ConnectionParams = Readonly<Record<string, string>> | null
 
-/** Why a message was refused; with the id it can be answered under, or null. */
+/** The fault of a rejected message, with the id for the response, or null. */
 export class InvalidMessage {
   readonly id: CallId | null
   readonly problem: string
@@ -107,7 +110,7 @@ export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage
   if (typeof path !== 'string' || path.length > maxIdLength) {
     return new InvalidMessage(id, 'params.path must be a string of at most 1,024 characters')
   }
-  // As long as its server made it: the limit of a message is its limit.
+  // An event id may be as long as its server made it: the limit of a message is its limit.
   if (lastEventId !== undefined && typeof lastEventId !== 'string') {
     return new InvalidMessage(id, 'params.lastEventId must be a string')
   }

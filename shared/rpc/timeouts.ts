@@ -1,10 +1,11 @@
 import { transportError } from './errors.js'
 
-/** setTimeout's largest delay, 24.8 days: it takes a longer one for none at all. */
+/** setTimeout's largest delay, 24.8 days; a longer delay fires at once. */
 export const longestTimeoutMs = 2 ** 31 - 1
 
 /**
- * An option that is a time, as a timer takes it. Infinity, and whatever is longer than a timer can be, is the longest that it can.
+ * Checks an option that is a time, and returns a delay for a timer. Infinity, and any time above a timer's largest
+ * delay, becomes the largest delay.
  * @throws RpcError `BAD_REQUEST` (config_invalid) for NaN and below `minMs`
  */
 export function timeoutOf(name: string, ms: number, minMs = 0): number {

@@ -1,20 +1,20 @@
 /**
- * superjson on the wire. Plain JSON, Date, undefined, bigint and numbers that JSON does not have take a fast path whose output is the same;
- * everything else (Map, Set, Error, class instances, repeated objects, …) is given to superjson itself.
+ * superjson on the wire. Plain JSON, Date, undefined, bigint and numbers outside JSON take a fast path with the same
+ * output; superjson itself encodes everything else (Map, Set, Error, class instances, repeated objects, …).
  *
- * superjson throws on the keys `constructor`, `prototype` and `__proto__`. The fast path carries them as own properties: AI tool schemas
- * have them, and nothing here follows a prototype.
+ * superjson throws on the keys `constructor`, `prototype` and `__proto__`. The fast path carries such keys as own
+ * properties: AI tool schemas have them, and no code here follows a prototype.
  */
 import { SuperJSON } from 'superjson'
 import { isPlainObject, setOwn } from '../values/text.js'
 
-/** superjson's output: JSON, and what each value was that JSON does not have. */
+/** superjson's output: JSON, and the types of the values outside JSON. */
 export interface Encoded {
   json: unknown
   meta?: { values?: unknown; referentialEqualities?: unknown; v?: number }
 }
 
-/** An instance of its own: classes that an application registers with the default one do not change this wire. */
+/** A separate instance: classes that an application registers with the default instance do not change this wire. */
 const superjson = new SuperJSON()
 
 /** A tRPC data transformer; stock peers use superjson. */
@@ -23,11 +23,11 @@ export const transformer = {
     return serializePlain(value) ?? (superjson.serialize(value) as Encoded) // superjson's own type, without its generics
   },
   /**
-   * May take over `encoded`: nobody else may hold it (a message's value belongs to its receiver).
-   * @throws Error if it is nothing that a serializer made
+   * Decodes a value, and may reuse `encoded`: no other code may hold it (a message's value belongs to its receiver).
+   * @throws Error for a value that no serializer made
    */
   deserialize(encoded: unknown): unknown {
-    // A stock client without input sends no `input` at all.
+    // A stock client sends no `input` for a call without input.
     if (encoded === undefined) return undefined
     if (typeof encoded !== 'object' || encoded === null)
       throw new Error('not a superjson value: it must be an object with json')
@@ -47,11 +47,11 @@ const leaveToSuperjson = Symbol('superjson')
 type Annotations = Record<string, [string]>
 interface Walk {
   values: Annotations | undefined
-  /** objects met so far: superjson annotates what it meets twice */
+  /** objects met so far: superjson annotates repeated objects */
   readonly seen: unknown[]
 }
 
-/** undefined: a value that superjson must encode. */
+/** Returns undefined for a value that superjson must encode. */
 function serializePlain(value: unknown): Encoded | undefined {
   const walk: Walk = { values: undefined, seen: [] }
   try {
@@ -66,7 +66,7 @@ function serializePlain(value: unknown): Encoded | undefined {
   }
 }
 
-/** `parent` and `key` name the place; the path is only put together where there is something to annotate. */
+/** `parent` and `key` name the place; the path is put together only for an annotation. */
 function encode(value: unknown, key: string, parent: Place | undefined, walk: Walk): unknown {
   switch (typeof value) {
     case 'string':
@@ -74,7 +74,7 @@ function encode(value: unknown, key: string, parent: Place | undefined, walk: Wa
       return value
     case 'number':
       if (Number.isFinite(value) && (value !== 0 || 1 / value > 0)) return value
-      // To superjson NaN is no primitive: two of them count as the same object.
+      // superjson does not treat NaN as a primitive: two NaN count as the same object.
       if (Number.isNaN(value)) remember(value, walk)
       annotate(key, parent, 'number', walk)
       return Object.is(value, -0) ? '-0' : String(value)
@@ -136,7 +136,7 @@ function encodeItems(source: unknown[], key: string, parent: Place | undefined, 
 }
 
 function remember(value: unknown, walk: Walk): void {
-  // Linear up to a few dozen objects, which is what messages have; a list of rows turns to superjson's own map.
+  // Linear up to a few dozen objects, the size of usual messages; a list of rows turns to superjson's own map.
   if (walk.seen.length < 64 ? walk.seen.includes(value) : hasInSet(walk, value)) throw leaveToSuperjson
   walk.seen.push(value)
 }
@@ -166,7 +166,7 @@ function escapeKey(key: string): string {
   return key.includes('\\') || key.includes('.') ? key.replaceAll('\\', '\\\\').replaceAll('.', '\\.') : key
 }
 
-/** Puts the annotated values in place; false, with nothing changed, where an annotation needs superjson. */
+/** Puts the annotated values in place; returns false, with nothing changed, if an annotation needs superjson. */
 function applyPlain(root: { json: unknown }, values: unknown): boolean {
   if (values === undefined) return true
   if (Array.isArray(values)) return values.length === 1 && applyAt(root, 'json', values[0])

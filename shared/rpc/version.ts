@@ -1,4 +1,4 @@
-/** Versions of what a server serves, MAJOR.MINOR: read, written and compared. Which versions there are is the service's own matter. */
+/** Reads, writes and compares versions, MAJOR.MINOR. The service decides which versions exist. */
 
 /** MAJOR.MINOR as two numbers. */
 export interface Version {
@@ -6,7 +6,7 @@ export interface Version {
   readonly minor: number
 }
 
-/** Reads `MAJOR.MINOR`; undefined for anything else. */
+/** Parses `MAJOR.MINOR`; returns undefined for any other text. */
 export function parseVersion(text: string): Version | undefined {
   const [, major, minor] = /^(\d{1,6})\.(\d{1,6})$/.exec(text) ?? []
   return major === undefined || minor === undefined ? undefined : { major: Number(major), minor: Number(minor) }
@@ -16,7 +16,7 @@ export function formatVersion({ major, minor }: Version): string {
   return `${major}.${minor}`
 }
 
-/** Why a client cannot talk to a server; undefined if it can. */
+/** Returns the reason why a client cannot talk to a server; undefined for a compatible pair. */
 export function versionProblem(client: Version, server: Version): 'version_unsupported' | 'server_older' | undefined {
   if (client.major !== server.major) return 'version_unsupported'
   return client.minor > server.minor ? 'server_older' : undefined
