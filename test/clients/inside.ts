@@ -72,7 +72,7 @@ try {
 process.exit()
 
 async function startServer({ directory }: Job, { url }: StandIn): Promise<ServeProcess> {
-  const server = await startServe(join(directory, 'data'))
+  const server = await startOnBusyMachine(join(directory, 'data'))
   const key = { env: { PROVIDER_KEY: 'sk-the-central-key' } }
   const add = (...args: string[]) =>
     runJson(['providers', 'add', ...args, '--key-env', 'PROVIDER_KEY', ...server.flags], key)
@@ -87,6 +87,18 @@ interface Surroundings {
   bridge: WatchedBridge
   standIn: StandIn
   guard: NetworkGuard
+}
+
+/** Starts the server. The first database takes longer than its deadline when other programs need all cores. */
+async function startOnBusyMachine(dataDir: string): Promise<ServeProcess> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startServe(dataDir)
+    } catch (error) {
+      if (attempt === 3) throw error
+      console.log(`the server did not start: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
 }
 
 async function tryClient(
