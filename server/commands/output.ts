@@ -19,6 +19,11 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/** Prints a line on stderr, beside a result that is worth a second look. */
+export function printWarning(line: string): void {
+  process.stderr.write(`warning: ${line}\n`)
+}
+
 /** Prints rows under headings, or `empty` if there are none. */
 export function printTable<R>(rows: readonly R[], columns: readonly Column<R>[], empty: string): void {
   if (rows.length === 0) {

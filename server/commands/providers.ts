@@ -1,11 +1,13 @@
 /** `aibridge providers`: the AI providers that the bridge forwards to, and their keys. */
 import { type Command, Option } from 'commander'
-import type { ProviderSummary } from '../../shared/contract/admin.js'
+import type { ProviderSummary, ProviderWarning } from '../../shared/contract/admin.js'
+import { rpcError } from '../../shared/contract/error-reasons.js'
 import { type ProviderType, providerTypes } from '../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { invocation } from '../process/invocation.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
-import { type Column, print, printFields, printResult, printTable } from './output.js'
+import { type Column, print, printFields, printResult, printTable, printWarning } from './output.js'
 
 interface AddOptions extends CommonOptions {
   type?: ProviderType
@@ -15,7 +17,7 @@ interface AddOptions extends CommonOptions {
   disabled?: boolean
 }
 
-/** Adds `providers add|list|enable|disable|remove`. */
+/** Adds `providers add|test|list|enable|disable|remove`. */
 export function addProvidersCommands(program: Command): void {
   const providers = program.command('providers').description('AI providers, and the keys that the bridge shows them')
 
@@ -42,7 +44,7 @@ export function addProvidersCommands(program: Command): void {
           ...(keys.length > 0 && { keys }),
         }),
       )
-      const { apiOf } = await import('../../client/bridge/providers/apis.js')
+      const mountPath = await mountPathOf(provider.type)
       printResult(options, provider, () =>
         printFields({
           provider: provider.name,
@@ -50,10 +52,25 @@ export function addProvidersCommands(program: Command): void {
           'base URL': provider.baseUrl,
           keys: provider.keys.join(', '),
           enabled: provider.enabled,
-          'clients use': `/bridge/${provider.name}${apiOf(provider.type)?.mountPath ?? ''}, behind the address of the server or of a daemon`,
+          'clients use': `/bridge/${provider.name}${mountPath}, behind the address of the server or of a daemon`,
         }),
       )
+      for (const warning of provider.warnings) printWarning(warningTexts[warning](provider, mountPath))
     })
+
+  withCommonOptions(
+    providers
+      .command('test <name>')
+      .description(
+        'ask a provider for its models, from the machine of the server, and say what it saw; exits 1 on a failure',
+      ),
+  ).action(async (name: string, options: CommonOptions) => {
+    const result = await callAdmin(options, admin => admin.providers.test.mutate({ name }))
+    printResult(options, result, ({ url, key, status, models, durationMs }) =>
+      printFields({ provider: name, asked: url, key: key ?? 'none', status, models, took: `${durationMs} ms` }),
+    )
+    if (!result.ok) throw rpcError('provider_failed', `provider ${name}: ${result.message}`)
+  })
 
   withCommonOptions(providers.command('list').description('all providers, their keys masked')).action(
     async (options: CommonOptions) => {
@@ -90,7 +107,28 @@ const columns: Column<ProviderSummary>[] = [
   ['ENABLED', provider => (provider.enabled ? 'yes' : 'no')],
   ['BASE URL', provider => provider.baseUrl],
   ['KEYS', provider => provider.keys.join(', ')],
+  ['LAST FAILURE', ({ lastFailure }) => lastFailure && `${lastFailure.at.toISOString()} ${lastFailure.errorType}`],
 ]
+
+/** What stands between `/bridge/NAME` and the paths of a type's API. The APIs are loaded for this alone, so not for `--help`. */
+async function mountPathOf(type: ProviderType): Promise<string> {
+  const { apiOf } = await import('../../client/bridge/providers/apis.js')
+  return apiOf(type)?.mountPath ?? ''
+}
+
+/** Warning → its sentence, with the URL that a request for the models would reach. */
+const warningTexts: Record<ProviderWarning, (provider: ProviderSummary, mountPath: string) => string> = {
+  no_key: ({ name }) =>
+    `provider ${name} has no key, so requests are sent without one; add a key with: ${invocation()} providers add ${name} --key-env VARIABLE`,
+  base_url_lacks_v1: ({ baseUrl, type }, mountPath) =>
+    `the base URL ${baseUrl} lacks /v1, which APIs of type ${type} have at its end: ${exampleOf(baseUrl, mountPath)}`,
+  base_url_doubles_v1: ({ baseUrl }, mountPath) =>
+    `the base URL ${baseUrl} doubles /v1, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
+}
+
+function exampleOf(baseUrl: string, mountPath: string): string {
+  return `a request for /v1/models would reach ${baseUrl}${'/v1/models'.slice(mountPath.length)}`
+}
 
 function append(value: string, before: string[] = []): string[] {
   return [...before, value]

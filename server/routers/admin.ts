@@ -15,6 +15,7 @@ import {
   mcpServersUpsertInput,
   providersRemoveInput,
   providersSetEnabledInput,
+  providersTestInput,
   providersUpsertInput,
   usageInput,
   usersCreateInput,
@@ -77,6 +78,9 @@ const providers = router({
   remove: adminProcedure
     .input(checked(providersRemoveInput))
     .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.remove(input, name))),
+  test: adminProcedure
+    .input(checked(providersTestInput))
+    .mutation(forAdmin(({ admin }, input, { name }, { signal }) => admin.providers.test(input, name, signal))),
 })
 
 const mcpServers = router({

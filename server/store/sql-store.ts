@@ -46,6 +46,7 @@ const repeatable = new Set<keyof Tables>([
   'recordDaemonSeen',
   'recordDaemonsConnected',
   'listProviders',
+  'listLastFailures',
   'listSecrets',
   'listAudit',
   'findByShortId',

@@ -17,6 +17,7 @@ import type {
   Interception,
   InterceptionDetail,
   McpServer,
+  ProviderFailure,
   UsageGroup,
   UsageRow,
   User,
@@ -340,6 +341,8 @@ export interface ProviderStore {
   ): Promise<ProviderRow>
   setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
   removeProvider(name: string): Promise<boolean>
+  /** Provider → its newest failed interception, of those that have one. The records are looked up by an index, one for each provider. */
+  listLastFailures(): Promise<Map<string, ProviderFailure>>
   /**
    * Adds `providers` if this database has never been seeded, and remembers the seeding, both in one transaction.
    * Concurrent callers seed once. Returns whether this call seeded.

@@ -156,6 +156,78 @@ export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolea
 
 /** Removes a provider and its keys. */
 export const providersRemoveInput = z.object({ name: slug })
+export const providersTestInput = z.object({ name: slug })
+
+/** What looks wrong with a provider. A provider with warnings may work all the same. */
+export const providerWarnings = [
+  /** requests are sent without a key, unless the client brings its own */
+  'no_key',
+  /** requests go to `/chat/completions` where the API has `/v1/chat/completions` */
+  'base_url_lacks_v1',
+  /** requests go to `/v1/v1/…` */
+  'base_url_doubles_v1',
+] as const
+/** One of {@link providerWarnings}. */
+export type ProviderWarning = (typeof providerWarnings)[number]
+
+/** The newest failed interception of a provider, by the start of the request. */
+export interface ProviderFailure {
+  interceptionId: string
+  /** when the request ended */
+  at: Date
+  errorType: ErrorType
+}
+
+/** How a test of a provider can fail. */
+export const providerTestFailures = [
+  /** the host name has no address */
+  'dns',
+  /** nothing accepts connections there */
+  'refused',
+  /** any other failure before a connection */
+  'unreachable',
+  /** a certificate that is not accepted, or a server that does not speak TLS */
+  'tls',
+  /** no whole response in time */
+  'timeout',
+  /** a connection that ended without a whole HTTP response */
+  'broken',
+  /** 401 or 403 */
+  'unauthorized',
+  /** 404 */
+  'not_found',
+  /** 3xx; redirects are not followed */
+  'redirect',
+  /** any other status than 200 */
+  'status',
+  /** a response above the size limit */
+  'too_large',
+  'not_json',
+  /** JSON without a list of models */
+  'no_models',
+  /** no encryption key of the server opens the provider's key */
+  'key_unreadable',
+] as const
+/** One of {@link providerTestFailures}. */
+export type ProviderTestFailure = (typeof providerTestFailures)[number]
+
+/** The result of `providers.test`: what the server saw when it asked the provider for its models. */
+export interface ProviderTest {
+  name: string
+  ok: boolean
+  /** the URL that was asked */
+  url: string
+  /** the hint of the key that was sent; null if the provider has none */
+  key: string | null
+  /** null if there was no response */
+  status: number | null
+  /** the number of models; null if the test failed */
+  models: number | null
+  durationMs: number
+  failure: ProviderTestFailure | null
+  /** the failure in one sentence, without anything that the provider said; null if `ok` */
+  message: string | null
+}
 
 /** A provider as an operator sees it. */
 export interface ProviderSummary {
@@ -165,6 +237,9 @@ export interface ProviderSummary {
   baseUrl: string
   /** each key's hint, for instance `sk-a…wxyz`; never a key */
   keys: string[]
+  warnings: ProviderWarning[]
+  /** null if no request to it has failed, as far as records are kept */
+  lastFailure: ProviderFailure | null
   createdAt: Date
   updatedAt: Date
 }
@@ -377,6 +452,7 @@ export const auditActions = [
   'providers.upsert',
   'providers.setEnabled',
   'providers.remove',
+  'providers.test',
   'mcpServers.upsert',
   'mcpServers.remove',
   'externalAuthLinks.set',

@@ -33,6 +33,8 @@ export const errorReasons = {
   ambiguous_id: { code: 'BAD_REQUEST', meaning: 'several rows have this short id' },
   event_expired: { code: 'PRECONDITION_FAILED', meaning: 'what came after this event is not kept any more' },
   name_taken: { code: 'CONFLICT', meaning: 'another row has this name' },
+  // commands
+  provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },
   // stores and processes
   config_invalid: { meaning: 'the configuration breaks a rule' },
   data_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process uses the data directory' },

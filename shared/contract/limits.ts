@@ -69,6 +69,10 @@ export const adminLimits = {
   maxUsageRows: 1000,
   /** interceptions of a thread that are returned with an interception */
   maxThreadLength: 200,
+  /** a test of a provider: a third of a call's deadline */
+  providerTestTimeoutMs: 10_000,
+  /** the list of models that such a test reads; the longest known lists have less than 2 MiB */
+  maxModelsBytes: 8 * mib,
 } as const
 
 /** Limits of the MCP configurator's inputs and requests. */

@@ -6,6 +6,6 @@
  * | --- | --- |
  * | 1.0 | recorder, authorizer, providerConfigurator.getProviders; admin: users, apiKeys, daemonKeys, providers, interceptions |
  * | 1.1 | mcpConfigurator, providerConfigurator.watchProviders; admin: watch, audit, mcpServers, externalAuthLinks, usage, secrets, users.purge |
- * | 1.2 | admin: API keys with a name and the time of their last use; names of users in interceptions, watch, audit and externalAuthLinks; short ids; closed filters |
+ * | 1.2 | admin: API keys with a name and the time of their last use; names of users in interceptions, watch, audit and externalAuthLinks; short ids; closed filters; providers.test, warnings and the last failure of providers |
  */
 export const apiVersion = { major: 1, minor: 2 } as const

@@ -2,7 +2,7 @@
 import type { AnyTRPCProcedure, inferProcedureOutput } from '@trpc/server'
 import { z } from 'zod'
 import type { AppRouter } from '../../server/routers/app.js'
-import { userStatuses } from '../../shared/contract/admin.js'
+import { providerTestFailures, providerWarnings, userStatuses } from '../../shared/contract/admin.js'
 import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { errorTypes } from '../../shared/contract/recorder.js'
@@ -78,8 +78,22 @@ const providerSummary = z.object({
   enabled: z.boolean(),
   baseUrl: z.string(),
   keys: z.array(z.string()),
+  warnings: z.array(z.enum(providerWarnings)),
+  lastFailure: z.object({ interceptionId: z.string(), at: z.date(), errorType: z.enum(errorTypes) }).nullable(),
   createdAt: z.date(),
   updatedAt: z.date(),
+})
+
+const providerTest = z.object({
+  name: z.string(),
+  ok: z.boolean(),
+  url: z.string(),
+  key: z.string().nullable(),
+  status: z.number().nullable(),
+  models: z.number().nullable(),
+  durationMs: z.number(),
+  failure: z.enum(providerTestFailures).nullable(),
+  message: z.string().nullable(),
 })
 
 const mcpServerConfig = z.object({
@@ -257,7 +271,13 @@ export const outputs = {
       list: z.array(daemonKey),
       revoke: daemonKey,
     },
-    providers: { upsert: providerSummary, list: z.array(providerSummary), setEnabled: providerSummary, remove: empty },
+    providers: {
+      upsert: providerSummary,
+      list: z.array(providerSummary),
+      setEnabled: providerSummary,
+      remove: empty,
+      test: providerTest,
+    },
     mcpServers: { upsert: mcpServer, list: z.array(mcpServer), remove: empty },
     externalAuthLinks: { set: externalAuthLink, list: z.array(externalAuthLink), remove: empty },
     interceptions: {

@@ -1,7 +1,8 @@
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import type { ProviderStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'
-import { defaultBaseUrls, sealProviderKey } from './providers.js'
+import { defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
+import { sealProviderKey } from './providers.js'
 
 /** A provider that the environment names. */
 export interface ProviderSeed {
@@ -20,7 +21,7 @@ export function seedRow(
     name: type,
     type,
     enabled: true,
-    baseUrl: baseUrl?.replace(/\/+$/, '') ?? defaultBaseUrls[type],
+    baseUrl: baseUrl === undefined ? defaultBaseUrls[type] : trimmedBaseUrl(baseUrl),
     settings: null,
     keys: [sealProviderKey(secrets, key, type)],
   }

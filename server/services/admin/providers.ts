@@ -1,7 +1,9 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
 import type {
+  ProviderFailure,
   ProviderSummary,
+  ProviderWarning,
   providersRemoveInput,
   providersSetEnabledInput,
   providersUpsertInput,
@@ -13,9 +15,11 @@ import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../..
 import { providerKeyPlace, type SecretBox } from '../secrets.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
+import { createProviderTester, type ProviderTester, type ProviderTesterOptions } from './provider-test.js'
+import { baseUrlWarning, defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
 
 /** The AI providers that the bridge forwards to. What is answered never holds a key, only its hint. */
-export interface ProvidersAdmin {
+export interface ProvidersAdmin extends ProviderTester {
   /**
    * Adds a provider, or changes one: what is left out stays. A new one is by default enabled, of type `anthropic`, without keys; it has the base URL
    * of its type, as one has whose type changes.
@@ -33,21 +37,24 @@ export interface ProvidersAdmin {
   remove(input: z.output<typeof providersRemoveInput>, actor: string): Promise<Record<string, never>>
 }
 
-export interface ProvidersAdminOptions {
+/** The parts of {@link createProvidersAdmin}. */
+export interface ProvidersAdminOptions extends ProviderTesterOptions {
   store: ProviderStore & AuditedWrites
-  secrets: SecretBox
 }
 
-export const defaultBaseUrls: Record<ProviderType, string> = {
-  anthropic: 'https://api.anthropic.com',
-  openai: 'https://api.openai.com/v1',
-}
+/** Creates the administration of providers. */
+export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersAdmin {
+  const { store, secrets } = options
 
-export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions): ProvidersAdmin {
+  async function shown(row: ProviderRow): Promise<ProviderSummary> {
+    return summaryOf(row, await store.listLastFailures())
+  }
+
   return {
+    ...createProviderTester(options),
     async upsert({ name, keys, ...given }, actor) {
       const { type = 'anthropic', enabled = true } = given
-      const baseUrl = given.baseUrl?.replace(/\/+$/, '') ?? defaultBaseUrls[type]
+      const baseUrl = given.baseUrl === undefined ? defaultBaseUrls[type] : trimmedBaseUrl(given.baseUrl)
       const sealed = keys?.map(key => sealProviderKey(secrets, key, name))
       const keep = (['type', 'enabled', 'baseUrl', 'settings'] as const).filter(
         field => field === 'settings' || given[field] === undefined,
@@ -62,17 +69,18 @@ export function createProvidersAdmin({ store, secrets }: ProvidersAdminOptions):
           return auditEntry(actor, 'providers.upsert', name, { type, enabled, baseUrl, ...hints })
         },
       )
-      return summaryOf(row)
+      return shown(row)
     },
     async list() {
-      return (await store.listProviders()).map(summaryOf)
+      const [rows, failures] = await Promise.all([store.listProviders(), store.listLastFailures()])
+      return rows.map(row => summaryOf(row, failures))
     },
     async setEnabled({ name, enabled }, actor) {
       const row = await store.audited(
         tables => tables.setProviderEnabled(name, enabled),
         changed => changed && auditEntry(actor, 'providers.setEnabled', name, { enabled }),
       )
-      if (row) return summaryOf(row)
+      if (row) return shown(row)
       throw unknownRow('provider', name)
     },
     async remove({ name }, actor) {
@@ -105,6 +113,21 @@ export function sealProviderKey(secrets: SecretBox, key: string, provider: strin
   return { id, sealed: secrets.seal(key, providerKeyPlace(provider, id)), hint: credentialHint(key) }
 }
 
-function summaryOf({ keys, settings: _, ...row }: ProviderRow): ProviderSummary {
-  return { ...row, keys: keys.map(({ hint }) => hint) }
+function summaryOf(
+  { keys, settings: _, ...row }: ProviderRow,
+  failures: ReadonlyMap<string, ProviderFailure>,
+): ProviderSummary {
+  return {
+    ...row,
+    keys: keys.map(({ hint }) => hint),
+    warnings: warningsOf({ ...row, keys }),
+    lastFailure: failures.get(row.name) ?? null,
+  }
+}
+
+/** The warnings of a provider; none of one whose base URL is a path of this server. */
+function warningsOf({ type, baseUrl, keys }: Pick<ProviderRow, 'type' | 'baseUrl' | 'keys'>): ProviderWarning[] {
+  if (baseUrl.startsWith('/')) return []
+  const ofUrl = baseUrlWarning(type, baseUrl)
+  return [...(keys.length === 0 ? (['no_key'] as const) : []), ...(ofUrl ? [ofUrl] : [])]
 }

@@ -1,5 +1,6 @@
 /** Providers and their sealed keys in SQL; the guarantees stand in store.ts. */
 import { type Kysely, sql } from 'kysely'
+import type { ProviderFailure } from '../../../shared/contract/admin.js'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import type { ProviderRow, ProviderStore, SealedKey } from '../store.js'
@@ -52,6 +53,18 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
     async removeProvider(name) {
       const { numDeletedRows } = await db.deleteFrom('providers').where('name', '=', name).executeTakeFirst()
       return numDeletedRows > 0n
+    },
+
+    async listLastFailures() {
+      // The collation is that of the index on interceptions; the names of providers have another.
+      const { rows } = await sql<{ provider: string } & ProviderFailure>`
+        select p.name as provider, f.id as "interceptionId", f.ended_at as at, f.error_type as "errorType"
+        from providers p cross join lateral (
+          select i.id, i.ended_at, i.error_type from interceptions i
+          where i.provider_name = p.name collate "default" and i.error_type is not null
+          order by i.started_at desc, i.id desc limit 1
+        ) f`.execute(db)
+      return new Map(rows.map(({ provider, ...failure }) => [provider, failure]))
     },
 
     seedProviders(providers) {

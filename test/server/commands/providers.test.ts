@@ -1,8 +1,9 @@
 /** `aibridge providers` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { addProvidersCommands } from '../../../server/commands/providers.js'
-import type { ProviderSummary } from '../../../shared/contract/admin.js'
+import type { ProviderSummary, ProviderTest } from '../../../shared/contract/admin.js'
 import { oneStore } from '../services/running-server.js'
+import { ended, interception, secondsLater } from '../store/records/records.js'
 import { commandLine } from './command-line.js'
 
 const store = oneStore()
@@ -29,6 +30,65 @@ test('adding a provider that is there replaces its key, and leaves it disabled a
   expect(await print('providers', 'enable', 'work')).toBe('enabled provider work\n')
   expect(await json<ProviderSummary>(...add, 'NEW_KEY')).toMatchObject({ enabled: true })
   expect(await json<ProviderSummary>(...add, 'NEW_KEY', '--disabled')).toMatchObject({ enabled: false })
+})
+
+test('adding a provider warns on stderr of a missing key and of a base URL that lacks or doubles /v1', async () => {
+  const { both, json } = await commandLine(store(), addProvidersCommands)
+  vi.stubEnv('KEY', 'sk-key-of-the-vendor-0123456789')
+  const add = (name: string, ...words: string[]) => both('providers', 'add', name, ...words)
+  const whole = await add('whole', '--type', 'openai', '--key-env', 'KEY')
+  expect(whole).toEqual({ stdout: expect.stringMatching(/^provider +whole\n/), stderr: '' })
+  const lacking = await add('lacking', '--type', 'openai', '--base-url', 'https://api.openai.com')
+  expect(lacking.stderr).toMatch(
+    /^warning: provider lacking has no key, .* providers add lacking --key-env VARIABLE\nwarning: the base URL https:\/\/api\.openai\.com lacks \/v1, .* would reach https:\/\/api\.openai\.com\/models\n$/,
+  )
+  const doubling = await add('doubling', '--base-url', 'https://api.anthropic.com/v1', '--key-env', 'KEY')
+  expect(doubling.stderr).toMatch(
+    /^warning: .* doubles \/v1, .* would reach https:\/\/api\.anthropic\.com\/v1\/v1\/models\n$/,
+  )
+  const list = await json<ProviderSummary[]>('providers', 'list')
+  expect(list.map(({ name, warnings }) => [name, ...warnings])).toEqual(
+    expect.arrayContaining([
+      ['demo'],
+      ['doubling', 'base_url_doubles_v1'],
+      ['lacking', 'no_key', 'base_url_lacks_v1'],
+      ['whole'],
+    ]),
+  )
+})
+
+test('testing a provider says what the server saw, and fails with the cause', async () => {
+  const { both, json, print } = await commandLine(store(), addProvidersCommands)
+  expect(await print('providers', 'test', 'demo')).toMatch(
+    /^provider +demo\nasked +http:\/\/127\.0\.0\.1:\d+\/demo\/v1\/models\nkey +none\nstatus +200\nmodels +1\ntook +\d+ ms\n$/,
+  )
+  expect(await json<ProviderTest>('providers', 'test', 'demo')).toMatchObject({ ok: true, models: 1, failure: null })
+  await both('providers', 'add', 'away', '--base-url', 'http://127.0.0.1:1')
+  await expect(print('providers', 'test', 'away')).rejects.toMatchObject({
+    code: 'PRECONDITION_FAILED',
+    reason: 'provider_failed',
+    message: 'provider away: nothing accepts connections at 127.0.0.1:1 (ECONNREFUSED)',
+  })
+  await expect(print('providers', 'test', 'none')).rejects.toMatchObject({ reason: 'unknown_row' })
+})
+
+test('the list shows when and how the last request to a provider failed', async () => {
+  const { json, print } = await commandLine(store(), addProvidersCommands)
+  const request = (providerName: string, startedAt: Date) => interception({ providerName, startedAt })
+  const [older, newer] = [request('demo', secondsLater(0)), request('demo', secondsLater(5))]
+  const end = (id: string, endedAt: Date, errorType?: 'timeout' | 'rate_limited') =>
+    ended(id, { endedAt, ...(errorType && { errorType }) })
+  await store().record([older, end(older.record.id, secondsLater(9), 'timeout')])
+  await store().record([newer, end(newer.record.id, secondsLater(7), 'rate_limited')])
+  const good = request('demo', secondsLater(8))
+  await store().record([good, end(good.record.id, secondsLater(9))])
+  expect(await print('providers', 'list')).toMatch(/^demo .* +2026-03-04T05:06:14\.089Z rate_limited$/m)
+  const list = await json<ProviderSummary[]>('providers', 'list')
+  expect(list.find(({ name }) => name === 'demo')?.lastFailure).toEqual({
+    interceptionId: newer.record.id,
+    at: secondsLater(7).toJSON(),
+    errorType: 'rate_limited',
+  })
 })
 
 test('a new provider is enabled, of type anthropic, at its base URL', async () => {

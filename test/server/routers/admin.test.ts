@@ -417,6 +417,19 @@ describe.each(deployments)('$name', deployment => {
       )
     })
 
+    test('can be tested, enabled or not, which the audit log notes', async () => {
+      const { admin, connect } = await operator()
+      await admin.providers.upsert.mutate({ name: 'tested', baseUrl: 'http://127.0.0.1:1', enabled: false })
+      const refused = { name: 'tested', ok: false, failure: 'refused', status: null, models: null, key: null }
+      expect(await admin.providers.test.mutate({ name: 'tested' })).toMatchObject(refused)
+      const { entries } = await admin.audit.list.query({ action: 'providers.test', target: 'tested' })
+      expect(entries).toMatchObject([{ details: { failure: 'refused', status: null, models: null } }])
+      expect(await refusalOf(admin.providers.test.mutate({ name: 'none' }))).toMatchObject(unknownRow)
+      expect(await refusalOf(connect(daemon).admin.providers.test.mutate({ name: 'tested' }))).toMatchObject({
+        code: 'FORBIDDEN',
+      })
+    })
+
     test('a provider key never appears in logs or messages', async () => {
       const { admin, connect, logger } = await operator()
       const marked = 'sk-ant-MARKED-SECRET-0123456789'

@@ -105,6 +105,21 @@ test('a short id, known or not, reads no more than the rows that have it', async
   }
 })
 
+test('the last failure of providers reads a row for each that has failed, however many requests succeeded', async () => {
+  await execute(`
+    insert into providers (name, type, enabled, base_url)
+    values ('anthropic', 'anthropic', true, ''), ('rare-name', 'anthropic', true, ''), ('good', 'anthropic', true, '');
+    set session_replication_role = replica;
+    insert into interceptions (id, initiator_id, api_key_id, provider, provider_name, model, started_at, ended_at, credential_kind, content_hash)
+    select gen_random_uuid(), gen_random_uuid(), 'k', 'anthropic', 'good', 'm', now(), now(), 'byok', '' from generate_series(1, ${rows});
+    analyze`)
+  const before = await rowsRead()
+  const store = await open()
+  expect([...(await store.listLastFailures()).keys()].toSorted()).toEqual(['anthropic', 'rare-name'])
+  await store.close()
+  expect((await rowsRead()) - before).toBeLessThan(rows / 20)
+})
+
 test('a page of each filter reads little more than its rows, whether they are rare or not', async () => {
   await execute('analyze')
   const queries: Omit<InterceptionQuery, 'limit'>[] = [

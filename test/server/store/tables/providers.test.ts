@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { ProviderStore, SealedKey, Store } from '../../../../server/store/store.js'
 import { stores } from '../../../fixtures/stores.js'
+import { ended, interception, secondsLater } from '../records/records.js'
 
 describe.each(stores)('providers in the store: $name', ({ open }) => {
   let store: Store
@@ -81,6 +82,23 @@ describe.each(stores)('providers in the store: $name', ({ open }) => {
     expect(await store.removeProvider('p')).toBe(false)
     expect(await store.listProviders()).toEqual([])
     expect((await store.upsertProvider(provider('p'))).keys).toEqual([])
+  })
+
+  test('the last failure is the newest failed interception by start, of providers that are stored', async () => {
+    for (const name of ['failing', 'working', 'unused']) await store.upsertProvider(provider(name))
+    const request = (providerName: string, seconds: number) =>
+      interception({ providerName, startedAt: secondsLater(seconds) })
+    const [old, newest, good] = [request('failing', 1), request('failing', 2), request('failing', 3)]
+    const others = [request('working', 4), request('removed', 5)]
+    await store.record([old, newest, good, ...others])
+    const fail = (id: string, seconds: number) => ended(id, { endedAt: secondsLater(seconds), errorType: 'timeout' })
+    await store.record([fail(newest.record.id, 6), fail(old.record.id, 9), ended(good.record.id)])
+    await store.record(
+      others.map(({ record: { id, providerName } }) => (providerName === 'removed' ? fail(id, 9) : ended(id))),
+    )
+    expect(await store.listLastFailures()).toEqual(
+      new Map([['failing', { interceptionId: newest.record.id, at: secondsLater(6), errorType: 'timeout' }]]),
+    )
   })
 
   test('concurrent callers seed once, and a removed seed stays removed', async () => {
