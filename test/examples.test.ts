@@ -34,14 +34,19 @@ afterAll(() => rm(directory, { recursive: true, force: true }))
 const examples: Readonly<Record<string, string | RegExp>> = {
   'transport-in-memory.ts': 'hello Ada\n3 2 1\n{ drained: 0, aborted: 0 }\n',
   'transport-over-websocket.ts': 'hello Ada\nhello Ada\nrejected: token_invalid\n',
+  'embedded-control-plane.ts': 'a-model: 12 in, 34 out\n',
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,
 }
 
-test.concurrent.each(Object.entries(examples))('%s runs from the packed package, and ends', async (name, expected) => {
-  const { code } = await transformWithOxc(await readFile(join('examples', name), 'utf8'), name)
-  const file = join(directory, name.replace(/ts$/, 'mjs'))
-  await writeFile(file, code)
-  const { stdout, stderr } = await run(process.execPath, [file], { cwd: directory })
-  expect(stdout).toEqual(typeof expected === 'string' ? expected : expect.stringMatching(expected))
-  expect(stderr).toBe('')
-})
+test.concurrent.each(Object.entries(examples))(
+  '%s runs from the packed package, and ends',
+  async (name, expected) => {
+    const { code } = await transformWithOxc(await readFile(join('examples', name), 'utf8'), name)
+    const file = join(directory, name.replace(/ts$/, 'mjs'))
+    await writeFile(file, code)
+    const { stdout, stderr } = await run(process.execPath, [file], { cwd: directory })
+    expect(stdout).toEqual(typeof expected === 'string' ? expected : expect.stringMatching(expected))
+    expect(stderr).toBe('')
+  },
+  120_000,
+)
