@@ -58,7 +58,7 @@ function optionsOf(name: string, setting: Setting): Option[] {
   return flag === 'negated' ? [new Option(flagOf(name)).hideHelp(), option] : [option]
 }
 
-/** The option's line of help: what it does, its variables, its default. */
+/** The option's line of help: purpose, variables and default. */
 function helpOf(setting: Setting): string {
   const { help, flag, variables } = setting
   const value = flag === 'switch' ? '=true' : flag === 'negated' ? '=false' : ''

@@ -1,4 +1,4 @@
-/** What commands print on stdout: JSON for programs, tables for people. */
+/** The output of commands on stdout: JSON for programs, tables for people. */
 
 /** A column: its heading and the cell of a row. */
 export type Column<R> = readonly [heading: string, cell: (row: R) => unknown]

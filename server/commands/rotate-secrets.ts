@@ -1,4 +1,4 @@
-/** `aibridge secrets`: the key that seals what is secret in the database. */
+/** `aibridge secrets`: the key that seals the secrets in the database. */
 import type { Command } from 'commander'
 import type { RotationResult } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
@@ -7,7 +7,7 @@ import { print, printResult } from './output.js'
 
 /** Adds `secrets rotate`. */
 export function addSecretsCommands(program: Command): void {
-  const secrets = program.command('secrets').description('the key that seals what is secret in the database')
+  const secrets = program.command('secrets').description('the key that seals the secrets in the database')
 
   withCommonOptions(secrets.command('rotate').description('seal everything anew under a new key'))
     .addHelpText('after', helpText)

@@ -1,4 +1,4 @@
-/** `aibridge usage`: who used how much. */
+/** `aibridge usage`: tokens and requests by user, provider, model and day. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'

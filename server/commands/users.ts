@@ -1,4 +1,4 @@
-/** `aibridge users`: who may use the bridge. */
+/** `aibridge users`: the people and programs that may use the bridge. */
 import type { Command } from 'commander'
 import type { User } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'

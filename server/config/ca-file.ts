@@ -4,7 +4,7 @@ import { invalid } from './config-error.js'
 
 /**
  * Reads the certificate authority that `--ca` or `BRIDGE_CA` names.
- * @returns what TLS trusts in place of the system's authorities; undefined without a file: these
+ * @returns the authorities that TLS trusts in place of the system's authorities; undefined without a file: these
  * @throws RpcError `BAD_REQUEST` (config_invalid) for a file that cannot be read or holds no certificate
  */
 export async function readCaFile(path: string | undefined): Promise<{ ca: string } | undefined> {

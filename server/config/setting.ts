@@ -16,7 +16,7 @@ export interface Setting<S extends z.ZodType = z.ZodType> {
   variables: readonly string[]
   /** a word: the value in `--port <word>`; `switch`: `--name` means true; `negated`: `--no-name` means false; none: other users of a machine see flags */
   flag: Flag
-  /** what the setting does, in words for help and docs; its variables and its default are added */
+  /** the setting's purpose, in words for help and docs; its variables and its default are added */
   help: string
   /** what happens while the setting is not set, where the schema has no default */
   unset?: string

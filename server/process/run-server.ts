@@ -60,7 +60,7 @@ function reportStart({ dataDir, databaseUrl }: ServeConfig, flags: Flags, logger
   else logger.info({}, `starting: ${step}`)
 }
 
-/** What it was given; what lies in the data directory is read later, and never handed to the log. */
+/** Secrets from the configuration. Secrets of the data directory are read later, and never reach the log. */
 function secretsOf({ adminToken, databaseUrl, seeds }: ServeConfig): (string | undefined)[] {
   const password = databaseUrl === undefined ? undefined : new URL(databaseUrl).password
   return [adminToken, password, ...seeds.map(({ key }) => key)]

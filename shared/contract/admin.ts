@@ -1,4 +1,7 @@
-/** What an operator does: users, API keys, daemon keys, providers, and reading the records. Needs an identity with the role `admin`. */
+/**
+ * The operators' procedures: users, API keys, daemon keys, providers, and reads of the records. Needs an identity with
+ * the role `admin`.
+ */
 import { z } from 'zod'
 import type { JsonObject } from '../values/text.js'
 import { apiKeyId, name, shortId, slug, text, time, uuid } from './fields.js'
@@ -29,7 +32,7 @@ export interface User {
   id: string
   username: string
   status: UserStatus
-  /** owns things the server does by itself; its keys are refused */
+  /** owns the server's own work; keys of a system user are rejected */
   isSystem: boolean
   createdAt: Date
   deletedAt: Date | null
@@ -38,7 +41,9 @@ export interface User {
 /** A user by id, by name, or by the short form of the id; `BAD_REQUEST` (ambiguous_id) if the short form is the name of another user. */
 const userRef = z.union([uuid, username], "must be a user's id or name")
 
-/** A name that is a UUID is refused: wherever a user can be given by id or name, it could mean another user. */
+/**
+ * A name in the form of a UUID is rejected: where a user can be given by id or name, the name could mean another user.
+ */
 export const usersCreateInput = z.object({
   username: username.refine(value => !uuid.safeParse(value).success, 'must not be a UUID'),
 })
@@ -52,15 +57,15 @@ export const usersDeleteInput = z.object({ user: userRef })
 /** Erases a user and all records of the user, in slices: see {@link PurgeProgress}. */
 export const usersPurgeInput = z.object({ user: userRef })
 
-/** How far a purge has come; `done: false` says to call again. The counts are those of all calls that belong to it. */
+/** The progress of a purge; `done: false` says to call again. The counts are those of all calls of the purge. */
 export interface PurgeProgress {
   userId: string
   done: boolean
   interceptions: number
-  /** what belonged to those */
+  /** records of those interceptions */
   records: number
   apiKeys: number
-  /** to MCP servers */
+  /** links to MCP servers */
   links: number
 }
 
@@ -71,12 +76,12 @@ export interface PurgeProgress {
 export interface ApiKey {
   id: string
   userId: string
-  /** null if the user is gone */
+  /** null for a deleted user */
   username: string | null
   name: string | null
   createdAt: Date
   expiresAt: Date | null
-  /** when a request was last authorized with it, to the minute; null if none was */
+  /** time of the newest authorized request with the key, to the minute; null if none was */
   lastUsedAt: Date | null
 }
 
@@ -101,18 +106,18 @@ export const apiKeysDeleteInput = z.object({ id: apiKeyId })
 export interface DaemonKey {
   id: string
   name: string | null
-  /** may ask the authorizer with the id of an API key, without its secret */
+  /** may ask the authorizer with the id of an API key, without the key's secret */
   delegate: boolean
   createdAt: Date
   expiresAt: Date | null
   revokedAt: Date | null
-  /** when it was last connected, to the minute */
+  /** time of the newest connection, to the minute */
   lastSeenAt: Date | null
-  /** what the daemon then said of itself */
+  /** the daemon's description of itself at that time */
   buildVersion: string | null
 }
 
-/** The answer to `daemonKeys.create`: the only time the whole key leaves the server. */
+/** The response of `daemonKeys.create`: the only time the whole key leaves the server. */
 export interface CreatedDaemonKey extends DaemonKey {
   key: string
 }
@@ -132,22 +137,25 @@ export const httpUrl = text(recordLimits.maxUrlLength)
   .pipe(z.url({ protocol: /^https?$/, error: 'must begin with http:// or https://' }))
   .refine(url => !/[?#]|^https?:[/\\]*[^/\\]*@/i.test(url), 'must have no credentials, query or fragment')
 
-/** It travels in an HTTP header, so it is visible ASCII. */
+/** A key travels in an HTTP header, so a key is visible ASCII. */
 export const providerKey = z
   .string()
   .max(adminLimits.maxProviderKeyLength)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, and not empty')
 
-/** Adds a provider, or changes the one of this name: what is left out stays as it is. `keys` replaces all keys. */
+/** Adds a provider, or changes the provider of this name: absent fields stay unchanged. `keys` replaces all keys. */
 export const providersUpsertInput = z.object({
   name: slug,
-  /** of a new one by default `anthropic` */
+  /** default of a new provider: `anthropic` */
   type: z.enum(providerTypes).optional(),
-  /** of a new one, and of one that changes its type, by default the type's own, for instance `https://api.anthropic.com` */
+  /**
+   * default of a new provider, and of a provider that changes its type: the type's own, for instance
+   * `https://api.anthropic.com`
+   */
   baseUrl: httpUrl.optional(),
-  /** of a new one by default none */
+  /** default of a new provider: none */
   keys: z.array(providerKey).max(adminLimits.maxProviderKeys).optional(),
-  /** of a new one by default true */
+  /** default of a new provider: true */
   enabled: z.boolean().optional(),
 })
 
@@ -263,11 +271,11 @@ export const interceptionsGetInput = z.object({
   id: z.union([uuid, shortId], "must be an interception's id, or its last 12 digits"),
 })
 
-/** One recorded AI request. Fields as in `recordInterception` and `recordInterceptionEnded`; what is not set is null. */
+/** One recorded AI request. Fields as in `recordInterception` and `recordInterceptionEnded`; unset fields are null. */
 export interface Interception {
   id: string
   initiatorId: string
-  /** the initiator's name; null if the user is gone */
+  /** the initiator's name; null for an unknown user */
   username: string | null
   apiKeyId: string
   provider: string
@@ -284,7 +292,7 @@ export interface Interception {
   endedAt: Date | null
   errorType: ErrorType | null
   errorMessage: string | null
-  /** the interception whose tool call this one continues */
+  /** the interception whose tool call this interception continues */
   parentId: string | null
   /** the first interception of that chain */
   rootId: string | null
@@ -346,7 +354,10 @@ export interface InterceptionsPage {
 /** An interception with all its records, each list in the order of creation. */
 export interface InterceptionDetail {
   interception: Interception
-  /** the root of its chain and what continues that, itself included, oldest first; at most `adminLimits.maxThreadLength` */
+  /**
+   * the root of the chain and its continuations, this interception included, oldest first; at most
+   * `adminLimits.maxThreadLength`
+   */
   thread: Interception[]
   tokenUsages: TokenUsage[]
   promptUsages: PromptUsage[]
@@ -354,7 +365,7 @@ export interface InterceptionDetail {
   modelThoughts: ModelThought[]
 }
 
-/** `lastEventId`: the id of the last event that was seen. Left out, the stream begins now. */
+/** `lastEventId`: the id of the last event that the caller has seen. Absent: the stream begins now. */
 export const watchInput = z.object({ lastEventId: z.string().max(64).optional() }).optional()
 
 /** The end of an interception. */
@@ -363,7 +374,10 @@ export type InterceptionEnd = Pick<
   'id' | 'endedAt' | 'errorType' | 'errorMessage' | 'credentialHint'
 >
 
-/** Kind → what `admin.watch` shows of a record. An interception is shown as it stands when it is read: it may have ended already. */
+/**
+ * Kind → the fields that `admin.watch` shows of a record. An interception is shown as stored at the moment of the read,
+ * perhaps with an end.
+ */
 export interface WatchedRecords extends Record<RecordKind, { id: string }> {
   interception: Interception
   interceptionEnded: InterceptionEnd
@@ -373,12 +387,18 @@ export interface WatchedRecords extends Record<RecordKind, { id: string }> {
   modelThought: ModelThought
 }
 
-/** A stored record, its kind, and the name of the user whose request the record belongs to; null if the user is gone. */
+/**
+ * A stored record, the record's kind, and the name of the user whose request the record belongs to; null for an unknown
+ * user.
+ */
 export type WatchedRecord<K extends RecordKind = RecordKind> = {
   [P in K]: { kind: P; record: WatchedRecords[P]; username: string | null }
 }[K]
 
-/** What `admin.watch` sends. `watching` comes first in a stream that begins now: an event id to resume from before anything is recorded. */
+/**
+ * The events of `admin.watch`. `watching` comes first in a stream that begins now: an event id to resume from before
+ * the first record.
+ */
 export type WatchEvent = { kind: 'watching' } | WatchedRecord
 
 /** The groups by which usage is totalled. `day` is the day of the start, in UTC. */
@@ -398,7 +418,7 @@ export const usageInput = z.object({
   limit: z.number().int().min(1).max(adminLimits.maxUsageRows).default(adminLimits.maxUsageRows),
 })
 
-/** The totals of one combination of groups. What is not grouped by is null; so is the name of a user who is gone. */
+/** The totals of one combination of groups. Groups outside `by` are null; so is the name of an unknown user. */
 export interface UsageRow {
   userId: string | null
   username: string | null
@@ -417,23 +437,24 @@ export interface UsageRow {
 /** Totals by group, most tokens first within a day. */
 export interface UsageReport {
   rows: UsageRow[]
-  /** there were more rows than `limit` */
+  /** more rows than `limit` exist */
   isCut: boolean
 }
 
-/** What became of the sealed secrets. */
+/** The outcome of a rotation of secrets. */
 export interface RotationResult {
   /** sealed anew under the first key */
   rotated: number
-  /** were under it already */
+  /** were under the first key already */
   kept: number
-  /** no key of the server opens them; they stay as they are */
+  /** no key of the server opens these secrets, which stay unchanged */
   unreadable: number
   /**
-   * - `removed`: the server's key is its own; it made a new one and forgot the old one
-   * - `kept`: the same, but because of what is unreadable the old one stays too
-   * - `configured`: the keys come with the configuration; the old one may be removed there once every server has both, and nothing is unreadable
-   * - `none`: the configuration has one key, so there is none to change to
+   * - `removed`: the server's key is its own; the server made a new key and forgot the old one
+   * - `kept`: the same, but the old key stays because of unreadable secrets
+   * - `configured`: the keys come with the configuration; the old key may be removed there once every server has both,
+   *   and no secret is unreadable
+   * - `none`: the configuration has one key, so no other key to change to exists
    */
   oldKey: 'removed' | 'kept' | 'configured' | 'none'
 }
@@ -466,15 +487,15 @@ export type AuditAction = (typeof auditActions)[number]
 export interface AuditRecord {
   id: string
   at: Date
-  /** the name of the identity that did it */
+  /** the name of the acting identity */
   actor: string
-  /** one of {@link auditActions}, or one that only a newer server knows */
+  /** one of {@link auditActions}, or an action that only a newer server knows */
   action: string
   /** the id or name of the row */
   target: string | null
-  /** the name of the user that the entry is about; null if the entry is about none, or the user is gone */
+  /** the name of the user that the entry is about; null for an entry about no user or an unknown user */
   username: string | null
-  /** what else was given; never a secret */
+  /** further values of the call; never a secret */
   details: JsonObject | null
 }
 
@@ -502,7 +523,7 @@ const toolRegex = z
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
   })
 
-/** Printable ASCII: it travels in a header. */
+/** Printable ASCII, because the token travels in a header. */
 const token = z
   .string()
   .min(1)
@@ -510,8 +531,9 @@ const token = z
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
 
 /**
- * Adds an MCP server, or changes the one of this id: what is left out stays, and goes with null. The last four are for tokens that users have linked: `tokenUrl`
- * with `clientId` refreshes one (RFC 6749, section 6), `validateUrl` says whether one is still good (2xx, else 401 or 403).
+ * Adds an MCP server, or changes the server of this id: absent fields stay, null removes a field. The last four fields
+ * are for users' linked tokens: `tokenUrl` with `clientId` refreshes a token (RFC 6749, section 6), `validateUrl` says
+ * whether a token is still valid (2xx, else 401 or 403).
  */
 export const mcpServersUpsertInput = z.object({
   id: slug,
@@ -537,7 +559,7 @@ export interface McpServer extends McpServerConfig {
   updatedAt: Date
 }
 
-/** A user's token for an MCP server; replaces the one that was there. */
+/** A user's token for an MCP server; replaces an earlier token. */
 export const externalAuthLinksSetInput = z.object({
   user: userRef,
   serverId: slug,
@@ -555,11 +577,11 @@ export const externalAuthLinksRemoveInput = z.object({ user: userRef, serverId: 
 /** A link as an operator sees it, without its tokens. */
 export interface ExternalAuthLink {
   userId: string
-  /** null if the user is gone */
+  /** null for an unknown user */
   username: string | null
   serverId: string
   expiresAt: Date | null
-  /** whether it can be refreshed */
+  /** whether the link has a refresh token */
   hasRefreshToken: boolean
   createdAt: Date
   updatedAt: Date

@@ -7,7 +7,7 @@ import { z } from 'zod'
  */
 export const isAuthorizedInput = z.object({ key: z.string().optional(), keyId: z.string().optional() })
 
-/** What a daemon asks with: see {@link isAuthorizedInput}. */
+/** The input type of `isAuthorized`: see {@link isAuthorizedInput}. */
 export type IsAuthorizedInput = z.input<typeof isAuthorizedInput>
 
 /** The owner of an authorized key. */

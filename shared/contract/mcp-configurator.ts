@@ -1,4 +1,7 @@
-/** The mcpConfigurator: the MCP servers that a user's requests may use, and the tokens for them. Its answers hold secrets and are never logged. */
+/**
+ * The mcpConfigurator: the MCP servers that a user's requests may use, and the tokens for them. Responses hold secrets
+ * and are never logged.
+ */
 import { z } from 'zod'
 import { slug, uuid } from './fields.js'
 import { mcpLimits } from './limits.js'
@@ -12,7 +15,7 @@ export interface McpServerConfig {
   id: string
   /** of its streamable HTTP endpoint */
   url: string
-  /** a tool is offered whose bare name matches this, where it is given (JavaScript, flag `u`), */
+  /** a tool is offered if its bare name matches this pattern, where given (JavaScript, flag `u`), */
   toolAllowRegex: string | null
   /** and does not match this */
   toolDenyRegex: string | null
@@ -26,14 +29,14 @@ export interface ServerConfigsOutput {
 /** Reads tokens of a user for MCP servers, each named by its id. */
 export const accessTokensInput = z.object({ userId: uuid, serverIds: z.array(slug).max(mcpLimits.maxServers) })
 
-/** Why there is no token for a server. */
+/** The reason for a missing token. */
 export const accessTokenErrors = [
   'unknown_server',
-  /** the user never linked it */
+  /** the user never linked the server */
   'no_link',
-  /** the user has to link it again */
+  /** the user has to link the server again */
   'expired_or_invalid',
-  /** the server that knows could not be asked, or did not answer as it should */
+  /** the token's server could not be reached, or sent an unexpected response */
   'validation_failed',
   'timed_out',
 ] as const
@@ -41,7 +44,7 @@ export const accessTokenErrors = [
 /** One of {@link accessTokenErrors}. */
 export type AccessTokenError = (typeof accessTokenErrors)[number]
 
-/** Each id that was asked for is in exactly one of the two. */
+/** Each requested id is in exactly one of the two maps. */
 export interface AccessTokensOutput {
   accessTokens: Record<string, string>
   errors: Record<string, AccessTokenError>

@@ -1,13 +1,13 @@
-/** The providerConfigurator: AI providers and their keys, for daemons. Its answers hold secrets and are never logged. */
+/** The providerConfigurator: AI providers and their keys, for daemons. Responses hold secrets and are never logged. */
 import type { JsonObject } from '../values/text.js'
 
-/** The types of providers that are kept. A bridge serves those whose API it speaks (client/bridge/providers/apis.ts). */
+/** The types of stored providers. A bridge serves the types whose API it speaks (client/bridge/providers/apis.ts). */
 export const providerTypes = ['anthropic', 'openai'] as const
 
-/** The API that a provider has: one of {@link providerTypes}. */
+/** The API of a provider: one of {@link providerTypes}. */
 export type ProviderType = (typeof providerTypes)[number]
 
-/** A provider as a daemon gets it. `keys` and `settings` are empty for a disabled one. */
+/** A provider as a daemon gets it. `keys` and `settings` are empty for a disabled provider. */
 export interface Provider {
   /** slug, the path segment of `/bridge/<name>` */
   name: string

@@ -2,7 +2,7 @@
  * The version of the contract, MAJOR.MINOR. A minor adds (procedures, optional fields, reasons), a major changes or removes.
  * A client talks to a server of the same major whose minor is not below its own.
  *
- * | version | what it brought |
+ * | version | additions |
  * | --- | --- |
  * | 1.0 | recorder, authorizer, providerConfigurator.getProviders; admin: users, apiKeys, daemonKeys, providers, interceptions |
  * | 1.1 | mcpConfigurator, providerConfigurator.watchProviders; admin: watch, audit, mcpServers, externalAuthLinks, usage, secrets, users.purge |
