@@ -1,18 +1,43 @@
 import { availableParallelism } from 'node:os'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+
+/** Files whose tests start processes of the built program (`dist`). All other files run from the sources alone. */
+const processFiles = [
+  'test/e2e/**/*.test.ts',
+  'test/**/*.process.test.ts',
+  'test/examples.test.ts',
+  'test/server/commands/command-line.test.ts',
+  'test/server/commands/daemon-keys.test.ts',
+  'test/server/commands/purge.test.ts',
+  'test/server/commands/secrets.test.ts',
+  'test/server/commands/tail.test.ts',
+]
+
+function project(name: 'fast' | 'process', files: { include: string[]; exclude?: string[] }) {
+  return {
+    test: {
+      name,
+      ...files,
+      env: { TEST_PROJECT: name },
+      // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
+      pool: 'threads',
+      // Files of one thread share its modules: loading them again took a tenth of all time. A file restores what it changes.
+      isolate: false,
+      // Only a condition that never comes true takes so long, also on a busy machine.
+      expect: { poll: { timeout: 10_000 } },
+      testTimeout: 40_000,
+      hookTimeout: 60_000,
+    },
+  } satisfies TestProjectInlineConfiguration
+}
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      project('fast', { include: ['test/**/*.test.ts'], exclude: processFiles }),
+      project('process', { include: processFiles }),
+    ],
     globalSetup: ['test/fixtures/global-setup.ts'],
-    // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
-    pool: 'threads',
-    // Files of one thread share its modules: loading them anew took a tenth of all time. What a file changes for good, it changes back.
-    isolate: false,
-    // A busy machine takes its time; only what never comes true takes so long.
-    expect: { poll: { timeout: 10_000 } },
-    testTimeout: 40_000,
-    hookTimeout: 60_000,
     // Vitest leaves a core free, which on two cores would run one file after the other.
     maxWorkers: Math.max(2, availableParallelism() - 1),
   },

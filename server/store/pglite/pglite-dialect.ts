@@ -12,11 +12,14 @@ import {
 } from 'kysely'
 import type { PGliteThread } from './pglite-thread.js'
 
+/** The part of a session that the dialect uses. */
+type PGliteSession = Pick<PGliteThread, 'query' | 'close'>
+
 /**
  * The dialect of a PGlite session. A transaction owns the session meanwhile; other statements are sent without waiting
  * for each other.
  */
-export function pgliteDialect(thread: PGliteThread): Dialect {
+export function pgliteDialect(thread: PGliteSession): Dialect {
   return {
     createDriver: () => new PGliteDriver(thread),
     createQueryCompiler: () => new PostgresQueryCompiler(),
@@ -26,10 +29,10 @@ export function pgliteDialect(thread: PGliteThread): Dialect {
 }
 
 class PGliteDriver implements Driver {
-  readonly #thread: PGliteThread
+  readonly #thread: PGliteSession
   readonly #session = new Session()
 
-  constructor(thread: PGliteThread) {
+  constructor(thread: PGliteSession) {
     this.#thread = thread
   }
 
@@ -70,10 +73,10 @@ class PGliteDriver implements Driver {
 }
 
 class PGliteConnection implements DatabaseConnection {
-  readonly #thread: PGliteThread
+  readonly #thread: PGliteSession
   readonly #session: Session
 
-  constructor(thread: PGliteThread, session: Session) {
+  constructor(thread: PGliteSession, session: Session) {
     this.#thread = thread
     this.#session = session
   }

@@ -342,7 +342,7 @@ async function dataDirectory(): Promise<string> {
 
 /** A module of the built store as a literal for an import. */
 function dist(file: string): string {
-  return JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../dist/server/store', file)).href)
+  return JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../../../dist/server/store/pglite', file)).href)
 }
 
 function spawnNode(script: string): ChildProcess {
