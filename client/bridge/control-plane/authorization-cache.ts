@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 
-/** Names a caller: a whole API key of this service, or the id of a key that was checked elsewhere. */
+/** Names a caller: a whole API key of this service, or the id of a key whose secret was checked elsewhere. */
 export type Identification = { key: string } | { keyId: string }
 
+/** Options of {@link AuthorizationCache}. */
 export interface AuthorizationCacheOptions {
   /** asks the control plane; rejects if the key is not authorized */
   lookUp: (identification: Identification) => Promise<Authorization>
-  /** how long an answer may be used, from when it was asked for: so long a revoked key still works */
+  /** how long a response may be used, counted from the call: a revoked key works that long at most */
   ttlMs: number
+  /** the oldest entries make room for new ones */
   maxEntries: number
 }
 
@@ -18,8 +20,8 @@ interface Entry {
 }
 
 /**
- * Remembers who a key belongs to, under a hash of what it was named by: the key and its id are two entries. Only successes are kept;
- * requests that come while a key is being looked up share the answer. The oldest entries make room for new ones.
+ * Caches the owners of keys under a hash of the identification; a key and its id are two entries. Only successes are
+ * kept. Requests during a lookup of their key share its response.
  */
 export class AuthorizationCache {
   readonly #options: AuthorizationCacheOptions
@@ -29,18 +31,22 @@ export class AuthorizationCache {
     this.#options = options
   }
 
+  /** number of entries, lookups under way included */
   get size(): number {
     return this.#entries.size
   }
 
-  /** @throws whatever the lookup rejects with */
+  /**
+   * Returns the owner of a key, from the cache or from a lookup.
+   * @throws the error of the lookup
+   */
   authorize(identification: Identification): Promise<Authorization> {
     const hash = createHash('sha256').update(JSON.stringify(identification)).digest('base64')
     const now = performance.now()
     const known = this.#entries.get(hash)
     if (known && now - known.askedAt < this.#options.ttlMs) return known.authorization
     const entry: Entry = { authorization: this.#options.lookUp(identification), askedAt: now }
-    // Deleting first moves the key to the end of the map's order, which is the order of age.
+    // Deleting first moves the entry to the end of the map, whose order is the order of age.
     this.#entries.delete(hash)
     this.#entries.set(hash, entry)
     this.#evict(now)

@@ -1,4 +1,4 @@
-/** What a bridge asks of the control plane: the part it uses of the `AppRouter`'s typed stub, so that a test can stand in for it. */
+/** The part of the `AppRouter`'s typed stub that a bridge uses, so that a test can replace it. */
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
 import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
@@ -6,6 +6,7 @@ import type { BatchRecord, RecordBatchOutput, RecordInput } from '../../../share
 
 /** Options of one call to the control plane. */
 export interface ControlPlaneCallOptions {
+  /** cancels the call */
   signal?: AbortSignal
 }
 
@@ -27,7 +28,10 @@ export interface ControlPlane {
   providerConfigurator: {
     getProviders: { query(input?: undefined, options?: ControlPlaneCallOptions): Promise<ProvidersOutput> }
     watchProviders: {
-      /** Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by `unsubscribe()`. */
+      /**
+       * Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by
+       * `unsubscribe()`.
+       */
       subscribe(
         input: undefined,
         handlers: { onData(): void; onError(error: unknown): void; onComplete(): void },
@@ -36,7 +40,7 @@ export interface ControlPlane {
   }
 }
 
-/** Whether a failed call may have taken effect all the same: only an error that got no answer says so. */
+/** Returns whether a failed call may have taken effect: only the error of a call without a response says so. */
 export function mayHaveRun(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false
   if (Reflect.get(thrown, 'mayHaveRun') === true) return true

@@ -6,14 +6,17 @@ import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { DeadLetterSink, Outbox, SendRecords } from './outbox.js'
 
+/** Options of {@link createMemoryOutbox}. */
 export interface MemoryOutboxOptions {
+  /** hands records to the control plane */
   send: SendRecords
   logger: Logger
   limits?: Partial<BridgeLimits>
+  /** takes the records that the control plane rejected for good; the default drops them after logging */
   deadLetter?: DeadLetterSink
 }
 
-/** An {@link Outbox} that keeps its records in memory: what waits is gone with the process. */
+/** Makes an {@link Outbox} that keeps its records in memory: pending records are lost with the process. */
 export function createMemoryOutbox(options: MemoryOutboxOptions): Outbox {
   return new MemoryOutbox(options)
 }
@@ -35,9 +38,9 @@ class MemoryOutbox implements Outbox {
   #bytes = 0
   #pumping = false
   #failures = 0
-  /** halved when a batch fails as a whole, so that one record cannot keep the others back */
+  /** halved when a batch fails as a whole, so that one record cannot block the others */
   #batchRecords: number = recordLimits.maxBatchRecords
-  /** between a failure and the next attempt */
+  /** set between a failure and the next attempt; aborting it ends the pause */
   #pause: AbortController | undefined
   #idle: (() => void)[] = []
   #closed: Promise<{ left: number }> | undefined
@@ -54,7 +57,7 @@ class MemoryOutbox implements Outbox {
   }
 
   get oldestMs(): number {
-    // Not the first one's: a record that fails by itself was moved back.
+    // The first entry need not be the oldest: a record that fails by itself is moved back.
     let oldest = Number.POSITIVE_INFINITY
     for (const { putAt } of this.#entries) oldest = Math.min(oldest, putAt)
     return Math.max(0, performance.now() - oldest)
@@ -105,7 +108,7 @@ class MemoryOutbox implements Outbox {
     return { left }
   }
 
-  /** Runs while something waits; one batch is under way at a time, which keeps the order. Never rejects. */
+  /** Runs while records are pending. Only one batch is under way at a time, which keeps the order. Never rejects. */
   async #pump(): Promise<void> {
     this.#pumping = true
     while (this.#entries.length > 0 && !this.#stopped.signal.aborted) {
@@ -166,7 +169,9 @@ class MemoryOutbox implements Outbox {
     this.#pause = undefined
   }
 
-  /** Lets other interceptions pass one whose record fails by itself; its own order stays. */
+  /**
+   * Moves the records of an interception back if one of them fails by itself, so that others pass. Its own order stays.
+   */
   #moveBack(interceptionId: string): void {
     const others = this.#entries.filter(entry => interceptionIdOf(entry.record) !== interceptionId)
     const own = this.#entries.filter(entry => interceptionIdOf(entry.record) === interceptionId)

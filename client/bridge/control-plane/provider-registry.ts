@@ -3,22 +3,25 @@ import type { Logger } from '../../../shared/values/log.js'
 import { apiOf } from '../providers/apis.js'
 import type { ProviderApi } from '../providers/provider-api.js'
 
-/** A provider that the bridge can call. */
+/** A provider that the bridge can call, and its API. */
 export interface Target {
   provider: Provider
   api: ProviderApi
+  /** origin of the base URL */
   origin: string
-  /** of the base URL, without a slash at its end */
+  /** path of the base URL, without a slash at its end */
   basePath: string
 }
 
+/** Options of {@link ProviderRegistry}. */
 export interface ProviderRegistryOptions {
-  /** asks the control plane; rejects when the signal aborts */
+  /** reads the providers from the control plane; rejects when the signal aborts */
   load: (signal: AbortSignal) => Promise<ProvidersOutput>
   logger: Logger
   /**
-   * age above which a snapshot is no longer used, unless reading it again fails; above half of it, it is read again beside the request.
-   * {@link ProviderRegistry.changed} is what keeps it new, and this what is left when nobody calls that.
+   * age in milliseconds above which a snapshot is not used any more, unless a new read fails; above half of it, a read
+   * begins beside the request. {@link ProviderRegistry.changed} keeps the snapshot new; this limit holds if no such
+   * signal arrives.
    */
   ttlMs: number
 }
@@ -26,8 +29,8 @@ export interface ProviderRegistryOptions {
 type Snapshot = ReadonlyMap<string, Target>
 
 /**
- * The providers, as a snapshot of the control plane's. One read is under way at a time, and all who wait share it. A read that fails is logged and
- * keeps the last good snapshot.
+ * Keeps a snapshot of the control plane's providers. Only one read is under way at a time, and all callers share it. A
+ * failed read is logged and keeps the last good snapshot.
  */
 export class ProviderRegistry {
   readonly #options: ProviderRegistryOptions
@@ -41,7 +44,7 @@ export class ProviderRegistry {
     this.#options = options
   }
 
-  /** Whether there is a snapshot. If not, this begins to read one. */
+  /** whether there is a snapshot; without one, a read begins */
   get loaded(): boolean {
     if (!this.#snapshot) this.refresh()
     return this.#snapshot !== undefined
@@ -49,29 +52,32 @@ export class ProviderRegistry {
 
   /** Reads a new snapshot in the background. */
   refresh(): void {
-    this.#read().catch(() => {}) // logged where it is read
+    this.#read().catch(() => {}) // #load logs it
   }
 
-  /** The snapshot is out of date: reads a new one, for which requests wait from now on. If that fails, the next request tries again. */
+  /**
+   * Marks the snapshot as out of date and reads a new one, for which requests wait. If the read fails, the next request
+   * tries again.
+   */
   changed(): void {
     this.#readAt = Number.NEGATIVE_INFINITY
-    this.#readAfterNow().catch(() => {}) // logged where it is read
+    this.#readAfterNow().catch(() => {}) // #load logs it
   }
 
-  /** Aborts the read that is under way, and begins no other. What fails from now on is not logged. */
+  /** Aborts the read that is under way and begins no other. Reads that fail from now on are not logged. */
   close(): void {
     this.#closed.abort(new Error('the bridge is closed'))
   }
 
-  /** What is known now, without waiting. */
+  /** Returns a provider of the current snapshot, without waiting. */
   peek(name: string): Target | undefined {
     return this.#snapshot?.get(name)
   }
 
   /**
-   * The provider, also if it is disabled. A provider that is unknown or disabled is looked for again in a read that begins after this call,
-   * so that one that was just added or enabled is found.
-   * @throws whatever the read rejects with, if the provider is unknown and there is no way to know better
+   * Returns a provider, also a disabled one. If the provider is unknown or disabled, a new read begins after this call,
+   * so that a provider that was just added or enabled is found.
+   * @throws the error of the read, if the provider is unknown
    */
   async find(name: string): Promise<Target | undefined> {
     const known = (await this.#current()).get(name)
@@ -106,7 +112,7 @@ export class ProviderRegistry {
   #readAfterNow(): Promise<Snapshot> {
     if (!this.#reading) return this.#read()
     this.#readingNext ??= this.#reading
-      .catch(() => {}) // only its end matters
+      .catch(() => {}) // only the end of that read matters
       .then(() => {
         this.#readingNext = undefined
         return this.#read()

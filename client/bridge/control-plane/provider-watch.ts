@@ -1,10 +1,13 @@
 import type { Logger } from '../../../shared/values/log.js'
 import type { ControlPlane } from './control-plane.js'
 
-/** Until the subscription is opened again after the control plane has ended it: an error of its own; a lost connection is not its end. */
+/**
+ * Pause before a new subscription when the control plane has ended one with an error. A lost connection does not end
+ * it.
+ */
 const againAfterMs = 1_000
 
-/** Calls `onChange` whenever the providers may have changed, until the function that is returned is called. */
+/** Calls `onChange` whenever the providers may have changed. Returns a function that stops the watch. */
 export function watchProviders(
   client: Pick<ControlPlane, 'providerConfigurator'>,
   onChange: () => void,

@@ -7,7 +7,10 @@ import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import type { ControlPlane, RecordProcedure } from './control-plane.js'
 import type { SendRecords } from './outbox.js'
 
-/** Sends records over the recorder's procedures: several as one batch, one through its own (it may be larger than a batch). */
+/**
+ * Returns a function that sends records: several as one batch, a single one through its own procedure, as it may be
+ * larger than a batch.
+ */
 export function createRecordSender(client: Pick<ControlPlane, 'recorder'>): SendRecords {
   return async (records, signal) => {
     const [only] = records
@@ -36,8 +39,8 @@ async function sendOne(
 }
 
 /**
- * A record whose content is within its limit, and whose JSON is not within that of a message, because it is full of characters that JSON
- * escapes. The same record is shortened the same way each time, so that a repeat is still the same.
+ * Cuts the content of a record whose JSON text is too large for a message, because the content is full of characters
+ * that JSON escapes. The same record is always cut at the same place, so that a repeat has the same content.
  */
 function shorten(record: BatchRecord): BatchRecord {
   return cutContent(record, recordKinds[record.kind].contentFields, recordLimits.maxEscapedContentBytes)
@@ -52,7 +55,10 @@ function callOwnProcedure(
   return procedure.mutate(record, { signal })
 }
 
-/** The code of an error that says the record itself will never be taken; the transport uses some of these codes for passing faults. */
+/**
+ * Returns the code of an error that rejects the record for good; undefined for any other error. The transport uses some
+ * of these codes for errors that pass.
+ */
 function rejectionCode(error: unknown): 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | undefined {
   switch (errorCodeOf(error)) {
     case 'BAD_REQUEST':

@@ -1,8 +1,9 @@
 import { cutToLength } from '../../../shared/values/text.js'
 
 /**
- * The values of one label, when they come from outside: each costs memory for as long as the process lives, here and in whatever reads the
- * metrics. The first `maxValues` are kept, cut to `maxLength` UTF-16 code units; any further is `other`.
+ * Bounds the values of one label whose values come from outside. Each value costs memory for the life of the process,
+ * here and in every reader of the metrics. The first `maxValues` are kept, cut to `maxLength` UTF-16 code units;
+ * further ones become `other`.
  */
 export class LabelValues {
   readonly #known = new Set<string>()
@@ -14,7 +15,10 @@ export class LabelValues {
     this.#maxLength = maxLength
   }
 
-  /** @param mayAdd false: a value that is not known yet does not become so */
+  /**
+   * Returns the label value for a text.
+   * @param mayAdd false: a new value is not kept, and becomes `other`
+   */
   of(text: string, mayAdd = true): string {
     const value = cutToLength(text, this.#maxLength)
     if (this.#known.has(value)) return value

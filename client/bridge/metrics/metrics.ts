@@ -1,37 +1,43 @@
-/** What a bridge tells of its work to whoever counts. */
+/** The observations of a bridge, for metrics. */
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 import type { Outbox } from '../control-plane/outbox.js'
 
-/** Takes a bridge's observations. Its functions may be called unbound, return at once and never throw. Times are in seconds. */
+/**
+ * Takes the observations of a bridge. Its functions may be called unbound, return at once and never throw. Times are in
+ * seconds.
+ */
 export interface BridgeMetrics {
-  /** An interception was recorded and is under way; what is returned takes its end, once. */
+  /** Notes that an interception was recorded. Returns a function that takes the end of the interception, once. */
   readonly interceptionStarted: () => (end: InterceptionEnd) => void
-  /** From the call to a provider until its status line. */
+  /** Takes the time from the call to a provider until its status line. */
   readonly firstByte: (seconds: number) => void
-  /** What the bridge itself took before it called the provider: the key, the provider, the record. Not the client's time to send its body. */
+  /**
+   * Takes the bridge's own time before the call to the provider (key, provider, record), without the client's time to
+   * send its body.
+   */
   readonly overhead: (seconds: number) => void
-  /** Reads an outbox whenever the numbers are asked for. */
+  /** Names the outbox whose numbers are read at each scrape. */
   readonly watchOutbox: (outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'>) => void
 }
 
-/** The end of a recorded request, with the labels and the numbers that are counted. */
+/** The end of an interception, as it is counted. */
 export interface InterceptionEnd {
-  /** its name */
+  /** name of the provider */
   provider: string
-  /** as the client named it */
+  /** the model as the client named it */
   model: string
-  /** undefined if it was not recognised */
+  /** undefined for an unknown client */
   client: string | undefined
   status: 'completed' | ErrorType
-  /** since it was recorded */
+  /** time since the interception was recorded */
   seconds: number
-  /** undefined if the provider gave no count */
+  /** undefined if the provider sent no count */
   tokens: { input: number; output: number; cacheRead: number; cacheWrite: number } | undefined
-  /** tools that the model has selected, for the client to run */
+  /** number of tools that the model selected for the client to run */
   toolCalls: number
 }
 
-/** Counts nothing. */
+/** Metrics that count nothing. */
 export const noMetrics: BridgeMetrics = {
   interceptionStarted: () => () => {},
   firstByte: () => {},

@@ -1,4 +1,4 @@
-/** A bridge's metrics in the form that Prometheus reads. The only file of the client that knows how they are counted. */
+/** The metrics of a bridge in Prometheus' form. The only file of the client that knows how they are counted. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
@@ -9,17 +9,20 @@ import type { Outbox } from '../control-plane/outbox.js'
 import { LabelValues } from './label-values.js'
 import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
 
-/** Counts what a bridge and its link to the control plane do. */
+/** Counts the work of a bridge and of its link to the control plane. */
 export interface PrometheusBridgeMetrics extends BridgeMetrics {
-  /** for `createBridgeClient` */
+  /** Counts a call to the control plane: the `onCallEnd` of `createBridgeClient`. */
   readonly callEnded: (end: CallEnd) => void
-  /** Reads the state of the link whenever the numbers are asked for. */
+  /** Names the connection whose state is read at each scrape. */
   readonly watchConnection: (connection: Pick<Connection, 'state'>) => void
-  /** All metrics of this object, in Prometheus' text format 0.0.4; their names begin with `bridge_`. No label holds a secret or names a user. */
+  /**
+   * Returns all metrics in Prometheus' text format 0.0.4. Their names begin with `bridge_`; no label holds a secret or
+   * names a user.
+   */
   readonly text: () => Promise<string>
 }
 
-/** Makes metrics in a registry of their own. */
+/** Makes the metrics of one bridge, in a registry of their own. */
 export function createBridgeMetrics(): PrometheusBridgeMetrics {
   const registers = [new Registry()]
   const labels = { provider: new LabelValues(), model: new LabelValues(), client: new LabelValues() }
@@ -107,12 +110,12 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
       this.set(connectionStates[connection.state])
     },
   })
-  // There is a zero to count from before the first one.
+  // The first increase is visible only from a zero before it.
   for (const injected of ['true', 'false']) toolCalls.inc({ injected }, 0)
 
   function count(end: InterceptionEnd): void {
     const { status, seconds } = end
-    // A name that the provider does not know must not take the place of one that it does.
+    // A model name that the provider rejects must not take the place of a known one.
     const mayAdd = status !== 'bad_request'
     const provider = labels.provider.of(end.provider)
     const model = labels.model.of(end.model, mayAdd)
@@ -139,7 +142,7 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
       outbox = watched
     },
     callEnded({ type, path, durationMs, error }) {
-      // How long a subscription was open is no time that anybody waited.
+      // A subscription's time is not a waiting time.
       if (type !== 'subscription') calls.observe({ path, code: codeOf(error) }, durationMs / 1000)
     },
     watchConnection(watched) {
@@ -161,6 +164,6 @@ const tokenTypes = [
 function codeOf(error: CallEnd['error']): string {
   if (!error) return 'OK'
   if ('local' in error) return error.local.code
-  // A copy: decoding takes the message over, and the caller has not read it yet.
+  // Decoding changes the message in place, and the caller has not read it yet: hence the copy.
   return errorCodeOf(remoteError(structuredClone(error.remote), transformer)) ?? 'other'
 }
