@@ -12,52 +12,65 @@ import { type Connection, type ConnectOptions, connect } from './rpc/connection.
 import type { TRPCClient } from './rpc/trpc-internals.js'
 import { type WebSocketDialOptions, webSocketDial } from './rpc/websocket.js'
 
-/** Options of a client on either link. */
+/** Options of a client, wherever the control plane is. */
 export interface ClientOptions {
-  /** deadline of a call that names none; default 30 s */
+  /** default deadline of a call, in milliseconds; default 30 s */
   callTimeoutMs?: number
+  /** takes errors that belong to no call, such as failed dials; dropped by default */
   onError?: (error: Error) => void
-  /** Hears of each call when it has ended. */
+  /** takes each call when it has ended, for metrics: `createBridgeMetrics().callEnded` fits */
   onCallEnd?: (end: CallEnd) => void
 }
 
-/** A control plane in this process. */
+/** Options of a client whose control plane is in this process. */
 export interface LocalControlPlane extends ClientOptions {
-  /** a fresh duplex to the control plane each time, for instance `() => server.connectInMemory({ identity })` */
+  /**
+   * returns a fresh duplex for each dial, for instance `() => server.connectInMemory({ identity })`
+   */
   dial: ConnectOptions['dial']
 }
 
-/** A control plane elsewhere. */
+/** Options of a client whose control plane is reached over a WebSocket. */
 export interface RemoteControlPlane extends ClientOptions {
-  /** where it is, `http://` or `https://`; its path, if it has one, comes before `/rpc` */
+  /** base URL of the control plane, `http://` or `https://`; a path is kept before `/rpc` */
   url: string
   /** a daemon key, or the admin token */
   key: string
+  /** certificates for `https://`: a certificate authority of one's own, a client certificate */
   tls?: WebSocketDialOptions['tls']
-  /** of the program that connects; the control plane shows it beside the key */
+  /** version of the program that connects; the control plane shows it beside the daemon key */
   buildVersion?: string
 }
 
-/** A control plane in this process, or one elsewhere. */
+/** Options of {@link createBridgeClient}. */
 export type BridgeClientOptions = LocalControlPlane | RemoteControlPlane
 
-/** The control plane's routers, typed, on one connection. */
+/**
+ * A client of the control plane: the typed stubs of the routers on one connection. Procedures are called as those of
+ * `createTRPCClient`: `client.recorder.recordTokenUsage.mutate(record)`. A failed call rejects
+ * with a TRPCClientError whose `data` holds `code`, `reason` and `mayHaveRun`.
+ */
 export type BridgeClient = Pick<
   TRPCClient<AppRouter>,
   'recorder' | 'authorizer' | 'mcpConfigurator' | 'providerConfigurator' | 'admin'
 > & {
+  /** the connection below the stubs */
   readonly connection: Connection
-  /** Resolves with the cause once the connection is closed for good. */
+  /** Resolves with the reason when the connection is closed for good. */
   readonly closed: Promise<CloseReason>
+  /**
+   * Closes the connection for good: calls in flight fail with `connection_closed`. Resolves when the duplex is closed.
+   */
   close(): Promise<CloseReason>
 }
 
-/** The routers whose procedures are all idempotent, so that a call whose answer was lost may be repeated. */
+/** Routers with idempotent procedures only: a call without a response may be sent again. */
 const idempotent = /^(recorder|authorizer|mcpConfigurator|providerConfigurator)\./
 
 /**
- * Connects to a control plane. Calls in flight when the connection is lost are sent again, but for those of `admin`.
- * @throws RpcError `BAD_REQUEST` (config_invalid) for a URL or a key that cannot be one
+ * Connects to a control plane, and reconnects whenever the connection is lost. Calls in flight are then sent again,
+ * except for writes of `admin`.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for an invalid URL or key
  */
 export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
   const { callTimeoutMs, onError, onCallEnd } = options
@@ -85,7 +98,10 @@ export function createBridgeClient(options: BridgeClientOptions): BridgeClient {
   }
 }
 
-/** This service's path, version and headers on a WebSocket. */
+/**
+ * Makes a dial to a control plane, with this service's path, version and headers.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for an invalid URL or key
+ */
 export function dialRemote({
   url,
   key,
@@ -96,7 +112,7 @@ export function dialRemote({
   if (target?.protocol !== 'http:' && target?.protocol !== 'https:') {
     throw invalid('the URL of the control plane must begin with http:// or https://')
   }
-  // What a header can carry; a longer or stranger key is none.
+  // A header can carry no other characters.
   if (!/^[\x21-\x7e]{1,512}$/.test(key)) throw invalid('the key must be printable ASCII without spaces')
   target.protocol = target.protocol === 'https:' ? 'wss:' : 'ws:'
   target.pathname = `${target.pathname.replace(/\/$/, '')}/rpc`

@@ -1,4 +1,7 @@
-/** Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC router. */
+/**
+ * Public names of `aibridge/client`: the daemon and its client, and the transport under `rpc/`, which calls any tRPC
+ * router.
+ */
 
 export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'
 export type { Outbox } from './bridge/control-plane/outbox.js'

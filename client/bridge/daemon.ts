@@ -17,18 +17,21 @@ import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
 import { Rejection, retryAfterSeconds } from './wire/rejection.js'
 
-/** What a bridge needs: a control plane, a logger, and options with defaults. */
+/** Options of {@link createBridgeDaemon}. */
 export interface BridgeDaemonOptions {
-  /** the control plane; stays the caller's, who closes it after the daemon */
+  /** client of the control plane, made by `createBridgeClient`; the caller closes it after the daemon */
   client: ControlPlane
   logger: Logger
   /** see {@link bridgeLimits} for units and defaults */
   limits?: Partial<BridgeLimits>
-  /** takes the records; by default they wait in memory. The daemon closes it. */
+  /** keeps records until the control plane has them, by default in memory; the daemon closes the outbox */
   outbox?: Outbox
-  /** false: prompts, inputs of tools, thoughts and providers' error messages are not recorded, only that they were there and their sizes */
+  /**
+   * false: prompts, tool inputs, thoughts and error messages of providers are not recorded, only their presence and
+   * sizes; default true
+   */
   recordContent?: boolean
-  /** takes what there is to count; by default nobody does */
+  /** takes the observations of the daemon, see {@link createBridgeMetrics}; by default none are made */
   metrics?: BridgeMetrics
 }
 
@@ -37,22 +40,23 @@ export interface BridgeDaemon {
   /** Serves one request of a `node:http` server. Never throws. */
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void
   /**
-   * The same for a caller in this process, on whose word it is let in: {@link createBridgeFetch} calls it. Resolves when the exchange is
-   * over, never rejects.
+   * Serves one request of a caller in this process. The caller names an API key by id, without its secret; {@link
+   * createBridgeFetch} uses this function. Resolves when the exchange has ended, never rejects.
    */
   readonly serve: (request: IncomingMessage, response: ServerResponse, caller: InProcessCaller) => Promise<void>
-  /** Whether requests can be served: providers are loaded and the daemon is not closing. */
+  /** Returns whether requests can be served: providers are loaded and the daemon is not closing. */
   readonly ready: () => boolean
   /**
-   * Refuses new requests with 503, lets those in flight end, aborts them after `graceMs`, and hands all records to the control plane: until
-   * `graceMs` have passed, but at least `outboxFlushMs`. When it resolves nothing is left. A second call gets the same promise.
+   * Rejects new requests with 503, lets requests in flight end, aborts them after `graceMs` milliseconds, and hands all
+   * records to the control plane until `graceMs` have passed, for `outboxFlushMs` at least. When the promise resolves,
+   * no timer, socket or call is left. A second call gets the same promise.
    */
   readonly close: (options: { graceMs: number }) => Promise<void>
 }
 
 /**
- * Creates a bridge that serves requests of AI clients and records them through `client`. It loads the providers at
- * once and follows their changes until `close()`.
+ * Starts a bridge that serves requests of AI clients and records them through `client`. It loads the providers at once
+ * and follows their changes until `close()`.
  */
 export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const { client, logger, recordContent = true, metrics = noMetrics } = options
@@ -81,7 +85,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const stopWatching = watchProviders(client, () => providers.changed(), logger)
 
   const serve = async (request: IncomingMessage, response: ServerResponse, caller?: InProcessCaller): Promise<void> => {
-    // A client may leave at any moment; whoever writes then sees `destroyed` and the signal.
+    // A client may disconnect at any moment; the writer sees `destroyed` and the signal.
     response.on('error', () => {})
     request.on('error', () => {})
     if (closed) {
@@ -125,7 +129,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   }
 }
 
-/** Waits for all exchanges; those that still run after `graceMs` are aborted. */
+/** Waits for all exchanges, and aborts the running ones after `graceMs`. */
 async function drain(exchanges: ReadonlyMap<Promise<void>, AbortController>, graceMs: number): Promise<void> {
   const timer = setTimeout(() => {
     for (const abort of exchanges.values()) abort.abort(new ExchangeAborted('the bridge is shutting down'))

@@ -21,7 +21,7 @@ interface Entry {
 
 /**
  * Caches the owners of keys under a hash of the identification; a key and its id are two entries. Only successes are
- * kept. Requests during a lookup of their key share its response.
+ * kept. Requests for a key that is being looked up share the response.
  */
 export class AuthorizationCache {
   readonly #options: AuthorizationCacheOptions

@@ -16,7 +16,7 @@ export interface MemoryOutboxOptions {
   deadLetter?: DeadLetterSink
 }
 
-/** Makes an {@link Outbox} that keeps its records in memory: pending records are lost with the process. */
+/** Makes an {@link Outbox} in memory: pending records are lost with the process. */
 export function createMemoryOutbox(options: MemoryOutboxOptions): Outbox {
   return new MemoryOutbox(options)
 }
@@ -170,7 +170,8 @@ class MemoryOutbox implements Outbox {
   }
 
   /**
-   * Moves the records of an interception back if one of them fails by itself, so that others pass. Its own order stays.
+   * Moves an interception with a failing record to the end of the queue, so that others pass. The order of its own
+   * records stays.
    */
   #moveBack(interceptionId: string): void {
     const others = this.#entries.filter(entry => interceptionIdOf(entry.record) !== interceptionId)

@@ -1,4 +1,4 @@
-/** The place of records until the control plane has them. */
+/** Keeps records until the control plane has them. */
 import type { BatchRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
 
 /**
@@ -12,11 +12,11 @@ export interface Outbox {
    */
   admit(): boolean
   /**
-   * Adds records. Resolves when they are as durable as this outbox makes them. All records of one call are kept, or
-   * none.
+   * Adds records. Resolves when the records are as durable as this outbox makes them. All records of one call are kept,
+   * or none.
    */
   put(records: readonly BatchRecord[]): Promise<void>
-  /** number of pending records, including those being sent */
+  /** number of pending records, the batch being sent included */
   readonly size: number
   /** age of the oldest pending record in milliseconds; 0 without one */
   readonly oldestMs: number
@@ -26,7 +26,7 @@ export interface Outbox {
   flush(): Promise<void>
   /**
    * Sends pending records until `timeoutMs` have passed, then stops for good. Resolves with the number of records
-   * `left` that the control plane did not get: they are lost, unless the outbox is durable. A second call gets the same
+   * `left` that the control plane did not get, which are lost unless the outbox is durable. A second call gets the same
    * promise.
    */
   close(options: { timeoutMs: number }): Promise<{ left: number }>

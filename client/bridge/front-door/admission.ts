@@ -1,4 +1,4 @@
-/** Admission: whose request it is, which provider it is for, and by which route. */
+/** Admission: finds the owner of a request, its provider and its route. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
@@ -11,7 +11,11 @@ import { type Credentials, type InProcessCaller, publicIdOf, readCredentials } f
 import type { Exchange, FrontDoorParts } from './exchange.js'
 import { hasDotSegments, type Mount, pathBelow } from './mount.js'
 
-/** @throws Rejection in the order of the checks: unauthenticated clients learn nothing about providers and routes */
+/**
+ * Admits a request: returns its route, and the exchange with owner and target.
+ * @throws Rejection in the order of the checks, so that unauthenticated clients learn nothing about providers and
+ *   routes
+ */
 export async function admit(
   parts: FrontDoorParts,
   request: IncomingMessage,
@@ -57,7 +61,7 @@ export async function admit(
   }
 }
 
-/** Codes that speak of the key; any other means that nobody knows. */
+/** Codes of errors that reject the key. Any other code leaves the key unknown. */
 const deniedCodes: readonly (ErrorCode | undefined)[] = ['UNAUTHORIZED', 'BAD_REQUEST', 'FORBIDDEN']
 
 async function authorize({ authorizations, logger }: FrontDoorParts, credentials: Credentials): Promise<Authorization> {

@@ -1,26 +1,26 @@
-/** Whose request it is, and whose provider key it uses. */
+/** The credentials of a request: the key of this service, and the client's own for its provider. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Identification } from '../control-plane/authorization-cache.js'
 import { clientCredentials } from '../wire/headers.js'
 
-/** A caller in the daemon's own process. It stands beside a request, never in its headers. */
+/** A caller in the daemon's own process. The caller is named beside a request, never in its headers. */
 export interface InProcessCaller {
-  /** which part of the process it is, for the log; decides nothing */
+  /** the part of the process that calls, for the log; decides nothing */
   source: string
-  /** id of the API key on whose owner the request is recorded */
+  /** id of the API key whose owner the request is recorded for */
   keyId: string
 }
 
-/** The key of this service that a request carries, or that its caller named. */
+/** The key of this service, from a request's headers or from its caller. */
 export interface Credentials {
   identification: Identification
-  /** `byok`: the request keeps the client's own provider credentials; `centralized`: they are replaced by ours */
+  /** `byok`: the request keeps the client's own provider credentials; `centralized`: ours replace them */
   kind: 'centralized' | 'byok'
 }
 
 /**
- * The first of `X-Bridge-Token` (byok), `Authorization: Bearer` and `X-Api-Key`; undefined if none has a value. Where there is a caller
- * beside the request, its headers do not count.
+ * Returns the first key of `X-Bridge-Token` (byok), `Authorization: Bearer` and `X-Api-Key`; undefined without any. If
+ * a caller is given, the headers do not count.
  */
 export function readCredentials(headers: IncomingHttpHeaders, caller?: InProcessCaller): Credentials | undefined {
   if (caller) return { identification: { keyId: caller.keyId }, kind: 'centralized' }
@@ -30,19 +30,19 @@ export function readCredentials(headers: IncomingHttpHeaders, caller?: InProcess
   return key ? { identification: { key }, kind: 'centralized' } : undefined
 }
 
-/** What of a request's credentials is a secret: the key of this service, and those that a client brings for its provider. */
+/** Returns the secrets of a request: the key of this service, and the client's keys for its provider. */
 export function secretsOf({ identification }: Credentials, headers: IncomingHttpHeaders): string[] {
   const own = clientCredentials.map(name => headerText(headers, name).replace(/^(bearer|basic) +/i, ''))
   return ['key' in identification ? identification.key : '', ...own].filter(secret => secret !== '')
 }
 
-/** What of it may be logged: the public id of the key, where it has the form of one. */
+/** Returns the public id of the key, which may be logged; undefined for text that is no key. */
 export function publicIdOf({ identification }: Credentials): string | undefined {
   const pattern = 'key' in identification ? /^([A-Za-z0-9]{10})-[A-Za-z0-9]{22}$/ : /^([A-Za-z0-9]{10})$/
   return pattern.exec('key' in identification ? identification.key : identification.keyId)?.[1]
 }
 
-/** The value of `Authorization: Bearer`, else of `X-Api-Key`. */
+/** Returns the value of `Authorization: Bearer`, else of `X-Api-Key`. */
 export function clientKey(headers: IncomingHttpHeaders): string | undefined {
   return bearer(headers.authorization) || headerText(headers, 'x-api-key') || undefined
 }

@@ -1,4 +1,4 @@
-/** The bridge's own answers: what a client, the log and the record are told of an error. */
+/** Error responses of the bridge itself, and the form of an error in the log and in the record. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ProviderRegistry } from '../control-plane/provider-registry.js'
 import { errorBodyForPath } from '../providers/apis.js'
@@ -8,7 +8,7 @@ import { Rejection, retryAfterSeconds } from '../wire/rejection.js'
 import { ExchangeAborted } from './exchange.js'
 import { type Mount, parseMount } from './mount.js'
 
-/** Answers a request that cannot be served, in the error shape of the provider it is for. */
+/** Rejects a request in the error shape of the called provider. */
 export function rejectExchange(
   providers: ProviderRegistry,
   request: IncomingMessage,
@@ -18,6 +18,7 @@ export function rejectExchange(
   sendRejection(response, errorBody(providers, parseMount(request.url ?? '')), rejection)
 }
 
+/** Sends an error response, or closes the connection if a response has begun. */
 export function sendRejection(response: ServerResponse, errorBody: ErrorBody, rejection: Rejection): void {
   if (response.headersSent || response.destroyed) {
     response.destroy()
@@ -35,11 +36,13 @@ export function sendRejection(response: ServerResponse, errorBody: ErrorBody, re
 
 type ErrorBody = (status: number, message: string) => string
 
+/** Returns the function that makes error bodies in the shape of the called API. */
 export function errorBody(providers: ProviderRegistry, { providerName, path }: Mount): ErrorBody {
   const api = providers.peek(providerName)?.api
   return api ? api.errorBody : (status, message) => errorBodyForPath(path, status, message)
 }
 
+/** Returns the error response for any error of an exchange. */
 export function rejectionOf(error: unknown): Rejection {
   if (error instanceof Rejection) return error
   if (error instanceof ExchangeAborted) return new Rejection(503, error.message, { retryAfterSeconds, cause: error })
@@ -49,7 +52,7 @@ export function rejectionOf(error: unknown): Rejection {
   return new Rejection(error.timedOut ? 504 : 502, error.message, { cause: error })
 }
 
-/** What the log is told: the words of what networks and clients do, and of any other error where it comes from. */
+/** Returns the log fields of an error: only messages for errors of networks and clients, the stack for any other. */
 export function describeError(error: unknown): object {
   const isExpected = error instanceof UpstreamError || error instanceof ExchangeAborted || error instanceof Rejection
   if (!isExpected) return { err: error }
@@ -57,6 +60,7 @@ export function describeError(error: unknown): object {
   return cause instanceof Error ? { reason: message, cause: cause.message } : { reason: message }
 }
 
+/** Returns the failure that is recorded for an error. */
 export function failureOf(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error)
   return { type: error instanceof UpstreamError && error.timedOut ? 'timeout' : 'unknown', message }

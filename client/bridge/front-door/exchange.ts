@@ -1,4 +1,4 @@
-/** What the steps of the front door share: the parts of the daemon that they use, and what is known of one request. */
+/** The state that the steps of the front door share: the parts of the daemon, and the facts of one request. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
@@ -10,6 +10,7 @@ import type { Recorder } from '../recording/recorder.js'
 import type { Upstream } from '../relay/upstream.js'
 import type { Credentials } from './credentials.js'
 
+/** The parts of a daemon that serve a request. */
 export interface FrontDoorParts {
   authorizations: AuthorizationCache
   providers: ProviderRegistry
@@ -20,21 +21,24 @@ export interface FrontDoorParts {
   metrics: BridgeMetrics
 }
 
-/** Why an exchange is ended from outside. Its message is recorded and, where there is still a way, shown to the client. */
+/**
+ * The reason of an exchange that is ended from outside. The message is recorded, and shown to the client if no response
+ * has begun.
+ */
 export class ExchangeAborted extends Error {}
 
-/** A request that was admitted. */
+/** An admitted request: its key, provider and route are known. */
 export interface Exchange {
   parts: FrontDoorParts
   request: IncomingMessage
   response: ServerResponse
   signal: AbortSignal
-  /** path and query that the provider is to see behind its base URL */
+  /** path and query behind the provider's base URL */
   path: string
   credentials: Credentials
   owner: Authorization
   target: Target
   startedAt: Date
-  /** the same on the clock of `performance` */
+  /** the same time on the clock of `performance` */
   arrivedAt: number
 }

@@ -1,4 +1,4 @@
-/** Forwarding: an admitted request goes to its provider, and the answer comes back to the client. */
+/** Forwarding: sends an admitted request to its provider and relays the response to the client. */
 import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import type { Target } from '../control-plane/provider-registry.js'
@@ -15,6 +15,7 @@ import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
 import { parseJsonBody, readBody } from './request-body.js'
 
+/** Passes a request on without a record. */
 export async function passThrough(exchange: Exchange): Promise<void> {
   const { parts, request, response, signal } = exchange
   const body = await abortable(readBody(request, parts.limits.maxBodyBytes), signal)
@@ -27,6 +28,7 @@ export async function passThrough(exchange: Exchange): Promise<void> {
   }
 }
 
+/** Records an interception, calls the provider and records its response. */
 export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
   const { parts, request, response, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
@@ -64,7 +66,7 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
   }
 }
 
-/** The newest key: an older one is kept only until nothing uses it any more. */
+/** Returns the newest key; older keys are kept only until requests in flight have ended. */
 function keyOf({ provider }: Target): string | undefined {
   return provider.keys.at(-1)
 }
@@ -82,7 +84,10 @@ function upstreamRequest({ request, path, credentials, target }: Exchange, body:
   }
 }
 
-/** After the provider was called: an answer of our own if none has begun, else the client's connection is cut. */
+/**
+ * Handles an error after the call to the provider: rethrows it if no response has begun, else cuts off the client's
+ * connection.
+ */
 async function fail(exchange: Exchange, relay: Relay, error: unknown): Promise<void> {
   const { parts, response, signal, target } = exchange
   if (!response.headersSent && !response.destroyed) throw error

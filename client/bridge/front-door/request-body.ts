@@ -3,10 +3,10 @@ import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { Rejection } from '../wire/rejection.js'
 
 /**
- * The whole body as it came.
- * @throws Rejection 413 if it is larger than `maxBytes`, as soon as that is known; what the client still sends is read and dropped up to the
- *   same size again, so that it sees the answer rather than a reset
- * @throws Rejection 400 if it ends before it is whole; the client is gone then
+ * Reads the whole body, as received.
+ * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`. Up to the same size again is read
+ *   and dropped, so that the client sees the response rather than a reset.
+ * @throws Rejection 400 if the client disconnects inside the body
  */
 export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
@@ -42,9 +42,9 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
 }
 
 /**
- * The JSON object that a body holds.
+ * Returns the JSON object of a body.
  * @param encoding the header `Content-Encoding`
- * @throws Rejection 400 if the body is encoded, or no JSON object
+ * @throws Rejection 400 if the body is encoded or not a JSON object
  */
 export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonObject {
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
@@ -66,7 +66,7 @@ export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonO
 
 function dropRest(request: IncomingMessage, maxBytes: number): void {
   let dropped = 0
-  request.on('error', () => {}) // the client may leave meanwhile; nobody waits for the rest
+  request.on('error', () => {}) // the client may disconnect; the rest is dropped anyway
   request.on('data', (chunk: Buffer) => {
     dropped += chunk.length
     if (dropped > maxBytes) request.destroy()

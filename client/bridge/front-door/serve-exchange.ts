@@ -1,4 +1,4 @@
-/** The front door: from a client's request to the provider's answer, or to the bridge's own where it refuses. */
+/** The front door: from a client's request to the provider's response, or to the bridge's own error response. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { admit } from './admission.js'
 import type { InProcessCaller } from './credentials.js'
@@ -8,10 +8,10 @@ import { bridge, passThrough } from './forwarding.js'
 import { parseMount } from './mount.js'
 
 /**
- * Serves one request. Resolves when the answer was handed to the client's connection, or that connection is gone, and everything that is
- * to be recorded is in the outbox. Never rejects.
- * @param signal aborts the exchange; the caller also aborts it when the client leaves
- * @param caller who asks, where that is not told by the request's headers
+ * Serves one request. Resolves when the client's connection has taken the response, or is closed, and all records are
+ * in the outbox. Never rejects.
+ * @param signal aborts the exchange; the caller also aborts it when the client disconnects
+ * @param caller the caller in this process; without one the request's headers name the key
  */
 export async function serveExchange(
   parts: FrontDoorParts,
@@ -30,7 +30,7 @@ export async function serveExchange(
     const fields = { ...describeError(error), provider: mount.providerName, status: rejection.status }
     if (response.destroyed) parts.logger.info(fields, 'the client disconnected before the response began')
     else if (rejection.status >= 500) parts.logger.error(fields, 'a request failed')
-    // The rest of a body that nobody waits for must not keep the connection busy.
+    // The unread rest of a request body must not keep the connection busy.
     if (signal.aborted && !response.headersSent) response.setHeader('connection', 'close')
     sendRejection(response, errorBody(parts.providers, mount), rejection)
   }

@@ -2,27 +2,30 @@ import { slug } from '../../../shared/contract/fields.js'
 import type { BridgeDaemon } from '../daemon.js'
 import { createHandlerFetch } from './handler-fetch.js'
 
-/** The provider that a `fetch` calls, and the caller on whose key the requests are recorded. */
+/** Options of {@link createBridgeFetch}. */
 export interface BridgeFetchOptions {
-  /** name of the provider that is called: the segment behind `/bridge/` */
+  /** name of the called provider: the segment behind `/bridge/` */
   provider: string
-  /** which part of this process calls, for instance `agents`: stands in the log, and decides nothing */
+  /** the part of this process that calls, for instance `agents`; logged, decides nothing */
   source: string
   /**
-   * the id of an API key (its part before the dash), on whose owner the requests are recorded. The daemon's connection to the control plane
-   * needs the delegate capability; everything about the key is checked but its secret.
+   * id of an API key (its part before the dash); requests are recorded for the owner of the key. The daemon's
+   * connection to the control plane needs the delegate capability; every check of the key is made but that of its
+   * secret
    */
   keyId: string
 }
 
 /**
- * A `fetch` for callers in the daemon's process, to be handed to an SDK: the daemon answers, without a socket and without a key's secret.
+ * Returns a `fetch` for callers in the daemon's process, to be handed to an SDK. The daemon responds without a socket
+ * and without the secret of a key.
  *
- * URLs are the provider's own (`https://api.anthropic.com/v1/messages`); path and query are mounted under `/bridge/<provider>` unchanged and
- * the origin does not count. The provider's key is the daemon's: credentials in the request's headers are dropped, `X-Bridge-Token` too.
- * Aborting and cancelling end the exchange. An answer has to be read or cancelled.
+ * URLs are the provider's own (`https://api.anthropic.com/v1/messages`); path and query are mounted under
+ * `/bridge/<provider>` unchanged and the origin does not count. The daemon adds the provider's key and drops
+ * credentials in the request's headers, `X-Bridge-Token` too. Aborting the signal or cancelling the body ends the
+ * exchange. A response has to be read or cancelled.
  *
- * A call rejects with a TypeError, before anything runs, if `keyId` is missing.
+ * A call without a `keyId` rejects with a TypeError before any work.
  * @throws TypeError if `provider` cannot be a provider's name
  */
 export function createBridgeFetch(

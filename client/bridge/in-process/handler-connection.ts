@@ -3,33 +3,35 @@ import { Duplex } from 'node:stream'
 import type { RequestBytes } from './request-bytes.js'
 import { ResponseBody } from './response-body.js'
 
+/** One call of a fetch. */
 export interface HandlerCall {
   request: Request
   bytes: RequestBytes
-  /** the caller's */
+  /** the caller's signal */
   signal: AbortSignal | undefined
   /** Takes the outcome of the fetch; only the first counts. */
   resolve: (response: Response) => void
   reject: (reason: unknown) => void
 }
 
-/** Statuses whose answers have no body, whatever was written (https://fetch.spec.whatwg.org/#null-body-status). */
+/** Statuses of responses without a body, even if one was written (https://fetch.spec.whatwg.org/#null-body-status). */
 const withoutBody = [101, 204, 205, 304]
 
-/** Of the connection between two hosts; here there is none. */
+/** Headers about the connection between two hosts, which a fetch without a socket does not have. */
 const connectionHeaders = ['connection', 'keep-alive', 'transfer-encoding']
 
 /**
- * What a `node:http` server takes for the socket of one request. The readable side is the request; from the writable side, on which the
- * answer comes unframed, a `Response` is made.
+ * Stands in for the socket of one request in a `node:http` server. The readable side is the request. The writable side
+ * takes the unframed response and makes a `Response` of it.
  * ```
- * waiting ──head──▶ answering ──end of the response, all of it read──▶ destroyed
+ * waiting ──head──▶ responding ──end of the response, all of it read──▶ destroyed
  *    └──── abort, cancel, destroy, failure of a stream ────┴────────────▲
  * ```
- * Once it is destroyed nothing is left: the listener on the signal is gone, the request's body cancelled, the outcome given.
+ * A destroyed connection leaves nothing: the listener on the signal is removed, the request's body is cancelled, the
+ * fetch is settled.
  */
 export class HandlerConnection extends Duplex {
-  /** set by the server's listener; undefined while the request is read, and where the server itself refuses it */
+  /** set by the server's listener; undefined while the request is read, and if the server itself rejects it */
   response: ServerResponse | undefined
   readonly #call: HandlerCall
   #responding = false
@@ -38,26 +40,30 @@ export class HandlerConnection extends Duplex {
   #failure: { reason: unknown } | undefined
 
   constructor(call: HandlerCall) {
-    // Nothing is read or written ahead. The writable mark is 1 because a server takes 0 for a connection that is always full.
+    // Nothing is read or written ahead. The writable mark is 1, as a server takes 0 for a connection that is always
+    // full.
     super({ readableHighWaterMark: 0, writableHighWaterMark: 1 })
     this.#call = call
     call.signal?.addEventListener('abort', this.#onAbort, { once: true })
     this.push(call.bytes.head)
   }
 
-  /** Ends the answer behind what was written: it is whole only if the response was ended. As of a `net.Socket`, which `node:http` expects. */
+  /**
+   * Ends the connection behind the written bytes; the response is whole only if the handler ended it. `node:http`
+   * expects this method of a `net.Socket`.
+   */
   destroySoon(): void {
     if (this.writable) this.end()
     if (this.writableFinished) this.destroy()
     else this.once('finish', () => this.destroy())
   }
 
-  /** What a failing answer gives as its cause; the first counts. */
+  /** Sets the cause of a failing response. Only the first call counts. */
   failWith(reason: unknown): void {
     this.#failure ??= { reason }
   }
 
-  /** The handler failed before it answered: its answer is a 500 whose body fails. */
+  /** Responds for a handler that failed before its response: with a 500 whose body fails. */
   respondWithFailure(cause: unknown): void {
     const error = new Error('handler failed', { cause })
     const body = new ReadableStream({ start: controller => controller.error(error) })
@@ -70,7 +76,7 @@ export class HandlerConnection extends Duplex {
   override _read(): void {
     this.#call.bytes.next().then(
       pieces => {
-        // After the last piece the connection stays open: its end would mean that the client is gone.
+        // The connection stays open after the last piece: an end would mean that the client has disconnected.
         for (const piece of pieces ?? []) this.push(piece)
       },
       (error: unknown) => {
@@ -117,7 +123,10 @@ export class HandlerConnection extends Duplex {
     return new TypeError(message, { cause: this.#failure?.reason ?? new Error('the handler closed the connection') })
   }
 
-  /** Takes the head of the answer, which a server writes in one piece; gives what comes behind it. Informational answers are dropped. */
+  /**
+   * Reads the head of the response, which a server writes in one piece, and returns the bytes behind it. Informational
+   * responses are dropped.
+   */
   #readHead(bytes: Buffer): Buffer {
     const end = bytes.indexOf('\r\n\r\n')
     if (end < 0) return bytes.subarray(bytes.length)
@@ -158,7 +167,7 @@ export class HandlerConnection extends Duplex {
 
 const redirects = [301, 302, 303, 307, 308]
 
-/** A response knows where it came from; only fetch itself can make one that does. */
+/** Makes a response with the URL of its request, which only fetch itself can set otherwise. */
 function responseTo(request: Request, body: ReadableStream | null, init: ResponseInit): Response {
   const url = new URL(request.url)
   url.hash = ''

@@ -4,32 +4,32 @@ import { HandlerConnection } from './handler-connection.js'
 import { bodyLengthOf, RequestBytes } from './request-bytes.js'
 
 /**
- * Answers one request, as a listener of a `node:http` server does. If it returns a promise, that is its end: when it rejects the answer
- * fails, and when it resolves without having begun an answer, the answer is empty.
+ * Handles one request, as a listener of a `node:http` server does. The end of a returned promise is the end of the
+ * handler: if the promise rejects, the response fails; if it resolves before a response has begun, the response is
+ * empty.
  */
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 
 /**
- * A `fetch` that is answered by a handler in this process, without a socket. The handler gets the objects of a real `node:http` server; the
- * origin of the URL counts only for the header `Host`.
- *
- * It is Node's own fetch over `node:http` in all but this: a redirect is never followed (with `redirect: 'error'` it rejects); a chunk is
- * written when the reader asks for it, and read as it was written, so an answer has to be read or cancelled; `integrity` is refused; and a
- * handler that throws before it answers is a 500 whose body fails with `handler failed`.
+ * Returns a `fetch` whose requests a handler in this process serves, without a socket. The handler gets the objects of
+ * a real `node:http` server; the origin of the URL counts only for the header `Host`. Differences to Node's own fetch
+ * over `node:http`: a redirect is never followed (with `redirect: 'error'` the call rejects); a chunk is written when
+ * the reader asks for it, and read as it was written, so a response has to be read or cancelled; `integrity` is
+ * rejected; an error of the handler before its response is a 500 whose body fails with `handler failed`.
  */
 export function createHandlerFetch(handler: RequestHandler): typeof fetch {
-  // It never listens: connections are handed to it (https://nodejs.org/api/http.html#event-connection).
+  // The server never listens: connections are handed to it (https://nodejs.org/api/http.html#event-connection).
   const server = createServer({ ServerResponse: UnframedResponse }, (request, response) => {
-    const connection = request.socket as unknown as HandlerConnection // the only ones that this server gets
+    const connection = request.socket as unknown as HandlerConnection // this server gets no others
     void respond(handler, request, response, connection)
   })
   return async (input, init) => {
     const signal = signalOf(input, init)
-    // A request with a signal leaves a listener on it until it is garbage; the one listener here is the connection's.
+    // A request with a signal keeps a listener on it until garbage collection, so only the connection gets the signal.
     const request = new Request(input, Object.create(init ?? null, { signal: { value: null } }))
     if (request.integrity) throw new TypeError('integrity is not supported')
     if (signal?.aborted) {
-      request.body?.cancel(signal.reason).catch(() => {}) // the rejection says more
+      request.body?.cancel(signal.reason).catch(() => {}) // the fetch rejects with the reason
       throw signal.reason
     }
     const bytes = new RequestBytes(request, bodyLengthOf(init?.body))
@@ -40,7 +40,7 @@ export function createHandlerFetch(handler: RequestHandler): typeof fetch {
   }
 }
 
-/** Writes bodies without chunked framing, which nobody here would read. */
+/** Writes bodies without chunked framing, which no parser would remove here. */
 class UnframedResponse extends ServerResponse {
   override writeHead(statusCode: number, ...rest: unknown[]): this {
     Reflect.apply(super.writeHead, this, [statusCode, ...rest])
@@ -63,16 +63,19 @@ async function respond(
     await returned
     if (!response.headersSent && !response.destroyed) response.end()
   } catch (error) {
-    if (response.writableEnded) return // the answer is given, and the handler is not the caller's
+    if (response.writableEnded) return // the response is whole, and the error is not the caller's
     connection.failWith(error)
     if (!response.headersSent) return connection.respondWithFailure(error)
-    // What was written before is the caller's.
+    // The caller gets the bytes that were written before.
     response.flushHeaders()
     connection.destroySoon()
   }
 }
 
-/** @throws TypeError for what is no signal, as the constructor of Request does */
+/**
+ * Returns the signal of a call.
+ * @throws TypeError for a value that is not a signal, as the constructor of Request does
+ */
 function signalOf(input: Parameters<typeof fetch>[0], init: RequestInit | undefined): AbortSignal | undefined {
   const signal: unknown = init?.signal === undefined && input instanceof Request ? input.signal : init?.signal
   if (signal === undefined || signal === null) return undefined
@@ -80,7 +83,9 @@ function signalOf(input: Parameters<typeof fetch>[0], init: RequestInit | undefi
   throw new TypeError("Failed to construct 'Request': member signal is not of type AbortSignal.")
 }
 
-/** One signal may serve many requests at a time, which is no leak; the number is that of Node's own fetch. */
+/**
+ * Raises the limit of listeners: one signal may serve many requests at a time. The number is that of Node's own fetch.
+ */
 function allowManyListeners(signal: AbortSignal): void {
   if (getMaxListeners(signal) < 1_500 && getMaxListeners(signal) > 0) setMaxListeners(1_500, signal)
 }

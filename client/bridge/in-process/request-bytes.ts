@@ -1,6 +1,6 @@
-/** A fetch's request as the bytes that an HTTP/1.1 client would send. */
+/** Writes the request of a fetch as the bytes that an HTTP/1.1 client would send. */
 
-/** What Node's own fetch sends beside the caller's headers (`httpNetworkOrCacheFetch` in undici). */
+/** Headers that Node's own fetch adds to the caller's (`httpNetworkOrCacheFetch` in undici). */
 const defaultHeaders: readonly (readonly [name: string, value: string])[] = [
   ['accept', '*/*'],
   ['accept-language', '*'],
@@ -9,12 +9,13 @@ const defaultHeaders: readonly (readonly [name: string, value: string])[] = [
   ['accept-encoding', 'gzip, deflate'],
 ]
 
-/** Headers of the connection, which Node's own fetch refuses too. */
+/** Headers about the connection, which Node's own fetch rejects too. */
 const rejectedHeaders = ['transfer-encoding', 'keep-alive', 'upgrade', 'expect']
 
-/** Those that are written here, whatever the caller says. */
+/** Headers with values of their own here; the caller's values are dropped. */
 const ownHeaders = ['host', 'connection', 'content-length']
 
+/** The bytes of one request: the head at once, the body as it is asked for. */
 export class RequestBytes {
   /** request line and headers, with the blank line */
   readonly head: Buffer
@@ -23,9 +24,9 @@ export class RequestBytes {
   #sent = 0
 
   /**
-   * @param request its body is read from now on
-   * @param bodyLength in bytes; undefined if only the stream knows
-   * @throws TypeError for headers that speak of the connection
+   * @param request the request; its body is locked from now on
+   * @param bodyLength length of the body in bytes; undefined for a stream of unknown length
+   * @throws TypeError for headers about the connection
    */
   constructor(request: Request, bodyLength: number | undefined) {
     const { method, headers, body } = request
@@ -44,8 +45,8 @@ export class RequestBytes {
   }
 
   /**
-   * The next piece of the body, in its framing; undefined after the last one.
-   * @throws whatever the body's stream fails with
+   * Returns the next piece of the body with its framing; undefined after the last one.
+   * @throws the error of the body's stream
    */
   async next(): Promise<Uint8Array[] | undefined> {
     const chunk = await this.#read()
@@ -55,17 +56,17 @@ export class RequestBytes {
     if (this.#length === undefined) {
       return [Buffer.from(`${first ? '' : '\r\n'}${chunk.length.toString(16)}\r\n`), chunk]
     }
-    // More bytes than announced would be read as another request.
+    // A server would read more bytes than announced as another request.
     if (this.#sent > this.#length) throw this.#wrongLength()
     return [chunk]
   }
 
-  /** Nothing more is wanted: cancels the body. Harmless when it is over. */
+  /** Cancels the body. Harmless after its end. */
   cancel(reason: unknown): void {
-    this.#reader?.cancel(reason).catch(() => {}) // the stream's own trouble; nobody waits for it any more
+    this.#reader?.cancel(reason).catch(() => {}) // an error of the stream that no caller waits for
   }
 
-  /** The next chunk that is not empty. */
+  /** Returns the next chunk that is not empty. */
   async #read(): Promise<Uint8Array | undefined> {
     for (;;) {
       const result = await this.#reader?.read()
@@ -89,7 +90,7 @@ export class RequestBytes {
   }
 }
 
-/** How many bytes a body will have, where that is known without reading it. */
+/** Returns the length of a body in bytes; undefined if it is unknown before reading. */
 export function bodyLengthOf(body: unknown): number | undefined {
   if (typeof body === 'string') return Buffer.byteLength(body)
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return body.byteLength

@@ -3,24 +3,27 @@ import { decoderOf } from '../wire/content-encoding.js'
 
 interface Offer {
   bytes: Uint8Array
-  /** lets the next bytes come; an error where these were not taken */
+  /** asks for the next bytes; gets an error if the reader did not take these */
   taken: (error?: Error) => void
 }
 
-/** The body of a fetch's answer: what a handler writes, chunk by chunk as it is asked for, without its content encoding. */
+/**
+ * The body of a fetch's response: the handler's bytes, without their content encoding, one chunk whenever the reader
+ * asks for one.
+ */
 export class ResponseBody {
   readonly stream: ReadableStream<Uint8Array>
-  /** from what is written to what is read */
+  /** in the order of the bytes, from writer to reader */
   readonly #decoders: readonly Transform[]
   #controller: ReadableByteStreamController | undefined
   #wanted = false
   #offer: Offer | undefined
-  /** of what the decoders have not taken whole; a decoder that is destroyed calls nobody back */
+  /** callback of the bytes that the decoders have not taken whole; a destroyed decoder never calls back */
   #decoding: Offer['taken'] | undefined
 
   /**
-   * @param encodings of the header `Content-Encoding`; if one is unknown the bytes stay as they are
-   * @param onCancel the reader wants no more
+   * @param encodings value of the header `Content-Encoding`; an unknown one leaves the bytes encoded
+   * @param onCancel called when the reader cancels the body
    */
   constructor(encodings: string, onCancel: () => void) {
     this.stream = new ReadableStream({
@@ -40,7 +43,7 @@ export class ResponseBody {
     this.#decoders = this.#decode(encodings)
   }
 
-  /** Takes what was written; calls back when it was read. Once at a time. */
+  /** Takes bytes and calls back when they were read. One call at a time. */
   write(bytes: Uint8Array, taken: Offer['taken']): void {
     const [decoder] = this.#decoders
     if (!decoder) return this.#put({ bytes, taken })
@@ -48,7 +51,7 @@ export class ResponseBody {
     decoder.write(bytes, error => this.#decoded(error ?? undefined))
   }
 
-  /** The body is whole; calls back when all of it was read. */
+  /** Ends the body and calls back when all bytes were read. */
   end(done: () => void): void {
     const whole = () => {
       this.#close()
@@ -60,7 +63,7 @@ export class ResponseBody {
     this.#decoders[0]?.end()
   }
 
-  /** Ends the body with an error, unless it is over. What was written and not read is dropped. */
+  /** Ends an open body with an error. Unread bytes are dropped. */
   fail(reason: unknown): void {
     this.#controller?.error(reason)
     this.#controller = undefined
@@ -95,7 +98,7 @@ export class ResponseBody {
     const { bytes, taken } = this.#offer
     this.#wanted = false
     this.#offer = undefined
-    // A copy: the reader may do with its memory whatever it likes, and so may the writer.
+    // Reader and writer may both reuse their memory: hence the copy.
     this.#controller?.enqueue(new Uint8Array(bytes))
     taken()
   }

@@ -136,7 +136,7 @@ class MessageReader implements ResponseReader {
   #addUsage(usage: unknown): void {
     if (!isPlainObject(usage)) return
     for (const [name, value] of Object.entries(usage)) {
-      const count = Object.hasOwn(counts, name) ? counts[name as keyof typeof counts] : undefined // checked on this line
+      const count = Object.hasOwn(counts, name) ? counts[name as keyof typeof counts] : undefined // just checked
       if (value === null || (count && typeof value !== 'number')) continue
       this.#usage ??= { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, details: {} }
       if (count && typeof value === 'number') this.#usage[count] = value

@@ -1,5 +1,5 @@
 /**
- * The interface of an AI API. Each API is one file in this folder, and no file outside this folder knows any of them.
+ * The interface of an AI API. Each API is one file in this folder; no other folder knows an API.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'

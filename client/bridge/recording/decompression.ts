@@ -1,7 +1,9 @@
 import type { Transform } from 'node:stream'
 import type { Logger } from '../../../shared/values/log.js'
 
-/** Runs beside the answer; when it cannot keep up it gives up, so that its queue stays bounded. */
+/**
+ * Decompresses a copy of a response. Gives up when more than `maxBytes` are queued, so that memory stays bounded.
+ */
 export class Decompression {
   readonly #decoder: Transform
   readonly #maxBytes: number
@@ -20,6 +22,7 @@ export class Decompression {
     )
   }
 
+  /** Takes a chunk. Chunks after an error are dropped. */
   write(chunk: Buffer): void {
     if (this.#decoder.destroyed) return
     this.#waiting += chunk.length
@@ -36,6 +39,7 @@ export class Decompression {
     }
   }
 
+  /** Ends the input. Resolves when all output was delivered. */
   end(): Promise<void> {
     if (!this.#decoder.destroyed) this.#decoder.end()
     return this.#ended

@@ -1,4 +1,4 @@
-/** Reads a copy of an answer while the original passes. Nothing here throws: what cannot be read is not recorded. */
+/** Reads a copy of a response while the original passes. Nothing here throws: unreadable parts leave no record. */
 import type { Logger } from '../../../shared/values/log.js'
 import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
 import { decoderOf } from '../wire/content-encoding.js'
@@ -7,20 +7,24 @@ import { findHeader, isEventStream, type ResponseHead } from '../wire/headers.js
 import { type SseEvent, SseReader } from '../wire/sse.js'
 import { Decompression } from './decompression.js'
 
+/** Options of {@link Inspection}. */
 export interface InspectionOptions {
   head: ResponseHead
   reader: ResponseReader
-  /** bytes kept of a blocking answer or of one event; an answer with more is not read */
+  /** the largest blocking response and the largest event that are read, in bytes */
   maxBytes: number
   logger: Logger
 }
 
-/** Where the bytes of an answer go, decompressed. */
+/** Takes the decompressed bytes of a response. */
 interface Sink {
   push(chunk: Buffer): void
   end(): void
 }
 
+/**
+ * Reads one response: decompresses it, finds out whether it is a stream or a body, and feeds a {@link ResponseReader}.
+ */
 export class Inspection {
   readonly #reader: ResponseReader
   readonly #maxBytes: number
@@ -47,8 +51,8 @@ export class Inspection {
   }
 
   /**
-   * Takes one piece. Answers whether the piece holds the end of a streamed answer; of a compressed one that is known only later, and this
-   * answers false.
+   * Takes one chunk. Returns whether the chunk holds the end of a streamed response; false for a compressed one, whose
+   * end is known only later.
    */
   write(chunk: Buffer): boolean {
     if (this.#decompression) this.#decompression.write(chunk)
@@ -56,7 +60,7 @@ export class Inspection {
     return this.#reader.complete
   }
 
-  /** What the answer held. A stream that did not say that it is over counts as failed. */
+  /** Returns the facts of the response. A stream without its last event counts as failed. */
   async end(): Promise<ResponseFacts> {
     if (this.#decompression) await this.#decompression.end()
     if (this.#readable) this.#guard(() => this.#sinkFor(undefined).end())
@@ -64,7 +68,7 @@ export class Inspection {
     this.#guard(() => {
       facts = this.#reader.facts()
     })
-    // What is no success may be plain text, whatever it begins with.
+    // The body of an error may be plain text, with any first byte.
     if (this.#isStream && this.#readable && this.#status < 300 && !this.#reader.mayEnd) {
       facts.error ??= { type: 'unknown', message: 'the response ended before it was complete' }
     }
@@ -79,7 +83,8 @@ export class Inspection {
   }
 
   /**
-   * Chosen by the first byte that is not blank, because providers mislabel their answers and clients do not mind: no event begins as JSON does.
+   * Chooses the sink by the first byte that is not blank: no event begins as JSON does, and providers mislabel
+   * responses that clients accept.
    */
   #sinkFor(first: number | undefined): Sink {
     if (!this.#sink) {
@@ -92,7 +97,7 @@ export class Inspection {
     return this.#sink
   }
 
-  /** What one part of an answer breaks does not take the other parts along. */
+  /** Keeps an error in one part of a response from the other parts. */
   #guard(read: () => void): void {
     try {
       read()
@@ -103,7 +108,7 @@ export class Inspection {
   }
 }
 
-/** of `data`, `event`, `id`, `retry` and of comments */
+/** The first bytes of `data`, `event`, `id`, `retry` and of comments. */
 const eventStarts = new Set(Buffer.from('deir:'))
 
 function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger: Logger): Sink {

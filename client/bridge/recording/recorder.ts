@@ -1,4 +1,4 @@
-/** An interception's way into the record: its beginning, which is awaited, and its end with everything between. */
+/** An interception's way into the record: the beginning, which is awaited, then all other records and the end. */
 import type { BatchRecord, RecordInput } from '../../../shared/contract/recorder.js'
 import { errorCodeOf, isRetryable } from '../../../shared/rpc/errors.js'
 import { type ControlPlane, mayHaveRun } from '../control-plane/control-plane.js'
@@ -9,31 +9,35 @@ import type { ResponseFacts } from '../providers/provider-api.js'
 import { controlPlaneUnreachable, isClosedForGood, Rejection, retryAfterSeconds } from '../wire/rejection.js'
 import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
 
+/** The parts of a daemon that the recorder uses. */
 export interface RecorderParts extends RecordOptions {
   client: Pick<ControlPlane, 'recorder'>
   outbox: Outbox
   metrics: BridgeMetrics
 }
 
-/** An interception that was recorded and now lacks its end. */
+/** An interception that was recorded and has not ended. */
 export interface Recording {
   readonly id: string
   /**
-   * Puts what the answer held and the end into the outbox; resolves when they are there, never rejects. Later calls change nothing and
-   * get the first one's promise.
+   * Puts the records of the response and the end into the outbox. Resolves when the outbox has them, never rejects.
+   * Later calls change nothing and get the first promise.
    */
   end(response: ResponseFacts, failure: Failure | undefined): Promise<void>
 }
 
+/** Records interceptions. */
 export interface Recorder {
   /**
-   * Records that an interception begins; when this resolves the control plane has it.
-   * @param signal gives up waiting for the control plane; what it may have recorded then is ended
-   * @throws Rejection 503 if the outbox is full or the interception could not be recorded; the provider must not be called then
+   * Records the beginning of an interception. When the promise resolves, the control plane has the record.
+   * @param signal ends the wait for the control plane; an interception that may have been recorded gets an end
+   * @throws Rejection 503 if the outbox is full or the interception could not be recorded; the provider must not be
+   *   called then
    */
   begin(start: InterceptionStart, signal: AbortSignal): Promise<Recording>
 }
 
+/** Makes the recorder of a daemon. */
 export function createRecorder(parts: RecorderParts): Recorder {
   return { begin: (start, signal) => begin(parts, start, signal) }
 }
@@ -53,7 +57,7 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
       { err: error, code: errorCodeOf(error), interceptionId: interception.id },
       'an interception could not be recorded',
     )
-    // The control plane may have it all the same, so it gets an end; sending the beginning again is harmless.
+    // The control plane may have the record in spite of the error, so an end follows; a repeated beginning is harmless.
     if (signal.aborted || mayHaveRun(error)) await endUnserved(parts, start, interception, signal)
     signal.throwIfAborted()
     if (isClosedForGood(error)) throw controlPlaneUnreachable(error)
@@ -130,7 +134,10 @@ async function put({ outbox, logger }: RecorderParts, interceptionId: string, re
   }
 }
 
-/** A fault in what was read of an answer must cost neither the end nor the answer itself. */
+/**
+ * Returns the records of a response, or only the end if an error prevents the others: it must cost neither the end nor
+ * the response.
+ */
 function recordsOrEnd(
   parts: RecorderParts,
   id: string,

@@ -1,4 +1,7 @@
-/** What is known of a request and its answer, as records that the control plane takes: cleaned, cut to its limits, without secrets. */
+/**
+ * Makes records of the facts of requests and responses: cleaned, cut to the control plane's limits, without
+ * secrets.
+ */
 import { v7 as uuidv7 } from 'uuid'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { originalBytesKey } from '../../../shared/contract/fields.js'
@@ -19,26 +22,30 @@ import {
 import type { Failure } from '../providers/error-type.js'
 import type { KeptText, RequestFacts, ResponseFacts, TokenCounts } from '../providers/provider-api.js'
 
-/** What is known of a request before the provider is called. */
+/** The facts of a request before the provider is called. */
 export interface InterceptionStart {
   owner: Authorization
   provider: { type: string; name: string }
   request: RequestFacts
   credentialKind: 'centralized' | 'byok'
   credentialHint: string | undefined
-  /** what an error may repeat and must not be recorded: the credentials that the request came with and those that it is sent on with */
+  /**
+   * credentials of the request and of the provider: an error may repeat them, no record may hold them
+   */
   secrets: readonly string[]
   client: string | undefined
   userAgent: string | undefined
   startedAt: Date
 }
 
+/** Options of the records. */
 export interface RecordOptions {
-  /** false: content is left out, and its size is kept */
+  /** false: content is left out, only the size is kept */
   recordContent: boolean
   logger: Logger
 }
 
+/** Makes the record of an interception, with a new id. */
 export function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
   const { owner, provider, request } = start
   const optional = {
@@ -61,6 +68,7 @@ export function interceptionOf(start: InterceptionStart): RecordInput<'intercept
   }
 }
 
+/** Makes the records of a response and, as the last one, the end of the interception. */
 export function recordsOf(
   { recordContent, logger }: RecordOptions,
   interceptionId: string,
@@ -102,6 +110,7 @@ export function recordsOf(
   return records
 }
 
+/** Makes the end of an interception, at the current time. Secrets in the failure's message are masked. */
 export function endOf(
   id: string,
   failure: Failure | undefined,
@@ -111,12 +120,13 @@ export function endOf(
   const end = { kind: 'interceptionEnded', id, endedAt: new Date() } as const
   if (!failure) return end
   if (failure.isQuoted && !recordContent) return { ...end, errorType: failure.type }
-  // Masked before it is cut: of half a secret nothing could be recognised.
+  // Masking comes before cutting: half a secret could not be recognised.
   const message = maskSecrets(cleanText(failure.message), secrets)
   const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
   return { ...end, errorType: failure.type, errorMessage }
 }
 
+/** Returns counts that fit a record. */
 export function countsOf(usage: TokenCounts) {
   return {
     inputTokens: tokens(usage.input),
@@ -126,12 +136,12 @@ export function countsOf(usage: TokenCounts) {
   }
 }
 
-/** The nearest count that a record can hold. */
+/** Returns the nearest count that a record can hold. */
 function tokens(count: number): number {
   return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
 }
 
-/** What the provider added to its usage. */
+/** Returns further fields of the provider's usage as metadata; none if a record cannot hold them. */
 function detailsOf(
   logger: Logger,
   interceptionId: string,
@@ -149,7 +159,7 @@ function detailsOf(
   }
 }
 
-/** Without text, which may be anything. */
+/** Returns the numbers of the details: text may hold anything. */
 function numbersOf(details: JsonObject): JsonObject {
   const kept: JsonObject = {}
   for (const [name, value] of Object.entries(details)) {
@@ -159,7 +169,7 @@ function numbersOf(details: JsonObject): JsonObject {
   return kept
 }
 
-/** A content field, cut as the control plane would cut it, so that no record is too large to be sent. */
+/** Returns a content field, cut as the control plane would cut it, so that no record is too large to be sent. */
 function keptContent<F extends string>(field: F, kept: KeptText): Content<F> {
   const text = cutToBytes(cleanText(kept.text), recordLimits.maxContentBytes)
   const value = { [field]: text } as { [field in F]: string } // one computed key
@@ -167,7 +177,7 @@ function keptContent<F extends string>(field: F, kept: KeptText): Content<F> {
   return { ...value, metadata: { [originalBytesKey]: { [field]: kept.bytes } } }
 }
 
-/** The same field, cut to nothing. */
+/** Returns the same field without its content. */
 function omittedContent<F extends string>(field: F, { bytes }: KeptText): Content<F> {
   const value = { [field]: '' } as { [field in F]: string } // one computed key
   return { ...value, metadata: { [originalBytesKey]: { [field]: bytes } } }

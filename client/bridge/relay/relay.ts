@@ -4,18 +4,19 @@ import type { EventFilter } from '../wire/event-filter.js'
 import { findHeader, isEventStream, isPlain, type ResponseHead, withoutHeaders } from '../wire/headers.js'
 import type { ResponseReceiver } from './upstream-call.js'
 
-/** Sees what a relay passes on. Its methods never throw or reject. */
+/** Observes the response that passes a relay. Its methods never throw or reject. */
 export interface ResponseObserver {
+  /** Takes status line and headers. */
   head(head: ResponseHead): void
-  /** Answers whether the chunk holds the end of the answer. */
+  /** Takes a chunk. Returns whether the chunk holds the end of the response. */
   chunk(chunk: Buffer): boolean
-  /** The last bytes wait for this. */
+  /** Resolves when the last bytes of the response may pass. */
   beforeLastBytes(): Promise<void>
 }
 
 /**
- * Passes an answer on to a client as it comes: status, headers and every chunk unchanged and at once, except that the last bytes wait for
- * the observer, and events that a filter leaves out. A client that reads slowly slows the provider down.
+ * Passes a response on to a client: status, headers and every chunk unchanged and at once, except that the last bytes
+ * wait for the observer and a filter may leave out events. A slow client slows the provider down.
  */
 export class Relay implements ResponseReceiver {
   readonly #response: ServerResponse
@@ -24,7 +25,7 @@ export class Relay implements ResponseReceiver {
   #bytesLeft = Number.NaN
   #observed = false
 
-  /** @param filter for a streamed answer; any other, or one that is compressed, passes whole */
+  /** @param filter for a streamed response; any other response, or a compressed one, passes whole */
   constructor(response: ServerResponse, observer?: ResponseObserver, filter?: EventFilter) {
     this.#response = response
     this.#observer = observer
@@ -35,19 +36,19 @@ export class Relay implements ResponseReceiver {
     const response = this.#response
     this.#observer?.head(head)
     this.#bytesLeft = Number(findHeader(head.headers, 'content-length') ?? Number.NaN)
-    // An answer with a length is no stream, unless it says so.
+    // A response with a length is a stream only if the label says so.
     const mayBeStream = isEventStream(head.headers) || Number.isNaN(this.#bytesLeft)
     if (!mayBeStream || !isPlain(head.headers)) this.#filter = undefined
-    // How long what passes is, is not known before its end.
+    // A filter may shorten the response, so the length is unknown before the end.
     const headers = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
     response.sendDate = false
     try {
       response.writeHead(head.status, head.statusText, headers)
     } catch {
-      // Node refuses to write some reason phrases that it reads; the status counts.
+      // Node rejects some reason phrases that it reads; the status counts.
       response.writeHead(head.status, STATUS_CODES[head.status] ?? '', headers)
     }
-    // A microtask later the chunk that came in the same packet has taken the headers along.
+    // The headers wait for a microtask, so that a chunk of the same packet is written together with them.
     queueMicrotask(() => response.flushHeaders())
   }
 
@@ -60,7 +61,10 @@ export class Relay implements ResponseReceiver {
     return observed ? observed.then(() => this.#write(passed)) : this.#write(passed)
   }
 
-  /** After the last chunk. Resolves when the client's connection has taken everything, is gone, or the signal aborts and ends it. */
+  /**
+   * Ends the response after the last chunk. Resolves when the client's connection has taken all bytes or is closed; an
+   * abort of the signal closes the connection.
+   */
   async end(signal: AbortSignal): Promise<void> {
     await this.#observe()
     const response = this.#response
@@ -71,8 +75,8 @@ export class Relay implements ResponseReceiver {
   }
 
   /**
-   * Ends the client's connection inside the answer, after what was received: the answer must not be taken for whole. Resolves like
-   * {@link end}.
+   * Closes the client's connection inside the response, behind the bytes that were received: the client must not take
+   * the response for whole. Resolves like {@link end}.
    */
   async cutOff(signal: AbortSignal): Promise<void> {
     const response = this.#response
@@ -83,7 +87,7 @@ export class Relay implements ResponseReceiver {
     }
     const closed = firstOf(response, 'close')
     if (this.#filter) response.write(this.#filter.end())
-    // HTTP/1.0 has no other sign of an answer cut short than a reset.
+    // In HTTP/1.0 only a reset shows that a response is cut short.
     if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) socket.resetAndDestroy()
     else socket.destroySoon()
     await this.#destroyOnAbort(closed, signal)

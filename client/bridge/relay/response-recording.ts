@@ -7,15 +7,20 @@ import type { Recording } from '../recording/recorder.js'
 import type { ResponseHead } from '../wire/headers.js'
 import type { ResponseObserver } from './relay.js'
 
+/** Options of {@link ResponseRecording}. */
 export interface ResponseRecordingOptions {
   recording: Recording
   route: BridgedRoute
+  /** see {@link InspectionOptions} */
   maxBytes: number
   logger: Logger
   metrics: Pick<BridgeMetrics, 'firstByte'>
 }
 
-/** Records what passes a relay, and the end of the interception, once. Made when the provider is called. */
+/**
+ * Records the response that passes a relay, and the end of the interception, once. The object is made when the provider
+ * is called.
+ */
 export class ResponseRecording implements ResponseObserver {
   readonly #options: ResponseRecordingOptions
   readonly #calledAt = performance.now()
@@ -43,8 +48,8 @@ export class ResponseRecording implements ResponseObserver {
   }
 
   /**
-   * Resolves when the records are in the outbox. Only the first call counts.
-   * @param failure why the exchange did not end well, where that is not the provider's own answer
+   * Ends the interception. Resolves when the records are in the outbox. Only the first call counts.
+   * @param failure the reason of a bad end that the provider's response does not show
    */
   finish(failure: Failure | undefined): Promise<void> {
     this.#finished ??= this.#finish(failure)

@@ -1,17 +1,18 @@
-/** One call to a provider: what is received is passed on as it comes, nothing is kept. */
+/** One call to a provider. Received bytes are passed on at once and not kept. */
 import type { Dispatcher } from 'undici'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
 import { type ResponseHead, responseHeaders } from '../wire/headers.js'
 import { abortedBy, UpstreamError, type UpstreamFailure } from './upstream-error.js'
 
-/** Takes an answer. What it throws or rejects with ends the call. */
+/** Takes a response. An error of the receiver ends the call. */
 export interface ResponseReceiver {
-  /** Once, for the final status (1xx answers are dropped). */
+  /** Takes the final status line and the headers, once; 1xx responses are dropped. */
   head(head: ResponseHead): void
-  /** One piece of the body. While the promise is pending the provider is not read from. */
+  /** Takes one chunk of the body. While the promise is pending, the bridge reads nothing from the provider. */
   chunk(chunk: Buffer): Promise<void> | undefined
 }
 
+/** The time limits of a call, in milliseconds. */
 export type UpstreamLimits = Pick<
   BridgeLimits,
   'upstreamConnectTimeoutMs' | 'upstreamHeadersTimeoutMs' | 'upstreamIdleTimeoutMs'
@@ -93,7 +94,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   onResponseError(_controller: unknown, error: unknown): void {
     const failed = failures[this.#state === 'settled' ? 'receiving' : this.#state]
     const failure = new UpstreamError(failed.failure, `${failed.message} (${codeOf(error)})`, withoutData(error))
-    // What came before the failure is taken first.
+    // The receiver takes all chunks before the failure first.
     if (this.#held) void this.#held.then(() => this.#fail(failure))
     else this.#fail(failure)
   }
@@ -116,7 +117,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#controller?.abort(error)
   }
 
-  /** Whether this call was the first. */
+  /** Returns whether the call was not settled before. */
   #settle(): boolean {
     if (this.#state === 'settled') return false
     this.#state = 'settled'
@@ -126,26 +127,32 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 }
 
-/** What an error of the connection means, by state. */
+/** State of a call → the meaning of an error of the connection. */
 const failures = {
   connecting: { failure: 'unreachable', message: 'the provider could not be reached' },
   waiting: { failure: 'died', message: 'the provider closed the connection without a response' },
   receiving: { failure: 'died', message: 'the provider closed the connection inside its response' },
 } as const
 
-/** undici gives raw headers as buffers; header bytes are latin1 (RFC 9110, section 5.5), which keeps any byte. */
+/**
+ * Returns the raw headers of undici, which are buffers, as text. Header bytes are latin1 (RFC 9110, section 5.5), which
+ * keeps any byte.
+ */
 function textHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
   if (!Array.isArray(raw)) return []
   return raw.map(item => (typeof item === 'string' ? item : item.toString('latin1')))
 }
 
-/** An error of undici's parser holds the bytes that it did not understand; they are the client's, and must not reach a log. */
+/**
+ * Copies an error of undici's parser without the bytes that could not be parsed, which are the client's and must not
+ * reach a log.
+ */
 function withoutData(error: unknown): unknown {
   if (!(error instanceof Error) || !('data' in error)) return error
   return Object.assign(new Error(error.message), { name: error.name, code: Reflect.get(error, 'code') })
 }
 
-/** What names the error; some have no code. */
+/** Returns the code of an error, else the name. */
 function codeOf(error: unknown): string {
   const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
   if (typeof code === 'string') return code

@@ -1,4 +1,4 @@
-/** What went wrong: before the answer, inside it, or a time limit that was reached. */
+/** The kind of a failed call: an error before or inside the response, an abort, or a time limit. */
 export type UpstreamFailure =
   | 'unreachable'
   | 'died'
@@ -7,7 +7,7 @@ export type UpstreamFailure =
   | 'headers_timeout'
   | 'idle_timeout'
 
-/** Why a call to a provider did not end well. Its message names no address and may be shown to the client. */
+/** The error of a call to a provider. Its message names no address and may be shown to the client. */
 export class UpstreamError extends Error {
   readonly failure: UpstreamFailure
 
@@ -16,12 +16,13 @@ export class UpstreamError extends Error {
     this.failure = failure
   }
 
+  /** whether a time limit ended the call */
   get timedOut(): boolean {
     return this.failure.endsWith('_timeout')
   }
 }
 
-/** The error of a call that its caller's signal ended; the signal's reason is the cause. */
+/** Returns the error of a call that the caller's signal ended; the reason of the signal is the cause. */
 export function abortedBy(signal: AbortSignal): UpstreamError {
   const reason: unknown = signal.reason
   return new UpstreamError('aborted', reason instanceof Error ? reason.message : 'the request was aborted', reason)

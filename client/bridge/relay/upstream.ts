@@ -1,11 +1,13 @@
-/** Calls to providers. */
+/** Calls providers. */
 import { Agent, type Dispatcher } from 'undici'
 import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
 import { abortedBy } from './upstream-error.js'
 
+/** A request to a provider. */
 export interface UpstreamRequest {
+  /** scheme, host and port */
   origin: string
-  /** path and query as they are to stand on the request line */
+  /** path and query of the request line */
   path: string
   method: string
   /** names and values alternate */
@@ -13,21 +15,22 @@ export interface UpstreamRequest {
   body: Buffer
 }
 
-/** Connection pools, one per origin. Redirects are answers like any other. */
+/** Keeps a pool of connections for each origin. Redirects are not followed: they pass like any other response. */
 export class Upstream {
   readonly #agent: Agent
   readonly #limits: UpstreamLimits
 
   constructor(limits: UpstreamLimits) {
     this.#limits = limits
-    // The timeouts are this file's: undici's have a resolution of half a second and do not know what a call waits for.
+    // Calls have timeouts of their own: undici's have a resolution of half a second and ignore the state of a call.
     const connect = { timeout: limits.upstreamConnectTimeoutMs + 1_000 }
     this.#agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect })
   }
 
   /**
-   * Resolves when the whole answer was received and taken.
-   * @throws UpstreamError if the provider cannot be reached, dies, stalls longer than a limit, or `signal` aborts (its reason is the cause)
+   * Calls a provider. Resolves when the receiver has taken the whole response.
+   * @throws UpstreamError if the provider cannot be reached, dies, stalls longer than a limit, or `signal` aborts (its
+   *   reason is the cause)
    */
   send(request: UpstreamRequest, receiver: ResponseReceiver, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
