@@ -15,7 +15,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY shared shared
 COPY client client
 COPY server server
-RUN npm run --silent build
+RUN node_modules/.bin/tsc -p tsconfig.build.json
 RUN find dist -type f \( -name '*.d.ts' -o -name '*.map' \) -delete
 RUN mkdir data
 
