@@ -1,4 +1,4 @@
-/** `aibridge audit`: what operators did. */
+/** `aibridge audit`: the log of operators' writes. */
 import { type Command, Option } from 'commander'
 import { type AuditAction, type AuditRecord, auditActions } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'

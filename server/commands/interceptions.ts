@@ -80,8 +80,8 @@ export function addInterceptionsCommands(program: Command): void {
 }
 
 /**
- * Prints records until the first signal or until the reader of stdout is gone. A server that goes away is dialled again, and the stream goes on
- * behind the last event.
+ * Prints records until the first signal or until the reader of stdout is gone. A server that goes away is dialled
+ * again, and the stream goes on behind the last event.
  */
 async function tail(admin: AdminClient, since: string | undefined, { json }: CommonOptions): Promise<void> {
   let stop = () => {}
@@ -200,7 +200,7 @@ function printDetail(detail: InterceptionDetail): void {
   }
 }
 
-/** Content, or what is known of it where a bridge has recorded none. */
+/** Returns content, or the size of content that a bridge left out of the record. */
 function shown(text: string, metadata: JsonObject | null, field: string): string {
   const sizes = metadata?.[originalBytesKey]
   const size = isPlainObject(sizes) ? sizes[field] : undefined

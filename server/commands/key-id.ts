@@ -2,9 +2,10 @@ import { RpcError } from '../../shared/rpc/errors.js'
 import { parseApiKey } from '../services/api-key.js'
 
 /**
- * Returns the id of the key that a person names: an id as it is, or the part of a whole key before its dash. The secret of a whole key
- * goes no further than this function.
- * @throws RpcError `BAD_REQUEST` (config_invalid) for any other text. The message does not repeat the text: a cut key holds most of a secret.
+ * Returns the id of the key that a person names: an id as it is, or the part of a whole key before its dash. The secret
+ * of a whole key goes no further than this function.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for any other text. The message does not repeat the text: a cut key
+ *   holds most of a secret.
  */
 export function keyIdOf(word: string): string {
   const text = word.trim()

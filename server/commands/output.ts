@@ -57,7 +57,7 @@ export function cellText(value: unknown): string {
   return visible(typeof value === 'string' ? value : JSON.stringify(value))
 }
 
-/** Makes control characters visible: what a client or a model wrote must not steer the operator's terminal. */
+/** Makes control characters visible: text of a client or a model must not steer the operator's terminal. */
 export function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Bidi_Control}]/gu, escapeOf)
 }

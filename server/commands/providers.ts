@@ -110,7 +110,10 @@ const columns: Column<ProviderSummary>[] = [
   ['LAST FAILURE', ({ lastFailure }) => lastFailure && `${lastFailure.at.toISOString()} ${lastFailure.errorType}`],
 ]
 
-/** What stands between `/bridge/NAME` and the paths of a type's API. The APIs are loaded for this alone, so not for `--help`. */
+/**
+ * Returns the path between `/bridge/NAME` and the paths of a type's API. The APIs are loaded on this call, so `--help`
+ * stays quick.
+ */
 async function mountPathOf(type: ProviderType): Promise<string> {
   const { apiOf } = await import('../../client/bridge/providers/apis.js')
   return apiOf(type)?.mountPath ?? ''

@@ -31,7 +31,8 @@ export interface DemoMessage {
 const quotedCharacters = 300
 
 /**
- * Writes the message that responds to an input. A `max_tokens` below the length of the text cuts the text, as the real API does.
+ * Writes the message that responds to an input. A `max_tokens` below the length of the text cuts the text, as the real
+ * API does.
  * @param listCommand the command that shows the recorded request; undefined: the text names none
  */
 export function messageFor(input: MessagesInput, listCommand: string | undefined): DemoMessage {

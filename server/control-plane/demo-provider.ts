@@ -1,6 +1,7 @@
 /**
- * A small provider in this process that speaks Anthropic's Messages API, for the first steps and for tests: without a key, without cost, and
- * with a response that quotes the request. The bridge reaches the demo over HTTP by its base URL, like any other provider.
+ * A small provider in this process that speaks Anthropic's Messages API, for the first steps and for tests: without a
+ * key, without cost, and with a response that quotes the request. The bridge reaches the demo over HTTP by its base
+ * URL, like any other provider.
  */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
@@ -21,15 +22,22 @@ import {
 
 /** Settings of {@link createDemoProvider}. */
 export interface DemoProviderOptions {
-  /** pause before each chunk of a stream; default 15 ms: visible as streaming, and a short response still takes less than a second */
+  /**
+   * pause before each chunk of a stream; default 15 ms: visible as streaming, and a short response still takes less
+   * than a second
+   */
   chunkDelayMs?: number
-  /** Returns the command that shows the recorded request, which every response names. Called for each response; default: none is named. */
+  /**
+   * Returns the command that shows the recorded request, which every response names. Called for each response; default:
+   * none is named.
+   */
   listCommand?: () => string | undefined
 }
 
 /**
- * Serves `POST /v1/messages` (blocking and streaming), `POST /v1/messages/count_tokens` and `GET /v1/models[/ID]` below `mount`. Errors have
- * Anthropic's shape. A `max_tokens` below the length of the response cuts the response, as the real API does.
+ * Serves `POST /v1/messages` (blocking and streaming), `POST /v1/messages/count_tokens` and `GET /v1/models[/ID]` below
+ * `mount`. Errors have Anthropic's shape. A `max_tokens` below the length of the response cuts the response, as the
+ * real API does.
  * @param mount the path before `/v1`, for instance `/demo`
  */
 export function createDemoProvider(mount: string, options: DemoProviderOptions = {}): RequestListener {

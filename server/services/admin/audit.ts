@@ -9,8 +9,10 @@ import { idOfShortId } from './short-ids.js'
 /** Reads the audit log. Every write of the admin services adds an entry in the transaction of the write. */
 export interface AuditAdmin {
   /**
-   * Returns one page, newest first, with the names of the users that entries are about. The target may be the short form of an id.
-   * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page, or (ambiguous_id) if several targets have the short form
+   * Returns one page, newest first, with the names of the users that entries are about. The target may be the short
+   * form of an id.
+   * @throws RpcError `BAD_REQUEST` if the cursor is not the `nextCursor` of a page, or (ambiguous_id) if several
+   *   targets have the short form
    */
   list(input: z.output<typeof auditListInput>): Promise<AuditPage>
 }

@@ -8,8 +8,9 @@ import { idOfShortId } from './short-ids.js'
 export type UserFinder = Pick<UserStore, 'findUser'> & ShortIdStore
 
 /**
- * Finds a user by id, by the name of a user who is not deleted, or by the short form of an id.
- * @throws RpcError `NOT_FOUND` (unknown_row); `BAD_REQUEST` (ambiguous_id) if a short form stands for several users, by id or by name
+ * Finds a user by id, by the name of an undeleted user, or by the short form of an id.
+ * @throws RpcError `NOT_FOUND` (unknown_row); `BAD_REQUEST` (ambiguous_id) if a short form stands for several users, by
+ *   id or by name
  */
 export async function findUser(store: UserFinder, ref: string): Promise<User> {
   const user = await findUserIfAny(store, ref)

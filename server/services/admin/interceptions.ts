@@ -24,7 +24,8 @@ export interface InterceptionsAdmin {
   list(input: z.output<typeof interceptionsListInput>): Promise<InterceptionsPage>
   /**
    * Returns an interception, by its id or the short form of the id, with all its records and its thread.
-   * @throws RpcError `NOT_FOUND` (unknown_row); `BAD_REQUEST` (ambiguous_id) if several interceptions have the short form
+   * @throws RpcError `NOT_FOUND` (unknown_row); `BAD_REQUEST` (ambiguous_id) if several interceptions have the short
+   *   form
    */
   get(input: z.output<typeof interceptionsGetInput>): Promise<InterceptionDetail>
 }

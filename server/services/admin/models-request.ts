@@ -9,7 +9,8 @@ export interface ModelsResponse {
 }
 
 /**
- * Sends one GET request on a connection of its own, and follows no redirect: a key goes to the configured host and to no other.
+ * Sends one GET request on a connection of its own, and follows no redirect: a key goes to the configured host and to
+ * no other.
  * @param maxBytes limit of the body; the connection is closed at the first byte above
  * @throws Error with a `code` of the system, of TLS or of Node's HTTP parser; `ABORT_ERR` if `signal` aborts
  */

@@ -14,9 +14,10 @@ import { baseUrlWarning, modelsUrlOf } from './provider-urls.js'
 /** Asking a provider whether it can work. */
 export interface ProviderTester {
   /**
-   * Asks a provider, enabled or not, for its models, from this server and with the key that the bridge sends, the newest. Neither the key nor
-   * anything that the provider said is part of the result. The audit log gets an entry.
-   * @throws RpcError `NOT_FOUND` (unknown_row); `PRECONDITION_FAILED` if the provider is this server's own and the server does not listen
+   * Asks a provider, enabled or not, for its models, from this server and with the newest key, as the bridge does. The
+   * result holds neither the key nor any text of the provider. The audit log gets an entry.
+   * @throws RpcError `NOT_FOUND` (unknown_row); `PRECONDITION_FAILED` if the provider is this server's own and the
+   *   server does not listen
    */
   test(
     input: z.output<typeof providersTestInput>,
@@ -123,7 +124,7 @@ function failed(failure: ProviderTestFailure, message: string, status: number | 
   return { status, models: null, failure, message }
 }
 
-/** Says what a response means. */
+/** Returns the outcome of a test that got a response. */
 function outcomeOf(status: number, body: string | undefined, row: ProviderRow, hint: string | undefined): Outcome {
   if (status === 401 || status === 403) {
     const problem = hint === undefined ? 'wants a key, and none is configured' : `rejects the key ${hint}`
@@ -165,10 +166,15 @@ function parsed(text: string): unknown {
 }
 
 const unknownAuthority = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_SELF_SIGNED_)/
-/** OpenSSL's and Node's own codes; EPROTO is a handshake that failed, for instance with a server that speaks plain HTTP. */
+/**
+ * OpenSSL's and Node's own codes; EPROTO is a handshake that failed, for instance with a server that speaks plain HTTP.
+ */
 const tls = /^(ERR_SSL_|ERR_TLS_|CERT_|CRL_|HOSTNAME_MISMATCH|INVALID_CA|EPROTO)/
 
-/** Says what an error of the network means, with its code and without its message, which may hold what a server sent. */
+/**
+ * Returns the outcome of a test without a response: the code of the error, without the message, which may quote the
+ * server.
+ */
 function networkFailure(error: unknown, { hostname, host }: URL): Outcome {
   const found: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
   const code = typeof found === 'string' ? found : 'no code'

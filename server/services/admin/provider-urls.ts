@@ -13,16 +13,16 @@ export function trimmedBaseUrl(baseUrl: string): string {
 }
 
 /**
- * Returns the URL of `GET /v1/models`, which every type has. A daemon appends `/v1/…` to the base URL of a type whose own base URL lacks it
- * (client/bridge/providers), and the rest of the path to any other.
+ * Returns the URL of `GET /v1/models`, which every type has. A daemon appends `/v1/…` to the base URL of a type whose
+ * own base URL lacks it (client/bridge/providers), and the rest of the path to any other.
  */
 export function modelsUrlOf(type: ProviderType, baseUrl: string): string {
   return baseUrl + (isVersionInBaseUrl(type) ? '/models' : '/v1/models')
 }
 
 /**
- * Returns what looks wrong with the `/v1` of a base URL; undefined if nothing does. Vendors put other versions, such as `/v1beta`, anywhere into
- * the path, so only a path without any version lacks one.
+ * Returns the warning about the `/v1` of a base URL; undefined for a good URL. Vendors put other versions, such as
+ * `/v1beta`, anywhere into the path, so only a path without any version lacks one.
  */
 export function baseUrlWarning(type: ProviderType, baseUrl: string): ProviderWarning | undefined {
   const path = URL.canParse(baseUrl) ? trimmedBaseUrl(new URL(baseUrl).pathname) : undefined

@@ -18,12 +18,14 @@ import { auditEntry } from './audit.js'
 import { createProviderTester, type ProviderTester, type ProviderTesterOptions } from './provider-test.js'
 import { baseUrlWarning, defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
 
-/** The AI providers that the bridge forwards to. What is answered never holds a key, only its hint. */
+/** The AI providers that the bridge forwards to. Responses hold hints of keys and never a key. */
 export interface ProvidersAdmin extends ProviderTester {
   /**
-   * Adds a provider, or changes one: what is left out stays. A new one is by default enabled, of type `anthropic`, without keys; it has the base URL
-   * of its type, as one has whose type changes.
-   * @throws RpcError `PRECONDITION_FAILED` if the type changes and the keys do not: they would be sent to another vendor
+   * Adds a provider, or changes a provider, whose omitted fields keep their values. Defaults of a new provider:
+   * enabled, type `anthropic`, no keys. A new provider, and a provider with a new type, has the base URL of the type by
+   * default.
+   * @throws RpcError `PRECONDITION_FAILED` if the type changes and the keys do not: they would be sent to another
+   *   vendor
    */
   upsert(input: z.output<typeof providersUpsertInput>, actor: string): Promise<ProviderSummary>
   /** Sorted by name. */

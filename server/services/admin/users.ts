@@ -10,7 +10,7 @@ import { createPurge, type Purge, type PurgeOptions } from './purge.js'
 
 /** The users of the bridge. `actor` is the name of the calling identity, for the audit log. */
 export interface UsersAdmin {
-  /** @throws RpcError `CONFLICT` (name_taken) if a user who is not deleted has the name */
+  /** @throws RpcError `CONFLICT` (name_taken) if an undeleted user has the name */
   create(input: z.output<typeof usersCreateInput>, actor: string): Promise<User>
   /** Returns all users, deleted users included, sorted by name. */
   list(): Promise<User[]>

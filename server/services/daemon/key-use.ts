@@ -4,8 +4,8 @@ import type { ApiKeyStore } from '../../store/store.js'
 /** Stores when API keys were last used, to the minute, and never on the path of a request. */
 export interface KeyUse {
   /**
-   * Notes that a key is in use now. Returns at once and never throws. The store is written a moment later, together with other keys, and
-   * at most once a minute for each key.
+   * Notes that a key is in use now. Returns at once and never throws. The store is written a moment later, together
+   * with other keys, and at most once a minute for each key.
    * @param lastUsedAt the stored time: another server may have written it
    */
   note(id: string, lastUsedAt: Date | null): void

@@ -1,8 +1,8 @@
 import { type Kysely, sql } from 'kysely'
 
 const statements = [
-  // A key's name is for people; the time is written at most once a minute, beside the requests. No index has either column, so the
-  // update of a time stays within its page.
+  // A key's name is for people; the time is written at most once a minute, beside the requests. No index has either
+  // column, so the update of a time stays within its page.
   `alter table api_keys add column name text, add column last_used_at timestamptz(3)`,
 
   // Lists print the last 12 digits of an id, and commands take them back (shared/contract/fields.ts).
@@ -16,7 +16,10 @@ const statements = [
     where error_type is not null`,
 ]
 
-/** Names and last use of API keys, and indexes for short ids, for entries about a row and for the last failure of a provider. */
+/**
+ * Names and last use of API keys, and indexes for short ids, for entries about a row and for the last failure of a
+ * provider.
+ */
 export async function up<Schema>(db: Kysely<Schema>): Promise<void> {
   for (const statement of statements) await sql.raw(statement).execute(db)
 }

@@ -21,7 +21,8 @@ const groupColumns: Record<UsageGroup, { name: string; value: RawBuilder<unknown
 /**
  * Sums are numeric, which not every driver gives as a number, so they are cast; they are whole and below 2^53.
  *
- * Interceptions are counted by themselves, and tokens summed by themselves: joined, an interception would count once for each of its token usages.
+ * Interceptions are counted by themselves, and tokens summed by themselves: joined, an interception would count once
+ * for each of its token usages.
  */
 async function readUsage(db: Kysely<Database>, query: UsageQuery): Promise<UsageRow[]> {
   const grouped = usageGroups.filter(group => query.by.includes(group))
