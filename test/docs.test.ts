@@ -88,7 +88,7 @@ test('the examples’ table names every example', () => {
 })
 
 describe.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])('%s', document => {
-  const folders = ['server', 'client', 'shared', 'test', 'bench', 'docs', 'examples', 'findings']
+  const folders = ['server', 'client', 'shared', 'test', 'bench', 'docs', 'examples', 'findings', 'scripts']
 
   test('names only paths that exist', () => {
     const names = [...prose(document).matchAll(/`([^`\s]+)`/g)].map(([, name = '']) => name)
