@@ -164,6 +164,7 @@ export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolea
 
 /** Removes a provider and its keys. */
 export const providersRemoveInput = z.object({ name: slug })
+/** Asks a provider for its models, with the stored key. */
 export const providersTestInput = z.object({ name: slug })
 
 /** What looks wrong with a provider. A provider with warnings may work all the same. */
