@@ -3,6 +3,7 @@
  * router.
  */
 
+export type { CallEnd } from '../shared/rpc/call-end.js'
 export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'
 export type { Outbox } from './bridge/control-plane/outbox.js'
 export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
@@ -18,8 +19,7 @@ export {
   type LocalControlPlane,
   type RemoteControlPlane,
 } from './bridge-client.js'
-export type { CallObserver, CallOptions } from './rpc/call.js'
-export type { CallEnd } from './rpc/call-end.js'
+export type { CallFailure, CallObserver, CallOptions } from './rpc/call-observer.js'
 export { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
 export {
   type Connection,

@@ -1,5 +1,6 @@
 /** Public names of `aibridge/server`. The first group serves any tRPC router, the second this service. */
 
+export type { CallEnd } from '../shared/rpc/call-end.js'
 export {
   type BridgeServer,
   type BridgeServerConfig,
@@ -13,11 +14,11 @@ export { createServerMetrics } from './metrics/prometheus.js'
 export { ensureSecrets, type SecretSources, type ServerSecrets } from './process/secrets.js'
 export { type AppRouter, appRouter } from './routers/app.js'
 export type { ErrorShapeData } from './routers/trpc.js'
-export type { ErrorReport } from './rpc/answers.js'
 export { lastEventIdOf } from './rpc/call.js'
-export { type CallEnd, type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
+export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
 export type { ConnectionInfo, ContextRequirement } from './rpc/context-handshake.js'
+export type { ErrorReport } from './rpc/responses.js'
 export {
   type Credentials,
   type ServeWebSocketsOptions,

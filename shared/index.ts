@@ -145,8 +145,8 @@ export {
   maxBatchMessages,
   maxBurstFactor,
   maxConnections,
-  strangersShare,
   times,
+  unauthenticatedShare,
 } from './rpc/limits.js'
 export { type MemoryDuplexOptions, memoryDuplexPair } from './rpc/memory-duplex.js'
 export {

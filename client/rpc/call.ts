@@ -1,55 +1,25 @@
-import type { Deadline } from '../../shared/rpc/deadlines.js'
-import type { Duplex } from '../../shared/rpc/duplex.js'
+import { type Deadline, now } from '../../shared/rpc/deadlines.js'
 import { RpcError } from '../../shared/rpc/errors.js'
-import type { CallType, WireError } from '../../shared/rpc/messages.js'
+import type { CallMessage } from '../../shared/rpc/messages.js'
+import type { CallObserver, CallOptions } from './call-observer.js'
+import type { LiveDuplex } from './live-duplex.js'
 
-/** What a call's owner hears: any number of `onData` for a subscription, one for another call, and then one of the other two, once. */
-export interface CallObserver {
-  onStarted?(): void
-  /** `data` is still encoded by the server's transformer; `eventId` is that of a tracked event. */
-  onData(data: unknown, eventId?: string): void
-  /** A server's error shape, still encoded, or an error of this side. */
-  onError(error: { remote: WireError } | { local: RpcError<string> }): void
-  /** A subscription has ended. */
-  onStopped?(): void
-}
-
-/** One call, as {@link Connection.request} takes it. */
-export interface CallOptions {
-  type: CallType
-  path: string
-  /** encoded by the router's transformer */
-  input: unknown
-  /** a subscription goes on after this event */
-  lastEventId?: string | undefined
-  /**
-   * Deadline of this call, 2^31 - 1 at most; 0 and less have passed, `Infinity` is none. For a subscription there is none unless it is given.
-   */
-  timeoutMs?: number | undefined
-  signal?: AbortSignal | undefined
-}
-
-/** What a call needs of its connection. */
+/** The connection's functions that a call needs. */
 interface Owner {
   cancel(call: PendingCall): void
   forget(call: PendingCall): void
-  mayHaveRun(call: PendingCall): boolean
   /** why there is no connection */
   readonly lastFailure: string | undefined
 }
 
-/** A duplex and the calls that went out on it. */
-export interface Line {
-  readonly duplex: Duplex
-  /** on the clock of `now()` */
-  readonly openedAt: number
-  /** sent and not answered, by id */
-  readonly calls: Map<number, PendingCall>
-  /** it has answered a call */
-  answered: boolean
-}
-
-/** One call until it is settled: its place in the connection, its deadline and its caller's signal. */
+/**
+ * One call until it is settled: its place in the connection, its deadline and its caller's signal.
+ *
+ * ```
+ * queued ──there is room──▶ (a live duplex) ──response, error, cancel, deadline──▶ settled
+ *    ▲────the duplex closes or moves─────┘
+ * ```
+ */
 export class PendingCall implements Deadline {
   readonly id: number
   readonly options: CallOptions
@@ -57,11 +27,10 @@ export class PendingCall implements Deadline {
   readonly #owner: Owner
   deadlineAt = Infinity
   lastEventId: string | undefined
-  /** where it was sent last; undefined while it waits */
-  line: Line | undefined
-  /** how often it went out */
+  /** A live duplex is the one that the call was sent on. */
+  place: 'queued' | LiveDuplex<PendingCall> | 'settled' = 'queued'
+  /** how often the call was sent */
   sends = 0
-  settled = false
   #onAbort: (() => void) | undefined
 
   constructor(id: number, options: CallOptions, observer: CallObserver, owner: Owner) {
@@ -72,29 +41,39 @@ export class PendingCall implements Deadline {
     this.#owner = owner
   }
 
-  /** Never throws: an observer that does is its owner's fault, and there may be other calls to fail after this one. */
+  /** Whether the server may have begun to run the procedure. */
+  get mayHaveRun(): boolean {
+    return this.sends > 0
+  }
+
+  /** Returns the call's message, with the time that is left for it. */
+  message(): CallMessage {
+    const { type, path, input } = this.options
+    const params: CallMessage['params'] = { path, input }
+    if (this.lastEventId !== undefined) params.lastEventId = this.lastEventId
+    if (this.deadlineAt !== Infinity) params.timeoutMs = Math.max(0, Math.round(this.deadlineAt - now()))
+    return { id: this.id, method: type, params }
+  }
+
+  /** Settles the call with an error. Never throws: other calls may have to fail after this one. */
   fail(error: RpcError<string>): void {
-    if (this.settled) return
+    if (this.place === 'settled') return
     this.#owner.forget(this)
-    try {
-      this.observer.onError({ local: error })
-    } catch {
-      // The error that it was to hear is lost with it.
-    }
+    this.#reportError(error)
   }
 
   onDeadline(): void {
-    if (this.settled) return
-    const mayHaveRun = this.#owner.mayHaveRun(this)
+    if (this.place === 'settled') return
+    const { mayHaveRun } = this
     const { lastFailure } = this.#owner
-    const waited = mayHaveRun ? 'no answer' : 'no connection'
-    const why = this.line || lastFailure === undefined ? '' : ` (${lastFailure})`
-    const message = `${this.options.path}: ${waited} before the deadline${why}`
-    this.#endBy(new RpcError('TIMEOUT', message, { mayHaveRun }))
+    const missing = mayHaveRun ? 'no answer' : 'no connection'
+    const why = this.place !== 'queued' || lastFailure === undefined ? '' : ` (${lastFailure})`
+    this.#end(new RpcError('TIMEOUT', `${this.options.path}: ${missing} before the deadline${why}`, { mayHaveRun }))
   }
 
+  /** Ends the call when the signal aborts. */
   listen(signal: AbortSignal): void {
-    this.#onAbort = () => this.#endBy(cancelledError(signal, this.#owner.mayHaveRun(this)))
+    this.#onAbort = () => this.#end(cancelledError(signal, this.mayHaveRun))
     signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
@@ -103,39 +82,23 @@ export class PendingCall implements Deadline {
     this.#onAbort = undefined
   }
 
-  #endBy(error: RpcError): void {
-    if (this.settled) return
+  /** Settles the call with an error and asks the server to end it too. */
+  #end(error: RpcError): void {
+    if (this.place === 'settled') return
     this.#owner.cancel(this)
+    this.#reportError(error)
+  }
+
+  #reportError(error: RpcError<string>): void {
     try {
       this.observer.onError({ local: error })
     } catch {
-      // As in fail().
+      // The observer's fault, which is lost: no other observer is left.
     }
   }
 }
 
-/** The error of a call whose caller cancelled it. */
+/** Returns the error of a call whose caller cancelled it. */
 export function cancelledError(signal: AbortSignal | undefined, mayHaveRun: boolean): RpcError {
   return new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun, cause: signal?.reason })
-}
-
-/** The call whose message is the largest, if there is one. */
-export function largestOf(calls: readonly PendingCall[]): PendingCall[] {
-  let largest: PendingCall | undefined
-  let largestLength = -1
-  for (const call of calls) {
-    const length = lengthOf(call.options)
-    if (length <= largestLength) continue
-    largest = call
-    largestLength = length
-  }
-  return largest ? [largest] : []
-}
-
-function lengthOf({ path, input }: CallOptions): number {
-  try {
-    return JSON.stringify([path, input]).length
-  } catch {
-    return 0 // it was sent once, so it is an input that has changed since
-  }
 }

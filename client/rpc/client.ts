@@ -1,7 +1,7 @@
 import type { CallType } from '../../shared/rpc/messages.js'
-import type { CallObserver } from './call.js'
+import type { CallFailure, CallObserver } from './call-observer.js'
 import type { Connection } from './connection.js'
-import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'
+import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'
 import { duplexLink } from './link.js'
 import { clientTransformer, type DataTransformer } from './transformer.js'
 import {
@@ -12,7 +12,7 @@ import {
   type TransformerOptions,
 } from './trpc-internals.js'
 
-/** Options of one call. `context.timeoutMs` is its deadline, on this side and on the server's; `Infinity` is none. */
+/** Options of one call. `context.timeoutMs` is its deadline in milliseconds, on both sides; `Infinity` is none. */
 export interface ProcedureOptions {
   signal?: AbortSignal
   context?: { timeoutMs?: number }
@@ -25,22 +25,22 @@ const callTypes: { readonly [method: string]: CallType } = {
 }
 
 /**
- * A router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`, without its chain of links.
- * `client.posts.create.mutate(input, { signal, context: { timeoutMs } })`.
+ * Makes a router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`, without its chain of
+ * links. `client.posts.create.mutate(input, { signal, context: { timeoutMs } })`.
  *
- * Every call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
- * @param transformer the router's; left out for a router that has none
+ * A failed call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
+ * @param options.transformer the router's; absent for a router that has none
  */
 export function createDuplexClient<R extends AnyRouter>(
   options: { connection: Connection } & TransformerOptions<R>,
 ): TRPCClient<R> {
   const caller = new Caller(options.connection, clientTransformer(options))
-  return stub(caller, '') as TRPCClient<R> // the proxy answers to exactly the paths that the type has
+  return stub(caller, '') as TRPCClient<R> // the proxy has exactly the paths of the type
 }
 
 /**
- * The step of a path: `client.a.b`, and at its end `query`, `mutate` or `subscribe`. Each step is made once.
- * @param procedure what the step calls; it is a step too, since a router or procedure may have the name of a call
+ * Makes one step of a path: `client.a.b`, and at its end `query`, `mutate` or `subscribe`. Each step is made once.
+ * @param procedure the function that the step calls; it is a step too, since a router or procedure may have the name of a call
  */
 function stub(caller: Caller, path: string, procedure?: object): unknown {
   const steps: { [key: string]: unknown } = Object.assign(Object.create(null), procedure && functionMethods)
@@ -80,7 +80,7 @@ class Caller {
     return (input: unknown, options?: ProcedureOptions) => this.#call(type, path, input, options)
   }
 
-  /** A subscription is opened once and read many times, so tRPC's own client serves it: callbacks and async iteration are its own. */
+  /** A subscription is opened once and read many times, so tRPC's own client serves it, with its own callbacks and async iteration. */
   get #subscription(): Subscribe {
     if (!this.#subscribe) {
       const link = duplexLink({ connection: this.#connection, transformer: this.#transformer })
@@ -106,7 +106,7 @@ class Caller {
   }
 }
 
-/** Settles a promise with the one answer of a query or mutation. */
+/** Settles a promise with the one response of a query or mutation. */
 class PromiseObserver implements CallObserver {
   readonly #resolve: (value: unknown) => void
   readonly #reject: (error: TRPCClientError<never>) => void
@@ -132,12 +132,16 @@ class PromiseObserver implements CallObserver {
     this.#resolve(value)
   }
 
-  onError(error: Parameters<CallObserver['onError']>[0]): void {
-    this.#reject('remote' in error ? remoteError(error.remote, this.#transformer) : localError(error.local))
+  onError(failure: CallFailure): void {
+    this.#reject(failureError(failure, this.#transformer))
   }
 
-  /** No server ends a query or mutation so; one that does has answered nothing. */
+  /** No server ends a query or mutation like this; one that does has sent no response. */
   onStopped(): void {
-    this.#reject(notAnswered())
+    this.#reject(noResponse())
+  }
+
+  decodeError(encoded: unknown): Error {
+    return remoteError(encoded, this.#transformer)
   }
 }

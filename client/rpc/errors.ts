@@ -1,18 +1,19 @@
 import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { errorCodes, RpcError, transportError } from '../../shared/rpc/errors.js'
+import type { CallFailure } from './call-observer.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
 
-/** `dial` throws it to say whether dialling again makes sense. */
+/** The error of a `dial`: it says whether another dial makes sense. */
 export class DialError extends Error {
   override readonly name = 'DialError'
   /** true: the connection stops with this error; false: it dials again after a pause */
   readonly fatal: boolean
   /** a reason of the transport, or one that its user named */
   readonly reason: string | undefined
-  /** HTTP status of the answer, where there was one */
+  /** HTTP status of the response, if there was one */
   readonly status: number | undefined
-  /** how long the server asks to wait before the next try */
+  /** the pause that the server asks for before the next dial, in milliseconds */
   readonly retryAfterMs: number | undefined
 
   constructor(
@@ -27,8 +28,13 @@ export class DialError extends Error {
   }
 }
 
-/** The error of a call that got no answer, in the shape of one that did: `data.code`, `data.reason`, `data.mayHaveRun`. */
-export function localError(error: RpcError<string>): TRPCClientError<never> {
+/** Returns the error for the caller of a failed call. */
+export function failureError(failure: CallFailure, transformer: DataTransformer): TRPCClientError<never> {
+  return 'remote' in failure ? remoteError(failure.remote, transformer) : localError(failure.local)
+}
+
+/** Returns an error of this side in the shape of a server's error: `data.code`, `data.reason`, `data.mayHaveRun`. */
+function localError(error: RpcError<string>): TRPCClientError<never> {
   const { number, status } = errorCodes[error.code]
   const data = {
     code: error.code,
@@ -40,7 +46,7 @@ export function localError(error: RpcError<string>): TRPCClientError<never> {
   return new TRPCClientError(error.message, { result: { error: shape as never }, cause: error }) // the type is the router's, see remoteError
 }
 
-/** The error that the server answered with. */
+/** Returns the error that the server sent. */
 export function remoteError(encoded: unknown, transformer: DataTransformer): TRPCClientError<never> {
   let shape: unknown
   try {
@@ -51,17 +57,14 @@ export function remoteError(encoded: unknown, transformer: DataTransformer): TRP
     )
   }
   if (typeof shape === 'object' && shape !== null && 'message' in shape && typeof shape.message === 'string') {
-    // A server's formatter makes the shape; TRPCClientError's type for it is the router's, which is not known here.
+    // A server's formatter makes the shape; TRPCClientError's type for it is the router's, which is unknown here.
     return new TRPCClientError(shape.message, { result: { error: shape as never } })
   }
-  return localError(
-    new RpcError('INTERNAL_SERVER_ERROR', 'the server answered with an error of an unknown shape', {
-      mayHaveRun: true,
-    }),
-  )
+  const problem = 'the server answered with an error of an unknown shape'
+  return localError(new RpcError('INTERNAL_SERVER_ERROR', problem, { mayHaveRun: true }))
 }
 
-/** The error for an input that the transformer refuses; nothing was sent. */
+/** Returns the error for an input that the transformer rejects; nothing was sent. */
 export function notEncodable(cause: unknown): TRPCClientError<never> {
   if (cause instanceof RpcError) return localError(notSent(cause))
   const problem = cause instanceof Error ? cause.message : String(cause)
@@ -70,31 +73,31 @@ export function notEncodable(cause: unknown): TRPCClientError<never> {
   )
 }
 
-/** The error of a call that this side refused: it has not run. */
+/** Returns the error of a call that this side did not send: the procedure has not run. */
 export function notSent({ code, message, reason, cause }: RpcError<string>): RpcError<string> {
   return new RpcError<string>(code, message, { reason, mayHaveRun: false, cause })
 }
 
-/** The error of a query or mutation that the server ended as it ends a subscription. */
-export function notAnswered(): TRPCClientError<never> {
+/** Returns the error of a query or mutation that the server ended like a subscription. */
+export function noResponse(): TRPCClientError<never> {
   return localError(
     new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true }),
   )
 }
 
-/** The error for an answer that the transformer refuses. */
+/** Returns the error for a response that the transformer rejects. */
 export function notDecodable(cause: unknown): TRPCClientError<never> {
   return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the answer cannot be decoded', { mayHaveRun: true, cause }))
 }
 
-/** Of a call that is not sent: its deadline has passed already, or is none. */
+/** Returns the error of a call whose deadline has passed before the call, or is no time. */
 export function noTimeError(path: string, timeoutMs: number): RpcError {
   return timeoutMs <= 0
     ? new RpcError('TIMEOUT', `${path}: its timeoutMs is ${timeoutMs}`, { mayHaveRun: false })
     : new RpcError('BAD_REQUEST', `${path}: timeoutMs must be a number of milliseconds`, { mayHaveRun: false })
 }
 
-/** Of a call on a connection that was closed for good. */
+/** Returns the error of a call on a connection that was closed for good. */
 export function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
   const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'
   return transportError('connection_closed', message, { mayHaveRun })

@@ -1,5 +1,5 @@
 import type { Connection, ConnectionState } from './connection.js'
-import { localError, notAnswered, notDecodable, notEncodable, remoteError } from './errors.js'
+import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'
 import { clientTransformer } from './transformer.js'
 import {
   type AnyRouter,
@@ -10,9 +10,9 @@ import {
 } from './trpc-internals.js'
 
 /**
- * A connection as a terminating tRPC link, behind any other links: `createTRPCClient<R>({ links: [loggerLink(), duplexLink({ connection })] })`.
+ * Makes a connection a terminating tRPC link, behind any other links: `createTRPCClient<R>({ links: [loggerLink(), duplexLink({ connection })] })`.
  * `context.timeoutMs` of a call is its deadline, `signal` cancels it; a cancelled subscription completes, as with tRPC's own links.
- * @param transformer the router's; left out for a router that has none
+ * @param options.transformer the router's; absent for a router that has none
  */
 export function duplexLink<R extends AnyRouter>(
   options: { connection: Connection } & TransformerOptions<R>,
@@ -39,7 +39,7 @@ export function duplexLink<R extends AnyRouter>(
           { type: op.type, path: op.path, input, timeoutMs, signal },
           {
             onStarted() {
-              // tRPC's client takes the first result of another call for its answer.
+              // tRPC's client takes the first result of any other call for its response.
               if (isSubscription) observer.next({ result: { type: 'started' }, context: op.context })
             },
             onData(data, id) {
@@ -55,15 +55,16 @@ export function duplexLink<R extends AnyRouter>(
               observer.next({ result: id === undefined ? result : { ...result, id }, context: op.context })
               if (!isSubscription) observer.complete()
             },
-            onError(error) {
+            onError(failure) {
               if (isSubscription && signal?.aborted) observer.complete()
-              else fail('remote' in error ? remoteError(error.remote, transformer) : localError(error.local))
+              else fail(failureError(failure, transformer))
             },
             onStopped() {
-              if (!isSubscription) return fail(notAnswered())
+              if (!isSubscription) return fail(noResponse())
               observer.next({ result: { type: 'stopped' }, context: op.context })
               observer.complete()
             },
+            decodeError: encoded => remoteError(encoded, transformer),
           },
         )
         return () => {
@@ -77,12 +78,12 @@ export function duplexLink<R extends AnyRouter>(
 
 type StateResult = { result: { type: 'state'; state: 'connecting' | 'pending'; error: null } }
 
-/** Tells a subscriber the connection's state in tRPC's words: now, and after each change. */
+/** Reports the connection's state to a subscriber in tRPC's words: now, and after each change. */
 function observeState(connection: Connection, next: (envelope: StateResult) => void): () => void {
-  const tell = (state: ConnectionState): void => {
+  const report = (state: ConnectionState): void => {
     if (state !== 'closed')
       next({ result: { type: 'state', state: state === 'open' ? 'pending' : 'connecting', error: null } })
   }
-  tell(connection.state)
-  return connection.onStateChange(tell)
+  report(connection.state)
+  return connection.onStateChange(report)
 }

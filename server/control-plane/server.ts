@@ -2,6 +2,7 @@
 
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { apiVersion } from '../../shared/contract/version.js'
+import type { CallEnd } from '../../shared/rpc/call-end.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
@@ -13,9 +14,9 @@ import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../ht
 import type { ServerMetrics } from '../metrics/metrics.js'
 import { appRouter } from '../routers/app.js'
 import type { Context } from '../routers/trpc.js'
-import type { ErrorReport } from '../rpc/answers.js'
-import { type CallEnd, serveDuplex } from '../rpc/connection.js'
+import { serveDuplex } from '../rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from '../rpc/connection-group.js'
+import type { ErrorReport } from '../rpc/responses.js'
 import { serveWebSockets } from '../rpc/upgrade/websocket-listener.js'
 import { type ProviderSeed, seedRow } from '../services/admin/provider-seeds.js'
 import { createRetention } from '../services/admin/retention.js'
@@ -226,7 +227,7 @@ function observersOf({ callEnded, connectionRejected }: ServerMetrics) {
   const { procedures } = appRouter._def
   return {
     onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
-    onRefused: connectionRejected,
+    onRejected: connectionRejected,
   }
 }
 

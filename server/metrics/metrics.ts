@@ -1,6 +1,7 @@
 /** The observations of a control plane. */
+
+import type { CallEnd } from '../../shared/rpc/call-end.js'
 import type { RpcError } from '../../shared/rpc/errors.js'
-import type { CallEnd } from '../rpc/connection.js'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 
 /** Counts a control plane's observations. The functions may be called unbound, return at once and never throw. */

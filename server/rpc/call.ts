@@ -28,7 +28,7 @@ export class Call implements Invocation, Deadline {
   readonly path: string
   readonly batchIndex: number
   /** its one terminal message is sent, or will never be */
-  answered = false
+  settled = false
   deadlineAt = Infinity
   /** on the clock of `now()`; only where somebody observes the ends of calls */
   startedAt = 0

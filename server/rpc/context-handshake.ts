@@ -30,7 +30,7 @@ interface Owner {
   readonly deadlines: Deadlines
   close(reason: CloseReason): void
   begin(context: unknown): void
-  refuse(thrown: unknown): void
+  reject(thrown: unknown): void
 }
 
 /** The way of a connection to its context: the peer's parameters, if they are announced, and then the factory; both within one time. */
@@ -62,7 +62,7 @@ export class ContextHandshake {
   takeParams(raw: object): void {
     this.#state = 'context'
     const message = parseConnectionParams(raw)
-    if (message instanceof InvalidMessage) this.#refuse(new RpcError('PARSE_ERROR', message.problem))
+    if (message instanceof InvalidMessage) this.#reject(new RpcError('PARSE_ERROR', message.problem))
     else this.#makeContext(message.data)
   }
 
@@ -85,13 +85,13 @@ export class ContextHandshake {
         close: reason => this.#owner.close(reason),
       })
     } catch (error) {
-      return this.#refuse(error)
+      return this.#reject(error)
     }
     if (!(context instanceof Promise)) return this.#begin(context)
     // Also where it is over already, as the factory has closed the connection: what becomes of the promise changes nothing then.
     context.then(
       value => this.#begin(value),
-      error => this.#refuse(error),
+      error => this.#reject(error),
     )
     if (this.#state !== 'over' && !this.#deadline) this.#limitTime('the context')
   }
@@ -100,7 +100,7 @@ export class ContextHandshake {
     const timeoutMs = this.#options?.timeoutMs ?? times.handshakeTimeoutMs
     const onDeadline = (): void => {
       const message = `${missing} did not come within handshakeTimeoutMs ${timeoutMs.toLocaleString('en')}`
-      this.#refuse(new RpcError('TIMEOUT', message, { reason: 'handshake_timeout', mayHaveRun: false }))
+      this.#reject(new RpcError('TIMEOUT', message, { reason: 'handshake_timeout', mayHaveRun: false }))
     }
     this.#deadline = { deadlineAt: now() + timeoutMs, onDeadline }
     this.#owner.deadlines.add(this.#deadline)
@@ -110,8 +110,8 @@ export class ContextHandshake {
     if (this.#settle()) this.#owner.begin(context)
   }
 
-  #refuse(thrown: unknown): void {
-    if (this.#settle()) this.#owner.refuse(thrown)
+  #reject(thrown: unknown): void {
+    if (this.#settle()) this.#owner.reject(thrown)
   }
 
   /** Whether it was open until now. */

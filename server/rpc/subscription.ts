@@ -47,7 +47,7 @@ function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): P
       }
     }
     const fail = (thrown: unknown): void => end(() => sink.fail(call, thrown))
-    if (call.answered) return end(() => {})
+    if (call.settled) return end(() => {})
     call.onAbort(() => end(() => {}))
     sink.sendStarted(call)
     try {
@@ -96,14 +96,14 @@ async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
 /** Whether the source came to its end; never rejects. */
 async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): Promise<boolean> {
   try {
-    if (!call.answered) sink.sendStarted(call)
-    while (!call.answered) {
+    if (!call.settled) sink.sendStarted(call)
+    while (!call.settled) {
       if (sink.full) {
         await sink.drained()
         continue
       }
       const next = await iterator.next()
-      if (call.answered) break
+      if (call.settled) break
       if (next.done) {
         sink.stop(call)
         return true

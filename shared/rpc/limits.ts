@@ -34,7 +34,7 @@ export const maxBatchMessages = 32_768
 export const maxConnections = 10_000
 
 /** Of these, one in so many may be of clients that have not shown yet who they are: with no key at all they must not take every place. */
-export const strangersShare = 10
+export const unauthenticatedShare = 10
 
 /** Limits of one connection, see {@link connectionLimits}. */
 export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits]: number }

@@ -2,37 +2,37 @@ import type { Socket } from 'node:net'
 import { type CloseReason, closeCodes } from '../../../shared/rpc/duplex.js'
 import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import type { GroupMember } from '../connection-group.js'
-import { refuseUpgrade, type UpgradeDetails } from './upgrade-refusal.js'
+import { rejectUpgrade, type UpgradeDetails } from './upgrade-rejection.js'
 
 /**
- * An upgrade that is not decided yet. It counts in the connection group, so that shutting down refuses it and waits until its socket is gone.
+ * An upgrade without a decision yet. The connection group counts it, so that a shutdown rejects it and waits for the end of its socket.
  *
  * ```
- * pending ──become()──▶ a connection of its own
- *    └──refuse(), timeout, drain, the client leaves──▶ refused
+ * pending ──become()──▶ connected: a member of its own takes over
+ *    └──reject(), timeout, drain, the client leaves──▶ rejected
  * ```
  */
 export class UpgradeHandshake implements GroupMember {
   readonly activeCalls = 0
-  /** Resolves when it has become a connection or its socket is gone. */
+  /** Resolves when the upgrade has become a connection or its socket is gone. */
   readonly closed: Promise<CloseReason>
   readonly #socket: Socket
   readonly #lifetime = new AbortController()
   readonly #timer: NodeJS.Timeout
-  readonly #onRefused: ((error: RpcError<string>) => void) | undefined
-  #state: 'pending' | 'refused' | 'connected' = 'pending'
+  readonly #onRejected: ((error: RpcError<string>) => void) | undefined
+  #state: 'pending' | 'rejected' | 'connected' = 'pending'
   #resolveClosed: (reason: CloseReason) => void = () => {}
 
-  /** @param onRefused hears why; what it throws is left aside */
-  constructor(socket: Socket, timeoutMs: number, onRefused?: (error: RpcError<string>) => void) {
+  /** @param onRejected is called with the cause; its own errors are ignored */
+  constructor(socket: Socket, timeoutMs: number, onRejected?: (error: RpcError<string>) => void) {
     this.#socket = socket
-    this.#onRefused = onRefused
+    this.#onRejected = onRejected
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
     this.#timer = setTimeout(() => {
       const problem = `the upgrade was not decided within handshakeTimeoutMs ${timeoutMs.toLocaleString('en')}`
-      this.refuse(new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'handshake_timeout' }))
+      this.reject(new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'handshake_timeout' }))
     }, timeoutMs).unref()
     socket.on('error', this.#onError)
     socket.on('close', this.#onClose)
@@ -42,52 +42,51 @@ export class UpgradeHandshake implements GroupMember {
     return this.#state === 'pending'
   }
 
-  /** Aborts when the answer is of no use any more. */
+  /** Aborts when a decision is of no use any more. */
   get signal(): AbortSignal {
     return this.#lifetime.signal
   }
 
-  /** The socket belongs to a connection from now on. */
+  /** Leaves the socket to a connection. */
   become(): void {
-    this.#leave('connected')
+    this.#decide('connected')
     this.#socket.off('error', this.#onError)
     this.#socket.off('close', this.#onClose)
     this.#resolveClosed({ code: closeCodes.normal, message: 'it has become a connection' })
   }
 
-  refuse(thrown: unknown, details?: UpgradeDetails): void {
+  /** Sends the rejection and ends the socket. Does nothing after a decision. */
+  reject(thrown: unknown, details?: UpgradeDetails): void {
     if (!this.pending) return
-    this.#leave('refused')
-    refuseUpgrade(this.#socket, thrown, details)
+    this.#decide('rejected')
+    rejectUpgrade(this.#socket, thrown, details)
     this.#lifetime.abort(thrown)
     try {
-      this.#onRefused?.(RpcError.from(thrown))
+      this.#onRejected?.(RpcError.from(thrown))
     } catch {
-      // The client has its answer, and there is nobody else to tell.
+      // The client has its response, and no other observer is left.
     }
   }
 
-  #leave(state: 'refused' | 'connected'): void {
+  #decide(state: 'rejected' | 'connected'): void {
     this.#state = state
     clearTimeout(this.#timer)
   }
 
-  /** Without a listener it would end the process; `close` follows. */
+  /** An error without a listener would end the process; `close` follows the error. */
   readonly #onError = (): void => {}
 
   readonly #onClose = (): void => {
     const reason = { code: closeCodes.abnormal, message: 'the socket closed before the upgrade' }
     if (this.pending) {
-      this.#leave('refused')
+      this.#decide('rejected')
       this.#lifetime.abort(new RpcError('CLIENT_CLOSED_REQUEST', reason.message))
     }
     this.#resolveClosed(reason)
   }
 
-  // ── what the connection group asks ──
-
   drain(): void {
-    this.refuse(transportError('draining', 'the server is draining'))
+    this.reject(transportError('draining', 'the server is draining'))
   }
 
   async whenIdle(): Promise<void> {}

@@ -1,7 +1,7 @@
 import { initTRPC, tracked } from '@trpc/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import type { CallObserver } from '../../../client/rpc/call.js'
+import type { CallObserver } from '../../../client/rpc/call-observer.js'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { type Connection, type ConnectionState, type ConnectOptions, connect } from '../../../client/rpc/connection.js'
 import { DialError } from '../../../client/rpc/errors.js'

@@ -11,8 +11,8 @@ import { createDuplexClient } from '../../../client/rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from '../../../client/rpc/connection.js'
 import { DialError } from '../../../client/rpc/errors.js'
 import { type WebSocketDialOptions, webSocketDial } from '../../../client/rpc/websocket.js'
-import type { ErrorReport } from '../../../server/rpc/answers.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
+import type { ErrorReport } from '../../../server/rpc/responses.js'
 import {
   type Credentials,
   type ServeWebSocketsOptions,

@@ -4,19 +4,19 @@ import { errorCodes, RpcError, transportError } from '../../../shared/rpc/errors
 import { times } from '../../../shared/rpc/limits.js'
 import { formatVersion, parseVersion, type Version, versionProblem } from '../../../shared/rpc/version.js'
 
-/** What a refusal says beside its message and reason. */
+/** Fields of a rejection beside its message and reason. */
 export interface UpgradeDetails {
   clientVersion?: string
   serverVersion?: string
-  /** under which the server's log has the cause */
+  /** the id under which the server's log has the cause */
   requestId?: string
 }
 
 /**
- * Answers an upgrade with a status and JSON `{message, reason}`, and ends the socket. There is no `ServerResponse` for an upgrade, so the
- * answer is written by hand. Of an error that is no RpcError nothing is told.
+ * Sends the rejection of an upgrade, a status and JSON `{message, reason}`, and ends the socket. Node has no `ServerResponse` for an
+ * upgrade, so the response is written by hand. An error that is no RpcError becomes 500 without its message.
  */
-export function refuseUpgrade(socket: Socket, thrown: unknown, details: UpgradeDetails = {}): void {
+export function rejectUpgrade(socket: Socket, thrown: unknown, details: UpgradeDetails = {}): void {
   if (!socket.writable) {
     socket.destroy()
     return
@@ -32,13 +32,13 @@ export function refuseUpgrade(socket: Socket, thrown: unknown, details: UpgradeD
   )
 }
 
-/** Why a client of this version is refused; undefined if it is not. */
+/** The rejection of a client because of its version. */
 export interface VersionMismatch {
   error: RpcError
   details: UpgradeDetails
 }
 
-/** Checks the version that a client names; a stock client names none and speaks 1.0. */
+/** Checks the version that a client names; a stock client names none and counts as 1.0. Returns undefined for a version that fits. */
 export function checkVersion(given: string | null, server: Version): VersionMismatch | undefined {
   const serverVersion = formatVersion(server)
   const client = parseVersion(given ?? '1.0')
@@ -50,6 +50,5 @@ export function checkVersion(given: string | null, server: Version): VersionMism
   if (!reason) return undefined
   const clientVersion = formatVersion(client)
   const message = `a client of version ${clientVersion} cannot talk to this server of version ${serverVersion}`
-  const error = new RpcError(reason === 'server_older' ? 'CONFLICT' : 'BAD_REQUEST', message, { reason })
-  return { error, details: { clientVersion, serverVersion } }
+  return { error: transportError(reason, message), details: { clientVersion, serverVersion } }
 }

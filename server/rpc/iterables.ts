@@ -7,14 +7,17 @@ export function isIterable(value: unknown): value is object {
   )
 }
 
-/** Ends an iterable that nobody will read: a stream may hold a file or a socket. Never throws; `onError` hears what fails, now or later. */
-export function letGo(value: object, onError: (thrown: unknown) => void): void {
+/**
+ * Ends an iterable that has no reader: a stream may hold a file or a socket. Never throws; `onError` is called for every failure, now or
+ * later.
+ */
+export function disposeIterable(value: object, onError: (thrown: unknown) => void): void {
   void (async () => {
     try {
-      // A stream that fails and has no listener ends the process.
-      callIfThere(value, 'on', 'error', onError)
+      // A stream that fails without a listener ends the process.
+      callIfDefined(value, 'on', 'error', onError)
       for (const end of ['destroy', 'cancel', 'return']) {
-        const ended = callIfThere(value, end)
+        const ended = callIfDefined(value, end)
         if (ended) return void (await ended.result)
       }
     } catch (thrown) {
@@ -23,7 +26,7 @@ export function letGo(value: object, onError: (thrown: unknown) => void): void {
   })()
 }
 
-function callIfThere(value: object, name: string, ...args: unknown[]): { result: unknown } | undefined {
+function callIfDefined(value: object, name: string, ...args: unknown[]): { result: unknown } | undefined {
   const method: unknown = Reflect.get(value, name)
   return typeof method === 'function' ? { result: Reflect.apply(method, value, args) } : undefined
 }

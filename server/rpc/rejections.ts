@@ -1,20 +1,26 @@
 /**
- * Why calls are not started. A peer can ask for thousands of these errors with one message, and they say nothing of where they were made, so
- * each is made once.
+ * Errors of calls that are not started. One message of a peer can provoke thousands of these errors, and their stacks say nothing about the
+ * peer, so each error is made once.
  */
 import { RpcError, transportError } from '../../shared/rpc/errors.js'
 
+/** Rejects calls that arrive at a draining server, and held calls of one. */
 export const draining = transportError('draining', 'the server is draining; call again on another connection', {
   mayHaveRun: false,
 })
 
+/** Rejects a call whose id is in use. */
 export const duplicate = transportError('duplicate_id', 'a call with this id is in flight')
 
+/** Ends a held call that its caller cancelled. */
 export const cancelledUnstarted = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false })
 
 const invalidRequests = new Map<string, RpcError>()
 
-/** @param problem one of those of `parseClientMessage` */
+/**
+ * Returns the error for a message that is no valid request.
+ * @param problem a problem of `parseClientMessage`, which has a fixed set of them
+ */
 export function invalidRequest(problem: string): RpcError {
   const known = invalidRequests.get(problem)
   if (known) return known
@@ -23,13 +29,16 @@ export function invalidRequest(problem: string): RpcError {
   return error
 }
 
-const tooManys = new Map<string, RpcError>()
+const limitErrors = new Map<string, RpcError>()
 
-/** @param message differs by limit only */
+/**
+ * Returns the error for a call above a limit.
+ * @param message the same for every call above the same limit
+ */
 export function tooMany(reason: 'too_many_calls' | 'too_many_subscriptions', message: string): RpcError {
-  const known = tooManys.get(message)
+  const known = limitErrors.get(message)
   if (known) return known
   const error = transportError(reason, message, { mayHaveRun: false })
-  tooManys.set(message, error)
+  limitErrors.set(message, error)
   return error
 }

@@ -1,0 +1,148 @@
+import { now } from '../../shared/rpc/deadlines.js'
+import {
+  type CloseReason,
+  closeCodes,
+  type Duplex,
+  type DuplexReceiver,
+  type Message,
+} from '../../shared/rpc/duplex.js'
+import { RpcError } from '../../shared/rpc/errors.js'
+import { connectionLimits, times } from '../../shared/rpc/limits.js'
+import { InvalidMessage, parseServerMessage, type ResultMessage } from '../../shared/rpc/messages.js'
+import type { CallObserver, CallOptions } from './call-observer.js'
+
+/** A call as its duplex sees it. */
+interface SentCall {
+  readonly id: number
+  readonly options: CallOptions
+  readonly observer: CallObserver
+  lastEventId: string | undefined
+}
+
+/** The connection's callbacks. */
+interface Owner<C extends SentCall> {
+  /** Called before the last callback of a call. */
+  forget(call: C): void
+  /** Called for a call that a draining server did not start. */
+  sendElsewhere(live: LiveDuplex<C>, call: C): void
+  /** Called when the server wants its client on another connection. */
+  move(live: LiveDuplex<C>): void
+  /** Called when there may be room for further calls. */
+  sendQueued(): void
+  lost(live: LiveDuplex<C>, reason: CloseReason): void
+  report(thrown: unknown): void
+}
+
+/** A duplex that has not closed, and the calls that were sent on it and have no response yet. */
+export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
+  readonly duplex: Duplex
+  /** by id */
+  readonly calls = new Map<number, C>()
+  readonly #owner: Owner<C>
+  readonly #openedAt = now()
+  #hasResponded = false
+
+  constructor(duplex: Duplex, owner: Owner<C>) {
+    this.duplex = duplex
+    this.#owner = owner
+  }
+
+  hasRoom(maxInFlight: number): boolean {
+    return !this.duplex.full && this.calls.size < maxInFlight
+  }
+
+  /** Whether the connection was of use: one that closes at once says that the server is in trouble. */
+  get wasOfUse(): boolean {
+    return this.#hasResponded || now() - this.#openedAt >= times.reconnectResetMs
+  }
+
+  get subscriptions(): C[] {
+    return [...this.calls.values()].filter(({ options }) => options.type === 'subscription')
+  }
+
+  /** Asks the server to end a call. */
+  stop({ id }: C): void {
+    this.#trySend({ id, method: 'subscription.stop' })
+  }
+
+  onMessage(message: Message): void {
+    if (message === 'PING') this.#pong()
+    else if (message === 'PONG') return
+    else if (Array.isArray(message)) for (const item of message) this.#receive(item)
+    else this.#receive(message)
+  }
+
+  onDrain(): void {
+    this.#owner.sendQueued()
+  }
+
+  onClose(reason: CloseReason): void {
+    this.#owner.lost(this, reason)
+  }
+
+  /** Pongs alone need a limit: all other messages wait for room by themselves. */
+  #pong(): void {
+    this.#trySend('PONG')
+    if (this.duplex.bufferedBytes <= connectionLimits.maxBufferedBytes) return
+    this.duplex.terminate({ code: closeCodes.slowReader, message: 'the server sends PING and does not read' })
+  }
+
+  #trySend(message: Message): void {
+    try {
+      this.duplex.send(message)
+    } catch (thrown) {
+      this.#owner.report(thrown)
+    }
+  }
+
+  #receive(raw: unknown): void {
+    const message = parseServerMessage(raw)
+    if (message instanceof InvalidMessage) return this.#closeInvalid(message)
+    if (message.id === null) {
+      if (!('error' in message)) return this.#owner.move(this)
+      const cause = message.error
+      this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server refused the connection', { cause }))
+      return
+    }
+    const call = typeof message.id === 'number' ? this.calls.get(message.id) : undefined
+    if (!call) return // settled or moved on this side while the message was under way
+    if (!('error' in message)) this.#receiveResult(call, message.result)
+    else if (message.refused === 'draining') return this.#owner.sendElsewhere(this, call)
+    else this.#receiveError(call, message.error)
+    this.#owner.sendQueued()
+  }
+
+  #receiveError(call: C, error: unknown): void {
+    this.#hasResponded = true
+    this.#owner.forget(call)
+    this.#guard(() => call.observer.onError({ remote: error }))
+  }
+
+  #receiveResult(call: C, result: ResultMessage['result']): void {
+    // The start of a subscription is no sign of use: a message that ends the connection may follow each time.
+    if (result.type === 'started') return this.#guard(() => call.observer.onStarted?.())
+    this.#hasResponded = true
+    if (result.type === 'stopped') {
+      this.#owner.forget(call)
+      return this.#guard(() => call.observer.onStopped?.())
+    }
+    if (call.options.type !== 'subscription') this.#owner.forget(call)
+    // An event without an id leaves the point to resume from as it is.
+    else if (result.id !== undefined) call.lastEventId = result.id
+    this.#guard(() => call.observer.onData(result.data, result.id))
+  }
+
+  #closeInvalid({ problem }: InvalidMessage): void {
+    this.#owner.report(new RpcError('PARSE_ERROR', `the server sent no valid message: ${problem}`))
+    this.duplex.terminate({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
+  }
+
+  /** Reports the error of a caller's callback: the connection and its other calls go on. */
+  #guard(callback: () => void): void {
+    try {
+      callback()
+    } catch (thrown) {
+      this.#owner.report(thrown)
+    }
+  }
+}

@@ -1,0 +1,157 @@
+import { now } from '../../shared/rpc/deadlines.js'
+import type { Duplex } from '../../shared/rpc/duplex.js'
+import type { RpcError } from '../../shared/rpc/errors.js'
+import type { ConnectionLimits } from '../../shared/rpc/limits.js'
+import type { CallMessage, CallType } from '../../shared/rpc/messages.js'
+import { duplicate, tooMany } from './rejections.js'
+import type { RunningProcedures } from './running-procedures.js'
+
+/** A call that was received and may not start yet. */
+interface HeldCall {
+  readonly message: CallMessage
+  readonly batchIndex: number
+  readonly receivedAt: number
+  readonly frame: Frame
+}
+
+/** Calls that arrived together, as one message or one batch. Their bytes stay in memory until none of them is held. */
+interface Frame {
+  readonly bytes: number
+  held: number
+}
+
+/** The connection's parts that its admission needs. */
+interface Owner {
+  readonly state: 'opening' | 'open' | 'draining' | 'closed'
+  /** started calls without a response, by id */
+  readonly calls: ReadonlyMap<string | number, unknown>
+  start(message: CallMessage, batchIndex: number, waitedMs: number): void
+}
+
+/**
+ * Decides for each call of one connection whether it starts, is held back or is rejected:
+ * ```
+ * received ──a limit is reached──▶ rejected
+ *     ├──there is room──▶ started
+ *     └──no context yet, a slow reader, too many procedures──▶ held ──there is room, in order──▶ started
+ *                                                               └──cancelled, closed, draining──▶ taken out
+ * ```
+ * Rejections count calls without a response, since the peer knows those. Starts count running procedures: a cancelled call is over for its
+ * peer before its procedure has returned.
+ */
+export class Admission {
+  readonly #owner: Owner
+  readonly #duplex: Duplex
+  readonly #running: RunningProcedures
+  readonly #limits: ConnectionLimits
+  /** by id, oldest first */
+  readonly #held = new Map<string | number, HeldCall>()
+  #heldBytes = 0
+  /** subscriptions that are held or started, without those that were settled */
+  #subscriptions = 0
+  /** bytes of the frame that is received now */
+  #frameBytes = 0
+  /** that frame, once one of its calls is held */
+  #frame: Frame | undefined
+  /** responses to calls that were rejected or stopped before there was a context */
+  #earlyResponses = 0
+
+  constructor(owner: Owner, duplex: Duplex, running: RunningProcedures, limits: ConnectionLimits) {
+    this.#owner = owner
+    this.#duplex = duplex
+    this.#running = running
+    this.#limits = limits
+  }
+
+  /** Announces the calls of one frame, which follow. */
+  beginFrame(bytes: number): void {
+    this.#frameBytes = bytes
+    this.#frame = undefined
+  }
+
+  /** Starts a call or holds it. Returns the error of a call that is rejected. */
+  admit(message: CallMessage, batchIndex: number): RpcError | undefined {
+    const mustHold = this.#held.size > 0 || !this.#mayStart
+    const rejection = this.#rejectionOf(message, mustHold)
+    if (rejection) return rejection
+    if (message.method === 'subscription') this.#subscriptions++
+    if (mustHold) this.#hold(message, batchIndex)
+    else this.#owner.start(message, batchIndex, 0)
+    return undefined
+  }
+
+  /** Starts held calls while there is room. */
+  startHeld(): void {
+    if (this.#held.size === 0) return
+    for (const held of this.#held.values()) {
+      if (!this.#mayStart) return
+      this.#remove(held)
+      this.#owner.start(held.message, held.batchIndex, now() - held.receivedAt)
+    }
+  }
+
+  /** Takes one held call out, if there is one with this id. */
+  take(id: string | number): CallMessage | undefined {
+    const held = this.#held.get(id)
+    if (!held) return undefined
+    this.#remove(held)
+    this.settled(held.message.method)
+    return held.message
+  }
+
+  /** Takes all held calls out: the connection starts no call any more. */
+  takeAll(): CallMessage[] {
+    const messages = Array.from(this.#held.values(), ({ message }) => message)
+    this.#held.clear()
+    return messages
+  }
+
+  /** Reports that an admitted call has its response, or will never have one. */
+  settled(type: CallType): void {
+    if (type === 'subscription') this.#subscriptions--
+  }
+
+  /** Counts a response to a call that was not started. Returns whether a peer without a context may still get one. */
+  mayRespondEarly(): boolean {
+    return this.#owner.state !== 'opening' || ++this.#earlyResponses <= this.#limits.maxInFlight
+  }
+
+  get #mayStart(): boolean {
+    return this.#owner.state === 'open' && !this.#duplex.full && this.#running.total < this.#limits.maxInFlight
+  }
+
+  #rejectionOf({ id, method }: CallMessage, mustHold: boolean): RpcError | undefined {
+    const { maxInFlight, maxSubscriptions } = this.#limits
+    const { calls } = this.#owner
+    if (calls.has(id) || this.#held.has(id)) return duplicate
+    if (calls.size + this.#held.size >= maxInFlight) {
+      return tooMany('too_many_calls', `${maxInFlight} calls are in flight, as many as maxInFlight allows`)
+    }
+    if (method === 'subscription' && this.#subscriptions >= maxSubscriptions) {
+      const problem = `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`
+      return tooMany('too_many_subscriptions', problem)
+    }
+    if (mustHold && !this.#frame && this.#heldBytes + this.#frameBytes > this.#maxHeldBytes) {
+      const limit = this.#maxHeldBytes.toLocaleString('en')
+      return tooMany('too_many_calls', `calls that wait to be started would take more than ${limit} bytes`)
+    }
+    return undefined
+  }
+
+  /** Less for a peer without a context: it may never get one. */
+  get #maxHeldBytes(): number {
+    const { maxBufferedBytes, maxMessageBytes } = this.#limits
+    return this.#owner.state === 'opening' ? maxMessageBytes : maxBufferedBytes
+  }
+
+  #hold(message: CallMessage, batchIndex: number): void {
+    this.#frame ??= { bytes: this.#frameBytes, held: 0 }
+    if (this.#frame.held++ === 0) this.#heldBytes += this.#frame.bytes
+    this.#held.set(message.id, { message, batchIndex, receivedAt: now(), frame: this.#frame })
+  }
+
+  #remove({ message, frame }: HeldCall): void {
+    this.#held.delete(message.id)
+    if (--frame.held === 0) this.#heldBytes -= frame.bytes
+  }
+}

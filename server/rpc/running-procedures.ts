@@ -1,0 +1,51 @@
+import type { CallType } from '../../shared/rpc/messages.js'
+
+/**
+ * Counts the procedures of one connection from their start to their return. A procedure may run on after its call was settled: after a
+ * cancel, a deadline or a lost connection.
+ */
+export class RunningProcedures {
+  #calls = 0
+  #subscriptions = 0
+  #idleWaiters: (() => void)[] = []
+  #releaseWaiters: (() => void)[] = []
+
+  /** queries and mutations */
+  get calls(): number {
+    return this.#calls
+  }
+
+  /** queries, mutations and subscriptions */
+  get total(): number {
+    return this.#calls + this.#subscriptions
+  }
+
+  add(type: CallType): void {
+    if (type === 'subscription') this.#subscriptions++
+    else this.#calls++
+  }
+
+  delete(type: CallType): void {
+    if (type === 'subscription') this.#subscriptions--
+    else this.#calls--
+    if (this.#calls === 0) this.reportIdle()
+    if (this.total === 0) for (const resolve of this.#releaseWaiters.splice(0)) resolve()
+  }
+
+  /** Resolves when no query or mutation runs any more, or at the next {@link reportIdle}. */
+  whenIdle(): Promise<void> {
+    if (this.#calls === 0) return Promise.resolve()
+    return new Promise(resolve => this.#idleWaiters.push(resolve))
+  }
+
+  /** Resolves when every procedure has returned, those of subscriptions included. */
+  whenReleased(): Promise<void> {
+    if (this.total === 0) return Promise.resolve()
+    return new Promise(resolve => this.#releaseWaiters.push(resolve))
+  }
+
+  /** Resolves all promises of {@link whenIdle}, whatever still runs. */
+  reportIdle(): void {
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+}
