@@ -1,12 +1,12 @@
 import { copyJsonValue } from '../../shared/rpc/json-copy.js'
 
-/** How values become JSON and back; the router's own. Left out where the router has none. */
+/** Encodes values as JSON and decodes them; the router's own. Absent for a router without a transformer. */
 export interface DataTransformer {
   serialize(value: unknown): unknown
   deserialize(value: unknown): unknown
 }
 
-/** One transformer both ways, or one for inputs and another for what the server sends; as given to `initTRPC`. */
+/** One transformer both ways, or one for inputs and another for the server's messages; as given to `initTRPC`. */
 type GivenTransformer = DataTransformer | { input: DataTransformer; output: DataTransformer }
 
 /** The half of a router's transformer that a client needs, from options that are typed by the router. */
@@ -18,7 +18,10 @@ export function clientTransformer(options: { transformer?: unknown }): DataTrans
   return { serialize: value => input.serialize(value), deserialize: value => output.deserialize(value) }
 }
 
-/** For routers without a transformer. The copy is what is sent, and sent again, whatever the caller does to the value meanwhile. Its size is the duplex's to judge. */
+/**
+ * Copies values for routers without a transformer. The copy is sent, and sent again, unchanged by the caller's later
+ * edits. The duplex checks the size.
+ */
 const noTransformer: DataTransformer = {
   serialize: value => copyJsonValue(value, Number.POSITIVE_INFINITY),
   deserialize: value => value,

@@ -1,4 +1,4 @@
-/** What the transport needs of tRPC's client beyond clients and links, from public entry points. */
+/** The parts of tRPC's client that the transport needs beyond clients and links, from public entry points. */
 import type { WebSocketLinkOptions } from '@trpc/client'
 import type { AnyTRPCRouter } from '@trpc/server'
 

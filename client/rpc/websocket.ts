@@ -1,4 +1,4 @@
-/** Dials a WebSocket, and says of a refusal whether dialling again makes sense. */
+/** Dials a WebSocket, and says of a rejection whether another dial makes sense. */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
@@ -14,30 +14,31 @@ import { DialError } from './errors.js'
 
 /** A WebSocket server and how to open a connection to it. Times are in milliseconds, sizes in bytes. */
 export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {
-  /** `ws://` or `wss://`, no credentials in it: URLs end up in logs */
+  /** `ws://` or `wss://`, without credentials: URLs end up in logs */
   url: string | URL
   /** sent with the upgrade, for instance `authorization` */
   headers?: Readonly<Record<string, string>>
-  /** for `wss://`: a certificate authority of one's own, a client certificate */
+  /** for `wss://`: a private certificate authority, a client certificate */
   tls?: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'passphrase' | 'servername' | 'minVersion'>
   /** tRPC's first frame, for servers that take credentials there */
   connectionParams?: ConnectionParams
   /**
-   * Reasons that this user's server may give for a rejected upgrade, beside the transport's. A rejection with another reason is not taken
-   * for the server's last word, since something in between or a newer server may have given it: it is dialled again.
+   * Reasons that this user's server may give for a rejected upgrade, beside the transport's. A rejection with another
+   * reason is not final, since a proxy or a newer server may have sent it: the client dials again.
    */
   reasons?: ReasonTable
-  /** until the upgrade is answered; default 10 s */
+  /** until the response to the upgrade; default 10 s */
   connectTimeoutMs?: number
 }
 
-/** longest answer to a refused upgrade that is read */
+/** longest response to a rejected upgrade that is read */
 const maxRefusalBytes = 16 * 1024
 
 /**
- * Makes a `dial` for {@link connect}: each call opens one WebSocket. It rejects with a {@link DialError}: fatal for 400, 401, 403 and a 404
- * with a reason, as a server of this project gives them, and for options that no request can be made of; anything else may be tried again.
- * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for a URL that is none and for a time that is none
+ * Creates a `dial` for {@link connect}: each call opens one WebSocket, or rejects with a {@link DialError}: fatal for
+ * 400, 401, 403 and a 404 with a reason, as a server of this project sends them, and for options that make no valid
+ * request; another dial may follow any other error.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) at once, for an invalid URL or time
  */
 export function webSocketDial(options: WebSocketDialOptions): (info: { signal: AbortSignal }) => Promise<Duplex> {
   const { url, headers, tls, connectionParams, connectTimeoutMs = times.connectTimeoutMs, ...rest } = options
@@ -65,7 +66,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
       }
       const fail = (error: DialError): void => {
         settle()
-        // Giving up is an error to `ws`, which it reports later.
+        // `ws` treats the end of the attempt as an error, and reports the error later.
         socket.on('error', () => {})
         socket.terminate()
         reject(error)
@@ -95,7 +96,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
     })
 }
 
-/** @throws DialError for what Node refuses before it asks any server: a header that no request can hold */
+/** @throws DialError for an option that Node rejects before any request: a header that no request can hold */
 function openSocket(target: URL, options: ClientOptions): WebSocket {
   try {
     return new WebSocket(target, options)
@@ -119,7 +120,7 @@ function checkUrl(url: string | URL): URL {
   return target
 }
 
-/** The URL itself is left out: it may hold what does not belong into a log. */
+/** The URL itself is left out, because a URL may hold secrets. */
 function invalidUrl(problem: string): RpcError {
   return transportError('config_invalid', `not a URL for a WebSocket: ${problem}`)
 }
@@ -128,7 +129,7 @@ function failure(message: string, cause?: unknown): DialError {
   return new DialError(message, { fatal: false, cause })
 }
 
-/** The whole of a short answer, or what came of it. */
+/** Returns the whole of a short response, or the part that arrived. */
 function readText(response: IncomingMessage, done: (text: string) => void): void {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -145,7 +146,7 @@ const finalStatuses = new Set([400, 401, 403, 404])
 
 function refusal({ statusCode = 0, headers }: IncomingMessage, text: string, reasons: ReasonTable): DialError {
   const { message, reason } = parseRefusal(text, reasons)
-  // Without a known reason it is an answer of something in between, which may pass.
+  // A response without a known reason comes from a proxy, perhaps for a short time only.
   const fatal = reason !== undefined && finalStatuses.has(statusCode)
   const retryAfter = /^\d{1,9}$/.exec(headers['retry-after'] ?? '')
   return new DialError(`the server answered ${statusCode}${message === undefined ? '' : `: ${message}`}`, {

@@ -4,7 +4,7 @@ import type { CallMessage } from '../../shared/rpc/messages.js'
 import type { Invocation } from './invoke.js'
 import type { AnyRouter } from './trpc-internals.js'
 
-/** What a call needs of its connection. */
+/** The connection's functions that a call needs. */
 interface Owner {
   readonly deadlines: Deadlines
   expire(call: Call, timeoutMs: number): void
@@ -13,24 +13,25 @@ interface Owner {
 const lastEventIds = new WeakMap<AbortSignal, string>()
 
 /**
- * Where the subscription that got this signal is to go on; undefined for a new one. tRPC merges `lastEventId` into an input that is an
- * object; a subscription whose input is a string or an array reads it here.
+ * Returns the event id behind which the subscription with this signal resumes; undefined for a new subscription. tRPC
+ * merges `lastEventId` into an input that is an object; a subscription whose input is a string or an array reads the id
+ * here.
  */
 export function lastEventIdOf(signal: AbortSignal | undefined): string | undefined {
   return signal && lastEventIds.get(signal)
 }
 
-/** One call in flight: its input, its deadline, and its signal, which is made only when somebody looks at it. */
+/** One call in flight: its input, its deadline, and its signal, which is made only if a procedure reads the signal. */
 export class Call implements Invocation, Deadline {
   readonly id: string | number
   readonly jsonrpc: '2.0' | undefined
   readonly type: CallMessage['method']
   readonly path: string
   readonly batchIndex: number
-  /** its one terminal message is sent, or will never be */
+  /** the one terminal message is sent, or will never be */
   settled = false
   deadlineAt = Infinity
-  /** on the clock of `now()`; only where somebody observes the ends of calls */
+  /** on the clock of `now()`; only for an observed connection */
   startedAt = 0
   readonly #params: CallMessage['params']
   readonly #router: AnyRouter
@@ -63,7 +64,7 @@ export class Call implements Invocation, Deadline {
     return this.#controller.signal
   }
 
-  /** What {@link getRawInput} gave; undefined before it was asked. */
+  /** Returns the result of {@link getRawInput}; undefined before the first request. */
   get input(): unknown {
     return this.#input?.value
   }
@@ -79,14 +80,17 @@ export class Call implements Invocation, Deadline {
     this.#onAbort?.()
   }
 
-  /** One listener that costs no signal. */
+  /** Registers one listener that costs no signal. */
   onAbort(listener: () => void): void {
     this.#onAbort = listener
   }
 
-  /** The input as the procedure's parser gets it; a subscription's `lastEventId` is merged into it, as tRPC documents. */
+  /**
+   * Returns the input for the procedure's parser; a subscription's `lastEventId` is merged into the input, as tRPC
+   * documents.
+   */
   async getRawInput(): Promise<unknown> {
-    // A procedure with several parsers asks several times; decoding takes the message over, so it happens once.
+    // A procedure with several parsers asks several times; decoding takes over the message, so decoding happens once.
     this.#input ??= { value: this.#decodeInput() }
     return this.#input.value
   }
@@ -104,7 +108,7 @@ export class Call implements Invocation, Deadline {
     return typeof input === 'object' && !Array.isArray(input) ? { ...input, lastEventId } : input
   }
 
-  /** @param waitedMs what has passed of it already */
+  /** @param waitedMs the part of the deadline that has already passed */
   setDeadline(timeoutMs: number, waitedMs: number): void {
     this.#timeoutMs = timeoutMs
     this.deadlineAt = now() + timeoutMs - waitedMs

@@ -4,41 +4,42 @@ import { transportError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
 
-/** A connection as its group sees it. */
+/** A connection as seen by its group. */
 export interface GroupMember {
   /** queries and mutations whose procedure has not returned */
   readonly activeCalls: number
-  /** Tells the peer to move on and refuses calls that still come. */
+  /** Asks the peer to move on, and rejects later calls. */
   drain(): void
   /** Resolves when no query or mutation runs any more, or the connection has closed. */
   whenIdle(): Promise<void>
-  /** Resolves when every procedure has returned, those of subscriptions too. */
+  /** Resolves when every procedure has returned, those of subscriptions included. */
   whenReleased(): Promise<void>
-  /** Answers and aborts what still runs. */
+  /** Sends an error for each running call and aborts the calls. */
   abortCalls(): void
-  /** Closes when everything sent so far is delivered; what still runs is aborted. `patienceMs` as for a duplex. */
+  /** Closes after the delivery of everything sent so far; running calls are aborted. `patienceMs` as for a duplex. */
   close(reason: CloseReason, patienceMs?: number): void
   terminate(reason: CloseReason): void
   readonly closed: Promise<CloseReason>
 }
 
-/** What became of the calls that were in flight when `close()` was called: ended by themselves, or aborted at the end of the grace. */
+/** The outcome of the calls in flight at `close()`: ended by themselves, or aborted at the end of the grace. */
 export interface CloseResult {
   drained: number
   aborted: number
 }
 
 /**
- * Counts connections and their calls, of every link, so that shutting down can wait for them.
+ * Counts connections and their calls, of every link, so that a shutdown can wait for them.
  *
  * ```
  * open ──close()──▶ draining ──every call ended, or graceMs──▶ closed
  *   add: yes          add: throws                                add: throws
  * ```
- * Adding is decided under the same state that waiting reads: what was added before `close()` is waited for, nothing is added after it.
+ * Adding is decided under the same state that waiting reads: members added before `close()` are waited for, and no
+ * member is added later.
  */
 export class ConnectionGroup {
-  /** all that have not closed, or whose procedures have not returned */
+  /** all members that have not closed, or whose procedures have not returned */
   readonly #members = new Set<GroupMember>()
   #state: 'open' | 'draining' | 'closed' = 'open'
   #closing: Promise<CloseResult> | undefined
@@ -75,10 +76,12 @@ export class ConnectionGroup {
   }
 
   /**
-   * Tells the clients to move, lets calls in flight end and be answered, and refuses later ones. A client closes its connection when it
-   * has moved; those that have not within a second, or with their last call, are closed with 1001. What still runs after `graceMs` is
-   * aborted and cut off. Resolves when nothing is left; a second call gets the same promise.
-   * @param graceMs how long calls in flight may run, and their answers may be under way (default 30 s; Infinity is 24.8 days)
+   * Asks the clients to move, lets calls in flight end with their responses, and rejects later calls. A client closes
+   * its connection after the move; a connection that stays is closed with 1001 after a second or with its last call.
+   * Calls that run after `graceMs` are aborted and cut off. Resolves when nothing is left; a second call returns the
+   * same promise.
+   * @param graceMs longest run of calls in flight, and longest delivery of their responses (default 30 s; Infinity is
+   *   24.8 days)
    * @throws RpcError `BAD_REQUEST` (config_invalid) for NaN and below 0; nothing is closed then
    */
   close({ graceMs = times.graceMs }: { graceMs?: number } = {}): Promise<CloseResult> {
@@ -112,11 +115,11 @@ export class ConnectionGroup {
         member.abortCalls()
         member.close(goingAway)
       }
-      // The answers above go out in the turn that follows; a peer that takes no more is cut off.
+      // The responses above leave in the next turn; a peer that takes no more is cut off.
       await new Promise(resolve => setImmediate(resolve))
       for (const member of this.#members) member.terminate(goingAway)
       await Promise.all(members.map(member => member.closed))
-      // A procedure that ignores its signal cannot be ended; it is waited for a little and then left behind.
+      // A procedure that ignores its signal cannot be ended; the wait is short, and then the procedure is left behind.
       const patience = timer(times.abortGraceMs)
       await Promise.race([ended, patience.over])
       patience.stop()
@@ -126,7 +129,7 @@ export class ConnectionGroup {
   }
 }
 
-/** `over` resolves when the time is over, or nobody waits for it any more. */
+/** `over` resolves when the time is over, or no caller waits any more. */
 function timer(ms: number): { over: Promise<'over'>; stop(): void } {
   let stop = () => {}
   const over = new Promise<'over'>(resolve => {

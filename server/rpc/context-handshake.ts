@@ -5,15 +5,15 @@ import { times } from '../../shared/rpc/limits.js'
 import { type ConnectionParams, InvalidMessage, parseConnectionParams } from '../../shared/rpc/messages.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
 
-/** Part of the options of a router whose context has required members: somebody has to make it. Also what tRPC's own adapters ask. */
+/** Requires `createContext` for a router whose context has required members. tRPC's own adapters require the same. */
 export type ContextRequirement<R extends AnyRouter> =
   object extends inferRouterContext<R> ? unknown : { createContext: unknown }
 
-/** What is known of a connection when its context is made. */
+/** The facts of a connection when its context is made. */
 export interface ConnectionInfo {
   /** aborts when the connection has closed */
   signal: AbortSignal
-  /** what the peer sent instead of headers; null if it announced nothing */
+  /** the peer's values in place of headers; null for an unannounced handshake */
   connectionParams: ConnectionParams
   /** closes this connection */
   close(reason: CloseReason): void
@@ -25,7 +25,7 @@ export interface ContextHandshakeOptions {
   timeoutMs: number | undefined
 }
 
-/** What the handshake needs of its connection. It hears one of the last two, once. */
+/** The connection's functions that the handshake needs. The handshake calls one of the last two, once. */
 interface Owner {
   readonly deadlines: Deadlines
   close(reason: CloseReason): void
@@ -33,10 +33,12 @@ interface Owner {
   reject(thrown: unknown): void
 }
 
-/** The way of a connection to its context: the peer's parameters, if they are announced, and then the factory; both within one time. */
+/**
+ * A connection's way to its context: the peer's parameters, if announced, and then the factory; both within one time.
+ */
 export class ContextHandshake {
   readonly #owner: Owner
-  /** until it is over: what makes the context holds on to the request */
+  /** until the handshake is over: the factory holds on to the request */
   #options: ContextHandshakeOptions | undefined
   #state: 'params' | 'context' | 'over' = 'context'
   #deadline: Deadline | undefined
@@ -54,7 +56,7 @@ export class ContextHandshake {
     this.#limitTime('connectionParams')
   }
 
-  /** Whether the next message is to be the parameters. */
+  /** Returns whether the next message must be the parameters. */
   get expectsParams(): boolean {
     return this.#state === 'params'
   }
@@ -66,7 +68,7 @@ export class ContextHandshake {
     else this.#makeContext(message.data)
   }
 
-  /** The connection has closed. */
+  /** Ends the handshake of a closed connection. */
   abort(reason: RpcError): void {
     this.#settle()
     this.#lifetime?.abort(reason)
@@ -88,7 +90,7 @@ export class ContextHandshake {
       return this.#reject(error)
     }
     if (!(context instanceof Promise)) return this.#begin(context)
-    // Also where it is over already, as the factory has closed the connection: what becomes of the promise changes nothing then.
+    // Also if the factory itself has closed the connection: the promise's outcome changes nothing then.
     context.then(
       value => this.#begin(value),
       error => this.#reject(error),
@@ -114,7 +116,7 @@ export class ContextHandshake {
     if (this.#settle()) this.#owner.reject(thrown)
   }
 
-  /** Whether it was open until now. */
+  /** Returns whether the handshake was open until now. */
   #settle(): boolean {
     if (this.#state === 'over') return false
     this.#state = 'over'

@@ -1,12 +1,15 @@
 import { RpcError } from '../../shared/rpc/errors.js'
 import { type AnyRouter, getErrorShape, getTRPCErrorFromUnknown, TRPCError } from './trpc-internals.js'
 
-/** tRPC's error for whatever was thrown; an RpcError, or an error that wraps one, keeps its code and message. Never throws. */
+/**
+ * Converts any thrown value to tRPC's error; an RpcError, or an error that wraps an RpcError, keeps code and message.
+ * Never throws.
+ */
 export function toTrpcError(thrown: unknown): TRPCError {
   try {
     return readError(thrown)
   } catch {
-    // A proxy, or an object with a getter: nothing of it is kept, as whoever looks at it would fail again.
+    // A proxy, or an object with a getter: nothing of the value is kept, as the next read would fail again.
     const cause = new Error('what was thrown cannot be read: looking at it throws')
     return new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause })
   }
@@ -27,12 +30,12 @@ function readError(thrown: unknown): TRPCError {
   return error
 }
 
-/** An error may be the answer to many calls. */
+/** One error may be the response to many calls. */
 const wrapped = new WeakMap<RpcError, TRPCError>()
 
 /**
- * The error as the peer gets it: what the router's formatter makes of it, with the request's id and, for an RpcError, its reason and
- * `mayHaveRun`, and without the message and the stack of an error that nobody wrote for the peer.
+ * Returns the error for the peer: the result of the router's formatter, with the request's id and, for an RpcError,
+ * reason and `mayHaveRun`, and without the message and the stack of an internal error.
  */
 export function errorShape(
   router: AnyRouter,
@@ -56,7 +59,7 @@ export function errorShape(
     if (error.cause.reason !== undefined) data.reason = error.cause.reason
     if (error.cause.mayHaveRun !== undefined) data.mayHaveRun = error.cause.mayHaveRun
   }
-  // tRPC gives the message of whatever a procedure threw as the message of its own error, as a text if it was none.
+  // tRPC copies the message of a procedure's error to its own error, and the text of any other thrown value.
   const unwritten =
     error.code === 'INTERNAL_SERVER_ERROR' && error.cause !== undefined && !(error.cause instanceof RpcError)
   const message = unwritten && shape.message === String(error.cause?.message) ? 'internal server error' : shape.message

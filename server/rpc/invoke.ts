@@ -1,7 +1,8 @@
 /**
- * Runs one procedure. tRPC's `callTRPCProcedure` spreads the call's options three times per middleware through a down-levelled helper,
- * which costs more than the whole rest of an in-memory call, and reads `signal` each time. So the middlewares are walked here instead, with
- * the same results (test/shared/rpc/equality.test.ts compares the two); a procedure of a shape unknown here goes through tRPC's own function.
+ * Runs one procedure. tRPC's `callTRPCProcedure` spreads the call's options three times per middleware through a
+ * down-levelled helper, which costs more than the whole rest of an in-memory call, and reads `signal` each time. This
+ * file therefore walks the middlewares itself, with the same results (test/shared/rpc/equality.test.ts compares the
+ * two); a procedure of an unknown shape goes through tRPC's own function.
  */
 import {
   type AnyProcedure,
@@ -11,23 +12,23 @@ import {
   TRPCError,
 } from './trpc-internals.js'
 
-/** One call, as the connection knows it. */
+/** One call, as the connection passes it. */
 export interface Invocation {
   readonly path: string
   readonly type: 'query' | 'mutation' | 'subscription'
-  /** made when it is first read: most procedures never look */
+  /** made at the first read: most procedures never read the signal */
   readonly signal: AbortSignal
   readonly batchIndex: number
   getRawInput(): Promise<unknown>
 }
 
-/** Resolves with what the procedure returns, rejects with a TRPCError. */
+/** Resolves with the procedure's result, rejects with a TRPCError. */
 export function invoke(router: AnyRouter, context: unknown, call: Invocation): Promise<unknown> {
   const middlewares = walkableMiddlewares(router, call)
   return middlewares ? walk(middlewares.list, middlewares.meta, context, call) : invokeByTrpc(router, context, call)
 }
 
-/** The same through tRPC's public function. */
+/** Runs the call through tRPC's public function. */
 export function invokeByTrpc(router: AnyRouter, context: unknown, call: Invocation): Promise<unknown> {
   return callTRPCProcedure({
     router,
@@ -53,7 +54,7 @@ interface Walkable {
   meta: unknown
 }
 
-/** Per procedure, once: undefined where its insides are not as expected. */
+/** Reads a procedure's internals, once per procedure; undefined for unexpected internals. */
 const known = new WeakMap<object, Walkable | null>()
 
 function walkableMiddlewares(router: AnyRouter, call: Invocation): Walkable | undefined {

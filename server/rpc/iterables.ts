@@ -1,4 +1,7 @@
-/** Whether a value comes piece by piece, which only a subscription sends: an async iterable (streams are), or an observable. */
+/**
+ * Returns whether a value comes piece by piece, which only a subscription sends: an async iterable (streams are), or an
+ * observable.
+ */
 export function isIterable(value: unknown): value is object {
   return (
     typeof value === 'object' &&

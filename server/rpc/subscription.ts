@@ -1,7 +1,7 @@
 import type { Call } from './call.js'
 import { isObservable, isTrackedEnvelope, type Observable, TRPCError, type Unsubscribable } from './trpc-internals.js'
 
-/** What the pump needs of its connection. */
+/** The connection's functions that the pump needs. */
 interface Sink {
   readonly full: boolean
   drained(): Promise<void>
@@ -13,8 +13,8 @@ interface Sink {
 }
 
 /**
- * Runs one subscription: passes on what its source gives, until that ends or the call is answered otherwise (stopped, timed out, lost).
- * Resolves, never rejects, when the source has been told to clean up and has done so.
+ * Runs one subscription: passes on the source's items, until the source ends or the call is settled otherwise (stopped,
+ * timed out, lost). Resolves, never rejects, after the source's clean-up.
  */
 export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>): Promise<void> {
   let source: unknown
@@ -27,7 +27,9 @@ export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>):
   else await iterate(sink, call, source)
 }
 
-/** An observable cannot be paused: what it gives is sent as it comes, so a peer that is too far behind is closed as with any other answers. */
+/**
+ * An observable cannot be paused: its items are sent as they come, so a slow peer is closed as for any other responses.
+ */
 function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): Promise<void> {
   return new Promise(resolve => {
     let subscription: Unsubscribable | undefined
@@ -66,14 +68,14 @@ function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): P
     } catch (thrown) {
       fail(thrown)
     }
-    // It may have come to its end before it was here.
+    // The observable may have ended before this line.
     if (over) tearDown()
   })
 }
 
 /**
- * Pulls one item at a time, and only while the peer keeps up. Nothing here races a promise per item: an aborted call calls the source's
- * `return()`, and the pending `next()` is left to it.
+ * Pulls one item at a time, and only while the peer keeps up. No promise is raced per item: an aborted call calls the
+ * source's `return()`, and the pending `next()` is left to the source.
  */
 async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
   let iterator: AsyncIterator<unknown>
@@ -84,7 +86,7 @@ async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
   }
   const cleanUp = once(() => returnFrom(iterator, thrown => sink.report(call, thrown)))
   await new Promise<void>(resolve => {
-    // A source that has cleaned up is over, whether or not it settles the `next()` that waited.
+    // A source that has cleaned up is over, whether or not the pending `next()` settles.
     call.onAbort(() => void cleanUp().then(told => told && resolve()))
     void pull(sink, call, iterator).then(async ended => {
       if (!ended) await cleanUp()
@@ -93,7 +95,7 @@ async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
   })
 }
 
-/** Whether the source came to its end; never rejects. */
+/** Returns whether the source came to its end; never rejects. */
 async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): Promise<boolean> {
   try {
     if (!call.settled) sink.sendStarted(call)
@@ -132,7 +134,10 @@ function iteratorOf(source: unknown, call: Call): AsyncIterator<unknown> {
   })
 }
 
-/** Calls `return()`, so that a `finally` in the source runs; whether there is one. A failing clean-up is reported, not sent. */
+/**
+ * Calls `return()`, so that a `finally` in the source runs. Returns whether the source has a `return()`. A failing
+ * clean-up is reported, not sent.
+ */
 async function returnFrom(iterator: AsyncIterator<unknown>, onError: (thrown: unknown) => void): Promise<boolean> {
   try {
     if (!iterator.return) return false

@@ -1,6 +1,6 @@
 /**
- * What the transport needs of tRPC's server beyond routers and procedures. Everything comes from public entry points; what is called
- * without tRPC's own wrapper stands in invoke.ts beside its fallback.
+ * The parts of tRPC's server that the transport needs beyond routers and procedures. All come from public entry points;
+ * calls without tRPC's own wrapper stand in invoke.ts beside their fallback.
  */
 export {
   type AnyTRPCProcedure as AnyProcedure,

@@ -1,13 +1,13 @@
 /**
- * Every size and time of the transport, with its unit and where the number comes from.
- * "contract" means: agreed between client and server; a change of it is a change of the version that they check.
+ * Every size and time of the transport, with the unit and the source of the number. "contract" means: agreed between
+ * client and server; a change is a change of the version that both check.
  */
 
 import { longestTimeoutMs } from './timeouts.js'
 
 const mib = 1024 * 1024
 
-/** What one connection may ask of the other end. Each is the default of an option of the same name. */
+/** Limits of one connection. Each is the default of an option of the same name. */
 export const connectionLimits = {
   /** bytes of one message, either direction; the largest record (two content fields of 1 MiB) fits (contract) */
   maxMessageBytes: 4 * mib,
@@ -18,22 +18,27 @@ export const connectionLimits = {
   /** bytes waiting for a slow reader above which no subscription is pulled and no new call started */
   highWaterMarkBytes: 1 * mib,
   /**
-   * bytes waiting for a slow reader above which the connection is closed with 4008, after `slowReaderMs`; also of calls that came and were
-   * not started
+   * bytes waiting for a slow reader above which the connection is closed with 4008, after `slowReaderMs`; also the
+   * limit of calls that were received and not started
    */
   maxBufferedBytes: 16 * mib,
 } as const
 
-/** Above `maxBufferedBytes` times this, nobody waits whether the reader catches up. */
+/** Above this multiple of `maxBufferedBytes` a slow reader is closed without a wait. */
 export const maxBurstFactor = 8
 
-/** Messages of one batch; above it the connection is closed with 1002. An answer to each is still below `maxBufferedBytes`. */
+/**
+ * Messages of one batch; a larger batch closes the connection with 1002. A response to each message is still below
+ * `maxBufferedBytes`.
+ */
 export const maxBatchMessages = 32_768
 
-/** What one WebSocket listener accepts: connections open at once, those that are being opened included (contract). */
+/** Connections of one WebSocket listener at once, opening connections included (contract). */
 export const maxConnections = 10_000
 
-/** Of these, one in so many may be of clients that have not shown yet who they are: with no key at all they must not take every place. */
+/**
+ * The share of unauthenticated clients among these is one in so many: clients without a key must not take every place.
+ */
 export const unauthenticatedShare = 10
 
 /** Limits of one connection, see {@link connectionLimits}. */
@@ -41,7 +46,7 @@ export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits
 
 /** Times of the transport in milliseconds. Most are the default of an option of the same name. */
 export const times = {
-  /** a call that names no deadline of its own, waiting for a connection included (contract) */
+  /** a call without a deadline of its own, the wait for a connection included (contract) */
   callTimeoutMs: 30_000,
   /** longest deadline a caller may ask for */
   maxCallTimeoutMs: longestTimeoutMs,
@@ -49,23 +54,26 @@ export const times = {
   graceMs: 30_000,
   /** after the grace: how long an aborted procedure may take to return before `close()` stops waiting for it */
   abortGraceMs: 1_000,
-  /** from the upgrade request, or from the upgrade where credentials come in the first frame, until the connection may be used (contract) */
+  /**
+   * from the upgrade request, or from the upgrade for credentials in the first frame, until the connection may be used
+   * (contract)
+   */
   handshakeTimeoutMs: 10_000,
-  /** the client's side of the same: from dialling to the answer of the upgrade */
+  /** the client's side of the same: from the dial to the response to the upgrade */
   connectTimeoutMs: 10_000,
   /** longest silence on a WebSocket until a ping is sent; below the 60 s after which common load balancers cut an idle connection (contract) */
   pingIntervalMs: 30_000,
   /** silence after a ping that ends the connection (contract) */
   pongTimeoutMs: 10_000,
-  /** silence after a close that ends the wait for its answer; as after a ping */
+  /** silence after a close that ends the wait for the peer's Close; as after a ping */
   closeTimeoutMs: 10_000,
-  /** how long a peer may take for what was sent before a close, as long as it takes it */
+  /** longest time for a peer to take the messages before a close, while the peer takes them */
   closeLimitMs: 30_000,
-  /** how long a draining server leaves it to its clients to close: they dial elsewhere first, and calls that are under way are refused */
+  /** time for the clients of a draining server to dial elsewhere and close; calls under way are rejected */
   settleMs: 1_000,
-  /** how long more than maxBufferedBytes may wait: a burst of answers is not a slow reader */
+  /** longest time with more than maxBufferedBytes waiting: a burst of responses is not a slow reader */
   slowReaderMs: 2_000,
-  /** what a server that is draining or full asks a client to wait before it dials again */
+  /** pause that a draining or full server asks of a client before the next dial */
   retryAfterMs: 1_000,
   /** reconnecting: full jitter between 0 and a bound that doubles from the first to the second (contract) */
   reconnectMinMs: 50,
