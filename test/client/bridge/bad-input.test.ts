@@ -48,7 +48,7 @@ async function recordedEnd() {
 }
 
 describe('a provider', () => {
-  test('that refuses the connection gives 502', async () => {
+  test('a provider that rejects the connection gives 502', async () => {
     const gone = await startProvider()
     await gone.close()
     plane.providers = [anthropicProvider(gone.url)]
@@ -65,7 +65,7 @@ describe('a provider', () => {
     expect(bridge.log).toContainEqual({ level: 'error', message: 'a request failed', fields })
   })
 
-  test('that hangs up without an answer gives 502', async () => {
+  test('a provider that closes the connection without a response gives 502', async () => {
     await start()
     provider.respondWith(hangUp)
     const answer = await send(bridge)
@@ -73,7 +73,7 @@ describe('a provider', () => {
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
   })
 
-  test('that answers no HTTP gives 502, and what it sent is in no log', async () => {
+  test('a provider that sends no HTTP gives 502, and its bytes are in no log', async () => {
     await start()
     provider.respondWith(raw('SSH-2.0-MARKED\r\n'))
     expect((await send(bridge)).status).toBe(502)
@@ -84,13 +84,13 @@ describe('a provider', () => {
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage })
   })
 
-  test('that sends more headers than anybody wants gives 502', async () => {
+  test('a provider that sends too many headers gives 502', async () => {
     await start()
     provider.respondWith(raw(`HTTP/1.1 200 OK\r\n${'X-Bomb: boom\r\n'.repeat(5_000)}Content-Length: 0\r\n\r\n`))
     expect((await send(bridge)).status).toBe(502)
   })
 
-  test('that does not begin to answer gives 504', async () => {
+  test('a provider that does not begin to respond gives 504', async () => {
     await start({ upstreamHeadersTimeoutMs: 20 })
     provider.respondWith(stall)
     const answer = await send(bridge)
@@ -101,7 +101,7 @@ describe('a provider', () => {
     await (await provider.call(0)).closed
   })
 
-  test('that falls silent inside a stream is cut off, and what it used is recorded', async () => {
+  test('a provider that falls silent inside a stream is cut off, and its usage is recorded', async () => {
     await start({ upstreamIdleTimeoutMs: 20 })
     provider.respondWith(raw(streamHead + chunked(firstEvent), 'stall'))
     const answer = await send(bridge)
@@ -111,7 +111,7 @@ describe('a provider', () => {
     await (await provider.call(0)).closed
   })
 
-  test('that keeps sending is not cut off, however long it takes', async () => {
+  test('a provider that keeps sending is not cut off, however long the response takes', async () => {
     const limitMs = 1_000
     await start({ upstreamIdleTimeoutMs: limitMs })
     provider.respondWith(async response => {
@@ -129,7 +129,7 @@ describe('a provider', () => {
   })
 
   test.each(['end', 'reset'] as const)(
-    'that dies inside a stream (%s) is seen to, and what it used is recorded',
+    'a provider that dies inside a stream (%s) leaves an error and its usage',
     async end => {
       await start()
       provider.respondWith(raw(streamHead + chunked(firstEvent), end))
@@ -143,7 +143,7 @@ describe('a provider', () => {
     },
   )
 
-  test('that dies inside a blocking answer is seen to', async () => {
+  test('a provider that dies inside a blocking response leaves an error', async () => {
     await start()
     provider.respondWith(raw('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"id":'))
     const answer = await send(bridge)
@@ -151,14 +151,14 @@ describe('a provider', () => {
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
   })
 
-  test('that dies inside an answer that passes through is seen to', async () => {
+  test('a provider that dies inside an unrecorded response cuts off the client', async () => {
     await start()
     provider.respondWith(raw(streamHead + chunked('{"data":'), 'reset'))
     const answer = await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
     expect([answer.body.toString(), answer.whole]).toEqual(['{"data":', false])
   })
 
-  test('that dies inside a stream to an HTTP/1.0 client leaves a reset, for a clean end would pass for the whole', async () => {
+  test('an HTTP/1.0 client gets a reset when the provider dies inside a stream', async () => {
     await start()
     const gate = createGate()
     provider.respondWith(async response => {
@@ -174,7 +174,7 @@ describe('a provider', () => {
     expect(await failed).toMatchObject([{ code: 'ECONNRESET' }])
   })
 
-  test('that closes its stream without saying that it is over counts as failed', async () => {
+  test('a stream without its last event counts as failed', async () => {
     await start()
     provider.respondWith(eventStream(firstEvent))
     expect((await send(bridge)).whole).toBe(true)
@@ -184,14 +184,14 @@ describe('a provider', () => {
     })
   })
 
-  test('that redirects is not followed', async () => {
+  test('a redirect of a provider is not followed', async () => {
     await start()
     provider.respondWith(json('', 302, { location: `${provider.url}/v1/messages` }))
     expect((await send(bridge)).status).toBe(302)
     expect(provider.calls).toHaveLength(1)
   })
 
-  test('that sends what cannot be read loses no byte of it', async () => {
+  test('unreadable events pass without a lost byte', async () => {
     await start({ maxInspectedBytes: 1_000 })
     const large = `data: ${JSON.stringify({ type: 'message_delta', usage: { output_tokens: 7 }, pad: 'x'.repeat(2_000) })}\n\n`
     const garbage = 'data: {"type":"message_delta","usage":{"output_tokens":-1e999}}\n\ndata: \0\xff{\n\nevent\n\n\n\n'
@@ -205,7 +205,7 @@ describe('a provider', () => {
   })
 
   test.each([true, false])(
-    'that nests its usage thousands of levels deep is answered for, with recordContent %j',
+    'usage that is nested thousands of levels deep passes, with recordContent %j',
     async recordContent => {
       bridge = await startBridge(plane, { outboxFlushMs: 50 }, testKey, { recordContent })
       const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
@@ -221,7 +221,7 @@ describe('a provider', () => {
 })
 
 describe('a client', () => {
-  test('that leaves inside a stream ends the call, and what was used is recorded', async () => {
+  test('a client that disconnects inside a stream ends the call, and the usage is recorded', async () => {
     await start()
     provider.respondWith(eventStream(`${firstEvent}data: x\n\n`, { 1: createGate() }))
     const response = await begin(bridge)
@@ -232,7 +232,7 @@ describe('a client', () => {
     expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
   })
 
-  test('that leaves before the provider answers ends the call', async () => {
+  test('a client that disconnects before the response ends the call', async () => {
     await start()
     provider.respondWith(stall)
     const socket = await connected()
@@ -243,7 +243,7 @@ describe('a client', () => {
     expect(await recordedEnd()).toMatchObject({ errorMessage: 'the client disconnected' })
   })
 
-  test('that leaves while its interception is recorded never reaches the provider, and is ended', async () => {
+  test('a client that disconnects while its interception is recorded never reaches the provider, and the interception ends', async () => {
     const gate = createGate()
     const reached = createGate()
     let first = true
@@ -263,7 +263,7 @@ describe('a client', () => {
     expect(provider.calls).toHaveLength(0)
   })
 
-  test('that leaves inside its body leaves nothing', async () => {
+  test('a client that disconnects inside its body leaves no record', async () => {
     await start()
     const socket = await connected()
     socket.write(requestText('{}').replace('Content-Length: 2', 'Content-Length: 20'))
@@ -286,7 +286,7 @@ describe('a client', () => {
     ],
     ['a header bomb', requestText('{}').replace('Content-Length', `${'X-Bomb: boom\r\n'.repeat(5_000)}Content-Length`)],
     ['no HTTP', '\x16\x03\x01\x02\x00\x01\x00'],
-  ])('that sends %s is refused, and the next one is served', async (_, text) => {
+  ])('a client that sends %s is rejected, and the next one is served', async (_, text) => {
     await start()
     const socket = await connected()
     socket.write(text)
@@ -297,7 +297,7 @@ describe('a client', () => {
     expect(provider.calls).toHaveLength(1)
   })
 
-  test('may send what no database takes: it is recorded cleaned, and passed on as it is', async () => {
+  test('text that no database stores is recorded cleaned and passed on unchanged', async () => {
     await start()
     provider.respondWith(
       json({ id: 'm\0\ud800', content: [{ type: 'tool_use', id: 't\0', name: 'n\0', input: { '\0': '\ud800' } }] }),
@@ -310,7 +310,7 @@ describe('a client', () => {
     expect(plane.stored('toolUsage')).toMatchObject([{ toolCallId: 't\uFFFD', tool: 'n\uFFFD' }])
   })
 
-  test('may send and get what is longer than a record: it is cut, never refused', async () => {
+  test('content that is longer than a record is cut, never rejected', async () => {
     await start()
     const long = 'ä'.repeat(700_000)
     const details = { pad: 'x'.repeat(100_000) }
@@ -356,7 +356,7 @@ describe('a client', () => {
     '{"model":null,"messages":[null],"metadata":[]}',
     '{"messages":[{"role":"user","content":[null,{"type":"text"},{"type":"tool_result"}]}],"metadata":{"user_id":{}}}',
     '{"__proto__":{"model":"x"},"constructor":1}',
-  ])('may send %s: what it means is for the provider to say', async body => {
+  ])('a request with %s passes: only the provider judges its meaning', async body => {
     await start()
     provider.respondWith(json({ type: 'error', error: { type: 'invalid_request_error', message: 'no' } }, 400))
     expect((await send(bridge, { body })).status).toBe(400)
@@ -367,7 +367,7 @@ describe('a client', () => {
 })
 
 describe('shutting down', () => {
-  test('requests in flight end, new ones get 503, and everything is recorded', async () => {
+  test('a closing bridge lets requests in flight end, rejects new ones with 503 and records all', async () => {
     await start()
     const gate = createGate()
     provider.respondWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`, { 1: gate }))
@@ -390,7 +390,7 @@ describe('shutting down', () => {
     expect(plane.stored('tokenUsage')).toHaveLength(1)
   })
 
-  test('at the deadline requests in flight are aborted, at whatever point, and what was used is recorded', async () => {
+  test('requests in flight are aborted at the deadline, at any point, and their usage is recorded', async () => {
     const neverRecorded = createGate()
     let interceptions = 0
     plane.before = async path => {
@@ -417,7 +417,7 @@ describe('shutting down', () => {
     expect(plane.stored('tokenUsage')).toHaveLength(1)
   })
 
-  test('nothing is left', async () => {
+  test('a closed bridge leaves no timer and no socket', async () => {
     const before = resources()
     await start()
     provider.respondWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`), hangUp)
@@ -428,7 +428,7 @@ describe('shutting down', () => {
     while (resources().length > before.length) await new Promise(setImmediate)
   })
 
-  test('an outbox that cannot be emptied says what is lost', async () => {
+  test('an outbox that cannot be emptied logs the lost records', async () => {
     plane.before = path => {
       if (path.startsWith('recorder.') && path !== 'recorder.recordInterception') throw new Error('no connection')
     }
@@ -443,7 +443,7 @@ describe('shutting down', () => {
   })
 })
 
-test('a handler behind another server refuses what is not under /bridge/', async () => {
+test('a handler behind another server rejects paths outside /bridge/', async () => {
   await start()
   const server = createServer(bridge.daemon.handler)
   server.listen(0, '127.0.0.1')

@@ -77,7 +77,7 @@ describe.each(apiRows)('$name', api => {
   describe.each(streamsOf(api))('$fixture', ({ request, events, error }) => {
     const ask = { path: api.path, body: request, headers }
 
-    test('a provider dies behind each event', async () => {
+    test('a provider that dies behind any event leaves its usage and one end', async () => {
       for (let count = 0; count <= events.length; count++) {
         const sent = events.slice(0, count)
         provider.respondWith(diesAfter(sent))
@@ -88,7 +88,7 @@ describe.each(apiRows)('$name', api => {
       }
     })
 
-    test('a client leaves behind each event', async () => {
+    test('a client that disconnects behind any event leaves its usage and one end', async () => {
       for (let count = 1; count <= events.length; count++) {
         const sent = events.slice(0, count)
         const shown = api.shown(sent.join(''))

@@ -47,7 +47,7 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
   const chunked = { 'transfer-encoding': 'chunked' }
 
   test.each(['', ',"stream":false', ',"stream":true,"stream_options":{"include_usage":true}'])(
-    'a body with %j arrives byte for byte',
+    'a request body with %j reaches the provider byte for byte',
     async fields => {
       const body = Buffer.concat([Buffer.from(`${oddities}${fields} }\n`), Buffer.from('  ')])
       provider.respondWith(json({}))
@@ -57,7 +57,7 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
     },
   )
 
-  test('a body that is streamed arrives byte for byte, but for usage that has to be asked for', async () => {
+  test('a streamed request reaches the provider byte for byte, except for the request for usage', async () => {
     provider.respondWith(json({}))
     await send(bridge, { path, body: `${oddities},"stream":true}  `, headers: key })
     const asked = name === 'OpenAI Chat Completions' ? ',"stream_options":{"include_usage":true}' : ''
@@ -72,7 +72,7 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
     [{ 'x-bridge-token': testKey, authorization: 'Bearer own' }, ['Bearer own']],
     [{ 'x-bridge-token': testKey, 'x-api-key': 'own', 'api-key': 'own' }, ['own', 'own']],
     [{ 'x-bridge-token': testKey }, []],
-  ])('with %j the provider sees one key, the right one', async (headers, own) => {
+  ])('with %j the provider gets one key, the right one', async (headers, own) => {
     provider.respondWith(json({}))
     await send(bridge, { path, body: '{"model":"m"}', headers })
     const sent = (await provider.call(0)).headers
@@ -84,14 +84,14 @@ describe.each(apiRows)('$name', ({ path, upstreamPath, name, provider: type }) =
   })
 })
 
-describe('usage that a client has not asked for', () => {
+describe('usage that the client did not ask for', () => {
   const path = '/bridge/openai/v1/chat/completions'
   const body = '{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}'
   const text = 'data: {"choices":[{"delta":{"content":"é"}}],"usage":null}\r\n\r\n'
   const usage = 'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1}}\r\n\r\n'
   const rest = 'data: [DONE]\r\n\r\n: é 🎉\n\n'
 
-  test('is kept from it, and every other byte comes when it comes', async () => {
+  test('usage without a request for it is hidden, and every other byte passes at once', async () => {
     const events = [text, text, usage, rest]
     const gates = events.map(() => createGate())
     provider.respondWith(eventStream(events.join(''), Object.fromEntries(gates.entries())))
@@ -110,7 +110,7 @@ describe('usage that a client has not asked for', () => {
     expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
   })
 
-  test('is not counted in the length of the answer', async () => {
+  test('hidden usage is not counted in the length of the response', async () => {
     const answer = text + usage + rest
     provider.respondWith(json(answer, 200, { 'content-type': 'text/event-stream' }))
     const { headers, body: shown, whole } = await send(bridge, { path, body, headers: key })
@@ -119,7 +119,7 @@ describe('usage that a client has not asked for', () => {
   })
 
   test.each([undefined, 'text/plain', 'application/json', 'application/octet-stream', 'application/x-ndjson'])(
-    'is kept from it in a stream that is labelled as %s',
+    'usage without a request for it is hidden in a stream that is labelled as %s',
     async type => {
       provider.respondWith(async response => {
         response.writeHead(200, type === undefined ? {} : { 'content-type': type })
@@ -131,7 +131,7 @@ describe('usage that a client has not asked for', () => {
     },
   )
 
-  test('is no reason to hold back a comment, or a body', async () => {
+  test('a filter for usage holds back neither comments nor bodies', async () => {
     const gate = createGate()
     const chunks = [': PROCESSING\n', 'data: [DONE]\n\n']
     provider.respondWith(
@@ -154,13 +154,13 @@ describe('usage that a client has not asked for', () => {
     await Promise.all([comment, json].map(response => once(response, 'end')))
   })
 
-  test('an error keeps its length', async () => {
+  test('an error response keeps its length under a filter for usage', async () => {
     provider.respondWith(json({ error: { message: 'no' } }, 400))
     const { headers, body: shown } = await send(bridge, { path, body, headers: key })
     expect(headers['content-length']).toBe(String(shown.length))
   })
 
-  test('passes where the stream is compressed, and in an answer that is none', async () => {
+  test('usage passes in compressed streams and in responses that are no streams', async () => {
     const answer = text + usage + rest
     const compressed = gzipSync(answer)
     const whole = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
@@ -175,7 +175,7 @@ describe('usage that a client has not asked for', () => {
     expect(plane.stored('tokenUsage')).toHaveLength(2)
   })
 
-  test('held back when the provider dies, it is shown as far as it came', async () => {
+  test('the received part of an open event is sent when the provider dies', async () => {
     const half = usage.slice(0, 30)
     const head = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n'
     provider.respondWith(raw(head + text + half))
@@ -191,7 +191,7 @@ describe('requests', () => {
     ['/v1/models', 'HEAD'],
     ['/v1/messages/count_tokens?beta=true', 'POST'],
     ['/api/event_logging/batch', 'POST'],
-  ])('%s passes through as written, authorized and not recorded', async (path, method) => {
+  ])('%s passes through as written, authorized and without a record', async (path, method) => {
     provider.respondWith(json({ data: [] }))
     const answer = await send(bridge, { method, path: `/bridge/anthropic${path}` })
     expect(answer.status).toBe(200)
@@ -207,7 +207,7 @@ describe('requests', () => {
     expect(provider.calls[0]?.url).toBe('/base/path/v1/messages?beta=true')
   })
 
-  test('headers pass with their order, case and duplicates, but for those of this hop', async () => {
+  test('request headers pass with their order, case and duplicates, except for those of this hop', async () => {
     provider.respondWith(json({}))
     const { port } = new URL(bridge.url)
     const socket = connect(Number(port), '127.0.0.1')
@@ -252,8 +252,8 @@ describe('requests', () => {
   })
 })
 
-describe('answers', () => {
-  test('status, reason, headers and body come back verbatim, but for the headers of this hop', async () => {
+describe('responses', () => {
+  test('status, reason, headers and body of a response pass verbatim, except for the headers of this hop', async () => {
     const body = '{"id":"msg_1","x":12345678901234567890}\n\n'
     provider.respondWith(
       raw(
@@ -304,7 +304,7 @@ describe('answers', () => {
     [529, 'overloaded_error', 'overloaded'],
     [418, 'teapot', 'unknown'],
     [307, 'moved', 'unknown'],
-  ])('an error of status %i comes back with its body and is recorded', async (status, type, errorType) => {
+  ])('an error of status %i passes with its body and is recorded', async (status, type, errorType) => {
     const body = JSON.stringify({ type: 'error', error: { type, message: `no: ${status}` }, request_id: 'req_1' })
     provider.respondWith(json(body, status, { 'retry-after': '7', location: `${provider.url}/elsewhere` }))
     const answer = await send(bridge)
@@ -314,7 +314,7 @@ describe('answers', () => {
     expect(plane.stored('interceptionEnded')).toMatchObject([{ errorType, errorMessage: `no: ${status}` }])
   })
 
-  test('an error that is no JSON comes back and is recorded by its status', async () => {
+  test('an error that is not JSON passes and is recorded by its status', async () => {
     provider.respondWith(json('<html>Bad gateway</html>', 502, { 'content-type': 'text/html' }))
     expect((await send(bridge)).body.toString()).toBe('<html>Bad gateway</html>')
     expect(plane.stored('interceptionEnded')).toMatchObject([
@@ -322,7 +322,7 @@ describe('answers', () => {
     ])
   })
 
-  test('a stream comes back byte for byte, each chunk when it comes', async () => {
+  test('a stream passes byte for byte, each chunk at once', async () => {
     const text = 'event: x\r\ndata: {"type":"ping"}\r\n\r\n: é 🎉\n\ndata: {"type":"message_stop"}\n\ndata: after\n\n'
     const events = eventsOf(text)
     const gates = events.map(() => createGate())
@@ -337,7 +337,7 @@ describe('answers', () => {
     expect(await chunks.next()).toEqual({ done: true, value: undefined })
   })
 
-  test('headers of a stream come before its first event', async () => {
+  test('the headers of a stream pass before its first event', async () => {
     const gate = createGate()
     provider.respondWith(eventStream('data: {"type":"message_stop"}\n\n', { 0: gate }), async response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
@@ -353,7 +353,7 @@ describe('answers', () => {
     await once(second, 'end')
   })
 
-  test('a compressed answer passes verbatim, and is recorded', async () => {
+  test('a compressed response passes verbatim and is recorded', async () => {
     const body = gzipSync(JSON.stringify({ id: 'msg_1', usage: { input_tokens: 1, output_tokens: 2 } }))
     const stream = gzipSync(
       `data: ${JSON.stringify({ type: 'message_start', message: { id: 'msg_2', usage: { input_tokens: 3, output_tokens: 4 } } })}\n\ndata: {"type":"message_stop"}\n\n`,
@@ -379,7 +379,7 @@ describe('answers', () => {
     ])
   })
 
-  test('what cannot be decompressed passes all the same', async () => {
+  test('a response that cannot be decompressed passes verbatim', async () => {
     for (const encoding of ['gzip', 'unheard-of']) {
       provider.respondWith(json('not compressed', 200, { 'content-encoding': encoding }))
       expect((await send(bridge)).body.toString()).toBe('not compressed')
@@ -387,7 +387,7 @@ describe('answers', () => {
     expect(plane.stored('interceptionEnded')).toHaveLength(2)
   })
 
-  test('a large answer passes whole, to a client that reads slowly', async () => {
+  test('a large response passes whole to a slow client', async () => {
     const chunk = Buffer.alloc(256 * 1024, 'x')
     let written = 0
     provider.respondWith(async response => {
@@ -432,7 +432,7 @@ describe('answers', () => {
       eventStream('data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n'),
       'data: {"type":"ping"}\n\n',
     ],
-  ])('the last bytes of %s wait until the records are in the outbox', async (_, answer, before) => {
+  ])('the last bytes of %s wait until the outbox has the records', async (_, answer, before) => {
     const [asked, kept] = [createGate(), createGate()]
     const outbox: Outbox = {
       admit: () => true,

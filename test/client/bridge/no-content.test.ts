@@ -15,7 +15,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
   describe.each(apiRows)('$name', api => {
     const everything = api.conversations.filter(({ fixture }) => fixture === 'everything')
 
-    test.each(everything)('counts, names and sizes are recorded, words are not ($mode)', async one => {
+    test.each(everything)('counts, names and sizes are recorded, content is not ($mode)', async one => {
       the.provider.respondWith(recorded(one.answer))
       await api.exchange(the.bridge, one.request)
       const record = await recordedOnce()
@@ -42,7 +42,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
       }
     })
 
-    test('what a provider adds to its usage is recorded if it is a number, and nothing is logged', async () => {
+    test("further fields of a provider's usage are recorded if they are numbers, and none is logged", async () => {
       const counts = { input_tokens: 1, output_tokens: 1, prompt_tokens: 1, completion_tokens: 1 }
       const usage = { ...counts, tier: 'MARKED', more: { reasoning: 3, words: ['MARKED'], text: 'MARKED' } }
       the.provider.respondWith(json({ id: 'x', usage }))
@@ -76,7 +76,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
       expect(Reflect.get(record.end, 'errorMessage') ?? null).toBeNull()
     })
 
-    test("the bridge's own words about an error are recorded", async () => {
+    test("the bridge's own message of an error is recorded", async () => {
       the.provider.respondWith(json('<html>', 502))
       const [one] = everything
       await send(the.bridge, { path: api.path, body: one?.request ?? '', headers: { 'x-api-key': the.plane.key } })

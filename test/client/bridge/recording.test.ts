@@ -48,7 +48,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   describe.each(apiRows)('$name', api => {
     describe.each(api.conversations)('$fixture, $mode', one => {
-      test('the official SDK gets its answer, and every record is there', async () => {
+      test('the official SDK gets its response, and every record is stored', async () => {
         the.provider.respondWith(recorded(one.answer))
         const exchange = api.exchange(the.bridge, one.request)
         if (one.error && !one.error.sdkIsSilent) await expect(exchange).rejects.toBeInstanceOf(api.apiError)
@@ -57,7 +57,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
         expect(the.provider.calls[0]?.url).toBe(api.upstreamPath)
       })
 
-      test('every byte is that of the client and that of the provider', async () => {
+      test('request and response pass byte for byte', async () => {
         the.provider.respondWith(recorded(one.answer))
         const { request: body, answer: sent } = one
         const answer = await send(the.bridge, { path: api.path, body, headers: { 'x-api-key': the.plane.key } })
@@ -69,7 +69,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     })
   })
 
-  test('every detail is recorded', async () => {
+  test('every field of the records is set', async () => {
     const txtar = readTxtar(join(own, 'everything.txtar'))
     the.provider.respondWith(recorded(sectionOf(txtar, 'streaming').replaceAll('\n', '\r\n')))
     const headers = { authorization: `Bearer ${the.plane.key}`, 'user-agent': 'claude-cli/2.0 (external)' }
@@ -97,7 +97,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     expect(record?.tools).toMatchObject([{ msgId: 'msg_everything' }, { msgId: 'msg_everything' }])
   })
 
-  test('the SDK sees the first token before the provider has sent the last', async () => {
+  test('the SDK gets the first token before the provider has sent the last', async () => {
     const gate = createGate()
     the.provider.respondWith(eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: gate }))
     const stream = the.bridge.sdk.messages.stream({
@@ -114,7 +114,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     expect(words).toEqual(['Hello', ' there'])
   })
 
-  test('an SDK that aborts ends the call at the provider', async () => {
+  test('an abort of the SDK ends the call to the provider', async () => {
     the.provider.respondWith(
       eventStream(sectionOf(readTxtar(join(own, 'short.txtar')), 'streaming'), { 3: createGate() }),
     )
@@ -131,7 +131,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     expect(record?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
   })
 
-  test('models and token counts pass through the SDK and leave no record', async () => {
+  test('models and token counts pass through the SDK without a record', async () => {
     const file = join(shared, 'fallthrough.txtar')
     const models = existsSync(file)
       ? sectionOf(readTxtar(file), 'non-streaming')
@@ -147,7 +147,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     expect(await the.plane.recorded()).toEqual([])
   })
 
-  test('a prompt that no database takes is recorded cleaned, and passed on as it is', async () => {
+  test('a prompt that no database stores is recorded cleaned and passed on unchanged', async () => {
     the.provider.respondWith(json({ id: 'msg_1' }))
     const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'a\0b\ud800c' }] })
     expect((await send(the.bridge, { body, headers: { 'x-api-key': the.plane.key } })).status).toBe(200)
@@ -155,7 +155,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     expect((await the.recordedOf(1))[0]?.prompts).toMatchObject([{ prompt: 'a\uFFFDb\uFFFDc' }])
   })
 
-  test('interceptions at the same time keep their records apart', async () => {
+  test('concurrent interceptions keep their records apart', async () => {
     const usage = (n: number) => ({ id: `msg_${n}`, usage: { input_tokens: n, output_tokens: 1 } })
     const answers = Array.from(
       { length: 20 },
@@ -182,7 +182,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   })
 })
 
-test('an error that repeats a key is recorded without it, and passed on as it is', async () => {
+test('an error that repeats a key is recorded without the key and passed on unchanged', async () => {
   const provider = await startProvider()
   const plane = scriptedControlPlane([anthropicProvider(provider.url, { keys: ['provider+key+MARKED'] })])
   const bridge = await startBridge(plane)
@@ -211,7 +211,7 @@ test('an error that repeats a key is recorded without it, and passed on as it is
   }
 })
 
-test('what cannot be made into records does not take the end along, nor the answer', async () => {
+test('facts that cannot become records cost neither the end nor the response', async () => {
   const plane = scriptedControlPlane()
   const { logger, lines } = memoryLogger()
   const outbox = createMemoryOutbox({ send: createRecordSender(plane), logger })

@@ -25,8 +25,8 @@ afterAll(closeControlPlanes)
 describe.each(controlPlanes)('with $name', ({ start }) => {
   const the = bridged(start)
 
-  describe('the openai SDK', () => {
-    test('streams a chat, and sees the first token before the provider has sent the last', async () => {
+  describe('the OpenAI SDK', () => {
+    test('the OpenAI SDK gets the first token of a chat before the provider has sent the last', async () => {
       const gate = createGate()
       the.provider.respondWith(eventStream(answerOf(chat, 'streaming'), { 2: gate }))
       const stream = the.bridge.openai.chat.completions.stream({ model: 'm', messages: hello })
@@ -42,7 +42,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect((await the.recordedOf(1))[0]?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 3 }])
     })
 
-    test('gets the usage that it asks for', async () => {
+    test('the OpenAI SDK gets the usage that it asks for', async () => {
       the.provider.respondWith(eventStream(answerOf(chat, 'streaming')))
       const request = { model: 'm', messages: hello, stream: true, stream_options: { include_usage: true } } as const
       const usages: unknown[] = []
@@ -51,14 +51,14 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect(JSON.parse(the.provider.calls[0]?.body.toString() ?? '')).toEqual(request)
     })
 
-    test('streams a response', async () => {
+    test('the OpenAI SDK streams a response', async () => {
       the.provider.respondWith(eventStream(answerOf(responses, 'streaming')))
       const stream = the.bridge.openai.responses.stream({ model: 'm', input: 'hello' })
       expect((await stream.finalResponse()).output).toMatchObject([{ content: [{ text: 'Hello there' }] }])
       expect((await the.recordedOf(1))[0]?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 3 }])
     })
 
-    test('runs a tool, and the request with its result is recorded as the child of the one with its call', async () => {
+    test('a request with a tool result is recorded as the child of the request with the call', async () => {
       const call = { id: 'call_run', type: 'function', function: { name: 'add', arguments: '{"a":3,"b":5}' } }
       const selected = { role: 'assistant', content: null, tool_calls: [call] }
       the.provider.respondWith(
@@ -94,7 +94,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect(second?.interception).toMatchObject({ correlatingToolCallId: 'call_run' })
     })
 
-    test('parses structured output of both APIs', async () => {
+    test('the OpenAI SDK parses structured output of both APIs', async () => {
       const schema = z.object({ answer: z.number() })
       const text = '{"answer":42}'
       const message = { role: 'assistant', content: text, refusal: null }
@@ -115,26 +115,32 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       await the.recordedOf(2)
     })
 
-    test.each(['chat', 'responses'] as const)('aborts a stream (%s), and the call to the provider ends', async kind => {
-      const api = kind === 'chat' ? chat : responses
-      the.provider.respondWith(eventStream(answerOf(api, 'streaming'), { 2: createGate() }))
-      const abort = new AbortController()
-      const { signal } = abort
-      const read = async () => {
-        const stream =
-          kind === 'chat'
-            ? await the.bridge.openai.chat.completions.create({ model: 'm', messages: hello, stream: true }, { signal })
-            : await the.bridge.openai.responses.create({ model: 'm', input: 'hello', stream: true }, { signal })
-        for await (const _ of stream) abort.abort()
-      }
-      // The SDK ends an aborted iteration without an error.
-      await read()
-      await (await the.provider.call(0)).closed
-      const [record] = await the.recordedOf(1)
-      expect(record?.end).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
-    })
+    test.each(['chat', 'responses'] as const)(
+      'an aborted stream (%s) of the OpenAI SDK ends the call to the provider',
+      async kind => {
+        const api = kind === 'chat' ? chat : responses
+        the.provider.respondWith(eventStream(answerOf(api, 'streaming'), { 2: createGate() }))
+        const abort = new AbortController()
+        const { signal } = abort
+        const read = async () => {
+          const stream =
+            kind === 'chat'
+              ? await the.bridge.openai.chat.completions.create(
+                  { model: 'm', messages: hello, stream: true },
+                  { signal },
+                )
+              : await the.bridge.openai.responses.create({ model: 'm', input: 'hello', stream: true }, { signal })
+          for await (const _ of stream) abort.abort()
+        }
+        // The SDK ends an aborted iteration without an error.
+        await read()
+        await (await the.provider.call(0)).closed
+        const [record] = await the.recordedOf(1)
+        expect(record?.end).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
+      },
+    )
 
-    test('gives up by its own timeout, and so does the call to the provider', async () => {
+    test('a timeout of the OpenAI SDK ends the call to the provider', async () => {
       the.provider.respondWith(stall)
       const create = the.bridge.openai.responses.create({ model: 'm', input: 'hello' }, { timeout: 300 })
       await expect(create).rejects.toBeInstanceOf(OpenAI.APIConnectionTimeoutError)
@@ -157,7 +163,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect((await the.recordedOf(1))[0]?.end).toMatchObject({ errorType, errorMessage: 'no' })
     })
 
-    test("throws the bridge's own errors in the API's shape", async () => {
+    test("the OpenAI SDK throws the bridge's own errors in the API's shape", async () => {
       const { openai } = the.bridge
       const denied = openai.withOptions({ apiKey: `${'x'.repeat(10)}-${'y'.repeat(22)}` })
       await expect(denied.models.list()).rejects.toMatchObject({ status: 403, code: 'invalid_api_key' })
@@ -169,7 +175,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect(await the.plane.recorded()).toEqual([])
     })
 
-    test('passes what is not bridged through, with the key of the provider, and leaves no record', async () => {
+    test('routes that are not bridged pass with the key of the provider and leave no record', async () => {
       const { openai } = the.bridge
       const ok = json({ id: 'x', object: 'list', data: [{ id: 'gpt-test-1', object: 'model' }] })
       the.provider.respondWith(ok, ok, ok, ok, ok, ok)
@@ -200,7 +206,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       messages: [{ role: 'user', content: 'hello' }],
     } satisfies Anthropic.MessageCreateParams
 
-    test('sends the result of a tool, and that request is recorded as the child of the one with its call', async () => {
+    test("the request with a tool's result is recorded as the child of the request with the call", async () => {
       const call = { type: 'tool_use', id: 'toolu_run', name: 'add', input: { a: 3 } } as const
       the.provider.respondWith(
         json({ id: 'm1', type: 'message', role: 'assistant', content: [call], stop_reason: 'tool_use' }),
@@ -218,7 +224,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       expect(child?.prompts).toEqual([])
     })
 
-    test('gives up by its own timeout, and so does the call to the provider', async () => {
+    test('a timeout of the Anthropic SDK ends the call to the provider', async () => {
       the.provider.respondWith(stall)
       const create = the.bridge.sdk.messages.create(ask, { timeout: 300 })
       await expect(create).rejects.toBeInstanceOf(Anthropic.APIConnectionTimeoutError)

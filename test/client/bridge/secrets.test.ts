@@ -51,7 +51,7 @@ describe.each(controlPlanes.slice(1))('with $name', ({ start }) => {
     for (const plane of planes) await plane.close()
     await provider.close()
   })
-  test.each(apiRows)('$name: a provider gets its own key, a client none', async api => {
+  test.each(apiRows)('$name: a provider gets its own key, a client gets none', async api => {
     const keys = planes.map(({ key }) => key)
     const providerKeys = { anthropic: anthropicProvider('').keys[0] ?? '', openai: openaiProvider('').keys[0] ?? '' }
     const streaming = api.conversations.find(({ fixture, mode }) => fixture === 'everything' && mode === 'streaming')

@@ -111,7 +111,7 @@ describe.each(apiRows)('$name', api => {
     const bytes = Buffer.from(one.answer)
     const whole = () => read(api, one.request, [bytes])
 
-    test('whole, byte by byte and cut anywhere it is the same', async () => {
+    test('a stream is read the same whole, byte by byte and cut anywhere', async () => {
       const expected = await whole()
       expect(expected.shown).toBe(api.shown(one.answer))
       expect(await read(api, one.request, bytewise(bytes))).toEqual(expected)
@@ -126,7 +126,7 @@ describe.each(apiRows)('$name', api => {
       )
     })
 
-    test.each(dresses)('with %s it is the same', async (_, dress) => {
+    test.each(dresses)('a stream with %s is read the same', async (_, dress) => {
       const dressed = dress(one.answer)
       const { facts } = await whole()
       const shown = api.shown(one.answer) === one.answer ? dressed : withoutUsageAlone(dressed)
@@ -158,7 +158,7 @@ describe.each(apiRows)('$name', api => {
     })
 
     test.each(['text/plain', 'application/json', 'application/octet-stream', undefined])(
-      'labelled as %s it is recorded all the same',
+      'a stream that is labelled as %s is recorded',
       async type => {
         const { facts } = await whole()
         const headers = type === undefined ? [] : ['Content-Type', type]
@@ -168,7 +168,7 @@ describe.each(apiRows)('$name', api => {
   })
 
   describe.each(streamsOf(api).filter(isSmall))('$fixture', one => {
-    test('cut in two at any byte it is the same', async () => {
+    test('a stream that is cut in two at any byte is read the same', async () => {
       const bytes = Buffer.from(one.answer)
       const expected = JSON.stringify(await read(api, one.request, [bytes]))
       for (let cut = 1; cut < bytes.length; cut++) {
@@ -178,7 +178,7 @@ describe.each(apiRows)('$name', api => {
     })
   })
 
-  test('a stream without an event is an error, and holds nothing', async () => {
+  test('a stream without an event is an error without facts', async () => {
     const nothing = { msgId: undefined, usage: undefined, tools: [], thoughts: [] }
     const error = { type: 'unknown', message: 'the response ended before it was complete' }
     for (const text of ['', '\n\n', ': nothing\n\n', 'data\n\n', 'event: x\n\n']) {
@@ -190,7 +190,7 @@ describe.each(apiRows)('$name', api => {
   })
 
   test.each(['id: 1\n', 'retry: 5\n', 'event: x\n', ': x\n'])(
-    'without a label, a stream is known by %j',
+    'a stream without a label is recognised by %j',
     async first => {
       const one = streamsOf(api).find(({ fixture }) => fixture === 'short')
       const { facts } = await read(api, one?.request ?? '', [Buffer.from(one?.answer ?? '')])
@@ -200,14 +200,14 @@ describe.each(apiRows)('$name', api => {
     },
   )
 
-  test('plain text of a status that is no success is not taken for a stream', async () => {
+  test('plain text of an error is not taken for a stream', async () => {
     for (const text of ['error code: 502', 'internal error', 'rate limited', 'denied']) {
       const { facts } = await read(api, '{"model":"m"}', [Buffer.from(text)], ['content-type', 'text/plain'], 502)
       expect(facts.error).toBeUndefined()
     }
   })
 
-  test('JSON that is nested without end takes only itself along', async () => {
+  test('an endlessly nested event is lost without the others', async () => {
     const deep = '['.repeat(50_000) + ']'.repeat(50_000)
     const short = streamsOf(api).find(({ fixture }) => fixture === 'everything')
     const events = [
@@ -248,7 +248,7 @@ describe.each(apiRows)('$name', api => {
     expect(facts).toMatchObject({ msgId: undefined, usage: undefined, tools: [], thoughts: [], error: undefined })
   })
 
-  test('whatever a provider sends, reading it does not fail', async () => {
+  test('reading never fails, whatever a provider sends', async () => {
     const keys = fc.constantFrom(
       'type',
       'index',

@@ -62,7 +62,7 @@ afterEach(async () => {
   for (const outbox of outboxes) await outbox.close({ timeoutMs: 0 })
 })
 
-test('records leave in order; what comes meanwhile goes into the next batch', async () => {
+test('records are sent in order, and new ones form the next batch', async () => {
   const gate = createGate()
   const { outbox, sent } = outboxWith(async records => {
     await gate.opened
@@ -81,7 +81,7 @@ test('records leave in order; what comes meanwhile goes into the next batch', as
   expect(outbox.size).toBe(0)
 })
 
-test('a batch has at most 500 records and 1 MiB, and a larger record goes alone', async () => {
+test('a batch has at most 500 records and 1 MiB, and a larger record is sent alone', async () => {
   const { outbox, sent } = outboxWith(async records => allOk(records))
   await outbox.put(Array.from({ length: 501 }, (_, index) => prompt(index, 1)))
   await outbox.flush()
@@ -129,7 +129,7 @@ test('an idle outbox has no timer', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a record that is refused for good goes to the dead letters and does not stop the others', async () => {
+test('a record that is rejected for good goes to the dead letters and does not stop the others', async () => {
   const { outbox, refused, lines } = outboxWith(async records =>
     records.map(({ id }) =>
       id === uuid(2) ? { ok: false, code: 'NOT_FOUND', message: 'no such interception' } : { ok: true },
@@ -146,7 +146,7 @@ test('a record that is refused for good goes to the dead letters and does not st
   })
 })
 
-test('a record that fails its whole batch does not keep other interceptions back, and their order stays', async () => {
+test('a record that fails its whole batch does not block other interceptions, and the order stays', async () => {
   const stored: string[] = []
   const { outbox } = outboxWith(async records => {
     if (records.some(record => record.id === uuid(2))) throw new RpcError('INTERNAL_SERVER_ERROR', 'poison')
@@ -159,7 +159,7 @@ test('a record that fails its whole batch does not keep other interceptions back
   expect(outbox.size).toBe(2)
 })
 
-test('too many records or bytes refuse admission, and nothing that is put', async () => {
+test('a full outbox admits no interception and still takes records', async () => {
   const gate = createGate()
   const { outbox } = outboxWith(
     async records => {
@@ -179,7 +179,7 @@ test('too many records or bytes refuse admission, and nothing that is put', asyn
   expect(outbox.admit()).toBe(false)
 })
 
-test('close hands over what waits', async () => {
+test('close sends the pending records', async () => {
   const { outbox, sent } = outboxWith(async records => allOk(records))
   await outbox.put([interception(1), prompt(2, 1)])
   const closing = outbox.close({ timeoutMs: 10_000 })
@@ -190,7 +190,7 @@ test('close hands over what waits', async () => {
   await expect(outbox.put([prompt(3, 1)])).rejects.toThrow('the outbox is closed, 1 records were not taken')
 })
 
-test('close gives up at its deadline, ends the call under way, and says what is lost', async () => {
+test('close gives up at its deadline, ends the call under way and logs the lost records', async () => {
   let aborted = false
   const { outbox, lines } = outboxWith(
     (_, signal) =>
@@ -210,7 +210,7 @@ test('close gives up at its deadline, ends the call under way, and says what is 
   })
 })
 
-test('one record goes through its own procedure, several through recordBatch', async () => {
+test('one record is sent through its own procedure, several through recordBatch', async () => {
   const plane = scriptedControlPlane()
   const sendRecords = createRecordSender(plane)
   const { signal } = new AbortController()
@@ -236,7 +236,7 @@ test.each([
   rpcError('duplicate_id', 'duplicate call id'),
   rpcError('draining', 'draining'),
   new RpcError('FORBIDDEN', 'not a daemon'),
-])('$code ($message) says nothing of the record, so it is kept', async error => {
+])('the error $code ($message) does not reject the record, which is kept', async error => {
   const plane = scriptedControlPlane()
   plane.before = () => {
     throw error
@@ -245,7 +245,7 @@ test.each([
 })
 
 describe.each(controlPlanes)('$name', ({ start }) => {
-  test('keeps a record of two contents that are all escapes in JSON, cut further', async () => {
+  test('a record with two contents of JSON escapes is cut further and kept', async () => {
     const plane = await start('http://127.0.0.1:9')
     const { ownerId, apiKeyId } = await plane.client.authorizer.isAuthorized.query({ key: plane.key })
     const startedAt = new Date()

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { ProviderRegistry } from '../../../../client/bridge/control-plane/provider-registry.js'
 import { memoryLogger } from '../running-bridge.js'
 
-test('a closed registry has aborted its read, begins no other and logs nothing', async () => {
+test('a closed registry aborts its read, begins no other and logs nothing', async () => {
   const { logger, lines } = memoryLogger()
   const signals: AbortSignal[] = []
   const load = (signal: AbortSignal) => {

@@ -38,7 +38,7 @@ const errorOf = ({ body }: ClientResponse): unknown => JSON.parse(body.toString(
 const anthropicError = (type: string, message: unknown) => ({ type: 'error', error: { type, message } })
 const count = (path: string) => plane.calls.filter(call => call === path).length
 
-describe('a request that is refused', () => {
+describe('a rejected request', () => {
   const cases: [string, ClientRequest, number, object][] = [
     [
       'without a key',
@@ -157,7 +157,7 @@ describe('a request that is refused', () => {
       anthropicError('invalid_request_error', expect.stringContaining('"gzip"')),
     ],
   ]
-  test.each(cases)('%s never reaches the provider', async (_, request, status, error) => {
+  test.each(cases)('a request %s never reaches the provider', async (_, request, status, error) => {
     await start()
     const headers = { 'x-api-key': testKey }
     const answer = await send(bridge, { headers, ...request })
@@ -167,7 +167,7 @@ describe('a request that is refused', () => {
     expect(plane.records).toHaveLength(0)
   })
 
-  test('the reason why a key is refused is logged, not sent, and the key is neither', async () => {
+  test('the reason of a rejected key is logged and not sent; the key is neither logged nor sent', async () => {
     await start()
     const answer = await send(bridge, { headers: { 'x-api-key': `abcdefghij-${'z'.repeat(22)}` } })
     expect(answer.body.toString()).not.toContain('unknown')
@@ -180,7 +180,7 @@ describe('a request that is refused', () => {
   })
 
   test.each(['adminMARKE-and-more', 'adminMARKE', `adminMARKE-${'z'.repeat(23)}`])(
-    'of %s, which is no key of ours, nothing is logged',
+    'no part of %s, which is not a key of ours, is logged',
     async token => {
       await start()
       await send(bridge, { headers: { 'x-api-key': token } })
@@ -223,7 +223,7 @@ describe('a request that is refused', () => {
   })
 
   test.each(['authorizer.isAuthorized', 'providerConfigurator.getProviders'])(
-    'a control plane that does not answer %s gets 503 and Retry-After',
+    'a control plane that does not respond to %s gives 503 and Retry-After',
     async failing => {
       plane.before = path => {
         if (path === failing) throw new RpcError('TIMEOUT', 'no connection')
@@ -239,7 +239,7 @@ describe('a request that is refused', () => {
   )
 
   test.each(['authorizer.isAuthorized', 'providerConfigurator.getProviders', 'recorder.recordInterception'])(
-    'a control plane that was left for good when it is asked %s gets 503 that says so, and no Retry-After',
+    'a connection that is closed for good at %s gives 503 without Retry-After',
     async failing => {
       plane.before = path => {
         if (path !== failing) return
@@ -256,7 +256,7 @@ describe('a request that is refused', () => {
     },
   )
 
-  test('an interception that cannot be recorded gets 503 and the provider is not called', async () => {
+  test('an interception that cannot be recorded gives 503, and the provider is not called', async () => {
     plane.before = path => {
       if (path === 'recorder.recordInterception') throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
     }
@@ -268,7 +268,7 @@ describe('a request that is refused', () => {
     expect(plane.records).toHaveLength(0)
   })
 
-  test('an interception whose recording got no answer is ended, for it may be there', async () => {
+  test('an interception whose record got no response is ended, as it may be stored', async () => {
     let lost = false
     plane.after = path => {
       if (path !== 'recorder.recordInterception' || lost) return
@@ -284,7 +284,7 @@ describe('a request that is refused', () => {
     expect(provider.calls).toHaveLength(0)
   })
 
-  test('a full outbox gets 503 before anything is recorded', async () => {
+  test('a full outbox gives 503 before any record', async () => {
     await start({ outboxMaxRecords: 0 })
     const answer = await send(bridge)
     expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1'])
@@ -293,7 +293,7 @@ describe('a request that is refused', () => {
 })
 
 describe('authorization', () => {
-  test('is asked for once within its time, also by requests at the same time', async () => {
+  test('a key is looked up once in the cache time, also by concurrent requests', async () => {
     await start()
     provider.respondWith(...Array.from({ length: 12 }, () => json({ id: 'msg_1' })))
     await Promise.all(Array.from({ length: 10 }, () => send(bridge)))
@@ -305,7 +305,7 @@ describe('authorization', () => {
     expect(count('authorizer.isAuthorized')).toBe(2)
   })
 
-  test('a refusal is not remembered', async () => {
+  test('a rejection of a key is not cached', async () => {
     await start()
     for (let times = 0; times < 2; times++) await send(bridge, { headers: { 'x-api-key': 'nonsense' } })
     expect(count('authorizer.isAuthorized')).toBe(2)
@@ -330,7 +330,7 @@ describe('authorization', () => {
       'byok',
       { 'x-api-key': 'theirs', authorization: 'Bearer theirs' },
     ],
-  ])('%s is the key, and what the provider gets follows from it', async (_, headers, kind, expected) => {
+  ])('%s is the key, and decides which credentials the provider gets', async (_, headers, kind, expected) => {
     await start()
     provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge, { headers })).status).toBe(200)
@@ -363,7 +363,7 @@ describe('authorization', () => {
 })
 
 describe('providers', () => {
-  test('one that was just added serves the next request', async () => {
+  test('a provider that was just added serves the next request', async () => {
     plane.providers = []
     await start()
     expect((await send(bridge)).status).toBe(404)
@@ -372,7 +372,7 @@ describe('providers', () => {
     expect((await send(bridge)).status).toBe(200)
   })
 
-  test('one that was just enabled serves the next request', async () => {
+  test('a provider that was just enabled serves the next request', async () => {
     plane.providers = [anthropicProvider(provider.url, { enabled: false })]
     await start()
     expect((await send(bridge)).status).toBe(503)
@@ -381,7 +381,7 @@ describe('providers', () => {
     expect((await send(bridge)).status).toBe(200)
   })
 
-  test('one that was disabled or removed stops as soon as the change is signalled', async () => {
+  test('a provider that was disabled or removed stops as soon as the change is signalled', async () => {
     await start()
     provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
@@ -393,7 +393,7 @@ describe('providers', () => {
     expect((await send(bridge)).status).toBe(404)
   })
 
-  test('a change is found although the first read after its signal fails', async () => {
+  test('a change of providers is found although the first read after its signal fails', async () => {
     await start()
     provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
@@ -407,7 +407,7 @@ describe('providers', () => {
     expect((await send(bridge)).status).toBe(404)
   })
 
-  test('a control plane that ends the signals is asked for them again', async () => {
+  test('a subscription that the control plane ends is opened again', async () => {
     let failures = 1
     plane.before = path => {
       if (path.endsWith('watchProviders') && failures-- > 0) throw new RpcError('INTERNAL_SERVER_ERROR', 'away')
@@ -417,7 +417,7 @@ describe('providers', () => {
     await eventually(() => expect(asked()).toBe(2))
   })
 
-  test('one that was disabled or removed stops when the snapshot is too old', async () => {
+  test('a provider that was disabled or removed stops when the snapshot is too old', async () => {
     await start({ providerTtlMs: 0 })
     provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
@@ -427,7 +427,7 @@ describe('providers', () => {
     expect((await send(bridge)).status).toBe(404)
   })
 
-  test('the last good snapshot is kept when reading fails', async () => {
+  test('the last good snapshot of providers is kept when a read fails', async () => {
     await start({ providerTtlMs: 0 })
     provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
@@ -440,7 +440,7 @@ describe('providers', () => {
     )
   })
 
-  test('one with an unusable base URL is left out', async () => {
+  test('a provider with an unusable base URL is left out', async () => {
     plane.providers = [anthropicProvider('/relative'), anthropicProvider(provider.url, { name: 'good' })]
     await start()
     provider.respondWith(json({ id: 'msg_1' }))
@@ -448,7 +448,7 @@ describe('providers', () => {
     expect((await send(bridge, { path: '/bridge/good/v1/messages' })).status).toBe(200)
   })
 
-  test('the bridge is ready once they are loaded', async () => {
+  test('the bridge is ready once its providers are loaded', async () => {
     plane.before = path => {
       if (path === 'providerConfigurator.getProviders') throw new RpcError('TIMEOUT', 'no connection')
     }

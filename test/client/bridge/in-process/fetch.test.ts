@@ -66,7 +66,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     return eventually(look)
   }
 
-  test('gets a blocking answer, which is recorded of the owner of the key', async () => {
+  test('a blocking response is recorded for the owner of the key', async () => {
     provider.respondWith(recorded(section('short', 'non-streaming')))
     const message = await sdk.messages.create(hello)
     expect(message).toMatchObject(JSON.parse(section('short', 'non-streaming')))
@@ -80,7 +80,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect(record.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 3 }])
   })
 
-  test('gets a stream with thoughts and tools', async () => {
+  test('the SDK gets a stream with thoughts and tools', async () => {
     provider.respondWith(recorded(section('everything', 'streaming')))
     const request = JSON.parse(section('everything', 'request')) as Anthropic.MessageStreamParams // recorded from a client
     const message = await sdk.messages.stream(request).finalMessage()
@@ -88,7 +88,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect((await onlyRecord()).tools).toMatchObject([{ toolCallId: 'toolu_a' }, { toolCallId: 'toolu_b' }])
   })
 
-  test('sees the first token before the provider has sent the last', async () => {
+  test('the SDK gets the first token before the provider has sent the last', async () => {
     const gate = createGate()
     provider.respondWith(eventStream(section('short', 'streaming'), { 3: gate }))
     const stream = sdk.messages.stream(hello)
@@ -96,7 +96,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect(await stream.finalText()).toBe('Hello there')
   })
 
-  test('that aborts ends the call at the provider', async () => {
+  test('an abort of the SDK ends the call to the provider', async () => {
     provider.respondWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
     const abort = new AbortController()
     const stream = sdk.messages.stream(hello, { signal: abort.signal })
@@ -108,7 +108,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect(record.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
   })
 
-  test('that loses patience ends the call at the provider', async () => {
+  test('a timeout of the SDK ends the call to the provider', async () => {
     provider.respondWith(stall)
     await expect(sdk.messages.create(hello, { timeout: 100 })).rejects.toBeInstanceOf(
       Anthropic.APIConnectionTimeoutError,
@@ -117,7 +117,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     for (const call of provider.calls) await call.closed
   })
 
-  test('gets the errors of the provider, and can try again', async () => {
+  test('the SDK gets the errors of the provider and can retry', async () => {
     const error = { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }
     provider.respondWith(json(error, 529, { 'retry-after-ms': '1' }), recorded(section('short', 'non-streaming')))
     const message = await sdk.messages.create(hello, { maxRetries: 1 })
@@ -126,20 +126,20 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     await expect(sdk.messages.create(hello)).rejects.toMatchObject({ status: 529, error })
   })
 
-  test('gets an error inside a stream', async () => {
+  test('the SDK gets an error inside a stream', async () => {
     provider.respondWith(recorded(section('error-in-stream', 'streaming')))
     await expect(sdk.messages.stream(hello).finalMessage()).rejects.toBeInstanceOf(Anthropic.APIError)
     expect((await onlyRecord()).end).toMatchObject({ errorType: 'overloaded' })
   })
 
-  test('lists models, which leaves no record', async () => {
+  test('a list of models leaves no record', async () => {
     provider.respondWith(json({ data: [{ type: 'model', id: 'claude-test-1' }], has_more: false }))
     expect((await sdk.models.list()).data).toMatchObject([{ id: 'claude-test-1' }])
     expect(provider.calls.map(({ method, url }) => `${method} ${url}`)).toEqual(['GET /v1/models'])
     expect(await plane.recorded()).toEqual([])
   })
 
-  test('has the OpenAI SDK beside it, blocking and streaming', async () => {
+  test('the OpenAI SDK works too, blocking and streaming', async () => {
     const keyId = plane.key.slice(0, 10)
     const fetch = createBridgeFetch(bridge.daemon, { provider: 'openai', source: 'agents', keyId })
     const openai = new OpenAI({ apiKey: 'made-up-MARKED', fetch, maxRetries: 0 })
@@ -179,7 +179,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     )
   })
 
-  test('with the id of a key that does not exist gets 403', async () => {
+  test('the id of an unknown key gets 403', async () => {
     const stranger = createBridgeFetch(bridge.daemon, { provider: 'anthropic', source: 'agents', keyId: '0000000000' })
     await expect(sdkWith(stranger).messages.create(hello)).rejects.toBeInstanceOf(Anthropic.PermissionDeniedError)
     expect(provider.calls).toHaveLength(0)
@@ -210,7 +210,7 @@ describe('createBridgeFetch', () => {
     createBridgeFetch(bridge.daemon, { provider: 'anthropic', source: 'agents', keyId, ...options })
   const asked = () => plane.calls.filter(call => call === 'authorizer.isAuthorized').length
 
-  test.each(['', undefined])('without a key id (%j) rejects before anything runs', async missing => {
+  test.each(['', undefined])('a call without a key id (%j) rejects before any work', async missing => {
     const serve = vi.spyOn(bridge.daemon, 'serve')
     const options = { provider: 'anthropic', source: 'agents', keyId: missing } as BridgeFetchOptions // as from JavaScript
     await expect(createBridgeFetch(bridge.daemon, options)(url, post)).rejects.toThrow(TypeError)
@@ -218,23 +218,26 @@ describe('createBridgeFetch', () => {
     expect(plane.calls).not.toContain('authorizer.isAuthorized')
   })
 
-  test.each(['', 'a/b', 'a b', '../admin', 'a\r\nb', 'x'.repeat(33)])('refuses %j as a provider', name => {
-    expect(() => fetchWith({ provider: name })).toThrow(TypeError)
-  })
+  test.each(['', 'a/b', 'a b', '../admin', 'a\r\nb', 'x'.repeat(33)])(
+    '%j is rejected as the name of a provider',
+    name => {
+      expect(() => fetchWith({ provider: name })).toThrow(TypeError)
+    },
+  )
 
-  test('of an unknown provider answers 404', async () => {
+  test('an unknown provider gets 404', async () => {
     const response = await fetchWith({ provider: 'nobody' })(url, post)
     expect([response.status, await response.json()]).toMatchObject([404, { error: { type: 'not_found_error' } }])
   })
 
-  test('keeps path and query, whatever the origin', async () => {
+  test('path and query are kept, whatever the origin', async () => {
     provider.respondWith(json({}))
     const response = await fetchWith()('http://elsewhere.example:99/v1/models/a%2Fb?x=%2F&y=a+b')
     expect([response.status, await response.json()]).toEqual([200, {}])
     expect(provider.calls[0]?.url).toBe('/v1/models/a%2Fb?x=%2F&y=a+b')
   })
 
-  test('cannot leave its mount', async () => {
+  test('a path cannot leave its mount', async () => {
     for (const path of [
       '/../other/v1/messages',
       '/v1/models/%2e%2e/%2e%2e/%2e%2e/admin',
@@ -253,7 +256,7 @@ describe('createBridgeFetch', () => {
     { 'x-bridge-token': 'MARKED' },
     { 'x-bridge-token': testKey, 'x-api-key': 'MARKED', authorization: 'Bearer MARKED' },
     {},
-  ])('the credentials %j in headers decide nothing and go nowhere', async headers => {
+  ])('the credentials %j in headers decide nothing and reach no provider', async headers => {
     provider.respondWith(json({ id: 'msg_1' }))
     const response = await fetchWith()(url, { ...post, headers })
     expect([response.status, await response.json()]).toEqual([200, { id: 'msg_1' }])
@@ -266,7 +269,7 @@ describe('createBridgeFetch', () => {
     expect(JSON.stringify(plane.records)).not.toContain('MARKED')
   })
 
-  test('asks with the key id alone, once within its time', async () => {
+  test('the control plane is asked with the key id alone, once in the cache time', async () => {
     const inputs: unknown[] = []
     plane.before = (path, input) => {
       if (path === 'authorizer.isAuthorized') inputs.push(input)
@@ -276,7 +279,7 @@ describe('createBridgeFetch', () => {
     expect(inputs).toEqual([{ keyId }])
   })
 
-  test('a key id that was let in is no key, and a key no key id', async () => {
+  test('an authorized key id is not a key, and a key is not a key id', async () => {
     provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     await (await fetchWith()(url, post)).text()
     expect((await send(bridge, { headers: { 'x-api-key': keyId } })).status).toBe(403)
@@ -287,7 +290,7 @@ describe('createBridgeFetch', () => {
     expect(asked()).toBe(4)
   })
 
-  test('over a connection that may not delegate answers 403', async () => {
+  test('a connection without the delegate capability gets 403', async () => {
     plane.before = path => {
       if (path !== 'authorizer.isAuthorized') return
       throw rpcError('delegation_not_allowed', 'no delegation')
@@ -301,7 +304,7 @@ describe('createBridgeFetch', () => {
     })
   })
 
-  test('its source stands in the log lines of its exchanges, and in no others', async () => {
+  test('the source is in the log lines of its exchanges, and in no others', async () => {
     plane.before = path => {
       if (path === 'recorder.recordInterception') throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
     }
@@ -335,7 +338,7 @@ describe('createBridgeFetch', () => {
     await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
   })
 
-  test('a provider that dies inside its answer fails the read, after what came', async () => {
+  test('a provider that dies inside its response fails the read behind the received bytes', async () => {
     provider.respondWith(response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n', () => response.destroy())
     })
@@ -345,7 +348,7 @@ describe('createBridgeFetch', () => {
     await expect(reader?.read()).rejects.toMatchObject({ name: 'TypeError', message: 'terminated' })
   })
 
-  test('a body above the limit gets 413, and its rest is cancelled', async () => {
+  test('a body above the limit gets 413, and the rest of it is cancelled', async () => {
     await bridge.close()
     bridge = await startBridge(plane, { maxBodyBytes: 1_000, outboxFlushMs: 50 })
     const cancelled = createGate()
@@ -358,7 +361,7 @@ describe('createBridgeFetch', () => {
     await cancelled.opened
   })
 
-  test('a daemon that closes refuses new calls, lets those in flight end, and has their records', async () => {
+  test('a closing daemon rejects new calls, lets calls in flight end and records them', async () => {
     const gate = createGate()
     provider.respondWith(eventStream(section('short', 'streaming'), { 3: gate }))
     const response = await fetchWith()(url, post)
@@ -375,7 +378,7 @@ describe('createBridgeFetch', () => {
     expect(plane.stored('interceptionEnded')).toMatchObject([{ id: expect.any(String) }])
   })
 
-  test('a daemon that closes cuts off calls at its deadline', async () => {
+  test('a closing daemon cuts off calls at its deadline', async () => {
     provider.respondWith(eventStream(section('short', 'streaming'), { 3: createGate() }))
     const response = await fetchWith()(url, post)
     await bridge.daemon.close({ graceMs: 0 })

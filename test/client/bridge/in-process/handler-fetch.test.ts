@@ -101,7 +101,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       'accept-encoding': 'gzip, deflate',
     }
 
-    test('without anything has the default headers', async () => {
+    test('a request without headers has the default headers', async () => {
       expect(await seen(url => url)).toEqual({
         method: 'GET',
         url: '/',
@@ -117,11 +117,11 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       ['/ä b?ü=1#fragment', '/%C3%A4%20b?%C3%BC=1'],
       ['/a/../b/./c', '/b/c'],
       ['?x', '/?x'],
-    ])('to %s keeps path and query as %s', async (path, expected) => {
+    ])('a request to %s has path and query %s', async (path, expected) => {
       expect((await seen(url => new URL(url + path))).url).toBe(expected)
     })
 
-    test('has the headers of the caller, its own before the defaults', async () => {
+    test("the caller's headers win over the defaults", async () => {
       const headers = new Headers({ 'User-Agent': 'sdk/1', 'x-latin': 'caf\u00e9', Accept: 'application/json' })
       headers.append('x-two', 'a')
       headers.append('x-two', 'b')
@@ -159,18 +159,18 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       ['an empty string', () => '', '', 'text/plain;charset=UTF-8', '0'],
       ['nothing', () => null, '', undefined, '0'],
       ['a ReadableStream', () => stream('one', '', 'two'), 'onetwo', undefined, undefined],
-    ])('has the body that is %s', async (_, body, text, type, length) => {
+    ])('a request has the body that is %s', async (_, body, text, type, length) => {
       const got = await seen(url => url, { method: 'POST', body: body() ?? null, duplex: 'half' })
       expect(got.body).toBe(text)
       expect(got.headers['content-type']).toBe(type)
       expect([got.length, got.framing]).toEqual(length === undefined ? [undefined, 'chunked'] : [length, undefined])
     })
 
-    test('has an empty body where the stream is empty', async () => {
+    test('an empty stream is an empty body', async () => {
       expect((await seen(url => url, { method: 'POST', body: stream(), duplex: 'half' })).body).toBe('')
     })
 
-    test('has a form as multipart', async () => {
+    test('a form is sent as multipart', async () => {
       const body = new FormData()
       body.set('field', 'v\u00e4lue')
       body.set('file', new Blob(['content']), 'name.txt')
@@ -180,7 +180,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(got.body).toMatch(/name="field"\r\n\r\nv\u00e4lue\r\n[\s\S]*filename="name.txt"[\s\S]*\r\n\r\ncontent\r\n/)
     })
 
-    test('can be a Request, of which only the body is used up', async () => {
+    test('a Request can be the input, and only its body is used up', async () => {
       const { signal } = controller()
       let request: Request | undefined
       const got = await seen(url => {
@@ -198,7 +198,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       controllers.length = 0
     })
 
-    test('can be a Request with more in the second argument', async () => {
+    test('the second argument overrides fields of a Request', async () => {
       const got = await seen(url => new Request(url, { method: 'PUT', headers: { 'x-a': '1' } }), {
         method: 'POST',
         headers: { 'x-b': '2' },
@@ -208,13 +208,16 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(got.headers).not.toHaveProperty('x-a')
     })
 
-    test.each(['transfer-encoding', 'keep-alive', 'upgrade', 'expect'])('with the header %s is refused', async name => {
-      const handler = vi.fn()
-      const error = await rejection(ask(handler, { headers: { [name]: 'x' } }))
-      expect(error).toBeInstanceOf(TypeError)
-      expect(error).toMatchObject({ message: 'fetch failed', cause: { message: expect.stringContaining(name) } })
-      expect(handler).not.toHaveBeenCalled()
-    })
+    test.each(['transfer-encoding', 'keep-alive', 'upgrade', 'expect'])(
+      'a request with the header %s is rejected',
+      async name => {
+        const handler = vi.fn()
+        const error = await rejection(ask(handler, { headers: { [name]: 'x' } }))
+        expect(error).toBeInstanceOf(TypeError)
+        expect(error).toMatchObject({ message: 'fetch failed', cause: { message: expect.stringContaining(name) } })
+        expect(handler).not.toHaveBeenCalled()
+      },
+    )
 
     test.each<[string, (url: string) => [Parameters<typeof fetch>[0], object?]]>([
       ['a relative URL', () => ['/v1/messages']],
@@ -225,7 +228,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       ['a signal that is none', url => [url, { signal: {} }]],
       ['a forbidden method', url => [url, { method: 'TRACE' }]],
       ['a header that is none', url => [url, { headers: { 'a b': 'c' } }]],
-    ])('with %s rejects with a TypeError', async (_, args) => {
+    ])('a call with %s rejects with a TypeError', async (_, args) => {
       const handler = vi.fn()
       const { fetch, url } = await serve(handler)
       const [input, init] = args(url)
@@ -239,7 +242,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       return request
     }
 
-    test('has a body that streams both ways at once', async () => {
+    test('request and response bodies stream at the same time', async () => {
       const chunks = Array.from({ length: 64 }, (_, index) => `${index} `.repeat(10_000))
       const response = await ask((request, response) => void request.pipe(response), {
         method: 'POST',
@@ -274,7 +277,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       return { body, over, pulled: () => pulled }
     }
 
-    test('has a body that waits for the handler, and is cancelled when that ignores it', async () => {
+    test('a request body waits for the handler, and is cancelled if the handler ignores it', async () => {
       const { body, over, pulled } = endless()
       const gate = createGate()
       const reached = createGate()
@@ -296,7 +299,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       await over()
     })
 
-    test('has a body that is cancelled when the caller aborts', async () => {
+    test('a request body is cancelled when the caller aborts', async () => {
       const { body, over } = endless()
       const abort = controller()
       const reached = createGate()
@@ -314,7 +317,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       await over()
     })
 
-    test('has a body that fails, and the handler sees it cut off', async () => {
+    test('the handler sees a failing request body as cut off', async () => {
       const failure = new Error('no more')
       let sent = 0
       const body = new ReadableStream({
@@ -340,8 +343,8 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     })
   })
 
-  describe('the answer', () => {
-    test('has the status, its text and the headers as they were written', async () => {
+  describe('the response', () => {
+    test('status, status text and headers arrive as they were written', async () => {
       const response = await ask((_, response) => {
         response.setHeader('X-Set', 'before')
         response.setHeader('x-number', 7)
@@ -357,7 +360,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await response.text()).toBe('tea')
     })
 
-    test('has duplicate headers and an empty status text as they were written', async () => {
+    test('duplicate headers and an empty status text arrive as they were written', async () => {
       const response = await ask((_, response) => {
         response.sendDate = false
         response.writeHead(200, '', ['x-twice', 'a', 'x-twice', 'b', 'content-length', '2']).end('ok')
@@ -370,7 +373,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect([response.statusText, await response.text()]).toEqual(['', 'ok'])
     })
 
-    test('knows its address', async () => {
+    test('a response has the URL of its request', async () => {
       const { fetch, url } = await serve((_, response) => void response.end())
       const response = await fetch(`${url}/a?b#c`)
       expect([response.url, response.redirected]).toEqual([`${url}/a?b`, false])
@@ -378,7 +381,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       await response.text()
     })
 
-    test('comes with the first write; the headers are those of then', async () => {
+    test('a response begins at the first write, with the headers of that moment', async () => {
       const gate = createGate()
       let thrown: unknown
       const response = await ask(async (_, response) => {
@@ -398,7 +401,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await response.text()).toBe('one')
     })
 
-    test('comes with flushed headers, before anything of the body', async () => {
+    test('flushed headers arrive before the body', async () => {
       const gate = createGate()
       const response = await ask(async (_, response) => {
         response.writeHead(200)
@@ -411,7 +414,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await response.text()).toBe('late')
     })
 
-    test('is read chunk by chunk as it is written', async () => {
+    test('a response body is read chunk by chunk as it is written', async () => {
       const chunks = ['one', 'two', 'three']
       const gates = chunks.map(createGate)
       const response = await ask(async (_, response) => {
@@ -430,7 +433,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await reader.read()).toEqual({ done: true, value: undefined })
     })
 
-    test('can be read into the reader\u2019s own buffer', async () => {
+    test("a response body can be read into the reader's own buffer", async () => {
       const response = await ask((_, response) => void response.end('0123456789'))
       const reader = response.body?.getReader({ mode: 'byob' })
       const read: string[] = []
@@ -442,7 +445,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(read).toEqual(['0123', '4567', '89'])
     })
 
-    test('keeps a writer waiting while nobody reads', async () => {
+    test('a writer waits while the body is not read', async () => {
       const total = 64 * 1024 * 1024
       const chunk = Buffer.alloc(65_536, 'x')
       let written = 0
@@ -460,14 +463,14 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect([read, written]).toEqual([total, total])
     })
 
-    test('can come through a pipeline', async () => {
+    test('a pipeline can write a response', async () => {
       const response = await ask(async (_, response) => {
         await pipeline(Readable.from(['a', 'b', 'c'].map(letter => letter.repeat(50_000))), response)
       })
       expect(await response.text()).toBe(`${'a'.repeat(50_000)}${'b'.repeat(50_000)}${'c'.repeat(50_000)}`)
     })
 
-    test('tells the handler that it is finished when everything was taken', async () => {
+    test('the handler is notified of the finish when all bytes were read', async () => {
       const events: string[] = []
       const closed = createGate()
       const response = await ask((request, response) => {
@@ -482,12 +485,12 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(events).toEqual(['finish', 'close'])
     })
 
-    test.each([204, 205, 304])('with status %d has no body', async status => {
+    test.each([204, 205, 304])('a response with status %d has no body', async status => {
       const response = await ask((_, response) => void response.writeHead(status).end('dropped'))
       expect([response.status, response.body, await response.text()]).toEqual([status, null, ''])
     })
 
-    test('to HEAD has no body, but its length', async () => {
+    test('a response to HEAD has a length and no body', async () => {
       const response = await ask(
         (_, response) => void response.writeHead(200, { 'content-length': 7 }).end('dropped'),
         {
@@ -497,7 +500,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect([response.body, response.headers.get('content-length')]).toEqual([null, '7'])
     })
 
-    test('can come behind informational answers', async () => {
+    test('informational responses before the response are dropped', async () => {
       const response = await ask((_, response) => {
         response.writeProcessing()
         response.writeEarlyHints({ link: '</style.css>; rel=preload' })
@@ -506,7 +509,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect([response.status, response.headers.get('link'), await response.text()]).toEqual([200, null, 'final'])
     })
 
-    test('that is a redirect is not followed where that was asked for', async () => {
+    test('a redirect is not followed if the caller asks for that', async () => {
       const handler = vi.fn((_: IncomingMessage, response: ServerResponse) => {
         response.writeHead(302, { location: '/elsewhere' }).end('moved')
       })
@@ -519,7 +522,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(handler).toHaveBeenCalledOnce()
     })
 
-    test('that is a redirect rejects where that was asked for', async () => {
+    test('a redirect rejects if the caller asks for that', async () => {
       const handler: RequestHandler = (_, response) => void response.writeHead(302, { location: '/elsewhere' }).end()
       const error = await rejection(ask(handler, { redirect: 'error' }))
       expect(error).toMatchObject({ message: 'fetch failed', cause: { message: 'unexpected redirect' } })
@@ -532,7 +535,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       ['deflate', deflateSync(long)],
       ['br', brotliCompressSync(long)],
       ['gzip, BR', brotliCompressSync(gzipSync(long))],
-    ])('in %s is decoded', async (encoding, body) => {
+    ])('a response in %s is decoded', async (encoding, body) => {
       const response = await ask((_, response) => {
         response.writeHead(200, { 'content-encoding': encoding, 'content-length': body.length }).end(body)
       })
@@ -540,21 +543,21 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await response.text()).toBe(long)
     })
 
-    test('in an encoding that nobody knows is left as it is', async () => {
+    test('a response in an unknown encoding stays encoded', async () => {
       const response = await ask((_, response) => {
         response.writeHead(200, { 'content-encoding': 'gzip, rot13' }).end('grkg')
       })
       expect(await response.text()).toBe('grkg')
     })
 
-    test('that cannot be decoded fails', async () => {
+    test('a response that cannot be decoded fails', async () => {
       const response = await ask((_, response) => {
         response.writeHead(200, { 'content-encoding': 'gzip' }).end('this is no gzip at all')
       })
       expect(await rejection(response.text())).toMatchObject({ name: 'TypeError', message: 'terminated' })
     })
 
-    test('that is compressed can be aborted in its middle', async () => {
+    test('a compressed response can be aborted in its middle', async () => {
       const body = gzipSync(long)
       const abort = controller()
       const response = await ask(
@@ -576,7 +579,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await rejection(reader.closed)).toBe(reason)
     })
 
-    test('belongs to its request, whatever else is asked', async () => {
+    test('each of several responses belongs to its request', async () => {
       const { fetch, url } = await serve(async (request, response) => {
         await turns(Math.floor(Math.random() * 5))
         response.end(`${request.url} ${await textOf(request)}`)
@@ -588,7 +591,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await Promise.all(asked)).toEqual(asked.map((_, index) => `/${index} body ${index}`))
     })
 
-    test('of a handler that writes what it may not: the handler gets the errors of node:http', async () => {
+    test('a handler gets the errors of node:http for invalid writes', async () => {
       const codes: unknown[] = []
       const attempt = (act: () => void) => {
         try {
@@ -622,14 +625,14 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     })
   })
 
-  describe('an answer that is cut off', () => {
-    test('before its headers rejects', async () => {
+  describe('a response that is cut off', () => {
+    test('a response that is cut off before its headers rejects', async () => {
       const error = await rejection(ask((_, response) => void response.destroy()))
       expect(error).toBeInstanceOf(TypeError)
       expect(error).toMatchObject({ message: 'fetch failed', cause: expect.any(Error) })
     })
 
-    test('inside its body fails when what came before was read', async () => {
+    test('a response that is cut off inside its body fails behind the received bytes', async () => {
       const gate = createGate()
       const response = await ask(async (_, response) => {
         response.write('some')
@@ -644,14 +647,14 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(error).toMatchObject({ message: 'terminated', cause: expect.any(Error) })
     })
 
-    test('that has less than it announced fails', async () => {
+    test('a response with less bytes than announced fails', async () => {
       const response = await ask((_, response) => {
         response.writeHead(200, { 'content-length': 10, connection: 'close' }).end('short')
       })
       expect(await rejection(response.text())).toMatchObject({ name: 'TypeError', message: 'terminated' })
     })
 
-    test('by ending its socket fails', async () => {
+    test('a response whose socket ends fails', async () => {
       const response = await ask((_, response) => {
         response.write('some', () => response.socket?.destroySoon())
       })
@@ -674,7 +677,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       return abort.signal.reason
     }
 
-    test('before the call rejects with it, and the handler is not called', async () => {
+    test('a signal that has aborted before rejects the call, and the handler is not called', async () => {
       const abort = controller()
       const reason = aborted(abort)
       const handler = vi.fn()
@@ -682,7 +685,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(handler).not.toHaveBeenCalled()
     })
 
-    test('before the answer rejects with it and ends the handler\u2019s response unfinished', async () => {
+    test("an abort before the response rejects and leaves the handler's response unfinished", async () => {
       const abort = controller()
       const reached = createGate()
       const closed = createGate()
@@ -701,28 +704,31 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       await closed.opened
     })
 
-    test.each(['while it is read', 'between two reads'])('inside the body, %s, rejects with it', async when => {
-      const abort = controller()
-      const closed = createGate()
-      const response = await ask(
-        async (_, response) => {
-          response.write('some')
-          await once(response, 'close')
-          expect(response.writableFinished).toBe(false)
-          closed.open()
-        },
-        { signal: abort.signal },
-      )
-      const reader = readerOf(response)
-      await reader.read()
-      const pending = when === 'while it is read' ? rejection(reader.read()) : undefined
-      const reason = aborted(abort)
-      expect(await (pending ?? rejection(reader.read()))).toBe(reason)
-      expect(await rejection(reader.closed)).toBe(reason)
-      await closed.opened
-    })
+    test.each(['while it is read', 'between two reads'])(
+      'an abort inside the body, %s, rejects with the reason',
+      async when => {
+        const abort = controller()
+        const closed = createGate()
+        const response = await ask(
+          async (_, response) => {
+            response.write('some')
+            await once(response, 'close')
+            expect(response.writableFinished).toBe(false)
+            closed.open()
+          },
+          { signal: abort.signal },
+        )
+        const reader = readerOf(response)
+        await reader.read()
+        const pending = when === 'while it is read' ? rejection(reader.read()) : undefined
+        const reason = aborted(abort)
+        expect(await (pending ?? rejection(reader.read()))).toBe(reason)
+        expect(await rejection(reader.closed)).toBe(reason)
+        await closed.opened
+      },
+    )
 
-    test('while everything is read at once rejects with it', async () => {
+    test('an abort while the whole body is read rejects with the reason', async () => {
       const abort = controller()
       const response = await ask(
         async (_, response) => {
@@ -736,7 +742,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await text).toBe(reason)
     })
 
-    test('after the end changes nothing', async () => {
+    test('an abort after the end changes nothing', async () => {
       const abort = controller()
       const response = await ask((_, response) => void response.end('all'), { signal: abort.signal })
       expect(await response.text()).toBe('all')
@@ -763,7 +769,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     expect(error).toMatchObject({ name: 'TimeoutError' })
   })
 
-  test('cancelling the body ends the handler\u2019s response unfinished', async () => {
+  test("cancelling the body leaves the handler's response unfinished", async () => {
     const closed = createGate()
     const abort = controller()
     const response = await ask(
@@ -807,7 +813,7 @@ describe('only in this process', () => {
         throw new Error('oh')
       },
     ],
-  ])('a handler that %s before it answers is a 500 whose body fails', async (_, handler) => {
+  ])('a handler that %s before its response is a 500 whose body fails', async (_, handler) => {
     const { signal } = new AbortController()
     const response = await ask(handler, { signal })
     expect([response.status, response.statusText]).toEqual([500, 'Internal Server Error'])
@@ -820,12 +826,12 @@ describe('only in this process', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 
-  test('a handler that fails before it answers HEAD is a 500 without a body', async () => {
+  test('a handler that fails before its response to HEAD is a 500 without a body', async () => {
     const response = await ask(() => Promise.reject(new Error('oh')), { method: 'HEAD' })
     expect([response.status, response.body]).toEqual([500, null])
   })
 
-  test('a handler that dies inside its body: what it wrote is read, then the read rejects with the cause', async () => {
+  test('a handler that dies inside the body fails the read behind the written bytes, with the cause', async () => {
     const cause = new Error('oh')
     const response = await ask(async (_, response) => {
       response.write('one')
@@ -847,7 +853,7 @@ describe('only in this process', () => {
     expect(error).toMatchObject({ message: 'terminated', cause })
   })
 
-  test('a handler that destroys its response with an error is the cause, before and inside the body', async () => {
+  test('the error that a handler destroys its response with is the cause, before and inside the body', async () => {
     const cause = new Error('oh')
     expect(await rejection(ask((_, response) => void response.destroy(cause)))).toMatchObject({ cause })
     const response = await ask((_, response) => void response.write('some', () => response.destroy(cause)))
@@ -859,7 +865,7 @@ describe('only in this process', () => {
     expect([response.status, response.statusText, await response.text()]).toEqual([200, 'OK', ''])
   })
 
-  test('a handler that fails after its answer changes nothing', async () => {
+  test('a handler that fails after its response changes nothing', async () => {
     const response = await ask(async (_, response) => {
       response.end('all')
       throw new Error('oh')
@@ -875,11 +881,11 @@ describe('only in this process', () => {
     expect(handler).toHaveBeenCalledOnce()
   })
 
-  test('integrity is refused rather than ignored', async () => {
+  test('integrity is rejected rather than ignored', async () => {
     expect(await rejection(ask(() => {}, { integrity: 'sha256-AAAA' }))).toBeInstanceOf(TypeError)
   })
 
-  test('a chunk written is a chunk read, however they are cut', async () => {
+  test('a chunk written is a chunk read, of any size', async () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 100_000 }), { minLength: 1, maxLength: 20 })
     await fc.assert(
       fc.asyncProperty(sizes, fc.boolean(), async (sizes, waits) => {
@@ -897,7 +903,7 @@ describe('only in this process', () => {
     )
   })
 
-  test('nothing is taken from the handler before it is asked for', async () => {
+  test('no chunk is taken from the handler before the reader asks for it', async () => {
     const drained = vi.fn()
     const response = await ask((_, response) => {
       response.on('drain', drained)
@@ -911,7 +917,7 @@ describe('only in this process', () => {
     await reader.cancel()
   })
 
-  test('the reader\u2019s bytes are its own', async () => {
+  test("the reader's bytes are a copy", async () => {
     const reused = Buffer.from('one')
     const response = await ask(async (_, response) => {
       response.write(reused)
@@ -928,7 +934,7 @@ describe('only in this process', () => {
     expect((await reader.read()).done).toBe(true)
   })
 
-  test('a write that nobody will read ends with an error when the reader leaves', async () => {
+  test('a pending write fails when the reader cancels the body', async () => {
     const failed = createGate()
     const response = await ask((_, response) => {
       response.write('one', error => {

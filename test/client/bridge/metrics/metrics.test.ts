@@ -44,7 +44,7 @@ describe('a bridge', () => {
       body: JSON.stringify({ model, messages: [{ role: 'user', content: 'hello' }] }),
     })
 
-  test('counts requests, tokens and tools by provider, model, status and client', async () => {
+  test('requests, tokens and tools are counted by provider, model, status and client', async () => {
     provider.respondWith(json(answer), json(answer), json({ type: 'error', error: { type: 'x', message: 'y' } }, 429))
     for (let request = 0; request < 3; request++) await ask('claude-test-1')
     const text = await metrics.text()
@@ -76,7 +76,7 @@ describe('a bridge', () => {
     expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(0)
   })
 
-  test('a request that is refused is none', async () => {
+  test('a rejected request is not counted', async () => {
     plane.before = path => {
       if (path === 'recorder.recordInterception') throw new RpcError('FORBIDDEN', 'no')
     }
@@ -88,7 +88,7 @@ describe('a bridge', () => {
     expect(sample(text, 'bridge_overhead_seconds_count')).toBe(0)
   })
 
-  test('the time in which a client sends its request is not the bridge’s', async () => {
+  test('the time of the client to send its body is no overhead', async () => {
     provider.respondWith(json(answer))
     const reading = createGate()
     const server = createServer((request, response) => {
@@ -111,7 +111,7 @@ describe('a bridge', () => {
     expect(sample(text, 'bridge_overhead_seconds_sum')).toBeLessThan(30)
   })
 
-  test('labels name no user and no secret', async () => {
+  test('labels hold no user and no secret', async () => {
     provider.respondWith(json({ type: 'error', error: { message: testKey } }, 401))
     await ask('claude-test-1')
     const text = await metrics.text()
@@ -120,7 +120,7 @@ describe('a bridge', () => {
   })
 })
 
-describe('values that come from outside', () => {
+describe('label values from outside', () => {
   const end = (model: string, status: InterceptionEnd['status'] = 'completed'): InterceptionEnd => ({
     provider: 'p',
     model,
@@ -131,7 +131,7 @@ describe('values that come from outside', () => {
     toolCalls: 0,
   })
 
-  test('are no more than a hundred, and then other', async () => {
+  test('a label has a hundred values, further ones are other', async () => {
     const metrics = createBridgeMetrics()
     for (let number = 0; number < 500; number++) metrics.interceptionStarted()(end(`model-${number}`))
     const counted = samples(await metrics.text(), 'bridge_interceptions_total')
@@ -139,7 +139,7 @@ describe('values that come from outside', () => {
     expect(counted.find(({ labels }) => labels.model === 'other')?.value).toBe(400)
   })
 
-  test('a model that the provider does not know takes no place', async () => {
+  test('a model that the provider rejects takes no label value', async () => {
     const metrics = createBridgeMetrics()
     for (let number = 0; number < 200; number++) metrics.interceptionStarted()(end(`typo-${number}`, 'bad_request'))
     metrics.interceptionStarted()(end('real'))
@@ -153,7 +153,7 @@ describe('values that come from outside', () => {
     ])
   })
 
-  test('are cut, never inside a character, and cannot break the format', async () => {
+  test('label values are cut, never inside a character, and cannot break the format', async () => {
     expect(new LabelValues({ maxLength: 3 }).of('ab😀')).toBe('ab')
     const metrics = createBridgeMetrics()
     metrics.interceptionStarted()(end('a"b\\c\nbridge_interceptions_inflight 7'))
@@ -161,8 +161,8 @@ describe('values that come from outside', () => {
   })
 })
 
-describe('what is read when it is asked for', () => {
-  test('an outbox', async () => {
+describe('values that are read at a scrape', () => {
+  test('the numbers of an outbox are read at a scrape', async () => {
     const metrics = createBridgeMetrics()
     const gate = createGate()
     const { logger } = memoryLogger()
@@ -214,7 +214,7 @@ describe('what is read when it is asked for', () => {
     ])
   })
 
-  test('two bridges in one process count for themselves', async () => {
+  test('two bridges in one process have separate counts', async () => {
     const [one, two] = [createBridgeMetrics(), createBridgeMetrics()]
     one.interceptionStarted()
     expect(sample(await one.text(), 'bridge_interceptions_inflight')).toBe(1)

@@ -20,11 +20,11 @@ test.each([
   expect(recogniseClient({ 'user-agent': userAgent })).toBe(client)
 })
 
-test('Cursor is known by its own header', () => {
+test('Cursor is recognised by its own header', () => {
   expect(recogniseClient({ 'x-cursor-client-version': '1.2' })).toBe('Cursor')
 })
 
-test('the session of Claude Code comes before any other', () => {
+test("Claude Code's session header wins over any other", () => {
   expect(recogniseSession({ session_id: 'codex', 'x-claude-code-session-id': 'claude' })).toBe('claude')
   expect(recogniseSession({ session_id: 'codex', 'x-claude-code-session-id': ' ' })).toBe('codex')
   expect(recogniseSession({})).toBeUndefined()

@@ -18,7 +18,7 @@ function inspect(headers: string[], maxBytes: number) {
   return { inspection, lines }
 }
 
-test('of a body that is too large to be read nothing is kept', async () => {
+test('no byte is kept of a body that is too large to be read', async () => {
   const { inspection, lines } = inspect(['content-type', 'application/json'], 1_000)
   const write = (text: string): WeakRef<Buffer> => {
     const chunk = Buffer.alloc(600, text)
@@ -34,7 +34,7 @@ test('of a body that is too large to be read nothing is kept', async () => {
   expect(lines).toMatchObject([{ level: 'warn', fields: { bytes: 1_800, maxBytes: 1_000 } }])
 })
 
-test('an answer that comes faster than it can be decompressed is given up, and ends', async () => {
+test('reading a response that arrives faster than it can be decompressed is given up, and ends', async () => {
   const { inspection, lines } = inspect(['content-type', 'text/event-stream', 'content-encoding', 'gzip'], 1_000)
   const compressed = gzipSync(randomBytes(5_000))
   for (let at = 0; at < compressed.length; at += 500) inspection.write(compressed.subarray(at, at + 500))

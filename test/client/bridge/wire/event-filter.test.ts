@@ -9,7 +9,7 @@ function filtered(chunks: readonly (string | Buffer)[]): string[] {
   return [...chunks.map(chunk => filter.push(Buffer.from(chunk)).toString()), filter.end().toString()]
 }
 
-describe('events are left out, and every other byte passes', () => {
+describe('events with the marker are left out, and every other byte passes', () => {
   test.each([
     ['data: a\n\ndata: x\n\ndata: b\n\n', 'data: a\n\ndata: b\n\n'],
     ['data: a\r\n\r\ndata: x\r\n\r\ndata: b\r\n\r\n', 'data: a\r\n\r\ndata: b\r\n\r\n'],
@@ -41,7 +41,7 @@ describe('events are left out, and every other byte passes', () => {
     ])
   })
 
-  test('a comment passes as soon as its line is there, a body at once', () => {
+  test('a comment passes as soon as its line is there, and a body at once', () => {
     expect(filtered([': PROCESS', 'ING\r', '\n', ':\n', 'data: a\n', ': held\n', '\n'])).toEqual([
       '',
       ': PROCESSING\r',
@@ -55,11 +55,11 @@ describe('events are left out, and every other byte passes', () => {
     expect(filtered(['\n', '{"x":', '"x"'])).toEqual(['\n', '{"x":', '"x"', ''])
   })
 
-  describe('of an event that is too large to be one of ours', () => {
+  describe('an event that is too large to be left out', () => {
     const head = 'data: '
     const sized = (bytes: number) => head + 'x'.repeat(bytes - head.length)
 
-    test('nothing is waited for, nor left out', () => {
+    test('an event above the limit neither waits nor is left out', () => {
       const filter = hidesX()
       const large = sized(70_000)
       expect(filter.push(Buffer.from(large)).toString()).toBe(large)
@@ -71,7 +71,7 @@ describe('events are left out, and every other byte passes', () => {
     test.each([
       [65_536 - 2, ''],
       [65_536 - 1, sized(65_536 - 1)],
-    ])('of %i bytes and a blank line, whole or in two, the same passes', (bytes, passed) => {
+    ])('of an event with %i bytes and a blank line, whole or in two, the same passes', (bytes, passed) => {
       const event = `${sized(bytes)}\n\n`
       const shown = passed === '' ? '' : event
       expect(filtered([event]).join('')).toBe(shown)
@@ -80,7 +80,7 @@ describe('events are left out, and every other byte passes', () => {
   })
 })
 
-test('wherever the stream is cut, the same comes out', () => {
+test('the cuts of a stream do not change the filtered bytes', () => {
   const lineEnd = fc.constantFrom('\n', '\r\n', '\r')
   const lines = fc.constantFrom('data: a', 'data: x', 'data', ': x', 'event: x', '')
   const texts = fc.array(fc.tuple(lines, lineEnd), { maxLength: 20 }).map(parts => parts.flat().join(''))

@@ -41,16 +41,19 @@ const rows: [name: string, stream: string, lines: (string | null)[]][] = [
   ['characters of several bytes', 'data: é🎉\n\u2028\u0085\v\f\n', ['data: é🎉', '\u2028\u0085\v\f']],
 ]
 
-test.each(rows)('%s, cut nowhere, in two at every byte, and everywhere', (_, stream, lines) => {
-  const bytes = Buffer.from(stream)
-  expect(linesOf([bytes])).toEqual(lines)
-  for (let cut = 0; cut <= bytes.length; cut++) {
-    expect(linesOf([bytes.subarray(0, cut), bytes.subarray(cut)])).toEqual(lines)
-  }
-  expect(linesOf(Array.from(bytes, byte => Buffer.of(byte)))).toEqual(lines)
-})
+test.each(rows)(
+  'a stream with %s has the same lines uncut, cut in two at every byte, and cut everywhere',
+  (_, stream, lines) => {
+    const bytes = Buffer.from(stream)
+    expect(linesOf([bytes])).toEqual(lines)
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      expect(linesOf([bytes.subarray(0, cut), bytes.subarray(cut)])).toEqual(lines)
+    }
+    expect(linesOf(Array.from(bytes, byte => Buffer.of(byte)))).toEqual(lines)
+  },
+)
 
-test('wherever any stream is cut, its lines are those of a split by CRLF, CR or LF', () => {
+test('the lines of a stream, cut anywhere, are those of a split by CRLF, CR or LF', () => {
   const piece = fc.constantFrom('\r', '\n', '\r\n', ':', 'a', 'é', '\uFEFF')
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 30 }), fc.array(fc.nat(60)), (pieces, cuts) => {

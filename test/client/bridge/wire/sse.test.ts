@@ -53,11 +53,11 @@ test.each([
   ],
   ['a byte order mark', '\uFEFFdata: a\n\n', [{ event: '', data: 'a' }]],
   ['nothing', '', []],
-])('reads %s', (_, text, events) => {
+])('a stream with %s is read', (_, text, events) => {
   expect(whole(text)).toEqual(events)
 })
 
-test('an event above the limit is left out, the next one is read', () => {
+test('an event above the limit is left out, and the next one is read', () => {
   const events: SseEvent[] = []
   const reader = new SseReader(event => events.push(event), 20)
   reader.push(Buffer.from(`data: ${'x'.repeat(30)}\ndata: y\n\ndata: small\n\n`))
@@ -65,7 +65,7 @@ test('an event above the limit is left out, the next one is read', () => {
   expect(reader.oversized).toBe(1)
 })
 
-test('where the chunks are cut makes no difference', () => {
+test('the cuts between chunks make no difference', () => {
   const piece = fc.constantFrom(
     'data: ',
     'event: ',

@@ -1,11 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, test, vi } from 'vitest'
-import { openai } from '../../../client/bridge/providers/openai.js'
-import { openaiChat } from '../../../client/bridge/providers/openai-chat.js'
-import { openaiResponses } from '../../../client/bridge/providers/openai-responses.js'
-import type { BridgedRoute, ResponseFacts } from '../../../client/bridge/providers/provider-api.js'
-import { recordLimits } from '../../../shared/contract/limits.js'
-import type { JsonObject } from '../../../shared/values/text.js'
+import { openai } from '../../../../client/bridge/providers/openai.js'
+import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
+import { openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
+import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
+import { recordLimits } from '../../../../shared/contract/limits.js'
+import type { JsonObject } from '../../../../shared/values/text.js'
 
 function readEvents(route: BridgedRoute, ...events: (object | string)[]) {
   const reader = route.createResponseReader()
@@ -50,7 +50,7 @@ describe('routes', () => {
     ['GET', '/modelsx', undefined],
     ['GET', '/conversationsx', undefined],
     ['GET', '', undefined],
-  ])('%s %s', (method, path, route) => {
+  ])('the route of %s %s', (method, path, route) => {
     expect(openai.route(method, path)).toBe(route)
   })
 })
@@ -59,7 +59,7 @@ describe('Chat Completions', () => {
   const chunk = (delta: object, rest: object = {}) => ({ id: 'c', choices: [{ index: 0, delta, ...rest }] })
   const call = (fields: object) => chunk({ tool_calls: [fields] })
 
-  test('usage that grows in every chunk counts once, and what a later one leaves out stays', () => {
+  test('usage that grows in every chunk counts once, and a field that a later chunk lacks stays', () => {
     const usage = (prompt_tokens: number, completion_tokens: number, more: object = {}) => ({
       ...chunk({ content: 'x' }),
       usage: { prompt_tokens, completion_tokens, ...more },
@@ -79,12 +79,12 @@ describe('Chat Completions', () => {
     [{ prompt_tokens: '7' }, undefined],
     [[], undefined],
     [null, undefined],
-  ])('usage %j', (usage, counts) => {
+  ])('the counts of the usage %j', (usage, counts) => {
     const { usage: actual } = readBody(openaiChat, { id: 'c', usage, choices: [] })
     expect(actual && [actual.input, actual.output, actual.cacheRead]).toEqual(counts)
   })
 
-  test('parallel calls that a provider gives the same index stay apart', () => {
+  test('parallel calls with the same index stay apart', () => {
     const { tools } = readEvents(
       openaiChat,
       call({ index: 0, id: 'a', function: { name: 'f', arguments: '{"x":1}' } }),
@@ -97,7 +97,7 @@ describe('Chat Completions', () => {
     ])
   })
 
-  test('calls without an index, and those of several choices, stay apart', () => {
+  test('calls without an index, and calls of several choices, stay apart', () => {
     const of = (choice: number, ...calls: object[]) => ({ choices: [{ index: choice, delta: { tool_calls: calls } }] })
     const { tools } = readEvents(
       openaiChat,
@@ -197,17 +197,17 @@ describe('Chat Completions', () => {
     ['an input that is no text', [[{ index: 0, id: 'a', ...fn('f', { x: 1 }) }]], [['a', 'f', '{"x":1}']]],
     ['a part without its beginning', [[{ index: 3, ...fn('', '{"x":1}') }]], [['', '', '{"x":1}']]],
     ['nothing', [[{ index: 0, id: '', ...fn('', '') }, {}, { function: 7 }]], []],
-  ])('calls with %s', (_, calls, expected) => {
+  ])('calls with %s are read', (_, calls, expected) => {
     expect(parts(...calls)).toEqual(expected)
   })
 
-  test('a whole call of more than is kept ends where it ends', () => {
+  test('a call that is larger than its kept part ends at its own end', () => {
     const large = JSON.stringify({ x: 'x'.repeat(recordLimits.maxContentBytes) })
     const calls = parts([{ index: 0, ...fn('f', large) }], [{ index: 0, ...fn('g', '{}') }])
     expect(calls.map(([, tool]) => tool)).toEqual(['f', 'g'])
   })
 
-  test('a name in every part costs no more than the part', () => {
+  test('a name in every part costs no more time than the part', () => {
     const reader = openaiChat.createResponseReader()
     const part = { event: '', data: JSON.stringify(call({ index: 0, ...fn('f', '{"a":{}},') })) }
     reader.event({ event: '', data: JSON.stringify(call({ index: 0, ...fn('f', '[') })) })
@@ -217,7 +217,7 @@ describe('Chat Completions', () => {
     expect(reader.facts().tools).toHaveLength(1)
   })
 
-  test('every call of a whole message is one of its own', () => {
+  test('every call of a whole message is a separate call', () => {
     const message = { tool_calls: [{ index: 0, ...fn('f', '1') }, { index: 0, ...fn('f', '2') }, fn('', '')] }
     expect(readBody(openaiChat, { choices: [{ message }] }).tools).toEqual([
       ['', 'f', '1'],
@@ -245,7 +245,7 @@ describe('Chat Completions', () => {
     expect(readEvents(openaiChat, event).usage).toMatchObject({ input: 5, output: 1 })
   })
 
-  test('details that a later chunk empties stay, and names that are no fields harm nobody', () => {
+  test('details stay when a later chunk empties them, and unknown names do no harm', () => {
     const first = {
       prompt_tokens: 9,
       completion_tokens: 1,
@@ -273,31 +273,31 @@ describe('Chat Completions', () => {
       { type: 'server_error', message: 'no' },
     ],
     [{ index: 0, delta: {}, finish_reason: 'error' }, { type: 'unknown' }],
-  ])('an error of a choice counts, and the usage behind it: %j', (choice, error) => {
+  ])('the error of a choice counts, and so does later usage: %j', (choice, error) => {
     const usage = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
     expect(readEvents(openaiChat, { choices: [choice] }, usage)).toMatchObject({ error, usage: { input: 5 } })
   })
 
-  test('an error in an array is read', () => {
+  test('an error inside an array is read', () => {
     expect(readBody(openaiChat, [{ error: { code: 429, message: 'no' } }]).error).toMatchObject({
       type: 'rate_limited',
       message: 'no',
     })
   })
 
-  test('a chunk behind the end of a choice does not open it again', () => {
+  test('a chunk after the end of a choice does not reopen the choice', () => {
     const end = { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }
     expect(readEvents(openaiChat, end, { choices: [{ index: 0, delta: {}, finish_reason: null }] }).mayEnd).toBe(true)
   })
 
-  test('a call in the form from before there were several is read', () => {
+  test('a call in the older form for a single call is read', () => {
     const parts = [{ function_call: { name: 'f', arguments: '{"a"' } }, { function_call: { arguments: ':1}' } }]
     expect(readEvents(openaiChat, ...parts.map(part => chunk(part))).tools).toEqual([['', 'f', '{"a":1}']])
     const message = { function_call: { name: 'f', arguments: '{"a":1}' } }
     expect(readBody(openaiChat, { choices: [{ message }] }).tools).toEqual([['', 'f', '{"a":1}']])
   })
 
-  test('a stream is whole when every choice has its reason to finish, with [DONE] or without', () => {
+  test('a stream is whole when every choice has a finish reason, with [DONE] or without', () => {
     const finish = (index: number) => ({ choices: [{ index, delta: {}, finish_reason: 'stop' }] })
     const text = (index: number) => ({ choices: [{ index, delta: { content: 'x' }, finish_reason: null }] })
     expect(readEvents(openaiChat).mayEnd).toBe(false)
@@ -310,7 +310,7 @@ describe('Chat Completions', () => {
     expect(readEvents(openaiChat, text(0), ' [DONE] ')).toMatchObject({ mayEnd: true, complete: true })
   })
 
-  test('nothing after [DONE] counts', () => {
+  test('events after [DONE] do not count', () => {
     const usage = { choices: [], usage: { prompt_tokens: 1, completion_tokens: 1 } }
     expect(readEvents(openaiChat, '[DONE]', usage).usage).toBeUndefined()
   })
@@ -327,7 +327,7 @@ describe('Chat Completions', () => {
     [{ code: 'constructor' }, 'unknown', 'constructor'],
     [{}, 'unknown', 'the provider reported an error without a message'],
     ['plain words', 'unknown', 'plain words'],
-  ])('the error %j', (error, type, message) => {
+  ])('the error %j is read', (error, type, message) => {
     expect(readEvents(openaiChat, { error })).toMatchObject({
       error: { type, message, isQuoted: true },
       complete: true,
@@ -359,7 +359,7 @@ describe('Chat Completions', () => {
       't',
     ],
     [
-      'words behind an answer',
+      'words behind a response',
       [{ role: 'tool', tool_call_id: 't' }, { role: 'assistant' }, { role: 'user', content: 'b' }],
       'b',
       undefined,
@@ -384,7 +384,7 @@ describe('Chat Completions', () => {
       't',
     ],
     ['no messages', [], undefined, undefined],
-  ])('the request with %s', (_, messages, prompt, correlatingToolCallId) => {
+  ])('the chat request with %s is read', (_, messages, prompt, correlatingToolCallId) => {
     const facts = openaiChat.readRequest({ model: 'm', messages }, {})
     expect(facts).toEqual({ model: 'm', prompt, correlatingToolCallId, sessionId: undefined })
   })
@@ -403,7 +403,7 @@ describe('Chat Completions', () => {
     [{ stream: false }, undefined],
     [{ stream: 'true' }, undefined],
     [{}, undefined],
-  ])('usage is asked for: %j', (json, body) => {
+  ])('the request for usage in %j', (json, body) => {
     const adaptation = openaiChat.adapt?.(json, Buffer.from(JSON.stringify(json)))
     expect(adaptation?.body.toString()).toBe(body)
   })
@@ -418,7 +418,7 @@ describe('Chat Completions', () => {
     ['{"usage":{}}', false],
     ['[DONE]', false],
     ['"usage"', false],
-  ])('kept from the client, who has not asked for it: %s', (data, hidden) => {
+  ])('whether the chunk is hidden from a client that did not ask for usage: %s', (data, hidden) => {
     const adaptation = openaiChat.adapt?.({ stream: true }, Buffer.from('{"stream":true}'))
     expect(adaptation?.hides({ event: '', data })).toBe(hidden)
   })
@@ -429,7 +429,7 @@ describe('Responses', () => {
   const done = (output_index: number, item: object) => ({ type: 'response.output_item.done', output_index, item })
   const completed = (response: object) => ({ type: 'response.completed', response })
 
-  test('an item whose id differs from event to event is one item', () => {
+  test('an item with another id in every event is one item', () => {
     const call = { type: 'function_call', call_id: 'call_1', name: 'f' }
     const facts = readEvents(
       openaiResponses,
@@ -530,12 +530,12 @@ describe('Responses', () => {
         ['', '2'],
       ],
     ],
-  ])('calls %s are each recorded once', (_, events, expected) => {
+  ])('each of the calls %s is recorded once', (_, events, expected) => {
     const { tools } = readEvents(openaiResponses, ...events)
     expect(tools.map(([callId, , input]) => [callId, input])).toEqual(expected)
   })
 
-  test('thoughts at other places than in the whole are each recorded once', () => {
+  test('thoughts at other places than in the whole response are recorded once', () => {
     const thought = (text: string) => ({ type: 'reasoning', summary: [{ text }] })
     const facts = readEvents(
       openaiResponses,
@@ -547,7 +547,7 @@ describe('Responses', () => {
     expect(readEvents(openaiResponses, done(0, thought('a')), completed({ output: [] })).thoughts).toEqual(['a'])
   })
 
-  test('a message at the place of a thought is no part of it', () => {
+  test('a message at the place of a thought is not part of the thought', () => {
     const facts = readEvents(
       openaiResponses,
       added(0, { type: 'reasoning', summary: [] }),
@@ -558,7 +558,7 @@ describe('Responses', () => {
     expect(facts.thoughts).toEqual(['think'])
   })
 
-  test('a whole that has lost its thoughts does not take them away', () => {
+  test('a whole response without its thoughts keeps the streamed thoughts', () => {
     const events = [added(0, { type: 'reasoning', summary: [] }), summaryDelta(0, 'think')]
     const whole = completed({ output: [{ type: 'reasoning', summary: [] }, { type: 'message' }] })
     expect(readEvents(openaiResponses, ...events, whole).thoughts).toEqual(['think'])
@@ -570,7 +570,7 @@ describe('Responses', () => {
     [{ type: 'response.failed', error: { code: 'rate_limit_exceeded' } }, 'rate_limited'],
     [{ type: 'response.failed', response: { error: { code: 'server_error' } } }, 'server_error'],
     [{ type: 'response.cancelled', response: { id: 'r' } }, 'unknown'],
-  ])('a response that did not end well is a failure, whatever its event lacks: %j', (event, type) => {
+  ])('a response with a bad end is a failure, whichever fields are missing: %j', (event, type) => {
     expect(readEvents(openaiResponses, event)).toMatchObject({ complete: true, error: { type } })
   })
 
@@ -589,14 +589,14 @@ describe('Responses', () => {
     expect([...tools, ...thoughts].map(({ at }) => at.getTime())).toEqual([1_000, 1_000])
   })
 
-  test('a shell that the provider runs in a container is no call of the client', () => {
+  test('a shell call that the provider runs in a container is not a tool call', () => {
     const shell = { type: 'shell_call', call_id: 'a', action: {}, environment: { type: 'container_reference' } }
     expect(readBody(openaiResponses, { output: [shell] }).tools).toEqual([])
     const local = { ...shell, environment: { type: 'local' } }
     expect(readBody(openaiResponses, { output: [local] }).tools).toHaveLength(1)
   })
 
-  test('items that only the last event brings are read', () => {
+  test('items that only the last event holds are read', () => {
     const output = [
       { type: 'reasoning', summary: [{ text: 'think' }] },
       { type: 'custom_tool_call', call_id: 'call_1', name: 'patch', input: 'free text' },
@@ -608,7 +608,7 @@ describe('Responses', () => {
     expect(facts).toMatchObject({ msgId: 'r', tools: [['call_1', 'patch', 'free text']], thoughts: ['think'] })
   })
 
-  test('a stream that breaks gives what it held until then', () => {
+  test('a broken stream yields the facts of its received events', () => {
     const facts = readEvents(
       openaiResponses,
       { type: 'response.created', response: { id: 'r' } },
@@ -637,7 +637,7 @@ describe('Responses', () => {
     })
   })
 
-  test('what the client is to run is a tool call, what the provider runs is none', () => {
+  test('a call that the client runs is a tool call, a call that the provider runs is not', () => {
     const action = { type: 'exec', command: ['ls'] }
     const output = [
       { type: 'local_shell_call', call_id: 'a', action },
@@ -662,7 +662,7 @@ describe('Responses', () => {
     ])
   })
 
-  test('a message is a thought if it is commentary', () => {
+  test('a commentary message is a thought', () => {
     const message = (phase: string | undefined, ...texts: string[]) => ({
       type: 'message',
       phase,
@@ -770,7 +770,7 @@ describe('Responses', () => {
     ['an image alone', [{ role: 'user', content: [{ type: 'input_image' }] }], undefined, undefined],
     ['nothing', [], undefined, undefined],
     ['an object', {}, undefined, undefined],
-  ])('the request with %s', (_, input, prompt, correlatingToolCallId) => {
+  ])('the Responses request with %s is read', (_, input, prompt, correlatingToolCallId) => {
     const facts = openaiResponses.readRequest({ model: 'm', input: input ?? null }, {})
     expect(facts).toEqual({ model: 'm', prompt, correlatingToolCallId, sessionId: undefined })
   })
@@ -780,7 +780,7 @@ test.each<[IncomingHttpHeaders, string]>([
   [{ session_id: 'codex-1' }, 'codex-1'],
   [{ 'session-id': 'codex-2' }, 'codex-2'],
   [{ 'x-client-session-id': 'copilot-1' }, 'copilot-1'],
-])('the session comes from the header: %j', (headers, session) => {
+])('the session is read from the headers %j', (headers, session) => {
   expect(openaiChat.readRequest({}, headers).sessionId).toBe(session)
   expect(openaiResponses.readRequest({}, headers).sessionId).toBe(session)
 })

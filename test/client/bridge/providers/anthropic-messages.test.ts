@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { anthropic } from '../../../client/bridge/providers/anthropic.js'
-import type { BridgedRoute, ResponseFacts } from '../../../client/bridge/providers/provider-api.js'
-import { SseReader } from '../../../client/bridge/wire/sse.js'
-import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
+import { anthropic } from '../../../../client/bridge/providers/anthropic.js'
+import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
+import { SseReader } from '../../../../client/bridge/wire/sse.js'
+import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
+import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
 
-const answers = join(import.meta.dirname, '../../fixtures/responses/anthropic')
+const answers = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
 const bridged = anthropic.route('POST', '/v1/messages') as BridgedRoute // it is the bridged one
 
 function readStream(chunks: Buffer[]): ResponseFacts {
@@ -37,10 +37,10 @@ function readBody(body: unknown): ResponseFacts {
 const data = (...events: object[]) => events.map(event => `data: ${JSON.stringify(event)}\n\n`).join('')
 const start = (usage?: object) => ({ type: 'message_start', message: { id: 'msg_1', usage } })
 
-describe('streamed answers', () => {
+describe('streamed responses', () => {
   const everything = sectionOf(readTxtar(join(answers, 'everything.txtar')), 'streaming')
 
-  test('every part of an answer is read', () => {
+  test('every part of a streamed response is read', () => {
     expect(timeless(readText(everything))).toEqual({
       msgId: 'msg_everything',
       usage: {
@@ -63,7 +63,7 @@ describe('streamed answers', () => {
     })
   })
 
-  test.each(['\n', '\r\n'])('cut in two at any byte it is the same answer (line end %j)', lineEnd => {
+  test.each(['\n', '\r\n'])('a stream that is cut in two at any byte is read the same (line end %j)', lineEnd => {
     const bytes = Buffer.from(everything.replaceAll('\n', lineEnd))
     const expected = timeless(readStream([bytes]))
     for (let cut = 1; cut < bytes.length; cut++) {
@@ -72,13 +72,13 @@ describe('streamed answers', () => {
     }
   })
 
-  test('byte by byte it is the same answer', () => {
+  test('a stream that arrives byte by byte is read the same', () => {
     const bytes = Buffer.from(everything)
     const single = Array.from(bytes, byte => Buffer.of(byte))
     expect(timeless(readStream(single))).toEqual(timeless(readStream([bytes])))
   })
 
-  test('usage of a later event replaces what an earlier one said, absent and null fields do not', () => {
+  test('usage of a later event replaces earlier usage, except for absent and null fields', () => {
     const first = start({
       input_tokens: 1,
       output_tokens: 2,
@@ -95,7 +95,7 @@ describe('streamed answers', () => {
     })
   })
 
-  test('a stream that breaks inside a tool gives the input as it came', () => {
+  test('a stream that breaks inside a tool call yields the received input', () => {
     const tool = {
       type: 'content_block_start',
       index: 0,
@@ -111,7 +111,7 @@ describe('streamed answers', () => {
     ])
   })
 
-  test('an input that came with the start of its block is read', () => {
+  test('an input in the start of its block is read', () => {
     const tool = {
       type: 'content_block_start',
       index: 0,
@@ -120,7 +120,7 @@ describe('streamed answers', () => {
     expect(timeless(readText(data(tool))).tools).toEqual([{ callId: 't', tool: 'Write', input: '{"a":1}' }])
   })
 
-  test('nothing after message_stop counts', () => {
+  test('events after message_stop do not count', () => {
     const later = { type: 'message_delta', usage: { output_tokens: 99 } }
     expect(readText(data(start({ output_tokens: 1 }), { type: 'message_stop' }, later)).usage?.output).toBe(1)
   })
@@ -133,7 +133,7 @@ describe('streamed answers', () => {
     ['permission_error', 'unauthorized'],
     ['timeout_error', 'timeout'],
     ['__proto__', 'unknown'],
-  ])('an error %s is %s', (type, errorType) => {
+  ])('an error of type %s is recorded as %s', (type, errorType) => {
     expect(readText(data({ type: 'error', error: { type, message: 'no' } })).error).toEqual({
       type: errorType,
       message: 'no',
@@ -150,7 +150,7 @@ describe('streamed answers', () => {
     'data: {"type":"content_block_start","index":0,"content_block":"x"}\n\ndata: {"type":"content_block_stop","index":0}\n\n',
     'data: {"type":"message_delta","usage":{"output_tokens":"many"}}\n\n',
     'data: {"type":"message_de',
-  ])('%j holds nothing to record', text => {
+  ])('the event %j leaves no record', text => {
     expect(timeless(readText(text))).toEqual({
       msgId: undefined,
       usage: undefined,
@@ -160,7 +160,7 @@ describe('streamed answers', () => {
     })
   })
 
-  test('of a text larger than a record the beginning is kept and the size known', () => {
+  test('a text that is larger than a record is kept in part, with its whole size', () => {
     const block = { type: 'content_block_start', index: 0, content_block: { type: 'thinking', thinking: '' } }
     const delta = {
       type: 'content_block_delta',
@@ -173,8 +173,8 @@ describe('streamed answers', () => {
   })
 })
 
-describe('blocking answers', () => {
-  test('every part of an answer is read', () => {
+describe('blocking responses', () => {
+  test('every part of a blocking response is read', () => {
     const txtar = readTxtar(join(answers, 'everything.txtar'))
     const streamed = timeless(readText(sectionOf(txtar, 'streaming')))
     const blocking = timeless(readBody(JSON.parse(sectionOf(txtar, 'non-streaming'))))
@@ -187,7 +187,7 @@ describe('blocking answers', () => {
   })
 
   test.each([null, [], 'x', 7, {}, { content: 'x' }, { content: [null, { type: 'tool_use', id: 1 }].slice(0, 1) }])(
-    '%j holds nothing',
+    'the body %j leaves no record',
     body => {
       expect(timeless(readBody(body))).toEqual({
         msgId: undefined,
@@ -207,7 +207,7 @@ describe('requests', () => {
     messages: [{ role: 'user', content: content ?? null }],
   })
 
-  test('prompt, correlating tool call, model and session are read', () => {
+  test('prompt, correlating tool call, model and session of a request are read', () => {
     const body: unknown = JSON.parse(sectionOf(readTxtar(join(answers, 'everything.txtar')), 'request'))
     expect(isPlainObject(body) && read(body as JsonObject)).toEqual({
       model: 'claude-test-1',
@@ -248,7 +248,7 @@ describe('requests', () => {
     ['no messages', { messages: [] }, undefined],
     ['messages that are none', { messages: 'x' }, undefined],
     ['an empty string', user(''), undefined],
-  ])('the prompt of %s', (_, body, prompt) => {
+  ])('the prompt of %s is read', (_, body, prompt) => {
     expect(read(body).prompt).toBe(prompt)
   })
 
@@ -258,7 +258,7 @@ describe('requests', () => {
     ['a user id in JSON', { metadata: { user_id: '{"device_id":"d","session_id":"e"}' } }, {}, 'e'],
     ['another user id', { metadata: { user_id: 'somebody' } }, {}, undefined],
     ['a user id that only looks like JSON', { metadata: { user_id: '{session' } }, {}, undefined],
-  ])('the session comes from %s', (_, body, headers, sessionId) => {
+  ])('the session is read from %s', (_, body, headers, sessionId) => {
     expect(read(body, headers).sessionId).toBe(sessionId)
   })
 })
