@@ -1,4 +1,4 @@
-/** The APIs that the bridge speaks, as a table, each with recorded conversations and what is to be recorded of them. */
+/** The APIs of the bridge, as a table. Each has recorded conversations and the expected records. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
@@ -10,55 +10,55 @@ import type { BridgedRoute } from '../../../client/bridge/providers/provider-api
 import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
 import type { RunningBridge } from './running-bridge.js'
 
-/** A recorded conversation in one mode, and what is to be recorded of it. */
+/** A recorded conversation in one mode, and the expected records. */
 export interface Conversation {
   fixture: string
   mode: 'streaming' | 'non-streaming'
   prompt: string
-  /** input, output, cache read, cache write; none where the provider gave no usage */
+  /** input, output, cache read, cache write; none if the provider sent no usage */
   tokens?: [number, number, number, number]
   /** tool, call id, input */
   tools?: [string, string, string][]
   thoughts?: string[] | number
-  /** `sdkIsSilent`: the official SDK hands the error out as an event like any other */
+  /** `sdkIsSilent`: the official SDK delivers the error as an ordinary event */
   error?: { status: number; errorType: string; errorMessage: string; sdkIsSilent?: true }
 }
 
 /** A conversation with its texts. */
 export interface LoadedConversation extends Conversation {
-  /** as a client sends it in this mode */
+  /** the request as a client sends it in this mode */
   request: string
   model: string
-  /** the recorded section: a stream, a JSON body, or a raw answer that begins with `HTTP/` */
-  answer: string
+  /** the recorded section: a stream, a JSON body, or a raw response that begins with `HTTP/` */
+  response: string
 }
 
 export interface ApiRow {
   name: string
   provider: 'anthropic' | 'openai'
-  /** where clients send it, below the bridge */
+  /** path of the clients' requests, below the bridge */
   path: string
-  /** where it arrives at the provider */
+  /** path of the request at the provider */
   upstreamPath: string
   route: BridgedRoute
   conversations: LoadedConversation[]
-  /** One exchange through the official SDK; a stream is read to its end. */
+  /** Makes one exchange through the official SDK and reads a stream to its end. */
   exchange(bridge: RunningBridge, request: string): Promise<void>
-  /** what the official SDK throws */
+  /** class of the official SDK's errors */
   apiError: new (
     ...args: never[]
   ) => Error
-  /** what of a request reaches the provider */
+  /** Returns the request body that reaches the provider. */
   forwarded(request: string): string
-  /** what of a streamed answer reaches the client */
-  shown(answer: string): string
+  /** Returns the part of a streamed response that reaches the client. */
+  shown(response: string): string
 }
 
 function load(folder: string, conversations: Conversation[]): LoadedConversation[] {
   return loadFrom(join(import.meta.dirname, '../../fixtures/responses', folder), conversations)
 }
 
-/** Those that lie beside the project, where they do. */
+/** Loads the conversations beside the project, if there are any. */
 function loadShared(folder: string, conversations: Conversation[]): LoadedConversation[] {
   const path = join(import.meta.dirname, '../../../../shared/fixtures', folder)
   return existsSync(path) ? loadFrom(path, conversations) : []
@@ -69,11 +69,11 @@ function loadFrom(folder: string, conversations: Conversation[]): LoadedConversa
     const txtar = readTxtar(join(folder, `${conversation.fixture}.txtar`))
     const recorded = sectionOf(txtar, 'request')
     const stream = conversation.mode === 'streaming'
-    // The same text but for `stream`, so that every byte of the client's is known.
+    // The same text except for `stream`, so that every byte of the client is known.
     const withoutStream = recorded.replace(/,\s*"stream": ?(true|false)|"stream": ?(true|false)\s*,/, '')
     const request = stream ? withoutStream.replace('{', '{"stream":true,') : withoutStream
     const { model } = JSON.parse(recorded) as { model: string } // recorded from a client
-    return { ...conversation, request, model, answer: sectionOf(txtar, conversation.mode) }
+    return { ...conversation, request, model, response: sectionOf(txtar, conversation.mode) }
   })
 }
 
@@ -108,7 +108,7 @@ function anthropicOwn(): Conversation[] {
   ]
 }
 
-/** As the README of the recorded conversations lists them; so are the two below. */
+/** The expected records are those of the README beside the conversations, here and in the two lists below. */
 function anthropicShared(): Conversation[] {
   const foo = '{"file_path":"/tmp/blah/foo"}'
   const errorMessage = 'prompt is too long: 205429 tokens > 200000 maximum'
@@ -144,7 +144,7 @@ function anthropicShared(): Conversation[] {
   ]
 }
 
-/** Two calls of one function and one of a custom tool, whose input is no JSON. */
+/** Two calls of one function and one of a custom tool, whose input is not JSON. */
 const parallelCalls: [string, string, string][] = [
   ['weather', 'call_a', '{"city": "Zürich \\"x\\"","n":12345678901234567890}'],
   ['weather', 'call_b', '{"city":"東京"}'],
@@ -289,8 +289,8 @@ export const apiRows: ApiRow[] = [
     route: anthropic.route('POST', '/v1/messages') as BridgedRoute, // it is the bridged one
     async exchange({ sdk }, request) {
       const params = JSON.parse(request) as Anthropic.MessageCreateParams // recorded from a client
-      const answer = await sdk.messages.create(params)
-      if (Symbol.asyncIterator in answer) for await (const event of answer) void event
+      const response = await sdk.messages.create(params)
+      if (Symbol.asyncIterator in response) for await (const event of response) void event
     },
     apiError: Anthropic.APIError,
     forwarded: same,
@@ -305,15 +305,15 @@ export const apiRows: ApiRow[] = [
     route: openaiChat,
     async exchange({ openai }, request) {
       const params = JSON.parse(request) as OpenAI.Chat.ChatCompletionCreateParams // recorded from a client
-      const answer = await openai.chat.completions.create(params)
-      if (Symbol.asyncIterator in answer) for await (const event of answer) void event
+      const response = await openai.chat.completions.create(params)
+      if (Symbol.asyncIterator in response) for await (const event of response) void event
     },
     apiError: OpenAI.APIError,
     forwarded: request =>
       /"stream": ?true/.test(request)
         ? request.replace(/\s*\}\s*$/, end => `,"stream_options":{"include_usage":true}${end}`)
         : request,
-    shown: answer => answer.replace(/data: [^\n]*"choices":\[\],"usage":\{[^\n]*\n\n/, ''),
+    shown: response => response.replace(/data: [^\n]*"choices":\[\],"usage":\{[^\n]*\n\n/, ''),
     conversations: [...load('openai-chat', chatOwn()), ...loadShared('openai/chatcompletions', chatShared())],
   },
   {
@@ -324,8 +324,8 @@ export const apiRows: ApiRow[] = [
     route: openaiResponses,
     async exchange({ openai }, request) {
       const params = JSON.parse(request) as OpenAI.Responses.ResponseCreateParams // recorded from a client
-      const answer = await openai.responses.create(params)
-      if (Symbol.asyncIterator in answer) for await (const event of answer) void event
+      const response = await openai.responses.create(params)
+      if (Symbol.asyncIterator in response) for await (const event of response) void event
     },
     apiError: OpenAI.APIError,
     forwarded: same,

@@ -41,7 +41,7 @@ const firstEvent = `data: ${JSON.stringify({ type: 'message_start', message: { i
 const streamHead = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
 const chunked = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
 
-/** The one end that a request leaves, when it is there. */
+/** Resolves with the only end of an interception. */
 async function recordedEnd() {
   await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
   return plane.stored('interceptionEnded')[0]
@@ -53,13 +53,13 @@ describe('a provider', () => {
     await gone.close()
     plane.providers = [anthropicProvider(gone.url)]
     await start()
-    const answer = await send(bridge)
-    expect(answer.status).toBe(502)
+    const response = await send(bridge)
+    expect(response.status).toBe(502)
     const message = 'the provider could not be reached (ECONNREFUSED)'
-    expect(JSON.parse(answer.body.toString())).toEqual({ type: 'error', error: { type: 'api_error', message } })
+    expect(JSON.parse(response.body.toString())).toEqual({ type: 'error', error: { type: 'api_error', message } })
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage: message })
     expect(plane.stored('promptUsage')).toHaveLength(1)
-    // An operator is told which address it was; a stack would say nothing more.
+    // The log names the address; a stack would add nothing.
     const cause = expect.stringMatching(/ECONNREFUSED 127\.0\.0\.1:\d+/)
     const fields = { reason: message, cause, provider: 'anthropic', status: 502 }
     expect(bridge.log).toContainEqual({ level: 'error', message: 'a request failed', fields })
@@ -68,8 +68,8 @@ describe('a provider', () => {
   test('a provider that closes the connection without a response gives 502', async () => {
     await start()
     provider.respondWith(hangUp)
-    const answer = await send(bridge)
-    expect([answer.status, answer.body.toString()]).toEqual([502, expect.stringContaining('without an answer')])
+    const response = await send(bridge)
+    expect([response.status, response.body.toString()]).toEqual([502, expect.stringContaining('without a response')])
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
   })
 
@@ -93,10 +93,10 @@ describe('a provider', () => {
   test('a provider that does not begin to respond gives 504', async () => {
     await start({ upstreamHeadersTimeoutMs: 20 })
     provider.respondWith(stall)
-    const answer = await send(bridge)
-    expect(answer.status).toBe(504)
+    const response = await send(bridge)
+    expect(response.status).toBe(504)
     const message = 'the provider did not begin to respond within 20 ms'
-    expect(JSON.parse(answer.body.toString())).toEqual({ type: 'error', error: { type: 'timeout_error', message } })
+    expect(JSON.parse(response.body.toString())).toEqual({ type: 'error', error: { type: 'timeout_error', message } })
     expect(await recordedEnd()).toMatchObject({ errorType: 'timeout', errorMessage: message })
     await (await provider.call(0)).closed
   })
@@ -104,8 +104,8 @@ describe('a provider', () => {
   test('a provider that falls silent inside a stream is cut off, and its usage is recorded', async () => {
     await start({ upstreamIdleTimeoutMs: 20 })
     provider.respondWith(raw(streamHead + chunked(firstEvent), 'stall'))
-    const answer = await send(bridge)
-    expect([answer.status, answer.body.toString(), answer.whole]).toEqual([200, firstEvent, false])
+    const response = await send(bridge)
+    expect([response.status, response.body.toString(), response.whole]).toEqual([200, firstEvent, false])
     expect(await recordedEnd()).toMatchObject({ errorType: 'timeout' })
     expect(plane.stored('tokenUsage')).toMatchObject([{ msgId: 'msg_1', inputTokens: 5, outputTokens: 1 }])
     await (await provider.call(0)).closed
@@ -116,15 +116,15 @@ describe('a provider', () => {
     await start({ upstreamIdleTimeoutMs: limitMs })
     provider.respondWith(async response => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
-      // Each write is one turn of the event loop and a packet; together they take longer than the limit on silence.
+      // Each write is one packet in a turn of the event loop; all writes take longer than the limit on silence.
       for (const begun = performance.now(); performance.now() - begun < 1.5 * limitMs; ) {
         response.write(': alive\n\n')
         await new Promise(resolve => setImmediate(resolve))
       }
       response.end(`${firstEvent}data: {"type":"message_stop"}\n\n`)
     })
-    const answer = await send(bridge)
-    expect(answer.whole).toBe(true)
+    const response = await send(bridge)
+    expect(response.whole).toBe(true)
     expect(await recordedEnd()).not.toHaveProperty('errorType')
   })
 
@@ -133,11 +133,11 @@ describe('a provider', () => {
     async end => {
       await start()
       provider.respondWith(raw(streamHead + chunked(firstEvent), end))
-      const answer = await send(bridge)
-      expect([answer.status, answer.body.toString(), answer.whole]).toEqual([200, firstEvent, false])
+      const response = await send(bridge)
+      expect([response.status, response.body.toString(), response.whole]).toEqual([200, firstEvent, false])
       expect(await recordedEnd()).toMatchObject({
         errorType: 'unknown',
-        errorMessage: expect.stringContaining('inside its answer'),
+        errorMessage: expect.stringContaining('inside its response'),
       })
       expect(plane.stored('tokenUsage')).toMatchObject([{ msgId: 'msg_1', inputTokens: 5, outputTokens: 1 }])
     },
@@ -146,16 +146,16 @@ describe('a provider', () => {
   test('a provider that dies inside a blocking response leaves an error', async () => {
     await start()
     provider.respondWith(raw('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"id":'))
-    const answer = await send(bridge)
-    expect([answer.body.toString(), answer.whole]).toEqual(['{"id":', false])
+    const response = await send(bridge)
+    expect([response.body.toString(), response.whole]).toEqual(['{"id":', false])
     expect(await recordedEnd()).toMatchObject({ errorType: 'unknown' })
   })
 
   test('a provider that dies inside an unrecorded response cuts off the client', async () => {
     await start()
     provider.respondWith(raw(streamHead + chunked('{"data":'), 'reset'))
-    const answer = await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
-    expect([answer.body.toString(), answer.whole]).toEqual(['{"data":', false])
+    const response = await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
+    expect([response.body.toString(), response.whole]).toEqual(['{"data":', false])
   })
 
   test('an HTTP/1.0 client gets a reset when the provider dies inside a stream', async () => {
@@ -211,9 +211,9 @@ describe('a provider', () => {
       const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
       const text = `{"id":"msg_1","usage":{"input_tokens":5,"output_tokens":1,"more":${deep}}}`
       provider.respondWith(json(text))
-      const answer = await send(bridge)
-      expect(answer.whole).toBe(true)
-      expect(answer.body.equals(Buffer.from(text))).toBe(true)
+      const response = await send(bridge)
+      expect(response.whole).toBe(true)
+      expect(response.body.equals(Buffer.from(text))).toBe(true)
       expect(await recordedEnd()).not.toHaveProperty('errorType')
       expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
     },
@@ -290,8 +290,8 @@ describe('a client', () => {
     await start()
     const socket = await connected()
     socket.write(text)
-    const [answer] = (await once(socket, 'data')) as [Buffer] // by the event's definition
-    expect(answer.toString()).toMatch(/^HTTP\/1\.1 4\d\d /)
+    const [response] = (await once(socket, 'data')) as [Buffer] // by the event's definition
+    expect(response.toString()).toMatch(/^HTTP\/1\.1 4\d\d /)
     provider.respondWith(json({ id: 'msg_1' }))
     expect((await send(bridge)).status).toBe(200)
     expect(provider.calls).toHaveLength(1)
@@ -424,7 +424,7 @@ describe('shutting down', () => {
     await send(bridge)
     await send(bridge)
     await bridge.close()
-    // Sockets close in a later turn of the event loop; what never closes makes this test run into its time limit.
+    // Sockets close in a later turn of the event loop; a socket that stays open ends in the time limit of the test.
     while (resources().length > before.length) await new Promise(setImmediate)
   })
 
@@ -450,8 +450,8 @@ test('a handler behind another server rejects paths outside /bridge/', async () 
   await once(server, 'listening')
   const address = server.address()
   if (typeof address !== 'object' || !address) throw new Error('not listening')
-  const answer = await send({ url: `http://127.0.0.1:${address.port}` }, { path: '/elsewhere' })
-  expect([answer.status, answer.body.toString()]).toEqual([
+  const response = await send({ url: `http://127.0.0.1:${address.port}` }, { path: '/elsewhere' })
+  expect([response.status, response.body.toString()]).toEqual([
     404,
     expect.stringContaining('route not supported: POST /elsewhere'),
   ])
@@ -459,7 +459,7 @@ test('a handler behind another server rejects paths outside /bridge/', async () 
   server.close()
 })
 
-/** What keeps the process busy, but for what the tests' own client and server use. */
+/** Returns the active resources, except for those of the test's own client and server. */
 function resources(): string[] {
   return process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name === 'TCPSocketWrap')
 }

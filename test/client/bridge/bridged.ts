@@ -1,4 +1,4 @@
-/** A provider's stand-in, a control plane of the table, and a bridge between them, for each test. */
+/** Starts a stand-in provider, a control plane of the table, and a bridge between them for each test. */
 import { afterEach, beforeEach, expect } from 'vitest'
 import type { BridgeDaemonOptions } from '../../../client/bridge/daemon.js'
 import { eventually } from '../../fixtures/eventually.js'
@@ -6,16 +6,19 @@ import { type StandInProvider, startProvider } from '../../fixtures/provider.js'
 import type { ControlPlaneRow, Recorded, RunningControlPlane } from './control-planes.js'
 import { type RunningBridge, startBridge } from './running-bridge.js'
 
-/** Those of the test that runs. */
+/** The instances of the running test. */
 export interface Bridged {
   provider: StandInProvider
   plane: RunningControlPlane
   bridge: RunningBridge
-  /** The interceptions, oldest first, once there are so many and all have ended. */
+  /** Resolves with the interceptions, oldest first, when the given number of them have ended. */
   recordedOf(count: number): Promise<Recorded[]>
 }
 
-/** Starts all three before each test of the suite that it is called in, and ends them after it; the provider may not have been called too often. */
+/**
+ * Starts all three before each test of the calling suite and ends them after it. A call without a response left fails
+ * the test.
+ */
 export function bridged(start: ControlPlaneRow['start'], options: Partial<BridgeDaemonOptions> = {}): Bridged {
   const running = {
     async recordedOf(count: number) {

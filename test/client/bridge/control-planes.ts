@@ -1,4 +1,4 @@
-/** The control planes that the bridge is tested with, as a table. */
+/** The control planes of the bridge's tests, as a table. */
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
 import { type BridgeClient, createBridgeClient } from '../../../client/bridge-client.js'
 import { type BridgeServer, createBridgeServer } from '../../../server/control-plane/server.js'
@@ -7,7 +7,7 @@ import { openTemporaryStore } from '../../fixtures/stores.js'
 import { anthropicProvider, memoryLogger, openaiProvider } from './running-bridge.js'
 import { scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
-/** What is recorded of one interception, without ids and times; fields as in the records. */
+/** The records of one interception, without ids and times; fields as in the contract. */
 export interface Recorded {
   interception: object
   end: object
@@ -20,14 +20,14 @@ export interface Recorded {
 export interface RunningControlPlane {
   client: ControlPlane
   key: string
-  /** Everything recorded so far, oldest interception first. */
+  /** Returns all records so far, oldest interception first. */
   recorded(): Promise<Recorded[]>
   close(): Promise<void>
 }
 
 export interface ControlPlaneRow {
   name: string
-  /** Starts one that has the providers `anthropic` and `openai` at this URL. */
+  /** Starts a control plane with the providers `anthropic` and `openai` at this URL. */
   start(providerUrl: string): Promise<RunningControlPlane>
 }
 
@@ -86,7 +86,7 @@ async function startReal(
   for (const { name, type, baseUrl, keys, enabled } of [anthropicProvider(providerUrl), openaiProvider(providerUrl)]) {
     await admin.providers.upsert.mutate({ name, type, baseUrl, keys, enabled })
   }
-  // One database serves all tests of a file, each as a user of its own.
+  // One database serves all tests of a file; each test has a user of its own.
   const user = await admin.users.create.mutate({ username: `test-${++users}` })
   const { key } = await admin.apiKeys.create.mutate({ user: user.id })
   return {
@@ -135,7 +135,7 @@ async function startServer(): Promise<Started> {
   }
 }
 
-/** Ends what the rows have started for all tests of a file. */
+/** Closes the servers that the rows started for all tests of a file. */
 export async function closeControlPlanes(): Promise<void> {
   const started = running
   running = undefined

@@ -6,7 +6,7 @@ import { scriptedControlPlane } from './scripted-control-plane.js'
 
 const getProviders = 'providerConfigurator.getProviders'
 
-/** A bridge whose first read of the providers is under way until the gate opens, and fails then. */
+/** Starts a bridge whose first read of the providers lasts until the gate opens, and then fails. */
 async function bridgeThatReadsProviders() {
   const failure = createGate()
   const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])

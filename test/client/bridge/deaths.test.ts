@@ -1,11 +1,11 @@
-/** A provider that dies, and a client that leaves, at every event of a stream: what was used until then is recorded, and the end, once. */
+/** A provider that dies, and a client that disconnects, at every event of a stream: usage and end are recorded once. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { eventually } from '../../fixtures/eventually.js'
 import {
-  type Answer,
   createGate,
   eventStream,
   eventsOf,
+  type Responder,
   raw,
   type StandInProvider,
   startProvider,
@@ -25,7 +25,7 @@ beforeAll(async () => {
 })
 afterEach(() => plane.forget())
 afterAll(async () => {
-  // Nothing came twice or later: the control plane would have refused it.
+  // No record came twice or late: the control plane would have rejected it.
   expect(
     bridge.log.filter(({ level }) => level === 'error' || level === 'warn').map(({ message }) => message),
   ).not.toContain('the control plane rejected a record for good')
@@ -38,13 +38,13 @@ const streamHead = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransf
 const chunked = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
 const headers = { 'x-api-key': testKey }
 
-/** Sends these events, then the connection ends inside the answer. */
-const diesAfter = (events: string[]): Answer => raw(streamHead + events.map(chunked).join(''))
-/** Sends these events, and then nothing. */
-const fallsSilentAfter = (events: string[]): Answer =>
+/** Sends these events, then ends the connection inside the response. */
+const diesAfter = (events: string[]): Responder => raw(streamHead + events.map(chunked).join(''))
+/** Sends these events and then stays silent. */
+const fallsSilentAfter = (events: string[]): Responder =>
   eventStream([...events, ': never sent'].join(''), { [events.length]: createGate() })
 
-/** What the bridge has seen of a stream, found by other means than the bridge's. */
+/** Returns the expected records of the first events, without the bridge's own reader. */
 function usedIn(events: string[]) {
   const text = events.join('').replaceAll('\ndata: ', '')
   const last = (pattern: RegExp) => [...text.matchAll(pattern)].at(-1)?.[1]
@@ -69,8 +69,8 @@ async function expectRecorded(events: string[], isError: boolean): Promise<void>
 
 function streamsOf({ conversations }: ApiRow): (LoadedConversation & { events: string[] })[] {
   return conversations
-    .filter(({ mode, answer }) => mode === 'streaming' && !answer.startsWith('HTTP/') && answer.length < 15_000)
-    .map(one => ({ ...one, events: eventsOf(one.answer) }))
+    .filter(({ mode, response }) => mode === 'streaming' && !response.startsWith('HTTP/') && response.length < 15_000)
+    .map(one => ({ ...one, events: eventsOf(one.response) }))
 }
 
 describe.each(apiRows)('$name', api => {
@@ -81,9 +81,9 @@ describe.each(apiRows)('$name', api => {
       for (let count = 0; count <= events.length; count++) {
         const sent = events.slice(0, count)
         provider.respondWith(diesAfter(sent))
-        const answer = await send(bridge, ask)
-        expect(answer.body.toString()).toBe(api.shown(sent.join('')))
-        expect(answer.whole).toBe(false)
+        const response = await send(bridge, ask)
+        expect(response.body.toString()).toBe(api.shown(sent.join('')))
+        expect(response.whole).toBe(false)
         await expectRecorded(sent, !usedIn(sent).isComplete || error !== undefined)
       }
     })
@@ -92,7 +92,7 @@ describe.each(apiRows)('$name', api => {
       for (let count = 1; count <= events.length; count++) {
         const sent = events.slice(0, count)
         const shown = api.shown(sent.join(''))
-        // An event that is kept from the client cannot be waited for.
+        // The client cannot wait for a hidden event.
         if (shown === api.shown(events.slice(0, count - 1).join(''))) continue
         provider.respondWith(fallsSilentAfter(sent))
         const response = await begin(bridge, ask)

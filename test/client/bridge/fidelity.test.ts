@@ -4,11 +4,11 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Outbox } from '../../../client/bridge/control-plane/outbox.js'
 import {
-  type Answer,
   createGate,
   eventStream,
   eventsOf,
   json,
+  type Responder,
   raw,
   type StandInProvider,
   startProvider,
@@ -38,7 +38,7 @@ afterEach(async () => {
 const key = { 'x-api-key': testKey }
 const jsonType = { 'content-type': 'application/json' }
 
-/** What no parser gives back as it was: layout, numbers, escapes, duplicates, and a field that nobody knows. */
+/** A body that no parser reproduces: layout, numbers, escapes, duplicates, and an unknown field. */
 const oddities =
   '\r\n{ "model" : "m", "big": 12345678901234567890, "x": 1.0, "dup": 1, "dup": 2,\t"messages":[],"input":"","é\\u00e9":"\\ud83c"'
 
@@ -111,8 +111,8 @@ describe('usage that the client did not ask for', () => {
   })
 
   test('hidden usage is not counted in the length of the response', async () => {
-    const answer = text + usage + rest
-    provider.respondWith(json(answer, 200, { 'content-type': 'text/event-stream' }))
+    const response = text + usage + rest
+    provider.respondWith(json(response, 200, { 'content-type': 'text/event-stream' }))
     const { headers, body: shown, whole } = await send(bridge, { path, body, headers: key })
     expect([shown.toString(), whole, headers['content-length']]).toEqual([text + rest, true, undefined])
     expect(plane.stored('tokenUsage')).toHaveLength(1)
@@ -161,8 +161,8 @@ describe('usage that the client did not ask for', () => {
   })
 
   test('usage passes in compressed streams and in responses that are no streams', async () => {
-    const answer = text + usage + rest
-    const compressed = gzipSync(answer)
+    const response = text + usage + rest
+    const compressed = gzipSync(response)
     const whole = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }
     provider.respondWith(response => {
       const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }
@@ -179,8 +179,8 @@ describe('usage that the client did not ask for', () => {
     const half = usage.slice(0, 30)
     const head = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n'
     provider.respondWith(raw(head + text + half))
-    const answer = await send(bridge, { path, body, headers: key })
-    expect([answer.body.toString(), answer.whole]).toEqual([text + half, false])
+    const response = await send(bridge, { path, body, headers: key })
+    expect([response.body.toString(), response.whole]).toEqual([text + half, false])
   })
 })
 
@@ -193,9 +193,9 @@ describe('requests', () => {
     ['/api/event_logging/batch', 'POST'],
   ])('%s passes through as written, authorized and without a record', async (path, method) => {
     provider.respondWith(json({ data: [] }))
-    const answer = await send(bridge, { method, path: `/bridge/anthropic${path}` })
-    expect(answer.status).toBe(200)
-    expect(answer.body.toString()).toBe(method === 'HEAD' ? '' : '{"data":[]}')
+    const response = await send(bridge, { method, path: `/bridge/anthropic${path}` })
+    expect(response.status).toBe(200)
+    expect(response.body.toString()).toBe(method === 'HEAD' ? '' : '{"data":[]}')
     expect([provider.calls[0]?.method, provider.calls[0]?.url]).toEqual([method, `/base/path${path}`])
     expect(plane.records).toEqual([])
     expect(plane.calls).toContain('authorizer.isAuthorized')
@@ -273,9 +273,9 @@ describe('responses', () => {
         ].join('\r\n'),
       ),
     )
-    const answer = await send(bridge)
-    expect([answer.status, answer.statusText, answer.body.toString()]).toEqual([207, 'Quite Unusual', body])
-    expect(answer.rawHeaders).toEqual([
+    const response = await send(bridge)
+    expect([response.status, response.statusText, response.body.toString()]).toEqual([207, 'Quite Unusual', body])
+    expect(response.rawHeaders).toEqual([
       'X-Multi',
       'one',
       'x-multi',
@@ -307,8 +307,8 @@ describe('responses', () => {
   ])('an error of status %i passes with its body and is recorded', async (status, type, errorType) => {
     const body = JSON.stringify({ type: 'error', error: { type, message: `no: ${status}` }, request_id: 'req_1' })
     provider.respondWith(json(body, status, { 'retry-after': '7', location: `${provider.url}/elsewhere` }))
-    const answer = await send(bridge)
-    expect([answer.status, answer.body.toString(), answer.headers['retry-after']]).toEqual([status, body, '7'])
+    const response = await send(bridge)
+    expect([response.status, response.body.toString(), response.headers['retry-after']]).toEqual([status, body, '7'])
     expect(plane.stored('promptUsage')).toHaveLength(1)
     expect(plane.stored('tokenUsage')).toHaveLength(0)
     expect(plane.stored('interceptionEnded')).toMatchObject([{ errorType, errorMessage: `no: ${status}` }])
@@ -368,9 +368,9 @@ describe('responses', () => {
         for (const byte of bytes) response.write(Buffer.of(byte))
         response.end()
       })
-      const answer = await send(bridge)
-      expect(answer.body.equals(bytes)).toBe(true)
-      expect(answer.headers['content-encoding']).toBe('gzip')
+      const response = await send(bridge)
+      expect(response.body.equals(bytes)).toBe(true)
+      expect(response.headers['content-encoding']).toBe('gzip')
     }
     expect(plane.stored('tokenUsage')).toMatchObject([
       { msgId: 'msg_1', inputTokens: 1, outputTokens: 2 },
@@ -401,16 +401,17 @@ describe('responses', () => {
     const response = await begin(bridge)
     response.pause()
     const { closed } = await provider.call(0)
-    let answered = false
+    let hasResponded = false
     void closed.then(() => {
-      answered = true
+      hasResponded = true
     })
-    // Sockets take a few MiB; then the provider has to wait. Two round trips through the event loop without progress show that it does.
+    // Sockets take a few MiB, then the provider has to wait. Two turns of the event loop without progress show the
+    // wait.
     for (let before = -1; before !== written; ) {
       before = written
       await new Promise(resolve => setTimeout(resolve, 100))
     }
-    expect(answered).toBe(false)
+    expect(hasResponded).toBe(false)
     let received = 0
     response.on('data', (data: Buffer) => {
       received += data.length
@@ -420,7 +421,7 @@ describe('responses', () => {
     expect(received).toBe(128 * chunk.length)
   })
 
-  test.each<[string, Answer, string]>([
+  test.each<[string, Responder, string]>([
     ['a body with a length', json({ id: 'msg_1' }), ''],
     [
       'a body without a length',
@@ -432,7 +433,7 @@ describe('responses', () => {
       eventStream('data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n'),
       'data: {"type":"ping"}\n\n',
     ],
-  ])('the last bytes of %s wait until the outbox has the records', async (_, answer, before) => {
+  ])('the last bytes of %s wait until the outbox has the records', async (_, respond, before) => {
     const [asked, kept] = [createGate(), createGate()]
     const outbox: Outbox = {
       admit: () => true,
@@ -448,14 +449,14 @@ describe('responses', () => {
     }
     await bridge.close()
     bridge = await startBridge(plane, {}, testKey, { outbox })
-    provider.respondWith(answer, json({ data: [] }))
+    provider.respondWith(respond, json({ data: [] }))
     const response = await begin(bridge, { headers: key })
     let received = ''
     response.on('data', chunk => {
       received += chunk
     })
     await asked.opened
-    // Whatever could come without the outbox has come when another request is through.
+    // All bytes that need no outbox have arrived when another request has ended.
     await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
     expect([received, response.complete]).toEqual([before, false])
     kept.open()

@@ -16,7 +16,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     const everything = api.conversations.filter(({ fixture }) => fixture === 'everything')
 
     test.each(everything)('counts, names and sizes are recorded, content is not ($mode)', async one => {
-      the.provider.respondWith(recorded(one.answer))
+      the.provider.respondWith(recorded(one.response))
       await api.exchange(the.bridge, one.request)
       const record = await recordedOnce()
       const bytes = (text: string) => Buffer.byteLength(text)
@@ -55,7 +55,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
 
     test('an error inside a stream is recorded by its type', async () => {
       const error = api.conversations.find(({ fixture }) => fixture === 'error-in-stream')
-      the.provider.respondWith(recorded(error?.answer ?? ''))
+      the.provider.respondWith(recorded(error?.response ?? ''))
       await send(the.bridge, { path: api.path, body: error?.request ?? '', headers: { 'x-api-key': the.plane.key } })
       const { end } = await recordedOnce()
       expect(end).toMatchObject({ errorType: error?.error?.errorType })
@@ -65,12 +65,12 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     test('an error that quotes the request is recorded by its type', async () => {
       the.provider.respondWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
       const [one] = everything
-      const answer = await send(the.bridge, {
+      const response = await send(the.bridge, {
         path: api.path,
         body: one?.request ?? '',
         headers: { 'x-api-key': the.plane.key },
       })
-      expect(answer.body.toString()).toContain('MARKED')
+      expect(response.body.toString()).toContain('MARKED')
       const record = await recordedOnce()
       expect(record.end).toMatchObject({ errorType: 'bad_request' })
       expect(Reflect.get(record.end, 'errorMessage') ?? null).toBeNull()

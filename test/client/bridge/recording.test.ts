@@ -49,7 +49,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   describe.each(apiRows)('$name', api => {
     describe.each(api.conversations)('$fixture, $mode', one => {
       test('the official SDK gets its response, and every record is stored', async () => {
-        the.provider.respondWith(recorded(one.answer))
+        the.provider.respondWith(recorded(one.response))
         const exchange = api.exchange(the.bridge, one.request)
         if (one.error && !one.error.sdkIsSilent) await expect(exchange).rejects.toBeInstanceOf(api.apiError)
         else await exchange
@@ -58,12 +58,12 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       })
 
       test('request and response pass byte for byte', async () => {
-        the.provider.respondWith(recorded(one.answer))
-        const { request: body, answer: sent } = one
-        const answer = await send(the.bridge, { path: api.path, body, headers: { 'x-api-key': the.plane.key } })
+        the.provider.respondWith(recorded(one.response))
+        const { request: body, response: sent } = one
+        const response = await send(the.bridge, { path: api.path, body, headers: { 'x-api-key': the.plane.key } })
         expect(the.provider.calls[0]?.body.toString()).toBe(api.forwarded(body))
-        expect(answer.body.toString()).toBe(sent.startsWith('HTTP/') ? rawBodyOf(sent) : api.shown(sent))
-        expect(answer.status).toBe(one.error?.status ?? 200)
+        expect(response.body.toString()).toBe(sent.startsWith('HTTP/') ? rawBodyOf(sent) : api.shown(sent))
+        expect(response.status).toBe(one.error?.status ?? 200)
         expectRecords((await the.recordedOf(1))[0], api, one)
       })
     })
@@ -157,17 +157,17 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
 
   test('concurrent interceptions keep their records apart', async () => {
     const usage = (n: number) => ({ id: `msg_${n}`, usage: { input_tokens: n, output_tokens: 1 } })
-    const answers = Array.from(
+    const responses = Array.from(
       { length: 20 },
       () => (response: Parameters<ReturnType<typeof json>>[0], call: Parameters<ReturnType<typeof json>>[1]) => {
         const { model } = JSON.parse(call.body.toString()) as { model: string } // sent below
         return json(usage(Number(model)))(response, call)
       },
     )
-    the.provider.respondWith(...answers)
+    the.provider.respondWith(...responses)
     const headers = { 'x-api-key': the.plane.key }
     await Promise.all(
-      answers.map((_, n) =>
+      responses.map((_, n) =>
         send(the.bridge, {
           headers,
           body: JSON.stringify({ model: String(n), messages: [{ role: 'user', content: `prompt ${n}` }] }),
@@ -194,13 +194,13 @@ test('an error that repeats a key is recorded without the key and passed on unch
     const [central, own] = [echo(['provider+key+MARKED', testKey]), echo(['own+key+MARKED', testKey])]
     provider.respondWith(json(central, 401), json(own, 401), json(own, 401), json(own, 401))
     const byok = { 'x-bridge-token': testKey }
-    const answers = [
+    const responses = [
       await send(bridge),
       await send(bridge, { headers: { ...byok, 'x-api-key': 'own+key+MARKED' } }),
       await send(bridge, { headers: { ...byok, 'api-key': 'own+key+MARKED' } }),
       await send(bridge, { headers: { ...byok, authorization: 'Bearer another-key', 'x-api-key': 'own+key+MARKED' } }),
     ]
-    expect(answers.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own, own, own])
+    expect(responses.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own, own, own])
     await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(4))
     for (const { errorType, errorMessage } of plane.stored('interceptionEnded')) {
       expect({ errorType, errorMessage }).toEqual({ errorType: 'unauthorized', errorMessage: 'no: [secret],[secret]' })
@@ -236,7 +236,7 @@ test('facts that cannot become records cost neither the end nor the response', a
   expect(lines).toMatchObject([{ level: 'error', message: 'a response could not be recorded; its end is' }])
 })
 
-/** What of a raw answer is its body, by its Content-Length. */
+/** Returns the body of a raw response, by its Content-Length. */
 function rawBodyOf(section: string): string {
   const [, length, rest = ''] = /^content-length: (\d+)[\s\S]*?\r?\n\r?\n([\s\S]*)$/im.exec(section) ?? []
   return Buffer.from(rest).subarray(0, Number(length)).toString()

@@ -17,7 +17,7 @@ export interface LogLine {
   message: string
 }
 
-/** A logger whose lines can be read. */
+/** Makes a logger whose lines can be read. */
 export function memoryLogger(): { logger: Logger; lines: LogLine[] } {
   const lines: LogLine[] = []
   const at = (level: keyof Logger) => (fields: object, message: string) => {
@@ -27,7 +27,7 @@ export function memoryLogger(): { logger: Logger; lines: LogLine[] } {
 }
 
 export interface RunningBridge {
-  /** of the bridge, without `/bridge` */
+  /** URL of the bridge, without `/bridge` */
   url: string
   daemon: BridgeDaemon
   log: LogLine[]
@@ -76,7 +76,7 @@ export function anthropicProvider(baseUrl: string, overrides: Partial<Provider> 
   }
 }
 
-/** The stand-in is at `baseUrl`; OpenAI's own base URL ends with `/v1`. */
+/** Returns a provider whose stand-in is at `baseUrl`; OpenAI's own base URL ends with `/v1`. */
 export function openaiProvider(baseUrl: string, overrides: Partial<Provider> = {}): Provider {
   return {
     name: 'openai',
@@ -94,7 +94,7 @@ export interface ClientResponse {
   rawHeaders: string[]
   headers: IncomingMessage['headers']
   body: Buffer
-  /** whether the answer came to its proper end */
+  /** whether the response was complete */
   whole: boolean
 }
 
@@ -116,7 +116,7 @@ export async function send(bridge: Pick<RunningBridge, 'url'>, request: ClientRe
   const response = await begin(bridge, request)
   const chunks: Buffer[] = []
   response.on('data', (chunk: Buffer) => chunks.push(chunk))
-  response.on('error', () => {}) // told by `whole`
+  response.on('error', () => {}) // `whole` shows it
   await new Promise(resolve => response.once('close', resolve))
   return {
     status: response.statusCode ?? 0,
@@ -128,7 +128,7 @@ export async function send(bridge: Pick<RunningBridge, 'url'>, request: ClientRe
   }
 }
 
-/** The same, up to the headers of the answer. */
+/** Sends one request and resolves at the headers of the response. */
 export async function begin(bridge: Pick<RunningBridge, 'url'>, request: ClientRequest = {}): Promise<IncomingMessage> {
   const {
     method = 'POST',

@@ -1,4 +1,7 @@
-/** A control plane that a test can make fail. It keeps what it is told, and refuses what breaks the contract, as the real one does. */
+/**
+ * A control plane that a test can make fail. It keeps records and rejects breaches of the contract, as the real one
+ * does.
+ */
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
 import { type ErrorReason, rpcError } from '../../../shared/contract/error-reasons.js'
 import type { Provider } from '../../../shared/contract/provider-configurator.js'
@@ -14,23 +17,23 @@ import { RpcError } from '../../../shared/rpc/errors.js'
 export const testKey = `${'k'.repeat(10)}-${'s'.repeat(22)}`
 export const testOwner = { ownerId: '0198c5d4-0000-7000-8000-000000000001', apiKeyId: 'k'.repeat(10), username: 'test' }
 
-/** Every procedure, as `router.procedure`. */
+/** Runs around each procedure, which is named as `router.procedure`. */
 type Hook = (path: string, input: unknown) => void | Promise<void>
 
 export interface ScriptedControlPlane extends ControlPlane {
-  /** in the order in which they were stored; repeats left out */
+  /** in the order of storing, without repeats */
   readonly records: BatchRecord[]
   /** every call, in order */
   readonly calls: string[]
   providers: Provider[]
-  /** Signals a change of the providers to whoever watches. */
+  /** Signals a change of the providers to all watchers. */
   signal(): void
-  /** runs before each procedure; what it throws, the procedure throws */
+  /** runs before each procedure, which throws the same error */
   before: Hook
-  /** runs after each procedure, when it has taken effect: what it throws is a lost answer */
+  /** runs after each procedure has taken effect: an error is a lost response */
   after: Hook
   stored<K extends RecordKind>(kind: K): Extract<BatchRecord, { kind: K }>[]
-  /** Empties `records`. A record of what was forgotten that comes later, or again, counts as one of an unknown interception. */
+  /** Empties `records`. Later records of a forgotten interception belong to an unknown one. */
   forget(): void
 }
 

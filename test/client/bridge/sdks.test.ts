@@ -1,4 +1,4 @@
-/** What the official SDKs do beyond one exchange: helpers, tools, structured output, aborts, timeouts, errors. */
+/** The official SDKs beyond one exchange: helpers, tools, structured output, aborts, timeouts, errors. */
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
@@ -9,11 +9,11 @@ import { apiRows } from './apis.js'
 import { bridged } from './bridged.js'
 import { closeControlPlanes, controlPlanes } from './control-planes.js'
 
-const answerOf = (api: string, mode: 'streaming' | 'non-streaming') => {
+const responseOf = (api: string, mode: 'streaming' | 'non-streaming') => {
   const one = apiRows
     .find(({ name }) => name === api)
     ?.conversations.find(({ fixture, mode: its }) => fixture === 'short' && its === mode)
-  return one?.answer ?? ''
+  return one?.response ?? ''
 }
 const chat = 'OpenAI Chat Completions'
 const responses = 'OpenAI Responses'
@@ -28,7 +28,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   describe('the OpenAI SDK', () => {
     test('the OpenAI SDK gets the first token of a chat before the provider has sent the last', async () => {
       const gate = createGate()
-      the.provider.respondWith(eventStream(answerOf(chat, 'streaming'), { 2: gate }))
+      the.provider.respondWith(eventStream(responseOf(chat, 'streaming'), { 2: gate }))
       const stream = the.bridge.openai.chat.completions.stream({ model: 'm', messages: hello })
       const words: string[] = []
       stream.on('content', word => {
@@ -37,13 +37,13 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       })
       expect(await stream.finalContent()).toBe('Hello there')
       expect(words).toEqual(['Hello', ' there'])
-      // The client has not asked for usage.
+      // The client did not ask for usage.
       expect(await stream.totalUsage()).toMatchObject({ total_tokens: 0 })
       expect((await the.recordedOf(1))[0]?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 3 }])
     })
 
     test('the OpenAI SDK gets the usage that it asks for', async () => {
-      the.provider.respondWith(eventStream(answerOf(chat, 'streaming')))
+      the.provider.respondWith(eventStream(responseOf(chat, 'streaming')))
       const request = { model: 'm', messages: hello, stream: true, stream_options: { include_usage: true } } as const
       const usages: unknown[] = []
       for await (const { usage } of await the.bridge.openai.chat.completions.create(request)) usages.push(usage)
@@ -52,7 +52,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     })
 
     test('the OpenAI SDK streams a response', async () => {
-      the.provider.respondWith(eventStream(answerOf(responses, 'streaming')))
+      the.provider.respondWith(eventStream(responseOf(responses, 'streaming')))
       const stream = the.bridge.openai.responses.stream({ model: 'm', input: 'hello' })
       expect((await stream.finalResponse()).output).toMatchObject([{ content: [{ text: 'Hello there' }] }])
       expect((await the.recordedOf(1))[0]?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 3 }])
@@ -63,7 +63,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       const selected = { role: 'assistant', content: null, tool_calls: [call] }
       the.provider.respondWith(
         json({ id: 'c1', choices: [{ index: 0, message: selected, finish_reason: 'tool_calls' }] }),
-        json(answerOf(chat, 'non-streaming')),
+        json(responseOf(chat, 'non-streaming')),
       )
       const runner = the.bridge.openai.chat.completions.runTools({
         model: 'm',
@@ -119,7 +119,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       'an aborted stream (%s) of the OpenAI SDK ends the call to the provider',
       async kind => {
         const api = kind === 'chat' ? chat : responses
-        the.provider.respondWith(eventStream(answerOf(api, 'streaming'), { 2: createGate() }))
+        the.provider.respondWith(eventStream(responseOf(api, 'streaming'), { 2: createGate() }))
         const abort = new AbortController()
         const { signal } = abort
         const read = async () => {
@@ -210,7 +210,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       const call = { type: 'tool_use', id: 'toolu_run', name: 'add', input: { a: 3 } } as const
       the.provider.respondWith(
         json({ id: 'm1', type: 'message', role: 'assistant', content: [call], stop_reason: 'tool_use' }),
-        json(answerOf(messages, 'non-streaming')),
+        json(responseOf(messages, 'non-streaming')),
       )
       const first = await the.bridge.sdk.messages.create(ask)
       const result = { type: 'tool_result', tool_use_id: 'toolu_run', content: '8' } as const

@@ -1,4 +1,4 @@
-/** Secrets are marked, every way through the bridge is taken, and all that reaches a provider or a client is searched for them. */
+/** Marks every secret, takes every way through the bridge, and searches all bytes that reach a provider or a client. */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { hangUp, json, recorded, type StandInProvider, startProvider } from '../../fixtures/provider.js'
 import { apiRows } from './apis.js'
@@ -12,7 +12,7 @@ import {
   startBridge,
 } from './running-bridge.js'
 
-/** what the process of a daemon may hold */
+/** secrets that the process of a daemon may hold */
 const environment = {
   ANTHROPIC_API_KEY: 'sk-ant-MARKED-of-the-environment',
   OPENAI_API_KEY: 'sk-proj-MARKED-of-the-environment',
@@ -79,8 +79,8 @@ describe.each(controlPlanes.slice(1))('with $name', ({ start }) => {
         ]
         const from = provider.calls.length
         provider.respondWith(
-          recorded(streaming?.answer ?? ''),
-          recorded(blocking?.answer ?? ''),
+          recorded(streaming?.response ?? ''),
+          recorded(blocking?.response ?? ''),
           json({ error: { message: 'no' } }, 401),
           hangUp,
           json({ data: [] }),

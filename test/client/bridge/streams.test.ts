@@ -1,4 +1,4 @@
-/** What a stream may look like: however it is cut, dressed or labelled, the records are the same, and so are the client's bytes. */
+/** Streams that are cut, encoded and labelled in every way: records and the client's bytes stay the same. */
 import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
@@ -13,11 +13,11 @@ import { memoryLogger } from './running-bridge.js'
 
 interface Read {
   facts: ReturnType<typeof timeless>
-  /** what reaches the client */
+  /** the bytes that reach the client */
   shown: string
 }
 
-/** Reads an answer as a bridge does, piece by piece. */
+/** Reads a response as a bridge does, chunk by chunk. */
 async function read(
   api: ApiRow,
   request: string,
@@ -40,7 +40,7 @@ async function read(
   return { facts: timeless(await inspection.end()), shown: Buffer.concat(shown).toString() }
 }
 
-/** Without the times, which differ from run to run. */
+/** Returns facts without the times, which differ between runs. */
 function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   return {
     ...rest,
@@ -49,16 +49,16 @@ function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   }
 }
 
-/** Events, each with its blank line, also where the recorded stream lacks the last one. */
-const wholeEventsOf = (answer: string) => eventsOf(answer).map(event => `${event.trimEnd()}\n\n`)
+/** Returns the events, each with its blank line, even if the recorded stream lacks the last one. */
+const wholeEventsOf = (response: string) => eventsOf(response).map(event => `${event.trimEnd()}\n\n`)
 const bytewise = (bytes: Buffer) => Array.from(bytes, byte => Buffer.of(byte))
 const streamsOf = ({ conversations }: ApiRow) =>
-  conversations.filter(({ mode, answer }) => mode === 'streaming' && !answer.startsWith('HTTP/'))
-const isSmall = ({ answer }: LoadedConversation) => answer.length < 8_000
+  conversations.filter(({ mode, response }) => mode === 'streaming' && !response.startsWith('HTTP/'))
+const isSmall = ({ response }: LoadedConversation) => response.length < 8_000
 
-/** A dressed chat as a client is to see it that has not asked for usage: comments stay. */
-function withoutUsageAlone(answer: string): string {
-  const lines = answer.match(/[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g) ?? []
+/** Returns a chat as a client without a request for usage must see it: comments stay. */
+function withoutUsageAlone(response: string): string {
+  const lines = response.match(/[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g) ?? []
   const events: string[][] = [[]]
   for (const line of lines) {
     events.at(-1)?.push(line)
@@ -74,46 +74,46 @@ function withoutUsageAlone(answer: string): string {
   return shown.flat().join('')
 }
 
-/** Same meaning, other bytes. */
-const dresses: [string, (answer: string) => string][] = [
-  ['lines that end with CRLF', answer => answer.replaceAll('\n', '\r\n')],
-  ['lines that end with CR', answer => answer.replaceAll('\n', '\r')],
-  ['data over several lines', answer => answer.replace(/^data: ?\{/gm, 'data: {\ndata:')],
-  ['no space behind the colons', answer => answer.replace(/^(data|event): /gm, '$1:')],
+/** Other bytes with the same meaning. */
+const encodings: [string, (response: string) => string][] = [
+  ['lines that end with CRLF', response => response.replaceAll('\n', '\r\n')],
+  ['lines that end with CR', response => response.replaceAll('\n', '\r')],
+  ['data over several lines', response => response.replace(/^data: ?\{/gm, 'data: {\ndata:')],
+  ['no space behind the colons', response => response.replace(/^(data|event): /gm, '$1:')],
   [
     'comments and pings between the events',
-    answer =>
-      wholeEventsOf(answer)
+    response =>
+      wholeEventsOf(response)
         .map(event => `: ping\n\n:\n${event}event: ping\ndata: {"type": "ping"}\n\n`)
         .join(''),
   ],
   [
     'malformed JSON in the middle',
-    answer =>
-      wholeEventsOf(answer)
+    response =>
+      wholeEventsOf(response)
         .map(event => `data: {"type":\n\n${event}data: [1\n\n`)
         .join(''),
   ],
   [
     'events of kinds that nobody knows',
-    answer =>
-      wholeEventsOf(answer)
+    response =>
+      wholeEventsOf(response)
         .map(event => `event: new.kind\ndata: {"type":"new.kind","index":0}\n\n${event}`)
         .join(''),
   ],
-  ['other fields of an event', answer => answer.replace(/^data:/gm, 'id: 1\nretry: 5\nunknown\ndata:')],
-  ['a byte order mark', answer => `\ufeff${answer}`],
-  ['blank lines before', answer => `\r\n\n\n${answer}`],
+  ['other fields of an event', response => response.replace(/^data:/gm, 'id: 1\nretry: 5\nunknown\ndata:')],
+  ['a byte order mark', response => `\ufeff${response}`],
+  ['blank lines before', response => `\r\n\n\n${response}`],
 ]
 
 describe.each(apiRows)('$name', api => {
   describe.each(streamsOf(api))('$fixture', one => {
-    const bytes = Buffer.from(one.answer)
+    const bytes = Buffer.from(one.response)
     const whole = () => read(api, one.request, [bytes])
 
     test('a stream is read the same whole, byte by byte and cut anywhere', async () => {
       const expected = await whole()
-      expect(expected.shown).toBe(api.shown(one.answer))
+      expect(expected.shown).toBe(api.shown(one.response))
       expect(await read(api, one.request, bytewise(bytes))).toEqual(expected)
       const cuts = fc.array(fc.nat(bytes.length), { maxLength: 6 })
       await fc.assert(
@@ -126,12 +126,12 @@ describe.each(apiRows)('$name', api => {
       )
     })
 
-    test.each(dresses)('a stream with %s is read the same', async (_, dress) => {
-      const dressed = dress(one.answer)
+    test.each(encodings)('a stream with %s is read the same', async (_, encode) => {
+      const encoded = encode(one.response)
       const { facts } = await whole()
-      const shown = api.shown(one.answer) === one.answer ? dressed : withoutUsageAlone(dressed)
-      expect(await read(api, one.request, [Buffer.from(dressed)])).toEqual({ facts, shown })
-      if (isSmall(one)) expect(await read(api, one.request, bytewise(Buffer.from(dressed)))).toEqual({ facts, shown })
+      const shown = api.shown(one.response) === one.response ? encoded : withoutUsageAlone(encoded)
+      expect(await read(api, one.request, [Buffer.from(encoded)])).toEqual({ facts, shown })
+      if (isSmall(one)) expect(await read(api, one.request, bytewise(Buffer.from(encoded)))).toEqual({ facts, shown })
     })
 
     test.each([
@@ -150,7 +150,7 @@ describe.each(apiRows)('$name', api => {
       ['gzip', gzipSync],
       ['br', brotliCompressSync],
     ] as const)('compressed (%s) and cut off, it is recorded as far as it came', async (encoding, compress) => {
-      // What comes last is made incompressible, so that a cut there leaves all of the answer in what came.
+      // The end is made incompressible, so that a cut there leaves the whole response in the received bytes.
       const padded = Buffer.concat([bytes, Buffer.from(`\n\n: ${randomBytes(20_000).toString('hex')}`)])
       const cut = compress(padded).subarray(0, -5_000)
       const headers = ['content-type', 'text/event-stream', 'content-encoding', encoding]
@@ -169,7 +169,7 @@ describe.each(apiRows)('$name', api => {
 
   describe.each(streamsOf(api).filter(isSmall))('$fixture', one => {
     test('a stream that is cut in two at any byte is read the same', async () => {
-      const bytes = Buffer.from(one.answer)
+      const bytes = Buffer.from(one.response)
       const expected = JSON.stringify(await read(api, one.request, [bytes]))
       for (let cut = 1; cut < bytes.length; cut++) {
         const actual = await read(api, one.request, [bytes.subarray(0, cut), bytes.subarray(cut)])
@@ -184,7 +184,7 @@ describe.each(apiRows)('$name', api => {
     for (const text of ['', '\n\n', ': nothing\n\n', 'data\n\n', 'event: x\n\n']) {
       expect((await read(api, '{"model":"m"}', [Buffer.from(text)])).facts).toEqual({ ...nothing, error })
     }
-    // In an encoding that nobody knows there may be anything.
+    // The body in an unknown encoding may hold anything.
     const headers = ['content-type', 'text/event-stream', 'content-encoding', 'unheard-of']
     expect((await read(api, '{"model":"m"}', [], headers)).facts).toEqual({ ...nothing, error: undefined })
   })
@@ -193,9 +193,9 @@ describe.each(apiRows)('$name', api => {
     'a stream without a label is recognised by %j',
     async first => {
       const one = streamsOf(api).find(({ fixture }) => fixture === 'short')
-      const { facts } = await read(api, one?.request ?? '', [Buffer.from(one?.answer ?? '')])
+      const { facts } = await read(api, one?.request ?? '', [Buffer.from(one?.response ?? '')])
       expect(facts.usage).toBeDefined()
-      const rest = one?.answer.replace(/^event: .*\n/, '') ?? ''
+      const rest = one?.response.replace(/^event: .*\n/, '') ?? ''
       expect((await read(api, one?.request ?? '', [Buffer.from(first + rest)], [])).facts).toEqual(facts)
     },
   )
@@ -216,15 +216,15 @@ describe.each(apiRows)('$name', api => {
       `{"type":"response.output_item.done","output_index":90,"item":{"type":"local_shell_call","call_id":"deep","name":"deep","action":${deep}}}`,
     ]
     const before = events.map(data => `data: ${data}\n\n`).join('')
-    const { facts } = await read(api, short?.request ?? '', [Buffer.from(short?.answer ?? '')])
-    const all = await read(api, short?.request ?? '', [Buffer.from(before + short?.answer)])
+    const { facts } = await read(api, short?.request ?? '', [Buffer.from(short?.response ?? '')])
+    const all = await read(api, short?.request ?? '', [Buffer.from(before + short?.response)])
     expect({ ...all.facts, tools: all.facts.tools.filter(({ tool }) => tool !== 'deep') }).toEqual(facts)
     expect(all.facts.tools.filter(({ tool }) => tool === 'deep')).toHaveLength(1)
   })
 
   test('a body that is labelled as a stream is read as a body', async () => {
     const [blocking] = api.conversations.filter(({ mode }) => mode === 'non-streaming')
-    const text = Buffer.from(blocking?.answer ?? '')
+    const text = Buffer.from(blocking?.response ?? '')
     const asBody = await read(api, '{"model":"m"}', [text], ['content-type', 'application/json'])
     expect(asBody.facts.usage).toBeDefined()
     expect((await read(api, '{"model":"m"}', [text])).facts).toEqual(asBody.facts)

@@ -34,14 +34,14 @@ function prompt(n: number, of: number, text = 'x'): BatchRecord {
 
 const allOk = (records: readonly BatchRecord[]): RecordOutcome[] => records.map(() => ({ ok: true }))
 
-/** An outbox whose sends are seen, and answered by the test. */
-function outboxWith(answer: SendRecords, limits: Partial<BridgeLimits> = {}) {
+/** Makes an outbox whose sends the test sees and settles. */
+function outboxWith(respond: SendRecords, limits: Partial<BridgeLimits> = {}) {
   const { logger, lines } = memoryLogger()
   const sent: string[][] = []
   const refused: string[] = []
   const send: SendRecords = (records, signal) => {
     sent.push(records.map(record => record.id))
-    return answer(records, signal)
+    return respond(records, signal)
   }
   const outbox = createMemoryOutbox({
     send,

@@ -160,17 +160,17 @@ describe('a rejected request', () => {
   test.each(cases)('a request %s never reaches the provider', async (_, request, status, error) => {
     await start()
     const headers = { 'x-api-key': testKey }
-    const answer = await send(bridge, { headers, ...request })
-    expect([answer.status, errorOf(answer)]).toEqual([status, error])
-    expect(answer.headers['content-type']).toBe('application/json')
+    const response = await send(bridge, { headers, ...request })
+    expect([response.status, errorOf(response)]).toEqual([status, error])
+    expect(response.headers['content-type']).toBe('application/json')
     expect(provider.calls).toHaveLength(0)
     expect(plane.records).toHaveLength(0)
   })
 
   test('the reason of a rejected key is logged and not sent; the key is neither logged nor sent', async () => {
     await start()
-    const answer = await send(bridge, { headers: { 'x-api-key': `abcdefghij-${'z'.repeat(22)}` } })
-    expect(answer.body.toString()).not.toContain('unknown')
+    const response = await send(bridge, { headers: { 'x-api-key': `abcdefghij-${'z'.repeat(22)}` } })
+    expect(response.body.toString()).not.toContain('unknown')
     expect(bridge.log).toContainEqual({
       level: 'info',
       fields: { code: 'UNAUTHORIZED', reason: 'unknown_key', apiKeyId: 'abcdefghij' },
@@ -195,8 +195,8 @@ describe('a rejected request', () => {
   ])('a body above the limit (%s) gets 413 with both sizes', async (_, headers) => {
     await start({ maxBodyBytes: 1_000 })
     const body = JSON.stringify('x'.repeat(999))
-    const answer = await send(bridge, { headers: { 'x-api-key': testKey, ...headers }, body })
-    expect([answer.status, errorOf(answer)]).toEqual([
+    const response = await send(bridge, { headers: { 'x-api-key': testKey, ...headers }, body })
+    expect([response.status, errorOf(response)]).toEqual([
       413,
       anthropicError('request_too_large', expect.stringMatching(/1,001 bytes is larger than maxBodyBytes 1,000/)),
     ])
@@ -215,8 +215,8 @@ describe('a rejected request', () => {
   test('a disabled provider gets 503', async () => {
     plane.providers = [anthropicProvider(provider.url, { enabled: false, keys: [] })]
     await start()
-    const answer = await send(bridge)
-    expect([answer.status, errorOf(answer)]).toEqual([
+    const response = await send(bridge)
+    expect([response.status, errorOf(response)]).toEqual([
       503,
       anthropicError('api_error', 'the provider "anthropic" is disabled'),
     ])
@@ -229,8 +229,8 @@ describe('a rejected request', () => {
         if (path === failing) throw new RpcError('TIMEOUT', 'no connection')
       }
       await start()
-      const answer = await send(bridge)
-      expect([answer.status, errorOf(answer), answer.headers['retry-after']]).toEqual([
+      const response = await send(bridge)
+      expect([response.status, errorOf(response), response.headers['retry-after']]).toEqual([
         503,
         anthropicError('api_error', 'the control plane cannot be reached; try again later'),
         '1',
@@ -246,8 +246,8 @@ describe('a rejected request', () => {
         throw rpcError('connection_closed', 'the connection is closed')
       }
       await start()
-      const answer = await send(bridge)
-      expect([answer.status, errorOf(answer), answer.headers['retry-after']]).toEqual([
+      const response = await send(bridge)
+      expect([response.status, errorOf(response), response.headers['retry-after']]).toEqual([
         503,
         anthropicError('api_error', 'the control plane does not serve this bridge any more'),
         undefined,
@@ -261,9 +261,9 @@ describe('a rejected request', () => {
       if (path === 'recorder.recordInterception') throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
     }
     await start()
-    const answer = await send(bridge)
-    expect(answer.status).toBe(503)
-    expect(answer.headers['retry-after']).toBe('1')
+    const response = await send(bridge)
+    expect(response.status).toBe(503)
+    expect(response.headers['retry-after']).toBe('1')
     expect(provider.calls).toHaveLength(0)
     expect(plane.records).toHaveLength(0)
   })
@@ -286,8 +286,8 @@ describe('a rejected request', () => {
 
   test('a full outbox gives 503 before any record', async () => {
     await start({ outboxMaxRecords: 0 })
-    const answer = await send(bridge)
-    expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1'])
+    const response = await send(bridge)
+    expect([response.status, response.headers['retry-after']]).toEqual([503, '1'])
     expect(plane.calls).not.toContain('recorder.recordInterception')
   })
 })

@@ -1,4 +1,4 @@
-/** The two fetches that have to observe the same of a handler, as a table. */
+/** Two kinds of fetch, as a table. Both must observe the same of a handler. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,7 +12,7 @@ export interface FetchRow {
 
 export interface OpenedFetch {
   fetch: typeof fetch
-  /** where the handler is, without a slash at its end */
+  /** address of the handler, without a slash at its end */
   url: string
   close(): Promise<void>
 }

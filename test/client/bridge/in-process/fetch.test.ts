@@ -22,15 +22,15 @@ import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPl
 import { anthropicProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey, testOwner } from '../scripted-control-plane.js'
 
-const answers = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
-const section = (fixture: string, name: string) => sectionOf(readTxtar(join(answers, `${fixture}.txtar`)), name)
+const responses = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
+const section = (fixture: string, name: string) => sectionOf(readTxtar(join(responses, `${fixture}.txtar`)), name)
 const hello: Anthropic.MessageCreateParamsNonStreaming = {
   model: 'claude-test-1',
   max_tokens: 9,
   messages: [{ role: 'user', content: 'hello' }],
 }
 
-/** An SDK that knows nothing of the bridge: its key is made up, its address the provider's own. */
+/** Makes an SDK with an invented key and the provider's own address. */
 const sdkWith = (fetch: typeof globalThis.fetch) => new Anthropic({ apiKey: 'made-up-MARKED', fetch, maxRetries: 0 })
 
 afterAll(closeControlPlanes)
@@ -55,7 +55,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     expect(provider.unexpected).toBe(0)
   })
 
-  /** The only interception, once it has ended. */
+  /** Resolves with the only interception when it has ended. */
   async function onlyRecord(): Promise<Recorded> {
     const look = async () => {
       const [record, ...more] = await plane.recorded()
@@ -82,7 +82,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
 
   test('the SDK gets a stream with thoughts and tools', async () => {
     provider.respondWith(recorded(section('everything', 'streaming')))
-    const request = JSON.parse(section('everything', 'request')) as Anthropic.MessageStreamParams // recorded from a client
+    const request = JSON.parse(section('everything', 'request')) as Anthropic.MessageStreamParams // recorded
     const message = await sdk.messages.stream(request).finalMessage()
     expect(message.content.map(({ type }) => type)).toEqual(expect.arrayContaining(['thinking', 'tool_use']))
     expect((await onlyRecord()).tools).toMatchObject([{ toolCallId: 'toolu_a' }, { toolCallId: 'toolu_b' }])
@@ -113,7 +113,7 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     await expect(sdk.messages.create(hello, { timeout: 100 })).rejects.toBeInstanceOf(
       Anthropic.APIConnectionTimeoutError,
     )
-    // It may have lost patience before the provider was called.
+    // The timeout may have come before the call to the provider.
     for (const call of provider.calls) await call.closed
   })
 
@@ -212,7 +212,7 @@ describe('createBridgeFetch', () => {
 
   test.each(['', undefined])('a call without a key id (%j) rejects before any work', async missing => {
     const serve = vi.spyOn(bridge.daemon, 'serve')
-    const options = { provider: 'anthropic', source: 'agents', keyId: missing } as BridgeFetchOptions // as from JavaScript
+    const options = { provider: 'anthropic', source: 'agents', keyId: missing } as BridgeFetchOptions // from JavaScript
     await expect(createBridgeFetch(bridge.daemon, options)(url, post)).rejects.toThrow(TypeError)
     expect(serve).not.toHaveBeenCalled()
     expect(plane.calls).not.toContain('authorizer.isAuthorized')

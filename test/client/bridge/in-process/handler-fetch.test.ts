@@ -15,7 +15,7 @@ const handled: Promise<unknown>[] = []
 const controllers: AbortController[] = []
 const openedFetches: OpenedFetch[] = []
 
-/** A controller whose signal is looked at after the test. */
+/** Returns a controller whose signal is checked after the test. */
 function controller(): AbortController {
   const made = new AbortController()
   controllers.push(made)
@@ -28,7 +28,7 @@ async function textOf(source: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-/** What a promise rejects with, whatever that is. */
+/** Returns the reason that a promise rejects with. */
 const rejection = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
     value => expect.fail(`resolved with ${String(value)}`),
@@ -38,7 +38,7 @@ const rejection = (promise: Promise<unknown>): Promise<unknown> =>
 const readerOf = ({ body }: Response): ReadableStreamDefaultReader<Uint8Array> =>
   body?.getReader() ?? expect.fail('there is no body')
 
-/** Some turns of the event loop, for what must not happen. */
+/** Waits for some turns of the event loop, so that an unwanted event would be seen. */
 async function turns(count = 50): Promise<void> {
   while (count-- > 0) await new Promise(resolve => setImmediate(resolve))
 }
@@ -47,10 +47,10 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
   leavesNothing()
   afterEach(async () => {
     for (const opened of openedFetches.splice(0)) await opened.close()
-    // Every handler has come to its end.
+    // Every handler has ended.
     await Promise.allSettled(handled.splice(0))
     const left = controllers.splice(0).map(({ signal }) => getEventListeners(signal, 'abort').length)
-    // Node's own fetch leaves a listener until its request is garbage.
+    // Node's own fetch keeps a listener until garbage collection of the request.
     if (inProcess) expect(left.filter(listeners => listeners > 0)).toEqual([])
   })
 
@@ -64,14 +64,14 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     return opened
   }
 
-  /** Serves and asks at once. */
+  /** Serves one request with a handler and sends it. */
   async function ask(handler: RequestHandler, init?: RequestInit): Promise<Response> {
     const { fetch, url } = await serve(handler)
     return fetch(`${url}/`, init)
   }
 
   describe('the request', () => {
-    /** What a handler sees of one request. */
+    /** Returns the request as a handler sees it. */
     async function seen(input: (url: string) => string | URL | Request, init?: RequestInit) {
       const requests: { method?: string; url?: string; headers: IncomingMessage['headers']; body: string }[] = []
       const { fetch, url } = await serve(async (request, response) => {
@@ -194,7 +194,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       ])
       expect(request).toMatchObject({ method: 'PUT', bodyUsed: true })
       expect(request?.signal.aborted).toBe(false)
-      // The request's own listener on its signal, which its maker put there.
+      // The constructor of Request put this listener on the signal.
       controllers.length = 0
     })
 
@@ -252,7 +252,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       expect(await response.text()).toBe(chunks.join(''))
     })
 
-    /** Ends only when nobody wants it any more. */
+    /** Ends only when the reader cancels. */
     function endless(chunk = new Uint8Array(65_536)) {
       let pulled = 0
       let stopped = false
@@ -272,7 +272,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       const stop = () => {
         stopped = true
       }
-      // Node's own fetch leaves such a body open, and may read on.
+      // Node's own fetch leaves such a body open and may read on.
       const over = () => (inProcess ? cancelled.opened : stop())
       return { body, over, pulled: () => pulled }
     }
@@ -281,7 +281,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       const { body, over, pulled } = endless()
       const gate = createGate()
       const reached = createGate()
-      const answer = ask(
+      const responding = ask(
         async (_, response) => {
           reached.open()
           await gate.opened
@@ -291,10 +291,10 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       )
       await reached.opened
       await turns()
-      // Over TCP the buffers of the system fill first.
+      // Over TCP the system's buffers fill first.
       expect(pulled()).toBeLessThan(inProcess ? 3 : 500)
       gate.open()
-      const response = await answer
+      const response = await responding
       expect([response.status, await response.text()]).toEqual([413, 'too large'])
       await over()
     })
@@ -303,7 +303,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       const { body, over } = endless()
       const abort = controller()
       const reached = createGate()
-      const answer = ask(
+      const responding = ask(
         async (_, response) => {
           reached.open()
           await once(response, 'close')
@@ -313,7 +313,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       await reached.opened
       const reason = new Error('enough')
       abort.abort(reason)
-      expect(await rejection(answer)).toBe(reason)
+      expect(await rejection(responding)).toBe(reason)
       await over()
     })
 
@@ -327,7 +327,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
         },
       })
       const cut = createGate()
-      const answer = ask(
+      const responding = ask(
         async request => {
           await textOf(request).catch((error: NodeJS.ErrnoException) => expect(error.code).toBe('ECONNRESET'))
           expect(request.complete).toBe(false)
@@ -335,7 +335,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
         },
         { method: 'POST', body, duplex: 'half' },
       )
-      const error = await rejection(answer)
+      const error = await rejection(responding)
       expect(error).toBeInstanceOf(TypeError)
       expect(error).toMatchObject({ message: 'fetch failed', cause: failure })
       // Node's own fetch may notice before it has connected.
@@ -564,7 +564,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
         async (_, response) => {
           const closed = once(response, 'close')
           response.writeHead(200, { 'content-encoding': 'gzip' })
-          // Told of the write's end, whether it was read or not.
+          // The callback runs at the end of the write, read or not.
           await new Promise(resolve => response.write(body.subarray(0, 20_000), resolve))
           await closed
         },
@@ -666,12 +666,12 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     ['an error', new Error('enough')],
     ['the default', undefined],
     ['a text', 'enough'],
-    // Node's own fetch makes an AbortError of it, once the answer has begun.
+    // Once the response has begun, Node's own fetch rejects with an AbortError.
     ...(inProcess ? [['null', null] satisfies [string, unknown]] : []),
   ]
 
   describe.each(reasons)('aborting with %s', (_, given) => {
-    /** The reason that the signal then has is the one that has to come out. */
+    /** The call has to reject with the reason of the signal. */
     function aborted(abort: AbortController): unknown {
       abort.abort(given)
       return abort.signal.reason
@@ -689,7 +689,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       const abort = controller()
       const reached = createGate()
       const closed = createGate()
-      const answer = ask(
+      const responding = ask(
         async (_, response) => {
           reached.open()
           await once(response, 'close')
@@ -700,7 +700,7 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
       )
       await reached.opened
       const reason = aborted(abort)
-      expect(await rejection(answer)).toBe(reason)
+      expect(await rejection(responding)).toBe(reason)
       await closed.opened
     })
 
@@ -756,10 +756,10 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     const abort = controller()
     const { fetch, url } = await serve(async (_, response) => void (await once(response, 'close')))
     const request = new Request(url, { signal: abort.signal })
-    const answer = fetch(request)
+    const responding = fetch(request)
     const reason = new Error('enough')
     queueMicrotask(() => abort.abort(reason))
-    expect(await rejection(answer)).toBe(reason)
+    expect(await rejection(responding)).toBe(reason)
   })
 
   test('a timeout rejects with its TimeoutError', async () => {

@@ -13,7 +13,7 @@ import { sample, samples } from '../../../fixtures/samples.js'
 import { anthropicProvider, memoryLogger, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey } from '../scripted-control-plane.js'
 
-const answer = {
+const responseBody = {
   id: 'msg_1',
   type: 'message',
   content: [{ type: 'tool_use', id: 'toolu_1', name: 'Read', input: {} }],
@@ -45,7 +45,11 @@ describe('a bridge', () => {
     })
 
   test('requests, tokens and tools are counted by provider, model, status and client', async () => {
-    provider.respondWith(json(answer), json(answer), json({ type: 'error', error: { type: 'x', message: 'y' } }, 429))
+    provider.respondWith(
+      json(responseBody),
+      json(responseBody),
+      json({ type: 'error', error: { type: 'x', message: 'y' } }, 429),
+    )
     for (let request = 0; request < 3; request++) await ask('claude-test-1')
     const text = await metrics.text()
     const labels = { provider: 'anthropic', model: 'claude-test-1', client: 'Claude Code' }
@@ -68,11 +72,11 @@ describe('a bridge', () => {
   test('a request is in flight until its end is recorded', async () => {
     const gate = createGate()
     provider.respondWith(eventStream('event: message_stop\ndata: {"type":"message_stop"}\n\n', { 0: gate }))
-    const answered = ask('m')
+    const asked = ask('m')
     await provider.call(0)
     expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(1)
     gate.open()
-    await answered
+    await asked
     expect(sample(await metrics.text(), 'bridge_interceptions_inflight')).toBe(0)
   })
 
@@ -89,7 +93,7 @@ describe('a bridge', () => {
   })
 
   test('the time of the client to send its body is no overhead', async () => {
-    provider.respondWith(json(answer))
+    provider.respondWith(json(responseBody))
     const reading = createGate()
     const server = createServer((request, response) => {
       request.on('newListener', event => event === 'data' && reading.open())

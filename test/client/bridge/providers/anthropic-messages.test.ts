@@ -6,7 +6,7 @@ import { SseReader } from '../../../../client/bridge/wire/sse.js'
 import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
 import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
 
-const answers = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
+const responses = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
 const bridged = anthropic.route('POST', '/v1/messages') as BridgedRoute // it is the bridged one
 
 function readStream(chunks: Buffer[]): ResponseFacts {
@@ -19,7 +19,7 @@ function readStream(chunks: Buffer[]): ResponseFacts {
 
 const readText = (text: string) => readStream([Buffer.from(text)])
 
-/** Without the times, which differ from run to run. */
+/** Returns facts without the times, which differ between runs. */
 function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   return {
     ...rest,
@@ -38,7 +38,7 @@ const data = (...events: object[]) => events.map(event => `data: ${JSON.stringif
 const start = (usage?: object) => ({ type: 'message_start', message: { id: 'msg_1', usage } })
 
 describe('streamed responses', () => {
-  const everything = sectionOf(readTxtar(join(answers, 'everything.txtar')), 'streaming')
+  const everything = sectionOf(readTxtar(join(responses, 'everything.txtar')), 'streaming')
 
   test('every part of a streamed response is read', () => {
     expect(timeless(readText(everything))).toEqual({
@@ -175,10 +175,10 @@ describe('streamed responses', () => {
 
 describe('blocking responses', () => {
   test('every part of a blocking response is read', () => {
-    const txtar = readTxtar(join(answers, 'everything.txtar'))
+    const txtar = readTxtar(join(responses, 'everything.txtar'))
     const streamed = timeless(readText(sectionOf(txtar, 'streaming')))
     const blocking = timeless(readBody(JSON.parse(sectionOf(txtar, 'non-streaming'))))
-    // The input's number is one that JSON.parse can hold here.
+    // JSON.parse can hold the number of the input here.
     const tools = [
       { callId: 'toolu_a', tool: 'Read', input: '{"path":"/tmp/a b\\"c","id":7}' },
       ...streamed.tools.slice(1),
@@ -208,7 +208,7 @@ describe('requests', () => {
   })
 
   test('prompt, correlating tool call, model and session of a request are read', () => {
-    const body: unknown = JSON.parse(sectionOf(readTxtar(join(answers, 'everything.txtar')), 'request'))
+    const body: unknown = JSON.parse(sectionOf(readTxtar(join(responses, 'everything.txtar')), 'request'))
     expect(isPlainObject(body) && read(body as JsonObject)).toEqual({
       model: 'claude-test-1',
       prompt: 'Grüße aus 東京 🎉',

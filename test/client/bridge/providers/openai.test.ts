@@ -20,7 +20,7 @@ function readBody(route: BridgedRoute, body: unknown) {
   return timeless(reader.facts())
 }
 
-/** Without the times, which differ from run to run. */
+/** Returns facts without the times, which differ between runs. */
 function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
   return {
     ...rest,
@@ -749,7 +749,7 @@ describe('Responses', () => {
       't',
     ],
     [
-      'an answer last',
+      'a response last',
       [
         { role: 'user', content: 'a' },
         { role: 'assistant', content: 'b' },

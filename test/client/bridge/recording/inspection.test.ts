@@ -1,4 +1,4 @@
-/** What an answer may cost while it is read: the rest of what Inspection does is in streams.test.ts. */
+/** The memory cost of reading a response. The other tests of Inspection are in streams.test.ts. */
 import { randomBytes } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -26,7 +26,7 @@ test('no byte is kept of a body that is too large to be read', async () => {
     return new WeakRef(chunk)
   }
   const chunks = [write('{'), write('x'), write('x')]
-  // What a WeakRef has named is kept until the end of the turn.
+  // The target of a WeakRef is kept until the end of the turn.
   await new Promise(resolve => setImmediate(resolve))
   collectGarbage()
   expect(chunks.map(chunk => chunk.deref())).toEqual([undefined, undefined, undefined])

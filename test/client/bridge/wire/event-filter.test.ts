@@ -63,7 +63,7 @@ describe('events with the marker are left out, and every other byte passes', () 
       const filter = hidesX()
       const large = sized(70_000)
       expect(filter.push(Buffer.from(large)).toString()).toBe(large)
-      // Its end looks like an event that is left out, and its line ends are cut in two.
+      // The end looks like an event with the marker, and the line ends are cut in two.
       expect(filter.push(Buffer.from('\ndata: x\r')).toString()).toBe('\ndata: x\r')
       expect(filter.push(Buffer.from('\n\r\ndata: x\n\n')).toString()).toBe('\n\r\n')
     })

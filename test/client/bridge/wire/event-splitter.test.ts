@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EventSplitter } from '../../../../client/bridge/wire/event-splitter.js'
 
-/** The lines of a stream that comes in these chunks: the content of each, null for a blank one, and at last that of an open one. */
+/** Returns the lines of a stream in chunks: the content of each line, null for a blank one, and last an open line. */
 function linesOf(chunks: readonly Buffer[]): (string | null)[] {
   const splitter = new EventSplitter()
   const lines: (string | null)[] = []
