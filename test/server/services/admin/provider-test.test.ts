@@ -9,7 +9,7 @@ import { sealProviderKey } from '../../../../server/services/admin/providers.js'
 import { createSecretBox } from '../../../../server/services/secrets.js'
 import type { AuditEntry, AuditedWrites, ProviderRow, Tables } from '../../../../server/store/store.js'
 import { type ProviderType, providerTypes } from '../../../../shared/contract/provider-configurator.js'
-import { type Answer, createGate, hangUp, json, raw, stall, startProvider } from '../../../fixtures/provider.js'
+import { createGate, hangUp, json, type Responder, raw, stall, startProvider } from '../../../fixtures/provider.js'
 import { startTlsProxy } from '../../../fixtures/tls-proxy.js'
 import { refusalOf } from '../running-server.js'
 
@@ -44,8 +44,8 @@ function tester(row: Partial<ProviderRow>, options: { ownUrl?: string; providerT
 }
 
 /** A provider that responds as given, closed after the test; returns its calls and its URL. */
-async function responding(...answers: Answer[]) {
-  const provider = await startProvider(...answers)
+async function responding(...responders: Responder[]) {
+  const provider = await startProvider(...responders)
   onTestFinished(() => provider.close())
   return provider
 }
@@ -93,7 +93,7 @@ describe('a provider that lists its models passes', () => {
 
 describe('a provider fails the test', () => {
   const large = `{"data":["${'x'.repeat(9 * 1024 * 1024)}"]}`
-  const rows: [what: string, answer: Answer, expected: object][] = [
+  const rows: [what: string, responder: Responder, expected: object][] = [
     [
       'that rejects the key',
       json({}, 401),
@@ -113,8 +113,8 @@ describe('a provider fails the test', () => {
     ],
     ['that speaks no HTTP', raw(`220 ${providerKey}\r\n`), { failure: 'broken', message: /HPE_/ }],
   ]
-  test.each(rows)('%s', async (_what, answer, { message, ...expected }: { message?: RegExp }) => {
-    const provider = await responding(answer)
+  test.each(rows)('%s', async (_what, responder, { message, ...expected }: { message?: RegExp }) => {
+    const provider = await responding(responder)
     const { run, entries } = tester({ baseUrl: `${provider.url}/v1` })
     const result = await run()
     expect(result).toMatchObject({
