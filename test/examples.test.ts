@@ -38,7 +38,8 @@ const examples: Readonly<Record<string, string | RegExp>> = {
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,
 }
 
-test.concurrent.each(Object.entries(examples))(
+// One after the other: a first start of the embedded database takes a core of its own.
+test.each(Object.entries(examples))(
   '%s runs from the packed package, and ends',
   async (name, expected) => {
     const { code } = await transformWithOxc(await readFile(join('examples', name), 'utf8'), name)
