@@ -16,7 +16,7 @@ COPY shared shared
 COPY client client
 COPY server server
 RUN node_modules/.bin/tsc -p tsconfig.build.json
-RUN find dist -type f \( -name '*.d.ts' -o -name '*.map' \) -delete
+RUN find dist -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.map' \) -delete
 RUN mkdir data
 
 FROM node:22-slim

@@ -37,7 +37,7 @@ test('the types of every entry point are those of its code, for an importer and 
 })
 
 test('the package holds the build of three folders and the documents of its page, nothing else', () => {
-  const others = packed.files.filter(path => !/^dist\/(server|client|shared)\/.*\.(js|js\.map|d\.ts)$/.test(path))
+  const others = packed.files.filter(path => !/^dist\/(server|client|shared)\/.*\.c?(js|js\.map|d\.c?ts)$/.test(path))
   expect(others.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
 })
 
