@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
@@ -13,12 +14,15 @@ const processFiles = [
   'test/server/commands/tail.test.ts',
 ]
 
+/** The seed of all random values of a run; test/fixtures/random.ts prints it if a test fails. */
+const seed = process.env.TEST_SEED ?? String(randomInt(2 ** 31))
+
 function project(name: 'fast' | 'process', files: { include: string[]; exclude?: string[] }) {
   return {
     test: {
       name,
       ...files,
-      env: { TEST_PROJECT: name },
+      env: { TEST_PROJECT: name, TEST_SEED: seed },
       // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
       pool: 'threads',
       // Files of one thread share its modules: loading them again took a tenth of all time. A file restores what it changes.

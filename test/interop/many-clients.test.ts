@@ -6,6 +6,7 @@ import { DialError } from '../../client/rpc/errors.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
 import { memoryDuplexPair } from '../../shared/rpc/memory-duplex.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
+import { randomFrom } from '../fixtures/random.js'
 
 const t = initTRPC.context<object>().create()
 const router = t.router({ ping: t.procedure.query(() => 'pong') })
@@ -19,7 +20,7 @@ describe('200 clients', () => {
 
   it('of a server that was away for 30 s come back over seconds, no more than a few at a time', async () => {
     vi.useFakeTimers()
-    vi.spyOn(Math, 'random').mockImplementation(seeded(7))
+    vi.spyOn(Math, 'random').mockImplementation(randomFrom())
     let isAway = true
     const cameBack: number[] = []
     const connections = Array.from({ length: 200 }, () =>
@@ -46,7 +47,7 @@ describe('200 clients', () => {
 
   it('of a server that cuts them all, busy as they were, do not dial in one turn', async () => {
     vi.useFakeTimers()
-    vi.spyOn(Math, 'random').mockImplementation(seeded(11))
+    vi.spyOn(Math, 'random').mockImplementation(randomFrom())
     const dialled: number[] = []
     const ends: { terminate(reason: { code: number; message: string }): void }[] = []
     const connections = Array.from({ length: 200 }, () =>
@@ -70,12 +71,3 @@ describe('200 clients', () => {
     await Promise.all(connections.map(connection => connection.close()))
   })
 })
-
-/** Numbers in [0, 1) that are the same in every run (a linear congruential generator, Numerical Recipes). */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 2 ** 32
-  }
-}

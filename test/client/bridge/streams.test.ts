@@ -1,13 +1,13 @@
 /** Streams that are cut, encoded and labelled in every way: records and the client's bytes stay the same. */
 import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ResponseFacts } from '../../../client/bridge/providers/provider-api.js'
 import { Inspection } from '../../../client/bridge/recording/inspection.js'
 import { EventFilter } from '../../../client/bridge/wire/event-filter.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import { eventsOf } from '../../fixtures/provider.js'
+import { fc } from '../../fixtures/random.js'
 import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
 import { memoryLogger } from './running-bridge.js'
 

@@ -1,6 +1,6 @@
 /**
  * Calls and subscriptions while connections are cut and servers drain at random. CI runs a few seeds; `npm run soak` runs many, each for longer.
- * A failing seed is run again with `CHAOS_SEED=n npx vitest run test/server/rpc/chaos.test.ts`.
+ * The name of a test has its seed; `TEST_SEED=n npx vitest run test/server/rpc/chaos.test.ts` begins with it.
  */
 import { initTRPC, tracked } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
@@ -8,10 +8,10 @@ import { z } from 'zod'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
+import { randomFrom, runSeed } from '../../fixtures/random.js'
 
 const isSoak = process.env.SOAK !== undefined
-const oneSeed = process.env.CHAOS_SEED
-const seeds = oneSeed === undefined ? Array.from({ length: isSoak ? 60 : 3 }, (_, n) => n + 1) : [Number(oneSeed)]
+const seeds = Array.from({ length: isSoak ? 60 : 3 }, (_, n) => runSeed + n)
 const steps = isSoak ? 3_000 : 300
 
 const t = initTRPC.context<object>().create()
@@ -40,17 +40,6 @@ function makeRouter() {
       }),
   })
   return { router, runs }
-}
-
-/** Numbers in [0, 1) that are the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 describe.each(links)('chaos, $name', ({ link }) => {

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
 import { initTRPC } from '@trpc/server'
-import fc from 'fast-check'
 import { SuperJSON } from 'superjson'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -9,6 +8,7 @@ import { errorCodeOf, reasonOf } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
+import { fc } from '../../fixtures/random.js'
 
 class Point {
   readonly x: number

@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect as dialTcp } from 'node:net'
 import { initTRPC } from '@trpc/server'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
@@ -12,6 +11,7 @@ import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
 import { listening } from '../../fixtures/listening.js'
 import { peer } from '../../fixtures/peer.js'
+import { fc } from '../../fixtures/random.js'
 
 const t = initTRPC.context<object>().create()
 const router = t.router({

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { generateApiKey, parseApiKey } from '../../../server/services/api-key.js'
 import { createSecretBox, providerKeyPlace, SecretUnreadable } from '../../../server/services/secrets.js'
+import { fc } from '../../fixtures/random.js'
 
 const place = providerKeyPlace('anthropic', 'k1')
 const oldKey = randomBytes(32)

@@ -1,5 +1,4 @@
 import { initTRPC } from '@trpc/server'
-import fc from 'fast-check'
 import { SuperJSON } from 'superjson'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -7,6 +6,7 @@ import { invoke, invokeByTrpc } from '../../../server/rpc/invoke.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { copyJson } from '../../../shared/rpc/json-copy.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
+import { fc } from '../../fixtures/random.js'
 
 const leaf = fc.oneof(
   fc.string(),

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
+import { fc } from '../../fixtures/random.js'
 
 test.each([
   ['sk-ant-api03-0123456789-wxyz', 'sk-a…wxyz'],

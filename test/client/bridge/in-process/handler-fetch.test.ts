@@ -3,12 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
-import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { RequestHandler } from '../../../../client/bridge/in-process/handler-fetch.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { leavesNothing } from '../../../fixtures/leaves-nothing.js'
 import { createGate } from '../../../fixtures/provider.js'
+import { fc, randomFrom } from '../../../fixtures/random.js'
 import { fetchRows, type OpenedFetch } from './fetch-rows.js'
 
 const handled: Promise<unknown>[] = []
@@ -580,8 +580,9 @@ describe.each(fetchRows)('$name', ({ inProcess, open }) => {
     })
 
     test('each of several responses belongs to its request', async () => {
+      const random = randomFrom()
       const { fetch, url } = await serve(async (request, response) => {
-        await turns(Math.floor(Math.random() * 5))
+        await turns(Math.floor(random() * 5))
         response.end(`${request.url} ${await textOf(request)}`)
       })
       const asked = Array.from({ length: 50 }, async (_, index) => {

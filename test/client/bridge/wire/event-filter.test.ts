@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EventFilter } from '../../../../client/bridge/wire/event-filter.js'
+import { fc } from '../../../fixtures/random.js'
 
 const hidesX = () => new EventFilter({ marker: 'x', hides: ({ data }) => data.includes('x') })
 

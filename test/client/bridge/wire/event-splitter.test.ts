@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EventSplitter } from '../../../../client/bridge/wire/event-splitter.js'
+import { fc } from '../../../fixtures/random.js'
 
 /** Returns the lines of a stream in chunks: the content of each line, null for a blank one, and last an open line. */
 function linesOf(chunks: readonly Buffer[]): (string | null)[] {

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { setMember } from '../../../../client/bridge/wire/json-patch.js'
+import { fc } from '../../../fixtures/random.js'
 
 const patch = (text: string) => setMember(Buffer.from(text), ['options', 'usage'], true).toString()
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type SseEvent, SseReader } from '../../../../client/bridge/wire/sse.js'
+import { fc } from '../../../fixtures/random.js'
 
 function read(chunks: Buffer[], maxEventBytes = 1_000_000): SseEvent[] {
   const events: SseEvent[] = []

@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonicalJson, contentHash } from '../../../../server/services/daemon/content-hash.js'
 import { createRecorder } from '../../../../server/services/daemon/recorder.js'
 import type { StoredRecord } from '../../../../server/store/store.js'
 import { recordLimits } from '../../../../shared/contract/limits.js'
 import { type BatchRecord, type RecordOutcome, recordSchemas } from '../../../../shared/contract/recorder.js'
+import { fc } from '../../../fixtures/random.js'
 import { recordingLogger, refusalOf } from '../running-server.js'
 
 const interceptionId = '019a0000-0000-7000-8000-000000000001'

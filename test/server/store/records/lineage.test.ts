@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store, StoredRecord } from '../../../../server/store/store.js'
+import { fc } from '../../../fixtures/random.js'
 import { stores } from '../../../fixtures/stores.js'
 import { ended, interception, secondsLater, toolUsage } from './records.js'
 
