@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Old syntax only, and nothing else before the check: an old Node has to get as far as the sentence that it is too old.
+// Old syntax, and no import before the check, so that an old Node gets as far as the sentence about its age.
 import './process/require-node.cjs'
 
 void import('./process/main.js')

@@ -4,7 +4,7 @@ import { invalid } from './config-error.js'
 
 /**
  * Reads the certificate authority that `--ca` or `BRIDGE_CA` names.
- * @returns the authorities that TLS trusts in place of the system's authorities; undefined without a file: these
+ * @returns the option of TLS; undefined without a file: TLS then trusts the system's authorities
  * @throws RpcError `BAD_REQUEST` (config_invalid) for a file that cannot be read or holds no certificate
  */
 export async function readCaFile(path: string | undefined): Promise<{ ca: string } | undefined> {
@@ -16,7 +16,7 @@ export async function readCaFile(path: string | undefined): Promise<{ ca: string
   try {
     new X509Certificate(ca)
   } catch (error) {
-    // TLS would take such a file without a word, and then trust nothing.
+    // TLS would accept such a file silently, and then trust no certificate.
     throw invalid(`${name}: holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----`, error)
   }
   return { ca }

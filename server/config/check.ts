@@ -3,7 +3,7 @@ import { invalid } from './config-error.js'
 import { flagOf, type Settings, type Values } from './setting.js'
 import { findValue, type Sources } from './sources.js'
 
-/** Checked settings. */
+/** Settings that passed their check. */
 export interface Checked<S extends Settings> {
   values: Values<S>
   /** where each value stands; undefined for a default */
@@ -13,7 +13,7 @@ export interface Checked<S extends Settings> {
 /**
  * Finds each setting's value and checks it.
  * @param inFile names that the configuration file may hold; by default those of `settings`
- * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, each with its source and, unless the setting is a secret, its value
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once. Each problem has the setting's source, and the value if the setting is no secret
  */
 export function checkSettings<S extends Settings>(
   settings: S,
@@ -41,5 +41,6 @@ export function checkSettings<S extends Settings>(
     problems.push(`${unknown.join(', ')} in ${file.path}: no such setting; there are ${known}`)
   }
   if (problems.length > 0) throw invalid(problems.join('; '))
-  return { values: values as Values<S>, sources: found as Checked<S>['sources'] } // each came out of its setting's schema and source
+  // Each value is the output of its setting's schema, and each source stands under its setting's name.
+  return { values: values as Values<S>, sources: found as Checked<S>['sources'] }
 }

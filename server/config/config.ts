@@ -35,7 +35,7 @@ export interface ServeConfig extends Address {
   seeds: ProviderSeed[]
   /** undefined: the file in the data directory */
   adminToken: string | undefined
-  /** the first one seals; undefined: the file in the data directory */
+  /** 32 bytes each; the first one seals; undefined: the file in the data directory */
   encryptionKeys: Uint8Array[] | undefined
 }
 
@@ -67,8 +67,9 @@ export interface ClientConfig extends Address {
 }
 
 /**
- * Returns the configuration of a command that calls a server. A URL takes the place of host and port. Flags win over variables: `--port` over `BRIDGE_URL`.
- * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also for a `--url` beside `--host` or `--port`
+ * Returns the configuration of a command that calls a server. A URL takes the place of host and port. Flags win over
+ * variables: `--port` wins over `BRIDGE_URL`.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also if `--url` stands beside `--host` or `--port`
  */
 export function clientConfig(flags: Flags, environment: Environment): ClientConfig {
   const { values, sources } = checkSettings(clientSettings, { flags, environment })
@@ -82,7 +83,7 @@ export function clientConfig(flags: Flags, environment: Environment): ClientConf
   return { ...address, url: isUrlGiven ? url : urlOf(address), isUrlGiven, caFile: ca, adminToken }
 }
 
-/** Returns the URL that reaches a server which listens on this host and port. */
+/** Returns the base URL of a server on this host and port. */
 export function urlOf({ host, port }: Pick<Address, 'host' | 'port'>): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
@@ -121,7 +122,7 @@ export function daemonConfig(flags: Flags, environment: Environment): DaemonConf
 }
 
 /**
- * Returns the database of a command that uses one itself. The configuration file may be the one of `serve`.
+ * Returns the database of `import` and `migrate`. The configuration file may be the file of `serve`.
  * @throws RpcError `BAD_REQUEST` (config_invalid), without the URL in its message
  */
 export function databaseUrlFrom(flags: Flags, environment: Environment): string {

@@ -1,7 +1,7 @@
-/** The operator's token and the encryption keys: which texts are good ones. No error shows a secret. */
+/** The forms of the operator's token and of the encryption keys. No error shows a secret. */
 import { invalid } from './config-error.js'
 
-/** The names of the files in the data directory that hold a secret which no setting gives. */
+/** Setting → the file in the data directory that holds the secret while the setting is not set. */
 export const secretFiles = { adminToken: 'admin-token', encryptionKey: 'encryption-key' } as const
 
 /**
@@ -15,7 +15,7 @@ export function checkAdminToken(token: string, source: string): string {
   throw invalid(`${source}: ${problem}`)
 }
 
-/** Says why the text cannot be an admin token; undefined if it can. */
+/** Returns why the text is no admin token; undefined for a good one. */
 export function adminTokenProblem(token: string): string | undefined {
   if (/^[\x21-\x7e]{16,512}$/.test(token)) return undefined
   return `must be 16 to 512 printable ASCII characters without spaces; this one has ${token.length} characters`
@@ -32,7 +32,7 @@ export function parseEncryptionKeys(text: string, source: string): Uint8Array[] 
   return splitKeys(text).map(key => new Uint8Array(keyBytes(key)))
 }
 
-/** Says why the text cannot be one or two encryption keys; undefined if it can. */
+/** Returns why the text is not one or two encryption keys; undefined for good ones. */
 export function encryptionKeysProblem(text: string): string | undefined {
   const keys = splitKeys(text)
   if (keys.length > 2) return `must be one key or two with a comma between them, not ${keys.length}`

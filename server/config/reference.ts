@@ -50,7 +50,7 @@ The file may be the one of \`serve\`.
 `
 }
 
-/** A table of settings, with their names in the file where the command reads one. */
+/** Returns a table of settings, with a column for the names in the file if the command reads a file. */
 function table(settings: Settings): string {
   const readsFile = Object.hasOwn(settings, 'config')
   const columns = [...(readsFile ? ['name in the file'] : []), 'flag', 'variable', 'accepts', 'default', 'meaning']

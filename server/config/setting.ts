@@ -4,27 +4,34 @@ import { join, resolve } from 'node:path'
 import { z } from 'zod'
 
 /**
- * The one declaration of a setting. The command line's option, the help, the check, `config check` and docs/configuration.md are made from it.
- * The key of a setting in its command's table is its name in the configuration file, and in kebab case its flag.
+ * The one declaration of a setting, from which the option of the command line, the help, the check, `config check` and
+ * docs/configuration.md are made. The setting's key in the table of its command is the name in the configuration file, and
+ * in kebab case the flag.
  */
 export interface Setting<S extends z.ZodType = z.ZodType> {
-  /** takes the text of a flag or variable, or undefined; its default is the setting's */
+  /** accepts the text of a flag or variable, or undefined; the schema's default is the setting's default */
   schema: S
   /** the schema in words: `a whole number from 1 to 65535` */
   accepts: string
-  /** environment variables that hold the setting; the first one that is set wins */
+  /** environment variables of the setting; the first non-empty variable wins */
   variables: readonly string[]
-  /** a word: the value in `--port <word>`; `switch`: `--name` means true; `negated`: `--no-name` means false; none: other users of a machine see flags */
+  /**
+   * `value`: the word for the value in the help, as in `--port <port>`; `switch`: `--name` means true; `negated`: `--no-name`
+   * means false; `none`: no flag, because other users of the machine see flags
+   */
   flag: Flag
-  /** the setting's purpose, in words for help and docs; its variables and its default are added */
+  /** meaning, for the help and the docs, which add the variables and the default */
   help: string
-  /** what happens while the setting is not set, where the schema has no default */
+  /** the effect of an unset setting whose schema has no default */
   unset?: string
-  /** true: the value is never shown; `unchecked`: only a value that passed the check is shown, because people put secrets here by mistake */
+  /**
+   * true: the value is never shown; `unchecked`: only a value that passed the check is shown, because people put secrets into
+   * this setting by mistake
+   */
   secret?: true | 'unchecked'
 }
 
-/** How a setting stands on the command line; see {@link Setting.flag}. */
+/** The form of a setting on the command line; see {@link Setting.flag}. */
 export type Flag = { value: string } | 'switch' | 'negated' | 'none'
 
 /** The settings of one command by their names. */
@@ -39,7 +46,7 @@ export function flagOf(name: string, flag?: Flag): string {
   return flag === 'negated' ? `--no-${kebab}` : `--${kebab}`
 }
 
-/** Returns a setting's default as a reader sees it; undefined if there is none. The home directory is `~`. */
+/** Returns a setting's default for readers, with `~` for the home directory; undefined without a default. */
 export function defaultOf({ schema, unset }: Setting): string | undefined {
   const { success, data } = schema.safeParse(undefined)
   if (!success || data === undefined) return unset
@@ -47,7 +54,7 @@ export function defaultOf({ schema, unset }: Setting): string | undefined {
   return text.startsWith(`${homedir()}/`) ? `~${text.slice(homedir().length)}` : text
 }
 
-/** A kind of value: its schema, and the same in words. */
+/** A kind of value: the schema, and the same in words. */
 export interface Kind<S extends z.ZodType> {
   schema: S
   accepts: string
@@ -55,16 +62,16 @@ export interface Kind<S extends z.ZodType> {
 
 /** Returns the kind with a default. */
 export function preset<S extends z.ZodType>({ schema, accepts }: Kind<S>, value: z.output<S>): Kind<z.ZodDefault<S>> {
-  // Zod's type leaves out undefined, which no kind of setting gives.
+  // Zod's type excludes undefined, which is no output of a setting's schema.
   return { schema: schema.default(value as z.util.NoUndefined<z.output<S>>), accepts }
 }
 
-/** Returns the kind for a setting that need not be set. */
+/** Returns the kind for a setting that may stay unset. */
 export function optional<S extends z.ZodType>({ schema, accepts }: Kind<S>): Kind<z.ZodOptional<S>> {
   return { schema: schema.optional(), accepts }
 }
 
-/** A whole number within bounds, as digits. */
+/** Returns the kind of whole numbers within bounds, written as digits. */
 export function wholeNumber(min: number, max: number) {
   const accepts = `a whole number from ${min} to ${max}`
   const schema = z
@@ -75,18 +82,18 @@ export function wholeNumber(min: number, max: number) {
   return { schema, accepts }
 }
 
-/** One of some words. */
+/** Returns the kind of texts that are one of these words. */
 export function oneOf<const W extends readonly [string, ...string[]]>(words: W) {
   const accepts = words.length === 2 ? words.join(' or ') : `one of ${words.join(', ')}`
   return { schema: z.enum(words, `must be ${accepts}`), accepts }
 }
 
-/** A text that matches a pattern, or passes a check. */
+/** Returns the kind of texts for which `isGood` returns true. */
 export function text(accepts: string, isGood: (text: string) => boolean, problem = `must be ${accepts}`) {
   return { schema: z.string().refine(isGood, problem), accepts }
 }
 
-/** A secret text. The problem that `problemOf` finds is the error message, and must not show the secret. */
+/** Returns the kind of secret texts for which `problemOf` returns no problem. A problem is an error message, without the secret. */
 export function secretText(accepts: string, problemOf: (text: string) => string | undefined) {
   const schema = z.string().superRefine((text, context) => {
     const problem = problemOf(text)
@@ -95,10 +102,10 @@ export function secretText(accepts: string, problemOf: (text: string) => string 
   return { schema, accepts }
 }
 
-/** A path; relative ones begin at the working directory. */
+/** The kind of paths. A relative path begins at the working directory. */
 export const path = { schema: z.string().min(1, 'must not be empty').transform(absolutePath), accepts: 'a path' }
 
-/** Makes a path absolute. A tilde at its begin is the home directory: a shell leaves the one in `--data=~/x` alone. */
+/** Returns an absolute path. A leading tilde is the home directory: a shell leaves the tilde of `--data=~/x` alone. */
 export function absolutePath(path: string): string {
   return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : resolve(path)
 }

@@ -1,4 +1,6 @@
-/** Every setting of every command, declared once. docs/configuration.md is made from this file: `npm run docs:configuration`. */
+/**
+ * Every setting of every command, declared once. `npm run docs:configuration` makes docs/configuration.md from this file.
+ */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -6,7 +8,7 @@ import { times } from '../../shared/rpc/limits.js'
 import { adminTokenProblem, encryptionKeysProblem } from './keys.js'
 import { oneOf, optional, path, preset, type Setting, type Settings, secretText, text, wholeNumber } from './setting.js'
 
-/** Where a server listens and keeps its data. */
+/** The address of a server, and the place of its data. */
 export interface Address {
   /** absolute path */
   dataDir: string
@@ -15,7 +17,7 @@ export interface Address {
   port: number
 }
 
-/** The address of a server whose settings say nothing else. */
+/** The address of a server without any settings. */
 export const defaultAddress: Address = { dataDir: join(homedir(), '.aibridge'), host: '127.0.0.1', port: 4100 }
 
 /** Levels of the log, the most talkative one first. */
@@ -23,7 +25,7 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 's
 
 const trueOrFalse = oneOf(['true', 'false'])
 
-/** The setting that names the configuration file. Such a file cannot name another one. */
+/** The setting that names the configuration file. The file itself cannot hold this setting. */
 export const configSetting = {
   ...optional(path),
   variables: ['BRIDGE_CONFIG'],
@@ -67,7 +69,7 @@ const url = {
   variables: ['BRIDGE_URL'],
   flag: { value: 'base' },
   help: 'base URL of the control plane, for instance https://bridge.example.com',
-  // People put credentials into URLs, and this one may have none.
+  // People put credentials into URLs, which the check rejects.
   secret: 'unchecked',
 } as const satisfies Setting
 
@@ -107,7 +109,7 @@ const databaseUrl = {
       value => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
     ),
   ),
-  // The second is the variable that platforms set.
+  // Hosting platforms set the second variable.
   variables: ['BRIDGE_DATABASE_URL', 'DATABASE_URL'],
   flag: { value: 'url' },
   help: 'a PostgreSQL database; prefer the variable, because other users of the machine can read the command line',

@@ -1,4 +1,4 @@
-/** `config check`: the settings that a command would run with, and the files that are in use. */
+/** `config check`: the settings of a command, and the files in use. */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { readCaFile } from './ca-file.js'
@@ -17,11 +17,11 @@ export interface ShownSetting {
   value: string | number | boolean | null
   /** for instance `--port`, `BRIDGE_PORT`, `port in FILE`, `default`, or the path of a secret's file */
   source: string
-  /** the file that the setting names, or that is in use while it is not set; null: none */
+  /** the file that the setting names, or that takes the place of an unset setting; null: no file */
   file: FileInUse | null
 }
 
-/** A file of a command, without its content. */
+/** A file of a command, without the content. */
 export interface FileInUse {
   /** absolute */
   path: string
@@ -32,7 +32,7 @@ export interface FileInUse {
 }
 
 /**
- * Returns the settings that a command would run with. Files are checked as the command would.
+ * Returns the settings that a command would use, and checks the files as the command would.
  * @throws as the command itself
  */
 export async function shownConfig(
@@ -56,7 +56,7 @@ export async function shownConfig(
   })
 }
 
-/** Files by the setting that names them, or whose place they take. */
+/** Setting → the file that the setting names, or that takes the place of the setting. */
 type Files = Record<string, FileInUse>
 
 function secretsInUse(flags: Flags, environment: Environment): Files {
@@ -75,7 +75,7 @@ async function authorityInUse(flags: Flags, environment: Environment): Promise<F
   return caFile === undefined ? {} : { ca: fileInUse(caFile) }
 }
 
-/** @param check throws if the content is no such secret */
+/** @param check throws for a content that is no such secret */
 function secretInUse(path: string, check: (text: string, source: string) => unknown): FileInUse {
   const file = fileInUse(path)
   if (file.state === 'missing') return file

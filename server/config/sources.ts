@@ -1,13 +1,13 @@
-/** Where settings come from: flags before variables, variables before the configuration file. */
+/** The sources of settings: flags win over variables, and variables over the configuration file. */
 import { readFileSync } from 'node:fs'
 import { isPlainObject } from '../../shared/values/text.js'
 import { invalid } from './config-error.js'
 import { absolutePath, flagOf, type Setting } from './setting.js'
 import { configSetting } from './settings.js'
 
-/** The environment that settings are read from; `process.env` is one. */
+/** The variables of a process, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
-/** The flags of a command by their names in camel case, as the command line gives them. */
+/** The flags of a command, by their names in camel case. */
 export type Flags = Readonly<Record<string, unknown>>
 
 /** All places of settings, the strongest first. */
@@ -17,7 +17,7 @@ export interface Sources {
   file?: ConfigFile | undefined
 }
 
-/** A configuration file that was read. */
+/** The content of a configuration file. */
 export interface ConfigFile {
   /** absolute */
   path: string
@@ -26,7 +26,7 @@ export interface ConfigFile {
   values: Readonly<Record<string, unknown>>
 }
 
-/** A setting's text and where the text stands: `--port`, `BRIDGE_PORT` or `port in FILE`; both undefined for a setting that is not set. */
+/** A setting's text, and the source: `--port`, `BRIDGE_PORT` or `port in FILE`. Both are undefined for an unset setting. */
 export interface FoundValue {
   value?: string
   source?: string
@@ -41,7 +41,7 @@ export function readSources(flags: Flags, environment: Environment): Sources {
   return { flags, environment, file: source === undefined ? undefined : readConfigFile(value ?? '', source) }
 }
 
-/** Returns a setting's text from the strongest source that has it. An empty variable is an unset one. */
+/** Returns a setting's text from the strongest source. An empty variable counts as unset. */
 export function findValue(
   name: string,
   { variables, flag }: Setting,
@@ -66,7 +66,7 @@ function readConfigFile(given: string, source: string): ConfigFile {
   try {
     values = JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    // Not JSON.parse's own words, which quote the text: it may hold secrets.
+    // JSON.parse's own message quotes the text, which may hold secrets.
     const words =
       error instanceof SyntaxError ? 'it is no JSON' : error instanceof Error ? error.message : String(error)
     throw invalid(`${source} ${JSON.stringify(given)}: cannot be read: ${words}`, error)

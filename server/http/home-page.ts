@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, RequestListener } from 'node:http'
 
 /**
- * Serves the first steps to everybody who reaches the port. The response holds the address of the request and fixed words: no secret, no name, no
- * version and no path of this machine. Nothing is logged.
- * @param ownUrl the base URL for a request whose headers name no usable one
+ * Serves the first steps, without authentication. The response holds fixed words and the address of the request: no
+ * secret, no name, no version and no path of this machine. No request is logged.
+ * @param ownUrl returns the base URL for a request without a usable `Host`
  */
 export function createHomePage(ownUrl: () => string): RequestListener {
   return (request, response) => {
@@ -33,7 +33,7 @@ function bodyFor(type: Type, base: string): [contentType: string, body: string] 
 
 type Type = 'text/html' | 'application/json' | 'text/plain'
 
-/** Returns the type that a client accepts; HTML only if the client names it, as browsers do and command-line tools do not. */
+/** Returns the type that a client accepts: HTML only if the client names HTML, as browsers do and command-line tools do not. */
 function preferredType(accept = ''): Type {
   const accepted = accept.split(',').flatMap(range => {
     const [type = '', ...parameters] = range.split(';').map(part => part.trim().toLowerCase())
@@ -43,8 +43,8 @@ function preferredType(accept = ''): Type {
 }
 
 /**
- * Returns the base URL that the client used, from `Host` and, behind a proxy that ends TLS, `X-Forwarded-Proto`. A client can put only its own words into
- * its own response; what is no host name or address is left out all the same.
+ * Returns the base URL of the request, from `Host` and, behind a proxy that ends TLS, `X-Forwarded-Proto`. A client
+ * influences no response but its own. A `Host` that is neither a host name nor an address is ignored all the same.
  */
 export function requestedUrl({ headers }: Pick<IncomingMessage, 'headers'>, ownUrl: string): string {
   const { host = '' } = headers
@@ -80,7 +80,7 @@ table { border-collapse: collapse }
 th, td { padding: .25rem 1.5rem .25rem 0; text-align: left }
 `
 
-/** No script, no resource of another place, no frame; the one style is allowed by its hash. */
+/** No scripts, no foreign resources, no frames. The policy allows the one style by its hash. */
 const headers = {
   'content-security-policy': [
     "default-src 'none'",

@@ -20,6 +20,7 @@ export interface HttpFront {
   close(graceMs: number): Promise<{ drained: number; aborted: number }>
 }
 
+/** Options of {@link openHttpFront}. */
 export interface HttpFrontOptions extends ListenAddress {
   listener: RequestListener
   /**

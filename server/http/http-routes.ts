@@ -12,6 +12,7 @@ export interface MountedBridge {
   metrics?: () => Promise<string>
 }
 
+/** Options of {@link createRoutes}. */
 export interface RoutesOptions {
   /** path prefix, ending with a slash → handler */
   mounts: Readonly<Record<string, RequestListener>>
@@ -19,24 +20,26 @@ export interface RoutesOptions {
   readiness: () => Promise<Readonly<Record<string, string>>>
   /** texts of `/metrics`, concatenated, each in Prometheus' text format; undefined: no such path */
   metrics?: readonly (() => Promise<string>)[]
-  /** what answers `/`; left out, there is no such path */
+  /** handler of `/`; undefined: no such path */
   home?: RequestListener
   isClosing: () => boolean
   logger: Logger
 }
 
-/** Where the RPC takes WebSockets. */
+/** The path of the RPC's WebSockets. */
 export const rpcPath = '/rpc'
 
 /**
- * | path | |
+ * Creates the listener of a process.
+ *
+ * | path | response |
  * | --- | --- |
  * | `/` | the first steps, on a control plane |
  * | `/healthz` | 200 while the process lives |
- * | `/readyz` | 200 when every part is ready, else 503 with what is not |
- * | `/metrics` | in Prometheus' text format, for everybody who reaches the port: numbers, names of providers, models and procedures, no user and no secret |
- * | `/rpc` | 426: it is for WebSockets |
- * | the mounts | |
+ * | `/readyz` | 200 when every part is ready, else 503 with each part's state |
+ * | `/metrics` | metrics, without authentication: numbers, names of providers, models and procedures; no user and no secret |
+ * | `/rpc` | 426 for requests without an upgrade |
+ * | below a mount | the mounted handler's |
  */
 export function createRoutes(options: RoutesOptions): RequestListener {
   const { mounts, metrics, home, isClosing, logger } = options
@@ -71,7 +74,7 @@ export function createRoutes(options: RoutesOptions): RequestListener {
   }
 }
 
-/** A listener for peers on this machine; others get 403. */
+/** Returns a listener for peers on this machine. Other peers get a 403. */
 export function forThisMachine(listener: RequestListener, rejection: string): RequestListener {
   return (request, response) => {
     if (isThisMachine(request.socket.remoteAddress, request.socket.localAddress)) return listener(request, response)

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 
-/** The version of this program, as its package.json has it. */
+/** Returns the version of this program, from package.json. */
 export function buildVersion(): string {
-  // Beside the sources, and one level up from what is built of them.
+  // package.json lies beside the sources, and one level above the built files.
   const places = ['../../package.json', '../../../package.json'].map(path => new URL(path, import.meta.url))
   const place = places.find(url => existsSync(url))
   if (!place) throw new Error('the program has no package.json')

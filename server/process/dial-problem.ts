@@ -1,7 +1,7 @@
 /** Describes a failed dial in words that name the cure. */
 import type { DialError } from '../../client/rpc/errors.js'
 
-/** Returns the error code of the network or of TLS, such as `ECONNREFUSED`; undefined if the server sent a response. */
+/** Returns the error code of the network or of TLS, such as `ECONNREFUSED`; undefined after a response of the server. */
 export function networkCodeOf(error: DialError): string | undefined {
   const code: unknown = Reflect.get(Object(error.cause), 'code')
   return typeof code === 'string' ? code : undefined
@@ -10,7 +10,7 @@ export function networkCodeOf(error: DialError): string | undefined {
 /**
  * Describes a failed dial in one sentence without the credentials of the dial.
  * @param url the base URL that was dialled
- * @param howToStart the cure where nothing listens
+ * @param howToStart the cure if nothing listens at the URL
  */
 export function dialProblem(error: DialError, url: string, howToStart: string): string {
   const { status, reason, message } = error

@@ -1,16 +1,16 @@
-/** The text of a first start: the commands of a first hour. */
+/** The text of a first start: the commands for the first hour. */
 import type { ProviderType } from '../../shared/contract/provider-configurator.js'
 import { seedVariables } from '../config/provider-seeds.js'
 import { addressFlags, invocation } from './invocation.js'
 
-/** A server that has started for the first time. */
+/** The first start of a server. */
 export interface FirstStart {
-  /** where the server listens */
+  /** the server's URL */
   url: string
   dataDir: string
-  /** types of the providers that the environment's keys have made */
+  /** types of the providers that were made from keys in the environment */
   seeded: readonly ProviderType[]
-  /** whether the admin token is BRIDGE_ADMIN_TOKEN, which commands need as well */
+  /** whether the admin token is in BRIDGE_ADMIN_TOKEN, which commands then need as well */
   isTokenInEnvironment: boolean
 }
 
@@ -57,7 +57,7 @@ export function commandFor(words: string, url: string, dataDir: string): string 
   return `${invocation()} ${words}${addressFlags(address)}`
 }
 
-/** Returns the URL by which this machine reaches a server: the loopback address in place of a wildcard, without a slash at the end. */
+/** Returns the URL of a server for this machine: the loopback address in place of a wildcard, without a slash at the end. */
 function reachable(url: string): string {
   const { hostname, port } = new URL(url)
   const isWildcard = hostname === '0.0.0.0' || hostname === '[::]'

@@ -1,6 +1,7 @@
 /**
- * Ends the process with one sentence if Node is older than package.json's `engines` allow. The program's entry loads this file before any other, and the
- * start script before it builds, so the syntax is as old as the Node that has to read it.
+ * Ends the process with one sentence if Node is older than `engines` in package.json. The entry of the program loads this
+ * file before any other file, and so does the start script before the build. The syntax is old, because an old Node must
+ * be able to read the file.
  */
 'use strict'
 

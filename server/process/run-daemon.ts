@@ -68,10 +68,10 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
   if ('code' in cause) {
     logger.error(
       { reason: cause.reason, code: cause.code },
-      `stopping: the control plane does not want this daemon: ${cause.message}`,
+      `stopping: the control plane rejects this daemon: ${cause.message}`,
     )
     await close(Math.min(config.graceMs, faultGraceMs))
-    throw refusedBy(cause)
+    throw rejectedBy(cause)
   }
   logger.info({ cause: cause.name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
   await close(cause.kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
@@ -117,7 +117,7 @@ const codesOfReasons: Readonly<Record<string, ErrorCode>> = {
   key_revoked: 'FORBIDDEN',
 }
 
-function refusedBy({ message, reason }: CloseReason): RpcError<string> {
+function rejectedBy({ message, reason }: CloseReason): RpcError<string> {
   const code = codesOfReasons[reason ?? ''] ?? 'PRECONDITION_FAILED'
-  return new RpcError<string>(code, `the control plane refused this daemon: ${message}`, { reason })
+  return new RpcError<string>(code, `the control plane rejects this daemon: ${message}`, { reason })
 }

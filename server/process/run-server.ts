@@ -48,7 +48,10 @@ export async function runServer(flags: Flags, environment: Environment): Promise
   return kind === 'fault' ? 1 : 0
 }
 
-/** Shows life at once, since a first start and a database that is away take seconds: to people as text, to programs as a line of the log. */
+/**
+ * Reports the start at once, because a new database or an unreachable database takes seconds: as text on a terminal, as a
+ * log line for programs.
+ */
 function reportStart({ dataDir, databaseUrl }: ServeConfig, flags: Flags, logger: PinoLogger): void {
   const step =
     databaseUrl !== undefined
@@ -60,7 +63,7 @@ function reportStart({ dataDir, databaseUrl }: ServeConfig, flags: Flags, logger
   else logger.info({}, `starting: ${step}`)
 }
 
-/** Secrets from the configuration. Secrets of the data directory are read later, and never reach the log. */
+/** Returns the secrets of the configuration. The secrets of the data directory are read later, and the log never receives them. */
 function secretsOf({ adminToken, databaseUrl, seeds }: ServeConfig): (string | undefined)[] {
   const password = databaseUrl === undefined ? undefined : new URL(databaseUrl).password
   return [adminToken, password, ...seeds.map(({ key }) => key)]

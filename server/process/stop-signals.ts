@@ -1,10 +1,13 @@
-/** When a process has to stop, and why. */
+/** The causes that stop a process: signals and faults. */
 import type { Logger as PinoLogger } from 'pino'
 
 /** A process in an unknown state gets only the time to store its records. */
 export const faultGraceMs = 5_000
 
-/** `signal`: a person or a supervisor stops the process. `fault`: an uncaught exception, or the end of a part without which the process cannot go on. */
+/**
+ * `signal`: a person or a supervisor stops the process. `fault`: an uncaught exception, or the end of a part without which
+ * the process cannot go on.
+ */
 export interface StopCause {
   kind: 'signal' | 'fault'
   /** the signal's or the event's name */
@@ -21,8 +24,8 @@ export interface StopSignal {
 }
 
 /**
- * Watches for SIGINT, SIGTERM, SIGHUP and for uncaught exceptions, from now until the process ends. The first one is the cause to
- * stop. A second signal ends the process at once with 130, a second fault with 1.
+ * Watches for SIGINT, SIGTERM, SIGHUP and for uncaught exceptions, from now until the process ends. The first of them is the
+ * cause to stop. A second signal ends the process at once with 130, a second fault with 1.
  */
 export function watchStopSignals(logger: PinoLogger): StopSignal {
   let cause: StopCause | undefined
@@ -58,8 +61,8 @@ export function watchStopSignals(logger: PinoLogger): StopSignal {
 }
 
 /**
- * Runs work that must not break off in the middle. The first SIGINT, SIGTERM or SIGHUP is reported, and the work goes on to its end; a second signal ends
- * the process at once with 130.
+ * Runs work that must not break off in the middle. The first SIGINT, SIGTERM or SIGHUP is reported, and the work goes on
+ * to the end. A second signal ends the process at once with 130.
  */
 export async function finishDespiteSignals<T>(work: () => Promise<T>, onFirst: (name: string) => void): Promise<T> {
   let isStopping = false
@@ -77,7 +80,7 @@ export async function finishDespiteSignals<T>(work: () => Promise<T>, onFirst: (
   }
 }
 
-/** Ends the process with 130 at a signal while it is stopping, and reports a signal before that. Returns a function that ends the watch. */
+/** Reports the first signal, and ends a stopping process with 130 at the next one. Returns a function that ends the watch. */
 function watchSignals({ isStopping, onFirst }: { isStopping: () => boolean; onFirst: (name: string) => void }) {
   let firstAt = 0
   const onSignal = (name: string) => {
