@@ -1,4 +1,4 @@
-/** Builds dist/ from the sources, unless what is there was built from the same. `npm run build`; `-- --force` builds in any case. */
+/** Builds dist/ unless the build there is fresh. `npm run build`; `npm run build -- --force` builds in any case. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url'
 const ownRoot = fileURLToPath(new URL('..', import.meta.url))
 
 /**
- * Builds if dist/ is not what the sources give.
- * @param {{ force?: boolean, root?: string, compile?: (root: string) => Promise<boolean> }} [options] `compile` writes dist/ and says whether that went well
- * @returns {Promise<boolean>} whether dist/ is right; false: the compiler has printed why not
+ * Builds dist/ unless the build there is fresh: made from these sources by this compiler, and unchanged since.
+ * @param {{ force?: boolean, root?: string, compile?: (root: string) => Promise<boolean> }} [options] `compile` writes
+ *   dist/ and returns whether it succeeded
+ * @returns {Promise<boolean>} whether dist/ is fresh now; false: the compiler has printed its errors
  */
 export async function build({ force = false, root = ownRoot, compile = runCompiler } = {}) {
   const dist = join(root, 'dist')
@@ -18,7 +19,7 @@ export async function build({ force = false, root = ownRoot, compile = runCompil
   if (!force && isFresh(root, sources)) return true
   console.error('building aibridge …')
   const start = performance.now()
-  // With the outputs of sources that are gone, and the stamp: a build that is cut off is not fresh.
+  // This removes the outputs of deleted sources, and the stamp: an interrupted build must not count as fresh.
   rmSync(dist, { recursive: true, force: true })
   if (!(await compile(root))) return false
   chmodSync(join(dist, 'server/cli.js'), 0o755)
@@ -27,12 +28,12 @@ export async function build({ force = false, root = ownRoot, compile = runCompil
   return true
 }
 
-/** The file that says what dist/ was built from, and what was built. */
+/** Returns the path of the stamp, which holds the hashes of the sources and of the outputs. */
 function stampFile(/** @type {string} */ root) {
   return join(root, 'dist/.built.json')
 }
 
-/** The content of files counts, not their times: a checkout gives old content new times. */
+/** Returns whether the stamp fits. Contents count and times do not, because a checkout gives old contents new times. */
 function isFresh(/** @type {string} */ root, /** @type {string} */ sources) {
   const stampPath = stampFile(root)
   if (!existsSync(stampPath)) return false
@@ -42,7 +43,7 @@ function isFresh(/** @type {string} */ root, /** @type {string} */ sources) {
   return stamp.outputs === fingerprint(root, outputs)
 }
 
-/** Everything that a build reads: the sources, the compiler's options and its version. */
+/** Returns the inputs of a build: the sources, the compiler's options and the compiler's version. */
 function sourceFiles(/** @type {string} */ root) {
   const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'))
   const others = ['tsconfig.json', 'tsconfig.build.json', 'node_modules/typescript/package.json']
@@ -59,7 +60,7 @@ function filesBelow(/** @type {string} */ folder) {
     .sort()
 }
 
-/** A hash of the files' paths and contents. */
+/** Returns a hash of the files' paths and contents. */
 function fingerprint(/** @type {string} */ root, /** @type {string[]} */ files) {
   const hash = createHash('sha256')
   for (const file of files) hash.update(`${relative(root, file)}\0${statSync(file).size}\0`).update(readFileSync(file))

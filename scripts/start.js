@@ -1,4 +1,5 @@
-// `npm start`: builds what is not fresh, and serves. Old syntax only, because the first import has to reach an old Node.
+// `npm start`: builds unless the build is fresh, and serves. Old syntax only, so that an old Node gets as far as the
+// check.
 import '../server/process/require-node.cjs'
 
 void import('./build-and-serve.js')

@@ -1,4 +1,4 @@
-/** How commands call a running server: the `admin` router over the WebSocket link, with the admin token. */
+/** Calls a running server for a command: the `admin` router over the WebSocket link, with the admin token. */
 import { TRPCClientError } from '@trpc/client'
 import { type BridgeClient, dialRemote } from '../../client/bridge-client.js'
 import { createDuplexClient } from '../../client/rpc/client.js'
@@ -21,13 +21,13 @@ import type { CommonOptions } from './options.js'
 /** The `admin` router's procedures. */
 export type AdminClient = BridgeClient['admin']
 
-/** A token that every server rejects as it rejects any wrong one. */
+/** A token that every server rejects. */
 const noToken = 'none'
 
 /**
  * Runs `work` with a client of the server that the options name.
- * @throws RpcError with the server's code and reason; `SERVICE_UNAVAILABLE` (server_unreachable) if no aibridge answers there; `TIMEOUT`
- * if a call takes longer than 30 s; `BAD_REQUEST` (config_invalid) for an option
+ * @throws RpcError with the server's code and reason; `SERVICE_UNAVAILABLE` (server_unreachable) without an aibridge
+ *   server at the address; `TIMEOUT` if a call takes longer than 30 s; `BAD_REQUEST` (config_invalid) for an option
  */
 export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminClient) => Promise<T>): Promise<T> {
   const config = clientConfig({ ...options }, process.env)
@@ -35,7 +35,7 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   const token = config.adminToken ?? (await readAdminToken(config.dataDir))
   const dial = dialRemote({
     url: config.url,
-    // A server is dialled without a token too: if none is there, that is the better error.
+    // Without a token the server is dialled all the same, because an unreachable server is the better error.
     key: token ?? noToken,
     buildVersion: buildVersion(),
     ...(tls && { tls }),
@@ -44,7 +44,8 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   let wasOpen = false
   const connection = connect({
     finalCloseCodes,
-    // A person waits for this command: where a daemon would dial again, the command says why it cannot. A server that was there may come back.
+    // A person waits for this command: after a failed first dial, the command ends with the cause. A server that was
+    // reached once may come back.
     dial: async info => {
       try {
         const duplex = await dial(info)

@@ -3,7 +3,8 @@ import { type Command, Option } from 'commander'
 import { type AuditAction, type AuditRecord, auditActions } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, ownOptions, wholeNumber, withCommonOptions } from './options.js'
+import { wholeNumber } from './option-values.js'
+import { type CommonOptions, ownOptions, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
 
 interface ListOptions extends CommonOptions {

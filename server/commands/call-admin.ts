@@ -1,7 +1,7 @@
-/** Keeps `--help` quick: to load the client takes longer than to print it. */
+/** Keeps `--help` quick: loading the client takes longer than printing the help. */
 import type { withAdmin } from './admin-client.js'
 
-/** `withAdmin` of admin-client.ts, loaded when it is called. */
+/** Loads admin-client.ts and calls `withAdmin`. */
 export const callAdmin: typeof withAdmin = async (options, work) => {
   const client = await import('./admin-client.js')
   return client.withAdmin(options, work)

@@ -1,7 +1,8 @@
 /**
- * The command line. `--help` loads the words of all commands, and a command loads its parts when it runs.
+ * The command line. `--help` loads the words of all commands, and each command loads its parts when the command runs.
  *
- * A failure is text on a terminal, and one line of JSON, `{code, reason, message}`, for programs: where stderr is no terminal, or with `--json`.
+ * A failure is text if stderr is a terminal. With `--json`, and without a terminal, a failure is one line of JSON,
+ * `{code, reason, message}`.
  */
 import { Command, CommanderError } from 'commander'
 import { maskSecrets } from '../../shared/values/mask-secrets.js'
@@ -12,10 +13,10 @@ import { addConfigCommands } from './config.js'
 import { addDaemonCommand } from './daemon.js'
 import { addDaemonKeysCommands } from './daemon-keys.js'
 import { addDatabaseCommands } from './database.js'
+import { type Failure, failureOf, failureText } from './failure.js'
 import { addInterceptionsCommands } from './interceptions.js'
 import { addKeysCommands } from './keys.js'
 import { addMcpCommands } from './mcp.js'
-import { type Failure, failureOf, failureText } from './options.js'
 import { addProvidersCommands } from './providers.js'
 import { addPurgeCommand } from './purge.js'
 import { addSecretsCommands } from './rotate-secrets.js'
@@ -24,8 +25,8 @@ import { addUsageCommand } from './usage.js'
 import { addUsersCommands } from './users.js'
 
 /**
- * Runs a command and returns its exit code: 0; 1 for a failure, which is written to stderr; 3 if no server answers. Without a command, the help goes to
- * stdout, and the code is 1 as git's and npm's is.
+ * Runs a command, writes a failure to stderr, and returns the exit code: 0 for success, 1 for a failure, 3 for an
+ * unreachable server. Without a command, the help goes to stdout and the exit code is 1, as with git and npm.
  * @param words the arguments behind the program's name
  */
 export async function runCommandLine(words: readonly string[]): Promise<number> {
@@ -45,7 +46,7 @@ function createProgram(): Command {
   const program = new Command('aibridge')
     .description('One gateway for AI models: every request has an owner, every token is counted.')
     .version(buildVersion())
-    // Usage errors are written here, as every failure is. Help that nobody asked for is written as help is.
+    // Usage errors are written as every other failure. The help of an incomplete command goes to stdout as any help.
     .configureOutput({ outputError: () => {}, writeErr: text => process.stdout.write(text) })
   addServeCommand(program)
   addDaemonCommand(program)
@@ -72,7 +73,7 @@ function commandsBelow(command: Command): Command[] {
   return [command, ...command.commands.flatMap(commandsBelow)]
 }
 
-/** Makes usage errors of the command name its own help. */
+/** Adds the command line of the command's help to usage errors. */
 function pointAtHelp(command: Command): void {
   const path: string[] = []
   for (let at: Command | null = command; at?.parent; at = at.parent) path.unshift(at.name())
@@ -80,13 +81,16 @@ function pointAtHelp(command: Command): void {
   command.exitOverride(error => {
     const isUsageError = error.exitCode !== 0 && error.code !== 'commander.help'
     if (!isUsageError) throw error
-    // Commander puts the option that was probably meant on a line of its own.
+    // Commander writes the similar option on a line of its own.
     const problem = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
     throw new CommanderError(error.exitCode, error.code, `${problem}; see: ${help}`)
   })
 }
 
-/** Commander looks for missing options before unknown ones, and would call a misspelt option a missing one. */
+/**
+ * Checks required options after unknown ones. Commander does the reverse, and would report a misspelt option as
+ * missing.
+ */
 function requireOptionsLast(command: Command): void {
   const required = command.options.filter(option => option.mandatory)
   for (const option of required) option.makeOptionMandatory(false)
@@ -101,7 +105,7 @@ function requireOptionsLast(command: Command): void {
   })
 }
 
-/** Resolves when the failure is written, so that the process may end. */
+/** Writes the failure, and resolves when the process may end. */
 function writeFailure(failure: Failure, words: readonly string[]): Promise<void> {
   const isForPeople = process.stderr.isTTY && !words.includes('--json')
   const text = isForPeople ? failureText(failure) : JSON.stringify(failure)

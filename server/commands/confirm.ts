@@ -1,23 +1,23 @@
 import { createInterface } from 'node:readline'
 import { RpcError } from '../../shared/rpc/errors.js'
 
-/** Where a question is asked: the terminal. */
+/** The terminal of a question. */
 export interface Terminal {
   input: NodeJS.ReadableStream & { isTTY?: boolean }
-  /** not stdout, which is the command's result */
+  /** a stream other than stdout, which carries the command's result */
   output: NodeJS.WritableStream
 }
 
 /**
  * Asks the person at the terminal to type a word.
- * @throws RpcError `BAD_REQUEST` (config_invalid) if stdin is no terminal, or something else was typed
+ * @throws RpcError `BAD_REQUEST` (config_invalid) if stdin is no terminal, or if the typed word differs
  */
 export async function confirmByTyping(
   word: string,
   question: string,
   { input, output }: Terminal = { input: process.stdin, output: process.stderr },
 ): Promise<void> {
-  if (!input.isTTY) throw unconfirmed('--yes: is missing; nobody can be asked where stdin is no terminal')
+  if (!input.isTTY) throw unconfirmed('--yes: is missing; without a terminal on stdin the command cannot ask')
   const terminal = createInterface({ input, output })
   try {
     const typed = await new Promise<string | undefined>(resolve => {
@@ -25,7 +25,7 @@ export async function confirmByTyping(
       terminal.once('close', () => resolve(undefined))
       terminal.question(`${question}\nType ${JSON.stringify(word)} to go on: `, resolve)
     })
-    if (typed?.trim() !== word) throw unconfirmed(`what was typed is not ${JSON.stringify(word)}; nothing was done`)
+    if (typed?.trim() !== word) throw unconfirmed(`the typed word is not ${JSON.stringify(word)}; nothing was done`)
   } finally {
     terminal.close()
   }

@@ -3,7 +3,8 @@ import type { Command } from 'commander'
 import type { DaemonKey } from '../../shared/contract/admin.js'
 import { callAdmin } from './call-admin.js'
 import { keyIdOf } from './key-id.js'
-import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
+import { timeOrDuration } from './option-values.js'
+import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
 interface CreateOptions extends CommonOptions {

@@ -1,4 +1,4 @@
-/** `aibridge daemon`: a bridge of its own, apart from the control plane. */
+/** `aibridge daemon`: a bridge in its own process, apart from the control plane. */
 import type { Command } from 'commander'
 import { daemonSettings } from '../config/settings.js'
 import { withJsonOption, withSettingsAndFile } from './options.js'
@@ -19,8 +19,5 @@ export function withDaemonOptions(command: Command): Command {
 }
 
 const helpText = `
-A control plane that cannot be reached is tried again; one that refuses the key, or revokes it, ends the daemon with 1.
-Give the key in BRIDGE_DAEMON_KEY where other users of the machine can see the command line.
-
-With --port 0 the daemon takes a free port and prints it. The first SIGINT or SIGTERM lets requests in flight end and
-exits with 0, the second exits with 130 at once.`
+The daemon dials an unreachable control plane again, and ends with 1 when the control plane rejects or revokes the key.
+The first SIGINT or SIGTERM lets requests in flight end and exits with 0, the second exits with 130 at once.`

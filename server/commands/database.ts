@@ -1,4 +1,4 @@
-/** `aibridge import` and `aibridge migrate`: work on a PostgreSQL database itself, without a server. */
+/** `aibridge import` and `aibridge migrate`: commands on a PostgreSQL database, without a server. */
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
@@ -46,7 +46,7 @@ const importHelp = `
 The secrets in the store stay sealed: start the server on the database with BRIDGE_ENCRYPTION_KEY set to the content of the
 file DIR/encryption-key. An import that fails, or is ended by a second Ctrl-C, changes nothing.`
 
-/** The server of the new database, as a command that can be pasted into a shell. */
+/** Returns the next step after an import: a server on the new database, as a command line for a shell. */
 function nextStep(source: string): string {
   const keyFile = join(source, secretFiles.encryptionKey)
   const key = existsSync(keyFile) ? `"$(cat ${shellWord(keyFile)})"` : "'the key of the old server'"
@@ -55,7 +55,9 @@ Start the server on the new database, with the URL in DATABASE_URL:
     BRIDGE_ENCRYPTION_KEY=${key} ${invocation()} serve`
 }
 
-/** Both commands work in one transaction, so a signal waits for the end; without its end nothing has changed. */
+/**
+ * Runs the work to its end despite a signal. Both commands work in one transaction, so a second signal changes nothing.
+ */
 async function finish<T>(name: string, work: () => Promise<T>): Promise<T> {
   const { finishDespiteSignals } = await import('../process/stop-signals.js')
   return finishDespiteSignals(work, signal => {

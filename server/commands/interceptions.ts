@@ -16,7 +16,8 @@ import { shortIdOf } from '../../shared/values/short-id.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, idHelp, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
+import { timeOrAge, wholeNumber } from './option-values.js'
+import { type CommonOptions, idHelp, ownOptions, withCommonOptions } from './options.js'
 import { type Column, cellText, print, printFields, printJson, printResult, printTable, visible } from './output.js'
 
 interface ListOptions extends CommonOptions {

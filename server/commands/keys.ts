@@ -4,7 +4,8 @@ import type { ApiKey } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { keyIdOf } from './key-id.js'
-import { type CommonOptions, timeOrDuration, withCommonOptions } from './options.js'
+import { timeOrDuration } from './option-values.js'
+import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
 interface CreateOptions extends CommonOptions {

@@ -5,7 +5,8 @@ import { RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { clientSettings } from '../config/settings.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, timeOrDuration, withCommonOptions, withJsonOption, withSettings } from './options.js'
+import { timeOrDuration } from './option-values.js'
+import { type CommonOptions, withCommonOptions, withJsonOption, withSettings } from './options.js'
 import { type Column, print, printFields, printResult, printTable } from './output.js'
 
 interface AddOptions extends CommonOptions {

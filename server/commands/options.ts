@@ -1,9 +1,10 @@
-/** Options that several commands take, and how a failure ends a command. Light: `--help` loads this file too. */
-import { type Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { RpcError } from '../../shared/rpc/errors.js'
+/**
+ * Options of several commands, made from the declarations of settings. `--help` loads this file, so its imports are
+ * few.
+ */
+import { type Command, Option } from 'commander'
 import { defaultOf, flagOf, type Setting, type Settings } from '../config/setting.js'
 import { clientSettings, configSetting } from '../config/settings.js'
-import { visible } from './output.js'
 
 /** The options of every command that calls a server, unchecked. */
 export interface CommonOptions {
@@ -15,18 +16,18 @@ export interface CommonOptions {
   json?: boolean
 }
 
-/** Adds the options of a command that calls a server: its address and `--json`. */
+/** Adds the options of a command that calls a server: the server's address and `--json`. */
 export function withCommonOptions(command: Command): Command {
   return withJsonOption(withSettings(command, clientSettings))
 }
 
-/** Returns the options that are a command's own. */
+/** Returns a command's own options, without the common ones. */
 export function ownOptions<O extends CommonOptions>(options: O): Omit<O, keyof CommonOptions> {
   const { data: _data, host: _host, port: _port, url: _url, ca: _ca, json: _json, ...own } = options
   return own
 }
 
-/** The line of help about ids, for commands that take one. */
+/** The help text of an option or argument that accepts an id. */
 export const idHelp = 'an id, or its last 12 digits, as lists print them'
 
 /** Adds `--json`. */
@@ -34,15 +35,35 @@ export function withJsonOption(command: Command): Command {
   return command.option('--json', 'print JSON')
 }
 
-/** Adds an option for each setting that has a flag. */
+/** Adds an option for each setting that has a flag, and a help text for the others. */
 export function withSettings(command: Command, settings: Settings): Command {
   for (const [name, setting] of Object.entries(settings)) {
     for (const option of optionsOf(name, setting)) command.addOption(option)
   }
-  return command
+  const variables = Object.values(settings).filter(({ flag }) => flag === 'none')
+  return withEnvironmentHelp(
+    command,
+    'Environment',
+    variables.map(setting => [setting.variables.join(', '), `${setting.help}${defaultText(setting)}`]),
+  )
 }
 
-/** Adds an option for each setting that has a flag, and `--config` for a file of them. */
+/** Adds a heading and rows of variables with their meanings below the help of the options. */
+export function withEnvironmentHelp(
+  command: Command,
+  heading: string,
+  rows: readonly (readonly [variables: string, meaning: string])[],
+): Command {
+  if (rows.length === 0) return command
+  return command.addHelpText('after', ({ command }) => {
+    const help = command.createHelp()
+    help.prepareContext({ helpWidth: process.stdout.columns ?? 80 })
+    const width = Math.max(...rows.map(([names]) => names.length))
+    return [`\n${heading}:`, ...rows.map(([names, meaning]) => help.formatItem(names, width, meaning, help))].join('\n')
+  })
+}
+
+/** Adds an option for each setting that has a flag, and `--config` for a file of settings. */
 export function withSettingsAndFile(command: Command, settings: Settings): Command {
   return withSettings(command, { config: configSetting, ...settings })
 }
@@ -58,88 +79,16 @@ function optionsOf(name: string, setting: Setting): Option[] {
   return flag === 'negated' ? [new Option(flagOf(name)).hideHelp(), option] : [option]
 }
 
-/** The option's line of help: purpose, variables and default. */
+/** Returns the help text of a setting's option: meaning, words to choose from, variables, default. */
 function helpOf(setting: Setting): string {
-  const { help, flag, variables } = setting
+  const { help, accepts, flag, variables } = setting
   const value = flag === 'switch' ? '=true' : flag === 'negated' ? '=false' : ''
-  const preset = typeof flag === 'object' ? defaultOf(setting) : undefined
   const names = variables.map(variable => `${variable}${value}`).join(' or ')
-  return `${help}; ${names}${preset === undefined ? '' : ` (default: ${preset})`}`
+  const words = accepts.startsWith('one of ') ? `: ${accepts}` : ''
+  return `${help}${words}; ${names}${typeof flag === 'object' ? defaultText(setting) : ''}`
 }
 
-/** Why a command failed: one line of JSON on stderr. */
-export interface Failure {
-  code: string
-  reason: string | null
-  message: string
-}
-
-/**
- * Returns what a command that threw prints, and its exit code. The message of an {@link RpcError} and of a usage error is meant for the user; any other
- * error is a fault of aibridge.
- */
-export function failureOf(thrown: unknown): { failure: Failure; exitCode: 1 | 3 } {
-  if (thrown instanceof RpcError) {
-    return {
-      failure: { code: thrown.code, reason: thrown.reason ?? null, message: thrown.message },
-      exitCode: thrown.reason === 'server_unreachable' ? 3 : 1,
-    }
-  }
-  if (thrown instanceof CommanderError) {
-    return { failure: { code: 'BAD_REQUEST', reason: null, message: thrown.message }, exitCode: 1 }
-  }
-  const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown)
-  return { failure: { code: 'INTERNAL_SERVER_ERROR', reason: null, message }, exitCode: 1 }
-}
-
-/** Returns a failure as a person at a terminal reads it: the message, then the reason or code that programs and the documents use. */
-export function failureText({ code, reason, message }: Failure): string {
-  const isUsageError = code === 'BAD_REQUEST' && reason === null
-  return isUsageError ? `error: ${visible(message)}` : `error: ${visible(message)} (${reason ?? code})`
-}
-
-/** An option's value that has to be a whole number. */
-export function wholeNumber(value: string): number {
-  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It must be a whole number.')
-  return Number(value)
-}
-
-const millisecondsOf: Readonly<Record<string, number>> = {
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 7 * 86_400_000,
-}
-
-/** A point in time: ISO 8601 (a date alone is its first moment in UTC), or a duration from `now` such as `12h` or `30d`. */
-export function timeOrDuration(value: string, now = Date.now()): Date {
-  const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(value) ?? []
-  if (count !== undefined && unit !== undefined) {
-    const time = new Date(now + Number(count) * (millisecondsOf[unit] ?? 0))
-    // A Date ends in the year 275760.
-    if (Number.isNaN(time.getTime())) throw new InvalidArgumentError('It is longer than any calendar.')
-    return time
-  }
-  return isoTime(
-    value,
-    'It must be a duration such as 12h or 30d, or a time such as 2030-01-31 or 2030-01-31T12:00:00Z.',
-  )
-}
-
-/** A point in time in the past: as {@link timeOrDuration}, but a duration counts backwards. */
-export function timeOrAge(value: string, now = Date.now()): Date {
-  return /^\d{1,9}[smhdw]$/.test(value)
-    ? new Date(2 * now - timeOrDuration(value, now).getTime())
-    : timeOrDuration(value, now)
-}
-
-function isoTime(value: string, refusal: string): Date {
-  // Without a zone the time would depend on where the command runs.
-  const match = /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/.exec(value)
-  const time = new Date(value)
-  // JavaScript takes 30 February for 1 March.
-  const isRealDay = match?.[1] !== undefined && new Date(`${match[1]}T00:00:00Z`).toJSON()?.startsWith(match[1])
-  if (!isRealDay || Number.isNaN(time.getTime())) throw new InvalidArgumentError(refusal)
-  return time
+function defaultText(setting: Setting): string {
+  const preset = defaultOf(setting)
+  return preset === undefined ? '' : ` (default: ${preset})`
 }

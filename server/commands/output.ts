@@ -1,9 +1,9 @@
 /** The output of commands on stdout: JSON for programs, tables for people. */
 
-/** A column: its heading and the cell of a row. */
+/** A column of a table: the heading, and a function that returns the cell of a row. */
 export type Column<R> = readonly [heading: string, cell: (row: R) => unknown]
 
-/** Prints a command's result: as JSON where that was asked for, else with `forPeople`. */
+/** Prints a command's result: as JSON with `--json`, otherwise by `forPeople`. */
 export function printResult<T>({ json }: { json?: boolean }, result: T, forPeople: (result: T) => void): void {
   if (json) printJson(result)
   else forPeople(result)
@@ -24,7 +24,7 @@ export function printWarning(line: string): void {
   process.stderr.write(`warning: ${line}\n`)
 }
 
-/** Prints rows under headings, or `empty` if there are none. */
+/** Prints rows under headings, or `empty` without any row. */
 export function printTable<R>(rows: readonly R[], columns: readonly Column<R>[], empty: string): void {
   if (rows.length === 0) {
     print(empty)
@@ -44,20 +44,23 @@ export function printTable<R>(rows: readonly R[], columns: readonly Column<R>[],
     )
 }
 
-/** Prints name and value, one pair a line. */
+/** Prints one line for each field, with the name and the value. */
 export function printFields(fields: Readonly<Record<string, unknown>>): void {
   const width = Math.max(...Object.keys(fields).map(name => name.length))
   for (const [name, value] of Object.entries(fields)) print(`${name.padEnd(width)}  ${cellText(value)}`)
 }
 
-/** A value in one line; `-` stands for none. */
+/** Returns a value as one line; `-` stands for no value. */
 export function cellText(value: unknown): string {
   if (value === null || value === undefined || value === '') return '-'
   if (value instanceof Date) return value.toISOString()
   return visible(typeof value === 'string' ? value : JSON.stringify(value))
 }
 
-/** Makes control characters visible: text of a client or a model must not steer the operator's terminal. */
+/**
+ * Returns the text with visible control characters: the words of clients and models must not steer the operator's
+ * terminal.
+ */
 export function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Bidi_Control}]/gu, escapeOf)
 }

@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
-import { type CommonOptions, ownOptions, timeOrAge, wholeNumber, withCommonOptions } from './options.js'
+import { timeOrAge, wholeNumber } from './option-values.js'
+import { type CommonOptions, ownOptions, withCommonOptions } from './options.js'
 import { type Column, print, printResult, printTable } from './output.js'
 
 interface UsageOptions extends CommonOptions {

@@ -13,7 +13,8 @@ export interface Checked<S extends Settings> {
 /**
  * Finds each setting's value and checks it.
  * @param inFile names that the configuration file may hold; by default those of `settings`
- * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once. Each problem has the setting's source, and the value if the setting is no secret
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once. Each problem has the setting's source,
+ *   and the value if the setting is no secret
  */
 export function checkSettings<S extends Settings>(
   settings: S,

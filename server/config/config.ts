@@ -69,7 +69,8 @@ export interface ClientConfig extends Address {
 /**
  * Returns the configuration of a command that calls a server. A URL takes the place of host and port. Flags win over
  * variables: `--port` wins over `BRIDGE_URL`.
- * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also if `--url` stands beside `--host` or `--port`
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also if `--url` stands
+ *   beside `--host` or `--port`
  */
 export function clientConfig(flags: Flags, environment: Environment): ClientConfig {
   const { values, sources } = checkSettings(clientSettings, { flags, environment })
@@ -89,7 +90,8 @@ export function urlOf({ host, port }: Pick<Address, 'host' | 'port'>): string {
 }
 
 /**
- * Returns the configuration of `serve`. A flag wins over its variable, and the variable over the file that `--config` or `BRIDGE_CONFIG` names.
+ * Returns the configuration of `serve`. A flag wins over its variable, and the variable over the file that `--config`
+ * or `BRIDGE_CONFIG` names.
  * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret
  */
 export function serveConfig(flags: Flags, environment: Environment): ServeConfig {

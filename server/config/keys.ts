@@ -22,7 +22,8 @@ export function adminTokenProblem(token: string): string | undefined {
 }
 
 /**
- * Reads one or two keys of 32 bytes, each in hex or base64, with a comma between them. The first key seals; both open, so that a key can be replaced.
+ * Reads one or two keys of 32 bytes, each in hex or base64, with a comma between them. The first key seals; both open,
+ * so that a key can be replaced.
  * @param source the file or variable that holds the keys, for the error message
  * @throws RpcError `BAD_REQUEST` (config_invalid), without the keys in its message
  */

@@ -1,14 +1,10 @@
 /** Providers that a new database gets from the environment. */
 import { httpUrl, providerKey } from '../../shared/contract/admin.js'
-import { type ProviderType, providerTypes } from '../../shared/contract/provider-configurator.js'
+import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import type { ProviderSeed } from '../services/admin/provider-seeds.js'
 import { invalid } from './config-error.js'
+import { seedVariables } from './settings.js'
 import type { Environment } from './sources.js'
-
-/** Returns the variables that hold a provider's key and base URL, under the names that the vendor's own tools use. */
-export function seedVariables(type: ProviderType): { key: string; baseUrl: string } {
-  return { key: `${type.toUpperCase()}_API_KEY`, baseUrl: `${type.toUpperCase()}_BASE_URL` }
-}
 
 /**
  * Returns a seed for each type of provider whose key the environment holds.

@@ -1,8 +1,14 @@
 /** The page docs/configuration.md, made from the declarations of the settings. */
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
-import { seedVariables } from './provider-seeds.js'
 import { defaultOf, flagOf, type Setting, type Settings } from './setting.js'
-import { clientSettings, configSetting, daemonSettings, databaseSettings, serveSettings } from './settings.js'
+import {
+  clientSettings,
+  configSetting,
+  daemonSettings,
+  databaseSettings,
+  seedVariables,
+  serveSettings,
+} from './settings.js'
 
 /** Returns the text of docs/configuration.md. */
 export function configurationPage(): string {

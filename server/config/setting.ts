@@ -5,8 +5,8 @@ import { z } from 'zod'
 
 /**
  * The one declaration of a setting, from which the option of the command line, the help, the check, `config check` and
- * docs/configuration.md are made. The setting's key in the table of its command is the name in the configuration file, and
- * in kebab case the flag.
+ * docs/configuration.md are made. The setting's key in the table of its command is the name in the configuration file,
+ * and in kebab case the flag.
  */
 export interface Setting<S extends z.ZodType = z.ZodType> {
   /** accepts the text of a flag or variable, or undefined; the schema's default is the setting's default */
@@ -16,8 +16,8 @@ export interface Setting<S extends z.ZodType = z.ZodType> {
   /** environment variables of the setting; the first non-empty variable wins */
   variables: readonly string[]
   /**
-   * `value`: the word for the value in the help, as in `--port <port>`; `switch`: `--name` means true; `negated`: `--no-name`
-   * means false; `none`: no flag, because other users of the machine see flags
+   * `value`: the word for the value in the help, as in `--port <port>`; `switch`: `--name` means true; `negated`:
+   * `--no-name` means false; `none`: no flag, because other users of the machine see flags
    */
   flag: Flag
   /** meaning, for the help and the docs, which add the variables and the default */
@@ -25,8 +25,8 @@ export interface Setting<S extends z.ZodType = z.ZodType> {
   /** the effect of an unset setting whose schema has no default */
   unset?: string
   /**
-   * true: the value is never shown; `unchecked`: only a value that passed the check is shown, because people put secrets into
-   * this setting by mistake
+   * true: the value is never shown; `unchecked`: only a value that passed the check is shown, because people put
+   * secrets into this setting by mistake
    */
   secret?: true | 'unchecked'
 }
@@ -93,7 +93,10 @@ export function text(accepts: string, isGood: (text: string) => boolean, problem
   return { schema: z.string().refine(isGood, problem), accepts }
 }
 
-/** Returns the kind of secret texts for which `problemOf` returns no problem. A problem is an error message, without the secret. */
+/**
+ * Returns the kind of secret texts for which `problemOf` returns no problem. A problem is an error message, without the
+ * secret.
+ */
 export function secretText(accepts: string, problemOf: (text: string) => string | undefined) {
   const schema = z.string().superRefine((text, context) => {
     const problem = problemOf(text)

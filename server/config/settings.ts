@@ -1,9 +1,11 @@
 /**
- * Every setting of every command, declared once. `npm run docs:configuration` makes docs/configuration.md from this file.
+ * Every setting of every command, declared once. `npm run docs:configuration` makes docs/configuration.md from this
+ * file.
  */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import type { ProviderType } from '../../shared/contract/provider-configurator.js'
 import { times } from '../../shared/rpc/limits.js'
 import { adminTokenProblem, encryptionKeysProblem } from './keys.js'
 import { oneOf, optional, path, preset, type Setting, type Settings, secretText, text, wholeNumber } from './setting.js'
@@ -208,3 +210,8 @@ export const clientSettings = {
 
 /** Settings of `import` and `migrate`, which work on a database without a server. */
 export const databaseSettings = { databaseUrl } as const satisfies Settings
+
+/** Returns the variables of a provider's key and base URL. The vendors' own tools use the same names. */
+export function seedVariables(type: ProviderType): { key: string; baseUrl: string } {
+  return { key: `${type.toUpperCase()}_API_KEY`, baseUrl: `${type.toUpperCase()}_BASE_URL` }
+}

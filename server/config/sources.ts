@@ -26,7 +26,9 @@ export interface ConfigFile {
   values: Readonly<Record<string, unknown>>
 }
 
-/** A setting's text, and the source: `--port`, `BRIDGE_PORT` or `port in FILE`. Both are undefined for an unset setting. */
+/**
+ * A setting's text, and the source: `--port`, `BRIDGE_PORT` or `port in FILE`. Both are undefined for an unset setting.
+ */
 export interface FoundValue {
   value?: string
   source?: string
@@ -34,7 +36,8 @@ export interface FoundValue {
 
 /**
  * Reads the file that `--config` or `BRIDGE_CONFIG` names, if any.
- * @throws RpcError `BAD_REQUEST` (config_invalid) for a file that cannot be read or holds no JSON object, without its content
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for a file that cannot be read or holds no JSON object, without its
+ *   content
  */
 export function readSources(flags: Flags, environment: Environment): Sources {
   const { value, source } = findValue('config', configSetting, { flags, environment })

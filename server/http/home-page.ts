@@ -33,7 +33,10 @@ function bodyFor(type: Type, base: string): [contentType: string, body: string] 
 
 type Type = 'text/html' | 'application/json' | 'text/plain'
 
-/** Returns the type that a client accepts: HTML only if the client names HTML, as browsers do and command-line tools do not. */
+/**
+ * Returns the type that a client accepts: HTML only if the client names HTML, as browsers do and command-line tools do
+ * not.
+ */
 function preferredType(accept = ''): Type {
   const accepted = accept.split(',').flatMap(range => {
     const [type = '', ...parameters] = range.split(';').map(part => part.trim().toLowerCase())

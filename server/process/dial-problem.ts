@@ -1,7 +1,9 @@
 /** Describes a failed dial in words that name the cure. */
 import type { DialError } from '../../client/rpc/errors.js'
 
-/** Returns the error code of the network or of TLS, such as `ECONNREFUSED`; undefined after a response of the server. */
+/**
+ * Returns the error code of the network or of TLS, such as `ECONNREFUSED`; undefined after a response of the server.
+ */
 export function networkCodeOf(error: DialError): string | undefined {
   const code: unknown = Reflect.get(Object(error.cause), 'code')
   return typeof code === 'string' ? code : undefined

@@ -1,6 +1,6 @@
 /** The text of a first start: the commands for the first hour. */
 import type { ProviderType } from '../../shared/contract/provider-configurator.js'
-import { seedVariables } from '../config/provider-seeds.js'
+import { seedVariables } from '../config/settings.js'
 import { addressFlags, invocation } from './invocation.js'
 
 /** The first start of a server. */
@@ -14,7 +14,10 @@ export interface FirstStart {
   isTokenInEnvironment: boolean
 }
 
-/** Returns the next steps. Lines that begin with four spaces are commands, ready to be pasted into a shell, in this order. */
+/**
+ * Returns the next steps. Lines that begin with four spaces are commands, ready to be pasted into a shell, in this
+ * order.
+ */
 export function firstSteps({ url, dataDir, seeded, isTokenInEnvironment }: FirstStart): string {
   const base = reachable(url)
   const run = (words: string) => commandFor(words, url, dataDir)
@@ -57,7 +60,10 @@ export function commandFor(words: string, url: string, dataDir: string): string 
   return `${invocation()} ${words}${addressFlags(address)}`
 }
 
-/** Returns the URL of a server for this machine: the loopback address in place of a wildcard, without a slash at the end. */
+/**
+ * Returns the URL of a server for this machine: the loopback address in place of a wildcard, without a slash at the
+ * end.
+ */
 function reachable(url: string): string {
   const { hostname, port } = new URL(url)
   const isWildcard = hostname === '0.0.0.0' || hostname === '[::]'

@@ -76,9 +76,9 @@ const maxDepth = 8
 const maxErrors = 8
 
 /**
- * Returns type, message, stack, code, causes and the errors of an `AggregateError`. Other fields of an error are left out,
- * because libraries attach rows and requests to their errors. A failure of the network has no stack and no causes: the code
- * is all that an operator can use.
+ * Returns type, message, stack, code, causes and the errors of an `AggregateError`. Other fields of an error are left
+ * out, because libraries attach rows and requests to their errors. A failure of the network has no stack and no causes:
+ * the code is all that an operator can use.
  */
 export function errorFields(thrown: unknown, depth = 1): ErrorFields {
   if (!(thrown instanceof Error)) return { type: typeof thrown, message: textOf(thrown) }

@@ -1,7 +1,7 @@
 /**
- * Ends the process with one sentence if Node is older than `engines` in package.json. The entry of the program loads this
- * file before any other file, and so does the start script before the build. The syntax is old, because an old Node must
- * be able to read the file.
+ * Ends the process with one sentence if Node is older than `engines` in package.json. The entry of the program loads
+ * this file before any other file, and so does the start script before the build. The syntax is old, because an old
+ * Node must be able to read the file.
  */
 'use strict'
 

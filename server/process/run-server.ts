@@ -38,8 +38,7 @@ export async function runServer(flags: Flags, environment: Environment): Promise
   const warning = fileWarning(flags, environment)
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
-  reportStart(config, flags, logger)
-  const server = await start(config, logger, stop)
+  const server = await start(config, logger, stop, step => reportStep(step, flags, logger))
   if (!stop.cause) announce(server, config, flags)
   const { kind, name } = await stop.requested
   logger.info({ cause: name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
@@ -49,21 +48,25 @@ export async function runServer(flags: Flags, environment: Environment): Promise
 }
 
 /**
- * Reports the start at once, because a new database or an unreachable database takes seconds: as text on a terminal, as a
- * log line for programs.
+ * Reports a step that takes seconds, so that the start shows life at once: as text on a terminal, as a log line for
+ * programs.
  */
-function reportStart({ dataDir, databaseUrl }: ServeConfig, flags: Flags, logger: PinoLogger): void {
-  const step =
-    databaseUrl !== undefined
-      ? 'connecting to the PostgreSQL database'
-      : hasDatabase(dataDir)
-        ? `opening the database in ${dataDir}`
-        : `making a database in ${dataDir}, which takes some seconds`
+function reportStep(step: string, flags: Flags, logger: PinoLogger): void {
   if (process.stderr.isTTY && !flags.json) process.stderr.write(`${step} …\n`)
   else logger.info({}, `starting: ${step}`)
 }
 
-/** Returns the secrets of the configuration. The secrets of the data directory are read later, and the log never receives them. */
+function stepOf({ dataDir, databaseUrl }: ServeConfig): string {
+  if (databaseUrl !== undefined) return 'connecting to the PostgreSQL database'
+  return hasDatabase(dataDir)
+    ? `opening the database in ${dataDir}`
+    : `making a database in ${dataDir}, which takes some seconds`
+}
+
+/**
+ * Returns the secrets of the configuration. The secrets of the data directory are read later, and the log never
+ * receives them.
+ */
 function secretsOf({ adminToken, databaseUrl, seeds }: ServeConfig): (string | undefined)[] {
   const password = databaseUrl === undefined ? undefined : new URL(databaseUrl).password
   return [adminToken, password, ...seeds.map(({ key }) => key)]
@@ -75,7 +78,12 @@ interface RunningServer {
   close(graceMs: number): Promise<void>
 }
 
-async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal): Promise<RunningServer> {
+async function start(
+  config: ServeConfig,
+  logger: PinoLogger,
+  stop: StopSignal,
+  report: (step: string) => void,
+): Promise<RunningServer> {
   const { dataDir, host, port, structuredLogging, databaseUrl } = config
   const isFirstStart = databaseUrl === undefined && !hasDatabase(dataDir)
   // Creating a database takes seconds and would waste the first start, so a busy port is found before.
@@ -87,6 +95,7 @@ async function start(config: ServeConfig, logger: PinoLogger, stop: StopSignal):
   }
   try {
     const secrets = await ensureSecrets({ ...config, logger })
+    report(stepOf(config))
     // A new process opens an ended database again as after kill -9, or reports the cause.
     const onLost = (cause: Error) =>
       stop.fault('database', 'the embedded database has ended, and the server ends with it; start it again', cause)

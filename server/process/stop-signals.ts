@@ -5,8 +5,8 @@ import type { Logger as PinoLogger } from 'pino'
 export const faultGraceMs = 5_000
 
 /**
- * `signal`: a person or a supervisor stops the process. `fault`: an uncaught exception, or the end of a part without which
- * the process cannot go on.
+ * `signal`: a person or a supervisor stops the process. `fault`: an uncaught exception, or the end of a part without
+ * which the process cannot go on.
  */
 export interface StopCause {
   kind: 'signal' | 'fault'
@@ -24,8 +24,8 @@ export interface StopSignal {
 }
 
 /**
- * Watches for SIGINT, SIGTERM, SIGHUP and for uncaught exceptions, from now until the process ends. The first of them is the
- * cause to stop. A second signal ends the process at once with 130, a second fault with 1.
+ * Watches for SIGINT, SIGTERM, SIGHUP and for uncaught exceptions, from now until the process ends. The first of them
+ * is the cause to stop. A second signal ends the process at once with 130, a second fault with 1.
  */
 export function watchStopSignals(logger: PinoLogger): StopSignal {
   let cause: StopCause | undefined
@@ -61,8 +61,8 @@ export function watchStopSignals(logger: PinoLogger): StopSignal {
 }
 
 /**
- * Runs work that must not break off in the middle. The first SIGINT, SIGTERM or SIGHUP is reported, and the work goes on
- * to the end. A second signal ends the process at once with 130.
+ * Runs work that must not break off in the middle. The first SIGINT, SIGTERM or SIGHUP is reported, and the work goes
+ * on to the end. A second signal ends the process at once with 130.
  */
 export async function finishDespiteSignals<T>(work: () => Promise<T>, onFirst: (name: string) => void): Promise<T> {
   let isStopping = false
@@ -80,7 +80,10 @@ export async function finishDespiteSignals<T>(work: () => Promise<T>, onFirst: (
   }
 }
 
-/** Reports the first signal, and ends a stopping process with 130 at the next one. Returns a function that ends the watch. */
+/**
+ * Reports the first signal, and ends a stopping process with 130 at the next one. Returns a function that ends the
+ * watch.
+ */
 function watchSignals({ isStopping, onFirst }: { isStopping: () => boolean; onFirst: (name: string) => void }) {
   let firstAt = 0
   const onSignal = (name: string) => {
@@ -99,8 +102,8 @@ function watchSignals({ isStopping, onFirst }: { isStopping: () => boolean; onFi
 }
 
 /**
- * Ctrl-C under `npm start` and `npx` arrives twice: from the terminal, and within a few milliseconds from npm, which passes on its own
- * signal (measured with npm 11 where the shell has given way to its last command).
+ * Ctrl-C under `npm start` and `npx` arrives twice: from the terminal, and within a few milliseconds from npm, which
+ * passes on its own signal (measured with npm 11 where the shell has given way to its last command).
  */
 function isRepeatedByNpm(elapsedMs: number): boolean {
   const event = process.env.npm_lifecycle_event

@@ -53,7 +53,7 @@ test('asks nobody where stdin is no terminal', async () => {
   expect(JSON.parse(refused.stderr)).toEqual({
     code: 'BAD_REQUEST',
     reason: 'config_invalid',
-    message: '--yes: is missing; nobody can be asked where stdin is no terminal',
+    message: '--yes: is missing; without a terminal on stdin the command cannot ask',
   })
 })
 

@@ -1,0 +1,31 @@
+import { describe, expect, test } from 'vitest'
+import { failureOf, failureText } from '../../../server/commands/failure.js'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
+
+describe('failureOf', () => {
+  test('an error of the contract keeps code, reason and message', () => {
+    expect(failureOf(rpcError('unknown_row', 'no user x'))).toEqual({
+      failure: { code: 'NOT_FOUND', reason: 'unknown_row', message: 'no user x' },
+      exitCode: 1,
+    })
+  })
+
+  test('no server is 3', () => {
+    expect(failureOf(rpcError('server_unreachable', 'x')).exitCode).toBe(3)
+  })
+
+  test('anything else is a fault of ours', () => {
+    const failure = { code: 'INTERNAL_SERVER_ERROR', reason: null, message: 'TypeError: x is not a function' }
+    expect(failureOf(new TypeError('x is not a function'))).toEqual({ failure, exitCode: 1 })
+  })
+})
+
+test('a failure for people is the message and the reason, or the code without one; a usage error is the message', () => {
+  expect(failureText({ code: 'NOT_FOUND', reason: 'unknown_row', message: 'no user x' })).toBe(
+    'error: no user x (unknown_row)',
+  )
+  expect(failureText({ code: 'FORBIDDEN', reason: null, message: 'no\u001b' })).toBe('error: no\\u001b (FORBIDDEN)')
+  expect(failureText({ code: 'BAD_REQUEST', reason: null, message: 'too many arguments' })).toBe(
+    'error: too many arguments',
+  )
+})
