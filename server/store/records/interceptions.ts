@@ -17,10 +17,12 @@ export function interceptionStore(db: Kysely<Database>): InterceptionStore {
 
 async function listInterceptions(db: Kysely<Database>, query: InterceptionQuery): Promise<Interception[]> {
   const { provider, limit } = query
-  if (provider === undefined) return (await page(db, query).execute()).map(withUserAgent)
+  if (provider === undefined) return (await page(db, query, filtersOf(query)).execute()).map(withUserAgent)
   // Two pages, each read from one index in the order of the list; an "or" would read and sort all matches.
   const pages = await Promise.all(
-    (['provider_name', 'provider'] as const).map(column => page(db, query).where(column, '=', provider).execute()),
+    (['provider_name', 'provider'] as const).map(column =>
+      page(db, query, [...filtersOf(query), [column, provider]]).execute(),
+    ),
   )
   const found = new Map(pages.flat().map(row => [row.id, row]))
   return [...found.values()].sort(newestFirst).slice(0, limit).map(withUserAgent)
@@ -31,20 +33,42 @@ function newestFirst(a: Pick<Interception, 'startedAt' | 'id'>, b: Pick<Intercep
   return b.startedAt.getTime() - a.startedAt.getTime() || (b.id > a.id ? 1 : -1)
 }
 
+/** A column and the value that it has in every row of a page. */
+type Filter = readonly [column: keyof Database['interceptions'] & string, value: string]
+
 /** All filters but the provider. */
-function page(db: Kysely<Database>, query: InterceptionQuery) {
-  const { before, initiatorId, model, client, clientSessionId, errorType, from, to } = query
-  let select = db.selectFrom('interceptions').select(interceptionColumns)
-  if (before)
-    select = select.where(sql<boolean>`(started_at, id) < (${before.startedAt}::timestamptz, ${before.id}::uuid)`)
-  if (initiatorId !== undefined) select = select.where('initiator_id', '=', initiatorId)
-  if (model !== undefined) select = select.where('model', '=', model)
-  if (client !== undefined) select = select.where('client', '=', client)
-  if (clientSessionId !== undefined) select = select.where('client_session_id', '=', clientSessionId)
-  if (errorType !== undefined) select = select.where(sql<boolean>`error_type = ${errorType}`)
-  if (from) select = select.where('started_at', '>=', from)
-  if (to) select = select.where('started_at', '<', to)
-  return select.orderBy('started_at', 'desc').orderBy('id', 'desc').limit(query.limit)
+function filtersOf({ initiatorId, model, client, clientSessionId, errorType }: InterceptionQuery): Filter[] {
+  const values = { initiator_id: initiatorId, model, client, client_session_id: clientSessionId, error_type: errorType }
+  return Object.entries(values).flatMap(([column, value]) => (value === undefined ? [] : [[column, value] as Filter]))
+}
+
+/**
+ * Reads the newest rows that all filters accept. A single filter is read from its own index, whatever its value: the
+ * planner takes an index by time for a value that is common, and would read every newer row of other values. That is
+ * why ranges and the order name the column: an equality would let the planner drop it from the order.
+ */
+function page(db: Kysely<Database>, { before, from, to, limit }: InterceptionQuery, filters: readonly Filter[]) {
+  const [only] = filters.length === 1 ? filters : []
+  const column = only ? sql`${sql.ref(only[0])}, ` : sql``
+  const value = only ? sql`${only[1]}, ` : sql``
+  const conditions = filters.map(([name, is]) =>
+    only
+      ? sql<boolean>`${sql.ref(name)} >= ${is} and ${sql.ref(name)} <= ${is}`
+      : sql<boolean>`${sql.ref(name)} = ${is}`,
+  )
+  if (before) {
+    conditions.push(
+      sql<boolean>`(${column}started_at, id) < (${value}${before.startedAt}::timestamptz, ${before.id}::uuid)`,
+    )
+  }
+  if (from) conditions.push(sql<boolean>`(${column}started_at) >= (${value}${from}::timestamptz)`)
+  if (to) conditions.push(sql<boolean>`(${column}started_at) < (${value}${to}::timestamptz)`)
+  return db
+    .selectFrom('interceptions')
+    .select(interceptionColumns)
+    .where(matches => matches.and(conditions))
+    .orderBy(sql`${only ? sql`${sql.ref(only[0])} desc, ` : sql``}started_at desc, id desc`)
+    .limit(limit)
 }
 
 /** Reads everything in one snapshot. */

@@ -120,8 +120,9 @@ test('the last failure of providers reads a row for each that has failed, howeve
   expect((await rowsRead()) - before).toBeLessThan(rows / 20)
 })
 
-test('a page of each filter reads little more than its rows, whether they are rare or not', async () => {
+test('a page of each filter reads little more than its rows, whether they are rare, common, or common before the newest rows', async () => {
   await execute('analyze')
+  const middle = new Date(Date.now() - 10_000_000)
   const queries: Omit<InterceptionQuery, 'limit'>[] = [
     {},
     { initiatorId: user },
@@ -134,7 +135,11 @@ test('a page of each filter reads little more than its rows, whether they are ra
     { clientSessionId: 'rare' },
     { errorType: 'timeout' },
     { errorType: 'unknown' },
-    { before: { startedAt: new Date(Date.now() - 10_000_000), id: randomUUID() } },
+    { client: 'c' },
+    { clientSessionId: 's' },
+    { before: { startedAt: middle, id: randomUUID() } },
+    { provider: 'anthropic', before: { startedAt: middle, id: randomUUID() } },
+    { provider: 'anthropic', from: new Date(middle.getTime() - 10_000), to: middle },
     { from: new Date(Date.now() - 11_000_000), to: new Date(Date.now() - 10_990_000) },
   ]
   for (const query of queries) {
