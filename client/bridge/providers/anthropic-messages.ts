@@ -3,47 +3,16 @@ import type { ErrorType } from '../../../shared/contract/recorder.js'
 import { isPlainObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import { compactJson } from '../wire/compact-json.js'
 import type { SseEvent } from '../wire/sse.js'
-import { recogniseSession } from './client-recognition.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
-import type { BridgedRoute, RequestFacts, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
+import type { BridgedRoute, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
+import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
+import { readAnthropicRequest } from './requests/anthropic-request.js'
 
 /** The route `POST /v1/messages`. */
 export const anthropicMessages: BridgedRoute = {
-  readRequest(body, headers) {
-    const last = lastSpoken(objectsOf(body.messages))
-    const fromUser = last?.role === 'user'
-    return {
-      model: textOf(body.model) ?? '',
-      prompt: fromUser ? promptOf(last?.content) : undefined,
-      correlatingToolCallId: fromUser ? lastToolResult(last?.content) : undefined,
-      sessionId: recogniseSession(headers) ?? sessionOfUserId(body.metadata),
-    } satisfies RequestFacts
-  },
+  readRequest: readAnthropicRequest,
   createResponseReader: () => new MessageReader(),
-}
-
-function promptOf(content: unknown): string | undefined {
-  if (typeof content === 'string') return content || undefined
-  const block = objectsOf(content).findLast(block => block.type === 'text')
-  return textOf(block?.text)
-}
-
-function lastToolResult(content: unknown): string | undefined {
-  const block = objectsOf(content).findLast(block => block.type === 'tool_result')
-  return textOf(block?.tool_use_id)
-}
-
-/**
- * Returns the session that Claude Code writes into `user_id`: `user_…_account_…_session_<id>`, or JSON with a
- * `session_id`.
- */
-function sessionOfUserId(metadata: unknown): string | undefined {
-  const userId = isPlainObject(metadata) ? textOf(metadata.user_id) : undefined
-  if (userId === undefined) return undefined
-  const json = userId.startsWith('{') ? parsed(userId) : undefined
-  return isPlainObject(json) ? textOf(json.session_id) : /_session_(.+)$/.exec(userId)?.[1]
 }
 
 interface Block {

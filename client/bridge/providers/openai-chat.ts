@@ -2,35 +2,20 @@
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { setMember } from '../wire/json-patch.js'
 import type { SseEvent } from '../wire/sse.js'
-import { recogniseSession } from './client-recognition.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
 import { ObjectEnd } from './object-end.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { Adaptation, BridgedRoute, ResponseFacts, ResponseReader } from './provider-api.js'
-import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
+import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
+import { readChatRequest } from './requests/chat-request.js'
 
 /** The route `POST /chat/completions`. */
 export const openaiChat: BridgedRoute = {
-  readRequest(body, headers) {
-    const messages = objectsOf(body.messages)
-    const last = lastSpoken(messages)
-    const lastOfOthers = lastSpoken(messages.filter(({ role }) => role !== 'user'))
-    return {
-      model: textOf(body.model) ?? '',
-      prompt: last?.role === 'user' ? promptOf(last.content) : undefined,
-      correlatingToolCallId: lastOfOthers?.role === 'tool' ? textOf(lastOfOthers.tool_call_id) : undefined,
-      sessionId: recogniseSession(headers),
-    }
-  },
+  readRequest: readChatRequest,
   adapt: askForUsage,
   createResponseReader: () => new ChatReader(),
-}
-
-function promptOf(content: unknown): string | undefined {
-  if (typeof content === 'string') return content || undefined
-  return textOf(objectsOf(content).findLast(part => part.type === 'text')?.text)
 }
 
 /**

@@ -1,34 +1,18 @@
 /** OpenAI Responses (https://platform.openai.com/docs/api-reference/responses and …/responses-streaming). */
 import { isPlainObject } from '../../../shared/values/text.js'
 import type { SseEvent } from '../wire/sse.js'
-import { recogniseSession } from './client-recognition.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
 import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { BridgedRoute, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { jsonTextOf, lastSpoken, objectsOf, parsed, textOf } from './reading.js'
+import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
+import { readResponsesRequest } from './requests/responses-request.js'
 
 /** The route `POST /responses`. */
 export const openaiResponses: BridgedRoute = {
-  readRequest({ model, input }, headers) {
-    const items = objectsOf(input)
-    const lastOfOthers = lastSpoken(items.filter(({ role }) => role !== 'user'))
-    const isToolResult = textOf(lastOfOthers?.type)?.endsWith('_output') ?? false
-    return {
-      model: textOf(model) ?? '',
-      prompt: textOf(input) ?? promptOf(lastSpoken(items)),
-      correlatingToolCallId: isToolResult ? textOf(lastOfOthers?.call_id) : undefined,
-      sessionId: recogniseSession(headers),
-    }
-  },
+  readRequest: readResponsesRequest,
   createResponseReader: () => new ResponsesReader(),
-}
-
-function promptOf(item: Record<string, unknown> | undefined): string | undefined {
-  if (item?.role !== 'user') return undefined
-  const texts = objectsOf(item.content).flatMap(part => (part.type === 'input_text' ? (textOf(part.text) ?? []) : []))
-  return textOf(item.content) ?? textOf(texts.join('\n'))
 }
 
 /** Type of call that the client runs → the field with its input. The provider itself runs all other calls. */

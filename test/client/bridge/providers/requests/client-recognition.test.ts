@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest'
-import { recogniseClient, recogniseSession } from '../../../../client/bridge/providers/client-recognition.js'
+import {
+  recogniseClient,
+  recogniseSession,
+} from '../../../../../client/bridge/providers/requests/client-recognition.js'
 
 test.each([
   ['claude-cli/2.0.1 (external, cli)', 'Claude Code'],
