@@ -40,6 +40,8 @@ export interface RemoteControlPlane extends ClientOptions {
   tls?: WebSocketDialOptions['tls']
   /** version of the program that connects; the control plane shows it beside the daemon key */
   buildVersion?: string
+  /** a UUID that a daemon's process makes at its start: the control plane notes the process in the rows it records */
+  daemonInstance?: string
 }
 
 /** Options of {@link createBridgeClient}. */
@@ -107,7 +109,8 @@ export function dialRemote({
   key,
   tls,
   buildVersion,
-}: Pick<RemoteControlPlane, 'url' | 'key' | 'tls' | 'buildVersion'>): ConnectOptions['dial'] {
+  daemonInstance,
+}: Pick<RemoteControlPlane, 'url' | 'key' | 'tls' | 'buildVersion' | 'daemonInstance'>): ConnectOptions['dial'] {
   const target = URL.canParse(url) ? new URL(url) : undefined
   if (target?.protocol !== 'http:' && target?.protocol !== 'https:') {
     throw invalid('the URL of the control plane must begin with http:// or https://')
@@ -122,6 +125,7 @@ export function dialRemote({
     headers: {
       authorization: `Bearer ${key}`,
       ...(buildVersion !== undefined && { 'x-bridge-build-version': buildVersion }),
+      ...(daemonInstance !== undefined && { 'x-bridge-daemon-instance': daemonInstance }),
     },
     ...(tls && { tls }),
     reasons: errorReasons,

@@ -28,7 +28,7 @@ export {
 } from './rpc/upgrade/websocket-listener.js'
 export type { ProviderSeed } from './services/admin/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
-export type { Identity } from './services/identity.js'
+export type { AdminIdentity, DaemonIdentity, Identity } from './services/identity.js'
 export {
   type EmbeddedStoreOptions,
   type OpenStoreOptions,
@@ -42,6 +42,7 @@ export type {
   AuditRow,
   AuditStore,
   AuthLinkRow,
+  Carrier,
   ChangeStore,
   DaemonKeyStore,
   Erased,

@@ -190,7 +190,7 @@ function printDetail(detail: InterceptionDetail): void {
   printFields({ user: username, ...fields })
   for (const usage of detail.tokenUsages) {
     print(
-      `\ntokens  input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}`,
+      `\ntokens  ${usage.model === null ? '' : `${visible(usage.model)}: `}input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}`,
     )
   }
   for (const { prompt, metadata } of detail.promptUsages) printBlock('prompt', shown(prompt, metadata, 'prompt'))

@@ -1,8 +1,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { rpcError } from '../../shared/contract/error-reasons.js'
+import { uuid } from '../../shared/contract/fields.js'
 import type { Credentials } from '../rpc/upgrade/websocket-listener.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
 import type { Identity } from '../services/identity.js'
+
+/** `X-Bridge-Daemon-Instance`: a UUID of the daemon's process; any other value is ignored */
+const instanceHeader = 'x-bridge-daemon-instance'
 
 /** longest build version that is kept of a client's description */
 const maxBuildVersionLength = 64
@@ -27,10 +31,12 @@ export function createAuthenticator(
     }
     if (isAdminToken(token)) return { role: 'admin', name: 'admin' }
     const buildVersion = request.headers['x-bridge-build-version']
-    return daemonKeys.authenticate(
+    const identity = await daemonKeys.authenticate(
       token,
       typeof buildVersion === 'string' ? buildVersion.slice(0, maxBuildVersionLength) : null,
     )
+    const daemonInstance = uuid.safeParse(request.headers[instanceHeader])
+    return daemonInstance.success ? { ...identity, daemonInstance: daemonInstance.data } : identity
   }
 }
 

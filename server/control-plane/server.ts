@@ -1,6 +1,7 @@
 /** The control plane: its services, behind every link. */
 
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
+import { uuid } from '../../shared/contract/fields.js'
 import { apiVersion } from '../../shared/contract/version.js'
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
@@ -83,7 +84,7 @@ export interface BridgeServer {
   /**
    * Serves one more connection inside this process and returns the client end. The identity is not checked: the caller
    * is trusted.
-   * @throws RpcError `SERVICE_UNAVAILABLE` (draining) after a call of `close()`
+   * @throws RpcError `BAD_REQUEST` if `identity.daemonInstance` is no UUID; `SERVICE_UNAVAILABLE` (draining) after a call of `close()`
    */
   connectInMemory(options: { identity: Identity }): Duplex
   /**
@@ -158,6 +159,9 @@ export async function createBridgeServer({
 
   return {
     connectInMemory({ identity }) {
+      if (identity.role === 'daemon' && !uuid.optional().safeParse(identity.daemonInstance).success) {
+        throw new RpcError('BAD_REQUEST', 'identity.daemonInstance must be a UUID')
+      }
       const context: Context = { identity, services }
       const [serverEnd, clientEnd] = memoryDuplexPair()
       serveDuplex({ duplex: serverEnd, router: appRouter, createContext: () => context, group, onError, ...observers })

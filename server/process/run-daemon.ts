@@ -2,6 +2,7 @@
  * Starts the parts of a remote daemon, runs the daemon until a signal or a final rejection by the control plane, and
  * stops the parts.
  */
+import { randomUUID } from 'node:crypto'
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
@@ -90,6 +91,7 @@ async function createClient(
     url,
     key,
     buildVersion: buildVersion(),
+    daemonInstance: randomUUID(),
     onCallEnd: metrics.callEnded,
     ...(tls && { tls }),
     onError(error) {

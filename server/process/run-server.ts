@@ -1,6 +1,7 @@
 /**
  * Starts the parts of a server, runs the server until a signal, and stops the parts in the order that loses no record.
  */
+import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Logger as PinoLogger } from 'pino'
@@ -120,7 +121,7 @@ async function start(
       metrics: createServerMetrics(),
     })
     opened.push(graceMs => server.close({ graceMs }))
-    const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
+    const identity = { role: 'daemon', name: 'embedded', delegate: true, daemonInstance: randomUUID() } as const
     const metrics = createBridgeMetrics()
     const client = createBridgeClient({
       dial: () => server.connectInMemory({ identity }),

@@ -6,23 +6,25 @@ import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 export const recorderRouter = router({
   recordInterception: daemonProcedure
     .input(checked(recordSchemas.interception))
-    .mutation(forDaemon(({ recorder }, record) => recorder.record({ kind: 'interception', record }))),
+    .mutation(forDaemon(({ recorder }, record, daemon) => recorder.record({ kind: 'interception', record }, daemon))),
   recordInterceptionEnded: daemonProcedure
     .input(checked(recordSchemas.interceptionEnded))
-    .mutation(forDaemon(({ recorder }, record) => recorder.record({ kind: 'interceptionEnded', record }))),
+    .mutation(
+      forDaemon(({ recorder }, record, daemon) => recorder.record({ kind: 'interceptionEnded', record }, daemon)),
+    ),
   recordTokenUsage: daemonProcedure
     .input(checked(recordSchemas.tokenUsage))
-    .mutation(forDaemon(({ recorder }, record) => recorder.record({ kind: 'tokenUsage', record }))),
+    .mutation(forDaemon(({ recorder }, record, daemon) => recorder.record({ kind: 'tokenUsage', record }, daemon))),
   recordPromptUsage: daemonProcedure
     .input(checked(recordSchemas.promptUsage))
-    .mutation(forDaemon(({ recorder }, record) => recorder.record({ kind: 'promptUsage', record }))),
+    .mutation(forDaemon(({ recorder }, record, daemon) => recorder.record({ kind: 'promptUsage', record }, daemon))),
   recordToolUsage: daemonProcedure
     .input(checked(recordSchemas.toolUsage))
-    .mutation(forDaemon(({ recorder }, record) => recorder.record({ kind: 'toolUsage', record }))),
+    .mutation(forDaemon(({ recorder }, record, daemon) => recorder.record({ kind: 'toolUsage', record }, daemon))),
   recordModelThought: daemonProcedure
     .input(checked(recordSchemas.modelThought))
-    .mutation(forDaemon(({ recorder }, record) => recorder.record({ kind: 'modelThought', record }))),
+    .mutation(forDaemon(({ recorder }, record, daemon) => recorder.record({ kind: 'modelThought', record }, daemon))),
   recordBatch: daemonProcedure
     .input(checked(recordBatchInput))
-    .mutation(forDaemon(({ recorder }, { records }) => recorder.recordBatch(records))),
+    .mutation(forDaemon(({ recorder }, { records }, daemon) => recorder.recordBatch(records, daemon))),
 } satisfies Record<RecordProcedureName | 'recordBatch', unknown>)

@@ -1,7 +1,20 @@
-/**
- * The peer of a connection, as established by the link below. `delegate`: may ask with `keyId` instead of a whole API
- * key. `daemonKeyId`: the key of a remote daemon.
- */
-export type Identity =
-  | { role: 'daemon'; name: string; delegate: boolean; daemonKeyId?: string }
-  | { role: 'admin'; name: string }
+/** The peer of a connection, as established by the link below. */
+export type Identity = DaemonIdentity | AdminIdentity
+
+/** A daemon. */
+export interface DaemonIdentity {
+  role: 'daemon'
+  name: string
+  /** may ask with `keyId` instead of a whole API key */
+  delegate: boolean
+  /** the key of a remote daemon */
+  daemonKeyId?: string
+  /** a UUID that the daemon's process made at its start; stands in the rows that the daemon records */
+  daemonInstance?: string
+}
+
+/** An operator. */
+export interface AdminIdentity {
+  role: 'admin'
+  name: string
+}

@@ -138,10 +138,23 @@ export type NormalRecords = {
 /** A checked record in its one normal form. */
 export type NormalRecord<K extends RecordKind = RecordKind> = NormalRecords[K]
 
-/** A normalised record and the SHA-256 of its content, which decides whether a repeat is the same. */
+/**
+ * A normalised record and the SHA-256 of its content, which decides whether a repeat is the same. `carrier` is no part
+ * of the content: the first that brought an interception stays.
+ */
 export type StoredRecord<K extends RecordKind = RecordKind> = {
-  [P in K]: { kind: P; record: NormalRecords[P]; contentHash: Uint8Array }
+  [P in K]: { kind: P; record: NormalRecords[P]; contentHash: Uint8Array } & (P extends 'interception'
+    ? { carrier?: Carrier | undefined }
+    : unknown)
 }[K]
+
+/** The daemon that carried a request, as its connection says. */
+export interface Carrier {
+  /** of a remote daemon */
+  daemonKeyId?: string | undefined
+  /** a UUID of the daemon's process */
+  daemonInstance?: string | undefined
+}
 
 /** Storing the records that daemons report. */
 export interface RecordStore {

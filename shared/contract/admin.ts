@@ -297,6 +297,10 @@ export interface Interception {
   parentId: string | null
   /** the first interception of that chain */
   rootId: string | null
+  /** the key of the remote daemon that carried the request; null for a daemon in the control plane's process */
+  daemonKeyId: string | null
+  /** the daemon process that carried the request: a UUID of its own; null for a process that sent none */
+  daemonInstance: string | null
 }
 
 /** The fields that every record of an interception has. */
@@ -313,6 +317,8 @@ export interface ChildRecord {
  */
 export interface TokenUsage extends ChildRecord {
   msgId: string
+  /** the billed model; null where the interception's model was billed */
+  model: string | null
   inputTokens: number
   outputTokens: number
   cacheReadInputTokens: number

@@ -7,14 +7,23 @@ import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, 
 import { recordLimits } from './limits.js'
 import { type RecordKind, recordKinds } from './record-kinds.js'
 
-/** The failures of an interception; any other text from a daemon is stored as `unknown`. */
+/**
+ * The failures of an interception; any other text from a daemon is stored as `unknown`.
+ * - `billing` the provider's account cannot pay; `unreachable` no response came from the provider's host
+ * - `client_closed` the client left before the response was whole; `refused` the model declined (Anthropic
+ *   `stop_reason: refusal`)
+ */
 export const errorTypes = [
   'bad_request',
   'unauthorized',
+  'billing',
   'rate_limited',
   'overloaded',
   'server_error',
   'timeout',
+  'unreachable',
+  'client_closed',
+  'refused',
   'unknown',
 ] as const
 
@@ -73,10 +82,15 @@ function toErrorType(value: string): ErrorType {
 
 const child = { id: uuid, interceptionId: uuid }
 
-/** The tokens of one provider response. `inputTokens` excludes cached tokens (Anthropic `usage.input_tokens`). */
+/**
+ * The tokens of one provider response, or of a part that is billed by itself.
+ * - `model` the billed model, where another than the interception's was billed
+ * - `inputTokens` the tokens that are billed as plain input: cache reads and cache writes excluded, for every provider
+ */
 export const recordTokenUsageInput = z.object({
   ...child,
   msgId: name,
+  model: name.optional(),
   inputTokens: tokenCount,
   outputTokens: tokenCount,
   cacheReadInputTokens: tokenCount,

@@ -144,6 +144,8 @@ const interception = z.object({
   errorMessage: z.string().nullable(),
   parentId: z.string().nullable(),
   rootId: z.string().nullable(),
+  daemonKeyId: z.string().nullable(),
+  daemonInstance: z.string().nullable(),
 })
 
 const interceptionEnd = z.object({
@@ -159,6 +161,7 @@ const child = { id: z.string(), interceptionId: z.string(), metadata: json.nulla
 const tokenUsage = z.object({
   ...child,
   msgId: z.string(),
+  model: z.string().nullable(),
   inputTokens: z.number(),
   outputTokens: z.number(),
   cacheReadInputTokens: z.number(),

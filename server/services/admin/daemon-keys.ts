@@ -11,7 +11,7 @@ import type { Logger } from '../../../shared/values/log.js'
 import { cleanText } from '../../../shared/values/text.js'
 import type { AuditedWrites, DaemonKeyStore } from '../../store/store.js'
 import { generateApiKey, hashSecret, isSecretOf, parseApiKey } from '../api-key.js'
-import type { Identity } from '../identity.js'
+import type { DaemonIdentity } from '../identity.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 
@@ -38,7 +38,7 @@ export interface DaemonKeys {
    * @throws RpcError `UNAUTHORIZED` (key_invalid, key_expired); `FORBIDDEN` (key_revoked); `INTERNAL_SERVER_ERROR` when
    *   the store fails, never `key_invalid`
    */
-  authenticate(key: string, buildVersion: string | null): Promise<Identity>
+  authenticate(key: string, buildVersion: string | null): Promise<DaemonIdentity>
   /**
    * Returns the invalid ones among the keys of open connections: revoked, expired or deleted. Records the others as
    * seen now.

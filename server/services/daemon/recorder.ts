@@ -12,7 +12,7 @@ import {
 } from '../../../shared/contract/recorder.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
-import type { NormalRecord, RecordStore, StoredRecord } from '../../store/store.js'
+import type { Carrier, NormalRecord, RecordStore, StoredRecord } from '../../store/store.js'
 import { checkInput } from '../check-input.js'
 import { contentHash } from './content-hash.js'
 import { logRecord } from './record-log.js'
@@ -29,16 +29,17 @@ export type TaggedRecord<K extends RecordKind = RecordKind> = { [P in K]: { kind
 export interface Recorder {
   /**
    * Stores one record.
+   * @param carrier the daemon that brought the record
    * @throws RpcError `NOT_FOUND` (unknown_interception), `CONFLICT` (content_differs), or the store's rejection
    */
-  record(record: TaggedRecord): Promise<RecordedOutput>
+  record(record: TaggedRecord, carrier?: Carrier): Promise<RecordedOutput>
   /**
    * Checks each record separately, stores the valid records in one transaction, and returns one outcome for each, in
    * order.
    * @throws RpcError `BAD_REQUEST` if the records together are larger than `recordLimits.maxBatchBytes`, or the store's
    *   rejection
    */
-  recordBatch(records: readonly BatchRecord[]): Promise<RecordBatchOutput>
+  recordBatch(records: readonly BatchRecord[], carrier?: Carrier): Promise<RecordBatchOutput>
 }
 
 export interface RecorderOptions {
@@ -61,14 +62,14 @@ export function createRecorder({ store, logger, structuredLogging = false }: Rec
   }
 
   return {
-    async record(record) {
-      const [outcome] = await storeRecords([normalise(record)])
+    async record(record, carrier) {
+      const [outcome] = await storeRecords([normalise(record, carrier)])
       if (outcome && !outcome.ok) throw rejection(outcome)
       return {}
     },
-    async recordBatch(records) {
+    async recordBatch(records, carrier) {
       rejectLargeBatch(records)
-      const checked = records.map(check)
+      const checked = records.map(record => check(record, carrier))
       const good = checked.filter(isStorable)
       const stored = good.length > 0 ? await storeRecords(good) : []
       const outcomes = stored.values()
@@ -96,9 +97,9 @@ function missingOutcome(): never {
 }
 
 /** A record of a batch, ready for the store, or the reason for its rejection. */
-function check(input: unknown): StoredRecord | Rejected {
+function check(input: unknown, carrier: Carrier | undefined): StoredRecord | Rejected {
   try {
-    return normalise(checkTagged(input))
+    return normalise(checkTagged(input), carrier)
   } catch (error) {
     if (error instanceof RpcError && error.code === 'BAD_REQUEST') {
       return { ok: false, code: error.code, message: error.message }
@@ -115,7 +116,7 @@ function checkTagged(input: unknown): TaggedRecord {
   return { kind, record: checkInput(recordSchemas[kind], input) } as TaggedRecord // the schema of this kind
 }
 
-function normalise(tagged: TaggedRecord): StoredRecord {
+function normalise(tagged: TaggedRecord, carrier: Carrier | undefined): StoredRecord {
   if (tagged.kind !== 'interception') return { ...tagged, contentHash: contentHash(tagged.record) }
   const { userAgent, providerName, ...rest } = tagged.record
   const record: NormalRecord<'interception'> = {
@@ -123,7 +124,7 @@ function normalise(tagged: TaggedRecord): StoredRecord {
     providerName: providerName?.trim() ? providerName : rest.provider,
   }
   if (userAgent !== undefined) record.metadata = { ...rest.metadata, [userAgentKey]: userAgent }
-  return { kind: tagged.kind, record, contentHash: contentHash(record) }
+  return { kind: tagged.kind, record, contentHash: contentHash(record), carrier }
 }
 
 /** Counts each record as its JSON text, as the outbox does for the sizes of batches. */

@@ -6,6 +6,7 @@ import * as initial from './0001-initial.js'
 import * as daemonKeys from './0002-daemon-keys.js'
 import * as controlPlane from './0003-control-plane.js'
 import * as operators from './0004-operators.js'
+import * as recordFacts from './0005-record-facts.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -13,6 +14,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0002-daemon-keys': daemonKeys,
   '0003-control-plane': controlPlane,
   '0004-operators': operators,
+  '0005-record-facts': recordFacts,
 }
 
 /**

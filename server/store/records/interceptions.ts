@@ -141,6 +141,7 @@ export function selectTokenUsages(db: Kysely<Database>) {
     .select([
       ...childColumns,
       'msg_id as msgId',
+      'model',
       'input_tokens as inputTokens',
       'output_tokens as outputTokens',
       'cache_read_input_tokens as cacheReadInputTokens',
@@ -192,6 +193,8 @@ const interceptionColumns = [
   'error_message as errorMessage',
   'parent_id as parentId',
   'root_id as rootId',
+  'daemon_key_id as daemonKeyId',
+  'daemon_instance as daemonInstance',
 ] as const
 
 const childColumns = ['id', 'interception_id as interceptionId', 'metadata', 'created_at as createdAt'] as const

@@ -125,6 +125,7 @@ const tables = {
       outputTokens: ['output_tokens', 'bigint'],
       cacheReadInputTokens: ['cache_read_input_tokens', 'bigint'],
       cacheWriteInputTokens: ['cache_write_input_tokens', 'bigint'],
+      model: ['model', 'text'],
     },
   },
   promptUsage: {
@@ -175,6 +176,9 @@ function columnsOf(kind: RowKind): Column[] {
   return Object.entries(tables[kind].columns).map(([field, [name, type]]) => ({ name, type, field }))
 }
 
+/** The columns of an interception that the server sets, and their types. */
+const carrierColumns = { daemon_key_id: 'text', daemon_instance: 'uuid' }
+
 const insertStatements = Object.fromEntries([
   ['interception', interceptionStatement()],
   ...childKinds.map(kind => [kind, childStatement(kind)]),
@@ -187,9 +191,9 @@ const insertStatements = Object.fromEntries([
 /** A new interception has no tool usages and so no continuations: only its own lineage is set. */
 function interceptionStatement(): string {
   const table = tableOf('interception')
-  const names = columnNames('interception')
+  const names = [...columnNames('interception'), ...Object.keys(carrierColumns)]
   return `
-    with input as materialized (${input('interception')}),
+    with input as materialized (${input('interception', carrierColumns)}),
     inserted as (
       insert into ${table} (${names.join(', ')}, linked_id, parent_id, root_id)
       select ${names.map(column => `r.${column}`).join(', ')}, p.id, p.id, coalesce(p.root_id, p.id)
@@ -253,14 +257,19 @@ function columnNames(kind: RowKind): string[] {
   return [...columns[kind].map(({ name }) => name), 'content_hash']
 }
 
-function input(kind: RowKind): string {
-  const definitions = [...columns[kind].map(({ name, type }) => `${name} ${type}`), 'content_hash bytea']
+function input(kind: RowKind, more: Readonly<Record<string, string>> = {}): string {
+  const fields = [...columns[kind].map(({ name, type }) => [name, type]), ...Object.entries(more)]
+  const definitions = [...fields.map(field => field.join(' ')), 'content_hash bytea']
   return `select * from json_to_recordset($1::json) as r(${definitions.join(', ')})`
 }
 
 /** Returns the columns of a record. JSON leaves out undefined fields, and PostgreSQL reads missing fields as null. */
-function toRow({ kind, record, contentHash }: StoredRecord<RowKind>): Record<string, unknown> {
-  const row: Record<string, unknown> = { content_hash: `\\x${toHex(contentHash)}` }
-  for (const { name, field } of columns[kind]) row[name] = Reflect.get(record, field)
+function toRow(stored: StoredRecord<RowKind>): Record<string, unknown> {
+  const row: Record<string, unknown> = { content_hash: `\\x${toHex(stored.contentHash)}` }
+  for (const { name, field } of columns[stored.kind]) row[name] = Reflect.get(stored.record, field)
+  if (stored.kind === 'interception') {
+    row.daemon_key_id = stored.carrier?.daemonKeyId
+    row.daemon_instance = stored.carrier?.daemonInstance
+  }
   return row
 }

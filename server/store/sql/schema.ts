@@ -77,6 +77,8 @@ interface InterceptionsTable {
   linked_id: string | null
   parent_id: string | null
   root_id: string | null
+  daemon_key_id: string | null
+  daemon_instance: string | null
   content_hash: Uint8Array
 }
 
@@ -89,6 +91,7 @@ interface ChildTable {
 }
 interface TokenUsagesTable extends ChildTable {
   msg_id: string
+  model: string | null
   input_tokens: number
   output_tokens: number
   cache_read_input_tokens: number

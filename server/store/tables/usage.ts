@@ -10,12 +10,31 @@ export function usageStore(db: Kysely<Database>): UsageStore {
   return { readUsage: query => readUsage(db, query) }
 }
 
-/** Group → its column, and the expression that gives it; texts collated so that they sort the same on every server. */
-const groupColumns: Record<UsageGroup, { name: string; value: RawBuilder<unknown>; type: RawBuilder<unknown> }> = {
+/**
+ * Group → its column, and the expression that gives it; texts collated so that they sort the same on every server.
+ * A token usage may have a billed model of its own.
+ */
+const groupColumns: Record<UsageGroup, GroupColumn> = {
   user: { name: 'user_id', value: sql`i.initiator_id`, type: sql`uuid` },
   provider: { name: 'provider', value: sql`i.provider_name collate "C"`, type: sql`text` },
-  model: { name: 'model', value: sql`i.model collate "C"`, type: sql`text` },
+  model: {
+    name: 'model',
+    value: sql`i.model collate "C"`,
+    ofTokens: sql`coalesce(t.model, i.model) collate "C"`,
+    type: sql`text`,
+  },
   day: { name: 'day', value: sql`to_char(i.started_at at time zone 'UTC', 'YYYY-MM-DD') collate "C"`, type: sql`text` },
+}
+
+/** What a part of the totals counts. */
+type UsagePart = 'interceptions' | 'tokens'
+
+interface GroupColumn {
+  name: string
+  value: RawBuilder<unknown>
+  /** the expression over a token usage `t`, if it differs */
+  ofTokens?: RawBuilder<unknown>
+  type: RawBuilder<unknown>
 }
 
 /**
@@ -26,22 +45,27 @@ const groupColumns: Record<UsageGroup, { name: string; value: RawBuilder<unknown
  */
 async function readUsage(db: Kysely<Database>, query: UsageQuery): Promise<UsageRow[]> {
   const grouped = usageGroups.filter(group => query.by.includes(group))
-  const groupBy =
-    grouped.length === 0 ? sql`` : sql`group by ${sql.join(grouped.map(group => groupColumns[group].value))}`
-  const groups = sql.join(
-    usageGroups.map(group => {
-      const { name, value, type } = groupColumns[group]
-      return sql`${grouped.includes(group) ? value : sql`null::${type}`} as ${sql.ref(name)}`
-    }),
-  )
-  const where = conditionOf(query)
+  const expressionOf = ({ value, ofTokens = value }: GroupColumn, of: UsagePart) => (of === 'tokens' ? ofTokens : value)
+  const groupBy = (of: UsagePart) =>
+    grouped.length === 0
+      ? sql``
+      : sql`group by ${sql.join(grouped.map(group => expressionOf(groupColumns[group], of)))}`
+  const groups = (of: UsagePart) =>
+    sql.join(
+      usageGroups.map(group => {
+        const column = groupColumns[group]
+        const value = grouped.includes(group) ? expressionOf(column, of) : sql`null::${column.type}`
+        return sql`${value} as ${sql.ref(column.name)}`
+      }),
+    )
   const totals = sql<UsageRow>`
     with parts as (
-      select ${groups}, count(*) as interceptions, 0 as input, 0 as output, 0 as cache_read, 0 as cache_write
-      from interceptions i where ${where} ${groupBy}
+      select ${groups('interceptions')}, count(*) as interceptions, 0 as input, 0 as output, 0 as cache_read, 0 as cache_write
+      from interceptions i where ${conditionOf(query, 'interceptions')} ${groupBy('interceptions')}
       union all
-      select ${groups}, 0, sum(t.input_tokens), sum(t.output_tokens), sum(t.cache_read_input_tokens), sum(t.cache_write_input_tokens)
-      from interceptions i join token_usages t on t.interception_id = i.id where ${where} ${groupBy}
+      select ${groups('tokens')}, 0, sum(t.input_tokens), sum(t.output_tokens), sum(t.cache_read_input_tokens), sum(t.cache_write_input_tokens)
+      from interceptions i join token_usages t on t.interception_id = i.id
+      where ${conditionOf(query, 'tokens')} ${groupBy('tokens')}
     ),
     totals as (
       select user_id, provider, model, day, sum(interceptions) as interceptions, coalesce(sum(input), 0) as input,
@@ -61,11 +85,12 @@ async function readUsage(db: Kysely<Database>, query: UsageQuery): Promise<Usage
   })
 }
 
-function conditionOf({ initiatorId, provider, model, from, to }: UsageQuery): RawBuilder<unknown> {
+function conditionOf({ initiatorId, provider, model, from, to }: UsageQuery, of: UsagePart): RawBuilder<unknown> {
   const conditions = [sql`true`]
   if (initiatorId !== undefined) conditions.push(sql`i.initiator_id = ${initiatorId}::uuid`)
   if (provider !== undefined) conditions.push(sql`(i.provider_name = ${provider} or i.provider = ${provider})`)
-  if (model !== undefined) conditions.push(sql`i.model = ${model}`)
+  if (model !== undefined)
+    conditions.push(sql`${of === 'tokens' ? sql`coalesce(t.model, i.model)` : sql`i.model`} = ${model}`)
   if (from) conditions.push(sql`i.started_at >= ${from}::timestamptz`)
   if (to) conditions.push(sql`i.started_at < ${to}::timestamptz`)
   return sql.join(conditions, sql` and `)

@@ -46,7 +46,7 @@ describe.each(deployments)('$name', deployment => {
     test('are read back as they were recorded', async () => {
       const { recorder, admin } = await connect()
       const record = interception({ userAgent: 'claude-cli/2.0', metadata: { a: 1 }, clientSessionId: 's1' })
-      const usage = { ...tokens(record.id), metadata: { tier: 'standard' } }
+      const usage = { ...tokens(record.id), model: 'advisor', metadata: { tier: 'standard' } }
       const prompt = { ...child(record.id), prompt: 'hello' }
       const tool = { ...child(record.id), toolCallId: 'toolu_1', tool: 'Bash', input: '{"a":1', injected: false }
       const { msgId: _, ...rest } = child(record.id)
@@ -100,6 +100,24 @@ describe.each(deployments)('$name', deployment => {
       ])
       const unknown = { code: 'NOT_FOUND', reason: 'unknown_interception' }
       expect(refusals).toMatchObject([unknown, unknown])
+    })
+
+    test('name the daemon that brought the interception first, and no other field tells it', async () => {
+      const running = await startServer(store(), {}, deployment)
+      const [first, second] = [uuidv7(), uuidv7()]
+      const record = interception()
+      await running.connect({ ...daemon, daemonInstance: first }).recorder.recordInterception.mutate(record)
+      const again = running.connect({ ...daemon, daemonInstance: second })
+      await again.recorder.recordInterception.mutate(record)
+      const batched = interception()
+      await again.recorder.recordBatch.mutate({ records: [{ kind: 'interception', ...batched }] })
+      const { admin: operator } = running.connect(admin)
+      const [one, two] = await Promise.all(
+        [record, batched].map(async ({ id }) => (await operator.interceptions.get.query({ id })).interception),
+      )
+      const daemonKeyId = deployment.link === 'memory' ? null : expect.stringMatching(/^[A-Za-z0-9]{10}$/)
+      expect(one).toMatchObject({ daemonInstance: first, daemonKeyId })
+      expect(two).toMatchObject({ daemonInstance: second, daemonKeyId })
     })
 
     test('link a request to the one whose tool call it continues', async () => {

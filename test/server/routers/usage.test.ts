@@ -67,6 +67,27 @@ describe.each(deployments)('$name', deployment => {
     expect(await operator.usage.query({ user: userId, ...filters })).toMatchObject({ rows: [{ interceptions: 1 }] })
   })
 
+  test('tokens with a billed model of their own count for that model, and the interception for its own', async () => {
+    const { connect } = await startServer(store(), {}, deployment)
+    const [{ admin: operator }, { recorder }] = [connect(admin), connect(daemon)]
+    const { id: initiatorId } = await operator.users.create.mutate({ username: `ada-${uuidv7().slice(-8)}` })
+    const [id, startedAt] = [uuidv7(), new Date('2026-05-01T23:00:00Z')]
+    const interception = { id, initiatorId, apiKeyId: 'abcdefghij', provider: 'anthropic', model: 'asked', startedAt }
+    await recorder.recordInterception.mutate(interception)
+    const counts = { outputTokens: 1, cacheReadInputTokens: 0, cacheWriteInputTokens: 0 }
+    const usage = () => ({ id: uuidv7(), interceptionId: id, msgId: 'm', ...counts, createdAt: startedAt })
+    await recorder.recordTokenUsage.mutate({ ...usage(), inputTokens: 5 })
+    await recorder.recordTokenUsage.mutate({ ...usage(), inputTokens: 70, model: 'advisor' })
+    const { rows } = await operator.usage.query({ user: initiatorId, by: ['model'] })
+    const asked = { model: 'asked', interceptions: 1, inputTokens: 5 }
+    const advisor = { model: 'advisor', interceptions: 0, inputTokens: 70 }
+    expect(rows).toMatchObject([advisor, asked])
+    for (const row of [asked, advisor]) {
+      const filtered = await operator.usage.query({ user: initiatorId, model: row.model })
+      expect(filtered.rows).toMatchObject([{ ...row, model: null }])
+    }
+  })
+
   test('usage refuses what it does not know, and daemons', async () => {
     const { connect } = await startServer(store(), {}, deployment)
     const { usage } = connect(admin).admin

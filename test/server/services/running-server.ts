@@ -5,7 +5,7 @@ import type { ConnectOptions } from '../../../client/rpc/connection.js'
 import { type BridgeServer, type BridgeServerConfig, createBridgeServer } from '../../../server/control-plane/server.js'
 import type { ServerMetrics } from '../../../server/metrics/metrics.js'
 import { generateApiKey, hashSecret } from '../../../server/services/api-key.js'
-import type { Identity } from '../../../server/services/identity.js'
+import type { DaemonIdentity, Identity } from '../../../server/services/identity.js'
 import type { Store } from '../../../server/store/store.js'
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
@@ -13,7 +13,7 @@ import type { Logger } from '../../../shared/values/log.js'
 import { openTemporaryStore, stores } from '../../fixtures/stores.js'
 
 export const adminToken = 'admin-token-of-the-tests'
-export const daemon: Identity = { role: 'daemon', name: 'embedded', delegate: true }
+export const daemon: DaemonIdentity = { role: 'daemon', name: 'embedded', delegate: true }
 export const admin: Identity = { role: 'admin', name: 'admin' }
 
 export interface LogLine {
@@ -102,7 +102,13 @@ const dials: Record<Deployment['link'], (server: BridgeServer, store: Store, ide
   memory: (server, _store, identity) => () => server.connectInMemory({ identity }),
   WebSocket(server, store, identity) {
     let dial: Promise<Dial> | undefined
-    const prepare = async () => dialRemote({ url: await urlOf(server), key: await keyOf(store, identity) })
+    const daemonInstance = identity.role === 'daemon' ? identity.daemonInstance : undefined
+    const prepare = async () =>
+      dialRemote({
+        url: await urlOf(server),
+        key: await keyOf(store, identity),
+        ...(daemonInstance !== undefined && { daemonInstance }),
+      })
     return async info => {
       dial ??= prepare()
       return (await dial)(info)

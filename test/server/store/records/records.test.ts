@@ -53,6 +53,8 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       errorMessage: null,
       parentId: null,
       rootId: null,
+      daemonKeyId: null,
+      daemonInstance: null,
     })
   })
 
@@ -80,6 +82,8 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       errorMessage: null,
       parentId: null,
       rootId: null,
+      daemonKeyId: null,
+      daemonInstance: null,
     })
   })
 
@@ -100,7 +104,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     expect(await read(parent.id)).toEqual({
       interception: expect.objectContaining({ id: parent.id }),
       thread: [expect.objectContaining({ id: parent.id })],
-      tokenUsages: [token.record],
+      tokenUsages: [{ ...token.record, model: null }],
       promptUsages: [{ ...prompt.record, metadata: null }],
       toolUsages: [
         { ...tool.record, metadata: null },
