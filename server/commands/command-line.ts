@@ -42,7 +42,8 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
   }
 }
 
-function createProgram(): Command {
+/** Creates the program with all commands. */
+export function createProgram(): Command {
   const program = new Command('aibridge')
     .description('One gateway for AI models: every request has an owner, every token is counted.')
     .version(buildVersion())

@@ -1,0 +1,133 @@
+/** The fields that commands print with `--json`, by a run of every command. */
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { expect, onTestFinished, vi } from 'vitest'
+import { makeDataDir } from '../fixtures/data-dir.js'
+import { makeDatabase, openTemporaryStore } from '../fixtures/stores.js'
+import { runWords } from '../server/commands/command-line.js'
+import { adminToken, daemon, startServer } from '../server/services/running-server.js'
+import { fieldPaths } from './field-paths.js'
+import { printedFields } from './object-fields.js'
+import { recordEverything } from './records.js'
+
+/** Returns all commands without commands below, each with its path, for instance `users create`. */
+export function allCommands(command: Command, path = ''): [path: string, command: Command][] {
+  if (command.commands.length === 0) return [[path, command]]
+  return command.commands.flatMap(below => allCommands(below, path === '' ? below.name() : `${path} ${below.name()}`))
+}
+
+/** The fields of every command's output. */
+export interface CommandFields {
+  /** as `command: field`; a field below another has a dotted path, and `[]` stands for the items of a list */
+  fields: string[]
+  /** the commands whose output was read */
+  ran: string[]
+}
+
+/** Runs every command against a server with one row of everything. */
+export async function outputOfEveryCommand(): Promise<CommandFields> {
+  const store = await openTemporaryStore()
+  onTestFinished(() => store.close())
+  const { server, connect } = await startServer(store)
+  const { url } = await server.listen({ host: '127.0.0.1', port: 0 })
+  vi.stubEnv('BRIDGE_ADMIN_TOKEN', adminToken)
+  vi.stubEnv('BRIDGE_URL', url)
+  vi.stubEnv('A_SECRET', 'a-secret-of-the-tests')
+  const found = new Map<string, string[]>()
+  const add = (command: string, fields: Iterable<string>) => {
+    found.set(command, [...(found.get(command) ?? []), ...fields])
+  }
+
+  /** Runs a command, whose name is all words before the first argument, and returns its output. */
+  const run = async (command: string, ...words: string[]) => {
+    const { code, stdout, stderr } = await runWords([...command.split(' '), ...words, '--json'])
+    expect({ command, code, stderr: code === 0 ? '' : stderr }).toEqual({ command, code: 0, stderr: '' })
+    const output: unknown = JSON.parse(stdout)
+    add(command, fieldPaths(output))
+    return output
+  }
+
+  const user = await run('users create', 'ada')
+  const key = await run('keys create', '--user', 'ada', '--name', 'laptop', '--expires', '1d')
+  const daemonKey = await run('daemon-keys create', '--name', 'remote')
+  await run('mcp add', 'wiki', '--url', 'https://wiki.example.com/mcp')
+  await run('mcp link', 'wiki', '--user', 'ada', '--access-token-env', 'A_SECRET')
+  const watched = await tail(() => recordEverything(connect(daemon).recorder, textOf(user, 'id')))
+  for (const line of watched) add('interceptions tail', fieldPaths(line))
+  const [{ record } = { record: undefined }] = watched.filter(({ kind }) => kind === 'interception')
+
+  for (const name of ['users', 'keys', 'daemon-keys', 'providers', 'mcp', 'interceptions', 'audit']) {
+    await run(`${name} list`)
+  }
+  await run('mcp links')
+  await run('interceptions show', textOf(record, 'id'))
+  await run('usage', '--by', 'user,provider,model,day')
+  await run('users suspend', 'ada')
+  await run('users activate', 'ada')
+  await run('keys revoke', textOf(key, 'id'))
+  await run('daemon-keys revoke', textOf(daemonKey, 'id'))
+  await run('providers add', 'work', '--key-env', 'A_SECRET')
+  await run('providers test', 'demo')
+  await run('providers disable', 'work')
+  await run('providers enable', 'work')
+  await run('providers remove', 'work')
+  await run('mcp unlink', 'wiki', '--user', 'ada')
+  await run('mcp remove', 'wiki')
+  await run('secrets rotate')
+  await run('users delete', 'ada', '--yes')
+  await run('purge', '--user', textOf(user, 'id'), '--yes')
+
+  const dataDir = await makeDataDir()
+  onTestFinished(() => rm(dataDir, { recursive: true }))
+  await run('config check serve', '--data', dataDir)
+  vi.stubEnv('BRIDGE_DAEMON_KEY', textOf(daemonKey, 'key'))
+  await run('config check daemon')
+  const database = await makeDatabase({ migrated: false })
+  onTestFinished(() => database.drop())
+  await run('migrate', '--database-url', database.url)
+  await run('import', '--from', dataDir, '--database-url', database.url)
+
+  // These two run until a signal. Their output is one literal each.
+  for (const command of ['serve', 'daemon']) {
+    const path = `server/process/run-${command === 'serve' ? 'server' : 'daemon'}.ts`
+    add(command, printedFields([{ path, text: readFileSync(path, 'utf8') }]))
+  }
+  const ran = [...found.keys()]
+  const failed = await runWords(['users', 'suspend', randomUUID(), '--json'])
+  add('a failure', fieldPaths(JSON.parse(failed.stderr)))
+  const fields = [...found].flatMap(([command, names]) => names.map(name => `${command}: ${name}`))
+  return { fields, ran }
+}
+
+function textOf(value: unknown, field: string): string {
+  const text: unknown = Reflect.get(Object(value), field)
+  if (typeof text !== 'string') throw new Error(`no ${field} in ${JSON.stringify(value)}`)
+  return text
+}
+
+/** Runs `interceptions tail` during the work and returns its lines. */
+async function tail(work: () => Promise<unknown>): Promise<{ kind: string; record?: unknown }[]> {
+  let text = ''
+  const spy = vi.spyOn(process.stdout, 'write').mockImplementation(chunk => {
+    text += String(chunk)
+    return true
+  })
+  // The last record of the work is the end of an interception.
+  const { createProgram } = await import('../../server/commands/command-line.js')
+  const ended = createProgram().parseAsync(['interceptions', 'tail', '--json'], { from: 'user' })
+  try {
+    await expect.poll(() => text).toContain('"watching"')
+    await work()
+    await expect.poll(() => text).toContain('"interceptionEnded"')
+  } finally {
+    process.stdout.emit('error', new Error('the reader is gone'))
+    spy.mockRestore()
+  }
+  await ended
+  return text
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+}
