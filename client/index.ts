@@ -9,8 +9,9 @@ export type { Outbox } from './bridge/control-plane/outbox.js'
 export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
 export type { InProcessCaller } from './bridge/front-door/credentials.js'
 export { type BridgeFetchOptions, createBridgeFetch } from './bridge/in-process/fetch.js'
-export type { BridgeMetrics, InterceptionEnd } from './bridge/metrics/metrics.js'
+export type { BridgeMetrics, InterceptionEnd, PassedThrough } from './bridge/metrics/metrics.js'
 export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/metrics/prometheus.js'
+export { type RejectionReason, rejectionReasons } from './bridge/wire/rejection.js'
 export {
   type BridgeClient,
   type BridgeClientOptions,

@@ -15,7 +15,7 @@ import { serveExchange } from './front-door/serve-exchange.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
-import { Rejection, retryAfterSeconds } from './wire/rejection.js'
+import { Rejection } from './wire/rejection.js'
 
 /** Options of {@link createBridgeDaemon}. */
 export interface BridgeDaemonOptions {
@@ -90,7 +90,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     request.on('error', () => {})
     if (closed) {
       response.setHeader('connection', 'close')
-      const rejection = new Rejection(503, 'the bridge is shutting down', { retryAfterSeconds })
+      const rejection = new Rejection(503, 'shutting_down', 'the bridge is shutting down')
       rejectExchange(providers, request, response, rejection)
       return
     }

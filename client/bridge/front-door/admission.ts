@@ -28,21 +28,29 @@ export async function admit(
   const arrivedAt = performance.now()
   const credentials = readCredentials(request.headers, caller)
   if (!credentials) {
-    throw new Rejection(401, 'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key')
+    throw new Rejection(
+      401,
+      'no_key',
+      'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key',
+    )
   }
   const owner = await abortable(authorize(parts, credentials), signal)
   const target = await abortable(findTarget(parts, mount), signal)
   const method = request.method ?? ''
-  const unsupported = new Rejection(404, `route not supported: ${method} ${(request.url ?? '').replace(/\?.*$/s, '')}`)
+  const unsupported = new Rejection(
+    404,
+    'unknown_route',
+    `route not supported: ${method} ${(request.url ?? '').replace(/\?.*$/s, '')}`,
+  )
   if (!target) {
     if (mount.providerName === '') throw unsupported
-    throw new Rejection(404, `no provider is named ${JSON.stringify(mount.providerName)}`)
+    throw new Rejection(404, 'unknown_provider', `no provider is named ${JSON.stringify(mount.providerName)}`)
   }
   const path = pathBelow(mount.path, target.api.mountPath)
   const route = path === undefined || hasDotSegments(path) ? undefined : target.api.route(method, path)
   if (path === undefined || !route) throw unsupported
   if (!target.provider.enabled)
-    throw new Rejection(503, `the provider ${JSON.stringify(mount.providerName)} is disabled`)
+    throw new Rejection(503, 'provider_disabled', `the provider ${JSON.stringify(mount.providerName)} is disabled`)
   const pathAndQuery = path + mount.query
   return {
     exchange: {
@@ -71,7 +79,7 @@ async function authorize({ authorizations, logger }: FrontDoorParts, credentials
     const code = errorCodeOf(error)
     if (!deniedCodes.includes(code)) throw controlPlaneUnreachable(error)
     logger.info({ code, reason: errorReasonOf(error), apiKeyId: publicIdOf(credentials) }, 'a key was not authorized')
-    throw new Rejection(403, 'the key is not authorized', { cause: error })
+    throw new Rejection(403, 'not_authorized', 'the key is not authorized', { cause: error })
   }
 }
 

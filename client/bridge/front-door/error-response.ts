@@ -4,7 +4,7 @@ import type { ProviderRegistry } from '../control-plane/provider-registry.js'
 import { errorBodyForPath } from '../providers/apis.js'
 import type { Failure } from '../providers/error-type.js'
 import { UpstreamError } from '../relay/upstream-error.js'
-import { Rejection, retryAfterSeconds } from '../wire/rejection.js'
+import { Rejection } from '../wire/rejection.js'
 import { ExchangeAborted } from './exchange.js'
 import { type Mount, parseMount } from './mount.js'
 
@@ -45,11 +45,13 @@ export function errorBody(providers: ProviderRegistry, { providerName, path }: M
 /** Returns the error response for any error of an exchange. */
 export function rejectionOf(error: unknown): Rejection {
   if (error instanceof Rejection) return error
-  if (error instanceof ExchangeAborted) return new Rejection(503, error.message, { retryAfterSeconds, cause: error })
-  if (!(error instanceof UpstreamError))
-    return new Rejection(500, 'internal error of the bridge; its log has the cause', { cause: error })
-  if (error.failure === 'aborted') return new Rejection(503, error.message, { retryAfterSeconds, cause: error })
-  return new Rejection(error.timedOut ? 504 : 502, error.message, { cause: error })
+  if (error instanceof ExchangeAborted) return new Rejection(503, 'shutting_down', error.message, { cause: error })
+  if (!(error instanceof UpstreamError)) {
+    const message = 'internal error of the bridge; its log has the cause'
+    return new Rejection(500, 'internal_error', message, { cause: error })
+  }
+  if (error.failure === 'aborted') return new Rejection(503, 'shutting_down', error.message, { cause: error })
+  return new Rejection(error.timedOut ? 504 : 502, 'provider_failed', error.message, { cause: error })
 }
 
 /** Returns the log fields of an error: only messages for errors of networks and clients, the stack for any other. */

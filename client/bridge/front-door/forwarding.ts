@@ -55,7 +55,14 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     signal,
   )
   metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
-  const recorded = new ResponseRecording({ recording, route, maxBytes: limits.maxInspectedBytes, logger, metrics })
+  const recorded = new ResponseRecording({
+    recording,
+    route,
+    maxBytes: limits.maxInspectedBytes,
+    logger,
+    metrics,
+    provider: name,
+  })
   const relay = new Relay(response, recorded, adaptation && new EventFilter(adaptation))
   try {
     await parts.upstream.send(upstreamRequest(exchange, adaptation?.body ?? body), relay, signal)

@@ -16,7 +16,13 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     const rejectSize = (size: string) => {
       stop()
       dropRest(request, maxBytes)
-      reject(new Rejection(413, `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`))
+      reject(
+        new Rejection(
+          413,
+          'body_too_large',
+          `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`,
+        ),
+      )
     }
     const onData = (chunk: Buffer) => {
       bytes += chunk.length
@@ -30,7 +36,7 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     }
     const onClose = () => {
       stop()
-      reject(new Rejection(400, `the request body ended after ${format(bytes)} bytes`))
+      reject(new Rejection(400, 'body_incomplete', `the request body ended after ${format(bytes)} bytes`))
     }
     const stop = () => {
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
@@ -50,6 +56,7 @@ export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonO
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     throw new Rejection(
       400,
+      'body_not_json',
       `request bodies in the encoding ${JSON.stringify(encoding)} are not supported: send plain JSON`,
     )
   }
@@ -58,9 +65,13 @@ export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonO
     json = JSON.parse(body.toString())
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Rejection(400, `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`)
+    throw new Rejection(
+      400,
+      'body_not_json',
+      `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`,
+    )
   }
-  if (!isPlainObject(json)) throw new Rejection(400, 'the request body is JSON, but not an object')
+  if (!isPlainObject(json)) throw new Rejection(400, 'body_not_json', 'the request body is JSON, but not an object')
   return json as JsonObject // came out of JSON.parse
 }
 

@@ -1,6 +1,7 @@
 /** The observations of a bridge, for metrics. */
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 import type { Outbox } from '../control-plane/outbox.js'
+import type { RejectionReason } from '../wire/rejection.js'
 
 /**
  * Takes the observations of a bridge. Its functions may be called unbound, return at once and never throw. Times are in
@@ -10,7 +11,15 @@ export interface BridgeMetrics {
   /** Notes that an interception was recorded. Returns a function that takes the end of the interception, once. */
   readonly interceptionStarted: () => (end: InterceptionEnd) => void
   /** Takes the time from the call to a provider until its status line. */
-  readonly firstByte: (seconds: number) => void
+  readonly firstByte: (provider: string, seconds: number) => void
+  /** Counts a request that was passed through without an interception, by the status that the client got. */
+  readonly passedThrough: (passed: PassedThrough) => void
+  /** Counts a request that the bridge itself rejected. The reason is one of a closed list. */
+  readonly rejected: (reason: RejectionReason) => void
+  /** Counts items of a response whose type no reader knows. `api` names the API, as `anthropic/messages`. */
+  readonly unknownItems: (api: string, count: number) => void
+  /** Counts a response whose counts of tokens do not add up to the provider's total. `api` names the API. */
+  readonly usageMismatch: (api: string) => void
   /**
    * Takes the bridge's own time before the call to the provider (key, provider, record), without the client's time to
    * send its body.
@@ -18,6 +27,16 @@ export interface BridgeMetrics {
   readonly overhead: (seconds: number) => void
   /** Names the outbox whose numbers are read at each scrape. */
   readonly watchOutbox: (outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'>) => void
+}
+
+/** A request that was passed through, as it is counted. */
+export interface PassedThrough {
+  /** name of the provider */
+  provider: string
+  /** the route without ids: `/v1/models`, not `/v1/models/claude-x` */
+  route: string
+  /** the status of the response; 0 without one */
+  status: number
 }
 
 /** The end of an interception, as it is counted. */
@@ -41,6 +60,10 @@ export interface InterceptionEnd {
 export const noMetrics: BridgeMetrics = {
   interceptionStarted: () => () => {},
   firstByte: () => {},
+  passedThrough: () => {},
+  rejected: () => {},
+  unknownItems: () => {},
+  usageMismatch: () => {},
   overhead: () => {},
   watchOutbox: () => {},
 }

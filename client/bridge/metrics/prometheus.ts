@@ -23,7 +23,13 @@ export interface PrometheusBridgeMetrics extends BridgeMetrics {
 /** Makes the metrics of one bridge, in a registry of their own. */
 export function createBridgeMetrics(): PrometheusBridgeMetrics {
   const registers = [new Registry()]
-  const labels = { provider: new LabelValues(), model: new LabelValues(), client: new LabelValues() }
+  const labels = {
+    provider: new LabelValues(),
+    model: new LabelValues(),
+    client: new LabelValues(),
+    route: new LabelValues(),
+    api: new LabelValues(),
+  }
   let outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'> = { size: 0, oldestMs: 0, deadLetters: 0 }
   let connection: Pick<Connection, 'state'> = { state: 'connecting' }
 
@@ -41,6 +47,7 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
   const duration = new Histogram({
     name: 'bridge_interception_duration_seconds',
     help: 'from the record of an AI request to its end',
+    labelNames: ['provider'],
     buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600],
     registers,
   })
@@ -59,6 +66,7 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
   const firstByte = new Histogram({
     name: 'bridge_upstream_first_byte_seconds',
     help: 'from the call to a provider until the status of its response',
+    labelNames: ['provider'],
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300],
     registers,
   })
@@ -66,6 +74,30 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
     name: 'bridge_overhead_seconds',
     help: "what the bridge took before it called the provider, without the client's time to send its request",
     buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  })
+  const passedThrough = new Counter({
+    name: 'bridge_passthrough_total',
+    help: 'requests that were passed through without a record of an AI request; status: of the response, none without one',
+    labelNames: ['provider', 'route', 'status'],
+    registers,
+  })
+  const rejected = new Counter({
+    name: 'bridge_rejections_total',
+    help: 'requests that the bridge itself rejected; reason: one of a closed list',
+    labelNames: ['reason'],
+    registers,
+  })
+  const unknownItems = new Counter({
+    name: 'bridge_unknown_items_total',
+    help: 'items of responses whose type the bridge does not know',
+    labelNames: ['api'],
+    registers,
+  })
+  const usageMismatch = new Counter({
+    name: 'bridge_usage_mismatch_total',
+    help: "responses whose counts of tokens do not add up to the provider's total",
+    labelNames: ['api'],
     registers,
   })
   const calls = new Histogram({
@@ -118,7 +150,7 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
     const provider = labels.provider.of(end.provider)
     const model = labels.model.of(end.model, mayAdd)
     interceptions.inc({ provider, model, status, client: labels.client.of(end.client ?? 'unknown') })
-    duration.observe(seconds)
+    duration.observe({ provider }, seconds)
     if (end.toolCalls > 0) toolCalls.inc({ injected: 'false' }, end.toolCalls)
     for (const [name, type] of tokenTypes) {
       const number = end.tokens?.[name] ?? 0
@@ -134,7 +166,17 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
         count(end)
       }
     },
-    firstByte: seconds => firstByte.observe(seconds),
+    firstByte: (provider, seconds) => firstByte.observe({ provider: labels.provider.of(provider) }, seconds),
+    passedThrough({ provider, route, status }) {
+      passedThrough.inc({
+        provider: labels.provider.of(provider),
+        route: labels.route.of(route),
+        status: status >= 100 && status <= 999 ? String(status) : 'none',
+      })
+    },
+    rejected: reason => rejected.inc({ reason }),
+    unknownItems: (api, count) => unknownItems.inc({ api: labels.api.of(api) }, count),
+    usageMismatch: api => usageMismatch.inc({ api: labels.api.of(api) }),
     overhead: seconds => overhead.observe(seconds),
     watchOutbox(watched) {
       outbox = watched

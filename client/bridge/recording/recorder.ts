@@ -6,7 +6,7 @@ import type { Outbox } from '../control-plane/outbox.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts } from '../providers/provider-api.js'
-import { controlPlaneUnreachable, isClosedForGood, Rejection, retryAfterSeconds } from '../wire/rejection.js'
+import { controlPlaneUnreachable, isClosedForGood, maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
 import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
 
 /** The parts of a daemon that the recorder uses. */
@@ -47,7 +47,7 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
   const { client, outbox, logger } = parts
   if (!outbox.admit()) {
     logger.warn({ waiting: outbox.size }, 'a request was rejected: too many records wait for the control plane')
-    throw new Rejection(503, 'too many records wait for the control plane; try again later', { retryAfterSeconds })
+    throw new Rejection(503, 'outbox_full', 'too many records wait for the control plane; try again later')
   }
   const interception = interceptionOf(start)
   try {
@@ -61,9 +61,8 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
     if (signal.aborted || mayHaveRun(error)) await endUnserved(parts, start, interception, signal)
     signal.throwIfAborted()
     if (isClosedForGood(error)) throw controlPlaneUnreachable(error)
-    const retry = isRetryable(error) ? { retryAfterSeconds } : {}
-    throw new Rejection(503, 'the request could not be recorded, so the provider was not called', {
-      ...retry,
+    throw new Rejection(503, 'not_recorded', 'the request could not be recorded, so the provider was not called', {
+      ...(!isRetryable(error) && { retryAfterSeconds: maxRetryAfterSeconds }),
       cause: error,
     })
   }

@@ -15,6 +15,8 @@ export interface ResponseRecordingOptions {
   maxBytes: number
   logger: Logger
   metrics: Pick<BridgeMetrics, 'firstByte'>
+  /** name of the provider */
+  provider: string
 }
 
 /**
@@ -33,8 +35,8 @@ export class ResponseRecording implements ResponseObserver {
   }
 
   head(head: ResponseHead): void {
-    const { route, maxBytes, logger, metrics } = this.#options
-    metrics.firstByte((performance.now() - this.#calledAt) / 1000)
+    const { route, maxBytes, logger, metrics, provider } = this.#options
+    metrics.firstByte(provider, (performance.now() - this.#calledAt) / 1000)
     this.#status = head.status
     this.#inspection = new Inspection({ head, reader: route.createResponseReader(), maxBytes, logger })
   }

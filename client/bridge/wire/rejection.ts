@@ -1,31 +1,89 @@
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
 
+/** The reasons of rejections, as metrics and the log name them; those of keys are the reasons of the authorizer. */
+export const rejectionReasons = [
+  'no_key',
+  'invalid_key',
+  'unknown_key',
+  'expired',
+  'revoked',
+  'unknown_user',
+  'ambiguous_auth',
+  'deleted_user',
+  'inactive_user',
+  'system_user',
+  'delegation_not_allowed',
+  /** the control plane gave no reason that this version knows */
+  'not_authorized',
+  'unknown_provider',
+  'provider_disabled',
+  'unknown_route',
+  'websocket',
+  'loop',
+  'body_too_large',
+  'body_incomplete',
+  'body_not_json',
+  'memory_full',
+  'outbox_full',
+  'not_recorded',
+  'control_plane_unreachable',
+  'shutting_down',
+  'internal_error',
+  /** the provider sent no response; the interception has the failure */
+  'provider_failed',
+] as const
+
+/** One of {@link rejectionReasons}. */
+export type RejectionReason = (typeof rejectionReasons)[number]
+
+/** Options of a {@link Rejection}. */
+export interface RejectionOptions {
+  /** whole seconds, from 1 to 60; a 503 has {@link retryAfterSeconds} by default */
+  retryAfterSeconds?: number
+  cause?: unknown
+}
+
 /** An error response of the bridge itself, in the error shape of the called API. The message is shown to the client. */
 export class Rejection extends Error {
   readonly status: number
-  /** the header `Retry-After`, in seconds */
+  readonly reason: RejectionReason
+  /** the header `Retry-After`; every 503 has one, without which Codex sends up to 30 requests */
   readonly retryAfterSeconds: number | undefined
 
-  constructor(status: number, message: string, options: { retryAfterSeconds?: number; cause?: unknown } = {}) {
+  constructor(status: number, reason: RejectionReason, message: string, options: RejectionOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.status = status
-    this.retryAfterSeconds = options.retryAfterSeconds
+    this.reason = reason
+    this.retryAfterSeconds = options.retryAfterSeconds ?? (status === 503 ? retryAfterSeconds : undefined)
+  }
+
+  /** whether a repeated request gets the same response; SDKs obey `x-should-retry: false` */
+  get isFinal(): boolean {
+    return finalStatuses.has(this.status)
   }
 }
+
+const finalStatuses = new Set([401, 403, 508])
 
 /**
  * The `Retry-After` of errors that pass soon, in seconds: shorter than an SDK's own backoff, longer than a reconnect.
  */
 export const retryAfterSeconds = 1
 
+/** The longest `Retry-After`: SDKs sleep through longer ones, or ignore them. */
+export const maxRetryAfterSeconds = 60
+
 /**
- * Returns the rejection for a failed call to the control plane. It asks the client to retry, unless the connection is
- * closed for good.
+ * Returns the rejection for a failed call to the control plane. After a connection that is closed for good the client
+ * waits for as long as possible: another process has to take over.
  */
 export function controlPlaneUnreachable(cause: unknown): Rejection {
-  if (isClosedForGood(cause))
-    return new Rejection(503, 'the control plane does not serve this bridge any more', { cause })
-  return new Rejection(503, 'the control plane cannot be reached; try again later', { retryAfterSeconds, cause })
+  const closed = isClosedForGood(cause)
+  const message = closed
+    ? 'the control plane does not serve this bridge any more'
+    : 'the control plane cannot be reached; try again later'
+  const wait = closed ? maxRetryAfterSeconds : retryAfterSeconds
+  return new Rejection(503, 'control_plane_unreachable', message, { retryAfterSeconds: wait, cause })
 }
 
 /** Returns whether the connection was closed by this side, or by a control plane that rejected this bridge. */

@@ -239,7 +239,7 @@ describe('a rejected request', () => {
   )
 
   test.each(['authorizer.isAuthorized', 'providerConfigurator.getProviders', 'recorder.recordInterception'])(
-    'a connection that is closed for good at %s gives 503 without Retry-After',
+    'a connection that is closed for good at %s gives 503 and the longest Retry-After',
     async failing => {
       plane.before = path => {
         if (path !== failing) return
@@ -250,7 +250,7 @@ describe('a rejected request', () => {
       expect([response.status, errorOf(response), response.headers['retry-after']]).toEqual([
         503,
         anthropicError('api_error', 'the control plane does not serve this bridge any more'),
-        undefined,
+        '60',
       ])
       expect(provider.calls).toHaveLength(0)
     },

@@ -56,7 +56,7 @@ describe('a bridge', () => {
     expect(sample(text, 'bridge_interceptions_total', { ...labels, status: 'completed' })).toBe(2)
     expect(sample(text, 'bridge_interceptions_total', { ...labels, status: 'rate_limited' })).toBe(1)
     expect(sample(text, 'bridge_interceptions_inflight')).toBe(0)
-    expect(sample(text, 'bridge_interception_duration_seconds_count')).toBe(3)
+    expect(sample(text, 'bridge_interception_duration_seconds_count', { provider: 'anthropic' })).toBe(3)
     const { client: _, ...of } = labels
     expect(samples(text, 'bridge_tokens_total')).toEqual([
       { labels: { ...of, type: 'input' }, value: 22 },
@@ -65,7 +65,7 @@ describe('a bridge', () => {
     ])
     expect(sample(text, 'bridge_tool_calls_total', { injected: 'false' })).toBe(2)
     expect(sample(text, 'bridge_tool_calls_total', { injected: 'true' })).toBe(0)
-    expect(sample(text, 'bridge_upstream_first_byte_seconds_count')).toBe(3)
+    expect(sample(text, 'bridge_upstream_first_byte_seconds_count', { provider: 'anthropic' })).toBe(3)
     expect(sample(text, 'bridge_overhead_seconds_count')).toBe(3)
   })
 
