@@ -66,11 +66,14 @@ export interface ServeProcess extends RunningProcess {
 interface StartOptions {
   args?: string[]
   env?: Record<string, string>
+  /** the command line of another build */
+  program?: string | undefined
 }
 
 /** Starts `serve` on a free port and resolves when it has printed its URL; rejects with its stderr if it exits before. */
-export async function startServe(dataDir: string, { args = [], env = {} }: StartOptions = {}): Promise<ServeProcess> {
-  const started = await start(['serve', '--data', dataDir, '--port', '0', ...args], env)
+export async function startServe(dataDir: string, options: StartOptions = {}): Promise<ServeProcess> {
+  const { args = [], env = {} } = options
+  const started = await start(['serve', '--data', dataDir, '--port', '0', ...args], env, options.program)
   const { port } = new URL(started.url)
   return { ...started, dataDir, port, flags: ['--data', dataDir, '--port', port] }
 }
@@ -79,13 +82,17 @@ export async function startServe(dataDir: string, { args = [], env = {} }: Start
 export function startDaemon(
   url: string,
   key: string,
-  { args = [], env = {} }: StartOptions = {},
+  { args = [], env = {}, program }: StartOptions = {},
 ): Promise<RunningProcess> {
-  return start(['daemon', '--url', url, '--port', '0', ...args], { BRIDGE_DAEMON_KEY: key, ...env })
+  return start(['daemon', '--url', url, '--port', '0', ...args], { BRIDGE_DAEMON_KEY: key, ...env }, program)
 }
 
-async function start(args: readonly string[], env: Record<string, string>): Promise<RunningProcess> {
-  const child = spawn(process.execPath, [program, ...args], {
+async function start(
+  args: readonly string[],
+  env: Record<string, string>,
+  commandLine = program,
+): Promise<RunningProcess> {
+  const child = spawn(process.execPath, [commandLine, ...args], {
     env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -15,7 +15,7 @@ export interface StandIn {
 /** The text that it streams, token by token. */
 export const tokens = ['Two', ' angels', ', at', ' most.']
 
-/** Answers `POST /v1/messages` with a stream of {@link tokens}, 11 tokens in and 7 out. */
+/** Responds to `POST /v1/messages` with {@link tokens}, as a stream if the request asks for one, 11 tokens in and 7 out. */
 export async function startProvider(): Promise<StandIn> {
   const requests: StandIn['requests'] = []
   let gate = Promise.resolve()
@@ -23,6 +23,10 @@ export async function startProvider(): Promise<StandIn> {
     let body = ''
     for await (const chunk of request) body += chunk
     requests.push({ path: request.url ?? '', headers: request.headers, body })
+    if (body !== '' && JSON.parse(body).stream !== true) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(wholeMessage))
+      return
+    }
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     const send = (event: { type: string; [field: string]: unknown }) =>
       response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
@@ -74,4 +78,11 @@ const messageStart = {
     stop_sequence: null,
     usage: { input_tokens: 11, output_tokens: 1, cache_read_input_tokens: 0, cache_creation_input_tokens: 0 },
   },
+}
+
+const wholeMessage = {
+  ...messageStart.message,
+  content: [{ type: 'text', text: tokens.join('') }],
+  stop_reason: 'end_turn',
+  usage: { ...messageStart.message.usage, output_tokens: 7 },
 }
