@@ -3,7 +3,6 @@ import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import type { BridgedRoute } from '../providers/provider-api.js'
-import { recogniseClient } from '../providers/requests/client-recognition.js'
 import { Relay } from '../relay/relay.js'
 import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
@@ -48,7 +47,7 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
       credentialKind: credentials.kind,
       credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
       secrets: [...secretsOf(credentials, request.headers), ...(usedKey === undefined ? [] : [usedKey])],
-      client: recogniseClient(request.headers),
+      client: facts.client,
       userAgent: request.headers['user-agent'],
       startedAt,
     },

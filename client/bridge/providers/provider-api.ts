@@ -52,11 +52,15 @@ export interface Adaptation {
 /** The facts of a request that are recorded. */
 export interface RequestFacts {
   model: string
-  /** the user's text in this request; undefined if the last message is not the user's or holds no text */
+  /** the recognised client */
+  client?: string | undefined
+  /** the user's words in this request; undefined if the user did not speak last */
   prompt?: string | undefined
   /** the tool call whose result the request carries */
   correlatingToolCallId?: string | undefined
   sessionId?: string | undefined
+  /** on whose behalf the client sent the request: ids, names and numbers, never words of a person */
+  metadata?: JsonObject | undefined
 }
 
 /** Reads one response. No method throws, for any bytes of a provider. */

@@ -20,11 +20,6 @@ export function jsonTextOf(value: unknown): string {
   }
 }
 
-/** Returns the last spoken message: clients append instructions of their own behind the user's text. */
-export function lastSpoken(messages: Record<string, unknown>[]): Record<string, unknown> | undefined {
-  return messages.findLast(({ role }) => role !== 'system' && role !== 'developer')
-}
-
 /** Returns the value of JSON text; undefined for other text, which passes to the client and leaves no record. */
 export function parsed(text: string): unknown {
   try {

@@ -7,6 +7,7 @@ import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { originalBytesKey } from '../../../shared/contract/fields.js'
 import { recordLimits } from '../../../shared/contract/limits.js'
 import type { BatchRecord, RecordInput } from '../../../shared/contract/recorder.js'
+import { isInternalRequestKind, requestKindKey } from '../../../shared/contract/request-kinds.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { maskSecrets } from '../../../shared/values/mask-secrets.js'
 import {
@@ -65,6 +66,7 @@ export function interceptionOf(start: InterceptionStart): RecordInput<'intercept
     startedAt: start.startedAt,
     credentialKind: start.credentialKind,
     ...withoutUndefined(optional),
+    ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
   }
 }
 
@@ -83,7 +85,10 @@ export function recordsOf(
   const records: BatchRecord[] = []
   if (request.prompt !== undefined) {
     const text: KeptText = { text: request.prompt, bytes: Buffer.byteLength(request.prompt) }
-    records.push({ kind: 'promptUsage', ...common(), msgId, ...content('prompt', text), createdAt })
+    const { metadata, ...prompt } = content('prompt', text)
+    const all = { ...metadata, ...internalKindOf(request) }
+    const noted = Object.keys(all).length === 0 ? {} : { metadata: all }
+    records.push({ kind: 'promptUsage', ...common(), msgId, ...prompt, ...noted, createdAt })
   }
   if (response.usage) {
     const details = detailsOf(logger, interceptionId, response.usage.details, recordContent)
@@ -108,6 +113,12 @@ export function recordsOf(
   }
   records.push(endOf(interceptionId, failure, secrets, recordContent))
   return records
+}
+
+/** Returns the mark of a prompt that is no new word of the user: the client made the request for itself. */
+function internalKindOf({ metadata }: RequestFacts): JsonObject {
+  const kind = metadata?.[requestKindKey]
+  return kind !== undefined && isInternalRequestKind(kind) ? { [requestKindKey]: kind } : {}
 }
 
 /** Makes the end of an interception, at the current time. Secrets in the failure's message are masked. */

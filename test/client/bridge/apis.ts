@@ -199,7 +199,7 @@ function chatShared(): Conversation[] {
 function responsesOwn(): Conversation[] {
   const everything: Omit<Conversation, 'mode'> = {
     fixture: 'everything',
-    prompt: 'Grüße aus\n東京 🎉',
+    prompt: '東京 🎉',
     tokens: [9, 42, 13, 0],
     tools: [...parallelCalls, ['local_shell', 'call_d', '{"type":"exec","command":["ls"],"env":{}}']],
     thoughts: ['**First** → think', 'Then act', 'I will look.'],

@@ -2,23 +2,28 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import type { RequestFacts } from '../provider-api.js'
-import { lastSpoken, objectsOf, textOf } from '../reading.js'
-import { recogniseSession } from './client-recognition.js'
+import { objectsOf, textOf } from '../reading.js'
+import { instructionsOf, isInstruction, turnOf } from './content.js'
+import { lastTurnOf, type Speech } from './prompt.js'
+import { requestFacts } from './request-facts.js'
+import { readResponsesRequest } from './responses-request.js'
 
-/** Reads a request of `POST /chat/completions`. Never throws, for any JSON. */
+/** Reads a request of `POST /chat/completions`. Never throws, for any JSON. Cursor sends bodies of Responses there. */
 export function readChatRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts {
+  if (!Array.isArray(body.messages) && body.input !== undefined) return readResponsesRequest(body, headers)
   const messages = objectsOf(body.messages)
-  const last = lastSpoken(messages)
-  const lastOfOthers = lastSpoken(messages.filter(({ role }) => role !== 'user'))
-  return {
-    model: textOf(body.model) ?? '',
-    prompt: last?.role === 'user' ? promptOf(last.content) : undefined,
-    correlatingToolCallId: lastOfOthers?.role === 'tool' ? textOf(lastOfOthers.tool_call_id) : undefined,
-    sessionId: recogniseSession(headers),
-  }
+  return requestFacts(body, headers, {
+    turn: lastTurnOf(messages, speechOf),
+    instructions: instructionsOf(messages),
+  })
 }
 
-function promptOf(content: unknown): string | undefined {
-  if (typeof content === 'string') return content || undefined
-  return textOf(objectsOf(content).findLast(part => part.type === 'text')?.text)
+function speechOf(message: Record<string, unknown>): Speech {
+  if (isInstruction(message)) return 'silent'
+  if (message.role === 'user') return turnOf(message.content)
+  // The older form of a result has the function's name and no id.
+  if (message.role === 'tool' || message.role === 'function') {
+    return { texts: [], results: [textOf(message.tool_call_id) ?? ''] }
+  }
+  return 'model'
 }

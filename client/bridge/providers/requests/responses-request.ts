@@ -2,24 +2,49 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import type { RequestFacts } from '../provider-api.js'
-import { lastSpoken, objectsOf, textOf } from '../reading.js'
-import { recogniseSession } from './client-recognition.js'
+import { objectsOf, textOf } from '../reading.js'
+import { instructionsOf, isInstruction, textsOf, turnOf } from './content.js'
+import { lastTurnOf, type Speech } from './prompt.js'
+import { requestFacts } from './request-facts.js'
 
 /** Reads a request of `POST /responses`. Never throws, for any JSON. */
-export function readResponsesRequest({ model, input }: JsonObject, headers: IncomingHttpHeaders): RequestFacts {
-  const items = objectsOf(input)
-  const lastOfOthers = lastSpoken(items.filter(({ role }) => role !== 'user'))
-  const isToolResult = textOf(lastOfOthers?.type)?.endsWith('_output') ?? false
-  return {
-    model: textOf(model) ?? '',
-    prompt: textOf(input) ?? promptOf(lastSpoken(items)),
-    correlatingToolCallId: isToolResult ? textOf(lastOfOthers?.call_id) : undefined,
-    sessionId: recogniseSession(headers),
-  }
+export function readResponsesRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts {
+  const items = objectsOf(body.input)
+  const turn = typeof body.input === 'string' ? turnOf(body.input) : lastTurnOf(items, speechOf)
+  const instructions = [...textsOf(body.instructions), ...instructionsOf(items)]
+  const kind = items.at(-1)?.type === 'compaction_trigger' ? 'compaction' : undefined
+  return requestFacts(body, headers, { turn, instructions, kind })
 }
 
-function promptOf(item: Record<string, unknown> | undefined): string | undefined {
-  if (item?.role !== 'user') return undefined
-  const texts = objectsOf(item.content).flatMap(part => (part.type === 'input_text' ? (textOf(part.text) ?? []) : []))
-  return textOf(item.content) ?? textOf(texts.join('\n'))
+/**
+ * Items without a role that stand for the model's speech, beside all calls (`…_call`). An item of any other type, also of
+ * one that is invented later, says nothing: it is a setting.
+ */
+const modelItems: ReadonlySet<string> = new Set([
+  'reasoning',
+  'item_reference',
+  'mcp_approval_request',
+  // The conversation so far: its messages were recorded before.
+  'compaction',
+  'compaction_summary',
+  'context_compaction',
+])
+
+function speechOf(item: Record<string, unknown>): Speech {
+  if (item.role === 'user') return turnOf(item.content)
+  if (isInstruction(item)) return 'silent'
+  if (item.role !== undefined) return 'model'
+  const type = textOf(item.type) ?? ''
+  if (modelItems.has(type) || type.endsWith('_call')) return 'model'
+  const result = resultOf(type, item)
+  if (result === undefined) return 'silent'
+  return { texts: [], results: [result] }
+}
+
+/** Returns the id of the call whose result an item is, empty text for a result without an id; undefined for other items. */
+function resultOf(type: string, item: Record<string, unknown>): string | undefined {
+  if (type === 'mcp_approval_response') return textOf(item.approval_request_id) ?? ''
+  if (!type.endsWith('_output')) return undefined
+  // The output of a local shell call has the call's id as its own.
+  return textOf(item.call_id) ?? (type === 'local_shell_call_output' ? textOf(item.id) : undefined) ?? ''
 }

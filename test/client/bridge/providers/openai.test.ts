@@ -726,7 +726,7 @@ describe('Responses', () => {
           content: [{ type: 'input_text', text: 'a' }, { type: 'input_image' }, { type: 'input_text', text: 'b' }],
         },
       ],
-      'a\nb',
+      'b',
       undefined,
     ],
     [

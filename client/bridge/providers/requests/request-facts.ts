@@ -1,0 +1,33 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { JsonObject } from '../../../../shared/values/text.js'
+import type { RequestFacts } from '../provider-api.js'
+import { textOf } from '../reading.js'
+import { attributionOf } from './attribution.js'
+import { recogniseClient } from './client-recognition.js'
+import { ownKindOf } from './own-request.js'
+import { continuedCall, promptOf, type Turn } from './prompt.js'
+import { sessionOf } from './session.js'
+
+/** The parts of a request that each API has in a place of its own. */
+export interface RequestParts {
+  /** the user's turn at the end of the conversation */
+  turn: Turn
+  /** texts of the system's instructions */
+  instructions: string[]
+  /** the kind of a request that its structure shows */
+  kind?: 'compaction' | undefined
+}
+
+/** Returns the facts of a request, which are the same for all APIs. Never throws, for any JSON. */
+export function requestFacts(body: JsonObject, headers: IncomingHttpHeaders, parts: RequestParts): RequestFacts {
+  const { turn, instructions } = parts
+  const client = recogniseClient(headers)
+  return {
+    model: textOf(body.model) ?? '',
+    client,
+    prompt: promptOf(turn, client),
+    correlatingToolCallId: continuedCall(turn),
+    sessionId: sessionOf(body, headers, client),
+    metadata: attributionOf(headers, parts.kind ?? ownKindOf(client, body, instructions, turn.texts)),
+  }
+}
