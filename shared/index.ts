@@ -2,43 +2,51 @@
 
 export {
   type ApiKey,
-  type AuditAction,
-  type AuditPage,
-  type AuditRecord,
   apiKeysCreateInput,
   apiKeysDeleteInput,
   apiKeysExpireInput,
   apiKeysListInput,
+  type CreatedApiKey,
+} from './contract/admin/api-keys.js'
+export {
+  type AuditAction,
+  type AuditPage,
+  type AuditRecord,
   auditActions,
   auditListInput,
-  type ChildRecord,
-  type CreatedApiKey,
+} from './contract/admin/audit.js'
+export {
   type CreatedDaemonKey,
   type DaemonKey,
   daemonKeysCreateInput,
   daemonKeysRevokeInput,
+} from './contract/admin/daemon-keys.js'
+export {
   type ExternalAuthLink,
   externalAuthLinksListInput,
   externalAuthLinksRemoveInput,
   externalAuthLinksSetInput,
-  httpUrl,
+} from './contract/admin/external-auth-links.js'
+export { httpUrl } from './contract/admin/fields.js'
+export {
+  type ChildRecord,
   type Interception,
   type InterceptionDetail,
-  type InterceptionEnd,
   type InterceptionsPage,
   interceptionsGetInput,
   interceptionsListInput,
-  type McpServer,
   type ModelThought,
-  mcpServersRemoveInput,
-  mcpServersUpsertInput,
   type PromptUsage,
+  type TokenUsage,
+  type ToolUsage,
+} from './contract/admin/interceptions.js'
+export { type McpServer, mcpServersRemoveInput, mcpServersUpsertInput } from './contract/admin/mcp-servers.js'
+export {
   type ProviderFailure,
   type ProviderSummary,
   type ProviderTest,
   type ProviderTestFailure,
   type ProviderWarning,
-  type PurgeProgress,
   providerKey,
   providersRemoveInput,
   providersSetEnabledInput,
@@ -46,27 +54,27 @@ export {
   providersUpsertInput,
   providerTestFailures,
   providerWarnings,
-  type RotationResult,
-  type TokenUsage,
-  type ToolUsage,
-  type UsageGroup,
-  type UsageReport,
-  type UsageRow,
+} from './contract/admin/providers.js'
+export type { RotationResult } from './contract/admin/secrets.js'
+export { type UsageGroup, type UsageReport, type UsageRow, usageGroups, usageInput } from './contract/admin/usage.js'
+export {
+  type PurgeProgress,
   type User,
   type UserStatus,
-  usageGroups,
-  usageInput,
   username,
   userStatuses,
   usersCreateInput,
   usersDeleteInput,
   usersPurgeInput,
   usersSetStatusInput,
+} from './contract/admin/users.js'
+export {
+  type InterceptionEnd,
   type WatchEvent,
   type WatchedRecord,
   type WatchedRecords,
   watchInput,
-} from './contract/admin.js'
+} from './contract/admin/watch.js'
 export { type Authorization, type IsAuthorizedInput, isAuthorizedInput } from './contract/authorizer.js'
 export { finalCloseCodes, serviceCloseCodes } from './contract/close-codes.js'
 export { type ErrorReason, errorReasonOf, errorReasons, rpcError } from './contract/error-reasons.js'

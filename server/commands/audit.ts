@@ -1,6 +1,6 @@
 /** `aibridge audit`: the log of operators' writes. */
 import { type Command, Option } from 'commander'
-import { type AuditAction, type AuditRecord, auditActions } from '../../shared/contract/admin.js'
+import { type AuditAction, type AuditRecord, auditActions } from '../../shared/contract/admin/audit.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { wholeNumber } from './option-values.js'

@@ -1,6 +1,6 @@
 /** `aibridge daemon-keys`: keys with which remote daemons come to the server. */
 import type { Command } from 'commander'
-import type { DaemonKey } from '../../shared/contract/admin.js'
+import type { DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
 import { callAdmin } from './call-admin.js'
 import { keyIdOf } from './key-id.js'
 import { timeOrDuration } from './option-values.js'

@@ -1,12 +1,7 @@
 /** `aibridge interceptions`: the AI requests that were recorded. */
 import { type Command, Option } from 'commander'
-import type {
-  Interception,
-  InterceptionDetail,
-  WatchEvent,
-  WatchedRecord,
-  WatchedRecords,
-} from '../../shared/contract/admin.js'
+import type { Interception, InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
+import type { WatchEvent, WatchedRecord, WatchedRecords } from '../../shared/contract/admin/watch.js'
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'

@@ -1,6 +1,6 @@
 /** `aibridge keys`: API keys, with which AI clients come to the bridge. */
 import type { Command } from 'commander'
-import type { ApiKey } from '../../shared/contract/admin.js'
+import type { ApiKey } from '../../shared/contract/admin/api-keys.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { keyIdOf } from './key-id.js'

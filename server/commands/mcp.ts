@@ -1,6 +1,7 @@
 /** `aibridge mcp`: the MCP servers whose tools may be offered to models, and users' tokens for them. */
 import type { Command } from 'commander'
-import type { ExternalAuthLink, McpServer } from '../../shared/contract/admin.js'
+import type { ExternalAuthLink } from '../../shared/contract/admin/external-auth-links.js'
+import type { McpServer } from '../../shared/contract/admin/mcp-servers.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { clientSettings } from '../config/settings.js'

@@ -1,6 +1,6 @@
 /** `aibridge providers`: the AI providers that the bridge forwards to, and their keys. */
 import { type Command, Option } from 'commander'
-import type { ProviderSummary, ProviderWarning } from '../../shared/contract/admin.js'
+import type { ProviderSummary, ProviderWarning } from '../../shared/contract/admin/providers.js'
 import { rpcError } from '../../shared/contract/error-reasons.js'
 import { type ProviderType, providerTypes } from '../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../shared/rpc/errors.js'

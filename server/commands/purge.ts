@@ -1,6 +1,6 @@
 /** `aibridge purge`: erases a person. */
 import type { Command } from 'commander'
-import type { PurgeProgress } from '../../shared/contract/admin.js'
+import type { PurgeProgress } from '../../shared/contract/admin/users.js'
 import type { AdminClient } from './admin-client.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'

@@ -1,6 +1,6 @@
 /** `aibridge secrets`: the key that seals the secrets in the database. */
 import type { Command } from 'commander'
-import type { RotationResult } from '../../shared/contract/admin.js'
+import type { RotationResult } from '../../shared/contract/admin/secrets.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { print, printResult } from './output.js'

@@ -1,6 +1,6 @@
 /** `aibridge usage`: tokens and requests by user, provider, model and day. */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { UsageGroup, UsageRow } from '../../shared/contract/admin.js'
+import type { UsageGroup, UsageRow } from '../../shared/contract/admin/usage.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { timeOrAge, wholeNumber } from './option-values.js'

@@ -1,6 +1,6 @@
 /** `aibridge users`: the people and programs that may use the bridge. */
 import type { Command } from 'commander'
-import type { User } from '../../shared/contract/admin.js'
+import type { User } from '../../shared/contract/admin/users.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { callAdmin } from './call-admin.js'
 import { type CommonOptions, withCommonOptions } from './options.js'

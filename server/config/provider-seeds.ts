@@ -1,5 +1,6 @@
 /** Providers that a new database gets from the environment. */
-import { httpUrl, providerKey } from '../../shared/contract/admin.js'
+import { httpUrl } from '../../shared/contract/admin/fields.js'
+import { providerKey } from '../../shared/contract/admin/providers.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import type { ProviderSeed } from '../services/admin/provider-seeds.js'
 import { invalid } from './config-error.js'

@@ -3,27 +3,30 @@ import {
   apiKeysDeleteInput,
   apiKeysExpireInput,
   apiKeysListInput,
-  auditListInput,
-  daemonKeysCreateInput,
-  daemonKeysRevokeInput,
+} from '../../shared/contract/admin/api-keys.js'
+import { auditListInput } from '../../shared/contract/admin/audit.js'
+import { daemonKeysCreateInput, daemonKeysRevokeInput } from '../../shared/contract/admin/daemon-keys.js'
+import {
   externalAuthLinksListInput,
   externalAuthLinksRemoveInput,
   externalAuthLinksSetInput,
-  interceptionsGetInput,
-  interceptionsListInput,
-  mcpServersRemoveInput,
-  mcpServersUpsertInput,
+} from '../../shared/contract/admin/external-auth-links.js'
+import { interceptionsGetInput, interceptionsListInput } from '../../shared/contract/admin/interceptions.js'
+import { mcpServersRemoveInput, mcpServersUpsertInput } from '../../shared/contract/admin/mcp-servers.js'
+import {
   providersRemoveInput,
   providersSetEnabledInput,
   providersTestInput,
   providersUpsertInput,
-  usageInput,
+} from '../../shared/contract/admin/providers.js'
+import { usageInput } from '../../shared/contract/admin/usage.js'
+import {
   usersCreateInput,
   usersDeleteInput,
   usersPurgeInput,
   usersSetStatusInput,
-  watchInput,
-} from '../../shared/contract/admin.js'
+} from '../../shared/contract/admin/users.js'
+import { watchInput } from '../../shared/contract/admin/watch.js'
 import { adminProcedure, checked, forAdmin, resumable, router } from './trpc.js'
 
 const users = router({

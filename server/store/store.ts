@@ -9,21 +9,16 @@
  * - A call waits for a restarting database, for 10 s at least. Calls that change nothing the second time are repeated
  *   meanwhile.
  */
-import type {
-  ApiKey,
-  AuditRecord,
-  DaemonKey,
-  ExternalAuthLink,
-  Interception,
-  InterceptionDetail,
-  McpServer,
-  ProviderFailure,
-  UsageGroup,
-  UsageRow,
-  User,
-  UserStatus,
-  WatchedRecord,
-} from '../../shared/contract/admin.js'
+import type { ApiKey } from '../../shared/contract/admin/api-keys.js'
+import type { AuditRecord } from '../../shared/contract/admin/audit.js'
+import type { DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
+import type { ExternalAuthLink } from '../../shared/contract/admin/external-auth-links.js'
+import type { Interception, InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
+import type { McpServer } from '../../shared/contract/admin/mcp-servers.js'
+import type { ProviderFailure } from '../../shared/contract/admin/providers.js'
+import type { UsageGroup, UsageRow } from '../../shared/contract/admin/usage.js'
+import type { User, UserStatus } from '../../shared/contract/admin/users.js'
+import type { WatchedRecord } from '../../shared/contract/admin/watch.js'
 import type { ProviderType } from '../../shared/contract/provider-configurator.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
 import type { CheckedRecord, RecordOutcome } from '../../shared/contract/recorder.js'

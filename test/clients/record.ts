@@ -1,5 +1,5 @@
 /** Compares the bridge's records with the prompt and with the responses of the stand-in. */
-import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin.js'
+import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
 import { type Json, runJson } from '../e2e/process.js'
 import type { Given } from './stand-in.js'
 

@@ -2,7 +2,7 @@
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
-import type { InterceptionDetail } from '../../shared/contract/admin.js'
+import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
 import { apiVersion } from '../../shared/contract/version.js'
 import { formatVersion } from '../../shared/rpc/version.js'
 import { makeDatabase } from '../fixtures/stores.js'

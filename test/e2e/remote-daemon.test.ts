@@ -2,7 +2,8 @@ import { rename, rm } from 'node:fs/promises'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
-import type { CreatedDaemonKey, DaemonKey, InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin.js'
+import type { CreatedDaemonKey, DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
+import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
 import {
   cleanUp,
   dataDirectory,

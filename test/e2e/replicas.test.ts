@@ -4,7 +4,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
-import type { InterceptionDetail, WatchEvent } from '../../shared/contract/admin.js'
+import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
+import type { WatchEvent } from '../../shared/contract/admin/watch.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'
 import {
   cleanUp,

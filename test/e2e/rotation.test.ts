@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
-import type { RotationResult } from '../../shared/contract/admin.js'
+import type { RotationResult } from '../../shared/contract/admin/secrets.js'
 import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe } from './process.js'
 
 // A server's start takes a second, more on a busy machine.

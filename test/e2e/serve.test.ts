@@ -9,14 +9,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import { lockDataDir } from '../../server/store/pglite/data-lock.js'
 import { openEmbeddedStore } from '../../server/store/pglite/embedded.js'
-import type {
-  ApiKey,
-  CreatedApiKey,
-  InterceptionDetail,
-  InterceptionsPage,
-  ProviderSummary,
-  User,
-} from '../../shared/contract/admin.js'
+import type { ApiKey, CreatedApiKey } from '../../shared/contract/admin/api-keys.js'
+import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
+import type { ProviderSummary } from '../../shared/contract/admin/providers.js'
+import type { User } from '../../shared/contract/admin/users.js'
 import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
 import { type StandIn, startProvider, tokens } from './provider.js'
 

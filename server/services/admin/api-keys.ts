@@ -6,7 +6,7 @@ import type {
   apiKeysExpireInput,
   apiKeysListInput,
   CreatedApiKey,
-} from '../../../shared/contract/admin.js'
+} from '../../../shared/contract/admin/api-keys.js'
 import { type ErrorReason, errorReasons } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { ApiKeyStore, AuditedWrites } from '../../store/store.js'

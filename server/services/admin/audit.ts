@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { AuditAction, AuditPage, auditListInput } from '../../../shared/contract/admin.js'
+import type { AuditAction, AuditPage, auditListInput } from '../../../shared/contract/admin/audit.js'
 import { uuid } from '../../../shared/contract/fields.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import type { AuditEntry, AuditRow, AuditStore, ShortIdStore, UserStore } from '../../store/store.js'

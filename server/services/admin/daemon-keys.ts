@@ -4,7 +4,7 @@ import type {
   DaemonKey,
   daemonKeysCreateInput,
   daemonKeysRevokeInput,
-} from '../../../shared/contract/admin.js'
+} from '../../../shared/contract/admin/daemon-keys.js'
 import { type ErrorReason, errorReasons, rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'

@@ -1,4 +1,4 @@
-import type { User } from '../../../shared/contract/admin.js'
+import type { User } from '../../../shared/contract/admin/users.js'
 import { uuid } from '../../../shared/contract/fields.js'
 import type { ShortIdStore, UserStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'

@@ -5,7 +5,7 @@ import type {
   InterceptionsPage,
   interceptionsGetInput,
   interceptionsListInput,
-} from '../../../shared/contract/admin.js'
+} from '../../../shared/contract/admin/interceptions.js'
 import { isShortId } from '../../../shared/values/short-id.js'
 import type { InterceptionStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'

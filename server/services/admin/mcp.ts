@@ -4,10 +4,12 @@ import type {
   externalAuthLinksListInput,
   externalAuthLinksRemoveInput,
   externalAuthLinksSetInput,
+} from '../../../shared/contract/admin/external-auth-links.js'
+import type {
   McpServer,
   mcpServersRemoveInput,
   mcpServersUpsertInput,
-} from '../../../shared/contract/admin.js'
+} from '../../../shared/contract/admin/mcp-servers.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { AuditedWrites, AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'

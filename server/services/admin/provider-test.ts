@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { ProviderTest, ProviderTestFailure, providersTestInput } from '../../../shared/contract/admin.js'
+import type { ProviderTest, ProviderTestFailure, providersTestInput } from '../../../shared/contract/admin/providers.js'
 import { adminLimits } from '../../../shared/contract/limits.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../../shared/rpc/errors.js'

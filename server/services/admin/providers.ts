@@ -7,7 +7,7 @@ import type {
   providersRemoveInput,
   providersSetEnabledInput,
   providersUpsertInput,
-} from '../../../shared/contract/admin.js'
+} from '../../../shared/contract/admin/providers.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { PurgeProgress, usersPurgeInput } from '../../../shared/contract/admin.js'
+import type { PurgeProgress, usersPurgeInput } from '../../../shared/contract/admin/users.js'
 import { uuid } from '../../../shared/contract/fields.js'
 import { retention as limits } from '../../../shared/contract/limits.js'
 import { RpcError } from '../../../shared/rpc/errors.js'

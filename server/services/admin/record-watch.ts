@@ -1,4 +1,4 @@
-import type { WatchEvent } from '../../../shared/contract/admin.js'
+import type { WatchEvent } from '../../../shared/contract/admin/watch.js'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { feedPollMs } from '../../../shared/contract/limits.js'
 import { RpcError } from '../../../shared/rpc/errors.js'

@@ -1,4 +1,4 @@
-import type { RotationResult } from '../../../shared/contract/admin.js'
+import type { RotationResult } from '../../../shared/contract/admin/secrets.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AuditedWrites, SecretColumn, SecretStore, Store } from '../../store/store.js'

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { UsageReport, usageInput } from '../../../shared/contract/admin.js'
+import type { UsageReport, usageInput } from '../../../shared/contract/admin/usage.js'
 import type { UsageStore } from '../../store/store.js'
 import { initiatorOf, type UserFinder } from './find-user.js'
 

@@ -1,6 +1,11 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
-import type { User, usersCreateInput, usersDeleteInput, usersSetStatusInput } from '../../../shared/contract/admin.js'
+import type {
+  User,
+  usersCreateInput,
+  usersDeleteInput,
+  usersSetStatusInput,
+} from '../../../shared/contract/admin/users.js'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import type { AuditedWrites, ShortIdStore, UserStore } from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'

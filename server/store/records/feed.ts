@@ -1,6 +1,6 @@
 /** The feed of records in SQL; the guarantees stand in store.ts, the triggers that write the feed in migration 0003. */
 import type { Kysely } from 'kysely'
-import type { WatchedRecord, WatchedRecords } from '../../../shared/contract/admin.js'
+import type { WatchedRecord, WatchedRecords } from '../../../shared/contract/admin/watch.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
 import { initiatorNameOf } from '../sql/username-of.js'

@@ -1,6 +1,7 @@
 /** Reads records. */
 import { type Kysely, sql } from 'kysely'
-import type { Interception, InterceptionDetail, InterceptionEnd } from '../../../shared/contract/admin.js'
+import type { Interception, InterceptionDetail } from '../../../shared/contract/admin/interceptions.js'
+import type { InterceptionEnd } from '../../../shared/contract/admin/watch.js'
 import { adminLimits } from '../../../shared/contract/limits.js'
 import { userAgentKey } from '../../../shared/contract/recorder.js'
 import type { Database } from '../sql/schema.js'

@@ -1,6 +1,6 @@
 /** The tables as kysely sees the schema. The SQL stands in migrations/, with the reasons. */
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
-import type { UserStatus } from '../../../shared/contract/admin.js'
+import type { UserStatus } from '../../../shared/contract/admin/users.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { ErrorType } from '../../../shared/contract/recorder.js'

@@ -1,6 +1,6 @@
 /** API keys in SQL; the guarantees stand in store.ts. */
 import { type Kysely, sql } from 'kysely'
-import type { ApiKey } from '../../../shared/contract/admin.js'
+import type { ApiKey } from '../../../shared/contract/admin/api-keys.js'
 import type { Database } from '../sql/schema.js'
 import type { ApiKeyStore } from '../store.js'
 

@@ -1,6 +1,6 @@
 /** Providers and their sealed keys in SQL; the guarantees stand in store.ts. */
 import { type Kysely, sql } from 'kysely'
-import type { ProviderFailure } from '../../../shared/contract/admin.js'
+import type { ProviderFailure } from '../../../shared/contract/admin/providers.js'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import type { ProviderRow, ProviderStore, SealedKey } from '../store.js'

@@ -1,6 +1,6 @@
 /** Sums over what was recorded, in SQL; the guarantees stand in store.ts. */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import { type UsageGroup, type UsageRow, usageGroups } from '../../../shared/contract/admin.js'
+import { type UsageGroup, type UsageRow, usageGroups } from '../../../shared/contract/admin/usage.js'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import type { UsageQuery, UsageStore } from '../store.js'

@@ -1,6 +1,6 @@
 /** Users in SQL; the guarantees stand in store.ts. */
 import { type Kysely, sql } from 'kysely'
-import type { User, UserStatus } from '../../../shared/contract/admin.js'
+import type { User, UserStatus } from '../../../shared/contract/admin/users.js'
 import type { Database } from '../sql/schema.js'
 import type { UserStore } from '../store.js'
 

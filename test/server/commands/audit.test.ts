@@ -1,7 +1,7 @@
 /** `aibridge audit` against a server that listens. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addAuditCommands } from '../../../server/commands/audit.js'
-import type { AuditPage } from '../../../shared/contract/admin.js'
+import type { AuditPage } from '../../../shared/contract/admin/audit.js'
 import { oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 

@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addDaemonKeysCommands } from '../../../server/commands/daemon-keys.js'
-import type { CreatedDaemonKey, DaemonKey } from '../../../shared/contract/admin.js'
+import type { CreatedDaemonKey, DaemonKey } from '../../../shared/contract/admin/daemon-keys.js'
 import { type Json, run } from '../../e2e/process.js'
 import { admin, adminToken, oneStore, startServer } from '../services/running-server.js'
 

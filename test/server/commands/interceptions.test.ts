@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, expect, test, vi } from 'vitest'
 import { addInterceptionsCommands } from '../../../server/commands/interceptions.js'
-import type { InterceptionDetail, InterceptionsPage } from '../../../shared/contract/admin.js'
+import type { InterceptionDetail, InterceptionsPage } from '../../../shared/contract/admin/interceptions.js'
 import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 

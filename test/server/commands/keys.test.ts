@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { keyIdOf } from '../../../server/commands/key-id.js'
 import { addKeysCommands } from '../../../server/commands/keys.js'
-import type { ApiKey, CreatedApiKey } from '../../../shared/contract/admin.js'
+import type { ApiKey, CreatedApiKey } from '../../../shared/contract/admin/api-keys.js'
 import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 

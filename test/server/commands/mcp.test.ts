@@ -1,7 +1,8 @@
 /** `aibridge mcp` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { addMcpCommands } from '../../../server/commands/mcp.js'
-import type { ExternalAuthLink, McpServer } from '../../../shared/contract/admin.js'
+import type { ExternalAuthLink } from '../../../shared/contract/admin/external-auth-links.js'
+import type { McpServer } from '../../../shared/contract/admin/mcp-servers.js'
 import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 

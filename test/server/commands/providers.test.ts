@@ -1,7 +1,7 @@
 /** `aibridge providers` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { addProvidersCommands } from '../../../server/commands/providers.js'
-import type { ProviderSummary, ProviderTest } from '../../../shared/contract/admin.js'
+import type { ProviderSummary, ProviderTest } from '../../../shared/contract/admin/providers.js'
 import { oneStore } from '../services/running-server.js'
 import { ended, interception, secondsLater } from '../store/records/records.js'
 import { commandLine } from './command-line.js'

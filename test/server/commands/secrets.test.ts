@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { addSecretsCommands } from '../../../server/commands/rotate-secrets.js'
 import type { BridgeServerConfig } from '../../../server/control-plane/server.js'
-import type { RotationResult } from '../../../shared/contract/admin.js'
+import type { RotationResult } from '../../../shared/contract/admin/secrets.js'
 import { run } from '../../e2e/process.js'
 import { oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'

@@ -1,7 +1,7 @@
 /** `aibridge usage` against a server that listens. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addUsageCommand } from '../../../server/commands/usage.js'
-import type { UsageReport } from '../../../shared/contract/admin.js'
+import type { UsageReport } from '../../../shared/contract/admin/usage.js'
 import { oneStore } from '../services/running-server.js'
 import { interception, tokenUsage } from '../store/records/records.js'
 import { commandLine } from './command-line.js'

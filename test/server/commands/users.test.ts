@@ -1,7 +1,7 @@
 /** `aibridge users` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { addUsersCommands } from '../../../server/commands/users.js'
-import type { User } from '../../../shared/contract/admin.js'
+import type { User } from '../../../shared/contract/admin/users.js'
 import { oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 

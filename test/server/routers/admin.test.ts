@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { appRouter } from '../../../server/routers/app.js'
 import { createSecretBox } from '../../../server/services/secrets.js'
 import { createServices } from '../../../server/services/services.js'
-import { auditActions } from '../../../shared/contract/admin.js'
+import { auditActions } from '../../../shared/contract/admin/audit.js'
 import {
   admin,
   daemon,

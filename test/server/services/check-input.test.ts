@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { checkInput } from '../../../server/services/check-input.js'
-import {
-  apiKeysExpireInput,
-  providersUpsertInput,
-  usersCreateInput,
-  usersDeleteInput,
-} from '../../../shared/contract/admin.js'
+import { apiKeysExpireInput } from '../../../shared/contract/admin/api-keys.js'
+import { providersUpsertInput } from '../../../shared/contract/admin/providers.js'
+import { usersCreateInput, usersDeleteInput } from '../../../shared/contract/admin/users.js'
 import { recordSchemas } from '../../../shared/contract/recorder.js'
 
 function messageFor(schema: z.ZodType, input: unknown): string {

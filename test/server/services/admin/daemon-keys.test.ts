@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createDaemonKeys } from '../../../../server/services/admin/daemon-keys.js'
 import { hashSecret } from '../../../../server/services/api-key.js'
 import type { AuditEntry, AuditedWrites, DaemonKeyStore, Tables } from '../../../../server/store/store.js'
-import type { DaemonKey } from '../../../../shared/contract/admin.js'
+import type { DaemonKey } from '../../../../shared/contract/admin/daemon-keys.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { recordingLogger, refusalOf } from '../running-server.js'
 

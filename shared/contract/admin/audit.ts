@@ -1,0 +1,62 @@
+/** The log of operators' writes. */
+import { z } from 'zod'
+import type { JsonObject } from '../../values/text.js'
+import { name } from '../fields.js'
+import { adminLimits } from '../limits.js'
+
+/** The procedures that add an entry to the audit log, by their paths without `admin.`. */
+export const auditActions = [
+  'users.create',
+  'users.setStatus',
+  'users.delete',
+  'users.purge',
+  'apiKeys.create',
+  'apiKeys.expire',
+  'apiKeys.delete',
+  'daemonKeys.create',
+  'daemonKeys.revoke',
+  'providers.upsert',
+  'providers.setEnabled',
+  'providers.remove',
+  'providers.test',
+  'mcpServers.upsert',
+  'mcpServers.remove',
+  'externalAuthLinks.set',
+  'externalAuthLinks.remove',
+  'secrets.rotate',
+] as const
+
+/** One of {@link auditActions}. */
+export type AuditAction = (typeof auditActions)[number]
+
+/** One write of an operator. */
+export interface AuditRecord {
+  id: string
+  at: Date
+  /** the name of the acting identity */
+  actor: string
+  /** one of {@link auditActions}, or an action that only a newer server knows */
+  action: string
+  /** the id or name of the row */
+  target: string | null
+  /** the name of the user that the entry is about; null for an entry about no user or an unknown user */
+  username: string | null
+  /** further values of the call; never a secret */
+  details: JsonObject | null
+}
+
+/** Newest first. `cursor` is the `nextCursor` of the page before. */
+export const auditListInput = z.object({
+  limit: z.number().int().min(1).max(adminLimits.maxPageSize).default(adminLimits.defaultPageSize),
+  cursor: z.string().max(256).optional(),
+  actor: name.optional(),
+  action: z.enum(auditActions).optional(),
+  target: name.optional(),
+})
+
+/** A page of the audit log, newest first. */
+export interface AuditPage {
+  entries: AuditRecord[]
+  /** null on the last page */
+  nextCursor: string | null
+}

@@ -1,0 +1,126 @@
+/** Providers, their keys, their warnings and their test. */
+import { z } from 'zod'
+import { slug } from '../fields.js'
+import { adminLimits } from '../limits.js'
+import { type ProviderType, providerTypes } from '../provider-configurator.js'
+import type { ErrorType } from '../recorder.js'
+import { httpUrl } from './fields.js'
+
+/** A key travels in an HTTP header, so a key is visible ASCII. */
+export const providerKey = z
+  .string()
+  .max(adminLimits.maxProviderKeyLength)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, and not empty')
+
+/** Adds a provider, or changes the provider of this name: absent fields stay unchanged. `keys` replaces all keys. */
+export const providersUpsertInput = z.object({
+  name: slug,
+  /** default of a new provider: `anthropic` */
+  type: z.enum(providerTypes).optional(),
+  /**
+   * default of a new provider, and of a provider that changes its type: the type's own, for instance
+   * `https://api.anthropic.com`
+   */
+  baseUrl: httpUrl.optional(),
+  /** default of a new provider: none */
+  keys: z.array(providerKey).max(adminLimits.maxProviderKeys).optional(),
+  /** default of a new provider: true */
+  enabled: z.boolean().optional(),
+})
+
+/** Enables or disables a provider. */
+export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolean() })
+
+/** Removes a provider and its keys. */
+export const providersRemoveInput = z.object({ name: slug })
+
+/** Asks a provider for its models, with the stored key. */
+export const providersTestInput = z.object({ name: slug })
+
+/** What looks wrong with a provider. A provider with warnings may work all the same. */
+export const providerWarnings = [
+  /** requests are sent without a key, unless the client brings its own */
+  'no_key',
+  /** requests go to `/chat/completions` where the API has `/v1/chat/completions` */
+  'base_url_lacks_v1',
+  /** requests go to `/v1/v1/…` */
+  'base_url_doubles_v1',
+] as const
+
+/** One of {@link providerWarnings}. */
+export type ProviderWarning = (typeof providerWarnings)[number]
+
+/** The newest failed interception of a provider, by the start of the request. */
+export interface ProviderFailure {
+  interceptionId: string
+  /** when the request ended */
+  at: Date
+  errorType: ErrorType
+}
+
+/** How a test of a provider can fail. */
+export const providerTestFailures = [
+  /** the host name has no address */
+  'dns',
+  /** nothing accepts connections there */
+  'refused',
+  /** any other failure before a connection */
+  'unreachable',
+  /** a certificate that is not accepted, or a server that does not speak TLS */
+  'tls',
+  /** no whole response in time */
+  'timeout',
+  /** a connection that ended without a whole HTTP response */
+  'broken',
+  /** 401 or 403 */
+  'unauthorized',
+  /** 404 */
+  'not_found',
+  /** 3xx; redirects are not followed */
+  'redirect',
+  /** any other status than 200 */
+  'status',
+  /** a response above the size limit */
+  'too_large',
+  'not_json',
+  /** JSON without a list of models */
+  'no_models',
+  /** no encryption key of the server opens the provider's key */
+  'key_unreadable',
+] as const
+
+/** One of {@link providerTestFailures}. */
+export type ProviderTestFailure = (typeof providerTestFailures)[number]
+
+/** The result of `providers.test`: what the server saw when it asked the provider for its models. */
+export interface ProviderTest {
+  name: string
+  ok: boolean
+  /** the URL that was asked */
+  url: string
+  /** the hint of the key that was sent; null if the provider has none */
+  key: string | null
+  /** null if there was no response */
+  status: number | null
+  /** the number of models; null if the test failed */
+  models: number | null
+  durationMs: number
+  failure: ProviderTestFailure | null
+  /** the failure in one sentence, without anything that the provider said; null if `ok` */
+  message: string | null
+}
+
+/** A provider as an operator sees it. */
+export interface ProviderSummary {
+  name: string
+  type: ProviderType
+  enabled: boolean
+  baseUrl: string
+  /** each key's hint, for instance `sk-a…wxyz`; never a key */
+  keys: string[]
+  warnings: ProviderWarning[]
+  /** null if no request to it has failed, as far as records are kept */
+  lastFailure: ProviderFailure | null
+  createdAt: Date
+  updatedAt: Date
+}
