@@ -8,13 +8,17 @@ import type { Outbox } from './control-plane/outbox.js'
 import { ProviderRegistry } from './control-plane/provider-registry.js'
 import { watchProviders } from './control-plane/provider-watch.js'
 import { createRecordSender } from './control-plane/record-sender.js'
+import { BodyMemory } from './front-door/body-memory.js'
+import { createAddressReader } from './front-door/client-address.js'
 import type { InProcessCaller } from './front-door/credentials.js'
 import { rejectExchange } from './front-door/error-response.js'
 import { ExchangeAborted, type FrontDoorParts } from './front-door/exchange.js'
+import { KeyGuesses } from './front-door/key-guesses.js'
 import { serveExchange } from './front-door/serve-exchange.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
+import { headerTest } from './wire/headers.js'
 import { Rejection } from './wire/rejection.js'
 
 /** Options of {@link createBridgeDaemon}. */
@@ -31,6 +35,15 @@ export interface BridgeDaemonOptions {
    * sizes; default true
    */
   recordContent?: boolean
+  /** names of request headers that stay here, in lower case; a name that ends with `*` stands for its beginning */
+  withheldHeaders?: readonly string[]
+  /** origins of web pages that may call, such as `https://app.example.com`; default: none */
+  allowedOrigins?: readonly string[]
+  /**
+   * addresses and networks of proxies whose `X-Forwarded-For` counts for the client's address. Default: none; every
+   * client behind a proxy then has the proxy's address, and the rejection of a wrong key is delayed by a second at most
+   */
+  trustedProxies?: readonly string[]
   /** takes the observations of the daemon, see {@link createBridgeMetrics}; by default none are made */
   metrics?: BridgeMetrics
 }
@@ -73,10 +86,18 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     maxEntries: limits.authCacheEntries,
   })
   const upstream = new Upstream(limits)
+  const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
+  const door = {
+    keyGuesses: new KeyGuesses({ maxDelayMs: trustedProxies.length > 0 ? 10_000 : 1_000 }),
+    bodyMemory: new BodyMemory(limits.maxTotalBodyBytes),
+    readAddress: createAddressReader(trustedProxies),
+    withheldHeaders: headerTest(withheldHeaders),
+    allowedOrigins: new Set(allowedOrigins),
+  }
   metrics.watchOutbox(outbox)
   const partsFor = (logger: Logger): FrontDoorParts => {
     const recorder = createRecorder({ client, outbox, recordContent, logger, metrics })
-    return { authorizations, providers, recorder, upstream, limits, logger, metrics }
+    return { authorizations, providers, recorder, upstream, limits, logger, metrics, ...door }
   }
   const parts = partsFor(logger)
   const exchanges = new Map<Promise<void>, AbortController>()
@@ -91,6 +112,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     if (closed) {
       response.setHeader('connection', 'close')
       const rejection = new Rejection(503, 'shutting_down', 'the bridge is shutting down')
+      metrics.rejected(rejection.reason)
       rejectExchange(providers, request, response, rejection)
       return
     }

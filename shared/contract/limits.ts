@@ -98,10 +98,14 @@ export const bridgeLimits = {
   /** longest time that a revoked key still works (contract) */
   authCacheTtlMs: 5_000,
   authCacheEntries: 10_000,
+  /** bodies of all requests in flight; a request above it gets 503 */
+  maxTotalBodyBytes: 512 * mib,
+  /** for the calls to the control plane before a provider is called: SDKs give up first, or soon after */
+  controlPlaneDeadlineMs: 10_000,
   /** from the request until the provider's status line; a blocking response of a long generation takes minutes */
   upstreamHeadersTimeoutMs: 600_000,
-  /** silence inside a response; Anthropic pings within seconds */
-  upstreamIdleTimeoutMs: 120_000,
+  /** silence inside a response: twice the 300 s of Claude Code and Codex, which would be billed again after a cut */
+  upstreamIdleTimeoutMs: 600_000,
   upstreamConnectTimeoutMs: 10_000,
   /** bytes kept of a blocking response or of one stream event for the record; the rest is passed on unread */
   maxInspectedBytes: 16 * mib,

@@ -1,7 +1,9 @@
 import type { Provider, ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
+import type { ProviderSettings } from '../../../shared/contract/provider-settings.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { apiOf } from '../providers/apis.js'
 import type { ProviderApi } from '../providers/provider-api.js'
+import { readProviderSettings } from './provider-settings.js'
 
 /** A provider that the bridge can call, and its API. */
 export interface Target {
@@ -11,6 +13,7 @@ export interface Target {
   origin: string
   /** path of the base URL, without a slash at its end */
   basePath: string
+  settings: ProviderSettings
 }
 
 /** Options of {@link ProviderRegistry}. */
@@ -156,6 +159,9 @@ export class ProviderRegistry {
       )
       return undefined
     }
-    return { provider, api, origin: url.origin, basePath: url.pathname.replace(/\/+$/, '') }
+    const settings = readProviderSettings(provider.settings, field =>
+      this.#options.logger.warn({ provider: provider.name, field }, 'a setting of a provider is not usable'),
+    )
+    return { provider, api, origin: url.origin, basePath: url.pathname.replace(/\/+$/, ''), settings }
   }
 }

@@ -1,85 +1,83 @@
 /** Admission: finds the owner of a request, its provider and its route. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
 import { type ErrorCode, errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortable } from '../../../shared/values/abortable.js'
+import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import type { Route } from '../providers/provider-api.js'
-import { controlPlaneUnreachable, Rejection } from '../wire/rejection.js'
-import { type Credentials, type InProcessCaller, publicIdOf, readCredentials } from './credentials.js'
-import type { Exchange, FrontDoorParts } from './exchange.js'
-import { hasDotSegments, type Mount, pathBelow } from './mount.js'
+import { controlPlaneUnreachable, Rejection, type RejectionReason, rejectionReasons } from '../wire/rejection.js'
+import { type Credentials, publicIdOf, readCredentials } from './credentials.js'
+import type { Arrival, Exchange, FrontDoorParts } from './exchange.js'
+import { apiPath, type Mount, mayLeaveFolder } from './mount.js'
 
 /**
  * Admits a request: returns its route, and the exchange with owner and target.
  * @throws Rejection in the order of the checks, so that unauthenticated clients learn nothing about providers and
  *   routes
  */
-export async function admit(
-  parts: FrontDoorParts,
-  request: IncomingMessage,
-  response: ServerResponse,
-  signal: AbortSignal,
-  mount: Mount,
-  caller: InProcessCaller | undefined,
-): Promise<{ exchange: Exchange; route: Route }> {
-  const startedAt = new Date()
-  const arrivedAt = performance.now()
+export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; route: Route }> {
+  const { parts, request, signal, mount, caller } = arrival
   const credentials = readCredentials(request.headers, caller)
   if (!credentials) {
-    throw new Rejection(
-      401,
-      'no_key',
-      'no key was given: send it as X-Bridge-Token, Authorization: Bearer or X-Api-Key',
-    )
+    const message = 'no key was given: send it as X-Bridge-Token, Authorization: Bearer, X-Api-Key or Api-Key'
+    throw new Rejection(401, 'no_key', message)
   }
-  const owner = await abortable(authorize(parts, credentials), signal)
-  const target = await abortable(findTarget(parts, mount), signal)
-  const method = request.method ?? ''
-  const unsupported = new Rejection(
-    404,
-    'unknown_route',
-    `route not supported: ${method} ${(request.url ?? '').replace(/\?.*$/s, '')}`,
-  )
+  const [owner, target] = await withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, async deadline => {
+    const owner = await abortable(authorize(arrival, credentials), deadline)
+    return [owner, await abortable(findTarget(parts, mount), deadline)] as const
+  })
   if (!target) {
-    if (mount.providerName === '') throw unsupported
+    if (mount.providerName === '') throw unknownRoute(request, undefined)
     throw new Rejection(404, 'unknown_provider', `no provider is named ${JSON.stringify(mount.providerName)}`)
   }
-  const path = pathBelow(mount.path, target.api.mountPath)
-  const route = path === undefined || hasDotSegments(path) ? undefined : target.api.route(method, path)
-  if (path === undefined || !route) throw unsupported
-  if (!target.provider.enabled)
-    throw new Rejection(503, 'provider_disabled', `the provider ${JSON.stringify(mount.providerName)} is disabled`)
-  const pathAndQuery = path + mount.query
-  return {
-    exchange: {
-      parts,
-      request,
-      response,
-      signal,
-      path: pathAndQuery,
-      credentials,
-      owner,
-      target,
-      startedAt,
-      arrivedAt,
-    },
-    route,
+  const path = apiPath(mount.path, target.api.mountPath)
+  const route = mayLeaveFolder(mount.path) ? undefined : target.api.route(request.method ?? '', path)
+  if (!route) throw unknownRoute(request, target)
+  if (!target.provider.enabled) {
+    const message = `the provider ${JSON.stringify(mount.providerName)} is disabled`
+    throw new Rejection(403, 'provider_disabled', message)
   }
+  return { exchange: { ...arrival, path: path + mount.query, credentials, owner, target }, route }
+}
+
+/** Returns the rejection of a route that is not supported. It names the base URL that clients are to be given. */
+function unknownRoute(request: IncomingMessage, target: Target | undefined): Rejection {
+  const { method = '', url = '', headers } = request
+  // A client influences no response but its own.
+  const host = /^[A-Za-z0-9.:[\]-]{1,255}$/.test(headers.host ?? '') ? headers.host : undefined
+  const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
+  const mounts = `${host === undefined ? '' : `${scheme}://${host}`}/bridge/`
+  const base = target
+    ? `the base URL of the provider ${JSON.stringify(target.provider.name)}, of type ${target.provider.type}, is ${mounts}${target.provider.name}${target.api.mountPath}`
+    : `the base URL of a provider is ${mounts}NAME, and ${mounts}NAME/v1 for the type openai`
+  return new Rejection(404, 'unknown_route', `route not supported: ${method} ${url.replace(/\?.*$/s, '')}; ${base}`)
 }
 
 /** Codes of errors that reject the key. Any other code leaves the key unknown. */
 const deniedCodes: readonly (ErrorCode | undefined)[] = ['UNAUTHORIZED', 'BAD_REQUEST', 'FORBIDDEN']
 
-async function authorize({ authorizations, logger }: FrontDoorParts, credentials: Credentials): Promise<Authorization> {
+/** Reasons of keys that are known, and whose owners may not use them: token helpers cannot get a better key. */
+const forbidden = new Set<RejectionReason>(['deleted_user', 'inactive_user', 'system_user', 'delegation_not_allowed'])
+
+/** Reasons of keys that may be guesses. */
+const guesses = new Set<RejectionReason>(['invalid_key', 'unknown_key', 'not_authorized'])
+
+async function authorize(arrival: Arrival, credentials: Credentials): Promise<Authorization> {
+  const { parts, signal, address } = arrival
   try {
-    return await authorizations.authorize(credentials.identification)
+    return await parts.authorizations.authorize(credentials.identification)
   } catch (error) {
     const code = errorCodeOf(error)
     if (!deniedCodes.includes(code)) throw controlPlaneUnreachable(error)
-    logger.info({ code, reason: errorReasonOf(error), apiKeyId: publicIdOf(credentials) }, 'a key was not authorized')
-    throw new Rejection(403, 'not_authorized', 'the key is not authorized', { cause: error })
+    const given = errorReasonOf(error)
+    const reason = rejectionReasons.find(known => known === given) ?? 'not_authorized'
+    const fields = { code, reason: given, apiKeyId: publicIdOf(credentials), address }
+    parts.logger.info(fields, 'a key was not authorized')
+    if (address !== undefined && guesses.has(reason)) await parts.keyGuesses.delay(address, signal)
+    const isForbidden = forbidden.has(reason) || (given === undefined && code === 'FORBIDDEN')
+    throw new Rejection(isForbidden ? 403 : 401, reason, 'the key is not authorized', { cause: error })
   }
 }
 

@@ -19,15 +19,22 @@ export interface Credentials {
 }
 
 /**
- * Returns the first key of `X-Bridge-Token` (byok), `Authorization: Bearer` and `X-Api-Key`; undefined without any. If
- * a caller is given, the headers do not count.
+ * Returns the first key of `X-Bridge-Token` (byok), `Authorization: Bearer`, `X-Api-Key` and `Api-Key`; undefined
+ * without any. Text that does not have the form of a key is passed over if a later header holds a key: clients send a
+ * token of their own account beside ours. If a caller is given, the headers do not count.
  */
 export function readCredentials(headers: IncomingHttpHeaders, caller?: InProcessCaller): Credentials | undefined {
   if (caller) return { identification: { keyId: caller.keyId }, kind: 'centralized' }
   const bridgeToken = headerText(headers, 'x-bridge-token')
   if (bridgeToken) return { identification: { key: bridgeToken }, kind: 'byok' }
-  const key = clientKey(headers)
+  const given = clientKeys(headers)
+  const key = given.find(text => keyForm.test(text)) ?? given[0]
   return key ? { identification: { key }, kind: 'centralized' } : undefined
+}
+
+/** Returns the key of this service that the request showed; undefined for a caller in this process. */
+export function shownKey({ identification }: Credentials): string | undefined {
+  return 'key' in identification ? identification.key : undefined
 }
 
 /** Returns the secrets of a request: the key of this service, and the client's keys for its provider. */
@@ -36,15 +43,23 @@ export function secretsOf({ identification }: Credentials, headers: IncomingHttp
   return ['key' in identification ? identification.key : '', ...own].filter(secret => secret !== '')
 }
 
+/** The form of a key; its first part is the public id. */
+const keyForm = /^([A-Za-z0-9]{10})-[A-Za-z0-9]{22}$/
+
 /** Returns the public id of the key, which may be logged; undefined for text that is no key. */
 export function publicIdOf({ identification }: Credentials): string | undefined {
-  const pattern = 'key' in identification ? /^([A-Za-z0-9]{10})-[A-Za-z0-9]{22}$/ : /^([A-Za-z0-9]{10})$/
+  const pattern = 'key' in identification ? keyForm : /^([A-Za-z0-9]{10})$/
   return pattern.exec('key' in identification ? identification.key : identification.keyId)?.[1]
 }
 
-/** Returns the value of `Authorization: Bearer`, else of `X-Api-Key`. */
+/** Returns the client's own key for its provider: the first of `Authorization: Bearer`, `X-Api-Key` and `Api-Key`. */
 export function clientKey(headers: IncomingHttpHeaders): string | undefined {
-  return bearer(headers.authorization) || headerText(headers, 'x-api-key') || undefined
+  return clientKeys(headers)[0]
+}
+
+function clientKeys(headers: IncomingHttpHeaders): string[] {
+  const keys = [bearer(headers.authorization), headerText(headers, 'x-api-key'), headerText(headers, 'api-key')]
+  return keys.filter(key => key !== '')
 }
 
 function bearer(authorization: string | undefined): string {

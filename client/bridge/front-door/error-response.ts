@@ -1,5 +1,5 @@
 /** Error responses of the bridge itself, and the form of an error in the log and in the record. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { ProviderRegistry } from '../control-plane/provider-registry.js'
 import { errorBodyForPath } from '../providers/apis.js'
 import type { Failure } from '../providers/error-type.js'
@@ -18,19 +18,30 @@ export function rejectExchange(
   sendRejection(response, errorBody(providers, parseMount(request.url ?? '')), rejection)
 }
 
-/** Sends an error response, or closes the connection if a response has begun. */
-export function sendRejection(response: ServerResponse, errorBody: ErrorBody, rejection: Rejection): void {
+/**
+ * Sends an error response, or closes the connection if a response has begun.
+ * @param added further headers; names and values alternate
+ */
+export function sendRejection(
+  response: ServerResponse,
+  errorBody: ErrorBody,
+  rejection: Rejection,
+  added: readonly string[] = [],
+): void {
   if (response.headersSent || response.destroyed) {
     response.destroy()
     return
   }
-  const body = Buffer.from(errorBody(rejection.status, rejection.message))
-  const { retryAfterSeconds: seconds } = rejection
-  response.writeHead(rejection.status, {
-    'content-type': 'application/json',
-    'content-length': body.length,
-    ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),
-  })
+  const { status, retryAfterSeconds: seconds, isFinal } = rejection
+  const body = Buffer.from(errorBody(status, rejection.message))
+  const headers = ['content-type', 'application/json', 'content-length', String(body.length), ...added]
+  if (seconds !== undefined) headers.push('retry-after', String(seconds))
+  if (isFinal) headers.push('x-should-retry', 'false')
+  // RFC 9110, section 15.5.22: a 426 names the protocol that is served.
+  if (status === 426) headers.push('upgrade', 'HTTP/1.1', 'connection', 'upgrade, close')
+  if (response.hasHeader('connection') && status !== 426) headers.push('connection', 'close')
+  response.removeHeader('connection')
+  response.writeHead(status, STATUS_CODES[status] ?? '', headers)
   response.end(body)
 }
 

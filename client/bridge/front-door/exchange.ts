@@ -8,7 +8,12 @@ import type { ProviderRegistry, Target } from '../control-plane/provider-registr
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import type { Recorder } from '../recording/recorder.js'
 import type { Upstream } from '../relay/upstream.js'
-import type { Credentials } from './credentials.js'
+import type { HeaderTest } from '../wire/headers.js'
+import type { BodyMemory } from './body-memory.js'
+import type { AddressReader } from './client-address.js'
+import type { Credentials, InProcessCaller } from './credentials.js'
+import type { KeyGuesses } from './key-guesses.js'
+import type { Mount } from './mount.js'
 
 /** The parts of a daemon that serve a request. */
 export interface FrontDoorParts {
@@ -19,6 +24,13 @@ export interface FrontDoorParts {
   limits: BridgeLimits
   logger: Logger
   metrics: BridgeMetrics
+  keyGuesses: KeyGuesses
+  bodyMemory: BodyMemory
+  readAddress: AddressReader
+  /** request headers that stay here by the operator's wish */
+  withheldHeaders: HeaderTest
+  /** origins of the web pages that may call */
+  allowedOrigins: ReadonlySet<string>
 }
 
 /**
@@ -27,18 +39,29 @@ export interface FrontDoorParts {
  */
 export class ExchangeAborted extends Error {}
 
-/** An admitted request: its key, provider and route are known. */
-export interface Exchange {
+/** A request as it arrived. */
+export interface Arrival {
   parts: FrontDoorParts
   request: IncomingMessage
   response: ServerResponse
   signal: AbortSignal
+  mount: Mount
+  /** the caller in this process; without one the request's headers name the key */
+  caller: InProcessCaller | undefined
+  /** the client's address; undefined for a caller in this process */
+  address: string | undefined
+  /** headers for a web page of an allowed origin; names and values alternate */
+  cors: string[]
+  startedAt: Date
+  /** the same time on the clock of `performance` */
+  arrivedAt: number
+}
+
+/** An admitted request: its key, provider and route are known. */
+export interface Exchange extends Arrival {
   /** path and query behind the provider's base URL */
   path: string
   credentials: Credentials
   owner: Authorization
   target: Target
-  startedAt: Date
-  /** the same time on the clock of `performance` */
-  arrivedAt: number
 }

@@ -1,75 +1,124 @@
 /** Forwarding: sends an admitted request to its provider and relays the response to the client. */
 import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
+import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
-import type { BridgedRoute } from '../providers/provider-api.js'
+import type { Adaptation, BridgedRoute, RequestFacts } from '../providers/provider-api.js'
+import type { Recording } from '../recording/recorder.js'
+import { maskErrors } from '../relay/error-masking.js'
 import { Relay } from '../relay/relay.js'
 import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
+import type { UpstreamLimits } from '../relay/upstream-call.js'
 import { UpstreamError } from '../relay/upstream-error.js'
 import { EventFilter } from '../wire/event-filter.js'
 import { requestHeaders } from '../wire/headers.js'
-import { clientKey, secretsOf } from './credentials.js'
+import type { BodyShare } from './body-memory.js'
+import { clientKey, secretsOf, shownKey } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
-import { parseJsonBody, readBody } from './request-body.js'
+import { readBody, readContent } from './request-body.js'
 
 /** Passes a request on without a record. */
 export async function passThrough(exchange: Exchange): Promise<void> {
-  const { parts, request, response, signal } = exchange
-  const body = await abortable(readBody(request, parts.limits.maxBodyBytes), signal)
-  const relay = new Relay(response)
-  try {
-    await parts.upstream.send(upstreamRequest(exchange, body), relay, signal)
-    await relay.end(signal)
-  } catch (error) {
-    await fail(exchange, relay, error)
-  }
+  const { parts, response, cors, target } = exchange
+  await withBodyShare(exchange, async share => {
+    const body = await readWithin(exchange, share)
+    const relay = new Relay(response, { added: cors })
+    try {
+      await send(exchange, body, relay)
+    } catch (error) {
+      await fail(exchange, relay, error)
+    } finally {
+      const status = response.headersSent ? response.statusCode : 0
+      parts.metrics.passedThrough({ provider: target.provider.name, route: routeLabel(exchange), status })
+    }
+  })
 }
 
 /** Records an interception, calls the provider and records its response. */
 export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
-  const { parts, request, response, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
+  const { parts, response, cors, target, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
-  const readingAt = performance.now()
-  const body = await abortable(readBody(request, limits.maxBodyBytes), signal)
-  const readingMs = performance.now() - readingAt
-  const json = parseJsonBody(body, request.headers['content-encoding'])
-  const facts = route.readRequest(json, request.headers)
-  const adaptation = route.adapt?.(json, body)
+  await withBodyShare(exchange, async share => {
+    const readingAt = performance.now()
+    const body = await readWithin(exchange, share)
+    const readingMs = performance.now() - readingAt
+    const { facts, adaptation, sent } = await readRequest(exchange, route, body)
+    const recording = await begin(exchange, facts)
+    metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
+    const observer = new ResponseRecording({
+      recording,
+      route,
+      maxBytes: limits.maxInspectedBytes,
+      logger,
+      metrics,
+      provider: target.provider.name,
+    })
+    const filter = adaptation && new EventFilter(adaptation)
+    const relay = new Relay(response, { observer, filter, added: cors })
+    try {
+      await send(exchange, sent, relay)
+    } catch (error) {
+      await observer.finish(failureOf(error))
+      await fail(exchange, relay, error)
+    }
+  })
+}
+
+async function withBodyShare(exchange: Exchange, serve: (share: BodyShare) => Promise<void>): Promise<void> {
+  const share = exchange.parts.bodyMemory.share()
+  try {
+    await serve(share)
+  } finally {
+    share.release()
+  }
+}
+
+function readWithin({ request, signal, ...exchange }: Exchange, share: BodyShare): Promise<Buffer> {
+  return abortable(readBody(request, maxBodyBytes(exchange), share), signal)
+}
+
+function maxBodyBytes({ parts, target }: Pick<Exchange, 'parts' | 'target'>): number {
+  return target.settings.maxBodyBytes ?? parts.limits.maxBodyBytes
+}
+
+interface ReadRequest {
+  facts: RequestFacts
+  adaptation: Adaptation | undefined
+  /** the body that the provider receives */
+  sent: Buffer
+}
+
+/** Reads a request. The parsed body is garbage when the promise resolves. */
+async function readRequest(exchange: Exchange, route: BridgedRoute, body: Buffer): Promise<ReadRequest> {
+  const { request, parts } = exchange
+  const encoding = request.headers['content-encoding']
+  const { json, plain } = await readContent(body, encoding, maxBodyBytes(exchange))
+  if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
+  const facts = route.readRequest(json ?? {}, request.headers)
+  const adaptation = json && plain && route.adapt?.(json, plain)
+  if (!adaptation || !plain) return { facts, adaptation: undefined, sent: body }
+  const mark = body.subarray(0, body.length - plain.length)
+  return { facts, adaptation, sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]) }
+}
+
+function begin(exchange: Exchange, facts: RequestFacts): Promise<Recording> {
+  const { parts, request, signal, target, owner, credentials, startedAt } = exchange
   const { type, name } = target.provider
   const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
-  const recording = await parts.recorder.begin(
-    {
-      owner,
-      provider: { type, name },
-      request: facts,
-      credentialKind: credentials.kind,
-      credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
-      secrets: [...secretsOf(credentials, request.headers), ...(usedKey === undefined ? [] : [usedKey])],
-      client: facts.client,
-      userAgent: request.headers['user-agent'],
-      startedAt,
-    },
-    signal,
-  )
-  metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
-  const recorded = new ResponseRecording({
-    recording,
-    route,
-    maxBytes: limits.maxInspectedBytes,
-    logger,
-    metrics,
-    provider: name,
-  })
-  const relay = new Relay(response, recorded, adaptation && new EventFilter(adaptation))
-  try {
-    await parts.upstream.send(upstreamRequest(exchange, adaptation?.body ?? body), relay, signal)
-    await relay.end(signal)
-  } catch (error) {
-    await recorded.finish(failureOf(error))
-    await fail(exchange, relay, error)
+  const start = {
+    owner,
+    provider: { type, name },
+    request: facts,
+    credentialKind: credentials.kind,
+    credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
+    secrets: [...secretsOf(credentials, request.headers), ...(usedKey === undefined ? [] : [usedKey])],
+    client: facts.client,
+    userAgent: request.headers['user-agent'],
+    startedAt,
   }
+  return withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, deadline => parts.recorder.begin(start, deadline))
 }
 
 /** Returns the newest key; older keys are kept only until requests in flight have ended. */
@@ -77,17 +126,55 @@ function keyOf({ provider }: Target): string | undefined {
   return provider.keys.at(-1)
 }
 
-function upstreamRequest({ request, path, credentials, target }: Exchange, body: Buffer): UpstreamRequest {
+/** Sends a request, and relays the response until its end. */
+async function send(exchange: Exchange, body: Buffer, relay: Relay): Promise<void> {
+  const { parts, signal, credentials, target } = exchange
+  const receiver = maskErrors(relay, credentials.kind === 'byok' ? [] : target.provider.keys)
+  try {
+    await parts.upstream.send(upstreamRequest(exchange, body), receiver, signal)
+  } finally {
+    await receiver.flush()
+  }
+  await relay.end(signal)
+}
+
+function upstreamRequest(exchange: Exchange, body: Buffer): UpstreamRequest {
+  const { parts, request, credentials, target, path } = exchange
   const key = keyOf(target)
-  const credential =
-    credentials.kind === 'byok' ? undefined : { add: key === undefined ? undefined : target.api.credentialHeader(key) }
+  const credential = key === undefined ? [] : target.api.credentialHeaders(key, request.rawHeaders)
   return {
     origin: target.origin,
     path: target.basePath + path,
     method: request.method ?? 'GET',
-    headers: requestHeaders(request.rawHeaders, credential),
+    headers: requestHeaders(request.rawHeaders, {
+      credential: credentials.kind === 'byok' ? undefined : credential,
+      withheld: parts.withheldHeaders,
+      key: shownKey(credentials),
+    }),
     body,
+    limits: limitsOf(target),
   }
+}
+
+function limitsOf({ settings }: Target): Partial<UpstreamLimits> {
+  const { firstByteTimeoutMs, idleTimeoutMs } = settings
+  return {
+    ...(firstByteTimeoutMs !== undefined && { upstreamHeadersTimeoutMs: firstByteTimeoutMs }),
+    ...(idleTimeoutMs !== undefined && { upstreamIdleTimeoutMs: idleTimeoutMs }),
+  }
+}
+
+/** Routes whose next segment is an id. */
+const collections = new Set(['models', 'conversations', 'responses'])
+
+/** Returns the route of a request that was passed through, without the ids in its path. */
+function routeLabel({ path }: Exchange): string {
+  const [, first = '', second] = path
+    .replace(/\?.*$/s, '')
+    .replace(/^\/v1(?=\/)/, '')
+    .split('/')
+  if (second === undefined) return `/v1/${first}`
+  return `/v1/${first}/${collections.has(first) ? '…' : second}`
 }
 
 /**

@@ -1,42 +1,47 @@
 import type { IncomingMessage } from 'node:http'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
+import { decodeBody, encodingsOf } from '../wire/content-encoding.js'
 import { Rejection } from '../wire/rejection.js'
+import type { BodyShare } from './body-memory.js'
 
 /**
- * Reads the whole body, as received.
- * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`. Up to the same size again is read
- *   and dropped, so that the client sees the response rather than a reset.
+ * Reads the whole body, as received. The body is in memory once: its chunks are copied into one buffer as they arrive
+ * if the client announced the length.
+ * @param share the memory that the body takes
+ * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`, 503 if the share cannot grow. Up to
+ *   `maxBytes` more are read and dropped, so that the client sees the response rather than a reset.
  * @throws Rejection 400 if the client disconnects inside the body
  */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+export function readBody(request: IncomingMessage, maxBytes: number, share: BodyShare): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let bytes = 0
     const announced = Number(request.headers['content-length'] ?? 0)
-    const rejectSize = (size: string) => {
+    const body = new GrowingBody(announced)
+    const rejectRest = (error: unknown) => {
       stop()
       dropRest(request, maxBytes)
-      reject(
-        new Rejection(
-          413,
-          'body_too_large',
-          `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`,
-        ),
-      )
+      reject(error)
+    }
+    const rejectSize = (size: string) => {
+      const message = `request body of ${size} bytes is larger than maxBodyBytes ${format(maxBytes)}`
+      rejectRest(new Rejection(413, 'body_too_large', message))
     }
     const onData = (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > maxBytes) rejectSize(`at least ${format(bytes)}`)
-      else chunks.push(chunk)
+      const bytes = body.length + chunk.length
+      if (bytes > maxBytes) return rejectSize(`at least ${format(bytes)}`)
+      try {
+        share.take(chunk.length)
+        body.add(chunk)
+      } catch (error) {
+        rejectRest(error)
+      }
     }
     const onEnd = () => {
       stop()
-      const [only] = chunks
-      resolve(only && chunks.length === 1 ? only : Buffer.concat(chunks, bytes))
+      resolve(body.whole())
     }
     const onClose = () => {
       stop()
-      reject(new Rejection(400, 'body_incomplete', `the request body ended after ${format(bytes)} bytes`))
+      reject(new Rejection(400, 'body_incomplete', `the request body ended after ${format(body.length)} bytes`))
     }
     const stop = () => {
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
@@ -47,35 +52,82 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
   })
 }
 
-/**
- * Returns the JSON object of a body.
- * @param encoding the header `Content-Encoding`
- * @throws Rejection 400 if the body is encoded or not a JSON object
- */
-export function parseJsonBody(body: Buffer, encoding: string | undefined): JsonObject {
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    throw new Rejection(
-      400,
-      'body_not_json',
-      `request bodies in the encoding ${JSON.stringify(encoding)} are not supported: send plain JSON`,
-    )
+/** The chunks of a body. */
+class GrowingBody {
+  readonly #announced: number
+  #buffer: Buffer | undefined
+  readonly #chunks: Buffer[] = []
+  length = 0
+
+  constructor(announced: number) {
+    this.#announced = announced
   }
+
+  add(chunk: Buffer): void {
+    if (this.length === 0 && chunk.length < this.#announced) this.#buffer = Buffer.allocUnsafeSlow(this.#announced)
+    if (this.#buffer) chunk.copy(this.#buffer, this.length)
+    else this.#chunks.push(chunk)
+    this.length += chunk.length
+  }
+
+  whole(): Buffer {
+    if (this.#buffer) return this.#buffer.subarray(0, this.length)
+    const [only] = this.#chunks
+    return only && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks, this.length)
+  }
+}
+
+/** The content of a request body, as far as it can be read. */
+export interface RequestContent {
+  /** undefined for a body in an encoding that is unknown or broken: the provider decides about it */
+  json: JsonObject | undefined
+  /**
+   * the plain bytes of the JSON, without a byte order mark, which may be patched; undefined for an encoded body, which
+   * reaches the provider as it came
+   */
+  plain: Buffer | undefined
+}
+
+/** The byte order mark in UTF-8, which some clients write before JSON. */
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
+
+/**
+ * Reads the JSON object of a body.
+ * @param encoding the header `Content-Encoding`
+ * @param maxBytes limit of the decoded body
+ * @throws Rejection 413 if the decoded body is larger; 400 if it is not a JSON object
+ */
+export async function readContent(
+  body: Buffer,
+  encoding: string | undefined,
+  maxBytes: number,
+): Promise<RequestContent> {
+  const encodings = encodingsOf(encoding)
+  const decoded = encodings.length === 0 ? body : await decodeBody(body, encodings, maxBytes)
+  if (decoded === 'too large') {
+    const message = `request body of ${format(body.length)} bytes is decoded larger than maxBodyBytes ${format(maxBytes)}`
+    throw new Rejection(413, 'body_too_large', message)
+  }
+  if (decoded === 'unreadable') return { json: undefined, plain: undefined }
+  const plain = decoded.subarray(decoded.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0)
+  return { json: parseJson(plain), plain: encodings.length === 0 ? plain : undefined }
+}
+
+function parseJson(body: Buffer): JsonObject {
   let json: unknown
   try {
     json = JSON.parse(body.toString())
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Rejection(
-      400,
-      'body_not_json',
-      `the request body of ${body.length.toLocaleString('en')} bytes is not JSON: ${reason}`,
-    )
+    const message = `the request body of ${format(body.length)} bytes is not JSON: ${reason}`
+    throw new Rejection(400, 'body_not_json', message)
   }
-  if (!isPlainObject(json)) throw new Rejection(400, 'body_not_json', 'the request body is JSON, but not an object')
-  return json as JsonObject // came out of JSON.parse
+  if (isPlainObject(json)) return json as JsonObject // came out of JSON.parse
+  throw new Rejection(400, 'body_not_json', 'the request body is JSON, but not an object')
 }
 
-function dropRest(request: IncomingMessage, maxBytes: number): void {
+/** Reads and drops the rest of a body, so that the client sees the response; closes the connection above the limit. */
+export function dropRest(request: IncomingMessage, maxBytes: number): void {
   let dropped = 0
   request.on('error', () => {}) // the client may disconnect; the rest is dropped anyway
   request.on('data', (chunk: Buffer) => {

@@ -1,11 +1,14 @@
 /** The front door: from a client's request to the provider's response, or to the bridge's own error response. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Rejection } from '../wire/rejection.js'
 import { admit } from './admission.js'
+import { corsHeaders } from './cors.js'
 import type { InProcessCaller } from './credentials.js'
 import { describeError, errorBody, rejectionOf, sendRejection } from './error-response.js'
-import type { FrontDoorParts } from './exchange.js'
+import type { Arrival, FrontDoorParts } from './exchange.js'
 import { bridge, passThrough } from './forwarding.js'
 import { parseMount } from './mount.js'
+import { serveWithoutKey } from './without-key.js'
 
 /**
  * Serves one request. Resolves when the client's connection has taken the response, or is closed, and all records are
@@ -20,18 +23,39 @@ export async function serveExchange(
   signal: AbortSignal,
   caller?: InProcessCaller,
 ): Promise<void> {
-  const mount = parseMount(request.url ?? '')
+  const arrival: Arrival = {
+    parts,
+    request,
+    response,
+    signal,
+    caller,
+    mount: parseMount(request.url ?? ''),
+    address: caller ? undefined : parts.readAddress(request),
+    cors: corsHeaders(request, parts.allowedOrigins),
+    startedAt: new Date(),
+    arrivedAt: performance.now(),
+  }
   try {
-    const { exchange, route } = await admit(parts, request, response, signal, mount, caller)
+    if (serveWithoutKey(request, response, arrival.mount, arrival.cors, parts.limits.maxBodyBytes)) return
+    const { exchange, route } = await admit(arrival)
     if (route === 'passthrough') await passThrough(exchange)
     else await bridge(exchange, route)
   } catch (error) {
-    const rejection = rejectionOf(error)
-    const fields = { ...describeError(error), provider: mount.providerName, status: rejection.status }
-    if (response.destroyed) parts.logger.info(fields, 'the client disconnected before the response began')
-    else if (rejection.status >= 500) parts.logger.error(fields, 'a request failed')
-    // The unread rest of a request body must not keep the connection busy.
-    if (signal.aborted && !response.headersSent) response.setHeader('connection', 'close')
-    sendRejection(response, errorBody(parts.providers, mount), rejection)
+    reject(arrival, error)
   }
+}
+
+function reject({ parts, response, signal, mount, address, cors }: Arrival, error: unknown): void {
+  const rejection = rejectionOf(error)
+  const { status, reason } = rejection
+  const fields = { ...describeError(error), provider: mount.providerName, status, rejection: reason, address }
+  // Failures of a provider belong to an interception, which counts them.
+  if (reason !== 'provider_failed') parts.metrics.rejected(reason)
+  if (response.destroyed) parts.logger.info(fields, 'the client disconnected before the response began')
+  else if (status >= 500) parts.logger.error(fields, 'a request failed')
+  // The rejection of a key has its cause, and was logged with it.
+  else if (error instanceof Rejection && error.cause === undefined) parts.logger.info(fields, 'a request was rejected')
+  // The unread rest of a request body must not keep the connection busy.
+  if (signal.aborted && !response.headersSent) response.setHeader('connection', 'close')
+  sendRejection(response, errorBody(parts.providers, mount), rejection, cors)
 }

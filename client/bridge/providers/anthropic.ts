@@ -16,13 +16,28 @@ export const anthropic: ProviderApi = {
     if (path === '/v1/models' || path.startsWith('/v1/models/')) {
       return method === 'GET' || method === 'HEAD' ? 'passthrough' : undefined
     }
-    return path.startsWith('/api/event_logging/') ? 'passthrough' : undefined
+    return undefined
   },
 
-  credentialHeader: key => ['x-api-key', key],
+  credentialHeaders(key, request) {
+    if (!key.startsWith('sk-ant-oat')) return ['x-api-key', key]
+    const authorization = ['authorization', `Bearer ${key}`]
+    return namesBeta(request, oauthBeta) ? authorization : [...authorization, 'anthropic-beta', oauthBeta]
+  },
 
   errorBody: (status, message) =>
     JSON.stringify({ type: 'error', error: { type: errorNames[status] ?? 'api_error', message } }),
+}
+
+/** The beta that a token of a subscription needs; https://code.claude.com/docs/en/llm-gateway */
+const oauthBeta = 'oauth-2025-04-20'
+
+/** Returns whether one of the headers `anthropic-beta` names a beta. */
+function namesBeta(raw: readonly string[], beta: string): boolean {
+  return raw.some((name, index) => {
+    if (index % 2 !== 0 || name.toLowerCase() !== 'anthropic-beta') return false
+    return (raw[index + 1] ?? '').split(',').some(part => part.trim() === beta)
+  })
 }
 
 /** Status → type of error, as in https://docs.anthropic.com/en/api/errors. */

@@ -22,7 +22,7 @@ export const openai: ProviderApi = {
     return open ? 'passthrough' : undefined
   },
 
-  credentialHeader: key => ['authorization', `Bearer ${key}`],
+  credentialHeaders: key => ['authorization', `Bearer ${key}`],
 
   errorBody: openaiErrorBody,
 }

@@ -20,8 +20,11 @@ export interface ProviderApi {
    * @param path path below the mount, as the client wrote it, without query
    */
   route(method: string, path: string): Route | undefined
-  /** Returns the header that authenticates with the provider. */
-  credentialHeader(key: string): readonly [name: string, value: string]
+  /**
+   * Returns the headers that authenticate with the provider; names and values alternate.
+   * @param request the client's headers, in the same form
+   */
+  credentialHeaders(key: string, request: readonly string[]): string[]
   /** Returns the JSON text of an error of the bridge itself. */
   errorBody(status: number, message: string): string
 }

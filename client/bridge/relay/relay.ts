@@ -14,6 +14,15 @@ export interface ResponseObserver {
   beforeLastBytes(): Promise<void>
 }
 
+/** Options of {@link Relay}. */
+export interface RelayOptions {
+  observer?: ResponseObserver
+  /** for a streamed response; any other response, or a compressed one, passes whole */
+  filter?: EventFilter | undefined
+  /** headers of the bridge, names and values alternating, in place of the provider's of the same names */
+  added?: readonly string[]
+}
+
 /**
  * Passes a response on to a client: status, headers and every chunk unchanged and at once, except that the last bytes
  * wait for the observer and a filter may leave out events. A slow client slows the provider down.
@@ -21,15 +30,16 @@ export interface ResponseObserver {
 export class Relay implements ResponseReceiver {
   readonly #response: ServerResponse
   readonly #observer: ResponseObserver | undefined
+  readonly #added: readonly string[]
   #filter: EventFilter | undefined
   #bytesLeft = Number.NaN
   #observed = false
 
-  /** @param filter for a streamed response; any other response, or a compressed one, passes whole */
-  constructor(response: ServerResponse, observer?: ResponseObserver, filter?: EventFilter) {
+  constructor(response: ServerResponse, { observer, filter, added = [] }: RelayOptions = {}) {
     this.#response = response
     this.#observer = observer
     this.#filter = filter
+    this.#added = added
   }
 
   head(head: ResponseHead): void {
@@ -40,7 +50,10 @@ export class Relay implements ResponseReceiver {
     const mayBeStream = isEventStream(head.headers) || Number.isNaN(this.#bytesLeft)
     if (!mayBeStream || !isPlain(head.headers)) this.#filter = undefined
     // A filter may shorten the response, so the length is unknown before the end.
-    const headers = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
+    const replaced = this.#added.flatMap((name, index) => (index % 2 === 0 ? [name.toLowerCase()] : []))
+    if (this.#filter) replaced.push('content-length')
+    const passed = replaced.length > 0 ? withoutHeaders(head.headers, replaced) : head.headers
+    const headers = [...passed, ...this.#added]
     response.sendDate = false
     try {
       response.writeHead(head.status, head.statusText, headers)

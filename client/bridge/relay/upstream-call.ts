@@ -12,7 +12,7 @@ export interface ResponseReceiver {
   chunk(chunk: Buffer): Promise<void> | undefined
 }
 
-/** The time limits of a call, in milliseconds. */
+/** The time limits of a call, in milliseconds; 0 is none. */
 export type UpstreamLimits = Pick<
   BridgeLimits,
   'upstreamConnectTimeoutMs' | 'upstreamHeadersTimeoutMs' | 'upstreamIdleTimeoutMs'
@@ -72,7 +72,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const held = this.#receiver.chunk(chunk)
     if (!held) return
     controller.pause()
-    clearTimeout(this.#timer)
+    clearTimeout(this.#timer) // a slow client is no silence of the provider
     this.#held = held.then(
       () => {
         this.#held = undefined
@@ -107,6 +107,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   #startTimer(failure: UpstreamFailure, timeoutMs: number, what: string): void {
     clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (timeoutMs === 0) return
     const message = `${what} within ${timeoutMs.toLocaleString('en')} ms`
     this.#timer = setTimeout(() => this.#fail(new UpstreamError(failure, message)), timeoutMs)
   }

@@ -1,5 +1,6 @@
 /** Calls providers. */
-import { Agent, type Dispatcher } from 'undici'
+import { Agent, buildConnector, type Dispatcher } from 'undici'
+import { dropLeadingContinue } from './leading-continue.js'
 import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
 import { abortedBy } from './upstream-error.js'
 
@@ -13,6 +14,8 @@ export interface UpstreamRequest {
   /** names and values alternate */
   headers: string[]
   body: Buffer
+  /** the provider's own time limits, which win over those of the server */
+  limits?: Partial<UpstreamLimits>
 }
 
 /** Keeps a pool of connections for each origin. Redirects are not followed: they pass like any other response. */
@@ -23,8 +26,17 @@ export class Upstream {
   constructor(limits: UpstreamLimits) {
     this.#limits = limits
     // Calls have timeouts of their own: undici's have a resolution of half a second and ignore the state of a call.
-    const connect = { timeout: limits.upstreamConnectTimeoutMs + 1_000 }
-    this.#agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect })
+    const connect = buildConnector({ timeout: limits.upstreamConnectTimeoutMs + 1_000 })
+    this.#agent = new Agent({
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: (options, callback) =>
+        connect(options, (...result) => {
+          const [, socket] = result
+          if (socket) dropLeadingContinue(socket)
+          callback(...result)
+        }),
+    })
   }
 
   /**
@@ -35,7 +47,7 @@ export class Upstream {
   send(request: UpstreamRequest, receiver: ResponseReceiver, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortedBy(signal))
-      const call = new UpstreamCall(receiver, this.#limits, signal, resolve, reject)
+      const call = new UpstreamCall(receiver, { ...this.#limits, ...request.limits }, signal, resolve, reject)
       const { origin, path, headers, body } = request
       const method = request.method as Dispatcher.HttpMethod // undici takes any token; its type lists the common ones
       try {

@@ -1,5 +1,8 @@
+/** Content encodings (RFC 9110, section 8.4.1): streams that decode responses, and the decoding of a whole body. */
 import type { Transform } from 'node:stream'
+import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
+import { decompressZstd } from './zstd.js'
 
 /**
  * Returns a stream that decodes one content encoding; undefined for `identity` and for unknown encodings. A broken
@@ -22,5 +25,56 @@ export function decoderOf(encoding: string): Transform | undefined {
     }
     default:
       return undefined
+  }
+}
+
+/** Why a body could not be decoded: an unknown or broken encoding, or a content above the limit. */
+export type DecodingProblem = 'unreadable' | 'too large'
+
+/** Returns the names of a header `Content-Encoding` in the order in which they were applied, without `identity`. */
+export function encodingsOf(header: string | undefined): string[] {
+  const names = (header ?? '').split(',').map(name => name.trim().toLowerCase())
+  return names.filter(name => name !== '' && name !== 'identity')
+}
+
+/** More encodings on one body are a mistake or an attack: each one is another bomb. */
+const maxEncodings = 2
+
+/**
+ * Decodes a whole body. Never rejects. Memory is bounded by the limit, whatever the body claims.
+ * @param encodings as {@link encodingsOf} returns them
+ */
+export async function decodeBody(
+  body: Buffer,
+  encodings: readonly string[],
+  maxBytes: number,
+): Promise<Buffer | DecodingProblem> {
+  if (encodings.length > maxEncodings) return 'unreadable'
+  let decoded = body
+  for (const encoding of encodings.toReversed()) {
+    const result = await decodeOne(decoded, encoding, maxBytes)
+    if (typeof result === 'string') return result
+    decoded = result
+  }
+  return decoded
+}
+
+type Decode = (body: Buffer, options: zlib.ZlibOptions) => Promise<Buffer>
+
+const decoders: Readonly<Record<string, Decode>> = {
+  gzip: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip),
+  'x-gzip': promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip),
+  deflate: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate),
+  br: promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress) as Decode, // shares maxOutputLength
+  zstd: (body, { maxOutputLength = 0 }) => decompressZstd(body, maxOutputLength),
+}
+
+async function decodeOne(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer | DecodingProblem> {
+  const decode = Object.hasOwn(decoders, encoding) ? decoders[encoding] : undefined
+  if (!decode) return 'unreadable'
+  try {
+    return await decode(body, { maxOutputLength: maxBytes })
+  } catch (error) {
+    return error instanceof Error && Reflect.get(error, 'code') === 'ERR_BUFFER_TOO_LARGE' ? 'too large' : 'unreadable'
   }
 }

@@ -27,28 +27,123 @@ const hopByHop = [
 /** Further request headers that stay here: the next hop sets its own. Node has handled `Expect` already. */
 const ownOfRequest = ['host', 'accept-encoding', 'content-length', 'expect', 'x-bridge-token']
 
-/** The headers that may carry a client's key for a provider of any type; clients of Azure send `api-key`. */
-export const clientCredentials = ['authorization', 'x-api-key', 'api-key']
-
 /**
- * Returns the headers that reach the provider.
- * @param credential header of the provider's own credential, which replaces the client's credentials; undefined keeps
- *   those (bring your own key)
+ * Request headers about the way from the client to this bridge, which are no provider's business: cookies, addresses of
+ * the client, and the headers of edges and sign-in proxies. `cf-aig-*` passes: it belongs to a gateway that may be the
+ * upstream.
  */
-export function requestHeaders(
-  raw: readonly string[],
-  credential: { add: readonly [name: string, value: string] | undefined } | undefined,
-): string[] {
-  const headers = withoutHeaders(raw, credential ? [...ownOfRequest, ...clientCredentials] : ownOfRequest)
+const ownOfTheWay = [
+  'cookie',
+  'cookie2',
+  'forwarded',
+  'x-forwarded-*',
+  'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'true-client-ip',
+  'x-original-*',
+  'x-envoy-external-address',
+  'via',
+  'cdn-loop',
+  'fly-client-ip',
+  'fastly-client-ip',
+  'x-azure-*',
+  'cf-connecting-ip*',
+  'cf-ipcountry',
+  'cf-ray',
+  'cf-visitor',
+  'cf-worker',
+  'cf-access-*',
+  'cf-warp-*',
+  'x-auth-request-*',
+  'x-amzn-oidc-*',
+  'x-goog-iap-*',
+  'x-ms-client-principal*',
+  'remote-user',
+  'x-remote-*',
+  'x-pomerium-*',
+  'tailscale-user-*',
+]
+
+/** The headers that may carry a client's key for a provider of any type; clients of Azure send `api-key`. */
+export const clientCredentials = ['authorization', 'x-api-key', 'api-key', 'x-goog-api-key']
+
+/** Headers that select an account, and belong to the credential that is replaced. */
+const companionsOfCredentials = ['openai-organization', 'openai-project', 'openai-platform', 'chatgpt-account-id']
+
+/** Response headers that stay here: a cookie of the provider belongs to no client. */
+const ownOfResponse = ['set-cookie', 'set-cookie2']
+
+/** The header by which a bridge recognises a request of another bridge, or of its own. */
+export const loopHeader = 'x-bridge-loop'
+
+/** Returns whether a header has one of some names, in any case. */
+export type HeaderTest = (name: string) => boolean
+
+/** Makes a test for names in lower case; a name that ends with `*` stands for all names with this beginning. */
+export function headerTest(names: readonly string[]): HeaderTest {
+  const exact = new Set(names.filter(name => !name.endsWith('*')))
+  const prefixes = names.filter(name => name.endsWith('*')).map(name => name.slice(0, -1))
+  return name => {
+    const lower = name.toLowerCase()
+    return exact.has(lower) || prefixes.some(prefix => lower.startsWith(prefix))
+  }
+}
+
+const isOwnOfTheWay = headerTest(ownOfTheWay)
+
+/** The rules for the headers of one request. */
+export interface RequestHeaderRules {
+  /**
+   * headers of the provider's own credential, names and values alternating, which replace the client's credentials;
+   * undefined keeps those (bring your own key)
+   */
+  credential: readonly string[] | undefined
+  /** further headers that stay here, as the operator names them */
+  withheld?: HeaderTest
+  /** the aibridge key of the request; a header whose value contains it stays here */
+  key?: string | undefined
+}
+
+/** Returns the headers that reach the provider. */
+export function requestHeaders(raw: readonly string[], { credential, withheld, key }: RequestHeaderRules): string[] {
+  const replaced = credential ? [...clientCredentials, ...companionsOfCredentials] : []
+  const candidates = withoutHeaders(raw, [...ownOfRequest, ...replaced])
+  const headers: string[] = []
+  for (let index = 0; index + 1 < candidates.length; index += 2) {
+    const [name = '', value = ''] = [candidates[index], candidates[index + 1]]
+    if (isOwnOfTheWay(name) || withheld?.(name) || (key && value.includes(key))) continue
+    headers.push(name, value)
+  }
   // The recorder reads a copy of the response, so it must not be compressed.
-  headers.push('accept-encoding', 'identity')
-  if (credential?.add) headers.push(...credential.add)
+  headers.push('accept-encoding', 'identity', loopHeader, '1')
+  if (credential) headers.push(...credential)
   return headers
 }
 
-/** Returns the headers that reach the client. */
+/** Returns the headers that reach the client, with `Retry-After` in whole seconds. */
 export function responseHeaders(raw: readonly string[]): string[] {
-  return withoutHeaders(raw, [])
+  const headers = withoutHeaders(raw, ownOfResponse)
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    if (headers[index]?.toLowerCase() !== 'retry-after') continue
+    headers[index + 1] = wholeSeconds(headers[index + 1] ?? '', findHeader(raw, 'date'))
+  }
+  return headers
+}
+
+/**
+ * Returns a value of `Retry-After` in whole seconds, rounded up: SDKs read no date and no fraction. Text that is
+ * neither stays as it is.
+ * @param sentAt the response's `Date`, by whose clock a date counts
+ */
+function wholeSeconds(value: string, sentAt: string | undefined): string {
+  const text = value.trim()
+  if (/^\d{1,15}(\.\d*)?$/.test(text)) return String(Math.ceil(Number(text)))
+  // RFC 9110, section 10.2.3: a date, whose forms all begin with the name of a day.
+  const until = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(until)) return value
+  const sent = Date.parse(sentAt ?? '')
+  return String(Math.max(0, Math.ceil((until - (Number.isNaN(sent) ? Date.now() : sent)) / 1000)))
 }
 
 /** Returns whether the body of a response is not encoded: its bytes are its content. */

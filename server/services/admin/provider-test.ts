@@ -40,7 +40,10 @@ type Outcome = Pick<ProviderTest, 'status' | 'models' | 'failure' | 'message'>
 
 /** Type → the headers that authenticate, as the bridge sends them (client/bridge/providers). */
 export const credentialHeaders: Record<ProviderType, (key: string) => Record<string, string>> = {
-  anthropic: key => ({ 'x-api-key': key }),
+  anthropic: key =>
+    key.startsWith('sk-ant-oat')
+      ? { authorization: `Bearer ${key}`, 'anthropic-beta': 'oauth-2025-04-20' }
+      : { 'x-api-key': key },
   openai: key => ({ authorization: `Bearer ${key}` }),
 }
 

@@ -61,7 +61,8 @@ describe('a provider', () => {
     expect(plane.stored('promptUsage')).toHaveLength(1)
     // The log names the address; a stack would add nothing.
     const cause = expect.stringMatching(/ECONNREFUSED 127\.0\.0\.1:\d+/)
-    const fields = { reason: message, cause, provider: 'anthropic', status: 502 }
+    const facts = { status: 502, rejection: 'provider_failed', address: '127.0.0.1' }
+    const fields = { reason: message, cause, provider: 'anthropic', ...facts }
     expect(bridge.log).toContainEqual({ level: 'error', message: 'a request failed', fields })
   })
 

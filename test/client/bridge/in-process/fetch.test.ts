@@ -179,9 +179,9 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     )
   })
 
-  test('the id of an unknown key gets 403', async () => {
+  test('the id of an unknown key gets 401', async () => {
     const stranger = createBridgeFetch(bridge.daemon, { provider: 'anthropic', source: 'agents', keyId: '0000000000' })
-    await expect(sdkWith(stranger).messages.create(hello)).rejects.toBeInstanceOf(Anthropic.PermissionDeniedError)
+    await expect(sdkWith(stranger).messages.create(hello)).rejects.toBeInstanceOf(Anthropic.AuthenticationError)
     expect(provider.calls).toHaveLength(0)
   })
 })
@@ -282,10 +282,10 @@ describe('createBridgeFetch', () => {
   test('an authorized key id is not a key, and a key is not a key id', async () => {
     provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
     await (await fetchWith()(url, post)).text()
-    expect((await send(bridge, { headers: { 'x-api-key': keyId } })).status).toBe(403)
+    expect((await send(bridge, { headers: { 'x-api-key': keyId } })).status).toBe(401)
     expect((await send(bridge)).status).toBe(200)
     const response = await fetchWith({ keyId: testKey })(url, post)
-    expect(response.status).toBe(403)
+    expect(response.status).toBe(401)
     await response.text()
     expect(asked()).toBe(4)
   })

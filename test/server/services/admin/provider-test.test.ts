@@ -224,8 +224,11 @@ test('a provider of the server itself cannot be tested before the server listens
 test.each(providerTypes)('the test of type %s authenticates and asks as the bridge does', type => {
   const api = apiOf(type)
   if (!api) throw new Error('the bridge speaks every type')
-  const [name, value] = api.credentialHeader('sk-key')
-  expect(credentialHeaders[type]('sk-key')).toEqual({ [name]: value })
+  for (const key of ['sk-key', 'sk-ant-oat01-key']) {
+    const headers = api.credentialHeaders(key, [])
+    const pairs = headers.flatMap((name, index) => (index % 2 === 0 ? [[name, headers[index + 1]]] : []))
+    expect(credentialHeaders[type](key)).toEqual(Object.fromEntries(pairs))
+  }
   const path = '/v1/models'.slice(api.mountPath.length)
   expect(modelsUrlOf(type, 'https://host/x')).toBe(`https://host/x${path}`)
   expect(api.route('GET', path)).toBe('passthrough')
