@@ -3,16 +3,7 @@ import { availableParallelism } from 'node:os'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
 /** Files whose tests start processes of the built program (`dist`). All other files run from the sources alone. */
-const processFiles = [
-  'test/e2e/**/*.test.ts',
-  'test/**/*.process.test.ts',
-  'test/examples.test.ts',
-  'test/server/commands/command-line.test.ts',
-  'test/server/commands/daemon-keys.test.ts',
-  'test/server/commands/purge.test.ts',
-  'test/server/commands/secrets.test.ts',
-  'test/server/commands/tail.test.ts',
-]
+const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
 
 /** The seed of all random values of a run; test/fixtures/random.ts prints it if a test fails. */
 const seed = process.env.TEST_SEED ?? String(randomInt(2 ** 31))
@@ -22,7 +13,7 @@ function project(name: 'fast' | 'process', files: { include: string[]; exclude?:
     test: {
       name,
       ...files,
-      env: { TEST_PROJECT: name, TEST_SEED: seed },
+      env: { TEST_SEED: seed },
       // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
       pool: 'threads',
       // Files of one thread share its modules: loading them again took a tenth of all time. A file restores what it changes.

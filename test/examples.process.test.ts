@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { transformWithOxc } from 'vite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { nodeFlags } from './e2e/process.js'
 
 const run = promisify(execFile)
 
@@ -45,7 +46,7 @@ test.each(Object.entries(examples))(
     const { code } = await transformWithOxc(await readFile(join('examples', name), 'utf8'), name)
     const file = join(directory, name.replace(/ts$/, 'mjs'))
     await writeFile(file, code)
-    const { stdout, stderr } = await run(process.execPath, [file], { cwd: directory })
+    const { stdout, stderr } = await run(process.execPath, [...nodeFlags, file], { cwd: directory })
     expect(stdout).toEqual(typeof expected === 'string' ? expected : expect.stringMatching(expected))
     expect(stderr).toBe('')
   },

@@ -1,9 +1,7 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { cleanUp, program, run, temporaryDirectory, textOf } from '../../e2e/process.js'
+import { cleanUp, temporaryDirectory } from '../../e2e/process.js'
 import { runWords } from './command-line.js'
 
 afterEach(async () => {
@@ -53,27 +51,6 @@ describe('help', () => {
     expect(text).toContain('; BRIDGE_DATABASE_URL or DATABASE_URL')
     expect(text).toMatch(/--no-content record no .*; BRIDGE_CONTENT=false /)
     expect(text).not.toMatch(/--content|--admin-token|--encryption-key/)
-  })
-})
-
-describe('the program as a process', () => {
-  test('prints its help and exits 0', async () => {
-    const { code, stdout, stderr } = await run(['--help'])
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toMatch(/^Usage: aibridge /)
-  })
-
-  test('prints a failure as JSON where stderr is no terminal, and exits 1', async () => {
-    const result = await run(['fly'])
-    expect(result.code).toBe(1)
-    expect(failureIn(result)).toMatchObject({ message: expect.stringContaining("unknown command 'fly'") })
-  })
-
-  test('ends without a failure when its reader has seen enough', async () => {
-    const child = spawn(process.execPath, [program, 'serve', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
-    child.stdout.destroy()
-    const [stderr, [code]] = await Promise.all([textOf(child.stderr), once(child, 'close')])
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   })
 })
 
@@ -130,15 +107,6 @@ describe('a failure', () => {
     expect(stderr).toContain('--host "a b sk-[secret]": must be a host name')
     expect(stderr).not.toContain('\u001b')
   })
-
-  test('an empty provider key is rejected before any call', async () => {
-    const dataDir = await temporaryDirectory()
-    const result = await run(['providers', 'add', 'x', '--key', '-', '--data', dataDir], { input: '\n' })
-    expect(failureIn(result)).toMatchObject({ reason: 'config_invalid', message: '--key: is empty' })
-    expect(failureIn(await run(['providers', 'add', 'x', '--key-env', 'NOT_SET', '--data', dataDir]))).toMatchObject({
-      message: 'environment variable NOT_SET: is not set, or empty',
-    })
-  })
 })
 
 describe('config check', () => {
@@ -172,19 +140,8 @@ describe('config check', () => {
 
 describe('without a server', () => {
   test('a command exits 3', async () => {
-    const result = await run(['users', 'list', '--data', await temporaryDirectory(), '--port', '1'])
+    const result = await runWords(['users', 'list', '--data', await temporaryDirectory(), '--port', '1'])
     expect(result.code).toBe(3)
     expect(failureIn(result)).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'server_unreachable' })
-  })
-
-  test('a data directory that cannot be used is named', async () => {
-    const file = join(await temporaryDirectory(), 'file')
-    await writeFile(file, '')
-    const result = await run(['serve', '--port', '0', '--data', join(file, 'x')])
-    expect(result.code).toBe(1)
-    expect(failureIn(result)).toMatchObject({
-      reason: 'config_invalid',
-      message: expect.stringContaining(`--data "${join(file, 'x')}": cannot be used`),
-    })
   })
 })

@@ -3,8 +3,9 @@ import { Command } from 'commander'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { addDaemonKeysCommands } from '../../../server/commands/daemon-keys.js'
 import type { CreatedDaemonKey, DaemonKey } from '../../../shared/contract/admin/daemon-keys.js'
-import { type Json, run } from '../../e2e/process.js'
+import type { Json } from '../../e2e/process.js'
 import { admin, adminToken, oneStore, startServer } from '../services/running-server.js'
+import { runWords } from './command-line.js'
 
 const store = oneStore()
 
@@ -44,7 +45,7 @@ async function operator() {
 }
 
 test('the command line has them', async () => {
-  const { code, stdout } = await run(['daemon-keys', '--help'])
+  const { code, stdout } = await runWords(['daemon-keys', '--help'])
   expect(code).toBe(0)
   expect(stdout).toMatch(/^Usage: aibridge daemon-keys /)
   expect(stdout).toMatch(/\bcreate\b.*\blist\b.*\brevoke\b/s)

@@ -5,10 +5,9 @@ import type { AdminClient } from '../../../server/commands/admin-client.js'
 import { confirmByTyping } from '../../../server/commands/confirm.js'
 import { addPurgeCommand, purge } from '../../../server/commands/purge.js'
 import type { PurgeProgress } from '../../../shared/contract/admin/users.js'
-import { run } from '../../e2e/process.js'
 import { oneStore } from '../services/running-server.js'
 import { interception } from '../store/records/records.js'
-import { commandLine } from './command-line.js'
+import { commandLine, runWords } from './command-line.js'
 
 const store = oneStore()
 const operator = () => commandLine(store(), addPurgeCommand)
@@ -48,7 +47,7 @@ test('calls until nothing is left, by the id after the first time, and says how 
 })
 
 test('asks nobody where stdin is no terminal', async () => {
-  const refused = await run(['purge', '--user', 'edith', '--port', '1'])
+  const refused = await runWords(['purge', '--user', 'edith', '--port', '1'])
   expect(refused.code).toBe(1)
   expect(JSON.parse(refused.stderr)).toEqual({
     code: 'BAD_REQUEST',

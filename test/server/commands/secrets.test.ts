@@ -3,9 +3,8 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { addSecretsCommands } from '../../../server/commands/rotate-secrets.js'
 import type { BridgeServerConfig } from '../../../server/control-plane/server.js'
 import type { RotationResult } from '../../../shared/contract/admin/secrets.js'
-import { run } from '../../e2e/process.js'
 import { oneStore } from '../services/running-server.js'
-import { commandLine } from './command-line.js'
+import { commandLine, runWords } from './command-line.js'
 
 const store = oneStore()
 const operator = (config: Partial<BridgeServerConfig>) => commandLine(store(), addSecretsCommands, config)
@@ -21,7 +20,7 @@ afterEach(() => {
 })
 
 test('the command line has it', async () => {
-  expect(await run(['secrets', 'rotate', '--help'])).toMatchObject({
+  expect(await runWords(['secrets', 'rotate', '--help'])).toMatchObject({
     code: 0,
     stdout: expect.stringContaining('BRIDGE_ENCRYPTION_KEY'),
   })

@@ -1,11 +1,8 @@
 /** An old Node gets one sentence, before anything that it cannot read. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { runInNewContext } from 'node:vm'
 import { parseSync, transformWithOxc } from 'vite'
 import { describe, expect, test, vi } from 'vitest'
-import { program, textOf } from '../../e2e/process.js'
 
 const check = 'server/process/require-node.cjs'
 
@@ -54,15 +51,4 @@ describe('an old Node can read the files that come before the check', () => {
     const lazy = module.dynamicImports.map(({ moduleRequest: { start, end } }) => source.slice(start + 1, end - 1))
     expect([...module.staticImports.map(({ moduleRequest }) => moduleRequest.value), ...lazy]).toEqual(imports)
   })
-})
-
-test('the program on an old Node prints the sentence alone and exits 1', async () => {
-  const pretend = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.4' } })"
-  const child = spawn(process.execPath, [
-    `--import=data:text/javascript,${encodeURIComponent(pretend)}`,
-    program,
-    'users',
-  ])
-  const [stdout, stderr, [code]] = await Promise.all([textOf(child.stdout), textOf(child.stderr), once(child, 'close')])
-  expect({ code, stdout, stderr }).toEqual({ code: 1, stdout: '', stderr: `${runCheck('18.20.4').words}\n` })
 })
