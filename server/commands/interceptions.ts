@@ -26,6 +26,7 @@ interface ListOptions extends CommonOptions {
   errorType?: ErrorType
   from?: Date
   to?: Date
+  internal?: boolean
 }
 
 interface TailOptions extends CommonOptions {
@@ -47,9 +48,14 @@ export function addInterceptionsCommands(program: Command): void {
     .addOption(new Option('--error-type <type>', 'how a request failed').choices(errorTypes))
     .option('--from <when>', 'started then or later: a time, or an age such as 12h', value => timeOrAge(value))
     .option('--to <when>', 'started before: a time, or an age', value => timeOrAge(value))
+    .option('--no-internal', 'without the requests that clients make for themselves: titles, compactions, sub-agents')
     .action(async (options: ListOptions) => {
-      const { session, ...filters } = ownOptions(options)
-      const input = { ...filters, ...(session !== undefined && { clientSessionId: session }) }
+      const { session, internal, ...filters } = ownOptions(options)
+      const input = {
+        ...filters,
+        ...(session !== undefined && { clientSessionId: session }),
+        ...(internal === false && { excludeInternal: true }),
+      }
       const page = await callAdmin(options, admin => admin.interceptions.list.query(input))
       printResult(options, page, ({ interceptions, nextCursor }) => {
         printTable(interceptions, columns, 'no interceptions')

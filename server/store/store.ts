@@ -161,9 +161,10 @@ export interface RecordStore {
    * - an end: the first end wins, a later end is ok and changes nothing; its hint is applied to `centralized` rows only
    *
    * Lineage: the parent of an interception with a `correlatingToolCallId` is the interception of the newest tool usage
-   * (by `createdAt`, then id) of the same initiator with that `toolCallId`, other than the interception's own. The root
-   * is the parent's root or else the parent. Both are the same whichever record is stored first, also by concurrent
-   * calls. Where links form a cycle, the link of the cycle's oldest interception (by `startedAt`, then id) is left out.
+   * (by `createdAt`, then id) of the same initiator with that `toolCallId`, other than the interception's own; without
+   * one, that of the newest usage with its `previousMsgId`, or the one before it in its `conversationId`. The root is
+   * the parent's root or else the parent. Both are the same whichever record is stored first, also by concurrent calls.
+   * Where links form a cycle, the link of the cycle's oldest interception (by `startedAt`, then id) is left out.
    */
   record(records: readonly StoredRecord[]): Promise<RecordOutcome[]>
 }
@@ -188,6 +189,8 @@ export interface InterceptionQuery {
   client?: string | undefined
   clientSessionId?: string | undefined
   errorType?: string | undefined
+  /** leaves out the requests that clients make for themselves (`internalRequestKinds`) */
+  excludeInternal?: boolean | undefined
   /** `from` ≤ startedAt < `to` */
   from?: Date | undefined
   to?: Date | undefined

@@ -35,6 +35,9 @@ export type ErrorType = (typeof errorTypes)[number]
  * - `initiatorId` the user; `apiKeyId` the key of the request
  * - `provider` the type (`anthropic`), `providerName` the configured name; blank becomes `provider`
  * - `correlatingToolCallId` the tool call whose result the request carries, which gives the lineage
+ * - `previousMsgId` the response that the request continues, as its records name it; gives the lineage where no tool call
+ *   does
+ * - `conversationId` the provider's conversation; gives the lineage where neither does
  * - `credentialKind` the owner of the provider key: the gateway (`centralized`) or the client (`byok`)
  * - `credentialHint` enough of that key to recognise the key, never the whole
  */
@@ -50,6 +53,8 @@ export const recordInterceptionInput = z.object({
   userAgent: text(recordLimits.maxUserAgentLength).optional(),
   clientSessionId: name.optional(),
   correlatingToolCallId: name.optional(),
+  previousMsgId: name.optional(),
+  conversationId: name.optional(),
   credentialKind: z.enum(['centralized', 'byok']).default('centralized'),
   credentialHint: name.optional(),
   metadata: metadata.optional(),

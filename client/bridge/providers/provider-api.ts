@@ -61,6 +61,10 @@ export interface RequestFacts {
   prompt?: string | undefined
   /** the tool call whose result the request carries */
   correlatingToolCallId?: string | undefined
+  /** the provider's id of the response that the request continues */
+  previousMsgId?: string | undefined
+  /** the provider's conversation that the request continues */
+  conversationId?: string | undefined
   sessionId?: string | undefined
   /** on whose behalf the client sent the request: ids, names and numbers, never words of a person */
   metadata?: JsonObject | undefined

@@ -54,6 +54,8 @@ export function interceptionOf(start: InterceptionStart): RecordInput<'intercept
     userAgent: start.userAgent && cutToLength(cleanText(start.userAgent), recordLimits.maxUserAgentLength),
     clientSessionId: nameOf(request.sessionId),
     correlatingToolCallId: nameOf(request.correlatingToolCallId),
+    previousMsgId: nameOf(request.previousMsgId),
+    conversationId: nameOf(request.conversationId),
     credentialHint: nameOf(start.credentialHint),
   }
   return {

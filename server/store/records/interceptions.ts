@@ -4,6 +4,7 @@ import type { Interception, InterceptionDetail } from '../../../shared/contract/
 import type { InterceptionEnd } from '../../../shared/contract/admin/watch.js'
 import { adminLimits } from '../../../shared/contract/limits.js'
 import { userAgentKey } from '../../../shared/contract/recorder.js'
+import { internalRequestKinds, requestKindKey } from '../../../shared/contract/request-kinds.js'
 import type { Database } from '../sql/schema.js'
 import { usernameOf } from '../sql/username-of.js'
 import type { InterceptionQuery, InterceptionStore } from '../store.js'
@@ -48,7 +49,8 @@ function filtersOf({ initiatorId, model, client, clientSessionId, errorType }: I
  * planner takes an index by time for a value that is common, and would read every newer row of other values. That is
  * why ranges and the order name the column: an equality would let the planner drop it from the order.
  */
-function page(db: Kysely<Database>, { before, from, to, limit }: InterceptionQuery, filters: readonly Filter[]) {
+function page(db: Kysely<Database>, query: InterceptionQuery, filters: readonly Filter[]) {
+  const { before, from, to, limit, excludeInternal } = query
   const [only] = filters.length === 1 ? filters : []
   const column = only ? sql`${sql.ref(only[0])}, ` : sql``
   const value = only ? sql`${only[1]}, ` : sql``
@@ -57,6 +59,7 @@ function page(db: Kysely<Database>, { before, from, to, limit }: InterceptionQue
       ? sql<boolean>`${sql.ref(name)} >= ${is} and ${sql.ref(name)} <= ${is}`
       : sql<boolean>`${sql.ref(name)} = ${is}`,
   )
+  if (excludeInternal) conditions.push(isOfUsers)
   if (before) {
     conditions.push(
       sql<boolean>`(${column}started_at, id) < (${value}${before.startedAt}::timestamptz, ${before.id}::uuid)`,
@@ -71,6 +74,9 @@ function page(db: Kysely<Database>, { before, from, to, limit }: InterceptionQue
     .orderBy(sql`${only ? sql`${sql.ref(only[0])} desc, ` : sql``}started_at desc, id desc`)
     .limit(limit)
 }
+
+/** The condition of the index `interceptions_newest_of_users`, in its words: otherwise the planner passes the index over. */
+const isOfUsers = sql<boolean>`coalesce(metadata->>${sql.lit(requestKindKey)}, '') not in (${sql.join(internalRequestKinds.map(kind => sql.lit(kind)))})`
 
 /** Reads everything in one snapshot. */
 function getInterception(db: Kysely<Database>, id: string): Promise<InterceptionDetail | null> {

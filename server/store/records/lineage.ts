@@ -1,32 +1,60 @@
 /**
  * Links interceptions to their continuations.
  *
- * The *link* of an interception leads to the interception of the newest tool usage of the same initiator with its
- * `correlatingToolCallId`, other than its own. Parents and roots follow from the links alone, and the links from the
- * records alone, so the order of arrival leaves no trace:
+ * The *link* of an interception leads to another interception of the same initiator. The first of these that exists:
+ *
+ * 1. that of the newest tool usage with its `correlatingToolCallId`;
+ * 2. that of the newest token usage, or else prompt, with its `previousMsgId`;
+ * 3. the newest one that started before it with its `conversationId`.
+ *
+ * Parents and roots follow from the links alone, and the links from the records alone, so the order of arrival leaves no
+ * trace:
  *
  * - parent: the link's target. Where links form a circle, the oldest interception on the circle (by `startedAt`, then
  *   id) has no parent.
  * - root: the parent's root, or else the parent.
  *
- * A link is set when its interception is inserted (record-tables.ts), and again when a tool usage is inserted: the
- * later statement sees the earlier row. Both run under the lock of the initiator.
+ * Links of the first two kinds are set when their interception is inserted (record-tables.ts), and again when a usage is
+ * inserted: the later statement sees the earlier row. Links by conversation are set behind the insert, for the new
+ * interception and for the one that follows it. All run under the lock of the initiator.
  */
 import { CompiledQuery, type Kysely } from 'kysely'
 import type { Database } from '../sql/schema.js'
 
+/** Ids of newly stored records, by kind, that may set the link of an interception. */
+export interface NewRecords {
+  /** interceptions of a conversation */
+  interceptions: readonly string[]
+  toolUsages: readonly string[]
+  tokenUsages: readonly string[]
+  prompts: readonly string[]
+}
+
 /**
- * Sets the links that lead to newly stored tool usages, and the parents and roots of all interceptions below. Needs the
+ * Sets the links that newly stored records change, and the parents and roots of all interceptions below. Needs the
  * initiators' locks.
  */
-export async function linkToolUsages(db: Kysely<Database>, toolUsageIds: readonly string[]): Promise<void> {
-  const { rows: links } = await db.executeQuery<Link>(CompiledQuery.raw(linksStatement, [JSON.stringify(toolUsageIds)]))
+export async function linkNewRecords(db: Kysely<Database>, records: NewRecords): Promise<void> {
+  const { interceptions, toolUsages, tokenUsages, prompts } = records
+  const ids = [toolUsages, tokenUsages, prompts, interceptions]
+  if (ids.every(some => some.length === 0)) return
+  const { rows: links } = await db.executeQuery<Link>(
+    CompiledQuery.raw(
+      linksStatement,
+      ids.map(some => JSON.stringify(some)),
+    ),
+  )
   const changed = new Map(links.filter(link => link.newest !== link.linkedId).map(link => [link.id, link.newest]))
   if (changed.size === 0) return
   const { rows: nodes } = await db.executeQuery<Node>(
     CompiledQuery.raw(belowStatement, [JSON.stringify([...changed.keys()])]),
   )
-  const below = new Map(nodes.map(node => [node.id, { ...node, link: changed.get(node.id) ?? node.linkedId }]))
+  const below = new Map(
+    nodes.map(node => [
+      node.id,
+      { ...node, link: changed.has(node.id) ? (changed.get(node.id) ?? null) : node.linkedId },
+    ]),
+  )
   const outside = [...below.values()].flatMap(({ link }) => (link !== null && !below.has(link) ? [link] : []))
   const { rows: tops } = await db.executeQuery<Top>(CompiledQuery.raw(topsStatement, [JSON.stringify(outside)]))
   const moved = settleLineage(below, new Map(tops.map(top => [top.id, top.rootId ?? top.id])))
@@ -54,21 +82,64 @@ interface Lineage {
   root_id: string | null
 }
 
-const linksStatement = `
-  select x.id, x.linked_id as "linkedId", (
-    select t.interception_id from tool_usages t
-    where t.initiator_id = x.initiator_id and t.tool_call_id = x.correlating_tool_call_id and t.interception_id <> x.id
-    order by t.created_at desc, t.id desc limit 1
-  ) as newest
-  from (
-    select distinct u.initiator_id, u.tool_call_id
-    from json_array_elements_text($1::json) as r
-    cross join lateral (select t.initiator_id, t.tool_call_id from tool_usages t where t.id = r.value::uuid offset 0) as u
-  ) as c
+/** Returns SQL for the interceptions that the new rows of a table may link; parameter `at` holds the rows' ids. */
+function linkedBy(at: number, table: string, key: string, column: string): string {
+  return `
+    select i.id from (
+      select distinct u.initiator_id, u.${key} as key
+      from json_array_elements_text($${at}::json) as r
+      cross join lateral (select t.initiator_id, t.${key} from ${table} t where t.id = r.value::uuid offset 0) as u
+    ) as c
+    cross join lateral (
+      select x.id from interceptions x where x.initiator_id = c.initiator_id and x.${column} = c.key offset 0
+    ) as i`
+}
+
+/** The interceptions of the new rows, with those that follow them in their conversations. */
+const linkedByConversation = `
+  select i.id
+  from json_array_elements_text($4::json) as r
+  cross join lateral (select * from interceptions x where x.id = r.value::uuid offset 0) as c
   cross join lateral (
-    select i.id, i.initiator_id, i.linked_id, i.correlating_tool_call_id from interceptions i
-    where i.initiator_id = c.initiator_id and i.correlating_tool_call_id = c.tool_call_id offset 0
-  ) as x`
+    select c.id
+    union all
+    (select x.id from interceptions x
+      where x.initiator_id = c.initiator_id and x.conversation_id = c.conversation_id and (x.started_at, x.id) > (c.started_at, c.id)
+      order by x.started_at, x.id limit 1)
+  ) as i`
+
+/**
+ * Returns SQL for the interception that an interception continues, other than itself: the id of the first kind of link
+ * that the rows of its usages give.
+ * @param row name of the row with the interception's columns
+ */
+export function linkedByUsages(row: string): string {
+  const newest = (table: string, key: string, column: string) => `(
+    select t.interception_id from ${table} t
+    where t.initiator_id = ${row}.initiator_id and t.${key} = ${row}.${column} and t.interception_id <> ${row}.id
+    order by t.created_at desc, t.id desc limit 1
+  )`
+  return `coalesce(
+    ${newest('tool_usages', 'tool_call_id', 'correlating_tool_call_id')},
+    ${newest('token_usages', 'msg_id', 'previous_msg_id')},
+    ${newest('user_prompts', 'msg_id', 'previous_msg_id')}
+  )`
+}
+
+const linksStatement = `
+  with touched as (
+    ${linkedBy(1, 'tool_usages', 'tool_call_id', 'correlating_tool_call_id')}
+    union ${linkedBy(2, 'token_usages', 'msg_id', 'previous_msg_id')}
+    union ${linkedBy(3, 'user_prompts', 'msg_id', 'previous_msg_id')}
+    union ${linkedByConversation}
+  )
+  select x.id, x.linked_id as "linkedId", coalesce(${linkedByUsages('x')}, (
+    select i.id from interceptions i
+    where i.initiator_id = x.initiator_id and i.conversation_id = x.conversation_id and (i.started_at, i.id) < (x.started_at, x.id)
+    order by i.started_at desc, i.id desc limit 1
+  )) as newest
+  from touched
+  cross join lateral (select * from interceptions i where i.id = touched.id offset 0) as x`
 
 /**
  * Selects the given interceptions and all their continuations. UNION visits each interception once, also on a circle.

@@ -6,6 +6,7 @@ import { CompiledQuery, type Kysely } from 'kysely'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
 import type { NormalRecord, StoredRecord } from '../store.js'
+import { linkedByUsages } from './lineage.js'
 
 /** The kinds with rows of their own; an end is a part of its interception. */
 export type RowKind = Exclude<RecordKind, 'interceptionEnded'>
@@ -111,6 +112,8 @@ const tables = {
       client: ['client', 'text'],
       clientSessionId: ['client_session_id', 'text'],
       correlatingToolCallId: ['correlating_tool_call_id', 'text'],
+      previousMsgId: ['previous_msg_id', 'text'],
+      conversationId: ['conversation_id', 'text'],
       credentialKind: ['credential_kind', 'text'],
       credentialHint: ['credential_hint', 'text'],
       metadata: ['metadata', 'jsonb'],
@@ -188,7 +191,7 @@ const insertStatements = Object.fromEntries([
 // hundred ids in an index. A scalar sub-select, or a lateral one with `offset 0`, always runs row by row and so always
 // looks up. Rows joined to the target of an UPDATE are also given as an array, so that only the index is read for them.
 
-/** A new interception has no tool usages and so no continuations: only its own lineage is set. */
+/** A new interception has no usages and so no continuations by them: only its own lineage is set. */
 function interceptionStatement(): string {
   const table = tableOf('interception')
   const names = [...columnNames('interception'), ...Object.keys(carrierColumns)]
@@ -198,11 +201,7 @@ function interceptionStatement(): string {
       insert into ${table} (${names.join(', ')}, linked_id, parent_id, root_id)
       select ${names.map(column => `r.${column}`).join(', ')}, p.id, p.id, coalesce(p.root_id, p.id)
       from input r left join lateral (
-        select i.id, i.root_id from ${table} i where i.id = (
-          select t.interception_id from tool_usages t
-          where t.initiator_id = r.initiator_id and t.tool_call_id = r.correlating_tool_call_id
-          order by t.created_at desc, t.id desc limit 1
-        ) offset 0
+        select i.id, i.root_id from ${table} i where i.id = ${linkedByUsages('r')} offset 0
       ) p on true
       order by r.id
       on conflict (id) do nothing
@@ -215,11 +214,11 @@ function interceptionStatement(): string {
     ) as stored where hash is not null`
 }
 
-/** `initiator_id` is a column that a tool usage takes from its interception. */
+/** `initiator_id` is a column that records take from their interception if others find it by them. */
 function childStatement(kind: ChildKind): string {
   const table = tableOf(kind)
   const names = columnNames(kind)
-  const inherited = kind === 'toolUsage' ? ', initiator_id' : ''
+  const inherited = kind === 'modelThought' ? '' : ', initiator_id'
   return `
     with input as materialized (
       select r.*, (select i.initiator_id from interceptions i where i.id = r.interception_id) as initiator_id from (${input(kind)}) as r

@@ -4,8 +4,8 @@ import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/
 import type { RecordOutcome } from '../../../shared/contract/recorder.js'
 import type { Database } from '../sql/schema.js'
 import { isForeignKeyViolation } from '../sql/sql-error.js'
-import type { StoredRecord } from '../store.js'
-import { linkToolUsages } from './lineage.js'
+import type { NormalRecord, StoredRecord } from '../store.js'
+import { linkNewRecords } from './lineage.js'
 import { childKinds, insertRecords, type RowKind, readHashes, toHex, writeEnds } from './record-tables.js'
 
 /** See {@link import('../store.js').RecordStore.record}. */
@@ -36,9 +36,16 @@ async function tryToStore(db: Kysely<Database>, records: readonly StoredRecord[]
  */
 function touchesLineage(stored: StoredRecord): boolean {
   return (
-    (stored.kind === 'interception' && stored.record.correlatingToolCallId !== undefined) ||
-    (stored.kind === 'toolUsage' && stored.record.toolCallId !== undefined)
+    (stored.kind === 'interception' && continuesAnother(stored.record)) ||
+    (stored.kind === 'toolUsage' && stored.record.toolCallId !== undefined) ||
+    stored.kind === 'tokenUsage' ||
+    stored.kind === 'promptUsage'
   )
+}
+
+function continuesAnother(record: NormalRecord<'interception'>): boolean {
+  const { correlatingToolCallId, previousMsgId, conversationId } = record
+  return [correlatingToolCallId, previousMsgId, conversationId].some(id => id !== undefined)
 }
 
 /**
@@ -99,7 +106,8 @@ async function storeBatch(
   const positioned = records.map((stored, position) => ({ stored, position }))
 
   const interceptions = ofKind(positioned, 'interception')
-  await storeRows(db, 'interception', interceptions, outcomes)
+  const inserted: { [kind in RowKind]?: string[] } = {}
+  inserted.interception = await storeRows(db, 'interception', interceptions, outcomes)
   const availableFrom = new Map(known)
   for (const { stored, position } of interceptions) {
     if (outcomes[position]?.ok && !availableFrom.has(stored.record.id)) availableFrom.set(stored.record.id, position)
@@ -111,9 +119,17 @@ async function storeBatch(
     return false
   }
   for (const kind of childKinds) {
-    const inserted = await storeRows(db, kind, ofKind(positioned, kind).filter(isAvailable), outcomes)
-    if (kind === 'toolUsage' && inserted.length > 0) await linkToolUsages(db, inserted)
+    inserted[kind] = await storeRows(db, kind, ofKind(positioned, kind).filter(isAvailable), outcomes)
   }
+  const isInConversation = new Set(
+    interceptions.flatMap(({ stored: { record } }) => (record.conversationId === undefined ? [] : [record.id])),
+  )
+  await linkNewRecords(db, {
+    interceptions: inserted.interception.filter(id => isInConversation.has(id)),
+    toolUsages: inserted.toolUsage ?? [],
+    tokenUsages: inserted.tokenUsage ?? [],
+    prompts: inserted.promptUsage ?? [],
+  })
   await storeEnds(db, ofKind(positioned, 'interceptionEnded').filter(isAvailable), outcomes)
   return outcomes
 }
@@ -130,7 +146,7 @@ function ofKind<K extends RecordKind>(positioned: readonly Positioned[], kind: K
 }
 
 /**
- * Stores the records of one kind and sets their outcomes. Returns the ids of new tool usages that may set a lineage.
+ * Stores the records of one kind and sets their outcomes. Returns the ids of new records that may set a lineage.
  */
 async function storeRows(
   db: Kysely<Database>,

@@ -68,6 +68,8 @@ interface InterceptionsTable {
   client: string | null
   client_session_id: string | null
   correlating_tool_call_id: string | null
+  previous_msg_id: string | null
+  conversation_id: string | null
   credential_kind: 'centralized' | 'byok'
   credential_hint: string | null
   metadata: JsonObject | null
@@ -90,6 +92,8 @@ interface ChildTable {
   content_hash: Uint8Array
 }
 interface TokenUsagesTable extends ChildTable {
+  /** null in rows of older versions */
+  initiator_id: string | null
   msg_id: string
   model: string | null
   input_tokens: number
@@ -98,6 +102,8 @@ interface TokenUsagesTable extends ChildTable {
   cache_write_input_tokens: number
 }
 interface UserPromptsTable extends ChildTable {
+  /** null in rows of older versions */
+  initiator_id: string | null
   msg_id: string
   prompt: string
 }

@@ -6,7 +6,10 @@ import { adminLimits } from '../limits.js'
 import { type ErrorType, errorTypes } from '../recorder.js'
 import { userRef } from './users.js'
 
-/** Newest first. `cursor` is the `nextCursor` of the page before. */
+/**
+ * Newest first. `cursor` is the `nextCursor` of the page before. `excludeInternal` leaves out the requests that clients
+ * make for themselves (`internalRequestKinds`).
+ */
 export const interceptionsListInput = z.object({
   limit: z.number().int().min(1).max(adminLimits.maxPageSize).default(adminLimits.defaultPageSize),
   cursor: z.string().max(256).optional(),
@@ -18,6 +21,7 @@ export const interceptionsListInput = z.object({
   errorType: z.enum(errorTypes).optional(),
   from: time.optional(),
   to: time.optional(),
+  excludeInternal: z.boolean().optional(),
 })
 
 /** Reads one interception with all its records: by its id, or by the short form of the id. */
@@ -46,7 +50,7 @@ export interface Interception {
   endedAt: Date | null
   errorType: ErrorType | null
   errorMessage: string | null
-  /** the interception whose tool call this interception continues */
+  /** the interception whose tool call, response or conversation this interception continues */
   parentId: string | null
   /** the first interception of that chain */
   rootId: string | null

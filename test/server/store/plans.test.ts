@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openPostgresStore } from '../../../server/store/postgres/postgres.js'
 import type { InterceptionQuery, Store } from '../../../server/store/store.js'
 import { makeDatabase, silentLogger } from '../../fixtures/stores.js'
-import { ended, interception, promptUsage, tokenUsage, toolUsage } from './records/records.js'
+import { ended, interception, promptUsage, secondsLater, tokenUsage, toolUsage } from './records/records.js'
 
 const rows = 20_000
 const user = randomUUID()
@@ -50,9 +50,14 @@ async function everything(store: Store): Promise<void> {
   await store.record([tokenUsage(id)])
   const tool = toolUsage(id, { toolCallId: randomUUID() })
   await store.record([promptUsage(id), tool, ended(id)])
-  await store.record([
-    interception({ correlatingToolCallId: tool.record.toolCallId, initiatorId: parent.record.initiatorId }),
-  ])
+  const { initiatorId } = parent.record
+  const msgId = randomUUID()
+  const conversationId = randomUUID()
+  await store.record([interception({ correlatingToolCallId: tool.record.toolCallId, initiatorId })])
+  await store.record([tokenUsage(id, { msgId })])
+  await store.record([interception({ previousMsgId: msgId, initiatorId })])
+  await store.record([interception({ conversationId, initiatorId })])
+  await store.record([interception({ conversationId, initiatorId, startedAt: secondsLater(1) })])
   await store.getInterception(id)
   const end = await store.feedEnd()
   await store.readFeed({ after: end - 5, limit: 5 })
@@ -65,16 +70,20 @@ test('plans that were made while the tables were empty fit large ones: no statem
   await execute(`
     set session_replication_role = replica;
     insert into interceptions (id, initiator_id, api_key_id, provider, provider_name, model, started_at, client, client_session_id,
-      correlating_tool_call_id, credential_kind, error_type, content_hash)
+      correlating_tool_call_id, credential_kind, error_type, content_hash, previous_msg_id, conversation_id, metadata)
     select gen_random_uuid(), case when n % 5000 = 0 then '${user}'::uuid else gen_random_uuid() end, 'k',
       case when n % 5000 = 0 then 'rare' else 'anthropic' end, case when n % 5000 = 0 then 'rare-name' else 'anthropic' end,
       case when n % 5000 = 0 then 'rare' else 'm' end, now() - n * interval '1 second',
       case when n % 5000 = 0 then 'rare' else 'c' end, case when n % 5000 = 0 then 'rare' else 's' end, 'call-' || n, 'byok',
-      case when n % 5000 = 0 then 'timeout' when n % 2 = 0 then 'unknown' end, ''
+      case when n % 5000 = 0 then 'timeout' when n % 2 = 0 then 'unknown' end, '', 'msg-' || n, 'conv-' || n,
+      case when n < ${rows} / 2 then '{"request_kind": "subagent"}'::jsonb end
     from generate_series(1, ${rows}) as n;
-    insert into token_usages (id, interception_id, msg_id, input_tokens, output_tokens, cache_read_input_tokens, cache_write_input_tokens,
-      created_at, content_hash)
-    select gen_random_uuid(), gen_random_uuid(), 'm', 1, 1, 1, 1, now(), '' from generate_series(1, ${rows});
+    insert into token_usages (id, interception_id, initiator_id, msg_id, input_tokens, output_tokens, cache_read_input_tokens,
+      cache_write_input_tokens, created_at, content_hash)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'm' || n, 1, 1, 1, 1, now(), ''
+    from generate_series(1, ${rows}) as n;
+    insert into user_prompts (id, interception_id, initiator_id, msg_id, prompt, created_at, content_hash)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'm' || n, '', now(), '' from generate_series(1, ${rows}) as n;
     insert into tool_usages (id, interception_id, initiator_id, msg_id, tool_call_id, tool, input, injected, created_at, content_hash)
     select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'm', 'x' || n, 't', '{}', false, now(), ''
     from generate_series(1, ${rows}) as n;
@@ -141,6 +150,9 @@ test('a page of each filter reads little more than its rows, whether they are ra
     { provider: 'anthropic', before: { startedAt: middle, id: randomUUID() } },
     { provider: 'anthropic', from: new Date(middle.getTime() - 10_000), to: middle },
     { from: new Date(Date.now() - 11_000_000), to: new Date(Date.now() - 10_990_000) },
+    { excludeInternal: true },
+    { excludeInternal: true, before: { startedAt: middle, id: randomUUID() } },
+    { excludeInternal: true, clientSessionId: 'rare' },
   ]
   for (const query of queries) {
     const before = await rowsRead()

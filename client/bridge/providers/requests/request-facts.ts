@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { JsonObject } from '../../../../shared/values/text.js'
+import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
 import type { RequestFacts } from '../provider-api.js'
 import { textOf } from '../reading.js'
 import { attributionOf } from './attribution.js'
@@ -27,7 +27,13 @@ export function requestFacts(body: JsonObject, headers: IncomingHttpHeaders, par
     client,
     prompt: promptOf(turn, client),
     correlatingToolCallId: continuedCall(turn),
+    previousMsgId: textOf(body.previous_response_id) ?? idIn(body.thread, 'previous_message_id'),
+    conversationId: textOf(body.conversation) ?? idIn(body.conversation, 'id'),
     sessionId: sessionOf(body, headers, client),
     metadata: attributionOf(headers, parts.kind ?? ownKindOf(client, body, instructions, turn.texts)),
   }
+}
+
+function idIn(value: unknown, name: string): string | undefined {
+  return isPlainObject(value) ? textOf(value[name]) : undefined
 }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { canonicalJson, contentHash } from '../../../../server/services/daemon/content-hash.js'
 import { createRecorder } from '../../../../server/services/daemon/recorder.js'
@@ -90,6 +91,16 @@ describe('normalising', () => {
 })
 
 describe('the content hash', () => {
+  test('a record without the fields of later versions has the hash that it always had', async () => {
+    const text =
+      '{"apiKeyId":"abcdefghij","credentialKind":"centralized","id":"019a0000-0000-7000-8000-000000000001",' +
+      '"initiatorId":"019a0000-0000-7000-8000-000000000002","model":"claude","provider":"anthropic",' +
+      '"providerName":"anthropic","startedAt":"2026-05-01T12:00:00.123Z"}'
+    expect(await hashOf(interception)).toBe(hash('sha256', text))
+    const more = { previousMsgId: 'resp', conversationId: 'conv' }
+    expect(await hashOf({ ...interception, ...more })).not.toBe(hash('sha256', text))
+  })
+
   test('is the same in whatever order the fields come', async () => {
     const one = await hashOf({ ...interception, metadata: { a: { x: 1, y: 2 }, b: 2 } })
     const reversed = Object.fromEntries(Object.entries(interception).reverse())

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { InterceptionQuery, Store } from '../../../../server/store/store.js'
+import { internalRequestKinds } from '../../../../shared/contract/request-kinds.js'
 import { stores } from '../../../fixtures/stores.js'
 import { ended, interception, secondsLater, toolUsage } from './records.js'
 
@@ -90,6 +91,21 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect(await idsOf({ initiatorId, provider: 'other' })).toEqual([other.record.id])
     expect(await idsOf({ initiatorId, errorType: 'no such type' })).toEqual([])
     expect(await idsOf({ initiatorId: randomUUID(), model: 'm' })).toEqual([])
+  })
+
+  test("leaves out the clients' own requests on demand, alone and with other filters", async () => {
+    const initiatorId = randomUUID()
+    const kinds = [undefined, 'turn', 'user', 'agent', 'main', ...internalRequestKinds]
+    const records = kinds.map(kind =>
+      interception({ initiatorId, client: 'c', ...(kind !== undefined && { metadata: { request_kind: kind } }) }),
+    )
+    const withoutKind = interception({ initiatorId, client: 'c', metadata: { agent_id: 'a' } })
+    await store.record([...records, withoutKind])
+    const users = [...records.slice(0, 5), withoutKind].map(({ record }) => record.id).sort()
+    expect((await idsOf({ initiatorId, excludeInternal: true })).sort()).toEqual(users)
+    expect((await idsOf({ initiatorId, client: 'c', excludeInternal: true })).sort()).toEqual(users)
+    expect((await idsOf({ initiatorId, provider: 'anthropic', excludeInternal: true })).sort()).toEqual(users)
+    expect(await idsOf({ initiatorId, excludeInternal: false })).toHaveLength(kinds.length + 1)
   })
 
   test('a range of time has its begin in it and its end not', async () => {

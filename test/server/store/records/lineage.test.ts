@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store, StoredRecord } from '../../../../server/store/store.js'
 import { fc } from '../../../fixtures/random.js'
 import { stores } from '../../../fixtures/stores.js'
-import { ended, interception, secondsLater, toolUsage } from './records.js'
+import { ended, interception, promptUsage, secondsLater, tokenUsage, toolUsage } from './records.js'
 
 describe.each(stores)('lineage in the store: $name', ({ open }) => {
   let store: Store
@@ -191,10 +191,95 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
     expect(await lineageOf(a.record.id)).toEqual({ parent: b.record.id, root: top.record.id })
   })
 
+  test.each([
+    ['token usage', tokenUsage],
+    ['prompt', promptUsage],
+  ])('the interception that continues a response has its interception as parent, by the %s', async (_, usage) => {
+    for (const usageFirst of [true, false]) {
+      const initiatorId = randomUUID()
+      const parent = interception({ initiatorId })
+      const response = usage(parent.record.id, { msgId: 'resp_1' })
+      const child = interception({ initiatorId, previousMsgId: 'resp_1' })
+      const stranger = interception({ previousMsgId: 'resp_1' })
+      await recordAll(usageFirst ? [parent, response, child, stranger] : [parent, child, stranger, response])
+      expect(await lineageOf(child.record.id)).toEqual({ parent: parent.record.id, root: parent.record.id })
+      expect(await lineageOf(stranger.record.id)).toEqual({ parent: null, root: null })
+      expect(await lineageOf(parent.record.id)).toEqual({ parent: null, root: null })
+    }
+  })
+
+  test('two continuations of one response have the same parent', async () => {
+    const initiatorId = randomUUID()
+    const parent = interception({ initiatorId })
+    const [a, b] = [0, 1].map(i => interception({ initiatorId, previousMsgId: 'resp', startedAt: secondsLater(i) }))
+    if (!a || !b) throw new Error('two interceptions were made')
+    await recordAll([
+      parent,
+      tokenUsage(parent.record.id, { msgId: 'resp' }),
+      a,
+      tokenUsage(a.record.id, { msgId: 'a' }),
+      b,
+    ])
+    for (const { record } of [a, b]) expect((await lineageOf(record.id)).parent).toBe(parent.record.id)
+  })
+
+  test('a tool call gives the lineage before a response does, and a response before a conversation, whichever comes last', async () => {
+    for (const order of permutations([0, 1, 2])) {
+      const initiatorId = randomUUID()
+      const [byCall, byResponse, byConversation] = [
+        interception({ initiatorId }),
+        interception({ initiatorId }),
+        interception({ initiatorId, conversationId: 'conv' }),
+      ]
+      const child = interception({
+        initiatorId,
+        correlatingToolCallId: 'call',
+        previousMsgId: 'resp',
+        conversationId: 'conv',
+        startedAt: secondsLater(1),
+      })
+      const usages = [
+        [byConversation],
+        [byResponse, tokenUsage(byResponse.record.id, { msgId: 'resp' })],
+        [byCall, toolUsage(byCall.record.id, { toolCallId: 'call' })],
+      ]
+      const parents = [byConversation, byResponse, byCall].map(({ record }) => record.id)
+      await recordAll([child])
+      let best = -1
+      for (const i of order) {
+        await recordAll(usages[i] ?? [])
+        best = Math.max(best, i)
+        expect((await lineageOf(child.record.id)).parent).toBe(parents[best])
+      }
+    }
+  })
+
+  test('interceptions of a conversation are a chain by their times, in whatever order they come', async () => {
+    for (const order of permutations([0, 1, 2, 3])) {
+      const initiatorId = randomUUID()
+      const links = [0, 1, 2, 3].map(i =>
+        interception({ initiatorId, conversationId: 'conv', startedAt: secondsLater(i) }),
+      )
+      const ids = links.map(({ record }) => record.id)
+      await recordAll([
+        interception({ conversationId: 'conv', startedAt: secondsLater(-1) }),
+        interception({ initiatorId, conversationId: 'other', startedAt: secondsLater(-1) }),
+      ])
+      if (order[0] === 0) await store.record(order.flatMap(i => links[i] ?? []))
+      else await recordAll(order.flatMap(i => links[i] ?? []))
+      const lineages = await Promise.all(ids.map(lineageOf))
+      expect(lineages).toEqual(ids.map((_, i) => ({ parent: ids[i - 1] ?? null, root: i > 0 ? ids[0] : null })))
+    }
+  })
+
   test('any records give the same lineage in any order, alone or in batches', async () => {
     const link = fc.record({
       calls: fc.integer({ min: 0, max: 3 }),
       correlates: fc.integer({ min: 0, max: 3 }),
+      responds: fc.integer({ min: 0, max: 3 }),
+      continues: fc.integer({ min: 0, max: 3 }),
+      conversation: fc.integer({ min: 0, max: 1 }),
+      links: fc.subarray(['call', 'response', 'conversation'] as const),
       at: fc.integer({ min: 0, max: 2 }),
     })
     await fc.assert(
@@ -208,14 +293,21 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
               const initiatorId = randomUUID()
               const suffix = initiatorId.slice(8)
               const id = (kind: number, i: number) => `${String(kind * 100 + i).padStart(8, '0')}${suffix}`
-              const records = parts.map(({ calls, correlates, at }, i) => [
+              const records = parts.map(({ calls, correlates, responds, continues, conversation, links, at }, i) => [
                 interception({
                   id: id(1, i),
                   initiatorId,
-                  correlatingToolCallId: `call ${correlates}`,
+                  ...(links.includes('call') && { correlatingToolCallId: `call ${correlates}` }),
+                  ...(links.includes('response') && { previousMsgId: `resp ${continues}` }),
+                  ...(links.includes('conversation') && { conversationId: `conv ${conversation}` }),
                   startedAt: secondsLater(at),
                 }),
                 toolUsage(id(1, i), { id: id(2, i), toolCallId: `call ${calls}`, createdAt: secondsLater(at) }),
+                (at === 0 ? promptUsage : tokenUsage)(id(1, i), {
+                  id: id(3, i),
+                  msgId: `resp ${responds}`,
+                  createdAt: secondsLater(at),
+                }),
               ])
               if (shuffled) records.sort(() => (random.next().value % 2) - 0.5)
               if (shuffled && batch) await store.record(records.flat())
