@@ -16,8 +16,26 @@ import { type Environment, type Flags, readSources } from './sources.js'
 
 type LogLevel = (typeof logLevels)[number]
 
+/** The configuration of the front door of a bridge. */
+export interface DoorConfig {
+  /** from the request until the provider's status line; 0: no limit */
+  firstByteTimeoutMs: number
+  /** silence inside a response; 0: no limit */
+  idleTimeoutMs: number
+  /** body of one request */
+  maxBodyBytes: number
+  /** bodies of all requests in flight */
+  maxTotalBodyBytes: number
+  /** names of request headers that reach no provider; `*` at the end stands for any end */
+  withheldHeaders: readonly string[]
+  /** origins of web pages that may call */
+  allowedOrigins: readonly string[]
+  /** addresses and networks of proxies whose forwarding headers count */
+  trustedProxies: readonly string[]
+}
+
 /** The configuration of `serve`. */
-export interface ServeConfig extends Address {
+export interface ServeConfig extends Address, DoorConfig {
   logLevel: LogLevel
   /** how long requests in flight may run on after a signal */
   graceMs: number
@@ -40,7 +58,7 @@ export interface ServeConfig extends Address {
 }
 
 /** The configuration of `daemon`. */
-export interface DaemonConfig extends Pick<Address, 'host' | 'port'> {
+export interface DaemonConfig extends Pick<Address, 'host' | 'port'>, DoorConfig {
   /** base URL of the control plane */
   url: string
   /** the daemon key */

@@ -49,7 +49,7 @@ export function flagOf(name: string, flag?: Flag): string {
 /** Returns a setting's default for readers, with `~` for the home directory; undefined without a default. */
 export function defaultOf({ schema, unset }: Setting): string | undefined {
   const { success, data } = schema.safeParse(undefined)
-  if (!success || data === undefined) return unset
+  if (!success || data === undefined || (Array.isArray(data) && data.length === 0)) return unset
   const text = String(data)
   return text.startsWith(`${homedir()}/`) ? `~${text.slice(homedir().length)}` : text
 }
@@ -91,6 +91,30 @@ export function oneOf<const W extends readonly [string, ...string[]]>(words: W) 
 /** Returns the kind of texts for which `isGood` returns true. */
 export function text(accepts: string, isGood: (text: string) => boolean, problem = `must be ${accepts}`) {
   return { schema: z.string().refine(isGood, problem), accepts }
+}
+
+/**
+ * Returns the kind of lists of texts for which `isGood` returns true, with commas between them; a configuration file may
+ * also hold an array of texts.
+ * @param each one text in words: `an origin`
+ */
+export function listOf(each: string, isGood: (text: string) => boolean) {
+  const accepts = `${each}, or several with commas between them`
+  const schema = z.string().transform((text, context) => {
+    const items = itemsOf(text)
+    const wrong = items.find(item => !isGood(item))
+    if (wrong !== undefined) context.addIssue({ code: 'custom', message: `${JSON.stringify(wrong)} is not ${each}` })
+    return items
+  })
+  return { schema, accepts }
+}
+
+function itemsOf(text: string): string[] {
+  const list = text.trim().startsWith('[') ? text.replace(/^\s*\[|\]\s*$/g, '').replaceAll('"', '') : text
+  return list
+    .split(',')
+    .map(item => item.trim())
+    .filter(item => item !== '')
 }
 
 /**

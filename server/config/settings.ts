@@ -2,13 +2,28 @@
  * Every setting of every command, declared once. `npm run docs:configuration` makes docs/configuration.md from this
  * file.
  */
+
+import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { bridgeLimits } from '../../shared/contract/limits.js'
 import type { ProviderType } from '../../shared/contract/provider-configurator.js'
+import { maxBodyLimitBytes, maxTimeLimitMs } from '../../shared/contract/provider-settings.js'
 import { times } from '../../shared/rpc/limits.js'
 import { adminTokenProblem, encryptionKeysProblem } from './keys.js'
-import { oneOf, optional, path, preset, type Setting, type Settings, secretText, text, wholeNumber } from './setting.js'
+import {
+  listOf,
+  oneOf,
+  optional,
+  path,
+  preset,
+  type Setting,
+  type Settings,
+  secretText,
+  text,
+  wholeNumber,
+} from './setting.js'
 
 /** The address of a server, and the place of its data. */
 export interface Address {
@@ -127,6 +142,74 @@ const adminToken = {
   secret: true,
 } as const satisfies Setting
 
+/** Settings of the front door of a bridge, in `serve` and in `daemon`. A provider may have time and body limits of its own. */
+const doorSettings = {
+  firstByteTimeoutMs: {
+    ...preset(wholeNumber(0, maxTimeLimitMs), bridgeLimits.upstreamHeadersTimeoutMs),
+    variables: ['BRIDGE_FIRST_BYTE_TIMEOUT_MS'],
+    flag: { value: 'ms' },
+    help: 'how long a provider may take until it begins to respond, in milliseconds; 0: for ever',
+  },
+  idleTimeoutMs: {
+    ...preset(wholeNumber(0, maxTimeLimitMs), bridgeLimits.upstreamIdleTimeoutMs),
+    variables: ['BRIDGE_IDLE_TIMEOUT_MS'],
+    flag: { value: 'ms' },
+    help: 'how long a provider may be silent inside a response, in milliseconds; 0: for ever',
+  },
+  maxBodyBytes: {
+    ...preset(wholeNumber(1, maxBodyLimitBytes), bridgeLimits.maxBodyBytes),
+    variables: ['BRIDGE_MAX_BODY_BYTES'],
+    flag: { value: 'bytes' },
+    help: 'largest body of one AI request',
+  },
+  maxTotalBodyBytes: {
+    ...preset(wholeNumber(1, 9_999_999_999), bridgeLimits.maxTotalBodyBytes),
+    variables: ['BRIDGE_MAX_TOTAL_BODY_BYTES'],
+    flag: { value: 'bytes' },
+    help: 'bodies of all AI requests in flight; further requests get a 503',
+  },
+  withheldHeaders: {
+    ...preset(
+      listOf('the name of a header, or the beginning of one before a *', value =>
+        /^[A-Za-z0-9!#$%&'+.^_`|~-]+\*?$/.test(value),
+      ),
+      [],
+    ),
+    variables: ['BRIDGE_WITHHELD_HEADERS'],
+    flag: { value: 'names' },
+    help: 'request headers that reach no provider, beside those of proxies and sign-ins: x-team,x-corp-*',
+    unset: 'none',
+  },
+  allowedOrigins: {
+    ...preset(
+      listOf(
+        'an origin such as https://app.example.com',
+        value => URL.canParse(value) && new URL(value).origin === value,
+      ),
+      [],
+    ),
+    variables: ['BRIDGE_ALLOWED_ORIGINS'],
+    flag: { value: 'origins' },
+    help: 'web pages that may call the bridge from a browser',
+    unset: 'none',
+  },
+  trustedProxies: {
+    ...preset(listOf('an address, or a network such as 10.0.0.0/8', isNetwork), []),
+    variables: ['BRIDGE_TRUSTED_PROXIES'],
+    flag: { value: 'networks' },
+    help: "proxies whose X-Forwarded-For counts for the client's address, in the log and against guessed keys",
+    unset: 'none',
+  },
+} as const satisfies Settings
+
+/** Returns whether a text is an address, or a network in the form `ADDRESS/BITS`. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || more.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 6 ? 128 : 32))
+}
+
 /** Settings of `serve`. */
 export const serveSettings = {
   data,
@@ -141,6 +224,7 @@ export const serveSettings = {
   },
   content,
   graceMs,
+  ...doorSettings,
   databaseUrl: { ...databaseUrl, unset: 'the embedded database in the data directory' },
   databasePool: {
     ...preset(wholeNumber(1, 200), 10),
@@ -187,6 +271,7 @@ export const daemonSettings = {
   logLevel,
   content,
   graceMs,
+  ...doorSettings,
 } as const satisfies Settings
 
 /** Settings of every command that calls a running server. */

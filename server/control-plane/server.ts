@@ -139,6 +139,7 @@ export async function createBridgeServer({
     ...heartbeat,
   })
 
+  const readStoreState = shared(storeStateTtlMs, () => stateOf(store, logger))
   const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
 
   await store.seedProviders([
@@ -180,7 +181,7 @@ export async function createBridgeServer({
           ...(bridge && { '/bridge/': bridge.handler }),
         },
         readiness: async () => ({
-          store: await stateOf(store, logger),
+          store: await readStoreState(),
           bridge: !bridge ? 'none' : bridge.ready() ? 'ok' : 'not ready',
         }),
         home: createHomePage(() => front?.url ?? ''),
@@ -190,13 +191,14 @@ export async function createBridgeServer({
       })
       opening = true
       try {
-        front = await openHttpFront({ host, port, listener, webSockets: true, logger })
+        front = await openHttpFront({ host, port, listener, webSocketPath: rpcPath, logger })
       } finally {
         opening = false
       }
       serveWebSockets({
         server: front.server,
         path: rpcPath,
+        otherUpgrades: 'leave',
         router: appRouter,
         group,
         version: apiVersion,
@@ -232,6 +234,25 @@ function observersOf({ callEnded, connectionRejected }: ServerMetrics) {
   return {
     onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
     onRejected: connectionRejected,
+  }
+}
+
+/** One write a second is the most that checks of readiness cost a store. */
+const storeStateTtlMs = 1_000
+
+/** Returns a function that reads at most once in a time, and never twice at once; other calls share the result. */
+function shared<T>(ttlMs: number, read: () => Promise<T>): () => Promise<T> {
+  let last: { result: Promise<T>; readAt: number; isPending: boolean } | undefined
+  return () => {
+    const now = performance.now()
+    if (last && (last.isPending || now - last.readAt < ttlMs)) return last.result
+    const reading = { result: read(), readAt: now, isPending: true }
+    const done = () => {
+      reading.isPending = false
+    }
+    reading.result.then(done, done)
+    last = reading
+    return reading.result
   }
 }
 

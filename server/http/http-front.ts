@@ -1,9 +1,17 @@
 /** A `node:http` server whose shutdown waits for requests in flight, and for nothing else. */
-import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from '../../shared/values/log.js'
-import { isWebSocket } from '../rpc/upgrade/without-upgrade.js'
+import { splitUrl } from '../rpc/upgrade/upgrade-paths.js'
+import { isWebSocket, serveWithoutUpgrade } from '../rpc/upgrade/without-upgrade.js'
 import { type ListenAddress, listen } from './listen.js'
 
 /** A listening HTTP server. */
@@ -24,10 +32,10 @@ export interface HttpFront {
 export interface HttpFrontOptions extends ListenAddress {
   listener: RequestListener
   /**
-   * Returns whether another listener accepts upgrades to WebSockets. Without such a listener, Node serves upgrade
-   * requests as any other.
+   * the path on which another listener accepts WebSockets; the request listener responds to upgrades of other paths.
+   * Without such a path, Node serves upgrade requests as any other
    */
-  webSockets?: boolean
+  webSocketPath?: string
   logger: Logger
 }
 
@@ -52,7 +60,7 @@ export async function openHttpFront({
   host,
   port,
   listener,
-  webSockets,
+  webSocketPath,
   logger,
 }: HttpFrontOptions): Promise<HttpFront> {
   /** requests in flight, by connection */
@@ -68,7 +76,7 @@ export async function openHttpFront({
     connections.set(socket, 0)
     socket.once('close', () => connections.delete(socket))
   })
-  server.on('request', (request, response) => {
+  const serve: RequestListener = (request, response) => {
     const { socket } = request
     count(socket, 1)
     response.once('close', () => {
@@ -76,8 +84,16 @@ export async function openHttpFront({
       if (closing && isIdle(socket)) socket.destroySoon()
     })
     listener(request, response)
-  })
-  if (webSockets) server.on('upgrade', (request, socket) => isWebSocket(request) && connections.delete(socket))
+  }
+  server.on('request', serve)
+  if (webSocketPath !== undefined) {
+    server.on('upgrade', (request, stream, head) => {
+      const socket = stream as Socket // node:http hands over the sockets that it has accepted
+      if (!isWebSocket(request)) serveWithoutUpgrade(server, request, socket, head)
+      else if (splitUrl(request).path === webSocketPath) connections.delete(socket)
+      else rejectUpgrade(request, socket, serve)
+    })
+  }
   server.on('clientError', (error, socket) => {
     // The error itself stays out of the log: its rawPacket holds the request, credentials included.
     logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')
@@ -128,6 +144,17 @@ export async function openHttpFront({
       return closing
     },
   }
+}
+
+/** Serves the request of a WebSocket that no listener accepts, as one that has no body and ends its connection. */
+function rejectUpgrade(request: IncomingMessage, socket: Socket, serve: RequestListener): void {
+  socket.on('error', () => {}) // the client may leave
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.once('finish', () => socket.destroySoon())
+  socket.once('close', () => response.destroyed || response.destroy())
+  serve(request, response)
 }
 
 function urlOf(address: string | AddressInfo | null): string {

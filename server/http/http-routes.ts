@@ -55,8 +55,10 @@ export function createRoutes(options: RoutesOptions): RequestListener {
       response.setHeader('upgrade', 'websocket')
       return sendJson(response, 426, { message: `${rpcPath} takes WebSockets only` })
     }
+    // Clients join a base URL that ends with a slash to paths that begin with one.
+    const mounted = path.replace(/^\/{2,}/, '/')
     for (const [prefix, listener] of Object.entries(mounts)) {
-      if (path.startsWith(prefix)) return listener(request, response)
+      if (mounted.startsWith(prefix)) return listener(request, response)
     }
     return sendJson(response, 404, { message: `not found: ${request.method} ${path}`, reason: 'not_found' })
   }

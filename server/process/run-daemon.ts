@@ -20,6 +20,7 @@ import { createRoutes } from '../http/http-routes.js'
 import { createProcessMetrics } from '../metrics/prometheus.js'
 import { buildVersion } from './build-version.js'
 import { dialProblem } from './dial-problem.js'
+import { doorOptions } from './door-options.js'
 import { createLogger } from './logger.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
@@ -36,7 +37,13 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
   const stop = watchStopSignals(logger)
   const metrics = createBridgeMetrics()
   const client = await createClient(config, logger, metrics)
-  const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
+  const daemon = createBridgeDaemon({
+    client,
+    logger,
+    metrics,
+    recordContent: config.recordContent,
+    ...doorOptions(config),
+  })
   let front: HttpFront | undefined
   const close = async (graceMs: number): Promise<void> => {
     await Promise.all([front?.close(graceMs), daemon.close({ graceMs })])

@@ -21,6 +21,7 @@ import { secretPlaces } from '../services/admin/secret-rotation.js'
 import { createSecretBox } from '../services/secrets.js'
 import { openStore } from '../store/open/open-store.js'
 import type { SecretColumn, Store } from '../store/store.js'
+import { doorOptions } from './door-options.js'
 import { commandFor, firstSteps } from './first-steps.js'
 import { createLogger } from './logger.js'
 import { ensureSecrets, hasDatabase } from './secrets.js'
@@ -129,7 +130,13 @@ async function start(
     })
     metrics.watchConnection(client.connection)
     opened.push(() => client.close())
-    const daemon = createBridgeDaemon({ client, logger, metrics, recordContent: config.recordContent })
+    const daemon = createBridgeDaemon({
+      client,
+      logger,
+      metrics,
+      recordContent: config.recordContent,
+      ...doorOptions(config),
+    })
     // Last in, first out: the daemon hands over its records while the server still accepts them.
     opened.push(graceMs => daemon.close({ graceMs }))
     if (stop.cause) return { url: '', isFirstStart, close }

@@ -144,7 +144,7 @@ interface ProviderKeysTable {
 
 interface ServerStateTable {
   key: string
-  set_at: GeneratedAlways<Date>
+  set_at: ColumnType<Date, never, Date>
 }
 
 interface RecordFeedTable {

@@ -20,6 +20,16 @@ async function configFile(content: object | string): Promise<string> {
   return file
 }
 
+const door = {
+  firstByteTimeoutMs: 600_000,
+  idleTimeoutMs: 600_000,
+  maxBodyBytes: 32 * 1024 * 1024,
+  maxTotalBodyBytes: 512 * 1024 * 1024,
+  withheldHeaders: [],
+  allowedOrigins: [],
+  trustedProxies: [],
+}
+
 describe('serveConfig', () => {
   test('has a default for everything', () => {
     expect(serveConfig({}, {})).toEqual({
@@ -28,6 +38,7 @@ describe('serveConfig', () => {
       port: 4100,
       logLevel: 'info',
       graceMs: 30_000,
+      ...door,
       structuredLogging: false,
       recordContent: true,
       databaseUrl: undefined,
@@ -201,6 +212,30 @@ test.each(['short', 'sixteen characters with spaces', `${'x'.repeat(16)}\n`])('%
   expect(() => clientConfig({}, { BRIDGE_ADMIN_TOKEN: token })).toThrow(/^BRIDGE_ADMIN_TOKEN: must be 16 to 512/)
 })
 
+describe('lists', () => {
+  test('texts with commas between them, and arrays in the file, are lists', () => {
+    const environment = { BRIDGE_TRUSTED_PROXIES: '10.0.0.0/8, ::1,', BRIDGE_WITHHELD_HEADERS: '["X-Team","x-corp-*"]' }
+    expect(serveConfig({ allowedOrigins: 'https://a.example' }, environment)).toMatchObject({
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      withheldHeaders: ['X-Team', 'x-corp-*'],
+      allowedOrigins: ['https://a.example'],
+    })
+  })
+
+  test.each([
+    ['trustedProxies', '10.0.0.0/33'],
+    ['trustedProxies', 'proxy.example'],
+    ['trustedProxies', '10.0.0.1/8/8'],
+    ['allowedOrigins', '*'],
+    ['allowedOrigins', 'https://a.example/'],
+    ['allowedOrigins', 'a.example'],
+    ['withheldHeaders', '*'],
+    ['withheldHeaders', 'x team'],
+  ])('%s %j is rejected with the item', (name, value) => {
+    expect(() => serveConfig({ [name]: `${value}` }, {})).toThrow(`${JSON.stringify(value)} is not `)
+  })
+})
+
 describe('daemon', () => {
   const key = `${'a'.repeat(10)}-${'B'.repeat(22)}`
 
@@ -213,6 +248,7 @@ describe('daemon', () => {
       port: 4101,
       logLevel: 'info',
       graceMs: 30_000,
+      ...door,
       recordContent: true,
     })
     const other = `${'c'.repeat(10)}-${'D'.repeat(22)}`

@@ -1,0 +1,18 @@
+import type { BridgeDaemonOptions } from '../../client/bridge/daemon.js'
+import type { DoorConfig } from '../config/config.js'
+
+/** Returns the options of a daemon for its settings. */
+export function doorOptions(config: DoorConfig): Partial<BridgeDaemonOptions> {
+  const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, maxTotalBodyBytes } = config
+  return {
+    limits: {
+      upstreamHeadersTimeoutMs: firstByteTimeoutMs,
+      upstreamIdleTimeoutMs: idleTimeoutMs,
+      maxBodyBytes,
+      maxTotalBodyBytes,
+    },
+    withheldHeaders: config.withheldHeaders.map(name => name.toLowerCase()),
+    allowedOrigins: config.allowedOrigins,
+    trustedProxies: config.trustedProxies,
+  }
+}
