@@ -76,6 +76,25 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
       expect(Reflect.get(record.end, 'errorMessage') ?? null).toBeNull()
     })
 
+    test('ids and kinds of a request are recorded, words in their places are not', async () => {
+      the.provider.respondWith(json({ id: 'x' }))
+      const [one] = everything
+      const headers = {
+        'x-api-key': the.plane.key,
+        'x-claude-code-agent-id': 'a1',
+        'x-claude-code-agent-type': 'MARKED words of a person',
+        'x-claude-code-prev-tool-durations': 'Read=9;MARKED words=1',
+        'x-codex-turn-metadata': JSON.stringify({ turn_id: 'MARKED words', more: 'MARKED' }),
+      }
+      await send(the.bridge, { path: api.path, body: one?.request ?? '', headers })
+      const record = await recordedOnce()
+      expect(record.interception).toMatchObject({
+        metadata: { agent_id: 'a1', request_kind: 'subagent', tool_durations: [{ tool: 'Read', ms: 9 }] },
+      })
+      expect(record.prompts).toMatchObject([{ prompt: '', metadata: { request_kind: 'subagent' } }])
+      expect(JSON.stringify([record, the.bridge.log])).not.toContain('MARKED')
+    })
+
     test("the bridge's own message of an error is recorded", async () => {
       the.provider.respondWith(json('<html>', 502))
       const [one] = everything

@@ -74,3 +74,19 @@ test('the list and a request name the user, and say what was not recorded and ho
   expect(shown).toContain('\ntool  Read\n  (not recorded, 0 bytes)\n')
   expect(shown).toContain('\ntool  Cut\n  kept\n')
 })
+
+test('--no-internal leaves out the requests that clients make for themselves', async () => {
+  const { connect, json } = await commandLine(store(), addInterceptionsCommands)
+  const [title, prompt] = [randomUUID(), randomUUID()]
+  const fields = { initiatorId: randomUUID(), apiKeyId: 'k'.repeat(10), provider: 'openai', model: 'm' }
+  const { recorder } = connect(daemon)
+  const metadata = { request_kind: 'title' }
+  await recorder.recordInterception.mutate({ id: title, ...fields, startedAt: new Date(), metadata })
+  await recorder.recordInterception.mutate({ id: prompt, ...fields, startedAt: new Date() })
+  const list = async (...flags: string[]) => {
+    const page = await json<InterceptionsPage>('interceptions', 'list', '--user', fields.initiatorId, ...flags)
+    return page.interceptions.map(({ id }) => id).sort()
+  }
+  expect(await list()).toEqual([title, prompt].sort())
+  expect(await list('--no-internal')).toEqual([prompt])
+})
