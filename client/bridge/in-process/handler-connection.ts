@@ -20,6 +20,12 @@ const withoutBody = [101, 204, 205, 304]
 /** Headers about the connection between two hosts, which a fetch without a socket does not have. */
 const connectionHeaders = ['connection', 'keep-alive', 'transfer-encoding']
 
+/** What the handler has written: no whole head of a response yet, or the head and a part of the body. */
+type State =
+  | { readonly name: 'waiting' }
+  /** `body` is undefined for a response without one; `bytesLeft` counts down from the `content-length`, NaN without one */
+  | { readonly name: 'responding'; readonly body: ResponseBody | undefined; bytesLeft: number }
+
 /**
  * Stands in for the socket of one request in a `node:http` server. The readable side is the request. The writable side
  * takes the unframed response and makes a `Response` of it.
@@ -34,9 +40,7 @@ export class HandlerConnection extends Duplex {
   /** set by the server's listener; undefined while the request is read, and if the server itself rejects it */
   response: ServerResponse | undefined
   readonly #call: HandlerCall
-  #responding = false
-  #body: ResponseBody | undefined
-  #bytesLeft = Number.NaN
+  #state: State = { name: 'waiting' }
   #failure: { reason: unknown } | undefined
 
   constructor(call: HandlerCall) {
@@ -87,16 +91,15 @@ export class HandlerConnection extends Duplex {
   }
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
-    const rest = this.#responding ? bytes : this.#readHead(bytes)
-    const { length } = rest
-    if (!this.#body || length === 0) return taken()
-    this.#bytesLeft -= length
-    this.#body.write(rest, taken)
+    const rest = this.#state.name === 'waiting' ? this.#readHead(bytes) : bytes
+    const state: State = this.#state // `#readHead` may have changed it
+    if (state.name === 'waiting' || !state.body || rest.length === 0) return taken()
+    state.bytesLeft -= rest.length
+    state.body.write(rest, taken)
   }
 
   override _final(done: () => void): void {
-    const isWhole = (this.response?.writableEnded ?? true) && !(this.#bytesLeft > 0)
-    if (this.#body && isWhole) return this.#body.end(done)
+    if (this.#body && this.#isWhole) return this.#body.end(done)
     this.#body?.fail(this.#failed('terminated'))
     done()
   }
@@ -119,6 +122,16 @@ export class HandlerConnection extends Duplex {
     this.destroy()
   }
 
+  get #body(): ResponseBody | undefined {
+    return this.#state.name === 'responding' ? this.#state.body : undefined
+  }
+
+  /** Whether the handler has ended the response and has written as much as the head announced. */
+  get #isWhole(): boolean {
+    const isShort = this.#state.name === 'responding' && this.#state.bytesLeft > 0
+    return (this.response?.writableEnded ?? true) && !isShort
+  }
+
   #failed(message: string): TypeError {
     return new TypeError(message, { cause: this.#failure?.reason ?? new Error('the handler closed the connection') })
   }
@@ -134,7 +147,6 @@ export class HandlerConnection extends Duplex {
     const rest = bytes.subarray(end + 4)
     const status = Number(statusLine.slice(9, 12))
     if (status < 200 && status !== 101) return this.#readHead(rest)
-    this.#responding = true
     const headers = new Headers()
     for (const line of lines) {
       const colon = line.indexOf(':')
@@ -147,14 +159,17 @@ export class HandlerConnection extends Duplex {
 
   #respond(status: number, statusText: string, headers: Headers): void {
     const { request, resolve } = this.#call
-    if (request.redirect === 'error' && redirects.includes(status) && headers.has('location')) {
+    const isForbidden = request.redirect === 'error' && redirects.includes(status) && headers.has('location')
+    const hasBody = !isForbidden && request.method !== 'HEAD' && !withoutBody.includes(status)
+    this.#state = {
+      name: 'responding',
+      body: hasBody ? new ResponseBody(headers.get('content-encoding') ?? '', () => this.destroy()) : undefined,
+      bytesLeft: hasBody ? Number(headers.get('content-length') ?? Number.NaN) : Number.NaN,
+    }
+    if (isForbidden) {
       this.failWith(new Error('unexpected redirect'))
       this.destroy()
       return
-    }
-    if (request.method !== 'HEAD' && !withoutBody.includes(status)) {
-      this.#body = new ResponseBody(headers.get('content-encoding') ?? '', () => this.destroy())
-      this.#bytesLeft = Number(headers.get('content-length') ?? Number.NaN)
     }
     try {
       resolve(responseTo(request, this.#body?.stream ?? null, { status, statusText, headers }))
