@@ -214,6 +214,42 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     expect(await client.ping.query()).toBe('pong')
   })
 
+  it.each([true, false])('fails every lost call once if resend closes the connection and returns %s', async again => {
+    const { router, started, release } = testRouter()
+    let asked = 0
+    const resend = (): boolean => {
+      asked++
+      void connection.close()
+      return again
+    }
+    const { connection, sever, served } = link(router, { client: { resend, maxInFlight: 2 } })
+    const ends: unknown[] = []
+    const states: ConnectionState[] = []
+    connection.onStateChange(state => states.push(state))
+    await until(connection, 'open')
+    for (const path of ['wait', 'wait', 'ping']) {
+      const type = path === 'ping' ? 'query' : 'mutation'
+      const end = (name: string) => (outcome: unknown) => ends.push([path, name, outcome])
+      connection.call({ type, path, input: undefined }, { onData: end('data'), onError: end('error') })
+    }
+    await started
+    sever()
+    release()
+    expect(await connection.closed).toMatchObject({ code: 1000, message: 'closed by this side' })
+    expect({ asked, connections: served.length, states: states.at(-1) }).toEqual({
+      asked: 1,
+      connections: 1,
+      states: 'closed',
+    })
+    const local = (reason: string, mayHaveRun: boolean) => ({ local: { reason, mayHaveRun } })
+    expect(ends).toHaveLength(3)
+    expect(ends).toMatchObject([
+      ['ping', 'error', local('connection_closed', false)],
+      ['wait', 'error', local('connection_lost', true)],
+      ['wait', 'error', local('connection_lost', true)],
+    ])
+  })
+
   it('sends a call again twice, not a third time', async () => {
     let runs = 0
     let cut = (): void => {}
