@@ -28,6 +28,7 @@ import { createServices } from '../services/services.js'
 import type { Store } from '../store/store.js'
 import { createAuthenticator } from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
+import { checkEncryptionKeys } from './encryption-keys.js'
 import { KeyWatch } from './key-watch.js'
 
 /** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
@@ -39,6 +40,8 @@ export interface BridgeServerConfig {
   adminToken?: string | undefined
   /** 32 bytes each; the first seals secrets, all open them */
   encryptionKeys: readonly Uint8Array[]
+  /** names the keys in error messages, for instance the path of their file; default `encryptionKeys` */
+  encryptionKeysSource?: string
   /** makes a new key for `admin.secrets.rotate`; only if the keys are the server's own */
   rotateKeys?: RotateKeys | undefined
   /** each record is also a log line `interception log`; default false */
@@ -104,7 +107,8 @@ export interface BridgeServer {
 
 /**
  * Creates a server. A database that was never seeded gets the provider `demo`.
- * @throws RangeError for an encryption key of another length than 32 bytes; the store's rejections
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for an empty admin token, and for encryption keys that open none of the
+ *   secrets in the database; RangeError for an encryption key of another length than 32 bytes; the store's rejections
  */
 export async function createBridgeServer({
   store,
@@ -115,11 +119,12 @@ export async function createBridgeServer({
   if (config.adminToken === '') {
     throw new RpcError('BAD_REQUEST', 'adminToken: must not be empty', { reason: 'config_invalid' })
   }
+  const secrets = createSecretBox(config.encryptionKeys)
+  await checkEncryptionKeys(store, secrets, config.encryptionKeysSource ?? 'encryptionKeys')
   const group = new ConnectionGroup()
   let front: HttpFront | undefined
   let opening = false
   let closing: Promise<CloseResult> | undefined
-  const secrets = createSecretBox(config.encryptionKeys)
   const services = createServices({
     store,
     secrets,

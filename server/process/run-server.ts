@@ -10,17 +10,13 @@ import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { print, printJson } from '../commands/output.js'
 import { type ServeConfig, serveConfig } from '../config/config.js'
-import { invalid } from '../config/config-error.js'
 import { secretFiles } from '../config/keys.js'
 import { fileWarning } from '../config/shown-config.js'
 import type { Environment, Flags } from '../config/sources.js'
 import { createBridgeServer } from '../control-plane/server.js'
 import { listen } from '../http/listen.js'
 import { createServerMetrics } from '../metrics/prometheus.js'
-import { secretPlaces } from '../services/admin/secret-rotation.js'
-import { createSecretBox } from '../services/secrets.js'
 import { openStore } from '../store/open/open-store.js'
-import type { SecretColumn, Store } from '../store/store.js'
 import { doorOptions } from './door-options.js'
 import { commandFor, firstSteps } from './first-steps.js'
 import { createLogger } from './logger.js'
@@ -107,12 +103,14 @@ async function start(
         : { databaseUrl, maxConnections: config.databasePool, logger },
     )
     opened.push(() => store.close())
-    await checkEncryptionKeys(store, secrets.encryptionKeys, config)
     const { seeds, retentionDays } = config
     const server = await createBridgeServer({
       store,
       config: {
         ...secrets,
+        encryptionKeysSource: config.encryptionKeys
+          ? 'BRIDGE_ENCRYPTION_KEY'
+          : join(dataDir, secretFiles.encryptionKey),
         structuredLogging,
         seeds,
         retentionDays,
@@ -146,40 +144,6 @@ async function start(
   } catch (error) {
     await close(0).catch((cause: unknown) => logger.error({ err: cause }, 'closing after a failed start failed too'))
     throw error
-  }
-}
-
-/**
- * Rejects keys that open none of the secrets in the database: the server would serve no provider, and would seal new
- * secrets beside unreadable ones.
- */
-async function checkEncryptionKeys(store: Store, keys: readonly Uint8Array[], config: ServeConfig): Promise<void> {
-  const box = createSecretBox(keys)
-  let problem: string | undefined
-  for await (const { name, place, sealed } of storedSecrets(store)) {
-    try {
-      box.open(sealed, place)
-      return
-    } catch (error) {
-      problem = `${name} is ${error instanceof Error ? error.message : String(error)}`
-    }
-  }
-  if (problem === undefined) return
-  const source = config.encryptionKeys ? 'BRIDGE_ENCRYPTION_KEY' : join(config.dataDir, secretFiles.encryptionKey)
-  throw invalid(`${source}: opens none of the secrets in the database (${problem}); give the key that sealed them`)
-}
-
-async function* storedSecrets(store: Store) {
-  const limit = 200
-  for (const column of Object.keys(secretPlaces) as SecretColumn[]) {
-    let after: readonly string[] | undefined
-    do {
-      const page = await store.listSecrets({ column, after, limit })
-      for (const { key, sealed } of page) {
-        yield { name: `${column} of ${key[0]}`, place: secretPlaces[column](key), sealed }
-      }
-      after = page.length === limit ? page.at(-1)?.key : undefined
-    } while (after)
   }
 }
 

@@ -42,10 +42,13 @@ test('rotate says what was done and what is next', async () => {
     oldKey: 'configured',
   })
 
-  const foreign = await operator({ encryptionKeys: [otherKey, oldKey] })
-  expect(await foreign.print('secrets', 'rotate')).toMatch(/unreadable: 1\n.*log.*\nkeep the old key until/)
-
   const rotateKeys = async () => ({ keys: [newKey, oldKey], finish: async () => {} })
   const own = await operator({ encryptionKeys: [newKey, oldKey], rotateKeys })
   expect(await own.print('secrets', 'rotate')).toMatch(/the server made a new key; keep a copy/)
+
+  // With the old key gone, the secrets under the new one are unreadable.
+  const third = await operator({ encryptionKeys: [otherKey, newKey] })
+  await third.admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', keys: ['sk-two'] })
+  const foreign = await operator({ encryptionKeys: [otherKey, oldKey] })
+  expect(await foreign.print('secrets', 'rotate')).toMatch(/unreadable: 1\n.*log.*\nkeep the old key until/)
 })

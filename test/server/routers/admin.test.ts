@@ -447,8 +447,13 @@ describe.each(deployments)('$name', deployment => {
       }
       answers.push(await admin.providers.list.query())
       await connect(daemon).providerConfigurator.getProviders.query()
-      // A server with another encryption key cannot open it, and says so.
-      const other = await startServer(store(), { encryptionKeys: [new Uint8Array(32)] }, deployment)
+      // A server with another encryption key, which opens one other secret, cannot open this one, and logs an error.
+      const [otherKey, ownKey] = [new Uint8Array(32), new Uint8Array(32).fill(7)]
+      const both = await startServer(store(), { encryptionKeys: [otherKey, ownKey] }, deployment)
+      await both
+        .connect({ role: 'admin', name: 'admin' })
+        .admin.providers.upsert.mutate({ name: 'readable', keys: ['sk-other'] })
+      const other = await startServer(store(), { encryptionKeys: [otherKey] }, deployment)
       const { providers } = await other.connect(daemon).providerConfigurator.getProviders.query()
       expect(providers.map(({ name }) => name)).not.toContain('marked')
       expect(other.logger.lines.some(({ level }) => level === 'error')).toBe(true)

@@ -47,7 +47,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   test('secrets.rotate seals the tokens of MCP servers anew too', async () => {
-    const before = await startServer(store(), { encryptionKeys: [oldKey] }, deployment)
+    const before = await startServer(store(), { encryptionKeys: [oldKey, newKey] }, deployment)
     const { mcpServers, externalAuthLinks, users } = before.connect(admin).admin
     await mcpServers.upsert.mutate({ id: 'wiki', url: 'https://wiki.example.com', clientSecret: 'client-secret' })
     const { id: userId } = await users.create.mutate({ username: 'linus' })
@@ -65,7 +65,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   test('a daemon may not', async () => {
-    const { connect } = await startServer(store(), {}, deployment)
+    const { connect } = await startServer(store(), { encryptionKeys: [newKey] }, deployment)
     expect(await refusalOf(connect(daemon).admin.secrets.rotate.mutate())).toMatchObject({ code: 'FORBIDDEN' })
   })
 })
