@@ -66,7 +66,7 @@ export class PendingCall implements Deadline {
     if (this.place === 'settled') return
     const { mayHaveRun } = this
     const { lastFailure } = this.#owner
-    const missing = mayHaveRun ? 'no answer' : 'no connection'
+    const missing = mayHaveRun ? 'no response' : 'no connection'
     const why = this.place !== 'queued' || lastFailure === undefined ? '' : ` (${lastFailure})`
     this.#end(new RpcError('TIMEOUT', `${this.options.path}: ${missing} before the deadline${why}`, { mayHaveRun }))
   }

@@ -60,7 +60,7 @@ export function remoteError(encoded: unknown, transformer: DataTransformer): TRP
     // A server's formatter makes the shape; TRPCClientError's type for it is the router's, which is unknown here.
     return new TRPCClientError(shape.message, { result: { error: shape as never } })
   }
-  const problem = 'the server answered with an error of an unknown shape'
+  const problem = 'the server sent an error of an unknown shape'
   return localError(new RpcError('INTERNAL_SERVER_ERROR', problem, { mayHaveRun: true }))
 }
 
@@ -81,13 +81,15 @@ export function notSent({ code, message, reason, cause }: RpcError<string>): Rpc
 /** Returns the error of a query or mutation that the server ended like a subscription. */
 export function noResponse(): TRPCClientError<never> {
   return localError(
-    new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without an answer', { mayHaveRun: true }),
+    new RpcError('INTERNAL_SERVER_ERROR', 'the server ended the call without a response', { mayHaveRun: true }),
   )
 }
 
 /** Returns the error for a response that the transformer rejects. */
 export function notDecodable(cause: unknown): TRPCClientError<never> {
-  return localError(new RpcError('INTERNAL_SERVER_ERROR', 'the answer cannot be decoded', { mayHaveRun: true, cause }))
+  return localError(
+    new RpcError('INTERNAL_SERVER_ERROR', 'the response cannot be decoded', { mayHaveRun: true, cause }),
+  )
 }
 
 /** Returns the error of a call whose deadline has passed before the call, or is no time. */

@@ -101,7 +101,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     if (message.id === null) {
       if (!('error' in message)) return this.#owner.move(this)
       const cause = message.error
-      this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server refused the connection', { cause }))
+      this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server rejected the connection', { cause }))
       return
     }
     const call = typeof message.id === 'number' ? this.calls.get(message.id) : undefined

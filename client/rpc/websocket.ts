@@ -32,7 +32,7 @@ export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batc
 }
 
 /** longest response to a rejected upgrade that is read */
-const maxRefusalBytes = 16 * 1024
+const maxRejectionBytes = 16 * 1024
 
 /**
  * Creates a `dial` for {@link connect}: each call opens one WebSocket, or rejects with a {@link DialError}: fatal for
@@ -62,7 +62,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
         clearTimeout(timer)
         signal.removeEventListener('abort', onAbort)
         socket.off('error', onError)
-        socket.off('unexpected-response', onRefused)
+        socket.off('unexpected-response', onRejected)
       }
       const fail = (error: DialError): void => {
         settle()
@@ -72,16 +72,16 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
         reject(error)
       }
       const onError = (error: Error): void => fail(failure(error.message || String(Reflect.get(error, 'code')), error))
-      const onRefused = (_request: unknown, response: IncomingMessage): void => {
-        readText(response, text => fail(refusal(response, text, reasons)))
+      const onRejected = (_request: unknown, response: IncomingMessage): void => {
+        readText(response, text => fail(rejectionOf(response, text, reasons)))
       }
       const onAbort = (): void => fail(failure('the dial was cancelled', signal.reason))
       const timer = setTimeout(() => {
-        fail(failure(`no answer within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`))
+        fail(failure(`no response within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`))
       }, patienceMs)
       signal.addEventListener('abort', onAbort, { once: true })
       socket.on('error', onError)
-      socket.once('unexpected-response', onRefused)
+      socket.once('unexpected-response', onRejected)
       socket.once('upgrade', response => {
         raw = response.socket
       })
@@ -136,7 +136,7 @@ function readText(response: IncomingMessage, done: (text: string) => void): void
   response.on('data', (chunk: Buffer) => {
     chunks.push(chunk)
     bytes += chunk.length
-    if (bytes > maxRefusalBytes) response.destroy()
+    if (bytes > maxRejectionBytes) response.destroy()
   })
   response.once('close', () => done(Buffer.concat(chunks).toString()))
   response.on('error', () => {})
@@ -144,12 +144,12 @@ function readText(response: IncomingMessage, done: (text: string) => void): void
 
 const finalStatuses = new Set([400, 401, 403, 404])
 
-function refusal({ statusCode = 0, headers }: IncomingMessage, text: string, reasons: ReasonTable): DialError {
-  const { message, reason } = parseRefusal(text, reasons)
+function rejectionOf({ statusCode = 0, headers }: IncomingMessage, text: string, reasons: ReasonTable): DialError {
+  const { message, reason } = parseRejection(text, reasons)
   // A response without a known reason comes from a proxy, perhaps for a short time only.
   const fatal = reason !== undefined && finalStatuses.has(statusCode)
   const retryAfter = /^\d{1,9}$/.exec(headers['retry-after'] ?? '')
-  return new DialError(`the server answered ${statusCode}${message === undefined ? '' : `: ${message}`}`, {
+  return new DialError(`the server responded with ${statusCode}${message === undefined ? '' : `: ${message}`}`, {
     fatal,
     status: statusCode,
     ...(reason !== undefined && { reason }),
@@ -157,7 +157,7 @@ function refusal({ statusCode = 0, headers }: IncomingMessage, text: string, rea
   })
 }
 
-function parseRefusal(text: string, reasons: ReasonTable): { message?: string; reason?: string } {
+function parseRejection(text: string, reasons: ReasonTable): { message?: string; reason?: string } {
   let body: unknown
   try {
     body = JSON.parse(text)

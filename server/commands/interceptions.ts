@@ -75,7 +75,7 @@ export function addInterceptionsCommands(program: Command): void {
       .command('tail')
       .description('every record as it is stored, one a line, until Ctrl-C or the end of the reader'),
   )
-    .option('--since <event>', 'go on behind this event id; without it, from now')
+    .option('--since <event>', 'go on after this event id; without it, from now')
     .action(async ({ since, ...options }: TailOptions) => {
       await callAdmin(options, admin => tail(admin, since, options))
     })

@@ -45,7 +45,7 @@ export function addMcpCommands(program: Command): void {
     .option('--token-url <url>', 'where tokens are refreshed (OAuth 2)')
     .option('--client-id <id>', 'this service at the token URL')
     .option('--client-secret-env <variable>', 'the environment variable that holds its secret')
-    .option('--validate-url <url>', 'answers 2xx to a token that is good, 401 or 403 to another')
+    .option('--validate-url <url>', 'responds with 2xx to a valid token, with 401 or 403 to any other')
     .action(async (name: string, options: AddOptions) => {
       const { url, allow, deny, tokenUrl, clientId, clientSecretEnv, validateUrl, ...common } = options
       const server = await callAdmin(common, admin =>

@@ -32,7 +32,7 @@ export function addProvidersCommands(program: Command): void {
     .option('--base-url <url>', "a new one: the type's own, for instance https://api.anthropic.com")
     .option('--key <key>', 'may be repeated; "-" reads it from stdin, since other users can see arguments', append)
     .option('--key-env <variable>', 'the environment variable that holds the key')
-    .option('--disabled', 'refuse its requests until it is enabled')
+    .option('--disabled', 'reject its requests until it is enabled')
     .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...options }: AddOptions) => {
       const keys = await readKeys(key ?? [], keyEnv)
       const provider = await callAdmin(options, admin =>
@@ -86,7 +86,7 @@ export function addProvidersCommands(program: Command): void {
     },
   )
 
-  withCommonOptions(providers.command('disable <name>').description('refuse its requests until it is enabled')).action(
+  withCommonOptions(providers.command('disable <name>').description('reject its requests until it is enabled')).action(
     async (name: string, options: CommonOptions) => {
       const provider = await callAdmin(options, admin => admin.providers.setEnabled.mutate({ name, enabled: false }))
       printResult(options, provider, () => print(`disabled provider ${provider.name}`))

@@ -36,7 +36,7 @@ export function addPurgeCommand(program: Command): void {
 }
 
 const helpText = `
-The user's keys are refused first. It may be interrupted, and be run again: it goes on. A daemon that is cut off may hand records
+The user's keys are rejected first. It may be interrupted, and be run again: it goes on. A daemon that is cut off may hand records
 over later; run it again with the id then. The audit log keeps its entries, with the id in place of the name.`
 
 /** Repeats the call until nothing is left, and says on stderr how far it is. */

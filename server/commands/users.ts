@@ -25,7 +25,7 @@ export function addUsersCommands(program: Command): void {
   )
 
   withCommonOptions(
-    users.command('suspend <user>').description("refuse a user's keys until the user is activated"),
+    users.command('suspend <user>').description("reject a user's keys until the user is activated"),
   ).action(async (user: string, options: CommonOptions) => {
     const changed = await callAdmin(options, admin => admin.users.setStatus.mutate({ user, status: 'suspended' }))
     printResult(options, changed, () => print(`suspended user ${changed.username}`))

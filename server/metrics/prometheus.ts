@@ -14,7 +14,7 @@ export function createServerMetrics(): ServerMetrics {
   collectDefaultMetrics({ register: registry })
   new Gauge({
     name: 'rpc_connections_open',
-    help: 'connections of every link, those being let in included',
+    help: 'connections of every link, those not yet authenticated included',
     registers,
     collect() {
       this.set(group.connections)
@@ -37,7 +37,7 @@ export function createServerMetrics(): ServerMetrics {
   })
   const rejected = new Counter({
     name: 'rpc_connections_refused_total',
-    help: 'connections that were not let in, by reason',
+    help: 'connections that were rejected, by reason',
     labelNames: ['reason'],
     registers,
   })

@@ -46,7 +46,7 @@ function networkProblem(code: string, url: string, howToStart: string): string {
   if (!isTls && (code === 'ECONNRESET' || code.startsWith('HPE_'))) {
     return `no HTTP is spoken at ${url} (${code}); try https:// if a proxy ends TLS there`
   }
-  return `no server answers at ${url} (${code}); ${howToStart}`
+  return `no server responds at ${url} (${code}); ${howToStart}`
 }
 
 /** OpenSSL's names for a chain that ends in no trusted authority. */

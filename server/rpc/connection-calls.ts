@@ -214,7 +214,7 @@ export class ConnectionCalls {
 
   /** Ends a call whose deadline has passed. */
   expire(call: Call, timeoutMs: number): void {
-    const error = new RpcError('TIMEOUT', `no answer within timeoutMs ${timeoutMs}`, { mayHaveRun: true })
+    const error = new RpcError('TIMEOUT', `no response within timeoutMs ${timeoutMs}`, { mayHaveRun: true })
     this.#respondError(call, error)
     call.abort(error)
   }
@@ -256,7 +256,7 @@ export class ConnectionCalls {
    */
   #mayRespond(): boolean {
     if (this.#admission.mayRespondEarly()) return true
-    this.#owner.closeInvalid(`more than ${this.#maxInFlight} calls were refused or stopped before there was a context`)
+    this.#owner.closeInvalid(`more than ${this.#maxInFlight} calls were rejected or stopped before there was a context`)
     return false
   }
 

@@ -129,7 +129,7 @@ export class Responses {
       this.#sendTo(to, { error: this.#encode({ code: -32603, message: 'internal server error', data }) })
     } catch (failure) {
       this.report(undefined, failure)
-      this.#options.owner.abandon({ code: closeCodes.internalError, message: 'an answer could not be encoded' })
+      this.#options.owner.abandon({ code: closeCodes.internalError, message: 'a response could not be encoded' })
     }
   }
 

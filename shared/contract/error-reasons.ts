@@ -42,11 +42,11 @@ export const errorReasons = {
   database_newer: { code: 'PRECONDITION_FAILED', meaning: 'the database was migrated by a newer version' },
   database_unreachable: {
     code: 'PRECONDITION_FAILED',
-    meaning: 'the database server cannot be reached, or refuses the login',
+    meaning: 'the database server cannot be reached, or rejects the login',
   },
   import_refused: { code: 'PRECONDITION_FAILED', meaning: 'there is nothing to import, or the target is not empty' },
   port_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process listens on the port' },
-  server_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no server answers at the address' },
+  server_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no server responds at the address' },
 } as const satisfies ReasonTable
 
 /** A reason of {@link errorReasons}. */

@@ -115,7 +115,7 @@ export class Heartbeat {
     this.#turn = setImmediate(() => {
       const { timeoutMs, onSilence } = this.#options
       if (this.hasMoved()) this.#timer = this.#schedule(this.#lookMs, this.#look)
-      else onSilence(`no answer to a ping within ${timeoutMs} ms`)
+      else onSilence(`no response to a ping within ${timeoutMs} ms`)
     })
   }
 }

@@ -236,7 +236,7 @@ class WebSocketDuplex implements Duplex {
       pongs = this.#pongs
       const time = now()
       if (time < patientUntil || (isTaking && time < giveUpAt)) return wait()
-      const message = `the close was not answered within ${this.#closeTimeoutMs} ms`
+      const message = `no response to the close within ${this.#closeTimeoutMs} ms`
       this.terminate({ code: closeCodes.abnormal, message })
     }
     const wait = (): void => {

@@ -238,7 +238,7 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
     const connection = connect({ dial: webSocketDial({ url }), onError: error => errors.push(error.message) })
     const client = createDuplexClient<typeof withTransformer>({ connection, ...options })
     expect(await client.me.query()).toBe('eve')
-    expect(errors.filter(message => message === 'the server refused the connection').length).toBe(2)
+    expect(errors.filter(message => message === 'the server rejected the connection').length).toBe(2)
     await connection.close()
     wss.close()
     server.close()

@@ -253,9 +253,9 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     await admitted.passed
     expect(await create<TestRouter>({ connection }).me.query()).toBe('ann')
     expect(reported).toEqual([
-      'the server refused the connection',
+      'the server rejected the connection',
       'the connection was lost: the peer closed (1005)',
-      'the server refused the connection',
+      'the server rejected the connection',
       'the connection was lost: the peer closed (1005)',
     ])
   })
@@ -331,7 +331,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     await started
     cut()
     expect(await lost).toMatchObject({
-      message: 'the connection was lost before slow was answered: the connection was lost (1006)',
+      message: 'the connection was lost before the response to slow: the connection was lost (1006)',
       data: { code: 'SERVICE_UNAVAILABLE', reason: 'connection_lost', mayHaveRun: true },
     })
     release()

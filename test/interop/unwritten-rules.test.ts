@@ -339,7 +339,7 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
     const client = create(connection)
     expect(await client.me.query()).toBe('ann')
     await expect(client.echo.query('x')).rejects.toMatchObject({
-      message: 'the server ended the call without an answer',
+      message: 'the server ended the call without a response',
       data: { code: 'INTERNAL_SERVER_ERROR', mayHaveRun: true },
     })
   })

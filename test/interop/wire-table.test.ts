@@ -295,7 +295,7 @@ describe('where stock falls short, on sockets', () => {
     })
     const waiting = failure(createDuplexClient<typeof router>({ connection }).ping.query())
     await second.passed
-    expect(errors).toEqual(Array(2).fill('no answer within connectTimeoutMs 20'))
+    expect(errors).toEqual(Array(2).fill('no response within connectTimeoutMs 20'))
     await connection.close()
     expect((await waiting).data).toMatchObject({ mayHaveRun: false })
     for (const socket of sockets) socket.destroy()
@@ -324,7 +324,7 @@ describe('where stock falls short, on sockets', () => {
     await client.ping.query()
     swallow = true
     expect(await client.ping.query()).toBe('pong') // in flight on the dead connection, sent again on the next
-    expect(errors).toEqual(['the connection was lost: no answer to a ping within 15 ms (1006)'])
+    expect(errors).toEqual(['the connection was lost: no response to a ping within 15 ms (1006)'])
     await connection.close()
     for (const socket of sockets) socket.destroy()
   })

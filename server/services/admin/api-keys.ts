@@ -70,7 +70,7 @@ export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdm
         )
         if (created) return { ...created, key: `${id}-${secret}` }
       }
-      throw new Error('the store refused two new ids of API keys')
+      throw new Error('the store rejected two new ids of API keys')
     },
     async list({ user: ref }) {
       return store.listApiKeys(ref === undefined ? {} : { userId: (await findUser(store, ref)).id })

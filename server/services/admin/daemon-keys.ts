@@ -112,7 +112,7 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
         )
         if (created) return { ...created, key: `${id}-${secret}` }
       }
-      throw new Error('the store refused two new ids of daemon keys')
+      throw new Error('the store rejected two new ids of daemon keys')
     },
 
     list: () => store.listDaemonKeys(),

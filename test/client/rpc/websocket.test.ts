@@ -156,7 +156,7 @@ describe('logging in on a WebSocket', () => {
     )
     await Promise.all([aborted.passed, retried.passed])
     expect(errors).toEqual([
-      'the server refused the connection',
+      'the server rejected the connection',
       expect.stringContaining('handshakeTimeoutMs 20 (1011)'),
     ])
     hangs.open('too late')

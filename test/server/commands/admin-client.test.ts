@@ -139,7 +139,7 @@ describe('without a server', () => {
       code: 'SERVICE_UNAVAILABLE',
       reason: 'server_unreachable',
       message: expect.stringMatching(
-        /^no server answers at http:\/\/127\.0\.0\.1:\d+ \(ECONNREFUSED\); start one with: .* serve --data \S+ --port \d+$/,
+        /^no server responds at http:\/\/127\.0\.0\.1:\d+ \(ECONNREFUSED\); start one with: .* serve --data \S+ --port \d+$/,
       ),
     })
   })

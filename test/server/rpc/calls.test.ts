@@ -925,7 +925,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     send(Array.from({ length: 1_000 }, (_, id) => ({ id, method: 'query', params: { path: 'nothing' } })))
     expect(await closed).toMatchObject({
       code: 1002,
-      message: 'not a valid request: more than 3 calls were refused or stopped before there was a context',
+      message: 'not a valid request: more than 3 calls were rejected or stopped before there was a context',
     })
     expect(received).toMatchObject(
       [3, 4, 5].map(id => ({ id, error: { json: { data: { reason: 'too_many_calls' } } } })),
@@ -947,7 +947,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
       send(Array.from({ length: 1_000 }, (_, id) => pair(id)).flat())
       expect(await closed).toMatchObject({
         code: 1002,
-        message: 'not a valid request: more than 3 calls were refused or stopped before there was a context',
+        message: 'not a valid request: more than 3 calls were rejected or stopped before there was a context',
       })
       expect(received).toMatchObject([0, 1, 2].map(id => ({ id })))
     },
@@ -1071,7 +1071,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     } finally {
       clock.mockRestore()
     }
-    expect(await aborted).toMatchObject({ message: 'no answer within timeoutMs 300000' })
+    expect(await aborted).toMatchObject({ message: 'no response within timeoutMs 300000' })
     release()
   })
 

@@ -468,7 +468,7 @@ describe('silence', () => {
 
   it('a peer that answers no ping is given up at once, without waiting for its close', async () => {
     const { closed } = await pair(quick) // its client does not answer pings
-    expect(await closed).toEqual({ code: 1006, message: 'no answer to a ping within 30 ms' })
+    expect(await closed).toEqual({ code: 1006, message: 'no response to a ping within 30 ms' })
   })
 
   it('any message is as good as a pong', async () => {

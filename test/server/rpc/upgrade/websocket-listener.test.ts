@@ -399,7 +399,7 @@ describe('dialling a WebSocket', () => {
       name: 'DialError',
       fatal,
       status,
-      message: `the server answered ${status}: made up`,
+      message: `the server responded with ${status}: made up`,
       reason: reason === 'made_up' ? undefined : reason,
     })
   })

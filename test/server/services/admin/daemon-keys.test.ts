@@ -288,7 +288,7 @@ describe('making a key', () => {
     expect(first).not.toBe(second)
     expect(made.slice(0, 10)).toBe(second)
     store.createDaemonKey.mockResolvedValue(null)
-    await expect(create({ delegate: false }, 'ada')).rejects.toThrow('the store refused two new ids')
+    await expect(create({ delegate: false }, 'ada')).rejects.toThrow('the store rejected two new ids')
     expect(store.createDaemonKey).toHaveBeenCalledTimes(4)
   })
 })
