@@ -1,18 +1,14 @@
 /** An embedded store moves to PostgreSQL, by the commands that the README names. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import { withAdmin } from '../../server/commands/admin-client.js'
-import { PostgresServer } from '../fixtures/postgres-server.js'
-import { cleanUp, run, type ServeProcess, startServe, temporaryDirectory } from './process.js'
+import { makeDatabase } from '../fixtures/stores.js'
+import { runWords } from '../server/commands/command-line.js'
+import { cleanUp, dataDirectory, run, type ServeProcess, startServe, temporaryDirectory } from './process.js'
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
 
-let postgres: PostgresServer
-beforeAll(async () => {
-  postgres = await PostgresServer.create()
-})
-afterAll(() => postgres.remove())
 afterEach(async () => {
   vi.unstubAllEnvs()
   await cleanUp()
@@ -31,7 +27,9 @@ async function ask({ url }: ServeProcess, key: string): Promise<number> {
 }
 
 test('import moves an embedded store to PostgreSQL once; keys, secrets and records are there', async () => {
-  const from = await temporaryDirectory()
+  const from = await dataDirectory()
+  const database = await makeDatabase({ migrated: false })
+  onTestFinished(database.drop)
   const embedded = await startServe(from)
   const key = await withAdmin({ data: from, port: embedded.port }, async ({ users, apiKeys, providers }) => {
     await users.create.mutate({ username: 'ada' })
@@ -40,11 +38,12 @@ test('import moves an embedded store to PostgreSQL once; keys, secrets and recor
   })
   expect(await ask(embedded, key)).toBe(200)
   const environment = {
-    DATABASE_URL: postgres.url(),
+    DATABASE_URL: database.url,
     BRIDGE_ADMIN_TOKEN: 'admin-token-of-the-import',
     BRIDGE_ENCRYPTION_KEY: (await readFile(join(from, 'encryption-key'), 'utf8')).trim(),
   }
-  const inUse = await run(['import', '--from', from], { env: environment })
+  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
+  const inUse = await runWords(['import', '--from', from])
   expect([inUse.code, JSON.parse(inUse.stderr).reason]).toEqual([1, 'data_in_use'])
   embedded.kill('SIGTERM')
   expect(await embedded.exited).toEqual({ code: 0, signal: null })
@@ -55,13 +54,12 @@ test('import moves an embedded store to PostgreSQL once; keys, secrets and recor
     expect(imported.stdout).toMatch(new RegExp(`^${rows}$`, 'm'))
   }
   expect(imported.stdout).toContain(`    BRIDGE_ENCRYPTION_KEY="$(cat ${from}/encryption-key)" node `)
-  const again = await run(['import', '--from', from], { env: environment })
+  const again = await runWords(['import', '--from', from])
   expect([again.code, JSON.parse(again.stderr).reason]).toEqual([1, 'import_refused'])
-  expect(await run(['migrate'], { env: environment })).toMatchObject({ code: 0, stderr: '' })
+  expect(await runWords(['migrate'])).toMatchObject({ code: 0, stderr: '' })
 
   const server = await startServe(await temporaryDirectory(), { env: environment })
   expect(await ask(server, key)).toBe(200)
-  vi.stubEnv('BRIDGE_ADMIN_TOKEN', environment.BRIDGE_ADMIN_TOKEN)
   await withAdmin({ data: server.dataDir, port: server.port }, async ({ interceptions, apiKeys, providers }) => {
     const ends = async () => (await interceptions.list.query({})).interceptions.map(({ endedAt }) => endedAt)
     await expect.poll(ends).toEqual([expect.any(Date), expect.any(Date)])

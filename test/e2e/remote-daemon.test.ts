@@ -1,18 +1,18 @@
-import { rename, rm } from 'node:fs/promises'
 import Anthropic from '@anthropic-ai/sdk'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import type { CreatedDaemonKey, DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
 import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
+import { makeDatabase } from '../fixtures/stores.js'
+import { runWordsJson } from '../server/commands/command-line.js'
 import {
   cleanUp,
-  dataDirectory,
   type RunningProcess,
   run,
-  runJson,
   type ServeProcess,
   startDaemon,
   startServe,
+  temporaryDirectory,
 } from './process.js'
 import { type StandIn, startProvider, tokens } from './provider.js'
 
@@ -20,37 +20,41 @@ import { type StandIn, startProvider, tokens } from './provider.js'
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 let provider: StandIn
-let template: string
 let server: ServeProcess
 let key: string
+/** The database of the test's control plane, and its secrets: a start with the embedded database takes three times as long. */
+let environment: { BRIDGE_ADMIN_TOKEN: string; BRIDGE_ENCRYPTION_KEY: string; DATABASE_URL: string }
 
 /** Calls the server as its commands do, without a process for each call. */
 const admin = <T>(work: (admin: AdminClient) => Promise<T>): Promise<T> =>
   withAdmin({ data: server.dataDir, port: server.port }, work)
 
 beforeAll(async () => {
+  vi.stubEnv('BRIDGE_ADMIN_TOKEN', 'admin-token-of-the-control-plane')
   provider = await startProvider()
-  const made = await dataDirectory()
-  server = await startServe(made)
-  await admin(({ users }) => users.create.mutate({ username: 'alice' }))
-  key = (await admin(({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
-  const standIn = { name: 'stand-in', type: 'anthropic', baseUrl: provider.url, keys: ['sk-test'] } as const
-  await admin(({ providers }) => providers.upsert.mutate({ ...standIn, keys: [...standIn.keys] }))
-  server.kill('SIGTERM')
-  await server.exited
-  template = `${made}.template`
-  await rename(made, template)
 })
 afterAll(async () => {
   await provider.close()
-  await rm(template, { recursive: true, force: true })
+  vi.unstubAllEnvs()
 })
 
 afterEach(cleanUp)
 
 /** A control plane with a user and a provider. */
 async function startControlPlane(): Promise<void> {
-  server = await startServe(await dataDirectory(template))
+  const database = await makeDatabase()
+  onTestFinished(database.drop)
+  environment = {
+    BRIDGE_ADMIN_TOKEN: 'admin-token-of-the-control-plane',
+    BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    DATABASE_URL: database.url,
+  }
+  server = await startServe(await temporaryDirectory(), { env: environment })
+  key = await admin(async ({ users, apiKeys, providers }) => {
+    await users.create.mutate({ username: 'alice' })
+    await providers.upsert.mutate({ name: 'stand-in', type: 'anthropic', baseUrl: provider.url, keys: ['sk-test'] })
+    return (await apiKeys.create.mutate({ user: 'alice' })).key
+  })
 }
 
 const daemonKey = (input: { name?: string; delegate?: boolean } = {}): Promise<CreatedDaemonKey> =>
@@ -58,7 +62,7 @@ const daemonKey = (input: { name?: string; delegate?: boolean } = {}): Promise<C
 
 /** Starts the control plane again, where it was. */
 async function restart(): Promise<void> {
-  server = await startServe(server.dataDir, { args: ['--port', server.port] })
+  server = await startServe(server.dataDir, { args: ['--port', server.port], env: environment })
 }
 
 function sdk({ url }: Pick<RunningProcess, 'url'>): Anthropic {
@@ -175,10 +179,10 @@ describe('a daemon key', () => {
   test('that is revoked ends its daemon with 1, and is refused afterwards', async () => {
     await startControlPlane()
     const args = ['daemon-keys', 'create', '--name', 'paris', '--delegate']
-    const created = await runJson<CreatedDaemonKey>([...args, ...server.flags])
+    const created = await runWordsJson<CreatedDaemonKey>([...args, ...server.flags])
     const daemon = await startDaemon(server.url, created.key)
     expect(await ask(sdk(daemon), 'hello')).toBe(tokens.join(''))
-    const [listed] = await runJson<DaemonKey[]>(['daemon-keys', 'list', ...server.flags])
+    const [listed] = await runWordsJson<DaemonKey[]>(['daemon-keys', 'list', ...server.flags])
     expect(listed).toMatchObject({
       id: created.id,
       name: 'paris',
@@ -188,7 +192,7 @@ describe('a daemon key', () => {
       buildVersion: expect.stringMatching(/^\d+\.\d+\.\d+$/),
     })
     expect(JSON.stringify(listed)).not.toContain(created.key.slice(11))
-    await runJson(['daemon-keys', 'revoke', created.id, ...server.flags])
+    await runWordsJson(['daemon-keys', 'revoke', created.id, ...server.flags])
     expect(await daemon.exited).toEqual({ code: 1, signal: null })
     expect(JSON.parse(daemon.stderr().trim().split('\n').at(-1) ?? '')).toMatchObject({
       code: 'FORBIDDEN',

@@ -227,7 +227,7 @@ test('what one replica changes reaches the daemons of the other: providers withi
         ),
       { interval: 5 },
     )
-    .toBe(503)
+    .toBe(403)
   expect(performance.now() - disabledAt).toBeLessThan(2_000) // two processes beside it; what the signal takes is in the contract test
   await adminOf(first, ({ daemonKeys }) => daemonKeys.revoke.mutate({ id: created.id }))
   expect(await daemon.exited).toEqual({ code: 1, signal: null })

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import type { RotationResult } from '../../shared/contract/admin/secrets.js'
-import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe } from './process.js'
+import { runWords, runWordsJson } from '../server/commands/command-line.js'
+import { cleanUp, dataDirectory, type ServeProcess, startServe } from './process.js'
 
 // A server's start takes a second, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
@@ -32,7 +33,7 @@ test('secrets rotate changes the key in the file, and kill -9 in its midst loses
   expect(both.split(',').length === 1 || both.endsWith(`,${first}`)).toBe(true)
 
   server = await startServe(dataDir)
-  const again = await runJson<RotationResult>(['secrets', 'rotate', ...server.flags])
+  const again = await runWordsJson<RotationResult>(['secrets', 'rotate', ...server.flags])
   expect(again).toMatchObject({ unreadable: 0, oldKey: 'removed' })
   expect(again.rotated + again.kept).toBe(6 * keys.length)
   const last = await keyFile()
@@ -40,11 +41,11 @@ test('secrets rotate changes the key in the file, and kill -9 in its midst loses
   expect(last).not.toBe(first)
 
   // Right behind the end.
-  expect(await run(['secrets', 'rotate', ...server.flags])).toMatchObject({ code: 0 })
+  expect(await runWords(['secrets', 'rotate', ...server.flags])).toMatchObject({ code: 0 })
   server.kill('SIGKILL')
   await server.exited
   server = await startServe(dataDir)
-  expect(await runJson<RotationResult>(['secrets', 'rotate', ...server.flags])).toEqual({
+  expect(await runWordsJson<RotationResult>(['secrets', 'rotate', ...server.flags])).toEqual({
     rotated: 6 * keys.length,
     kept: 0,
     unreadable: 0,

@@ -1,44 +1,65 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import { lockDataDir } from '../../server/store/pglite/data-lock.js'
-import { openEmbeddedStore } from '../../server/store/pglite/embedded.js'
 import type { ApiKey, CreatedApiKey } from '../../shared/contract/admin/api-keys.js'
 import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
 import type { ProviderSummary } from '../../shared/contract/admin/providers.js'
 import type { User } from '../../shared/contract/admin/users.js'
-import { cleanUp, dataDirectory, run, runJson, type ServeProcess, startServe, temporaryDirectory } from './process.js'
+import { makeDatabase } from '../fixtures/stores.js'
+import { runWordsJson } from '../server/commands/command-line.js'
+import { cleanUp, dataDirectory, run, type ServeProcess, startServe, temporaryDirectory } from './process.js'
 import { type StandIn, startProvider, tokens } from './provider.js'
 
 // A server's first start takes seconds, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 let provider: StandIn
-/** a data directory with a user, a key of theirs, and the provider */
-let template: string
+const adminToken = 'admin-token-of-the-servers'
+/** The environment of servers on a PostgreSQL database with a user, a key of theirs, and the provider. */
+let onPostgres: Record<string, string>
 let key: string
 beforeAll(async () => {
+  vi.stubEnv('BRIDGE_ADMIN_TOKEN', adminToken)
   provider = await startProvider()
-  const made = await dataDirectory()
-  const server = await startServe(made)
-  await admin(server, ({ users }) => users.create.mutate({ username: 'alice' }))
-  key = (await admin(server, ({ apiKeys }) => apiKeys.create.mutate({ user: 'alice' }))).key
+  const database = await makeDatabase()
+  onPostgres = {
+    BRIDGE_ADMIN_TOKEN: adminToken,
+    BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    DATABASE_URL: database.url,
+  }
+  const server = await startOnPostgres()
+  key = await makeKey(server)
   await addProvider(server, 'stand-in')
-  server.kill('SIGTERM')
-  await server.exited
-  template = `${made}.template`
-  await rename(made, template)
+  await cleanUp()
+  return database.drop
 })
 afterAll(async () => {
   await provider.close()
-  await rm(template, { recursive: true, force: true })
+  vi.unstubAllEnvs()
 })
+
+/** Starts a server where the embedded database is not the subject: its start takes most of the time of a test. */
+async function startOnPostgres(env: Record<string, string> = {}): Promise<ServeProcess> {
+  return startServe(await temporaryDirectory(), { env: { ...onPostgres, ...env } })
+}
+
+/** Starts a server with the embedded database of a data directory. */
+const startEmbedded = (dataDir: string, env: Record<string, string> = {}): Promise<ServeProcess> =>
+  startServe(dataDir, { env: { BRIDGE_ADMIN_TOKEN: adminToken, ...env } })
+
+/** Makes a user and a key of theirs. */
+const makeKey = (server: ServeProcess, username = 'alice'): Promise<string> =>
+  admin(server, async ({ users, apiKeys }) => {
+    await users.create.mutate({ username })
+    return (await apiKeys.create.mutate({ user: username })).key
+  })
 
 const sdk = ({ url }: ServeProcess, key: string) =>
   new Anthropic({ baseURL: `${url}/bridge/stand-in`, authToken: key, apiKey: null, maxRetries: 0 })
@@ -115,16 +136,14 @@ describe('an empty data directory', () => {
 
   test('a streamed message is recorded, and is there after kill -9', async () => {
     const dataDir = await dataDirectory()
-    const server = await startServe(dataDir)
-    const user = await runJson<User>(['users', 'create', 'alice', ...server.flags])
+    const server = await startEmbedded(dataDir)
+    const user = await runWordsJson<User>(['users', 'create', 'alice', ...server.flags])
     expect(user).toMatchObject({ username: 'alice', status: 'active', deletedAt: null })
-    const { id, key } = await runJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...server.flags])
+    const { id, key } = await runWordsJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...server.flags])
     expect(key).toMatch(new RegExp(`^${id}-[A-Za-z0-9]{22}$`))
     const added = await run(
       ['providers', 'add', 'stand-in', '--base-url', provider.url, '--key', '-', ...server.flags],
-      {
-        input: 'sk-stand-in-key\n',
-      },
+      { input: 'sk-stand-in-key\n', env: { BRIDGE_ADMIN_TOKEN: adminToken } },
     )
     expect(added).toMatchObject({ code: 0, stdout: expect.not.stringContaining('sk-stand-in-key') })
 
@@ -140,9 +159,9 @@ describe('an empty data directory', () => {
     })
 
     const { interception } = await newestInterception(server)
-    const page = await runJson<InterceptionsPage>(['interceptions', 'list', ...server.flags])
+    const page = await runWordsJson<InterceptionsPage>(['interceptions', 'list', ...server.flags])
     expect(page).toMatchObject({ interceptions: [{ id: interception.id }], nextCursor: null })
-    const before = await runJson<InterceptionDetail>(['interceptions', 'show', interception.id, ...server.flags])
+    const before = await runWordsJson<InterceptionDetail>(['interceptions', 'show', interception.id, ...server.flags])
     expect(before).toMatchObject({
       interception: {
         provider: 'anthropic',
@@ -160,22 +179,22 @@ describe('an empty data directory', () => {
 
     server.kill('SIGKILL')
     expect(await server.exited).toEqual({ code: null, signal: 'SIGKILL' })
-    const again = await startServe(dataDir)
+    const again = await startEmbedded(dataDir)
     expect(again.stdout()).toBe(`aibridge ready at ${again.url}, data in ${dataDir}\n`)
-    expect(await runJson<unknown>(['interceptions', 'show', before.interception.id, ...again.flags])).toEqual(before)
+    expect(await runWordsJson<unknown>(['interceptions', 'show', before.interception.id, ...again.flags])).toEqual(
+      before,
+    )
     expect(await statusWith(again, key)).toBe(200)
   })
 })
 
-describe('a data directory with a user, a key and a provider', () => {
-  let dataDir: string
-  beforeEach(async () => {
-    dataDir = await dataDirectory(template)
-  })
+describe('a data directory', () => {
   afterEach(cleanUp)
 
   test('a second process is told which one has it, and starts after kill -9 of that one', async () => {
-    const first = await startServe(dataDir)
+    const dataDir = await dataDirectory()
+    const first = await startEmbedded(dataDir)
+    const alice = await admin(first, ({ users }) => users.create.mutate({ username: 'alice' }))
     const second = await run(['serve', '--data', dataDir, '--port', first.port])
     expect(second).toMatchObject({ code: 1, stdout: '' })
     expect(failureIn(second.stderr)).toEqual({
@@ -185,11 +204,12 @@ describe('a data directory with a user, a key and a provider', () => {
     })
     first.kill('SIGKILL')
     await first.exited
-    const third = await startServe(dataDir)
-    expect(await admin(third, ({ users }) => users.list.query())).toMatchObject([{ username: 'alice' }])
+    const third = await startEmbedded(dataDir)
+    expect(await admin(third, ({ users }) => users.list.query())).toEqual([alice])
   })
 
   test('a busy port ends the start and leaves the directory free', async () => {
+    const dataDir = await dataDirectory()
     const other = createServer()
     other.listen(0, '127.0.0.1')
     await once(other, 'listening')
@@ -208,26 +228,46 @@ describe('a data directory with a user, a key and a provider', () => {
   })
 
   test('a corrupt database ends the start', async () => {
+    const dataDir = await dataDirectory()
     await writeFile(join(dataDir, 'pg/global/pg_control'), 'no control file')
     const { code, stderr } = await run(['serve', '--data', dataDir, '--port', '0'])
     expect(code).toBe(1)
     expect(failureIn(stderr)).toMatchObject({ reason: 'database_corrupt', message: expect.stringContaining(dataDir) })
   })
 
+  test('a database thread that ends is logged and ends the server with 1; what was stored is there at the next start', async () => {
+    const end = "process.on('worker', worker => process.on('SIGUSR2', () => worker.terminate()))"
+    const dataDir = await dataDirectory()
+    const server = await startEmbedded(dataDir, {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(end)}`,
+    })
+    const user = await admin(server, ({ users }) => users.create.mutate({ username: 'kept' }))
+    server.kill('SIGUSR2')
+    expect(await server.logged(/^the embedded database has ended/)).toMatchObject({ level: 60 })
+    expect(await server.exited).toEqual({ code: 1, signal: null })
+    const again = await startEmbedded(dataDir)
+    expect(await admin(again, ({ users }) => users.list.query())).toContainEqual(user)
+  })
+})
+
+describe('a server', () => {
+  afterEach(cleanUp)
+
   test('a server refuses an encryption key that opens none of its secrets, and takes it beside the one that does', async () => {
-    const server = await startServe(dataDir)
+    const database = await makeDatabase()
+    onTestFinished(database.drop)
+    const itsDatabase = { DATABASE_URL: database.url }
+    const server = await startOnPostgres(itsDatabase)
+    const itsKey = await makeKey(server)
     const client = { tokenUrl: 'https://id.example.com/token', clientId: 'bridge', clientSecret: 'MARKED-secret' }
-    await admin(server, async ({ mcpServers, providers }) => {
+    await admin(server, async ({ mcpServers }) => {
       await mcpServers.upsert.mutate({ id: 'wiki', url: 'https://wiki.example.com/mcp', ...client })
-      // The one secret that is left is of another kind.
-      await providers.remove.mutate({ name: 'stand-in' })
     })
     server.kill('SIGTERM')
     await server.exited
-    const right = (await readFile(join(dataDir, 'encryption-key'), 'utf8')).trim()
     const other = Buffer.alloc(32, 1).toString('hex')
-    const { code, stderr } = await run(['serve', '--data', dataDir, '--port', '0'], {
-      env: { BRIDGE_ENCRYPTION_KEY: other },
+    const { code, stderr } = await run(['serve', '--data', server.dataDir, '--port', '0'], {
+      env: { ...onPostgres, ...itsDatabase, BRIDGE_ENCRYPTION_KEY: other },
     })
     expect(code).toBe(1)
     expect(failureIn(stderr)).toMatchObject({
@@ -235,13 +275,14 @@ describe('a data directory with a user, a key and a provider', () => {
       message: expect.stringMatching(/^BRIDGE_ENCRYPTION_KEY: opens none of the secrets in the database/),
     })
     expect(stderr).not.toContain(other)
-    const rotating = await startServe(dataDir, { env: { BRIDGE_ENCRYPTION_KEY: `${other},${right}` } })
+    const keys = `${other},${onPostgres.BRIDGE_ENCRYPTION_KEY}`
+    const rotating = await startOnPostgres({ ...itsDatabase, BRIDGE_ENCRYPTION_KEY: keys })
     await addProvider(rotating, 'stand-in')
-    expect(await statusWith(rotating, key)).toBe(200)
+    expect(await statusWith(rotating, itsKey)).toBe(200)
   })
 
   test('SIGTERM lets a running stream end, records it and exits 0', async () => {
-    const server = await startServe(dataDir)
+    const server = await startOnPostgres()
     const gate = provider.gate()
     const stream = sdk(server, key).messages.stream(question)
     await stream.emitted('text')
@@ -250,19 +291,16 @@ describe('a data directory with a user, a key and a provider', () => {
     gate.open()
     expect(await stream.finalText()).toBe(tokens.join(''))
     expect(await server.exited).toEqual({ code: 0, signal: null })
-    const store = await openEmbeddedStore({ dataDir })
-    const [newest] = await store.listInterceptions({ limit: 1 })
-    expect(await store.getInterception(newest?.id ?? '')).toMatchObject({
+    expect(await newestInterception(await startOnPostgres())).toMatchObject({
       interception: { errorType: null, endedAt: expect.any(Date) },
       tokenUsages: [{ inputTokens: 11, outputTokens: 7 }],
     })
-    await store.close()
   })
 
   test('an exception that nothing caught is logged and ends the server with 1', async () => {
     const fault = "process.on('SIGUSR2', () => { throw new Error('made-up-fault') })"
-    const server = await startServe(dataDir, {
-      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(fault)}` },
+    const server = await startOnPostgres({
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(fault)}`,
     })
     server.kill('SIGUSR2')
     expect(await server.logged(/^uncaughtException/)).toMatchObject({ level: 60, err: { message: 'made-up-fault' } })
@@ -270,21 +308,8 @@ describe('a data directory with a user, a key and a provider', () => {
     expect(server.stderr()).toContain('"msg":"stopped"')
   })
 
-  test('a database thread that ends is logged and ends the server with 1; what was stored is there at the next start', async () => {
-    const end = "process.on('worker', worker => process.on('SIGUSR2', () => worker.terminate()))"
-    const server = await startServe(dataDir, {
-      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(end)}` },
-    })
-    const user = await admin(server, ({ users }) => users.create.mutate({ username: 'kept' }))
-    server.kill('SIGUSR2')
-    expect(await server.logged(/^the embedded database has ended/)).toMatchObject({ level: 60 })
-    expect(await server.exited).toEqual({ code: 1, signal: null })
-    const again = await startServe(dataDir)
-    expect(await admin(again, ({ users }) => users.list.query())).toContainEqual(user)
-  })
-
   test('a second signal exits 130 at once', async () => {
-    const server = await startServe(dataDir)
+    const server = await startOnPostgres()
     const gate = provider.gate()
     const stream = sdk(server, key).messages.stream(question)
     const ended = expect(stream.finalText()).rejects.toThrow()
@@ -301,7 +326,7 @@ describe('a data directory with a user, a key and a provider', () => {
 describe('a running server', () => {
   let server: ServeProcess
   beforeAll(async () => {
-    server = await startServe(await dataDirectory(template))
+    server = await startOnPostgres()
   })
   afterAll(cleanUp)
 
@@ -309,7 +334,7 @@ describe('a running server', () => {
     expect(await statusWith(server, key, 'another')).toBe(404)
     await addProvider(server, 'another')
     expect(await statusWith(server, key, 'another')).toBe(200)
-    const list = await runJson<ProviderSummary[]>(['providers', 'list', ...server.flags])
+    const list = await runWordsJson<ProviderSummary[]>(['providers', 'list', ...server.flags])
     expect(list).toContainEqual(
       expect.objectContaining({
         name: 'another',
@@ -320,31 +345,34 @@ describe('a running server', () => {
       }),
     )
     expect(JSON.stringify(list)).not.toContain('sk-stand-in-key')
-    expect(await runJson<ProviderSummary>(['providers', 'disable', 'another', ...server.flags])).toMatchObject({
+    expect(await runWordsJson<ProviderSummary>(['providers', 'disable', 'another', ...server.flags])).toMatchObject({
       enabled: false,
     })
-    await untilStatus(server, key, 503, 'another')
-    expect(await runJson<ProviderSummary>(['providers', 'enable', 'another', ...server.flags])).toMatchObject({
+    await untilStatus(server, key, 403, 'another')
+    expect(await runWordsJson<ProviderSummary>(['providers', 'enable', 'another', ...server.flags])).toMatchObject({
       enabled: true,
     })
     await untilStatus(server, key, 200, 'another')
-    await runJson<unknown>(['providers', 'remove', 'another', ...server.flags])
+    await runWordsJson<unknown>(['providers', 'remove', 'another', ...server.flags])
     await untilStatus(server, key, 404, 'another')
   })
 
   test('a revoked key, an expired key and a suspended user are refused', async () => {
+    const bobsKey = await makeKey(server, 'bob')
     const create = async (...args: string[]) =>
-      await runJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...args, ...server.flags])
+      await runWordsJson<CreatedApiKey>(['keys', 'create', '--user', 'bob', ...args, ...server.flags])
     const revoked = await create()
-    expect(await runJson<unknown>(['keys', 'revoke', revoked.id, ...server.flags])).toMatchObject({ id: revoked.id })
-    expect(await statusWith(server, revoked.key)).toBe(403)
+    expect(await runWordsJson<unknown>(['keys', 'revoke', revoked.id, ...server.flags])).toMatchObject({
+      id: revoked.id,
+    })
+    expect(await statusWith(server, revoked.key)).toBe(401)
 
     const expiring = await create('--expires', '5s')
     expect(expiring.expiresAt).toMatch(/^\d{4}-.*Z$/)
-    expect(await statusWith(server, key)).toBe(200)
-    await runJson<unknown>(['users', 'suspend', 'alice', ...server.flags])
-    await Promise.all([untilStatus(server, expiring.key, 403), untilStatus(server, key, 403)])
-    const keys = await runJson<ApiKey[]>(['keys', 'list', '--user', 'alice', ...server.flags])
+    expect(await statusWith(server, bobsKey)).toBe(200)
+    await runWordsJson<unknown>(['users', 'suspend', 'bob', ...server.flags])
+    await Promise.all([untilStatus(server, expiring.key, 401), untilStatus(server, bobsKey, 403)])
+    const keys = await runWordsJson<ApiKey[]>(['keys', 'list', '--user', 'bob', ...server.flags])
     expect(keys.map(({ expiresAt }) => expiresAt !== null)).toEqual([false, true, true])
   })
 })
