@@ -1,4 +1,7 @@
-/** A bridge between an AI client and a provider, on the embedded store, all in one process: what it adds before the provider is called, and to a stream. */
+/**
+ * A bridge between an AI client and a provider, on the embedded store, all in one process: what it adds before the
+ * provider is called, and to a stream.
+ */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, createServer, type IncomingMessage, type RequestListener, request } from 'node:http'

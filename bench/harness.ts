@@ -1,4 +1,7 @@
-/** Times one asynchronous call: one after another, and with many in flight. Rows are measured in turns, so that a slow spell hits all of them. */
+/**
+ * Times one asynchronous call: one after another, and with many in flight. Rows are measured in turns, so that a slow
+ * spell hits all of them.
+ */
 
 export interface Row {
   name: string

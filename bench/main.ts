@@ -1,4 +1,7 @@
-/** `npm run bench`: this project beside its peers in one run. `npm run bench -- memory` measures the rows of that name only. */
+/**
+ * `npm run bench`: this project beside its peers in one run. `npm run bench -- memory` measures the rows of that name
+ * only.
+ */
 import { benchBridge } from './bridge.js'
 import { benchIdleConnection } from './idle-connection.js'
 import { benchMemoryCall } from './memory-call.js'

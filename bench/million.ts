@@ -9,7 +9,9 @@ import { median } from './harness.js'
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }
 const users = 1_000
 
-/** A million requests of a year by a thousand users, four million records in all; rare values are one in ten thousand. */
+/**
+ * A million requests of a year by a thousand users, four million records in all; rare values are one in ten thousand.
+ */
 const fill = `
   set session_replication_role = replica;
   insert into interceptions (id, initiator_id, api_key_id, provider, provider_name, model, started_at, client, client_session_id,

@@ -1,4 +1,7 @@
-/** One `recordTokenUsage` with nested metadata and a Date, checked by the contract's schema, a handler that returns `{}`, superjson. */
+/**
+ * One `recordTokenUsage` with nested metadata and a Date, checked by the contract's schema, a handler that returns
+ * `{}`, superjson.
+ */
 import { initTRPC } from '@trpc/server'
 import { recordSchemas } from '../shared/contract/recorder.js'
 import { transformer } from '../shared/rpc/transformer.js'

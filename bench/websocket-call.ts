@@ -1,4 +1,7 @@
-/** The call of memory-call.ts over a WebSocket on loopback, both ends in this process, beside tRPC's own link and a bare echo. */
+/**
+ * The call of memory-call.ts over a WebSocket on loopback, both ends in this process, beside tRPC's own link and a bare
+ * echo.
+ */
 import { createTRPCClient, wsLink } from '@trpc/client'
 import { SuperJSON } from 'superjson'
 import { createDuplexClient } from '../client/rpc/client.js'

@@ -1,8 +1,9 @@
 /**
  * The control plane inside a program: a store, a server, and a client on a link in memory. No port is opened.
  *
- * A `databaseUrl` in place of `dataDir` opens a PostgreSQL database; `server.listen()` lets remote daemons and the command line in. The program
- * records one request as a daemon does and reads it back as an operator. Prints the recorded tokens.
+ * A `databaseUrl` in place of `dataDir` opens a PostgreSQL database; `server.listen()` lets remote daemons and the
+ * command line in. The program records one request as a daemon does and reads it back as an operator. Prints the
+ * recorded tokens.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'

@@ -1,8 +1,10 @@
 /**
- * An SDK on top of a bridge in the same process: no port for the bridge, no key's secret, and every request is recorded on its owner.
+ * An SDK on top of a bridge in the same process: no port for the bridge, no key's secret, and every request is recorded
+ * on its owner.
  *
- * The control plane runs here too, with an embedded store in a new directory; a program that has a server elsewhere passes `url` and a daemon key
- * to `createBridgeClient` instead. Prints the demo provider's reply and the recorded tokens.
+ * The control plane runs here too, with an embedded store in a new directory; a program that has a server elsewhere
+ * passes `url` and a daemon key to `createBridgeClient` instead. Prints the demo provider's reply and the recorded
+ * tokens.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

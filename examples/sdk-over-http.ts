@@ -1,5 +1,6 @@
 /**
- * The vendors' SDKs, pointed at a running bridge: `aibridge serve` at the default address, with a key of `aibridge keys create` in AIBRIDGE_KEY.
+ * The vendors' SDKs, pointed at a running bridge: `aibridge serve` at the default address, with a key of `aibridge keys
+ * create` in AIBRIDGE_KEY.
  *
  * Asks the provider `demo`, which needs no account, and prints the reply as it streams.
  */

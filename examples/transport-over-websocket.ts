@@ -1,5 +1,6 @@
 /**
- * The same transport over a WebSocket: authentication before the upgrade, a context, and tRPC's own client on the same server.
+ * The same transport over a WebSocket: authentication before the upgrade, a context, and tRPC's own client on the same
+ * server.
  *
  * Prints `hello Ada` twice, then the rejection of a client without a token.
  */

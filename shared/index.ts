@@ -1,4 +1,7 @@
-/** Public names of `aibridge/shared`: the contract of this service (`contract/`), and what both ends of the transport agree on (`rpc/`). */
+/**
+ * Public names of `aibridge/shared`: the contract of this service (`contract/`), and what both ends of the transport
+ * agree on (`rpc/`).
+ */
 
 export {
   type ApiKey,

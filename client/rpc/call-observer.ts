@@ -5,8 +5,8 @@ import type { CallType, WireError } from '../../shared/rpc/messages.js'
 export type CallFailure = { remote: WireError } | { local: RpcError<string> }
 
 /**
- * The callbacks of a call's owner: any number of `onData` for a subscription, one for another call, and then `onError` or `onStopped`,
- * once.
+ * The callbacks of a call's owner: any number of `onData` for a subscription, one for another call, and then `onError`
+ * or `onStopped`, once.
  */
 export interface CallObserver {
   onStarted?(): void
@@ -15,7 +15,7 @@ export interface CallObserver {
   onError(failure: CallFailure): void
   /** Called when a subscription has ended without an error. */
   onStopped?(): void
-  /** Returns a server's error decoded, for statistics. It may take the encoded error over. */
+  /** Returns a server's error decoded, for statistics. The encoded error may be changed. */
   decodeError?(encoded: WireError): Error
 }
 
@@ -28,8 +28,8 @@ export interface CallOptions {
   /** the event after which a subscription goes on */
   lastEventId?: string | undefined
   /**
-   * deadline of this call, at most 2^31 - 1; 0 and less have passed already, `Infinity` is none. Default: none for a subscription, else the
-   * connection's `callTimeoutMs`
+   * deadline of this call, at most 2^31 - 1; 0 and less have passed already, `Infinity` is none. Default: none for a
+   * subscription, else the connection's `callTimeoutMs`
    */
   timeoutMs?: number | undefined
   signal?: AbortSignal | undefined

@@ -31,7 +31,7 @@ export class CallQueue {
   }
 
   /**
-   * Sends calls while there is room.
+   * Sends calls while a duplex has room.
    * @param room returns the duplex for the next call; undefined ends the sending
    */
   sendAll(
@@ -57,7 +57,7 @@ function sendFrom(
   }
 }
 
-/** Calls were numbered as they were made. */
+/** Calls are numbered in the order of their start. */
 function inOrder(calls: Iterable<PendingCall>): PendingCall[] {
   return [...calls].sort((a, b) => a.id - b.id)
 }

@@ -8,15 +8,15 @@ import type { LiveDuplex } from './live-duplex.js'
 interface Owner {
   cancel(call: PendingCall): void
   forget(call: PendingCall): void
-  /** why there is no connection */
+  /** why no connection is open */
   readonly lastFailure: string | undefined
 }
 
 /**
- * One call until it is settled: its place in the connection, its deadline and its caller's signal.
+ * One call until its end: its place in the connection, its deadline and its caller's signal.
  *
  * ```
- * queued ──there is room──▶ (a live duplex) ──response, error, cancel, deadline──▶ settled
+ * queued ──a free duplex──▶ (a live duplex) ──response, error, cancel, deadline──▶ settled
  *    ▲────the duplex closes or moves─────┘
  * ```
  */
@@ -46,7 +46,7 @@ export class PendingCall implements Deadline {
     return this.sends > 0
   }
 
-  /** Returns the call's message, with the time that is left for it. */
+  /** Returns the call's message, with the rest of the call's time. */
   message(): CallMessage {
     const { type, path, input } = this.options
     const params: CallMessage['params'] = { path, input }
@@ -82,7 +82,7 @@ export class PendingCall implements Deadline {
     this.#onAbort = undefined
   }
 
-  /** Settles the call with an error and asks the server to end it too. */
+  /** Settles the call with an error and asks the server to end the call too. */
   #end(error: RpcError): void {
     if (this.place === 'settled') return
     this.#owner.cancel(this)

@@ -12,7 +12,7 @@ import {
   type TransformerOptions,
 } from './trpc-internals.js'
 
-/** Options of one call. `context.timeoutMs` is its deadline in milliseconds, on both sides; `Infinity` is none. */
+/** Options of one call. `context.timeoutMs` is the deadline in milliseconds, on both sides; `Infinity` is none. */
 export interface ProcedureOptions {
   signal?: AbortSignal
   context?: { timeoutMs?: number }
@@ -25,10 +25,11 @@ const callTypes: { readonly [method: string]: CallType } = {
 }
 
 /**
- * Makes a router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`, without its chain of
- * links. `client.posts.create.mutate(input, { signal, context: { timeoutMs } })`.
+ * Makes a router's typed client straight on a connection: the same calls, types and errors as `createTRPCClient`,
+ * without the chain of links. `client.posts.create.mutate(input, { signal, context: { timeoutMs } })`.
  *
- * A failed call rejects with a `TRPCClientError` whose `data` has `code`, and where they apply `reason`, `requestId` and `mayHaveRun`.
+ * A failed call rejects with a `TRPCClientError` whose `data` has `code`, and where applicable `reason`, `requestId`
+ * and `mayHaveRun`.
  * @param options.transformer the router's; absent for a router that has none
  */
 export function createDuplexClient<R extends AnyRouter>(
@@ -39,8 +40,9 @@ export function createDuplexClient<R extends AnyRouter>(
 }
 
 /**
- * Makes one step of a path: `client.a.b`, and at its end `query`, `mutate` or `subscribe`. Each step is made once.
- * @param procedure the function that the step calls; it is a step too, since a router or procedure may have the name of a call
+ * Makes one step of a path: `client.a.b`, and at the end `query`, `mutate` or `subscribe`. Each step is made once.
+ * @param procedure the function that the step calls; the function is a step too, since a router or procedure may have
+ *   the name of a call
  */
 function stub(caller: Caller, path: string, procedure?: object): unknown {
   const steps: { [key: string]: unknown } = Object.assign(Object.create(null), procedure && functionMethods)
@@ -80,7 +82,10 @@ class Caller {
     return (input: unknown, options?: ProcedureOptions) => this.#call(type, path, input, options)
   }
 
-  /** A subscription is opened once and read many times, so tRPC's own client serves it, with its own callbacks and async iteration. */
+  /**
+   * A subscription is opened once and read many times, so tRPC's own client serves subscriptions, with their callbacks
+   * and async iteration.
+   */
   get #subscription(): Subscribe {
     if (!this.#subscribe) {
       const link = duplexLink({ connection: this.#connection, transformer: this.#transformer })

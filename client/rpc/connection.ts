@@ -1,18 +1,19 @@
 /**
- * The client's end: one connection object over a row of duplexes, each dialled when the one before is lost or asks to move. Knows no router
- * and no link.
+ * The client's end: one connection object over a row of duplexes, each dialled when the one before is lost or asks to
+ * move. Knows no router and no link.
  *
  * ```
- * connecting ──dial() returns a duplex──▶ open ──it closes, or says `reconnect`──▶ waiting ──backoff──▶ connecting
- *     └─────────────dial() throws────────────────────────────────────────────────────▲
+ * connecting ──dial() returns a duplex──▶ open ──closed, or `reconnect` received──▶ waiting ──backoff──▶ connecting
+ *     └─────────────dial() throws──────────────────────────────────────────────────────▲
  * any ──close(), a fatal DialError, or a final close code──▶ closed (final)
  * ```
- * After a fatal DialError, remaining duplexes may still deliver responses to calls in flight. A duplex that says `reconnect` stays until its
- * calls have their responses; its subscriptions move as soon as there is another duplex.
+ * After a fatal DialError, remaining duplexes may still deliver responses to calls in flight. A duplex that says
+ * `reconnect` stays until its calls have responses; its subscriptions move as soon as another duplex is open.
  *
- * A call waits for a duplex until its own deadline. A call in flight on a duplex that closes is sent again on the next one if `resend` allows
- * it, at most twice; a subscription goes on behind its last event id; any other call fails with `connection_lost`. After a message that was too
- * large (1009), the call that would close the next duplex too fails with `message_too_large`.
+ * A call waits for a duplex until its own deadline. A call in flight on a duplex that closes is sent again on the next
+ * duplex if `resend` allows that, at most twice; a subscription goes on after its last event id; any other call fails
+ * with `connection_lost`. After a message that was too large (1009), the call that would close the next duplex too
+ * fails with `message_too_large`.
  */
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import { type CloseReason, closeCodes, type Duplex } from '../../shared/rpc/duplex.js'
@@ -29,19 +30,22 @@ import { PendingCalls } from './pending-calls.js'
 /** Settings of {@link connect}. */
 export interface ConnectOptions {
   /**
-   * Returns a fresh duplex each time, or throws. A fatal {@link DialError} stops the connection; after any other error the connection dials
-   * again with full jitter, 50 ms to 10 s. The signal aborts when the connection is closed.
+   * Returns a fresh duplex each time, or throws. A fatal {@link DialError} stops the connection; after any other error
+   * the connection dials again with full jitter, 50 ms to 10 s. The signal aborts when the connection is closed.
    */
   dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
   /** Whether a query or mutation that was in flight may run a second time. Default: queries. */
   resend?: (call: { type: CallType; path: string }) => boolean
-  /** deadline of a query or mutation that names none, the wait for a connection included; `Infinity` is none; default 30 s */
+  /**
+   * deadline of a query or mutation that names none, the wait for a connection included; `Infinity` is none; default 30
+   * s
+   */
   callTimeoutMs?: number
   /** number of calls in flight above which further calls are held back; default 1,024 */
   maxInFlight?: number
   /**
-   * Close codes of this user's servers after which the client does not dial again, beside 4401 and 4403: code → the reason that it stands
-   * for, which `closed` resolves with. Default: none.
+   * Close codes of this user's servers after which the client does not dial again, beside 4401 and 4403: code → the
+   * reason for which the code stands;  `closed` resolves with. Default: none.
    */
   finalCloseCodes?: Readonly<Record<number, string>>
   /** Called with errors that no caller gets: failed dials, invalid messages. */
@@ -58,9 +62,12 @@ export interface Connection {
   readonly state: ConnectionState
   /** Resolves, never rejects, with the cause, once the connection is closed for good. */
   readonly closed: Promise<CloseReason>
-  /** Calls `listener` after each change of `state`. Returns a function that ends it. */
+  /** Calls `listener` after each change of `state`. Returns a function that ends the calls of `listener`. */
   onStateChange(listener: (state: ConnectionState) => void): () => void
-  /** Starts a call. Returns a function that cancels it without a further callback. The observer is never called from within this function. */
+  /**
+   * Starts a call. Returns a function that cancels it without a further callback. The observer is never called from
+   * within this function.
+   */
   call(options: CallOptions, observer: CallObserver): () => void
   /** Closes for good: calls in flight fail with `connection_closed`. Resolves when the duplex is closed. */
   close(): Promise<CloseReason>
@@ -71,7 +78,7 @@ export function connect(options: ConnectOptions): Connection {
   return new ReconnectingConnection(options)
 }
 
-/** Final on every connection: the server knows its peer and does not want it back. */
+/** Final on every connection: the server knows this client and rejects further connections. */
 const alwaysFinal: ReadonlySet<number> = new Set([closeCodes.unauthorized, closeCodes.forbidden])
 
 type State =
@@ -90,7 +97,7 @@ class ReconnectingConnection implements Connection {
   readonly #listeners = new Set<(state: ConnectionState) => void>()
   readonly #dialler: Dialler
   readonly #calls: PendingCalls
-  /** duplexes that have not closed: the current one, and those whose calls end there */
+  /** duplexes that have not closed: the current duplex, and duplexes with calls in flight */
   readonly #live = new Set<Live>()
   #state: State = { name: 'connecting' }
   #resolveClosed: (reason: CloseReason) => void = () => {}
@@ -178,7 +185,7 @@ class ReconnectingConnection implements Connection {
     this.#calls.sendElsewhere(live, call)
   }
 
-  /** Dials anew, because the server wants its clients elsewhere; calls in flight end here. */
+  /** Dials anew, because the server wants its clients elsewhere; calls in flight end on this duplex. */
   move(live: Live): void {
     if (live !== this.current) return
     this.#leave(live, 'the server asked to reconnect')
@@ -216,19 +223,19 @@ class ReconnectingConnection implements Connection {
     try {
       this.#onError(thrown instanceof Error ? thrown : new Error(String(thrown)))
     } catch {
-      // An observer that throws is the last one; its error is lost.
+      // An observer that throws is the last observer; the error is lost.
     }
   }
 
-  /** Sends no further call there. */
+  /** Sends no further call on a duplex. */
   #leave(live: Live, why: string): void {
     this.current = undefined
     this.#dialler.lost(why, live.wasOfUse)
   }
 
   /**
-   * Closes for good: queued calls and subscriptions fail. Other calls in flight may still get their responses, unless {@link #closeLive}
-   * follows.
+   * Closes for good: queued calls and subscriptions fail. Other calls in flight may still get their responses, unless
+   * {@link #closeLive} follows.
    */
   #finish(reason: CloseReason): void {
     if (this.closeReason) return

@@ -23,8 +23,8 @@ const idle: State = { name: 'idle' }
 const stopped: State = { name: 'stopped' }
 
 /**
- * Dials fresh duplexes for one connection, with full jitter between failures, so that the clients of a lost server do not return all at
- * once.
+ * Dials fresh duplexes for one connection, with full jitter between failures, so that the clients of a lost server do
+ * not return all at once.
  *
  * ```
  * idle ──dial()──▶ dialling ──a duplex──▶ idle
@@ -38,7 +38,7 @@ export class Dialler {
   #state: State = idle
   /** since a connection was of use */
   #failures = 0
-  /** why there is no connection, for error messages */
+  /** why no connection is open, for error messages */
   lastFailure: string | undefined
 
   constructor(dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>, owner: Owner) {

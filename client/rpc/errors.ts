@@ -4,14 +4,14 @@ import type { CallFailure } from './call-observer.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
 
-/** The error of a `dial`: it says whether another dial makes sense. */
+/** The error of a `dial`, which says whether another dial makes sense. */
 export class DialError extends Error {
   override readonly name = 'DialError'
-  /** true: the connection stops with this error; false: it dials again after a pause */
+  /** true: the connection stops with this error; false: the connection dials again after a pause */
   readonly fatal: boolean
-  /** a reason of the transport, or one that its user named */
+  /** a reason of the transport or of the transport's user */
   readonly reason: string | undefined
-  /** HTTP status of the response, if there was one */
+  /** HTTP status of the response; absent without a response */
   readonly status: number | undefined
   /** the pause that the server asks for before the next dial, in milliseconds */
   readonly retryAfterMs: number | undefined
@@ -57,7 +57,8 @@ export function remoteError(encoded: unknown, transformer: DataTransformer): TRP
     )
   }
   if (typeof shape === 'object' && shape !== null && 'message' in shape && typeof shape.message === 'string') {
-    // A server's formatter makes the shape; TRPCClientError's type for it is the router's, which is unknown here.
+    // A server's formatter makes the shape; TRPCClientError has the shape of the router as its type, which is unknown
+    // here.
     return new TRPCClientError(shape.message, { result: { error: shape as never } })
   }
   const problem = 'the server sent an error of an unknown shape'

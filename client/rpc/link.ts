@@ -10,8 +10,9 @@ import {
 } from './trpc-internals.js'
 
 /**
- * Makes a connection a terminating tRPC link, behind any other links: `createTRPCClient<R>({ links: [loggerLink(), duplexLink({ connection })] })`.
- * `context.timeoutMs` of a call is its deadline, `signal` cancels it; a cancelled subscription completes, as with tRPC's own links.
+ * Makes a connection a terminating tRPC link, behind any other links: `createTRPCClient<R>({ links: [loggerLink(),
+ * duplexLink({ connection })] })`. `context.timeoutMs` is the deadline of a call, `signal` cancels the call; a
+ * cancelled subscription completes, as with tRPC's own links.
  * @param options.transformer the router's; absent for a router that has none
  */
 export function duplexLink<R extends AnyRouter>(
@@ -39,7 +40,7 @@ export function duplexLink<R extends AnyRouter>(
           { type: op.type, path: op.path, input, timeoutMs, signal },
           {
             onStarted() {
-              // tRPC's client takes the first result of any other call for its response.
+              // tRPC's client takes the first result of any other call for the response.
               if (isSubscription) observer.next({ result: { type: 'started' }, context: op.context })
             },
             onData(data, id) {
@@ -50,7 +51,7 @@ export function duplexLink<R extends AnyRouter>(
                 cancel()
                 return fail(notDecodable(cause))
               }
-              // tRPC's links, its retryLink for one, look for the id of a tracked event here.
+              // tRPC's links, `retryLink` for instance, look for the id of a tracked event here.
               const result = { type: 'data' as const, data: value }
               observer.next({ result: id === undefined ? result : { ...result, id }, context: op.context })
               if (!isSubscription) observer.complete()

@@ -11,7 +11,7 @@ import { connectionLimits, times } from '../../shared/rpc/limits.js'
 import { InvalidMessage, parseServerMessage, type ResultMessage } from '../../shared/rpc/messages.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
 
-/** A call as its duplex sees it. */
+/** The part of a call that a duplex needs. */
 interface SentCall {
   readonly id: number
   readonly options: CallOptions
@@ -25,15 +25,15 @@ interface Owner<C extends SentCall> {
   forget(call: C): void
   /** Called for a call that a draining server did not start. */
   sendElsewhere(live: LiveDuplex<C>, call: C): void
-  /** Called when the server wants its client on another connection. */
+  /** Called when the server wants the client on another connection. */
   move(live: LiveDuplex<C>): void
-  /** Called when there may be room for further calls. */
+  /** Called when further calls may have room. */
   sendQueued(): void
   lost(live: LiveDuplex<C>, reason: CloseReason): void
   report(thrown: unknown): void
 }
 
-/** A duplex that has not closed, and the calls that were sent on it and have no response yet. */
+/** A duplex that has not closed, and the calls in flight on the duplex. */
 export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   readonly duplex: Duplex
   /** by id */
@@ -127,7 +127,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
       return this.#guard(() => call.observer.onStopped?.())
     }
     if (call.options.type !== 'subscription') this.#owner.forget(call)
-    // An event without an id leaves the point to resume from as it is.
+    // An event without an id leaves the point to resume from unchanged.
     else if (result.id !== undefined) call.lastEventId = result.id
     this.#guard(() => call.observer.onData(result.data, result.id))
   }
@@ -137,7 +137,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     this.duplex.terminate({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
   }
 
-  /** Reports the error of a caller's callback: the connection and its other calls go on. */
+  /** Reports the error of a caller's callback: the connection and all other calls go on. */
   #guard(callback: () => void): void {
     try {
       callback()

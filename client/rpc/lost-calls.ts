@@ -3,7 +3,10 @@ import { RpcError, transportError } from '../../shared/rpc/errors.js'
 import type { PendingCall } from './call.js'
 import type { CallOptions } from './call-observer.js'
 
-/** Splits the calls of a duplex that closed: some are sent again on the next one, the others fail with an error each. */
+/**
+ * Splits the calls of a duplex that closed: calls to send again on the next duplex, and calls that fail, each with an
+ * error.
+ */
 export function splitLostCalls(
   lost: readonly PendingCall[],
   reason: CloseReason,
@@ -26,9 +29,9 @@ export function lostError({ options: { path } }: PendingCall, { message, code }:
 }
 
 /**
- * Returns the errors of the calls that would close the next connection too. A received message above the limit was not read, so its call is
- * unknown: all subscriptions fail, and queries and mutations are sent again only so often. Of the sent calls the largest fails, although a
- * call that was cancelled meanwhile may have been the cause.
+ * Returns the errors of the calls that would close the next connection too. A received message above the limit was not
+ * read, so the call is unknown: all subscriptions fail, and queries and mutations are sent again only so often. Of the
+ * sent calls the largest fails, although a call that was cancelled meanwhile may have been the cause.
  */
 function tooLargeCalls(
   lost: readonly PendingCall[],
@@ -48,7 +51,7 @@ function isSubscription({ options }: PendingCall): boolean {
   return options.type === 'subscription'
 }
 
-/** Returns the call whose message is the largest, if there is one. */
+/** Returns the call whose message is the largest, if any was sent. */
 function largestOf(calls: readonly PendingCall[]): PendingCall[] {
   let largest: PendingCall | undefined
   let largestLength = -1
@@ -65,6 +68,6 @@ function lengthOf({ path, input }: CallOptions): number {
   try {
     return JSON.stringify([path, input]).length
   } catch {
-    return 0 // The input was encodable once, so it has changed since.
+    return 0 // The input was encodable once, so the caller has changed the input since.
   }
 }

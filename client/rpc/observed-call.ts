@@ -3,7 +3,10 @@ import { now } from '../../shared/rpc/deadlines.js'
 import { errorCodeOf } from '../../shared/rpc/errors.js'
 import type { CallFailure, CallObserver, CallOptions } from './call-observer.js'
 
-/** Stands before a call's own observer and reports the call's end to another one, once. Errors of that one are ignored. */
+/**
+ * Stands before a call's own observer and reports the call's end to a second observer, once. Errors of the second
+ * observer are ignored.
+ */
 export class ObservedCall implements CallObserver {
   readonly #options: CallOptions
   readonly #observer: CallObserver
@@ -44,7 +47,7 @@ export class ObservedCall implements CallObserver {
   #codeOf(failure: CallFailure): string {
     if ('local' in failure) return failure.local.code
     try {
-      // A copy: decoding takes the message over, and the observer has not decoded it yet.
+      // A copy: decoding takes the message over, and the observer decodes the message later.
       return errorCodeOf(this.#observer.decodeError?.(structuredClone(failure.remote))) ?? 'unknown'
     } catch {
       return 'unknown'

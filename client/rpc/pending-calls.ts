@@ -12,20 +12,20 @@ import { lostError, splitLostCalls } from './lost-calls.js'
 
 type Live = LiveDuplex<PendingCall>
 
-/** The connection's parts that its calls need. */
+/** The parts of the connection that calls need. */
 interface Owner {
-  /** the duplex for new calls, if there is one */
+  /** the duplex for new calls; undefined without an open one */
   readonly current: Live | undefined
-  /** why the connection is closed for good; undefined while it is not */
+  /** why the connection is closed for good; undefined before that */
   readonly closeReason: CloseReason | undefined
-  /** why there is no duplex */
+  /** why no duplex is open */
   readonly lastFailure: string | undefined
   /** Called when a duplex may have lost its last call. */
   closeWhenDone(live: Live): void
   report(thrown: unknown): void
 }
 
-/** Settings of {@link PendingCalls}, as those of the connection. */
+/** Settings of {@link PendingCalls}, which are settings of the connection. */
 export interface PendingCallsOptions {
   resend?: (call: { type: CallType; path: string }) => boolean
   callTimeoutMs?: number
@@ -35,7 +35,9 @@ export interface PendingCallsOptions {
 /** A call in flight may be sent this often again. */
 const maxResends = 2
 
-/** The calls of one connection: queued until there is room, then in flight on a live duplex, until they are settled. */
+/**
+ * The calls of one connection: queued until a duplex has room, then in flight on that duplex, until the end of each.
+ */
 export class PendingCalls {
   readonly #owner: Owner
   readonly #resend: (call: { type: CallType; path: string }) => boolean
@@ -80,7 +82,7 @@ export class PendingCalls {
     return () => this.cancel(call)
   }
 
-  /** Ends a call and asks the server, which may be at work on it, to end it too. */
+  /** Ends a call and asks the server, where the call may run, to end the call too. */
   cancel(call: PendingCall): void {
     const { place } = call
     if (place === 'settled') return
@@ -99,7 +101,7 @@ export class PendingCalls {
     else this.#queue.delete(call)
   }
 
-  /** Sends queued calls while there is room. */
+  /** Sends queued calls while a duplex has room. */
   sendQueued(): void {
     if (this.#queue.size === 0) return
     this.#queue.sendAll(
@@ -108,7 +110,10 @@ export class PendingCalls {
     )
   }
 
-  /** Moves the subscriptions of a duplex to the current one: they are stopped here and go on there, in one turn. */
+  /**
+   * Moves the subscriptions of a duplex to the current one: the old duplex stops each, and the new one goes on, in one
+   * turn.
+   */
   moveSubscriptions(live: Live): void {
     for (const call of live.subscriptions) {
       live.stop(call)
@@ -127,7 +132,7 @@ export class PendingCalls {
     this.sendQueued()
   }
 
-  /** Queues calls of a duplex that closed if they may be sent again, and fails the others. */
+  /** Queues calls of a duplex that closed if they may be sent again, and fails all other calls. */
   release(live: Live, reason: CloseReason): void {
     const lost = [...live.calls.values()]
     live.calls.clear()

@@ -1,6 +1,6 @@
 import { copyJsonValue } from '../../shared/rpc/json-copy.js'
 
-/** Encodes values as JSON and decodes them; the router's own. Absent for a router without a transformer. */
+/** Encodes values as JSON and decodes them; the same as the router's. Absent for a router without a transformer. */
 export interface DataTransformer {
   serialize(value: unknown): unknown
   deserialize(value: unknown): unknown
@@ -11,7 +11,7 @@ type GivenTransformer = DataTransformer | { input: DataTransformer; output: Data
 
 /** The half of a router's transformer that a client needs, from options that are typed by the router. */
 export function clientTransformer(options: { transformer?: unknown }): DataTransformer {
-  const transformer = options.transformer as GivenTransformer | undefined // tRPC's type for it: required where the router has one
+  const transformer = options.transformer as GivenTransformer | undefined // tRPC's type of this option: required where the router has one
   if (transformer === undefined) return noTransformer
   if (!('input' in transformer)) return transformer
   const { input, output } = transformer

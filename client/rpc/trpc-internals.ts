@@ -11,5 +11,8 @@ export {
 export type { AnyTRPCRouter as AnyRouter } from '@trpc/server'
 export { observable } from '@trpc/server/observable'
 
-/** `{ transformer }` for a router that has one, else nothing; tRPC exports this only as a part of its links' options. */
+/**
+ * `{ transformer }` for a router with a transformer, else nothing; tRPC exports this type only as a part of the options
+ * of links.
+ */
 export type TransformerOptions<R extends AnyTRPCRouter> = Omit<WebSocketLinkOptions<R>, 'client'>

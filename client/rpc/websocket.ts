@@ -12,7 +12,7 @@ import { webSocketDuplex } from '../../shared/rpc/websocket-duplex.js'
 import { type WebSocketDuplexOptions, webSocketSettings, webSocketTimes } from '../../shared/rpc/websocket-settings.js'
 import { DialError } from './errors.js'
 
-/** A WebSocket server and how to open a connection to it. Times are in milliseconds, sizes in bytes. */
+/** A WebSocket server and how to connect. Times are in milliseconds, sizes in bytes. */
 export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {
   /** `ws://` or `wss://`, without credentials: URLs end up in logs */
   url: string | URL
@@ -20,11 +20,11 @@ export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batc
   headers?: Readonly<Record<string, string>>
   /** for `wss://`: a private certificate authority, a client certificate */
   tls?: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'passphrase' | 'servername' | 'minVersion'>
-  /** tRPC's first frame, for servers that take credentials there */
+  /** tRPC's first frame, for servers that take credentials in that frame */
   connectionParams?: ConnectionParams
   /**
    * Reasons that this user's server may give for a rejected upgrade, beside the transport's. A rejection with another
-   * reason is not final, since a proxy or a newer server may have sent it: the client dials again.
+   * reason is not final, since a proxy or a newer server may have sent the reason: the client dials again.
    */
   reasons?: ReasonTable
   /** until the response to the upgrade; default 10 s */

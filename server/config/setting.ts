@@ -94,8 +94,8 @@ export function text(accepts: string, isGood: (text: string) => boolean, problem
 }
 
 /**
- * Returns the kind of lists of texts for which `isGood` returns true, with commas between them; a configuration file may
- * also hold an array of texts.
+ * Returns the kind of lists of texts for which `isGood` returns true, with commas between them; a configuration file
+ * may also hold an array of texts.
  * @param each one text in words: `an origin`
  */
 export function listOf(each: string, isGood: (text: string) => boolean) {

@@ -142,7 +142,10 @@ const adminToken = {
   secret: true,
 } as const satisfies Setting
 
-/** Settings of the front door of a bridge, in `serve` and in `daemon`. A provider may have time and body limits of its own. */
+/**
+ * Settings of the front door of a bridge, in `serve` and in `daemon`. A provider may have time and body limits of its
+ * own.
+ */
 const doorSettings = {
   firstByteTimeoutMs: {
     ...preset(wholeNumber(0, maxTimeLimitMs), bridgeLimits.upstreamHeadersTimeoutMs),

@@ -55,7 +55,10 @@ export interface BridgeServerConfig {
    * is sent; default 30 s
    */
   heartbeatMs?: number
-  /** Returns the command that lists recorded requests of the server at a URL; the provider `demo` names the command. Default: none is named. */
+  /**
+   * Returns the command that lists recorded requests of the server at a URL; the provider `demo` names the command.
+   * Default: none is named.
+   */
   listCommand?: (url: string) => string
 }
 
@@ -87,7 +90,8 @@ export interface BridgeServer {
   /**
    * Serves one more connection inside this process and returns the client end. The identity is not checked: the caller
    * is trusted.
-   * @throws RpcError `BAD_REQUEST` if `identity.daemonInstance` is no UUID; `SERVICE_UNAVAILABLE` (draining) after a call of `close()`
+   * @throws RpcError `BAD_REQUEST` if `identity.daemonInstance` is no UUID; `SERVICE_UNAVAILABLE` (draining) after a
+   *   call of `close()`
    */
   connectInMemory(options: { identity: Identity }): Duplex
   /**
@@ -107,8 +111,9 @@ export interface BridgeServer {
 
 /**
  * Creates a server. A database that was never seeded gets the provider `demo`.
- * @throws RpcError `BAD_REQUEST` (config_invalid) for an empty admin token, and for encryption keys that open none of the
- *   secrets in the database; RangeError for an encryption key of another length than 32 bytes; the store's rejections
+ * @throws RpcError `BAD_REQUEST` (config_invalid) for an empty admin token, and for encryption keys that open none of
+ *   the secrets in the database; RangeError for an encryption key of another length than 32 bytes; the store's
+ *   rejections
  */
 export async function createBridgeServer({
   store,

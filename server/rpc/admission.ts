@@ -14,13 +14,16 @@ interface HeldCall {
   readonly frame: Frame
 }
 
-/** Calls that arrived together, as one message or one batch. Their bytes stay in memory until none of them is held. */
+/**
+ * Calls that arrived together, as one message or one batch. The bytes stay in memory until no call of the frame is
+ * held.
+ */
 interface Frame {
   readonly bytes: number
   held: number
 }
 
-/** The connection's parts that its admission needs. */
+/** The parts of the connection that admission needs. */
 interface Owner {
   readonly state: 'opening' | 'open' | 'draining' | 'closed'
   /** started calls without a response, by id */
@@ -32,12 +35,12 @@ interface Owner {
  * Decides for each call of one connection whether it starts, is held back or is rejected:
  * ```
  * received ──a limit is reached──▶ rejected
- *     ├──there is room──▶ started
- *     └──no context yet, a slow reader, too many procedures──▶ held ──there is room, in order──▶ started
+ *     ├──room──▶ started
+ *     └──no context yet, a slow reader, too many procedures──▶ held ──room, in order──▶ started
  *                                                               └──cancelled, closed, draining──▶ taken out
  * ```
- * Rejections count calls without a response, since the peer knows those. Starts count running procedures: a cancelled call is over for its
- * peer before its procedure has returned.
+ * Rejections count calls without a response, which the peer knows. Starts count running procedures: a cancelled call is
+ * over for its peer before its procedure has returned.
  */
 export class Admission {
   readonly #owner: Owner
@@ -51,7 +54,7 @@ export class Admission {
   #subscriptions = 0
   /** bytes of the frame that is received now */
   #frameBytes = 0
-  /** that frame, once one of its calls is held */
+  /** that frame, once a call of the frame is held */
   #frame: Frame | undefined
   /** responses to calls that were rejected or stopped before there was a context */
   #earlyResponses = 0
@@ -69,7 +72,7 @@ export class Admission {
     this.#frame = undefined
   }
 
-  /** Starts a call or holds it. Returns the error of a call that is rejected. */
+  /** Starts or holds a call. Returns the error of a call that is rejected. */
   admit(message: CallMessage, batchIndex: number): RpcError | undefined {
     const mustHold = this.#held.size > 0 || !this.#mayStart
     const rejection = this.#rejectionOf(message, mustHold)
@@ -80,7 +83,7 @@ export class Admission {
     return undefined
   }
 
-  /** Starts held calls while there is room. */
+  /** Starts held calls while the connection has room. */
   startHeld(): void {
     if (this.#held.size === 0) return
     for (const held of this.#held.values()) {
@@ -90,7 +93,7 @@ export class Admission {
     }
   }
 
-  /** Takes one held call out, if there is one with this id. */
+  /** Takes out the held call with this id; does nothing without such a call. */
   take(id: string | number): CallMessage | undefined {
     const held = this.#held.get(id)
     if (!held) return undefined
@@ -138,7 +141,7 @@ export class Admission {
     return undefined
   }
 
-  /** Less for a peer without a context: it may never get one. */
+  /** Less for a peer without a context, who may never be authenticated. */
   get #maxHeldBytes(): number {
     const { maxBufferedBytes, maxMessageBytes } = this.#limits
     return this.#owner.state === 'opening' ? maxMessageBytes : maxBufferedBytes

@@ -15,7 +15,7 @@ import { RunningProcedures } from './running-procedures.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, TRPCError } from './trpc-internals.js'
 
-/** The connection's parts that its calls need. */
+/** The parts of the connection that calls need. */
 interface Owner {
   readonly state: 'opening' | 'open' | 'draining' | 'closed'
   readonly deadlines: Deadlines
@@ -38,7 +38,8 @@ export interface ConnectionCallsOptions {
  * received ──▶ started ──▶ settled (one terminal message) ──▶ released (the procedure has returned)
  *     └──▶ rejected (the terminal message is an error)
  * ```
- * A cancel, a deadline or a lost connection settles a call first and aborts its signal; the call is released when its procedure returns.
+ * A cancel, a deadline or a lost connection settles a call first and aborts its signal; the call is released when its
+ * procedure returns.
  */
 export class ConnectionCalls {
   /** started and not settled, by id */
@@ -84,7 +85,7 @@ export class ConnectionCalls {
     if (rejection) this.#reject(message, rejection)
   }
 
-  /** Ends the call with this id for its caller, held or started; does nothing if there is none. */
+  /** Ends the call with this id for its caller, held or started; does nothing without such a call. */
   cancel(id: string | number): void {
     const call = this.calls.get(id)
     if (!call) return this.#cancelHeld(id)
@@ -100,7 +101,7 @@ export class ConnectionCalls {
     this.#admission.startHeld()
   }
 
-  /** Rejects all held calls: the client makes them elsewhere. */
+  /** Rejects all held calls: the client makes the calls elsewhere. */
   drain(): void {
     for (const message of this.#admission.takeAll()) this.#rejectDraining(message)
   }
@@ -155,7 +156,8 @@ export class ConnectionCalls {
   /** Sends the terminal message of a call that failed. */
   fail(call: Call, thrown: unknown): void {
     if (!call.settled) this.#respondError(call, thrown)
-    // After a cancel, a deadline or a lost connection the peer has its response; only a fault of the procedure is worth a report.
+    // After a cancel, a deadline or a lost connection the peer has its response; only a fault of the procedure is worth
+    // a report.
     else if (!isAbort(thrown)) this.report(call, thrown)
   }
 
@@ -251,8 +253,8 @@ export class ConnectionCalls {
   }
 
   /**
-   * Closes a connection whose unauthenticated peer provokes too many responses. Rejections by a drain do not count: each held call gets one,
-   * and then the connection is closed.
+   * Closes a connection whose unauthenticated peer provokes too many responses. Rejections by a drain do not count:
+   * each held call gets one, and then the connection is closed.
    */
   #mayRespond(): boolean {
     if (this.#admission.mayRespondEarly()) return true

@@ -29,7 +29,7 @@ export interface CloseResult {
 }
 
 /**
- * Counts connections and their calls, of every link, so that a shutdown can wait for them.
+ * Counts connections and their calls, of every link, so that a shutdown can wait for all of both.
  *
  * ```
  * open ──close()──▶ draining ──every call ended, or graceMs──▶ closed

@@ -3,11 +3,11 @@
  *
  * The connection:
  * ```
- * opening ──there is a context──▶ open ──drain()──▶ draining ──▶ closed
+ * opening ──a context is ready──▶ open ──drain()──▶ draining ──▶ closed
  *    └──────────────────────────────┴──────────────────────────────▲
  * ```
- * Draining rejects new calls and lets calls in flight end. Closed begins with the close of this side: no response can leave any more, so no
- * call starts and running calls are aborted.
+ * Draining rejects new calls and lets calls in flight end. Closed begins with the close of this side: no response can
+ * leave any more, so no call starts and running calls are aborted.
  */
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import { Deadlines } from '../../shared/rpc/deadlines.js'
@@ -34,9 +34,9 @@ export interface ServeDuplexOptions<R extends AnyRouter> {
   duplex: Duplex
   router: R
   /**
-   * Makes the context, once per connection; calls wait for it. Its rejection is sent as the connection's error and closes the connection:
-   * with 4401 for `UNAUTHORIZED`, 4403 for `FORBIDDEN`, 1002 for `PARSE_ERROR`, else 1011. Required for a router whose context has required
-   * members.
+   * Makes the context, once per connection; calls wait for it. A rejection is sent as the connection's error and closes
+   * the connection: with 4401 for `UNAUTHORIZED`, 4403 for `FORBIDDEN`, 1002 for `PARSE_ERROR`, else 1011. Required for
+   * a router whose context has required members.
    */
   createContext?: (info: ConnectionInfo) => inferRouterContext<R> | Promise<inferRouterContext<R>>
   /** Whether the peer's first message is tRPC's `connectionParams`. Default false. */
@@ -63,8 +63,8 @@ export interface ServerConnection {
 
 /**
  * Serves a router on a duplex.
- * @throws RpcError `SERVICE_UNAVAILABLE` (draining) if the group is closing; the duplex is closed with 1001. `BAD_REQUEST` (config_invalid) for a
- *   `handshakeTimeoutMs` that is no time
+ * @throws RpcError `SERVICE_UNAVAILABLE` (draining) if the group is closing; the duplex is closed with 1001.
+ *   `BAD_REQUEST` (config_invalid) for a `handshakeTimeoutMs` that is no time
  */
 export function serveDuplex<R extends AnyRouter>(
   options: ServeDuplexOptions<R> & ContextRequirement<R>,
@@ -141,7 +141,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#duplex.close(reason, patienceMs)
   }
 
-  /** Closes without a wait for the peer, which gets the reason if it still reads. */
+  /** Closes without a wait for the peer, which gets the reason if the peer still reads. */
   abandon(reason: CloseReason): void {
     this.close(reason)
     this.#resolveClosed(reason)

@@ -42,7 +42,7 @@ export class ContextHandshake {
   #options: ContextHandshakeOptions | undefined
   #state: 'params' | 'context' | 'over' = 'context'
   #deadline: Deadline | undefined
-  /** for the factory, if there is one */
+  /** for the factory; unused without a factory */
   #lifetime: AbortController | undefined
 
   constructor(owner: Owner, options: ContextHandshakeOptions) {

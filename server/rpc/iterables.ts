@@ -11,8 +11,8 @@ export function isIterable(value: unknown): value is object {
 }
 
 /**
- * Ends an iterable that has no reader: a stream may hold a file or a socket. Never throws; `onError` is called for every failure, now or
- * later.
+ * Ends an iterable that has no reader: a stream may hold a file or a socket. Never throws; `onError` is called for
+ * every failure, now or later.
  */
 export function disposeIterable(value: object, onError: (thrown: unknown) => void): void {
   void (async () => {

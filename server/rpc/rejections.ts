@@ -1,6 +1,6 @@
 /**
- * Errors of calls that are not started. One message of a peer can provoke thousands of these errors, and their stacks say nothing about the
- * peer, so each error is made once.
+ * Errors of calls that are not started. One message of a peer can provoke thousands of these errors, and their stacks
+ * say nothing about the peer, so each error is made once.
  */
 import { RpcError, transportError } from '../../shared/rpc/errors.js'
 
@@ -12,14 +12,14 @@ export const draining = transportError('draining', 'the server is draining; call
 /** Rejects a call whose id is in use. */
 export const duplicate = transportError('duplicate_id', 'a call with this id is in flight')
 
-/** Ends a held call that its caller cancelled. */
+/** Ends a held call after a cancel. */
 export const cancelledUnstarted = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false })
 
 const invalidRequests = new Map<string, RpcError>()
 
 /**
  * Returns the error for a message that is no valid request.
- * @param problem a problem of `parseClientMessage`, which has a fixed set of them
+ * @param problem a problem of `parseClientMessage`, which has a fixed set of problems
  */
 export function invalidRequest(problem: string): RpcError {
   const known = invalidRequests.get(problem)

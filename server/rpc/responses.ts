@@ -28,7 +28,7 @@ export interface RespondedCall extends Addressee {
   readonly input?: unknown
 }
 
-/** The connection's functions that its responses need. */
+/** The functions of the connection that responses need. */
 interface Owner {
   readonly deadlines: Deadlines
   abandon(reason: CloseReason): void
@@ -44,11 +44,11 @@ export interface ResponsesOptions {
 }
 
 /**
- * Sends the messages of one connection: values encoded by the router's transformer, errors in the shape of its formatter, in bounded memory
- * for a slow reader.
+ * Sends the messages of one connection: values encoded by the router's transformer, errors in the shape of its
+ * formatter, in bounded memory for a slow reader.
  */
 export class Responses {
-  /** the connection's, once there is one; the error formatter gets it */
+  /** the connection's context, once made; an argument of the error formatter */
   context: unknown
   readonly #options: ResponsesOptions
   #connectionId = ''
@@ -60,7 +60,7 @@ export class Responses {
   }
 
   /**
-   * Sends a value of a call; `eventId` makes it resumable.
+   * Sends a value of a call; `eventId` makes the subscription resumable.
    * @throws the transformer's error; RpcError for a value that is too large or cannot be sent. The connection goes on.
    */
   sendData(call: RespondedCall, value: unknown, eventId?: string): void {
@@ -103,7 +103,10 @@ export class Responses {
     }
   }
 
-  /** Sends one message, and closes for a peer that reads too slowly. Every message that a peer can provoke goes through here. */
+  /**
+   * Sends one message, and closes for a peer that reads too slowly. Every message that a peer can provoke goes through
+   * here.
+   */
   send(message: Message): void {
     const { duplex, maxBufferedBytes } = this.#options
     duplex.send(message)

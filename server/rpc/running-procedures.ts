@@ -1,8 +1,8 @@
 import type { CallType } from '../../shared/rpc/messages.js'
 
 /**
- * Counts the procedures of one connection from their start to their return. A procedure may run on after its call was settled: after a
- * cancel, a deadline or a lost connection.
+ * Counts the procedures of one connection from their start to their return. A procedure may run on after its call was
+ * settled: after a cancel, a deadline or a lost connection.
  */
 export class RunningProcedures {
   #calls = 0

@@ -28,7 +28,7 @@ export async function pump(sink: Sink, call: Call, procedure: Promise<unknown>):
 }
 
 /**
- * An observable cannot be paused: its items are sent as they come, so a slow peer is closed as for any other responses.
+ * An observable cannot be paused: items are sent at once, so a slow peer is closed as for any other responses.
  */
 function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): Promise<void> {
   return new Promise(resolve => {

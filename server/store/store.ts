@@ -86,7 +86,10 @@ export type ShortIdPlace = 'users' | 'interceptions' | 'auditTargets'
 
 /** Looking for rows by the short form of an id. */
 export interface ShortIdStore {
-  /** The ids with a short form, sorted, at most `limit`. Of `auditTargets`, a target that is this text itself is one of them. */
+  /**
+   * The ids with a short form, sorted, at most `limit`. Of `auditTargets`, a target that is this text itself is one of
+   * them.
+   */
   findByShortId(query: { place: ShortIdPlace; shortId: string; limit: number }): Promise<string[]>
 }
 
@@ -352,7 +355,10 @@ export interface ProviderStore {
   ): Promise<ProviderRow>
   setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
   removeProvider(name: string): Promise<boolean>
-  /** Provider → its newest failed interception, of those that have one. The records are looked up by an index, one for each provider. */
+  /**
+   * Provider → its newest failed interception, of those that have one. The records are looked up by an index, one for
+   * each provider.
+   */
   listLastFailures(): Promise<Map<string, ProviderFailure>>
   /**
    * Adds `providers` if this database has never been seeded, and remembers the seeding, both in one transaction.

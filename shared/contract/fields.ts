@@ -13,7 +13,10 @@ export const name = text(recordLimits.maxNameLength).min(1)
 /** Any UUID, as lower-case text. */
 export const uuid = z.guid().toLowerCase()
 
-/** The last 12 digits of a UUID, as lists print it for people; lower-case text. Procedures that take one look for the id that has it. */
+/**
+ * The last 12 digits of a UUID, as lists print it for people; lower-case text. Procedures that take one look for the id
+ * that has it.
+ */
 export const shortId = z.string().refine(isShortId, 'must be 12 hexadecimal digits').toLowerCase()
 
 /** The public part of an API key: the 10 characters before its dash. */

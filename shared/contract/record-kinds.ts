@@ -1,6 +1,7 @@
 /**
- * The kinds of records that daemons report, and everything that both ends know of a kind. Each end has tables of its own that are keyed
- * by the same kinds (schemas, log fields, SQL), so the compiler names every place that lacks a new row.
+ * The kinds of records that daemons report, and everything that both ends know of a kind. Each end has tables of its
+ * own that are keyed by the same kinds (schemas, log fields, SQL), so the compiler names every place that lacks a new
+ * row.
  */
 
 interface RecordKindRow {

@@ -35,8 +35,8 @@ export type ErrorType = (typeof errorTypes)[number]
  * - `initiatorId` the user; `apiKeyId` the key of the request
  * - `provider` the type (`anthropic`), `providerName` the configured name; blank becomes `provider`
  * - `correlatingToolCallId` the tool call whose result the request carries, which gives the lineage
- * - `previousMsgId` the response that the request continues, as its records name it; gives the lineage where no tool call
- *   does
+ * - `previousMsgId` the response that the request continues, as its records name it; gives the lineage where no tool
+ *   call does
  * - `conversationId` the provider's conversation; gives the lineage where neither does
  * - `credentialKind` the owner of the provider key: the gateway (`centralized`) or the client (`byok`)
  * - `credentialHint` enough of that key to recognise the key, never the whole
@@ -112,7 +112,10 @@ export const recordPromptUsageInput = z
   .object({ ...child, msgId: name, prompt: content, metadata: metadata.optional(), createdAt: time })
   .transform(record => cutContent(record, recordKinds.promptUsage.contentFields))
 
-/** A tool call that the model selected. `input` is the provider's text, unparsed. `injected`: run by the bridge, not by the client. */
+/**
+ * A tool call that the model selected. `input` is the provider's text, unparsed. `injected`: run by the bridge, not by
+ * the client.
+ */
 export const recordToolUsageInput = z
   .object({
     ...child,

@@ -1,6 +1,6 @@
 /**
- * The version of the contract, MAJOR.MINOR. A minor adds (procedures, optional fields, reasons), a major changes or removes.
- * A client talks to a server of the same major whose minor is not below its own.
+ * The version of the contract, MAJOR.MINOR. A minor adds (procedures, optional fields, reasons), a major changes or
+ * removes. A client talks to a server of the same major whose minor is not below its own.
  *
  * | version | additions |
  * | --- | --- |

@@ -11,8 +11,9 @@ export interface Deadline {
 export const now = (): number => performance.now()
 
 /**
- * Many deadlines on one timer. Calls come and go by the thousand and hardly ever reach their deadline, so adding and deleting must
- * cost next to nothing: the timer is set for the earliest deadline seen and, when it fires, for the earliest that is left.
+ * Many deadlines on one timer. Calls come and go by the thousand and hardly ever reach their deadline, so adding and
+ * deleting must cost next to nothing: the timer is set for the earliest deadline seen and, when it fires, for the
+ * earliest that is left.
  */
 export class Deadlines {
   readonly #entries = new Set<Deadline>()

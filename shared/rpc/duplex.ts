@@ -1,14 +1,14 @@
 /**
- * A duplex carries ordered messages both ways between two ends and closes once, with a reason. A link has to provide nothing else: the
- * connection code above the duplex is the same for every link.
+ * A duplex carries ordered messages both ways between two ends and closes once, with a reason. A link has to provide
+ * nothing else: the connection code above the duplex is the same for every link.
  */
 
 /** A message: a JSON object or an array of them (tRPC's messages, a batch), or one of tRPC's bare text frames. */
 export type Message = object | 'PING' | 'PONG'
 
 /**
- * Why a duplex closed: a WebSocket close code and a message for people. Codes from 4000 to 4999 are private (RFC 6455, section 7.4): the
- * transport uses 4008, 4401 and 4403 and leaves the others to its users.
+ * Why a duplex closed: a WebSocket close code and a message for people. Codes from 4000 to 4999 are private (RFC 6455,
+ * section 7.4): the transport uses 4008, 4401 and 4403 and leaves the others to its users.
  */
 export interface CloseReason {
   code: number
@@ -49,14 +49,15 @@ export interface DuplexReceiver {
 /** One end of a duplex. */
 export interface Duplex {
   /**
-   * Begins delivery; messages that arrive earlier are kept until then. Only the first receiver gets messages: a second receiver gets
-   * {@link openedTwice} at once.
+   * Begins delivery; messages that arrive earlier are kept until then. Only the first receiver gets messages: a second
+   * receiver gets {@link openedTwice} at once.
    */
   open(receiver: DuplexReceiver): void
   /**
-   * Sends one message. The value is copied or encoded before this returns, so the caller may change the value afterwards. Does nothing
-   * after the end has closed.
-   * @throws RpcError `PAYLOAD_TOO_LARGE` (message_too_large) or `BAD_REQUEST` (not_encodable); the message is not sent, the duplex goes on
+   * Sends one message. The value is copied or encoded before this returns, so the caller may change the value
+   * afterwards. Does nothing after the end has closed.
+   * @throws RpcError `PAYLOAD_TOO_LARGE` (message_too_large) or `BAD_REQUEST` (not_encodable); the message is not sent,
+   *   the duplex goes on
    */
   send(message: Message): void
   /** Bytes that are sent and not yet taken by the transport below or the far end. */
@@ -64,8 +65,8 @@ export interface Duplex {
   /** Whether `bufferedBytes` is above the high-water mark. */
   readonly full: boolean
   /**
-   * Closes both ends. Messages sent by this end before the close are delivered first; messages for this end that were not delivered yet are
-   * dropped. Later calls do nothing.
+   * Closes both ends. Messages sent by this end before the close are delivered first; messages for this end that were
+   * not delivered yet are dropped. Later calls do nothing.
    * @param patienceMs how long a silent far end may need for the messages under way; by default it is cut off earlier
    */
   close(reason: CloseReason, patienceMs?: number): void

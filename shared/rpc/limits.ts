@@ -61,7 +61,10 @@ export const times = {
   handshakeTimeoutMs: 10_000,
   /** the client's side of the same: from the dial to the response to the upgrade */
   connectTimeoutMs: 10_000,
-  /** longest silence on a WebSocket until a ping is sent; below the 60 s after which common load balancers cut an idle connection (contract) */
+  /**
+   * longest silence on a WebSocket until a ping is sent; below the 60 s after which common load balancers cut an idle
+   * connection (contract)
+   */
   pingIntervalMs: 30_000,
   /** silence after a ping that ends the connection (contract) */
   pongTimeoutMs: 10_000,

@@ -11,9 +11,9 @@ export interface MemoryDuplexOptions {
 }
 
 /**
- * Makes two ends in one process. A message arrives as a wire would have delivered it: a JSON-equivalent copy that shares nothing with the
- * sender. Delivery is in a microtask; after {@link deliveriesPerTurn} messages the event loop gets a turn, so that a busy pair cannot keep
- * timers and sockets waiting.
+ * Makes two ends in one process. A message arrives as a wire would have delivered it: a JSON-equivalent copy that
+ * shares nothing with the sender. Delivery is in a microtask; after {@link deliveriesPerTurn} messages the event loop
+ * gets a turn, so that a busy pair cannot keep timers and sockets waiting.
  */
 export function memoryDuplexPair(options: MemoryDuplexOptions = {}): [Duplex, Duplex] {
   const maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
@@ -79,7 +79,8 @@ const closed: PipeState = { name: 'closed' }
  *    │                 └──cut()──▶ cut
  *    └──cut()──▶ cut ──the next delivery──▶ closed
  * ```
- * Ending delivers the queue before `onClose`; a cut drops the queue, also the rest of a delivery under way. The first reason counts.
+ * Ending delivers the queue before `onClose`; a cut drops the queue, also the rest of a delivery under way. The first
+ * reason counts.
  */
 class Pipe {
   /** the receiver of this direction's sender, for `onDrain` */
@@ -171,7 +172,8 @@ class Pipe {
         if (this.#state === flowing) this.sender?.onDrain()
       }
     } catch (error) {
-      // Receivers catch their own errors; an error that gets here all the same must not end the process from within a microtask.
+      // Receivers catch their own errors; an error that gets here all the same must not end the process from within a
+      // microtask.
       this.onFailure?.({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
     }
     // Messages that were pushed meanwhile have their own delivery.

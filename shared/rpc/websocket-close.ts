@@ -5,14 +5,20 @@ import type { TransportReason } from './errors.js'
 /** RFC 6455, section 5.5: a control frame holds 125 bytes, two of them the code. */
 const maxCloseTextBytes = 123
 
-/** Returns the code that a Close frame may carry for a reason's code; 1011 for codes that are reserved for local use or undefined. */
+/**
+ * Returns the code that a Close frame may carry for a reason's code; 1011 for codes that are reserved for local use or
+ * undefined.
+ */
 export function sendableCode(code: number): number {
   const isAssigned = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
   const isPrivate = code >= 3000 && code <= 4999
   return Number.isInteger(code) && (isAssigned || isPrivate) ? code : closeCodes.internalError
 }
 
-/** Returns the text for a Close frame, cut to the frame's 123 bytes at a character boundary: peers reject half a character. */
+/**
+ * Returns the text for a Close frame, cut to the frame's 123 bytes at a character boundary: peers reject half a
+ * character.
+ */
 export function closeText(text: string): Buffer {
   const bytes = Buffer.from(text)
   if (bytes.length <= maxCloseTextBytes) return bytes

@@ -1,6 +1,6 @@
 /**
- * A WebSocket as a duplex: JSON in text frames, beside them tRPC's bare `PING` and `PONG`. Both ends use it; opening the WebSocket is their
- * own task.
+ * A WebSocket as a duplex: JSON in text frames, beside them tRPC's bare `PING` and `PONG`. Both ends use it; opening
+ * the WebSocket is their own task.
  */
 import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
@@ -45,8 +45,8 @@ const over: Delivery = { name: 'over' }
  * ```
  * unopened ──open()──▶ opening ──microtask──▶ delivering ──onClose, once the connection has ended──▶ over
  * ```
- * Messages that arrive before `delivering` are kept. After `ended` the socket may live a little longer: until the peer ends it too, or for
- * `closeTimeoutMs`.
+ * Messages that arrive before `delivering` are kept. After `ended` the socket may live a little longer: until the peer
+ * ends it too, or for `closeTimeoutMs`.
  */
 class WebSocketDuplex implements Duplex {
   readonly #socket: WebSocket
@@ -134,7 +134,8 @@ class WebSocketDuplex implements Duplex {
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
-    // Messages that arrive after a close of this side are dropped: the peer has lost the right to send, or sends them again elsewhere.
+    // Messages that arrive after a close of this side are dropped: the peer has lost the right to send, or sends them
+    // again elsewhere.
     if (this.#state !== open) return
     if (isBinary) return this.#reject('a binary frame; messages are JSON in text frames')
     const text = data.toString()
@@ -170,7 +171,10 @@ class WebSocketDuplex implements Duplex {
     if (this.#state === open && delivery.name === 'delivering') this.#guard(() => delivery.receiver.onDrain())
   }
 
-  /** Receivers catch their own errors; an error that gets here all the same must not end the process from within an event. */
+  /**
+   * Receivers catch their own errors; an error that gets here all the same must not end the process from within an
+   * event.
+   */
   #guard(callback: () => void): void {
     try {
       callback()
@@ -189,8 +193,8 @@ class WebSocketDuplex implements Duplex {
   }
 
   /**
-   * `ws` calls its own `close` with the contents of the peer's Close frame, and with a code only when a frame breaks the protocol. Both end
-   * the connection now, without a wait for the peer's end of the socket or for further frames.
+   * `ws` calls its own `close` with the contents of the peer's Close frame, and with a code only when a frame breaks
+   * the protocol. Both end the connection now, without a wait for the peer's end of the socket or for further frames.
    */
   #takeOverClose(socket: WebSocket): (code: number, text: Buffer | string) => void {
     const close = socket.close.bind(socket)
@@ -222,8 +226,9 @@ class WebSocketDuplex implements Duplex {
   }
 
   /**
-   * Cuts off a peer that leaves the close without its own Close. A peer that takes messages sent before, or whose pongs say so, may go on; a
-   * silent peer may be given time for bytes that the system has taken and the network has not delivered yet.
+   * Cuts off a peer that leaves the close without its own Close. A peer that takes messages sent before, or whose pongs
+   * say so, may go on; a silent peer may be given time for bytes that the system has taken and the network has not
+   * delivered yet.
    */
   #awaitClose(patienceMs: number): void {
     const closedAt = now()

@@ -6,8 +6,8 @@ import { connectionLimits } from './limits.js'
 import { maxBatchLength, type WebSocketDuplexOptions } from './websocket-settings.js'
 
 /**
- * The sending half of a WebSocket: encodes messages and queues the texts of one turn, which go out together in its microtask. Pongs for a
- * peer that does not read are held back.
+ * The sending half of a WebSocket: encodes messages and queues the texts of one turn, which go out together in its
+ * microtask. Pongs for a peer that does not read are held back.
  */
 export class WebSocketSender {
   /** Set when more bytes than the high-water mark are buffered, until half of the mark or less are. */
@@ -64,8 +64,8 @@ export class WebSocketSender {
   }
 
   /**
-   * Sends the pong for a ping. Above `maxBufferedBytes` only the newest ping is kept and gets its pong when there is room: a peer that reads
-   * nothing cannot fill the memory with pongs (RFC 6455, section 5.5.3).
+   * Sends the pong for a ping. Above `maxBufferedBytes` only the newest ping is kept and gets its pong when there is
+   * room: a peer that reads nothing cannot fill the memory with pongs (RFC 6455, section 5.5.3).
    */
   pong(data: Buffer): void {
     if (this.#socket.bufferedAmount > this.#maxBufferedBytes) this.#pingWithoutPong = data

@@ -35,20 +35,21 @@ export function webSocketTimes(options: Partial<WebSocketTimes>): WebSocketTimes
 }
 
 /**
- * Longest array frame, in UTF-16 code units: large enough that the cost of its header and system call is nothing, small enough that a peer
- * begins to work before all of a long queue has arrived.
+ * Longest array frame, in UTF-16 code units: large enough that the cost of its header and system call is nothing, small
+ * enough that a peer begins to work before all of a long queue has arrived.
  */
 export const maxBatchLength = 256 * 1024
 
 /**
- * Largest batch in bytes: a code unit is one to three bytes of UTF-8. A batch of this size is accepted whatever `maxMessageBytes` is, since
- * that limit is about each message in the batch, and a sender does not know the limit of its peer.
+ * Largest batch in bytes: a code unit is one to three bytes of UTF-8. A batch of this size is accepted whatever
+ * `maxMessageBytes` is, since that limit is about each message in the batch, and a sender does not know the limit of
+ * its peer.
  */
 const maxBatchBytes = 3 * (maxBatchLength + 2)
 
 /**
- * Returns the settings that both ends give to `ws`, so that limits, pongs and the close are the duplex's own. No compression: that costs
- * 300 KiB a connection.
+ * Returns the settings that both ends give to `ws`, so that limits, pongs and the close are the duplex's own. No
+ * compression: that costs 300 KiB a connection.
  */
 export function webSocketSettings({ maxMessageBytes = connectionLimits.maxMessageBytes }: WebSocketDuplexOptions): {
   perMessageDeflate: false

@@ -1,4 +1,7 @@
-/** The whole of a stock peer's day in one test each: connect with parameters, call, fail, subscribe, move, be cut off, resume, close. */
+/**
+ * The whole of a stock peer's day in one test each: connect with parameters, call, fail, subscribe, move, be cut off,
+ * resume, close.
+ */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,7 @@
-/** This project's ends and tRPC's own, made the same way, so that one test can run against both. All are closed after the test. */
+/**
+ * This project's ends and tRPC's own, made the same way, so that one test can run against both. All are closed after
+ * the test.
+ */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -172,7 +175,8 @@ export function stockClient(options: Omit<Parameters<typeof createWSClient>[0], 
           await once(socket, 'close')
         }),
       )
-      // Nor for its own delays, which are of 1 ms here: timers of the same delay fire in the order in which they were set.
+      // Nor for its own delays, which are of 1 ms here: timers of the same delay fire in the order in which they were
+      // set.
       await new Promise(resolve => setTimeout(resolve, 1))
     },
   })

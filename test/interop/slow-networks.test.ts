@@ -1,4 +1,7 @@
-/** Stock keepalive cuts a slow upload while bytes flow (docs/transport.md); here a network that the test controls is slow. */
+/**
+ * Stock keepalive cuts a slow upload while bytes flow (docs/transport.md); here a network that the test controls is
+ * slow.
+ */
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'

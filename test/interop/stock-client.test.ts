@@ -1,6 +1,6 @@
 /**
- * tRPC's own client (11.25) with this project's server, feature by feature. Each test runs against tRPC's own server as well, which shows that it
- * states what such a client may rely on, and not what this server happens to do.
+ * tRPC's own client (11.25) with this project's server, feature by feature. Each test runs against tRPC's own server as
+ * well, which shows that it states what such a client may rely on, and not what this server happens to do.
  */
 import {
   createTRPCClient,

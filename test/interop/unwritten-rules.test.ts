@@ -1,4 +1,7 @@
-/** The rules that tRPC does not document, by their numbers in docs/transport.md: as a server to any peer, and as a client of any server. */
+/**
+ * The rules that tRPC does not document, by their numbers in docs/transport.md: as a server to any peer, and as a
+ * client of any server.
+ */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createTRPCClient } from '@trpc/client'

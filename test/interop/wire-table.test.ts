@@ -1,10 +1,12 @@
 /**
- * The places where tRPC's own WebSocket ends fall short (reproduced with 11.25), one test each where this project's contract tests do not hold
- * the very case already. Those that do, on every link:
+ * The places where tRPC's own WebSocket ends fall short (reproduced with 11.25), one test each where this project's
+ * contract tests do not hold the very case already. Those that do, on every link:
  *
- * - the signal of a query or mutation, cancelling one, a lost mutation, a malformed item of a batch: test/server/rpc/calls.test.ts
+ * - the signal of a query or mutation, cancelling one, a lost mutation, a malformed item of a batch:
+ *   test/server/rpc/calls.test.ts
  * - backpressure, error and then stopped: test/server/rpc/subscriptions.test.ts
- * - draining: test/server/rpc/connection-group.test.ts; deadlines while the server is down, full jitter, refusals that are final: test/client/rpc/reconnecting.test.ts
+ * - draining: test/server/rpc/connection-group.test.ts; deadlines while the server is down, full jitter, refusals that
+ *   are final: test/client/rpc/reconnecting.test.ts
  * - keepalive and slow uploads, a frame that is too large: test/shared/rpc/websocket-duplex.test.ts
  * - no timer tick per call: `npm run bench`, and below
  */
@@ -275,7 +277,8 @@ describe('where stock falls short, on sockets', () => {
     socket.on('error', () => {})
     socket.send(Buffer.alloc(90 * 1024 * 1024, ' ').toString('latin1'), () => {})
     const [code, text] = await once(socket, 'close')
-    // The server stops reading in the middle, so the close may be lost to the reset; what it says is in websocket-duplex.test.ts.
+    // The server stops reading in the middle, so the close may be lost to the reset; what it says is in
+    // websocket-duplex.test.ts.
     expect([1006, 1009]).toContain(code)
     if (code === 1009) expect(String(text)).toContain('maxMessageBytes 4,194,304')
   })

@@ -5,7 +5,8 @@ import type { GroupMember } from '../connection-group.js'
 import { rejectUpgrade, type UpgradeDetails } from './upgrade-rejection.js'
 
 /**
- * An upgrade without a decision yet. The connection group counts it, so that a shutdown rejects it and waits for the end of its socket.
+ * An upgrade without a decision yet. The connection group counts it, so that a shutdown rejects it and waits for the
+ * end of its socket.
  *
  * ```
  * pending ──become()──▶ connected: a member of its own takes over

@@ -26,7 +26,7 @@ export function listenersOf(server: Server | TlsServer): Map<string, PathListene
   if (known) return known.listeners
   const listeners = new Map<string, PathListener>()
   const onUpgrade: ServedPaths['onUpgrade'] = (request, stream, head) => {
-    const socket = stream as Socket // node:http and node:https hand over the sockets that they have accepted
+    const socket = stream as Socket // node:http and node:https hand over accepted sockets
     const listener = isWebSocket(request) ? listeners.get(splitUrl(request).path) : undefined
     if (listener) return listener.upgrade(request, socket, head)
     for (const { leavesOthers } of listeners.values()) if (leavesOthers) return
@@ -39,7 +39,10 @@ export function listenersOf(server: Server | TlsServer): Map<string, PathListene
   return listeners
 }
 
-/** Ends the service of a path. Other listeners get all upgrades after the last path, if they got those of unserved paths. */
+/**
+ * Ends the service of a path. Other listeners get all upgrades after the last path, if such listeners got the upgrades
+ * of unserved paths.
+ */
 export function removeListener(server: Server | TlsServer, path: string, listener: PathListener): void {
   const known = servedPaths.get(server)
   if (known?.listeners.get(path) !== listener) return

@@ -13,8 +13,9 @@ export interface UpgradeDetails {
 }
 
 /**
- * Sends the rejection of an upgrade, a status and JSON `{message, reason}`, and ends the socket. Node has no `ServerResponse` for an
- * upgrade, so the response is written by hand. An error that is no RpcError becomes 500 without its message.
+ * Sends the rejection of an upgrade, a status and JSON `{message, reason}`, and ends the socket. Node has no
+ * `ServerResponse` for an upgrade, so the response is written by hand. An error that is no RpcError becomes 500 without
+ * its message.
  */
 export function rejectUpgrade(socket: Socket, thrown: unknown, details: UpgradeDetails = {}): void {
   if (!socket.writable) {
@@ -38,7 +39,10 @@ export interface VersionMismatch {
   details: UpgradeDetails
 }
 
-/** Checks the version that a client names; a stock client names none and counts as 1.0. Returns undefined for a version that fits. */
+/**
+ * Checks the version that a client names; a stock client names none and counts as 1.0. Returns undefined for a version
+ * that fits.
+ */
 export function checkVersion(given: string | null, server: Version): VersionMismatch | undefined {
   const serverVersion = formatVersion(server)
   const client = parseVersion(given ?? '1.0')

@@ -28,7 +28,7 @@ import { UpgradeHandshake } from './upgrade-handshake.js'
 import { listenersOf, type PathListener, removeListener, splitUrl } from './upgrade-paths.js'
 import { checkVersion, rejectUpgrade } from './upgrade-rejection.js'
 
-/** The credentials of a client, and the request that they belong to. */
+/** The credentials of a client, and the request that carries the credentials. */
 export interface Credentials {
   /** the upgrade request; its headers and address */
   request: IncomingMessage
@@ -42,21 +42,22 @@ export interface Credentials {
 
 /** Settings of {@link serveWebSockets}. `I` is the identity that `authenticate` returns. */
 export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
-  /** Belongs to the caller, who makes it listen and closes it. */
+  /** Belongs to the caller, who opens and closes the server. */
   server: Server | TlsServer
   /** exactly this path, without a query */
   path: string
   /**
-   * Whether upgrades of other paths are rejected (a WebSocket gets 404, a request for another protocol is served without the upgrade) or left
-   * to other listeners of the server. Default: reject.
+   * Whether upgrades of other paths are rejected (a WebSocket gets 404, a request for another protocol is served
+   * without the upgrade) or left to other listeners of the server. Default: reject.
    */
   otherUpgrades?: 'reject' | 'leave'
   router: R
-  /** Counts the connections, and ends them with its `close()`. */
+  /** Counts the connections, and ends each with the group's `close()`. */
   group: ConnectionGroup
   /**
-   * Returns the identity of a client, or throws an RpcError: `UNAUTHORIZED` becomes 401 before the upgrade (4401 after it), `FORBIDDEN` 403
-   * (4403), `SERVICE_UNAVAILABLE` 503; any other error becomes 500, and the client dials again. Absent: every client is accepted.
+   * Returns the identity of a client, or throws an RpcError: `UNAUTHORIZED` becomes 401 before the upgrade (4401 after
+   * it), `FORBIDDEN` 403 (4403), `SERVICE_UNAVAILABLE` 503; any other error becomes 500, and the client dials again.
+   * Absent: every client is accepted.
    */
   authenticate?: (credentials: Credentials) => I | Promise<I>
   /** Makes the context of one authenticated connection. Required for a router whose context has required members. */
@@ -64,8 +65,8 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** Default: {@link connectionLimits}. */
   limits?: Partial<ConnectionLimits>
   /**
-   * connections of this listener that may be open or opening at once; default 10,000, above it 503. A tenth of them may be unauthenticated
-   * clients that announced `connectionParams`.
+   * connections of this listener that may be open or opening at once; default 10,000, above it 503. A tenth of them may
+   * be unauthenticated clients that announced `connectionParams`.
    */
   maxConnections?: number
   /** the version of the router; a client's `?version=` is checked against it. Absent: no check */
@@ -97,15 +98,15 @@ export interface WebSocketListener {
   /** connections that are open or being opened */
   readonly connections: number
   /**
-   * Rejects further clients: the path gets 404, or is left to other listeners together with the other paths. Open connections stay open
-   * until the group closes them.
+   * Rejects further clients: the path gets 404, or is left to other listeners together with the other paths. Open
+   * connections stay open until the group closes them.
    */
   stop(): void
 }
 
 /**
- * Serves a router to every WebSocket that asks for `path` on `server`. Rejections precede the upgrade: a status and JSON
- * `{message, reason}`. One server may serve several paths.
+ * Serves a router to every WebSocket that asks for `path` on `server`. Rejections precede the upgrade: a status and
+ * JSON `{message, reason}`. One server may serve several paths.
  * @throws RpcError `BAD_REQUEST` if the path is served already, or an option is no time (config_invalid)
  */
 export function serveWebSockets<R extends AnyRouter, I = undefined>(
@@ -168,7 +169,10 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     else void this.#open({ request, query, socket, head, handshake })
   }
 
-  /** Whether a client without a header announced parameters: it is authenticated after the upgrade, when they arrive. */
+  /**
+   * Whether a client without a header announced parameters: such a client is authenticated after the upgrade, when the
+   * parameters arrive.
+   */
   #authenticatesLater({ headers }: IncomingMessage, query: URLSearchParams): boolean {
     return (
       this.#options.authenticate !== undefined &&

@@ -11,9 +11,10 @@ export function isWebSocket({ headers }: IncomingMessage): boolean {
 const dropped = new Set(['connection', 'upgrade', 'http2-settings'])
 
 /**
- * Serves a request as if it had not asked for an upgrade (RFC 9110, section 7.8: a server may ignore that). Node 20 hands every request with
- * an `Upgrade` header to the listeners for upgrades as soon as there is one, also those of clients that would take HTTP/2 if they got it
- * (`h2c`: Java's HttpClient asks with each request). So the request is given to the HTTP server a second time, without those headers.
+ * Serves a request as if it had not asked for an upgrade (RFC 9110, section 7.8: a server may ignore that). Node 20
+ * hands every request with an `Upgrade` header to the listeners for upgrades as soon as there is one, also requests of
+ * clients that merely offer HTTP/2 (`h2c`: Java's HttpClient asks with each request). So the request is given to the
+ * HTTP server a second time, without those headers.
  */
 export function serveWithoutUpgrade(
   server: Server | TlsServer,

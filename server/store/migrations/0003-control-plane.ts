@@ -108,7 +108,10 @@ const statements = [
   'create index audit_log_newest on audit_log (at, id)',
 ]
 
-/** The feed of records, notifications of changes, MCP servers and their tokens, the audit log, and indexes for every filter of the list. */
+/**
+ * The feed of records, notifications of changes, MCP servers and their tokens, the audit log, and indexes for every
+ * filter of the list.
+ */
 export async function up<Schema>(db: Kysely<Schema>): Promise<void> {
   for (const statement of statements) await sql.raw(statement).execute(db)
 }

@@ -11,8 +11,8 @@ export interface EmbeddedStoreOptions {
   /** receives one line when a database is created; default: no log */
   logger?: Logger | undefined
   /**
-   * Called once if the database ends by itself, for instance because the disk is full. Every call of the store fails from then on, and only a new
-   * process can open the database again.
+   * Called once if the database ends by itself, for instance because the disk is full. Every call of the store fails
+   * from then on, and only a new process can open the database again.
    */
   onLost?: ((cause: Error) => void) | undefined
 }
@@ -33,12 +33,13 @@ export type OpenStoreOptions = EmbeddedStoreOptions | PostgresStoreOptions
 /**
  * Opens a store and brings its schema to this version. The caller closes it, after the server that uses it.
  *
- * Loads only the store that the options name: a program that gives a `databaseUrl` loads no embedded database (14 MB), one that gives a `dataDir` no
- * PostgreSQL client. A data directory is opened by one process at a time; a PostgreSQL database may be opened by any number. The first start of a data
- * directory takes some seconds.
- * @throws RpcError `PRECONDITION_FAILED`: `data_in_use`, naming the process that has the directory open; `database_corrupt`, and nothing is deleted;
- *   `database_newer` if a newer version migrated it; `database_unreachable` if the server cannot be reached within 10 s or rejects the login;
- *   `config_invalid` if the directory cannot be made or the server is too old. `BAD_REQUEST` (config_invalid) for a `databaseUrl` of another form
+ * Loads only the store that the options name: a program that gives a `databaseUrl` loads no embedded database (14 MB),
+ * one that gives a `dataDir` no PostgreSQL client. A data directory is opened by one process at a time; a PostgreSQL
+ * database may be opened by any number. The first start of a data directory takes some seconds.
+ * @throws RpcError `PRECONDITION_FAILED`: `data_in_use`, naming the process that has the directory open;
+ *   `database_corrupt`, and nothing is deleted; `database_newer` if a newer version migrated it; `database_unreachable`
+ *   if the server cannot be reached within 10 s or rejects the login; `config_invalid` if the directory cannot be made
+ *   or the server is too old. `BAD_REQUEST` (config_invalid) for a `databaseUrl` of another form
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
   if (options.databaseUrl === undefined) {

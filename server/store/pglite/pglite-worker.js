@@ -45,7 +45,10 @@ const { serialize } = protocol
 const port = parentPort
 if (!port) throw new Error('pglite-worker.js runs as a worker thread only')
 
-/** @type {{ dataDir: string, code: WebAssembly.Module }} where PGlite opens what is there, or else makes a new database; PGlite's file pglite.wasm */
+/**
+ * @type {{ dataDir: string, code: WebAssembly.Module }} where PGlite opens what is there, or else makes a new database;
+ *   PGlite's file pglite.wasm
+ */
 const { dataDir, code } = workerData
 const database = await open()
 

@@ -75,7 +75,10 @@ function page(db: Kysely<Database>, query: InterceptionQuery, filters: readonly 
     .limit(limit)
 }
 
-/** The condition of the index `interceptions_newest_of_users`, in its words: otherwise the planner passes the index over. */
+/**
+ * The condition of the index `interceptions_newest_of_users`, in its words: otherwise the planner passes the index
+ * over.
+ */
 const isOfUsers = sql<boolean>`coalesce(metadata->>${sql.lit(requestKindKey)}, '') not in (${sql.join(internalRequestKinds.map(kind => sql.lit(kind)))})`
 
 /** Reads everything in one snapshot. */

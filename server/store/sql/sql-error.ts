@@ -20,8 +20,9 @@ export class SqlError extends Error {
 export const connectionLost = 'CONNECTION_LOST'
 
 /**
- * https://www.postgresql.org/docs/18/errcodes-appendix.html: class 08 (connection), 57P (the server stops, crashed or starts), too many
- * connections, serialization failure and deadlock, a lock that was not free in time, and a server that became a standby.
+ * https://www.postgresql.org/docs/18/errcodes-appendix.html: class 08 (connection), 57P (the server stops, crashed or
+ * starts), too many connections, serialization failure and deadlock, a lock that was not free in time, and a server
+ * that became a standby.
  */
 const passingStates = /^(08...|57P0[1-5]|53300|40001|40P01|55P03|25006)$/
 const passingSystemErrors =

@@ -29,7 +29,10 @@ export interface User {
   deletedAt: Date | null
 }
 
-/** A user by id, by name, or by the short form of the id; `BAD_REQUEST` (ambiguous_id) if the short form is the name of another user. */
+/**
+ * A user by id, by name, or by the short form of the id; `BAD_REQUEST` (ambiguous_id) if the short form is the name of
+ * another user.
+ */
 export const userRef = z.union([uuid, username], "must be a user's id or name")
 
 /**

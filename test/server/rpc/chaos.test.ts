@@ -1,6 +1,7 @@
 /**
- * Calls and subscriptions while connections are cut and servers drain at random. CI runs a few seeds; `npm run soak` runs many, each for longer.
- * The name of a test has its seed; `TEST_SEED=n npx vitest run test/server/rpc/chaos.test.ts` begins with it.
+ * Calls and subscriptions while connections are cut and servers drain at random. CI runs a few seeds; `npm run soak`
+ * runs many, each for longer. The name of a test has its seed; `TEST_SEED=n npx vitest run
+ * test/server/rpc/chaos.test.ts` begins with it.
  */
 import { initTRPC, tracked } from '@trpc/server'
 import { describe, expect, it } from 'vitest'

@@ -1,4 +1,7 @@
-/** Peers that send anything. Whatever it is, the server answers it under its id or closes the connection, and serves the next peer. */
+/**
+ * Peers that send anything. Whatever it is, the server answers it under its id or closes the connection, and serves the
+ * next peer.
+ */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect as dialTcp } from 'node:net'
