@@ -105,6 +105,7 @@ export {
   type ProviderType,
   providerTypes,
 } from './contract/provider-configurator.js'
+export type { ShownProviderSettings } from './contract/provider-settings.js'
 export {
   interceptionIdOf,
   isRecordKind,

@@ -9,6 +9,13 @@ export function wholeNumber(value: string): number {
   return Number(value)
 }
 
+/** Parses a whole number, or the word `default`. */
+export function wholeNumberOrDefault(value: string): number | 'default' {
+  if (value === 'default') return value
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It must be a whole number, or the word default.')
+  return Number(value)
+}
+
 const millisecondsOf: Readonly<Record<string, number>> = {
   s: 1000,
   m: 60_000,

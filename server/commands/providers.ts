@@ -6,8 +6,12 @@ import { type ProviderType, providerTypes } from '../../shared/contract/provider
 import { RpcError } from '../../shared/rpc/errors.js'
 import { invocation } from '../process/invocation.js'
 import { callAdmin } from './call-admin.js'
+import { wholeNumberOrDefault } from './option-values.js'
 import { type CommonOptions, withCommonOptions } from './options.js'
 import { type Column, print, printFields, printResult, printTable, printWarning } from './output.js'
+
+/** `default` stands for the server's setting. */
+type Limit = number | 'default'
 
 interface AddOptions extends CommonOptions {
   type?: ProviderType
@@ -15,6 +19,9 @@ interface AddOptions extends CommonOptions {
   key?: string[]
   keyEnv?: string
   disabled?: boolean
+  firstByteTimeoutMs?: Limit
+  idleTimeoutMs?: Limit
+  maxBodyBytes?: Limit
 }
 
 /** Adds `providers add|test|list|enable|disable|remove`. */
@@ -25,7 +32,7 @@ export function addProvidersCommands(program: Command): void {
     providers
       .command('add <name>')
       .description(
-        'add a provider at /bridge/NAME, or change the one of this name, which keeps what is left out: type, base URL, keys, whether it is disabled',
+        'add a provider at /bridge/NAME, or change the one of this name, which keeps what is left out: type, base URL, keys, limits, whether it is disabled',
       ),
   )
     .addOption(new Option('--type <type>', 'the API that it speaks; a new one: anthropic').choices(providerTypes))
@@ -33,7 +40,26 @@ export function addProvidersCommands(program: Command): void {
     .option('--key <key>', 'may be repeated; "-" reads it from stdin, since other users can see arguments', append)
     .option('--key-env <variable>', 'the environment variable that holds the key')
     .option('--disabled', 'reject its requests until it is enabled')
-    .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...options }: AddOptions) => {
+    .option(
+      '--first-byte-timeout-ms <ms>',
+      "how long it may take until it begins to respond, 0: for ever; default: the server's setting",
+      wholeNumberOrDefault,
+    )
+    .option(
+      '--idle-timeout-ms <ms>',
+      "how long it may be silent inside a response, 0: for ever; default: the server's setting",
+      wholeNumberOrDefault,
+    )
+    .option(
+      '--max-body-bytes <bytes>',
+      "largest body of a request; default: the server's setting",
+      wholeNumberOrDefault,
+    )
+    .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...others }: AddOptions) => {
+      const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, ...options } = others
+      const limits = Object.entries({ firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes })
+      const given = limits.filter(([, limit]) => limit !== undefined)
+      const settings = Object.fromEntries(given.map(([name, limit]) => [name, limit === 'default' ? null : limit]))
       const keys = await readKeys(key ?? [], keyEnv)
       const provider = await callAdmin(options, admin =>
         admin.providers.upsert.mutate({
@@ -42,6 +68,7 @@ export function addProvidersCommands(program: Command): void {
           ...(disabled && { enabled: false }),
           ...(baseUrl !== undefined && { baseUrl }),
           ...(keys.length > 0 && { keys }),
+          ...(given.length > 0 && { settings }),
         }),
       )
       const mountPath = await mountPathOf(provider.type)
@@ -52,6 +79,7 @@ export function addProvidersCommands(program: Command): void {
           'base URL': provider.baseUrl,
           keys: provider.keys.join(', '),
           enabled: provider.enabled,
+          limits: limitsText(provider.settings),
           'clients use': `/bridge/${provider.name}${mountPath}, behind the address of the server or of a daemon`,
         }),
       )
@@ -109,6 +137,19 @@ const columns: Column<ProviderSummary>[] = [
   ['KEYS', provider => provider.keys.join(', ')],
   ['LAST FAILURE', ({ lastFailure }) => lastFailure && `${lastFailure.at.toISOString()} ${lastFailure.errorType}`],
 ]
+
+/** Names the limits that differ from the server's. */
+function limitsText({ firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes }: ProviderSummary['settings']): string {
+  const limits = [
+    { name: 'first byte within', value: firstByteTimeoutMs, unit: 'ms' },
+    { name: 'silence of at most', value: idleTimeoutMs, unit: 'ms' },
+    { name: 'bodies of at most', value: maxBodyBytes, unit: 'bytes' },
+  ]
+  const texts = limits.flatMap(({ name, value, unit }) =>
+    value === null ? [] : [`${name} ${value === 0 ? 'any time' : `${value.toLocaleString('en')} ${unit}`}`],
+  )
+  return texts.length > 0 ? texts.join(', ') : "the server's"
+}
 
 /**
  * Returns the path between `/bridge/NAME` and the paths of a type's API. The APIs are loaded on this call, so `--help`

@@ -1,5 +1,6 @@
 /** The settings of a provider: the server keeps them as one JSON object, and each daemon reads the fields that it knows. */
 import { z } from 'zod'
+import type { JsonObject } from '../values/text.js'
 
 /** Longest time limit of a provider or a server: a day. Node's own timers end at 24 days. */
 export const maxTimeLimitMs = 86_400_000
@@ -19,7 +20,47 @@ export const providerSettingsFields = {
   maxBodyBytes: z.number().int().min(1).max(maxBodyLimitBytes),
 } as const
 
+/** The settings of a provider as an operator sees them; null stands for the server's setting. */
+export interface ShownProviderSettings {
+  firstByteTimeoutMs: number | null
+  idleTimeoutMs: number | null
+  maxBodyBytes: number | null
+}
+
+/** The settings of a provider that has none of its own. */
+export const unsetProviderSettings: ShownProviderSettings = {
+  firstByteTimeoutMs: null,
+  idleTimeoutMs: null,
+  maxBodyBytes: null,
+}
+
+/** A change of settings: a field that is left out stays, and null sets it back to the server's setting. */
+export const providerSettingsChange = z.object({
+  firstByteTimeoutMs: timeLimit.nullable().optional(),
+  idleTimeoutMs: timeLimit.nullable().optional(),
+  maxBodyBytes: providerSettingsFields.maxBodyBytes.nullable().optional(),
+})
+
 /** Settings of one provider; a field that is not set leaves the server's setting. */
 export type ProviderSettings = {
   [K in keyof typeof providerSettingsFields]?: z.output<(typeof providerSettingsFields)[K]>
+}
+
+/**
+ * Returns the settings that this version knows. A field with a value that breaks its rule is left out and named to
+ * `report`: a newer version may know more values.
+ */
+export function readProviderSettings(
+  settings: JsonObject | undefined,
+  report: (field: string) => void = () => {},
+): ProviderSettings {
+  const known: ProviderSettings = {}
+  for (const [field, schema] of Object.entries(providerSettingsFields)) {
+    const value = settings?.[field]
+    if (value === undefined || value === null) continue
+    const { success, data } = schema.safeParse(value)
+    if (success) Object.assign(known, { [field]: data })
+    else report(field)
+  }
+  return known
 }

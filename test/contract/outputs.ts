@@ -73,7 +73,14 @@ const daemonKey = z.object({
   buildVersion: z.string().nullable(),
 })
 
+const providerSettings = z.object({
+  firstByteTimeoutMs: z.number().nullable(),
+  idleTimeoutMs: z.number().nullable(),
+  maxBodyBytes: z.number().nullable(),
+})
+
 const providerSummary = z.object({
+  settings: providerSettings,
   name: z.string(),
   type: z.enum(providerTypes),
   enabled: z.boolean(),

@@ -1,9 +1,8 @@
 import type { Provider, ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
-import type { ProviderSettings } from '../../../shared/contract/provider-settings.js'
+import { type ProviderSettings, readProviderSettings } from '../../../shared/contract/provider-settings.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { apiOf } from '../providers/apis.js'
 import type { ProviderApi } from '../providers/provider-api.js'
-import { readProviderSettings } from './provider-settings.js'
 
 /** A provider that the bridge can call, and its API. */
 export interface Target {

@@ -1,6 +1,6 @@
 /** Calls providers. */
 import { Agent, buildConnector, type Dispatcher } from 'undici'
-import { dropLeadingContinue } from './leading-continue.js'
+import { dropInterimResponses } from './interim-responses.js'
 import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
 import { abortedBy } from './upstream-error.js'
 
@@ -33,7 +33,7 @@ export class Upstream {
       connect: (options, callback) =>
         connect(options, (...result) => {
           const [, socket] = result
-          if (socket) dropLeadingContinue(socket)
+          if (socket) dropInterimResponses(socket)
           callback(...result)
         }),
     })

@@ -9,8 +9,10 @@ import type {
   providersUpsertInput,
 } from '../../../shared/contract/admin/providers.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
+import { readProviderSettings, unsetProviderSettings } from '../../../shared/contract/provider-settings.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
+import type { JsonObject } from '../../../shared/values/text.js'
 import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../store/store.js'
 import { providerKeyPlace, type SecretBox } from '../secrets.js'
 import { unknownRow } from '../unknown-row.js'
@@ -58,17 +60,17 @@ export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersA
       const { type = 'anthropic', enabled = true } = given
       const baseUrl = given.baseUrl === undefined ? defaultBaseUrls[type] : trimmedBaseUrl(given.baseUrl)
       const sealed = keys?.map(key => sealProviderKey(secrets, key, name))
-      const keep = (['type', 'enabled', 'baseUrl', 'settings'] as const).filter(
-        field => field === 'settings' || given[field] === undefined,
-      )
+      const keep = (['type', 'enabled', 'baseUrl', 'settings'] as const).filter(field => given[field] === undefined)
       const row = await store.audited(
         async tables => {
           if (given.type && !sealed) await refuseKeysOfAnotherType(tables, name, given.type)
-          return tables.upsertProvider({ name, type, enabled, baseUrl, settings: null, keys: sealed }, keep)
+          const settings = given.settings ? await changedSettings(tables, name, given.settings) : null
+          return tables.upsertProvider({ name, type, enabled, baseUrl, settings, keys: sealed }, keep)
         },
-        ({ type, enabled, baseUrl }) => {
+        ({ type, enabled, baseUrl, settings }) => {
           const hints = sealed ? { keys: sealed.map(({ hint }) => hint) } : {}
-          return auditEntry(actor, 'providers.upsert', name, { type, enabled, baseUrl, ...hints })
+          const changed = given.settings ? { settings } : {}
+          return auditEntry(actor, 'providers.upsert', name, { type, enabled, baseUrl, ...hints, ...changed })
         },
       )
       return shown(row)
@@ -109,6 +111,21 @@ async function refuseKeysOfAnotherType(
   )
 }
 
+/** Returns the settings of a provider after a change; null if none is left. Settings of other versions stay. */
+async function changedSettings(
+  store: Pick<ProviderStore, 'listProviders'>,
+  name: string,
+  change: NonNullable<z.output<typeof providersUpsertInput>['settings']>,
+): Promise<JsonObject | null> {
+  const before = (await store.listProviders()).find(row => row.name === name)?.settings
+  const settings: JsonObject = { ...before }
+  for (const [field, value] of Object.entries(change)) {
+    if (value === null) delete settings[field]
+    else if (value !== undefined) settings[field] = value
+  }
+  return Object.keys(settings).length === 0 ? null : settings
+}
+
 /** A provider's key as the store holds it. */
 export function sealProviderKey(secrets: SecretBox, key: string, provider: string): SealedKey {
   const id = uuidv7()
@@ -116,12 +133,13 @@ export function sealProviderKey(secrets: SecretBox, key: string, provider: strin
 }
 
 function summaryOf(
-  { keys, settings: _, ...row }: ProviderRow,
+  { keys, settings, ...row }: ProviderRow,
   failures: ReadonlyMap<string, ProviderFailure>,
 ): ProviderSummary {
   return {
     ...row,
     keys: keys.map(({ hint }) => hint),
+    settings: { ...unsetProviderSettings, ...readProviderSettings(settings ?? undefined) },
     warnings: warningsOf({ ...row, keys }),
     lastFailure: failures.get(row.name) ?? null,
   }

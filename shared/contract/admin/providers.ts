@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { slug } from '../fields.js'
 import { adminLimits } from '../limits.js'
 import { type ProviderType, providerTypes } from '../provider-configurator.js'
+import { providerSettingsChange, type ShownProviderSettings } from '../provider-settings.js'
 import type { ErrorType } from '../recorder.js'
 import { httpUrl } from './fields.js'
 
@@ -26,6 +27,7 @@ export const providersUpsertInput = z.object({
   keys: z.array(providerKey).max(adminLimits.maxProviderKeys).optional(),
   /** default of a new provider: true */
   enabled: z.boolean().optional(),
+  settings: providerSettingsChange.optional(),
 })
 
 /** Enables or disables a provider. */
@@ -118,6 +120,8 @@ export interface ProviderSummary {
   baseUrl: string
   /** each key's hint, for instance `sk-a…wxyz`; never a key */
   keys: string[]
+  /** null stands for the server's setting */
+  settings: ShownProviderSettings
   warnings: ProviderWarning[]
   /** null if no request to it has failed, as far as records are kept */
   lastFailure: ProviderFailure | null

@@ -32,6 +32,24 @@ test('adding a provider that is there replaces its key, and leaves it disabled a
   expect(await json<ProviderSummary>(...add, 'NEW_KEY', '--disabled')).toMatchObject({ enabled: false })
 })
 
+test('limits of a provider take the place of the limits of the server, one by one, until they are set back', async () => {
+  const { json, print } = await commandLine(store(), addProvidersCommands)
+  const add = (...words: string[]) => json<ProviderSummary>('providers', 'add', 'slow', ...words)
+  const unset = { firstByteTimeoutMs: null, idleTimeoutMs: null, maxBodyBytes: null }
+  expect((await add()).settings).toEqual(unset)
+  expect((await add('--first-byte-timeout-ms', '0', '--max-body-bytes', '50000000')).settings).toEqual({
+    ...unset,
+    firstByteTimeoutMs: 0,
+    maxBodyBytes: 50_000_000,
+  })
+  expect(await print('providers', 'add', 'slow', '--idle-timeout-ms', '900000')).toMatch(
+    /^limits +first byte within any time, silence of at most 900,000 ms, bodies of at most 50,000,000 bytes$/m,
+  )
+  const back = ['--first-byte-timeout-ms', 'default', '--idle-timeout-ms', 'default', '--max-body-bytes', 'default']
+  expect((await add(...back)).settings).toEqual(unset)
+  await expect(add('--max-body-bytes', '0')).rejects.toThrow()
+})
+
 test('adding a provider warns on stderr of a missing key and of a base URL that lacks or doubles /v1', async () => {
   const { both, json } = await commandLine(store(), addProvidersCommands)
   vi.stubEnv('KEY', 'sk-key-of-the-vendor-0123456789')
