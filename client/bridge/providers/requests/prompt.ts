@@ -41,13 +41,15 @@ export function continuedCall({ results }: Turn): string | undefined {
 /**
  * Returns the prompt of a turn: the last text with words of the user, without the client's elements around them.
  *
- * Texts of client elements alone are skipped, and so are the notes that clients write without an element. A recognised
- * client's text that is one element of any tag is skipped too; an unrecognised program may write its prompts in XML. If
- * nothing else is left, the last text is the prompt, unless the turn carries results of tools.
+ * The summary of a compacted conversation is no prompt, and neither is anything in front of it. Texts of client elements
+ * alone are skipped, and so are the notes that clients write without an element. A recognised client's text that is one
+ * element of any tag is skipped too; an unrecognised program may write its prompts in XML. If nothing else is left, the
+ * last text is the prompt, unless the turn carries results of tools.
  * @param client the recognised client
  */
 export function promptOf({ texts, results }: Turn, client: string | undefined): string | undefined {
-  const spoken = texts.filter(text => text.trim() !== '' && !isSummary(text))
+  // Codex keeps the user's messages in front of the summary: they were prompts before.
+  const spoken = texts.slice(texts.findLastIndex(isSummary) + 1).filter(text => text.trim() !== '')
   /** words in an element of another tag: the user's if there are no better ones */
   let inElement: string | undefined
   let found: string | undefined

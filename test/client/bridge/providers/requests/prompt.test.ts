@@ -204,6 +204,16 @@ describe.each(apis)('$api', ({ body, read }) => {
       undefined,
     ],
     [
+      'the summary of a compaction behind the messages that it keeps',
+      codex,
+      [
+        user('a'),
+        user('b'),
+        user('Another language model started to solve this problem and produced a summary of its'),
+      ],
+      undefined,
+    ],
+    [
       'words behind the summary of a compaction',
       codex,
       [user('Another language model started to solve this problem and produced a summary of its work'), user('b')],
