@@ -21,7 +21,7 @@
 import { CompiledQuery, type Kysely } from 'kysely'
 import type { Database } from '../sql/schema.js'
 
-/** Ids of newly stored records, by kind, that may set the link of an interception. */
+/** Ids of newly stored records, by kind, that set the link of an interception (`InsertResult.links`). */
 export interface NewRecords {
   /** interceptions of a conversation */
   interceptions: readonly string[]

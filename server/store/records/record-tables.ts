@@ -14,7 +14,8 @@ export type ChildKind = Exclude<RowKind, 'interception'>
 
 /** The outcome of one record in {@link insertRecords}. */
 export type InsertResult =
-  | { result: 'inserted' }
+  /** `links`: an interception waits for the record, or the record is one of a conversation (lineage.ts) */
+  | { result: 'inserted'; links: boolean }
   /** the id was stored before; the SHA-256 of the stored content in hexadecimal */
   | { result: 'stored'; hash: string }
   /** the interception of a child is not stored */
@@ -32,14 +33,21 @@ export async function insertRecords(
   records: readonly StoredRecord<RowKind>[],
 ): Promise<Map<string, InsertResult>> {
   const rows = records.map(toRow)
-  const { rows: results } = await db.executeQuery<{ id: string; inserted: boolean; hash: string | null }>(
+  const { rows: results } = await db.executeQuery<InsertRow>(
     CompiledQuery.raw(insertStatements[kind], [JSON.stringify(rows)]),
   )
   return new Map(results.map(row => [row.id, toResult(row)]))
 }
 
-function toResult({ inserted, hash }: { inserted: boolean; hash: string | null }): InsertResult {
-  if (inserted) return { result: 'inserted' }
+interface InsertRow {
+  id: string
+  inserted: boolean
+  hash: string | null
+  links: boolean
+}
+
+function toResult({ inserted, hash, links }: InsertRow): InsertResult {
+  if (inserted) return { result: 'inserted', links }
   return hash === null ? { result: 'unknown interception' } : { result: 'stored', hash }
 }
 
@@ -182,6 +190,13 @@ function columnsOf(kind: RowKind): Column[] {
 /** The columns of an interception that the server sets, and their types. */
 const carrierColumns = { daemon_key_id: 'text', daemon_instance: 'uuid' }
 
+/** Kind of record → its column that interceptions name, and the column in which they name it. */
+const linkKeys: { [kind in ChildKind]?: readonly [key: string, column: string] } = {
+  toolUsage: ['tool_call_id', 'correlating_tool_call_id'],
+  tokenUsage: ['msg_id', 'previous_msg_id'],
+  promptUsage: ['msg_id', 'previous_msg_id'],
+}
+
 const insertStatements = Object.fromEntries([
   ['interception', interceptionStatement()],
   ...childKinds.map(kind => [kind, childStatement(kind)]),
@@ -205,11 +220,11 @@ function interceptionStatement(): string {
       ) p on true
       order by r.id
       on conflict (id) do nothing
-      returning id
+      returning id, conversation_id
     )
-    select id, true as inserted, null as hash from inserted
+    select id, true as inserted, null as hash, conversation_id is not null as links from inserted
     union all
-    select id, false, hash from (
+    select id, false, hash, false from (
       select r.id, (select encode(s.content_hash, 'hex') from ${table} s where s.id = r.id) as hash from input r
     ) as stored where hash is not null`
 }
@@ -218,7 +233,9 @@ function interceptionStatement(): string {
 function childStatement(kind: ChildKind): string {
   const table = tableOf(kind)
   const names = columnNames(kind)
-  const inherited = kind === 'modelThought' ? '' : ', initiator_id'
+  const [key, column] = linkKeys[kind] ?? []
+  const inherited = key === undefined ? '' : ', initiator_id'
+  const links = `(select true from interceptions i where i.initiator_id = n.initiator_id and i.${column} = n.${key} limit 1)`
   return `
     with input as materialized (
       select r.*, (select i.initiator_id from interceptions i where i.id = r.interception_id) as initiator_id from (${input(kind)}) as r
@@ -227,11 +244,11 @@ function childStatement(kind: ChildKind): string {
       insert into ${table} (${names.join(', ')}${inherited})
       select ${names.join(', ')}${inherited} from input where initiator_id is not null order by id
       on conflict (id) do nothing
-      returning id
+      returning ${['id', ...(key === undefined ? [] : ['initiator_id', key])].join(', ')}
     )
-    select id, true as inserted, null as hash from inserted
+    select id, true as inserted, null as hash, ${key === undefined ? 'false' : `${links} is not null`} as links from inserted n
     union all
-    select id, false, hash from (
+    select id, false, hash, false from (
       select r.id, r.initiator_id,
         (select encode(s.content_hash, 'hex') from ${table} s where s.id = r.id and r.initiator_id is not null) as hash
       from input r

@@ -121,11 +121,8 @@ async function storeBatch(
   for (const kind of childKinds) {
     inserted[kind] = await storeRows(db, kind, ofKind(positioned, kind).filter(isAvailable), outcomes)
   }
-  const isInConversation = new Set(
-    interceptions.flatMap(({ stored: { record } }) => (record.conversationId === undefined ? [] : [record.id])),
-  )
   await linkNewRecords(db, {
-    interceptions: inserted.interception.filter(id => isInConversation.has(id)),
+    interceptions: inserted.interception,
     toolUsages: inserted.toolUsage ?? [],
     tokenUsages: inserted.tokenUsage ?? [],
     prompts: inserted.promptUsage ?? [],
@@ -146,7 +143,7 @@ function ofKind<K extends RecordKind>(positioned: readonly Positioned[], kind: K
 }
 
 /**
- * Stores the records of one kind and sets their outcomes. Returns the ids of new records that may set a lineage.
+ * Stores the records of one kind and sets their outcomes. Returns the ids of new records that set a lineage.
  */
 async function storeRows(
   db: Kysely<Database>,
@@ -169,7 +166,7 @@ async function storeRows(
       outcomes[position] = notFound(stored)
       continue
     }
-    if (result?.result === 'inserted' && first === stored && touchesLineage(stored)) inserted.push(id)
+    if (result?.result === 'inserted' && first === stored && result.links) inserted.push(id)
     const winner =
       result?.result === 'stored' ? result.hash : result && first ? toHex(first.contentHash) : missedHashes.get(id)
     outcomes[position] = winner === toHex(stored.contentHash) ? { ok: true } : conflict(stored)
