@@ -1,0 +1,154 @@
+/** Limits of time and memory: those of the server, and those of one provider. */
+import { once } from 'node:events'
+import { request as httpRequest } from 'node:http'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { BridgeLimits } from '../../../../shared/contract/limits.js'
+import type { Provider } from '../../../../shared/contract/provider-configurator.js'
+import type { JsonObject } from '../../../../shared/values/text.js'
+import { eventually } from '../../../fixtures/eventually.js'
+import {
+  createGate,
+  eventStream,
+  json,
+  type StandInProvider,
+  stall,
+  startProvider,
+} from '../../../fixtures/provider.js'
+import { apiRows } from '../apis.js'
+import { anthropicProvider, openaiProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
+import { type ScriptedControlPlane, scriptedControlPlane, testKey } from '../scripted-control-plane.js'
+
+let provider: StandInProvider
+let plane: ScriptedControlPlane
+let bridge: RunningBridge | undefined
+
+beforeEach(async () => {
+  provider = await startProvider()
+})
+afterEach(async () => {
+  await bridge?.close()
+  await provider.close()
+})
+
+async function start(limits: Partial<BridgeLimits>, settings?: JsonObject): Promise<RunningBridge> {
+  const own: Partial<Provider> = settings ? { settings } : {}
+  plane = scriptedControlPlane([anthropicProvider(provider.url, own), openaiProvider(provider.url, own)])
+  bridge = await startBridge(plane, { outboxFlushMs: 50, ...limits })
+  return bridge
+}
+
+const headers = { 'x-api-key': testKey }
+const body = JSON.stringify({ model: 'm', messages: [], input: 'x' })
+const event = 'event: ping\ndata: {"type":"ping"}\n\n'
+
+describe.each(apiRows)('$name', ({ path }) => {
+  test.each<[string, Partial<BridgeLimits>, JsonObject | undefined]>([
+    ['of the server', { upstreamHeadersTimeoutMs: 40 }, undefined],
+    ['of the provider', {}, { firstByteTimeoutMs: 40 }],
+    ['of the provider, where the server has none', { upstreamHeadersTimeoutMs: 0 }, { firstByteTimeoutMs: 40 }],
+  ])('a provider that does not begin to respond gives 504 after the limit %s', async (_, limits, settings) => {
+    const bridge = await start(limits, settings)
+    provider.respondWith(stall)
+    const response = await send(bridge, { path, headers, body })
+    expect([response.status, response.body.toString()]).toEqual([504, expect.stringContaining('within 40 ms')])
+    await eventually(() => expect(plane.stored('interceptionEnded')[0]?.errorType).toBe('timeout'))
+  })
+
+  test.each<[string, Partial<BridgeLimits>, JsonObject | undefined]>([
+    ['of the server', { upstreamIdleTimeoutMs: 40 }, undefined],
+    ['of the provider', {}, { idleTimeoutMs: 40 }],
+  ])('a provider that is silent inside its response is cut off after the limit %s', async (_, limits, settings) => {
+    const bridge = await start(limits, settings)
+    provider.respondWith(eventStream(event + event, { 1: createGate() }))
+    const response = await send(bridge, { path, headers, body })
+    expect([response.status, response.whole, response.body.toString()]).toEqual([200, false, event])
+    await eventually(() => expect(plane.stored('interceptionEnded')[0]?.errorType).toBe('timeout'))
+  })
+
+  test('no limit holds where the provider has 0, though the server has one', async () => {
+    const limits = { upstreamHeadersTimeoutMs: 40, upstreamIdleTimeoutMs: 40 }
+    const bridge = await start(limits, { firstByteTimeoutMs: 0, idleTimeoutMs: 0 })
+    const [begin, end] = [createGate(), createGate()]
+    provider.respondWith(eventStream(event + event, { 0: begin, 1: end }))
+    const response = send(bridge, { path, headers, body })
+    await provider.call(0)
+    for (const gate of [begin, end]) {
+      await new Promise(resolve => setTimeout(resolve, 100))
+      gate.open()
+    }
+    expect((await response).body.toString()).toBe(event + event)
+  })
+
+  test('the body limit of a provider takes the place of the limit of the server', async () => {
+    const bridge = await start({ maxBodyBytes: 10 }, { maxBodyBytes: 1_000 })
+    provider.respondWith(json({}))
+    expect((await send(bridge, { path, headers, body })).status).toBe(200)
+    const large = JSON.stringify({ model: 'm', pad: 'x'.repeat(1_000) })
+    const response = await send(bridge, { path, headers, body: large })
+    expect([response.status, response.body.toString()]).toEqual([413, expect.stringContaining('maxBodyBytes 1,000')])
+  })
+
+  test('a body above the bound of all requests gets 503 and Retry-After, until others have ended', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 1_500 })
+    const gate = createGate()
+    const large = JSON.stringify({ model: 'm', pad: 'x'.repeat(1_000) })
+    provider.respondWith(eventStream(event, { 0: gate }), json({}))
+    const first = send(bridge, { path, headers, body: large })
+    await provider.call(0)
+    const rejected = await send(bridge, { path, headers, body: large })
+    expect([rejected.status, rejected.headers['retry-after']]).toEqual([503, '1'])
+    expect(provider.calls).toHaveLength(1)
+    gate.open()
+    await first
+    expect((await send(bridge, { path, headers, body: large })).status).toBe(200)
+  })
+
+  test('a client that leaves inside its body gives its memory back', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 1_500 })
+    const large = JSON.stringify({ model: 'm', pad: 'x'.repeat(1_000) })
+    const { hostname, port } = new URL(bridge.url)
+    for (let client = 0; client < 3; client++) {
+      const sent = httpRequest({
+        hostname,
+        port,
+        path,
+        method: 'POST',
+        headers: { ...headers, 'content-length': 1_400 },
+      })
+      sent.on('error', () => {})
+      sent.write(large)
+      await once(sent, 'socket')
+      await eventually(() => expect(sent.socket?.bytesWritten).toBeGreaterThan(1_000))
+      sent.destroy()
+    }
+    provider.respondWith(json({}))
+    await eventually(async () => expect((await send(bridge, { path, headers, body: large })).status).toBe(200))
+  })
+
+  test.each(['authorizer.isAuthorized', 'providerConfigurator.getProviders', 'recorder.recordInterception'])(
+    'a control plane that is silent at %s gives 503 and Retry-After at the deadline',
+    async silent => {
+      const bridge = await start({ controlPlaneDeadlineMs: 60 })
+      plane.before = path => (path === silent ? new Promise(() => {}) : undefined)
+      if (silent.endsWith('getProviders')) {
+        plane.providers = []
+        plane.signal()
+      }
+      const response = await send(bridge, { path, headers, body })
+      expect([response.status, response.headers['retry-after']]).toEqual([503, '1'])
+      expect(response.body.toString()).toContain('the control plane cannot be reached')
+      expect(provider.calls).toHaveLength(0)
+      plane.before = () => {}
+    },
+  )
+})
+
+test('a setting of a provider that breaks its rule is left out and logged', async () => {
+  const bridge = await start({}, { idleTimeoutMs: 'soon', maxBodyBytes: -1, ofANewerVersion: true })
+  provider.respondWith(json({}))
+  expect((await send(bridge, { headers, body })).status).toBe(200)
+  const logged = bridge.log.filter(({ message }) => message === 'a setting of a provider is not usable')
+  expect(logged.map(({ fields }) => Reflect.get(fields, 'field'))).toEqual(
+    expect.arrayContaining(['idleTimeoutMs', 'maxBodyBytes']),
+  )
+})
