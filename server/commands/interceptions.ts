@@ -6,6 +6,7 @@ import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
 import { type ErrorType, errorTypes } from '../../shared/contract/recorder.js'
+import { requestKindKey } from '../../shared/contract/request-kinds.js'
 import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
@@ -194,7 +195,11 @@ function printDetail(detail: InterceptionDetail): void {
       `\ntokens  ${usage.model === null ? '' : `${visible(usage.model)}: `}input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}`,
     )
   }
-  for (const { prompt, metadata } of detail.promptUsages) printBlock('prompt', shown(prompt, metadata, 'prompt'))
+  for (const { prompt, metadata } of detail.promptUsages) {
+    const kind = metadata?.[requestKindKey]
+    const heading = typeof kind === 'string' ? `prompt of the client (${visible(kind)})` : 'prompt'
+    printBlock(heading, shown(prompt, metadata, 'prompt'))
+  }
   for (const { content, metadata } of detail.modelThoughts) printBlock('thought', shown(content, metadata, 'content'))
   for (const { tool, input, invocationError, metadata } of detail.toolUsages) {
     const text = shown(input, metadata, 'input')

@@ -75,8 +75,8 @@ test('the list and a request name the user, and say what was not recorded and ho
   expect(shown).toContain('\ntool  Cut\n  kept\n')
 })
 
-test('--no-internal leaves out the requests that clients make for themselves', async () => {
-  const { connect, json } = await commandLine(store(), addInterceptionsCommands)
+test('requests that clients make for themselves are marked, and --no-internal leaves them out', async () => {
+  const { connect, json, print } = await commandLine(store(), addInterceptionsCommands)
   const [title, prompt] = [randomUUID(), randomUUID()]
   const fields = { initiatorId: randomUUID(), apiKeyId: 'k'.repeat(10), provider: 'openai', model: 'm' }
   const { recorder } = connect(daemon)
@@ -89,4 +89,10 @@ test('--no-internal leaves out the requests that clients make for themselves', a
   }
   expect(await list()).toEqual([title, prompt].sort())
   expect(await list('--no-internal')).toEqual([prompt])
+
+  const usage = { msgId: 'x', prompt: 'Say hello.', createdAt: new Date() }
+  await recorder.recordPromptUsage.mutate({ id: randomUUID(), interceptionId: title, ...usage, metadata })
+  await recorder.recordPromptUsage.mutate({ id: randomUUID(), interceptionId: prompt, ...usage })
+  expect(await print('interceptions', 'show', title)).toContain('\nprompt of the client (title)\n  Say hello.\n')
+  expect(await print('interceptions', 'show', prompt)).toContain('\nprompt\n  Say hello.\n')
 })
