@@ -1,6 +1,6 @@
 /**
- * A bridge between an AI client and a provider, on the embedded store, all in one process: what it adds before the
- * provider is called, and to a stream.
+ * A bridge between an AI client and a provider, on the embedded store, all in one process: the time that the bridge
+ * adds before the call to the provider, and to a stream.
  */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -116,7 +116,7 @@ export async function benchBridge(): Promise<void> {
     const through = `${bridge.url}/bridge${api.path}`
     for (let index = 0; index < requests; index++) {
       await ask(through, api, key, 0)
-      // What this request has left for the store is not the next one's.
+      // Records of this request must not take time of the next one.
       await outbox.flush()
     }
     const figures = [
@@ -150,7 +150,7 @@ async function listen(listener: RequestListener) {
   }
 }
 
-/** Resolves when the answer is over. */
+/** Resolves at the end of the response. */
 async function ask(url: string, { body }: Api, key: string, events: number, onData = () => {}): Promise<void> {
   const headers = { 'content-type': 'application/json', 'x-api-key': key, 'x-events': events }
   const sent = request(url, { method: 'POST', agent, headers })

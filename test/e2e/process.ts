@@ -12,8 +12,9 @@ import { makeDataDir } from '../fixtures/data-dir.js'
 export const program = resolve('dist/server/cli.js')
 
 /**
- * Flags of every Node process that may open the embedded database. Without them V8 optimises PostgreSQL's WebAssembly in the background of each process,
- * which takes half of the processor time of a start and pays only in a server that runs for minutes.
+ * Flags of every Node process that may open the embedded database. Without them V8 optimises PostgreSQL's WebAssembly
+ * in the background of each process, which takes half of the processor time of a start and pays only in a server that
+ * runs for minutes.
  */
 export const nodeFlags = ['--liftoff-only']
 
@@ -25,7 +26,7 @@ export interface CommandResult {
 
 export interface RunOptions {
   env?: Record<string, string>
-  /** what the command reads from stdin */
+  /** the input of the command on stdin */
   input?: string
 }
 
@@ -40,7 +41,7 @@ export async function run(args: readonly string[], { env, input }: RunOptions = 
 /** A value of the contract as JSON carries it. */
 export type Json<T> = T extends Date ? string : T extends object ? { [K in keyof T]: Json<T[K]> } : T
 
-/** Runs a command with `--json` and answers what it printed: a `T`, as the caller knows from the contract. */
+/** Runs a command with `--json` and returns the printed value: a `T`, as the caller knows from the contract. */
 export async function runJson<T>(args: readonly string[], options?: RunOptions): Promise<Json<T>> {
   const { code, stdout, stderr } = await run([...args, '--json'], options)
   if (code !== 0) throw new Error(`${args.join(' ')} exited with ${code}: ${stderr}`)
@@ -76,7 +77,9 @@ interface StartOptions {
   program?: string | undefined
 }
 
-/** Starts `serve` on a free port and resolves when it has printed its URL; rejects with its stderr if it exits before. */
+/**
+ * Starts `serve` on a free port and resolves when it has printed its URL; rejects with its stderr if it exits before.
+ */
 export async function startServe(dataDir: string, options: StartOptions = {}): Promise<ServeProcess> {
   const { args = [], env = {} } = options
   const started = await start(['serve', '--data', dataDir, '--port', '0', ...args], env, options.program)
@@ -191,7 +194,10 @@ export async function temporaryDirectory(): Promise<string> {
   return directory
 }
 
-/** A data directory that {@link cleanUp} removes: a copy of `template`, or with a key and an empty database, where the first start is not the subject. */
+/**
+ * A data directory that {@link cleanUp} removes: a copy of `template`, or with a key and an empty database, where the
+ * first start is not the subject.
+ */
 export async function dataDirectory(template?: string): Promise<string> {
   const directory = await makeDataDir(template)
   directories.add(directory)

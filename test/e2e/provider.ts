@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 
 export interface StandIn {
   url: string
-  /** what came, in order */
+  /** received requests, in order */
   requests: { path: string; headers: IncomingHttpHeaders; body: string }[]
   /** Makes streams wait after their first token until `open` is called. */
   gate(): { open(): void }
@@ -15,7 +15,9 @@ export interface StandIn {
 /** The text that it streams, token by token. */
 export const tokens = ['Two', ' angels', ', at', ' most.']
 
-/** Responds to `POST /v1/messages` with {@link tokens}, as a stream if the request asks for one, 11 tokens in and 7 out. */
+/**
+ * Responds to `POST /v1/messages` with {@link tokens}, as a stream if the request asks for one, 11 tokens in and 7 out.
+ */
 export async function startProvider(): Promise<StandIn> {
   const requests: StandIn['requests'] = []
   let gate = Promise.resolve()

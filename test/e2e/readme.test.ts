@@ -28,7 +28,10 @@ function stepsOf(readme: string): Step[] {
     })
 }
 
-/** Values that differ from run to run: ids, their short forms, times, durations, and the length of a text that names the data directory. */
+/**
+ * Values that differ from run to run: ids, their short forms, times, durations, and the length of a text that names the
+ * data directory.
+ */
 const changing =
   /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|msg_demo_[0-9a-f]{32}|\b[0-9a-f]{12}\b|(?<=, output )\d+|\d+\.\d\d s/g
 

@@ -22,7 +22,10 @@ vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 let provider: StandIn
 let server: ServeProcess
 let key: string
-/** The database of the test's control plane, and its secrets: a start with the embedded database takes three times as long. */
+/**
+ * The database of the test's control plane, and its secrets: a start with the embedded database takes three times as
+ * long.
+ */
 let environment: { BRIDGE_ADMIN_TOKEN: string; BRIDGE_ENCRYPTION_KEY: string; DATABASE_URL: string }
 
 /** Calls the server as its commands do, without a process for each call. */
@@ -148,7 +151,7 @@ describe('two remote daemons', () => {
     }
   })
 
-  test('a control plane that is killed loses nothing that a daemon has to record', async () => {
+  test('a daemon loses no record when its control plane is killed', async () => {
     const daemon = await startDaemon(server.url, (await daemonKey()).key)
     const gate = provider.gate()
     const stream = sdk(daemon).messages.stream({
@@ -176,7 +179,7 @@ describe('two remote daemons', () => {
 })
 
 describe('a daemon key', () => {
-  test('that is revoked ends its daemon with 1, and is refused afterwards', async () => {
+  test('a revoked daemon key ends its daemon with 1, and is rejected afterwards', async () => {
     await startControlPlane()
     const args = ['daemon-keys', 'create', '--name', 'paris', '--delegate']
     const created = await runWordsJson<CreatedDaemonKey>([...args, ...server.flags])
@@ -206,7 +209,7 @@ describe('a daemon key', () => {
     for (const output of [daemon.stdout(), daemon.stderr(), server.stderr()]) expect(output).not.toContain(created.key)
   })
 
-  test('is needed, and is not the admin token or something else', async () => {
+  test('a daemon without a daemon key does not start, also with the admin token in its place', async () => {
     const url = 'http://127.0.0.1:9'
     for (const env of [{}, { BRIDGE_DAEMON_KEY: 'MARKED-secret' }]) {
       const { code, stderr } = await run(['daemon', '--url', url, '--port', '0'], { env })

@@ -90,7 +90,7 @@ async function ask({ url }: { url: string }, key: string, content: string): Prom
   return client.messages.stream({ model: 'm', max_tokens: 9, messages: [{ role: 'user', content }] }).finalText()
 }
 
-/** Asks all the time, from two workers at each daemon, until it is stopped; then every question that was answered. */
+/** Asks all the time, from two workers at each daemon, until it is stopped; then returns every question. */
 function load(daemons: RunningProcess[], key: string) {
   const asked: string[] = []
   let loading = true
@@ -202,7 +202,7 @@ test('PostgreSQL is killed under load and started again: no request fails, and e
   for (const replica of replicas) expect((await fetch(`${replica.url}/readyz`)).status).toBe(200)
 })
 
-test('what one replica changes reaches the daemons of the other: providers within a second, revoked keys at once', async () => {
+test('a change on one replica reaches the daemons of the other: providers within a second, revoked keys at once', async () => {
   const [first, second] = bothReplicas()
   const key = await makeUser()
   // The environment's provider is in the database once, whichever of the two was first.
@@ -228,7 +228,7 @@ test('what one replica changes reaches the daemons of the other: providers withi
       { interval: 5 },
     )
     .toBe(403)
-  expect(performance.now() - disabledAt).toBeLessThan(2_000) // two processes beside it; what the signal takes is in the contract test
+  expect(performance.now() - disabledAt).toBeLessThan(2_000) // two processes beside it; the contract test limits the time of the signal
   await adminOf(first, ({ daemonKeys }) => daemonKeys.revoke.mutate({ id: created.id }))
   expect(await daemon.exited).toEqual({ code: 1, signal: null })
 })

@@ -187,7 +187,7 @@ test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, tabl
     ['providers', 'add', 'echo', '--type', providerKey],
     ['interceptions', 'list', '--user', byokKey],
   ]) {
-    // A word that the operator types is not a secret that this program tells; only what it looked up is searched.
+    // A word that the operator types is not a secret that this program tells; only looked-up rows are searched.
     if (words.includes(providerKey) || words.includes(byokKey) || words.includes(key))
       await runWords([...words, ...server.flags])
     else await command(...words)

@@ -102,7 +102,7 @@ async function newestInterception(server: ServeProcess): Promise<InterceptionDet
 describe('an empty data directory', () => {
   afterEach(cleanUp)
 
-  test('the first start says what to do next, and its commands work when they are pasted', async () => {
+  test('the first start prints the next steps, and its commands work when they are pasted', async () => {
     const dataDir = join(await temporaryDirectory(), 'a data directory')
     const server = await startServe(dataDir)
     const commands = server
@@ -191,7 +191,7 @@ describe('an empty data directory', () => {
 describe('a data directory', () => {
   afterEach(cleanUp)
 
-  test('a second process is told which one has it, and starts after kill -9 of that one', async () => {
+  test('a second process on a data directory fails with the name of the holder, and starts after kill -9 of the holder', async () => {
     const dataDir = await dataDirectory()
     const first = await startEmbedded(dataDir)
     const alice = await admin(first, ({ users }) => users.create.mutate({ username: 'alice' }))
@@ -235,7 +235,7 @@ describe('a data directory', () => {
     expect(failureIn(stderr)).toMatchObject({ reason: 'database_corrupt', message: expect.stringContaining(dataDir) })
   })
 
-  test('a database thread that ends is logged and ends the server with 1; what was stored is there at the next start', async () => {
+  test('the end of the database thread is logged and ends the server with 1; stored records are there at the next start', async () => {
     const end = "process.on('worker', worker => process.on('SIGUSR2', () => worker.terminate()))"
     const dataDir = await dataDirectory()
     const server = await startEmbedded(dataDir, {
@@ -253,7 +253,7 @@ describe('a data directory', () => {
 describe('a server', () => {
   afterEach(cleanUp)
 
-  test('a server refuses an encryption key that opens none of its secrets, and takes it beside the one that does', async () => {
+  test('a server rejects an encryption key that opens none of its secrets, and accepts the key beside the old one', async () => {
     const database = await makeDatabase()
     onTestFinished(database.drop)
     const itsDatabase = { DATABASE_URL: database.url }
@@ -297,7 +297,7 @@ describe('a server', () => {
     })
   })
 
-  test('an exception that nothing caught is logged and ends the server with 1', async () => {
+  test('an uncaught exception is logged and ends the server with 1', async () => {
     const fault = "process.on('SIGUSR2', () => { throw new Error('made-up-fault') })"
     const server = await startOnPostgres({
       NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(fault)}`,
@@ -330,7 +330,7 @@ describe('a running server', () => {
   })
   afterAll(cleanUp)
 
-  test('a provider serves from its addition on, is refused when disabled, unknown when removed', async () => {
+  test('a provider serves from its addition on, is rejected when disabled, unknown when removed', async () => {
     expect(await statusWith(server, key, 'another')).toBe(404)
     await addProvider(server, 'another')
     expect(await statusWith(server, key, 'another')).toBe(200)
@@ -357,7 +357,7 @@ describe('a running server', () => {
     await untilStatus(server, key, 404, 'another')
   })
 
-  test('a revoked key, an expired key and a suspended user are refused', async () => {
+  test('a revoked key, an expired key and a suspended user are rejected', async () => {
     const bobsKey = await makeKey(server, 'bob')
     const create = async (...args: string[]) =>
       await runWordsJson<CreatedApiKey>(['keys', 'create', '--user', 'bob', ...args, ...server.flags])
@@ -377,7 +377,7 @@ describe('a running server', () => {
   })
 })
 
-/** Sends requests until one is answered with `status`; what was decided before may be cached for five seconds. */
+/** Sends requests until one gets `status`; an earlier decision may be cached for five seconds. */
 async function untilStatus(server: ServeProcess, key: string, status: number, name?: string): Promise<void> {
   const start = performance.now()
   let last: number

@@ -101,7 +101,7 @@ function serve(server: Server, router: typeof withTransformer): ConnectionGroup 
 describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
   leavesNothing()
 
-  it('as the client of this server', async () => {
+  it('a stock client works with this server', async () => {
     const first = await listening()
     const second = await listening()
     const [firstGroup, secondGroup] = [serve(first.server, router), serve(second.server, router)]
@@ -160,7 +160,7 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
     for (const { server } of [first, second]) server.close()
   })
 
-  it('as the server of this client', async () => {
+  it('a stock server works with this client', async () => {
     const { server, url } = await listening()
     const wss = new WebSocketServer({ server })
     const handler = applyWSSHandler({
@@ -197,7 +197,7 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
     server.close()
   })
 
-  it('that is refused is told why before the close, and backs off', async () => {
+  it('a rejected stock client gets the cause before the close, and backs off', async () => {
     const { server, url } = await listening()
     const group = serve(server, router)
     const attempts: number[] = []
@@ -225,7 +225,7 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
     server.close()
   })
 
-  it('that refuses this client is tried again, and its error is told to onError', async () => {
+  it('a stock server that rejects this client is dialled again, and onError gets the error', async () => {
     const { server, url } = await listening()
     const wss = new WebSocketServer({ server })
     let asked = 0

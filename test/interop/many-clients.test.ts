@@ -18,7 +18,7 @@ describe('200 clients', () => {
     vi.restoreAllMocks()
   })
 
-  it('of a server that was away for 30 s come back over seconds, no more than a few at a time', async () => {
+  it('clients of a server that was away for 30 s come back over seconds, a few at a time', async () => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockImplementation(randomFrom())
     let isAway = true
@@ -45,7 +45,7 @@ describe('200 clients', () => {
     await Promise.all(connections.map(connection => connection.close()))
   })
 
-  it('of a server that cuts them all, busy as they were, do not dial in one turn', async () => {
+  it('clients of a server that cuts all of them at once do not dial in one turn', async () => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockImplementation(randomFrom())
     const dialled: number[] = []

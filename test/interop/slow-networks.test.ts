@@ -64,7 +64,7 @@ describe('a slow network', () => {
     expect([errors, proxy.accepted()]).toEqual([[], 1])
   })
 
-  it('an answer of 1 MiB that takes many times the client’s ping times is not cut', async () => {
+  it('a response of 1 MiB that takes many times the client’s ping times is not cut', async () => {
     const { api, errors, proxy } = await through({ down: 25 }, { client: quick })
     expect((await api.big.mutate(mib)).length).toBe(mib)
     expect([errors, proxy.accepted()]).toEqual([[], 1])
@@ -102,7 +102,7 @@ describe('a slow network', () => {
     pings.mockRestore()
   })
 
-  it('a server finds a client that has vanished, and lets go of its connection', async () => {
+  it('a server notices a vanished client, and closes its connection', async () => {
     const { api, proxy, group } = await through({}, { server: quick, client: { closeTimeoutMs: 10 } })
     await api.ping.query()
     expect(group.connections).toBe(1)

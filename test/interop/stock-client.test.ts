@@ -1,6 +1,6 @@
 /**
- * tRPC's own client (11.25) with this project's server, feature by feature. Each test runs against tRPC's own server as
- * well, which shows that it states what such a client may rely on, and not what this server happens to do.
+ * tRPC's own client (11.25) with this project's server, feature by feature. Each test also runs against tRPC's own
+ * server, so a test states a promise to such clients, and no accident of this server.
  */
 import {
   createTRPCClient,
@@ -45,7 +45,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(await api.later.hello.query()).toBe('hello')
   })
 
-  it('sends the calls of one tick as one frame; each is answered, and knows its place', async () => {
+  it('sends the calls of one tick as one frame; each gets a response, and knows its place', async () => {
     const { router } = testRouter()
     const { url } = await serve(router)
     const { client, sent } = stockClient({ url })
@@ -166,7 +166,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     await cleaned
   })
 
-  it('hears once that a subscription failed, also one that never began', async () => {
+  it('gets one error of a failed subscription, also of one that never began', async () => {
     const { router } = testRouter()
     const { url } = await serve(router)
     const { client, received } = stockClient({ url })
@@ -179,7 +179,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
           resolve()
         })
       })
-      await api.me.query() // whatever else is said of the subscription comes before this answer
+      await api.me.query() // any further message of the subscription comes before this response
       return errors
     }
     const failing = await errorsOf(onError => api.fails.subscribe(undefined, { onError }))
@@ -209,7 +209,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(accepted()).toBe(3)
   })
 
-  it('moves when it is told to reconnect: a call in flight is answered where it is, a subscription goes on, the old socket closes', async () => {
+  it('moves at a reconnect: a call in flight ends on the old socket, a subscription goes on, the old socket closes', async () => {
     const { router, started, release, runs } = testRouter()
     const [first, second] = [await serve(router), await serve(router)]
     let url = first.url
@@ -239,7 +239,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(await slow).toBe('done')
     await expect.poll(first.connections).toBe(0)
     subscription.unsubscribe()
-    // Nobody who is subscribed can see the move.
+    // Subscribers cannot see the move.
     expect(states).toEqual(['connecting', 'pending'])
   })
 
@@ -339,7 +339,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(states).toEqual(['idle', 'connecting', 'pending', 'idle', 'connecting', 'pending', 'idle'])
   })
 
-  it('tells the state of the connection: connecting, pending, and connecting with the error when it is lost', async () => {
+  it('reports the state of the connection: connecting, pending, and connecting with the error of a loss', async () => {
     const { router } = testRouter()
     const { url, cut } = await serve(router)
     const heard: string[] = []
@@ -433,7 +433,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
 describe('a stock client while this server drains', () => {
   leavesNothing()
 
-  it('gets SERVICE_UNAVAILABLE for a call that comes too late, which retryLink sends to the next server', async () => {
+  it('gets SERVICE_UNAVAILABLE for a late call, which retryLink sends to the next server', async () => {
     const { router, started, release } = testRouter()
     const [first, second] = [await ours.serve(router), await ours.serve(router)]
     let url = first.url
@@ -461,7 +461,7 @@ describe('a stock client while this server drains', () => {
   })
 })
 
-/** A second encoding, to be told from the first. */
+/** A second encoding, distinct from the first. */
 function reversed() {
   const superjson = new SuperJSON()
   return {

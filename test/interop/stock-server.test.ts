@@ -55,7 +55,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(await api.later.hello.query()).toBe('hello')
   })
 
-  it('sends the calls of one tick as one frame, and each is answered', async () => {
+  it('sends the calls of one tick as one frame, and each gets a response', async () => {
     const { router } = testRouter()
     const { url, frames } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -146,7 +146,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     await cleaned
   })
 
-  it('hears once that a subscription failed, also one that never began; the stopped that follows is nothing', async () => {
+  it('gets one error of a failed subscription, also of one that never began; a later stopped is ignored', async () => {
     const { router } = testRouter()
     const { url } = await stock.serve(router)
     const reported: unknown[] = []
@@ -165,7 +165,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
         if (path === 'fails') api.fails.subscribe(undefined, callbacks)
         else api.unbegun.subscribe(undefined, callbacks)
       })
-      await api.me.query() // answered after whatever else is said of the subscription
+      await api.me.query() // any further message of the subscription comes before this response
     }
     expect(heard).toEqual(['once more', 'not even begun'])
     expect(reported).toEqual([])
@@ -185,7 +185,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(accepted()).toBe(3)
   })
 
-  it('moves at broadcastReconnectNotification: a call in flight is answered where it is, a subscription goes on, the old socket closes', async () => {
+  it('moves at broadcastReconnectNotification: a call in flight ends on the old socket, a subscription goes on, the old socket closes', async () => {
     const { router, started, release, runs } = testRouter()
     const [first, second] = [await stock.serve(router), await stock.serve(router)]
     let { url } = first
@@ -237,7 +237,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(params).toEqual([{ user: 'ann', lang: 'fr' }, { user: 'ann', lang: 'fr' }, null])
   })
 
-  it('is refused by a context that fails, tells onError, and gets in once it may', async () => {
+  it('is rejected by a failing context, reports to onError, and connects once the context succeeds', async () => {
     const { router } = testRouter()
     const admitted = gate()
     let asked = 0
@@ -260,7 +260,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     ])
   })
 
-  it('answers each PING of its keepAlive, in a connection that goes on', async () => {
+  it('sends PONG for each PING of the server’s keepAlive, in a connection that goes on', async () => {
     const { router } = testRouter()
     const { url, frames, accepted } = await stock.serve(router, { pingMs: 2 })
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -269,7 +269,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(accepted()).toBe(1)
   })
 
-  it('pings the WebSocket by itself, which this server’s `ws` answers', async () => {
+  it('pings the WebSocket by itself, and `ws` of the server sends pongs', async () => {
     const { router } = testRouter()
     const { url, pings, accepted } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url, pingIntervalMs: 2, pongTimeoutMs: 50 }) })
@@ -306,7 +306,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(heard).toEqual([{ id: 'a', data: at }, at])
   })
 
-  it('cancels a call although such a server does not: its late answer is nothing', async () => {
+  it('cancels a call although a stock server does not: the late response is ignored', async () => {
     const { router, started, release } = testRouter()
     const { url } = await stock.serve(router)
     const reported: unknown[] = []
@@ -323,7 +323,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(reported).toEqual([])
   })
 
-  it('fails a mutation whose socket is cut with the close code, and may have run', async () => {
+  it('fails a mutation whose socket is cut with the close code and mayHaveRun', async () => {
     const { router, started, release } = testRouter()
     const { url, cut } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -382,7 +382,7 @@ describe('duplexLink behind the links of tRPC', () => {
   })
 })
 
-/** A second encoding, to be told from the first. */
+/** A second encoding, distinct from the first. */
 function reversed(): DataTransformer {
   const superjson = new SuperJSON()
   return {

@@ -3,7 +3,7 @@ import { observable } from '@trpc/server/observable'
 import { z } from 'zod'
 import { gate } from '../fixtures/peer.js'
 
-/** What a connection's context holds in the tests with tRPC's own ends. */
+/** The context of a connection in the tests with tRPC's own ends. */
 export interface Context {
   user?: string
 }

@@ -25,7 +25,7 @@ const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) => {
   leavesNothing()
 
-  it('1: PONG comes behind everything sent before it, and nothing of a stopped subscription behind PONG', async () => {
+  it('1: PONG comes after everything sent before, and no event of a stopped subscription comes after PONG', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { createContext: () => ({}) })
     const { send, received, until } = peer(duplex)
@@ -45,7 +45,7 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     await until(received.length + 1)
   })
 
-  it('1: PONG waits behind what a slow reader has not read', async () => {
+  it('1: PONG waits for messages that a slow reader has not read', async () => {
     const three = gate()
     let runs = 0
     const router = t.router({
@@ -57,7 +57,7 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     const { duplex } = await dialRaw(router)
     for (const id of [1, 2, 3, 4, 5, 6]) duplex.send({ id, method: 'query', params: { path: 'big' } })
     await three.passed
-    await turn() // in which the three are answered
+    await turn() // in which the three get their responses
     duplex.send('PING')
     await turn()
     const { until } = peer(duplex)
@@ -66,7 +66,7 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     expect(ids.indexOf('PONG')).toBeGreaterThanOrEqual(3)
   })
 
-  it('2: a context that fails is told under id null before the close', async () => {
+  it('2: the error of a failing context is sent under id null before the close', async () => {
     const { router } = testRouter()
     const createContext = async (): Promise<never> => {
       throw new TRPCError({ code: 'UNAUTHORIZED', message: 'not you' })
@@ -77,7 +77,7 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     expect(received).toMatchObject([{ id: null, error: { message: 'not you', data: { code: 'UNAUTHORIZED' } } }])
   })
 
-  it('3: started is the first frame of a resumed subscription, before events that are there already', async () => {
+  it('3: started is the first frame of a resumed subscription, before stored events', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { createContext: () => ({}) })
     const { send, until } = peer(duplex)
@@ -105,7 +105,7 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     ])
   })
 
-  it('7: jsonrpc is in an answer exactly if it was in the call, in every kind of answer', async () => {
+  it('7: jsonrpc is in a response exactly if the call has it, in every kind of response', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { createContext: () => ({}) })
     const { send, until } = peer(duplex)
@@ -162,7 +162,7 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     subscription.unsubscribe()
   })
 
-  it('a subscription that is stopped before there is a context is answered with stopped, and is no error', async () => {
+  it('the response to a stop before there is a context is stopped, and no error', async () => {
     const { router } = testRouter()
     const context = gate<object>()
     const reports: unknown[] = []
@@ -238,7 +238,7 @@ describe.each(servers)('unwritten rules, a stock client that moves, server $name
   })
 })
 
-/** A server that is a script: what it says to each call. */
+/** A scripted server: its messages for each call. */
 function scripted(answer: (call: { id: number; path: string }, say: (message: Message) => void) => void) {
   const ends: Duplex[] = []
   const stops: number[] = []
@@ -251,7 +251,7 @@ function scripted(answer: (call: { id: number; path: string }, say: (message: Me
         serverEnd.open({
           onMessage(message) {
             if (typeof message === 'string') return
-            const { id, method, params } = message as { id: number; method: string; params: { path: string } } // what a client sends
+            const { id, method, params } = message as { id: number; method: string; params: { path: string } } // the messages of a client
             if (method === 'subscription.stop') stops.push(id)
             else answer({ id, path: params.path }, said => serverEnd.send(said))
           },
@@ -275,7 +275,7 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
       : createDuplexClient<TestRouter>({ connection })
   const error = { code: -32009, message: 'taken', data: { code: 'CONFLICT' } }
 
-  it('4: unsubscribe() fires onComplete, once, and nothing is heard afterwards', async () => {
+  it('4: unsubscribe() fires onComplete, once, and no callback follows', async () => {
     const said: ((message: Message) => void)[] = []
     const { connection, stops } = scripted(({ id, path }, say) => {
       if (path === 'me') return say({ id, result: { type: 'data', data: null } })
@@ -333,7 +333,7 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
     expect({ heard, stops, errors }).toEqual({ heard: expected, stops: [], errors: [] })
   })
 
-  it('a query is answered by data: stopped without it is an error, and started says nothing', async () => {
+  it('the response to a query is data: stopped without data is an error, and started is ignored', async () => {
     const { connection } = scripted(({ id, path }, say) => {
       say({ id, result: { type: 'started' } })
       if (path === 'me') say({ id, result: { type: 'data', data: 'ann' } })
@@ -347,7 +347,7 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
     })
   })
 
-  it('an answer without a type, a PING, and an id that nobody waits for are understood', async () => {
+  it('a response without a type, a PING, and a response to no pending call are accepted', async () => {
     const { connection, ends, errors } = scripted(({ id }, say) => {
       say('PING')
       say({ id: 4711, result: { type: 'data', data: 'for nobody' } })

@@ -5,8 +5,8 @@
  * - the signal of a query or mutation, cancelling one, a lost mutation, a malformed item of a batch:
  *   test/server/rpc/calls.test.ts
  * - backpressure, error and then stopped: test/server/rpc/subscriptions.test.ts
- * - draining: test/server/rpc/connection-group.test.ts; deadlines while the server is down, full jitter, refusals that
- *   are final: test/client/rpc/reconnecting.test.ts
+ * - draining: test/server/rpc/connection-group.test.ts; deadlines while the server is down, full jitter, rejections
+ *   that are final: test/client/rpc/reconnecting.test.ts
  * - keepalive and slow uploads, a frame that is too large: test/shared/rpc/websocket-duplex.test.ts
  * - no timer tick per call: `npm run bench`, and below
  */
@@ -42,7 +42,7 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
   leavesNothing()
   afterEach(() => void vi.restoreAllMocks())
 
-  it('20,000 calls in one frame: maxInFlight of them run, each of the others is refused', async () => {
+  it('of 20,000 calls in one frame maxInFlight run, and all others are rejected', async () => {
     const release = gate()
     let running = 0
     const router = t.router({
@@ -64,7 +64,7 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     await until(20_000)
   })
 
-  it('a duplicate subscription id is refused, and the live subscription goes on', async () => {
+  it('a duplicate subscription id is rejected, and the live subscription goes on', async () => {
     const next = gate()
     const router = t.router({
       events: t.procedure.subscription(async function* () {
@@ -87,7 +87,7 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     ])
   })
 
-  it('lastEventId reaches a subscription whose input is a string or an array, also when it resumes', async () => {
+  it('lastEventId reaches a subscription whose input is a string or an array, also at a resume', async () => {
     const from: unknown[] = []
     const router = t.router({
       events: t.procedure.input(z.union([z.string(), z.array(z.number())])).subscription(async function* ({
@@ -96,7 +96,7 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
       }) {
         from.push([input, lastEventIdOf(signal)])
         for (let id = Number(lastEventIdOf(signal) ?? 0) + 1; id <= 4; id++) {
-          // The first time, only what comes after the cut could tell the rest.
+          // The first run ends with the cut; the rest comes from the second.
           if (from.length === 1 && id === 3) {
             await new Promise(resolve => signal?.addEventListener('abort', resolve, { once: true }))
           }
@@ -162,7 +162,7 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     expect(errors[0]?.cause).toBeUndefined()
   })
 
-  it('an onData that throws is told to onError; the subscription, the connection and the process go on', async () => {
+  it('onError gets the error of an onData that throws; the subscription, the connection and the process go on', async () => {
     const reported: string[] = []
     const router = t.router({
       events: t.procedure.subscription(async function* () {
@@ -215,7 +215,7 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     expect([timeouts.mock.calls.length, immediates.mock.calls.length]).toEqual([0, 0])
   })
 
-  it('close() while a query is unanswered resolves, and a call after it opens nothing', async () => {
+  it('close() resolves while a query is pending, and a later call opens nothing', async () => {
     const started = gate()
     const router = t.router({
       hang: t.procedure.query(({ signal }) => {
@@ -270,20 +270,20 @@ describe('where stock falls short, on sockets', () => {
     socket.terminate()
   })
 
-  it('a frame of 90 MiB is refused with 1009 and the limit', async () => {
+  it('a frame of 90 MiB is rejected with 1009 and the limit', async () => {
     const { port } = await serve()
     const socket = new WebSocket(`ws://127.0.0.1:${port}/trpc`)
     await once(socket, 'open')
     socket.on('error', () => {})
     socket.send(Buffer.alloc(90 * 1024 * 1024, ' ').toString('latin1'), () => {})
     const [code, text] = await once(socket, 'close')
-    // The server stops reading in the middle, so the close may be lost to the reset; what it says is in
-    // websocket-duplex.test.ts.
+    // The server stops reading in the middle, so the close may be lost to the reset; websocket-duplex.test.ts checks
+    // the message.
     expect([1006, 1009]).toContain(code)
     if (code === 1009) expect(String(text)).toContain('maxMessageBytes 4,194,304')
   })
 
-  it('a server that accepts and never answers is given up after connectTimeoutMs', async () => {
+  it('a dial to a server that accepts and never responds ends after connectTimeoutMs', async () => {
     const sockets: Socket[] = []
     const silent = createTcpServer(socket => sockets.push(socket))
     const port = await listening(silent)
@@ -304,9 +304,9 @@ describe('where stock falls short, on sockets', () => {
     for (const socket of sockets) socket.destroy()
   })
 
-  it('a peer that has vanished is abandoned at once, and the next dial starts', async () => {
+  it('a vanished peer is abandoned at once, and the next dial starts', async () => {
     const { port } = await serve()
-    // What is between them forwards until it is told to swallow everything; it closes nothing.
+    // The proxy forwards until `swallow` drops everything; it closes nothing.
     let swallow = false
     const sockets: Socket[] = []
     const proxy = createTcpServer(near => {
@@ -332,7 +332,7 @@ describe('where stock falls short, on sockets', () => {
     for (const socket of sockets) socket.destroy()
   })
 
-  it('a malformed message from a server closes the connection and is told to onError; it is dialled again', async () => {
+  it('a malformed message from a server closes the connection, onError gets the error, and the client dials again', async () => {
     const errors: string[] = []
     let dials = 0
     const connection = connect({

@@ -40,7 +40,7 @@ function testRouter() {
   return { router, started: started.passed }
 }
 
-/** What an observer was told, and a way to wait for it. */
+/** The reports to an observer, and a wait for them. */
 function observed<E>(): { ends: E[]; take: (end: E) => void; until(count: number): Promise<E[]> } {
   const ends: E[] = []
   const waiting: { count: number; resolve: (ends: E[]) => void }[] = []
@@ -61,7 +61,7 @@ function observed<E>(): { ends: E[]; take: (end: E) => void; until(count: number
 describe.each(links)('$name', ({ link, dialRaw }) => {
   leavesNothing()
 
-  /** A client and a server that are observed; each throws after it has noted what it was told. */
+  /** A client and a server with observers, which throw after they have recorded a report. */
   function connected() {
     const [server, client] = [observed<CallEnd>(), observed<CallEnd>()]
     const { router, started } = testRouter()
@@ -81,7 +81,7 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
     return { ...linked, server, client, started, stub }
   }
 
-  test('both ends are told of each call once, with its code and how long it took', async () => {
+  test('both ends report each call once, with its code and its duration', async () => {
     const { stub, server, client } = connected()
     expect(await stub.echo.query(7)).toBe(7)
     await expect(stub.conflict.mutate()).rejects.toMatchObject({ data: { reason: 'seat_taken' } })
@@ -119,7 +119,7 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
     const { stub, client } = connected()
     const error: unknown = await stub.conflict.mutate().catch(thrown => thrown)
     expect(client.ends).toMatchObject([{ path: 'conflict', code: 'CONFLICT' }])
-    // The transformer takes what it decodes over: a second decoding of the same text would not give a Date.
+    // Decoding changes the encoded value: a second decoding would not return a Date.
     expect(error).toMatchObject({ data: { code: 'CONFLICT', since: new Date(0) } })
   })
 
@@ -150,7 +150,7 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
     expect(client.ends).toMatchObject([{ path: 'wait', code: 'SERVICE_UNAVAILABLE' }])
   })
 
-  test('a call that is refused without being started counts, and took no time', async () => {
+  test('a call that is rejected before its start is reported, with no duration', async () => {
     const { router } = testRouter()
     const server = observed<CallEnd>()
     const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 }, onCallEnd: server.take })
@@ -167,7 +167,7 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
     ])
   })
 
-  test('calls that wait when their connection closes, or their caller stops them, end once each, and took no time', async () => {
+  test('calls that are queued when their connection closes, or when their caller cancels, end once each, with no duration', async () => {
     const { router } = testRouter()
     const server = observed<CallEnd>()
     const { duplex } = await dialRaw(router, {
@@ -189,7 +189,7 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
     ])
   })
 
-  test('a connection that gets no context is told of with its reason', async () => {
+  test('a connection that gets no context is reported with its reason', async () => {
     const { router } = testRouter()
     const refused = gate<RpcError<string>>()
     const { duplex } = await dialRaw(router, {

@@ -86,15 +86,15 @@ function connectTo(dial: ConnectOptions['dial'], options: Omit<ConnectOptions, '
   return connection
 }
 
-/** A dial that hangs until it is given up. */
-function unanswered(signal: AbortSignal): Promise<Duplex> {
+/** A dial that hangs until its signal aborts. */
+function hangingDial(signal: AbortSignal): Promise<Duplex> {
   return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }
 
 describe.each(links)('a server that drains, $name', ({ link }) => {
   leavesNothing()
 
-  it('is left for another: calls in flight end where they are, new ones go to the new one', async () => {
+  it('a client leaves a draining server: calls in flight end there, new calls go to the next server', async () => {
     const { router, started, release } = testRouter()
     const { connection, group, replace } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
@@ -110,7 +110,7 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
     expect(await closing).toEqual({ drained: 1, aborted: 0 })
   })
 
-  it('hands its subscriptions over without gap or repeat, while they go on until there is another', async () => {
+  it('subscriptions move to the next server without gap or repeat, and run on the old one until then', async () => {
     const { router, events, started, release } = testRouter()
     const { connection, group, replace } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
@@ -137,14 +137,14 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
     subscription.unsubscribe()
   })
 
-  it('refuses a call that comes too late, and it runs elsewhere, a mutation too', async () => {
+  it('a call that a draining server rejects runs on the next server, also a mutation', async () => {
     const { router, started, release, runs } = testRouter()
     const { connection, group, replace } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
     const slow = client.wait.mutate()
     await started
     replace()
-    // In the same turn: the client has not heard yet that it is to move.
+    // In the same turn: the client has not received the reconnect yet.
     const closing = group.close()
     const calls = [client.add.mutate(), client.add.mutate()]
     expect(await Promise.all(calls)).toEqual([1, 2])
@@ -154,7 +154,7 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
     await closing
   })
 
-  it('that has nobody else: calls wait and fail at their deadline with the reason', async () => {
+  it('without another server, calls wait and fail at their deadline with the reason', async () => {
     const { router } = testRouter()
     const { connection, group } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
@@ -169,7 +169,7 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
 describe.each(links)('a connection that is lost, $name', ({ link }) => {
   leavesNothing()
 
-  it('fails a mutation, and tells that it may have run', async () => {
+  it('a mutation on a lost connection fails with mayHaveRun', async () => {
     const { router, started, release } = testRouter()
     const { connection, sever } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
@@ -184,7 +184,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     release()
   })
 
-  it('sends again what resend allows', async () => {
+  it('a lost call that resend allows is sent again', async () => {
     const { router, started, release } = testRouter()
     const { connection, sever, served } = link(router, { client: { resend: () => true } })
     const client = createDuplexClient<typeof router>({ connection })
@@ -196,7 +196,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     expect(served.length).toBe(2)
   })
 
-  it('takes a resend that throws for a no, and tells onError', async () => {
+  it('a resend that throws counts as false, and onError gets the error', async () => {
     const errors: string[] = []
     const { router, started, release } = testRouter()
     const resend = (): boolean => {
@@ -214,7 +214,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     expect(await client.ping.query()).toBe('pong')
   })
 
-  it.each([true, false])('fails every lost call once if resend closes the connection and returns %s', async again => {
+  it.each([true, false])('every lost call fails once if resend closes the connection and returns %s', async again => {
     const { router, started, release } = testRouter()
     let asked = 0
     const resend = (): boolean => {
@@ -250,7 +250,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     ])
   })
 
-  it('sends a call again twice, not a third time', async () => {
+  it('a lost call is sent again twice, not a third time', async () => {
     let runs = 0
     let cut = (): void => {}
     const router = t.router({
@@ -267,7 +267,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
     expect(runs).toBe(3)
   })
 
-  it('is told to onError with its close code', async () => {
+  it('onError gets the close code of a lost connection', async () => {
     const errors: Error[] = []
     const { router } = testRouter()
     const { connection, sever } = link(router, { client: { onError: error => errors.push(error) } })
@@ -279,7 +279,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
   })
 })
 
-describe.each(links)('who may not connect, $name', ({ link, dialRaw }) => {
+describe.each(links)('a client that may not connect, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
   it.each([
@@ -303,7 +303,7 @@ describe.each(links)('who may not connect, $name', ({ link, dialRaw }) => {
     expect(asked).toBe(1)
   })
 
-  it('a context that fails for another reason closes with 1011 without its message, and the client tries again', async () => {
+  it('a context that fails for another reason closes with 1011 without its message, and the client dials again', async () => {
     const { router } = testRouter()
     let asked = 0
     const { connection } = link(router, {
@@ -354,7 +354,7 @@ describe('connectionParams', () => {
     return { ...peer(clientEnd), seen }
   }
 
-  it('are awaited before any call runs, and given to the context', async () => {
+  it('no call runs before connectionParams have arrived, and the context gets them', async () => {
     const { send, until, seen } = serve()
     send('PING')
     send({ method: 'connectionParams', data: { authorization: 'x' } })
@@ -363,7 +363,7 @@ describe('connectionParams', () => {
     expect(seen).toEqual([{ authorization: 'x' }])
   })
 
-  it('that do not come close the connection after handshakeTimeoutMs', async () => {
+  it('connectionParams that never arrive close the connection after handshakeTimeoutMs', async () => {
     const { closed, received } = serve(20)
     expect(await closed).toMatchObject({ message: expect.stringContaining('handshakeTimeoutMs 20') })
     expect(received).toMatchObject([{ id: null, error: { data: { reason: 'handshake_timeout' } } }])
@@ -374,7 +374,7 @@ describe('connectionParams', () => {
     [{ method: 'connectionParams', data: { a: 1 } }],
     [{ method: 'connectionParams', data: ['a'] }],
     [[{ method: 'connectionParams', data: null }]],
-  ])('that are none close with 1002, and nothing runs: %j', async message => {
+  ])('a first message that is no connectionParams closes with 1002, and nothing runs: %j', async message => {
     const { send, closed, received, seen } = serve()
     send(message)
     send({ id: 2, method: 'query', params: { path: 'ping' } })
@@ -387,11 +387,11 @@ describe('connectionParams', () => {
 describe('dialling', () => {
   leavesNothing()
   afterEach(() => {
-    vi.restoreAllMocks() // of the timers first: what they are restored to ends with the next line
+    vi.restoreAllMocks() // before the timers, whose fakes end with the next line
     vi.useRealTimers()
   })
 
-  it('a fatal refusal stops the connection with its reason; calls that wait fail, later ones too', async () => {
+  it('a fatal rejection stops the connection with its reason; queued calls fail, and later ones too', async () => {
     const connection = connectTo(() =>
       Promise.reject(new DialError('go away', { fatal: true, reason: 'ticket_revoked' })),
     )
@@ -407,7 +407,7 @@ describe('dialling', () => {
     }
   })
 
-  it('waits a random part of a bound that doubles from 50 ms to 10 s', async () => {
+  it('the wait for a dial is a random part of a bound that doubles from 50 ms to 10 s', async () => {
     vi.useFakeTimers()
     const random = vi.spyOn(Math, 'random').mockReturnValue(0.5)
     const delays: number[] = []
@@ -425,7 +425,7 @@ describe('dialling', () => {
     schedule.mockRestore()
   })
 
-  it('waits at least as long as the server asks, but not longer than 10 s more', async () => {
+  it('the wait for a dial is at least what the server asks for, at most 10 s more', async () => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockReturnValue(0)
     const asked = [2_000, 86_400_000]
@@ -478,7 +478,7 @@ describe('dialling', () => {
     await connection.close()
   })
 
-  it('a server that says reconnect to everybody at once is not dialled in a loop', async () => {
+  it('a server that says reconnect on every new connection is not dialled in a loop', async () => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockReturnValue(1)
     let dials = 0
@@ -495,7 +495,7 @@ describe('dialling', () => {
     vi.mocked(Math.random).mockRestore()
   })
 
-  it('a server that refuses every call as draining gets it again only after a pause, until the deadline', async () => {
+  it('a server that rejects every call as draining gets the call again only after a pause, until the deadline', async () => {
     const { router } = testRouter()
     let sends = 0
     const connection = connectTo(() => {
@@ -522,7 +522,7 @@ describe('dialling', () => {
     [4001, { reason: 'ticket_revoked' }],
     [4401, {}],
     [4403, {}],
-  ])('a duplex that closes with the final code %d is the last one', async (code, reason) => {
+  ])('no duplex follows one that closes with the final code %d', async (code, reason) => {
     let dials = 0
     const closing = (): Duplex => {
       dials++
@@ -536,7 +536,7 @@ describe('dialling', () => {
     expect(dials).toBe(1)
   })
 
-  it('the reason that a duplex closes with goes before the one that its final code stands for', async () => {
+  it('the reason of a close counts before the reason of its final code', async () => {
     const connection = connectTo(
       () => {
         const [serverEnd, clientEnd] = memoryDuplexPair()
@@ -549,7 +549,7 @@ describe('dialling', () => {
     expect(await connection.closed).toEqual({ code: 4001, message: 'no more', reason: 'ticket_expired' })
   })
 
-  it('a close code of 4000 and above that nobody named as final is dialled again', async () => {
+  it('a close code of 4000 and above that is not named as final leads to another dial', async () => {
     const redialled = gate()
     let dials = 0
     connectTo(
@@ -593,7 +593,7 @@ describe('dialling', () => {
     }
   })
 
-  it('a fatal refusal elsewhere leaves the calls in flight to the server that drains', async () => {
+  it('after a fatal rejection by the next server, calls in flight end on the draining one', async () => {
     const { router, started, release } = testRouter()
     const group = new ConnectionGroup()
     let dials = 0
@@ -624,7 +624,7 @@ describe('dialling', () => {
     expect(await closing).toEqual({ drained: 1, aborted: 0 })
   })
 
-  it.each(['close()', 'the server’s end'])('%s ends what a fatal refusal has left in flight', async how => {
+  it.each(['close()', 'the server’s end'])('%s ends calls that a fatal rejection has left in flight', async how => {
     const { router, started, release } = testRouter()
     const group = new ConnectionGroup()
     const serverEnds: Duplex[] = []
@@ -650,7 +650,7 @@ describe('dialling', () => {
     await closing
   })
 
-  it('close() ends a dial that hangs, and a duplex that comes of it after all', async () => {
+  it('close() ends a hanging dial, and closes the duplex of a dial that succeeds late', async () => {
     const dialled = gate<Duplex>()
     const aborted = gate()
     const connection = connectTo(({ signal }) => {
@@ -665,7 +665,7 @@ describe('dialling', () => {
     expect(await closed).toMatchObject({ code: 1000 })
   })
 
-  it('close() closes the duplex that was left behind too', async () => {
+  it('close() also closes a duplex that is not current any more', async () => {
     const ends: Duplex[] = []
     const connection = connectTo(() => {
       const [serverEnd, clientEnd] = memoryDuplexPair()
@@ -686,7 +686,7 @@ describe('dialling', () => {
     expect((await lost).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
   })
 
-  it('a call to be sent again goes out as soon as there is room, though nothing else waits', async () => {
+  it('a call to be sent again is sent as soon as a duplex has room, also as the only call', async () => {
     const ends: Duplex[] = []
     const dial = (): Duplex => {
       const [serverEnd, clientEnd] = memoryDuplexPair()
@@ -746,7 +746,7 @@ describe('dialling', () => {
     expect(received).toMatchObject([{ id: 1 }, { id: 2 }, { id: 3 }])
   })
 
-  it('a call that waits, and one that is sent again, tells the server what is left of its time', async () => {
+  it('a queued call and a call that is sent again carry the rest of their time', async () => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockReturnValue(0)
     const ends: Duplex[] = []
@@ -771,12 +771,12 @@ describe('dialling', () => {
     await connection.close()
   })
 
-  it('a server that sends PING and does not read is left, with 4008', async () => {
+  it('a server that sends PING and does not read is closed with 4008', async () => {
     const errors: string[] = []
     const [serverEnd, clientEnd] = memoryDuplexPair({ highWaterMarkBytes: 32 * 1024 * 1024 })
     const ends = [clientEnd]
     const onError = (error: Error): unknown => errors.push(error.message)
-    const connection = connectTo(({ signal }) => ends.pop() ?? unanswered(signal), { onError })
+    const connection = connectTo(({ signal }) => ends.pop() ?? hangingDial(signal), { onError })
     await until(connection, 'open')
     // Nearly all that may wait, which pongs alone reach after millions.
     const input = 'x'.repeat(4_000_000)
@@ -792,7 +792,7 @@ describe('dialling', () => {
     expect(pings).toBeGreaterThan(100_000)
   })
 
-  it('what a fatal refusal elsewhere ends is stopped where it runs: subscriptions, and no other call', async () => {
+  it('a fatal rejection by the next server stops subscriptions on the old one, and no other call', async () => {
     const ends: Duplex[] = []
     const connection = connectTo(() => {
       if (ends.length > 0) throw new DialError('the key is not known here', { fatal: true, reason: 'ticket_invalid' })
@@ -814,11 +814,11 @@ describe('dialling', () => {
     expect(server.received.length).toBe(3)
   })
 
-  it('calls that are refused while others wait cost no more for each that waits', async () => {
+  it('the cost of a rejected call does not grow with the number of queued calls', async () => {
     const refuseAll = async (waiting: number): Promise<number> => {
       const [serverEnd, clientEnd] = memoryDuplexPair()
       const ends = [clientEnd]
-      const connection = connectTo(({ signal }) => ends.pop() ?? unanswered(signal))
+      const connection = connectTo(({ signal }) => ends.pop() ?? hangingDial(signal))
       const server = peer(serverEnd)
       await until(connection, 'open')
       const call = { type: 'mutation', path: 'add', input: undefined } as const
@@ -831,11 +831,11 @@ describe('dialling', () => {
       return performance.now() - begun
     }
     const alone = Math.max(20, await refuseAll(0))
-    // Sorted together with them at each refusal, they took tens of times as long.
+    // With all queued calls sorted at each rejection, this took tens of times as long.
     expect(await refuseAll(20_000)).toBeLessThan(8 * alone)
   })
 
-  it('a dial that gives the same duplex again has lost it, and close() ends', async () => {
+  it('a dial that returns the same duplex twice is a lost connection, and close() resolves', async () => {
     const { router } = testRouter()
     const [serverEnd, clientEnd] = memoryDuplexPair()
     const group = new ConnectionGroup()
@@ -848,7 +848,7 @@ describe('dialling', () => {
     await connection.close()
   })
 
-  it('the largest call of a connection that a message was too large for is not sent again, whatever it is', async () => {
+  it('the largest call of a connection that closed with 1009 is not sent again, whatever its type', async () => {
     const ends: Duplex[] = []
     const connection = connectTo(
       () => {
@@ -883,7 +883,7 @@ describe('dialling', () => {
     ])
   })
 
-  it('an observer of its states hears each change until it stops', async () => {
+  it('a listener gets each change of state until the listener is removed', async () => {
     const heard: ConnectionState[] = []
     const { router } = testRouter()
     const [serverEnd, clientEnd] = memoryDuplexPair()

@@ -79,7 +79,7 @@ describe('logging in on a WebSocket', () => {
     },
   )
 
-  it('a refusal after the upgrade is {id: null, error} with its reason, and then the close', async () => {
+  it('a rejection after the upgrade is {id: null, error} with its reason, and then the close', async () => {
     const { url } = await serve({ authenticate })
     const socket = new WebSocket(`${url}?connectionParams=1`)
     const frames: unknown[] = []
@@ -93,7 +93,7 @@ describe('logging in on a WebSocket', () => {
     ])
   })
 
-  it('a header is asked before the upgrade, also where parameters are announced, and its identity counts', async () => {
+  it('a header is checked before the upgrade, also with announced parameters, and its identity counts', async () => {
     const asked: unknown[] = []
     const { url } = await serve({
       authenticate(credentials) {
@@ -110,7 +110,7 @@ describe('logging in on a WebSocket', () => {
     expect(asked).toEqual([null])
   })
 
-  it('no call runs, and none is answered, before the parameters are there', async () => {
+  it('no call runs or gets a response before the parameters have arrived', async () => {
     const { url } = await serve({ authenticate })
     const socket = new WebSocket(`${url}?connectionParams=1`)
     const frames: string[] = []
@@ -162,7 +162,7 @@ describe('logging in on a WebSocket', () => {
     hangs.open('too late')
   })
 
-  it('a server that drains while parameters are awaited closes with 1001 and is gone at once', async () => {
+  it('a server that drains while parameters are awaited closes with 1001 at once', async () => {
     const { url, group } = await serve({ authenticate })
     const socket = new WebSocket(`${url}?connectionParams=1`)
     await once(socket, 'open')
@@ -171,7 +171,7 @@ describe('logging in on a WebSocket', () => {
     expect((await closed)[0]).toBe(1001)
   })
 
-  it('a dial that fails names no key: one that no header can hold, and one for a server that is not there', async () => {
+  it('a failed dial names no key: neither a key that no header can hold, nor a key for an absent server', async () => {
     const { url, group } = await serve({ authenticate })
     const nobody = createServer().listen(0, '127.0.0.1')
     await once(nobody, 'listening')
@@ -195,7 +195,7 @@ describe('logging in on a WebSocket', () => {
   it.each([
     ['a key with a line break', { authorization: 'Bearer MARKED\n' }],
     ['a header whose name is none', { 'not a name': 'MARKED' }],
-  ])('%s is not dialled with again and again: the connection closes with config_invalid', async (_what, headers) => {
+  ])('%s is dialled with once: the connection closes with config_invalid', async (_what, headers) => {
     const errors: Error[] = []
     const connection = dial({ url: 'ws://127.0.0.1:1/', headers }, { onError: error => errors.push(error) })
     const closed = await connection.closed
@@ -224,10 +224,10 @@ describe('logging in on a WebSocket', () => {
   })
 })
 
-describe('a message that the other end cannot take', () => {
+describe('a message that is too large for the other end', () => {
   leavesNothing()
 
-  it('is one above the maxMessageBytes of both, not above the default', async () => {
+  it('a message above the default is accepted if maxMessageBytes of both ends allows it', async () => {
     const limits = { maxMessageBytes: 16 * 1024 * 1024 }
     const plain = t.router({ echo: t.procedure.input(z.string()).mutation(({ input }) => input) })
     const server = createServer()
@@ -241,7 +241,7 @@ describe('a message that the other end cannot take', () => {
     expect(error.message).toContain('larger than maxMessageBytes 16,777,216')
   })
 
-  it('an event above this client’s maxMessageBytes fails its subscription, and is not asked for again', async () => {
+  it('an event above this client’s maxMessageBytes fails its subscription, and the subscription is not sent again', async () => {
     let runs = 0
     const large = t.router({
       events: t.procedure.subscription(async function* () {

@@ -74,7 +74,7 @@ function fault(): never {
   throw new Error('password is hunter2')
 }
 
-/** What throws when it is looked at. */
+/** Values that throw when they are read. */
 const unreadable = [
   {
     name: 'an object with a getter that throws',
@@ -104,7 +104,7 @@ const failure = (promise: Promise<unknown>): Promise<TRPCClientError<never>> =>
 describe.each(links)('calls, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
-  it('a query and a mutation answer what the procedure returns', async () => {
+  it('the response of a query or mutation is the value that the procedure returns', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -115,7 +115,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await client.twice.query({ at: when, n: 5n })).toEqual({ at: when, n: 5n })
   })
 
-  it('a link behind other links gives the same as the client without links', async () => {
+  it('a link behind other links returns the same values as the client without links', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const seen: string[] = []
@@ -164,7 +164,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await client.echo.query(sent)).toEqual(JSON.parse(JSON.stringify(sent)))
   })
 
-  it('nothing that arrives shares a reference with what was sent', async () => {
+  it('received values share no reference with sent values', async () => {
     const held: { value?: unknown } = {}
     const plain = initTRPC.create()
     const router = plain.router({
@@ -178,7 +178,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     const sent = { inner: { list: [1, 2] } }
     const answer = client.hold.mutate(sent)
     sent.inner.list.push(3)
-    const received = (await answer) as typeof sent // the echo of what was sent
+    const received = (await answer) as typeof sent // the echo of the sent value
     expect(received).toEqual({ inner: { list: [1, 2] } })
     received.inner.list.push(4)
     expect(held.value).toEqual({ inner: { list: [1, 2] } })
@@ -201,7 +201,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(other.data).toMatchObject({ code: 'PAYMENT_REQUIRED', httpStatus: 402 })
   })
 
-  it('a procedure that throws answers INTERNAL_SERVER_ERROR without its message; the server hears the cause under the same request id', async () => {
+  it('a procedure that throws is INTERNAL_SERVER_ERROR without its message; the server reports the cause under the same request id', async () => {
     const { router } = testRouter()
     const reports: ErrorReport[] = []
     const { connection } = link(router, { onError: report => reports.push(report) })
@@ -225,7 +225,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
         }),
         subscribed: t.procedure.subscription((() => ({
           [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(make()) }),
-        })) as never), // what is thrown is no type
+        })) as never), // a thrown value has no type
       })
       const { duplex } = await dialRaw(router, {
         onError: report => reports.push(report),
@@ -241,7 +241,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
         { result: { type: 'started' } },
         { id: 2, error: { json: failed } },
       ])
-      // There is room for one: each has let go.
+      // One place is there: each procedure has released it.
       send({ id: 3, method: 'query', params: { path: 'throws' } })
       const received = await until(4)
       expect(received[3]).toMatchObject({ id: 3, error: { json: failed } })
@@ -251,7 +251,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     },
   )
 
-  it.each(unreadable)('$name that a cancelled procedure throws lets its place go', async ({ make }) => {
+  it.each(unreadable)('$name that a cancelled procedure throws releases its place', async ({ make }) => {
     const [started, release] = [gate(), gate()]
     const router = t.router({
       throws: t.procedure.query(async () => {
@@ -286,7 +286,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     }
   })
 
-  it('the message of what was thrown is kept from the peer, also where it is no text', async () => {
+  it('the peer does not get the message of a thrown value, also if the message is no text', async () => {
     const router = t.router({
       throws: t.procedure.query(() => {
         throw { message: ['password is hunter2'] }
@@ -305,7 +305,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
         throw new Error('formatting failed')
       },
     ],
-  ])('an error formatter that makes %s gives INTERNAL_SERVER_ERROR, and the connection goes on', async (_, make) => {
+  ])('an error formatter that makes %s leads to INTERNAL_SERVER_ERROR, and the connection goes on', async (_, make) => {
     const plain = initTRPC.create({ errorFormatter: make as never }) // one that breaks its type
     const router = plain.router({ crash: plain.procedure.query(fault), fine: plain.procedure.query(() => 'fine') })
     const reports: ErrorReport[] = []
@@ -334,7 +334,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect((await failure(absent.absent.query())).data).toMatchObject({ code: 'NOT_FOUND' })
   })
 
-  it('an answer that cannot be encoded fails its own call only', async () => {
+  it('a response that cannot be encoded fails its own call only', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -343,14 +343,14 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(good).toEqual({ status: 'fulfilled', value: 1 })
   })
 
-  it('an async iterable from a query is refused', async () => {
+  it('an async iterable from a query is rejected', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
     expect((await failure(client.stream.query())).data).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
   })
 
-  it('a stream or generator that a query returns is ended, also where its caller has cancelled', async () => {
+  it('a stream or generator that a query returns is ended, also after a cancel by the caller', async () => {
     const [started, release] = [gate(), gate()]
     const ended: string[] = []
     const reports: string[] = []
@@ -387,12 +387,12 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     await cancelled
     release.open()
     await expect.poll(() => ended).toHaveLength(4)
-    // It hears that there is no such file when it has been ended.
+    // The stream reports the missing file after its end.
     expect((await failure(client.file.query())).data).toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
     await expect.poll(() => reports).toContainEqual(expect.stringContaining('no such file'))
   })
 
-  it('a message above maxMessageBytes is refused before it is sent, with both numbers', async () => {
+  it('a message above maxMessageBytes is rejected before it is sent, with both numbers', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -410,7 +410,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await Promise.all(calls)).toEqual(calls.map(() => 1_000))
   })
 
-  it('an answer above maxMessageBytes fails its call with both numbers', async () => {
+  it('a response above maxMessageBytes fails its call with both numbers', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -437,7 +437,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     release()
   })
 
-  it('an answered call leaves no listener on its signal', async () => {
+  it('a call with a response leaves no listener on its signal', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -573,7 +573,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     cancel.abort()
     await cancelled
     const answer = client.run.mutate()
-    // One more than may wait: what has come before it waits.
+    // One more than may wait: the earlier calls wait.
     const refused = failure(client.run.mutate())
     await held.passed
     expect((await refused).data).toMatchObject({ reason: 'too_many_calls' })
@@ -605,7 +605,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(served).toHaveLength(2)
   })
 
-  it('close() fails calls in flight, is final, and a call afterwards is refused', async () => {
+  it('close() fails calls in flight, is final, and rejects later calls', async () => {
     const { router, started, aborted, release } = testRouter()
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -620,7 +620,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await connection.closed).toMatchObject({ code: 1000 })
   })
 
-  it('the client holds calls beyond maxInFlight back and sends them in order', async () => {
+  it('the client holds back calls beyond maxInFlight and sends them in order', async () => {
     const order: number[] = []
     const release = gate()
     const router = t.router({
@@ -692,7 +692,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
 describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   leavesNothing()
 
-  it('a message that is no valid request is answered under its id, and the connection goes on', async () => {
+  it('a message that is no valid request gets an error under its id, and the connection goes on', async () => {
     const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'destroy' })
@@ -716,14 +716,14 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     [[[]]],
     [{ id: {}, method: 'query' }],
     [{ id: 'x'.repeat(2000), method: 'query' }],
-  ])('a message that cannot be answered closes the connection with 1002: %j', async message => {
+  ])('an invalid message without an id closes the connection with 1002: %j', async message => {
     const { duplex } = await dialRaw(testRouter().router)
     const { send, closed } = peer(duplex)
     send(message)
     expect(await closed).toMatchObject({ code: 1002, message: expect.stringContaining('not a valid request') })
   })
 
-  it('each item of a batch is answered by its own id', async () => {
+  it('each item of a batch gets a response under its own id', async () => {
     const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send([
@@ -745,7 +745,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     })
   })
 
-  it('a duplicate id is refused and the live call goes on', async () => {
+  it('a duplicate id is rejected and the live call goes on', async () => {
     const { router, started, release } = testRouter()
     const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
@@ -759,7 +759,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect((await until(2))[1]).toEqual({ id: 1, result: { type: 'data', data: { json: 'done' } } })
   })
 
-  it('calls beyond maxInFlight are refused with the number', async () => {
+  it('calls beyond maxInFlight are rejected with the number', async () => {
     const { router, started, release } = testRouter()
     const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
     const { send, until } = peer(duplex)
@@ -781,7 +781,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     await until(2)
   })
 
-  it('a call in the place of a cancelled one waits until its procedure has let go, and is not refused', async () => {
+  it('a call in the place of a cancelled one waits until that procedure has returned, and is not rejected', async () => {
     const { router, started, release } = testRouter()
     const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
     const { send, until } = peer(duplex)
@@ -795,7 +795,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect((await until(3))[2]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
   })
 
-  it('calls that wait for procedures to let go are held up to maxBufferedBytes', async () => {
+  it('calls that wait for procedures to return are held up to maxBufferedBytes', async () => {
     const release = gate()
     const router = t.router({
       deaf: t.procedure.mutation(() => release.passed),
@@ -838,7 +838,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     ])
   })
 
-  it('a peer that asks and does not read is cut off with 4008 and both numbers', async () => {
+  it('a peer that calls and does not read is cut off with 4008 and both numbers', async () => {
     const { duplex, served } = await dialRaw(testRouter().router)
     for (let id = 1; id <= 20; id++)
       duplex.send({ id, method: 'query', params: { path: 'big', input: { json: 1_000_000 } } })
@@ -848,13 +848,13 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
         /^(1[6-9]|20),\d{3},\d{3} bytes wait for a slow reader, more than maxBufferedBytes 16,777,216$/,
       ),
     })
-    // Should it read after all, it gets what was answered, and then hears why it was closed.
+    // A peer that reads after all gets the sent responses, and then the cause of the close.
     expect(await peer(duplex).closed).toMatchObject({ code: 4008 })
   })
 
   it('a peer that pings and does not read is cut off too', async () => {
     const { duplex, served } = await dialRaw(testRouter().router, { limits: { maxBufferedBytes: 100 } })
-    // The network takes what it can; what is left is far more than may wait.
+    // The network takes some of it; far more than the limit is left.
     const flood = setInterval(() => {
       for (let count = 0; count < 10_000; count++) duplex.send('PING')
     })
@@ -862,7 +862,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     clearInterval(flood)
   })
 
-  it('a burst of answers above maxBufferedBytes is no slow reader: one who reads gets them all', async () => {
+  it('a burst of responses above maxBufferedBytes is no slow reader: a peer that reads gets all of them', async () => {
     const burst = gate()
     const router = t.router({
       large: t.procedure.query(async () => {
@@ -886,7 +886,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(closed).toBe(false)
   })
 
-  it('closing for a reader that is far too slow ends the frame under way: what follows in it is not run', async () => {
+  it('a close for a far too slow reader ends the frame under way: later calls of the frame do not run', async () => {
     let runs = 0
     const router = t.router({ big: t.procedure.query(() => ++runs) })
     const { duplex, served } = await dialRaw(router, { limits: { maxBufferedBytes: 1_000 } })
@@ -908,7 +908,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(received).toEqual([])
   })
 
-  it('before there is a context nothing is answered to a message that is no request', async () => {
+  it('a message that is no request gets no response before there is a context', async () => {
     const { duplex } = await dialRaw(testRouter().router, { createContext: () => new Promise(() => {}) })
     const { send, closed, received } = peer(duplex)
     send({ id: 1, method: 'nonsense' })
@@ -916,7 +916,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(received).toEqual([])
   })
 
-  it('before there is a context as many calls are refused as may wait; one more closes with 1002', async () => {
+  it('before there is a context as many calls are rejected as may wait; one more closes with 1002', async () => {
     const { duplex } = await dialRaw(testRouter().router, {
       limits: { maxInFlight: 3 },
       createContext: () => new Promise(() => {}),
@@ -953,7 +953,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     },
   )
 
-  it('calls that wait for the context when their server drains are each sent elsewhere, whatever was stopped before', async () => {
+  it('calls that wait for the context of a draining server are each sent elsewhere, whatever was stopped before', async () => {
     const { duplex, group } = await dialRaw(testRouter().router, {
       limits: { maxInFlight: 2 },
       createContext: () => new Promise(() => {}),
@@ -975,7 +975,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     ])
   })
 
-  it('an error that a frame provokes many times is made once: nothing of it depends on where', async () => {
+  it('an error that a frame provokes many times is made once', async () => {
     const errors: unknown[] = []
     const [started, release] = [gate(), gate()]
     const { router: _router, procedure } = initTRPC.create({
@@ -1031,7 +1031,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     ])
     context.open({})
     await until(3)
-    // What has been started does not count any more.
+    // Started calls do not count any more.
     for (const id of [4, 5, 6]) send(call(id))
     expect((await until(6)).slice(1)).toMatchObject(
       [1, 2, 4, 5, 6].map(id => ({ id, result: { data: { json: 400_000 } } })),
@@ -1055,7 +1055,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     ])
   })
 
-  it('what a call has waited for the context is part of its own time', async () => {
+  it('the wait for the context is part of the time of a call', async () => {
     const context = gate<object>()
     const { router, aborted, release } = testRouter()
     const { duplex } = await dialRaw(router, { createContext: () => context.passed, handshakeTimeoutMs: 600_000 })
@@ -1075,7 +1075,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     release()
   })
 
-  it('no call is started while its reader is behind; when it has caught up, those that wait are', async () => {
+  it('no call starts while its reader is slow; held calls start once the reader has caught up', async () => {
     const ran: number[] = []
     const ends: CallEnd[] = []
     const router = t.router({
@@ -1083,7 +1083,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
       run: t.procedure.input(z.number()).mutation(({ input }) => ran.push(input)),
     })
     const { duplex } = await dialRaw(router, { onCallEnd: end => ends.push(end) })
-    // They start together; what the system keeps of a socket is less.
+    // All start together; the buffers of a socket hold less.
     duplex.send([1, 2, 3].map(id => ({ id, method: 'query', params: { path: 'large' } })))
     await expect.poll(() => ends.length).toBe(3)
     for (const id of [4, 5]) duplex.send({ id, method: 'mutation', params: { path: 'run', input: { json: id } } })
@@ -1095,7 +1095,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(ran).toEqual([4])
   })
 
-  it('a call that waits for others to let go is refused by a server that drains', async () => {
+  it('a draining server rejects a call that waits for a running procedure', async () => {
     const { router, started, release } = testRouter()
     const { duplex, group } = await dialRaw(router, { limits: { maxInFlight: 1 } })
     const { send, until } = peer(duplex)
@@ -1116,7 +1116,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     await closing
   })
 
-  it('a duplicate id among the calls that wait is refused', async () => {
+  it('a duplicate id among held calls is rejected', async () => {
     const context = gate<object>()
     const { duplex } = await dialRaw(testRouter().router, { createContext: () => context.passed })
     const { send, until } = peer(duplex)
@@ -1127,7 +1127,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect((await until(2))[1]).toEqual({ id: 1, result: { type: 'data', data: { json: 'first' } } })
   })
 
-  it('closing aborts what runs at once, however long the peer takes to close too', async () => {
+  it('a close aborts running calls at once, however long the peer takes to close', async () => {
     const { router, started, aborted, release } = testRouter()
     const close = gate<(reason: CloseReason) => void>()
     const { duplex, served } = await dialRaw(router, {
@@ -1136,7 +1136,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
         return {}
       },
     })
-    // It reads nothing until the end of the test, so it does not answer the close.
+    // The peer reads nothing until the end of the test, so no response to the close comes.
     duplex.send({ id: 1, method: 'mutation', params: { path: 'wait' } })
     await started
     ;(await close.passed)({ code: 4001, message: 'the key was revoked' })
@@ -1190,7 +1190,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(runs).toBe(1)
   })
 
-  it('PONG comes after everything that was answered before PING', async () => {
+  it('PONG comes after every response that was sent before PING', async () => {
     const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'nonsense' })
@@ -1198,7 +1198,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     expect(await until(2)).toMatchObject([{ id: 1 }, 'PONG'])
   })
 
-  it('jsonrpc is echoed where it was sent', async () => {
+  it('jsonrpc is echoed if the call has it', async () => {
     const { duplex } = await dialRaw(testRouter().router)
     const { send, until } = peer(duplex)
     send({ id: 1, jsonrpc: '2.0', method: 'query', params: { path: 'nothing' } })

@@ -47,7 +47,7 @@ describe.each(links)('chaos, $name', ({ link }) => {
   leavesNothing()
 
   it.each(seeds)(
-    'every call is answered once and right, no subscription has a gap or a repeat (seed %d)',
+    'every call gets one correct response, no subscription has a gap or a repeat (seed %d)',
     async seed => {
       const random = randomFrom(seed)
       const { router, runs } = makeRouter()
@@ -115,7 +115,7 @@ describe.each(links)('chaos, $name', ({ link }) => {
       // That there was chaos, and that it was the exception.
       expect(served.length).toBeGreaterThan(2)
       expect(answered).toBeGreaterThan(lost * 4)
-      // What is sent again was in flight when its connection was cut, so hardly anything ran twice.
+      // Only calls in flight at a cut are sent again, so hardly any ran twice.
       expect([...runs.values()].every(count => count <= 3)).toBe(true)
       await connection.close()
     },

@@ -40,7 +40,7 @@ function testRouter() {
 describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
-  it('waits for a call in flight, which is answered', async () => {
+  it('a shutdown waits for a call in flight, which gets its response', async () => {
     const { router, started, release } = testRouter()
     const { connection, group } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -58,7 +58,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     })
   })
 
-  it('tells the peer to move, refuses later calls with draining, and closes with 1001', async () => {
+  it('a shutdown asks the peer to move, rejects later calls with draining, and closes with 1001', async () => {
     const { router, started, release } = testRouter()
     const { duplex, group } = await dialRaw(router)
     const { send, until, closed } = peer(duplex)
@@ -77,7 +77,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     await closing
   })
 
-  it('a grace without an end waits as long as it takes; one that is no time is refused', async () => {
+  it('an infinite grace waits for every call; a grace that is no time is rejected', async () => {
     const { router, started, release } = testRouter()
     const { connection, group } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -100,7 +100,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     return first
   })
 
-  it('after graceMs what still runs is aborted, answered and counted', async () => {
+  it('after graceMs running calls are aborted, get an error and are counted', async () => {
     const { router, started } = testRouter()
     const { duplex, group } = await dialRaw(router)
     const { send, until, closed } = peer(duplex)
@@ -137,7 +137,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     expect(received.slice(2)).toEqual([{ id: null, method: 'reconnect' }])
   })
 
-  it('a procedure whose connection was lost is waited for too', async () => {
+  it('a shutdown also waits for a procedure whose connection was lost', async () => {
     const { router, started, aborted, release } = testRouter()
     const { connection, group, sever, served } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -159,7 +159,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     await closing
   })
 
-  it('an idle connection is left to its client for a while: a call that is under way is refused, not lost', async () => {
+  it('an idle connection stays open for a while: a call that is under way is rejected, not lost', async () => {
     const { duplex, group } = await dialRaw(testRouter().router)
     const { send, until, closed } = peer(duplex)
     const closing = group.close()
@@ -187,7 +187,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     expect(runs).toBe(2)
   })
 
-  it('a connection that comes after close() is refused and closed', async () => {
+  it('a connection after close() is rejected and closed', async () => {
     const { router } = testRouter()
     const { group } = link(router)
     await group.close()
@@ -204,7 +204,7 @@ describe('shutting down', () => {
   leavesNothing()
   afterEach(() => void vi.useRealTimers())
 
-  /** A connection whose client has been told to move, and leaves. */
+  /** A connection whose client leaves after a reconnect. */
   async function left(graceMs: number) {
     const group = new ConnectionGroup()
     const [serverEnd, clientEnd] = memoryDuplexPair()
@@ -222,13 +222,13 @@ describe('shutting down', () => {
     return { closing, patience }
   }
 
-  it('takes no time where every client leaves', async () => {
+  it('a shutdown takes no time if every client leaves', async () => {
     vi.useFakeTimers()
     const { closing } = await left(60_000)
     expect(await closing).toEqual({ drained: 0, aborted: 0 })
   })
 
-  it('gives the answers that are under way what is left of the grace', async () => {
+  it('responses that are under way have the rest of the grace', async () => {
     const { closing, patience } = await left(60_000)
     await closing
     expect(patience).toEqual([expect.closeTo(60_000, -4)])
@@ -280,7 +280,7 @@ function statesInArchitecture(): [State, string, State][] {
   const rows = [...section.matchAll(/^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|/gm)].slice(2)
   return rows.flatMap(([, states = '', event = '', after = '']) =>
     states.split(', ').map((state): [State, string, State] => [
-      state as State, // the test finds out what is none
+      state as State, // the test rejects anything else
       event.replaceAll('`', ''),
       (after === 'the same' ? state : after) as State,
     ]),
@@ -302,7 +302,7 @@ describe('the states of a connection group', () => {
     return { group, first, closing }
   }
 
-  it('are all in the table', () => {
+  it('all states of a connection group are in the table', () => {
     const events = statesInArchitecture().map(([state, event]) => `${state}: ${event}`)
     expect(events.sort()).toEqual([
       'closed: add',
@@ -338,7 +338,7 @@ describe('the states of a connection group', () => {
         first.end()
         expect(await closing).toEqual({ drained: 1, aborted: 0 })
         expect(first.heard).toEqual(['drain', 'close'])
-        // Its answers may be under way for as long as the grace lasts.
+        // Responses may be under way until the end of the grace.
         expect(first.patience).toEqual([expect.closeTo(60_000, -4)])
         break
       default:

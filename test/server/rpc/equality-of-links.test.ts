@@ -80,7 +80,7 @@ const deep = fc.integer({ min: 1, max: 400 }).map(depth => {
   return value
 })
 
-/** What came of a call: on the server, and at the client. */
+/** The outcome of a call: on the server, and at the client. */
 type Outcome = { arrived: unknown; answer: unknown } | { code: unknown; reason: unknown; message: string }
 
 function connectAll(withTransformer: boolean) {
@@ -101,7 +101,7 @@ function connectAll(withTransformer: boolean) {
         const answer: unknown = await client.echo.mutate(value)
         return { arrived: arrived.value, answer }
       } catch (error) {
-        // Sizes are estimated in memory; what is refused for another reason is refused in the same words.
+        // Sizes are estimated in memory; any other rejection has the same words on both links.
         const message = error instanceof Error ? error.message : String(error)
         return { code: errorCodeOf(error), reason: reasonOf(error), message }
       }
@@ -178,7 +178,7 @@ describe.each([
     expect(shapeOf()).toBe(before)
   }
 
-  it('and what superjson and JSON give, for any value', async () => {
+  it('any value arrives as superjson and JSON deliver it', async () => {
     await fc.assert(
       fc.asyncProperty(fc.oneof({ weight: 9, arbitrary: valueWith(key) }, deep), async value => {
         await check(value, attempt(value, through))
@@ -187,7 +187,7 @@ describe.each([
     )
   })
 
-  it('also for the keys on which superjson throws, as own properties', async () => {
+  it('keys on which superjson throws arrive as own properties', async () => {
     await fc.assert(
       fc.asyncProperty(valueWith(fc.oneof(key, reservedKey)), async value => {
         await check(value, 'unknown')
@@ -199,7 +199,7 @@ describe.each([
     expect(Reflect.get({}, 'polluted')).toBeUndefined()
   })
 
-  it('and refuse the same: cycles, what throws when it is read', async () => {
+  it('cycles and values that throw when they are read are rejected', async () => {
     const cycle: { self?: unknown } = {}
     cycle.self = cycle
     const thrower = {

@@ -1,5 +1,5 @@
 /**
- * Peers that send anything. Whatever it is, the server answers it under its id or closes the connection, and serves the
+ * Peers that send anything. The server responds to each message under its id or closes the connection, and serves the
  * next peer.
  */
 import { once } from 'node:events'
@@ -60,7 +60,7 @@ const runs = process.env.SOAK === undefined ? 150 : 5_000
 describe.each(links)('any message, $name', ({ dialRaw }) => {
   leavesNothing()
 
-  it('is answered under its id, or closes the connection with 1002; the next peer is served', async () => {
+  it('any message gets a response under its id, or closes the connection with 1002; the next peer is served', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(frame, { minLength: 1, maxLength: 8 }), async frames => {
         const { duplex, served } = await dialRaw(router)
@@ -88,7 +88,7 @@ describe.each(links)('any message, $name', ({ dialRaw }) => {
 describe('any bytes on a socket', () => {
   leavesNothing()
 
-  it('end their own connection at most', async () => {
+  it('any bytes end their own connection at most', async () => {
     const server = createServer()
     const group = new ConnectionGroup()
     serveWebSockets({ server, path: '/rpc', router, group, handshakeTimeoutMs: 1_000 })

@@ -72,7 +72,7 @@ function testRouter() {
 describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
-  it('are iterated to their end', async () => {
+  it('a subscription is iterated to its end', async () => {
     const { router } = testRouter()
     const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
     const items: unknown[] = []
@@ -80,7 +80,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect(items).toEqual([1, 2, 3].map(id => ({ id: String(id), data: { at: new Date(id) } })))
   })
 
-  it('tell callbacks what happens, in order', async () => {
+  it('callbacks of a subscription are called in order', async () => {
     const { router } = testRouter()
     const { connection } = link(router)
     for (const client of [
@@ -100,7 +100,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     }
   })
 
-  it('that fail end with a typed error, once', async () => {
+  it('a failing subscription ends with a typed error, once', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router)
     const { send, until, received } = peer(duplex)
@@ -141,7 +141,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await Promise.all([completed.passed, cleaned])
   })
 
-  it('subscription.stop is answered with stopped although the source hears nothing', async () => {
+  it('the response to subscription.stop is stopped although the source ignores its signal', async () => {
     const { router, wake } = testRouter()
     const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
@@ -162,7 +162,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await cleaned
   })
 
-  it('an observable is not paused: a reader that is too far behind is closed, and the source torn down', async () => {
+  it('an observable is not paused: a reader that is too slow is closed, and the source torn down', async () => {
     const torn = gate()
     const router = t.router({
       flood: t.procedure.subscription(() =>
@@ -181,7 +181,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect(await served.closed).toMatchObject({ code: 4008 })
   })
 
-  it('an observable that fails, one that throws and one that gives what cannot be sent end with an error, once', async () => {
+  it('an observable that fails, throws, or emits a value that cannot be sent ends with an error, once', async () => {
     const torn: string[] = []
     const router = t.router({
       fails: t.procedure.subscription(() =>
@@ -240,7 +240,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     ])
   })
 
-  it('resume after an event id of any length', async () => {
+  it('a subscription resumes after an event id of any length', async () => {
     const long = 'x'.repeat(5_000)
     const router = t.router({
       events: t.procedure
@@ -261,7 +261,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect(heard).toEqual(['first', long])
   })
 
-  it('resume after the last event when the connection is lost: no gap, no repeat', async () => {
+  it('a subscription resumes after the last event when the connection is lost: no gap, no repeat', async () => {
     const { router } = testRouter()
     const { connection, sever } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
@@ -283,11 +283,11 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await cleaned
   })
 
-  it('a source is not pulled further while its reader is behind, and goes on when it has caught up', async () => {
+  it('a source is not pulled further while its reader is slow, and goes on once the reader has caught up', async () => {
     const { router, pulled } = testRouter()
     const { duplex } = await dialRaw(router)
     duplex.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
-    // Nobody reads. 1 MiB may wait on this side, and on a socket what the system keeps: a few MiB on loopback.
+    // The peer does not read. 1 MiB may wait on this side, and a few MiB in the socket's buffers on loopback.
     const behind = async (): Promise<number> => {
       const before = pulled.length
       for (let turn = 0; turn < 200; turn++) await new Promise(resolve => setImmediate(resolve))
@@ -303,7 +303,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await expect.poll(() => received.at(-1)).toEqual({ id: 1, result: { type: 'stopped' } })
   })
 
-  it('a source whose reader is behind and vanishes cleans up', async () => {
+  it('a source cleans up if its slow reader vanishes', async () => {
     const { router, pulled, flooded } = testRouter()
     const { duplex, served } = await dialRaw(router)
     duplex.send({ id: 1, method: 'subscription', params: { path: 'flood' } })
@@ -315,7 +315,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await served.closed
   })
 
-  it('a source that waits in next() is told by return(), and is gone with it', async () => {
+  it('return() is called on a source that waits in next(), and ends the source', async () => {
     const returned = gate()
     const next = gate<IteratorResult<string>>()
     const router = t.router({
@@ -336,13 +336,13 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     await until(1)
     send({ id: 1, method: 'subscription.stop' })
     await returned.passed
-    // There is room for one: what is left waiting in next() does not take it.
+    // One place is free: a source left waiting in next() does not take the place.
     send({ id: 2, method: 'query', params: { path: 'next' } })
     expect((await until(3))[2]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
     next.open({ done: true, value: undefined })
   })
 
-  it('a source whose return cannot be read is reported, and lets its place go', async () => {
+  it('a source whose return cannot be read is reported, and releases its place', async () => {
     const reports: ErrorReport[] = []
     const next = gate<IteratorResult<string>>()
     const router = t.router({
@@ -367,7 +367,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     next.open({ done: true, value: undefined })
   })
 
-  it('a source without return() is waited for', async () => {
+  it('the end of a source without return() is awaited', async () => {
     const next = gate<IteratorResult<string>>()
     const router = t.router({
       silent: t.procedure.subscription(() => ({ [Symbol.asyncIterator]: () => ({ next: () => next.passed }) })),
@@ -388,7 +388,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect((await until(5))[4]).toEqual({ id: 2, result: { type: 'data', data: { json: 'next' } } })
   })
 
-  it('a source waits with its end until its return() has, also where that fails', async () => {
+  it('a subscription ends after return() of its source has settled, also if return() fails', async () => {
     for (const outcome of ['resolves', 'rejects']) {
       const [next, returned] = [gate<IteratorResult<string>>(), gate<IteratorResult<string>>()]
       const reports: ErrorReport[] = []
@@ -417,7 +417,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     }
   })
 
-  it('a source that fails, or whose event cannot be sent, is told to clean up', async () => {
+  it('a source that fails, or whose event cannot be sent, cleans up', async () => {
     const cleaned: string[] = []
     const source = (name: string, next: () => Promise<IteratorResult<string>>) =>
       t.procedure.subscription(() => ({
@@ -445,7 +445,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect(cleaned).toHaveLength(2)
   })
 
-  it('at the end of the grace calls are answered and subscriptions are cut, so that they go on elsewhere', async () => {
+  it('at the end of the grace calls get an error and subscriptions are cut, and go on elsewhere', async () => {
     const [started, aborted] = [gate(), gate<unknown>()]
     const router = t.router({
       ...testRouter().router._def.record,
@@ -471,7 +471,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect(received).toHaveLength(4)
   })
 
-  it('more subscriptions than allowed are refused with the number', async () => {
+  it('subscriptions above the limit are rejected with the number', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { limits: { maxSubscriptions: 1 } })
     const { send, until } = peer(duplex)

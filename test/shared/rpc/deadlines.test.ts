@@ -11,7 +11,7 @@ describe('deadlines', () => {
 
   const deadlineIn = (ms: number, fired: number[]) => ({ deadlineAt: now() + ms, onDeadline: () => fired.push(ms) })
 
-  it('fire when they are due, in any order of adding, on one timer', () => {
+  it('deadlines fire in the order of their time, whatever the order of adding, on one timer', () => {
     const deadlines = new Deadlines()
     const fired: number[] = []
     for (const ms of [300, 100, 200]) deadlines.add(deadlineIn(ms, fired))
@@ -23,7 +23,7 @@ describe('deadlines', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('do not fire once they are deleted, and the timer ends with the last', () => {
+  it('a deleted deadline does not fire, and the timer ends with the last one', () => {
     const deadlines = new Deadlines()
     const fired: number[] = []
     const deleted = deadlineIn(100, fired)
@@ -34,7 +34,7 @@ describe('deadlines', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('may be added while others fire', () => {
+  it('a deadline may be added while another fires', () => {
     const deadlines = new Deadlines()
     const fired: number[] = []
     deadlines.add({ deadlineAt: now() + 10, onDeadline: () => deadlines.add(deadlineIn(20, fired)) })

@@ -30,7 +30,7 @@ const value = fc.letrec(tie => ({
 })).any
 
 describe('the transformer', () => {
-  it('gives the JSON that superjson gives', () => {
+  it('the transformer writes the JSON that superjson writes', () => {
     const superjson = new SuperJSON()
     fc.assert(
       fc.property(value, input => {
@@ -41,7 +41,7 @@ describe('the transformer', () => {
     )
   })
 
-  it('reads what superjson writes, and gives what superjson gives', () => {
+  it('the transformer reads the JSON of superjson with the same values', () => {
     const superjson = new SuperJSON()
     fc.assert(
       fc.property(value, input => {
@@ -65,7 +65,7 @@ describe('the transformer', () => {
     expect(twice.a).toBe(twice.b)
   })
 
-  it('keys that superjson refuses survive as own properties', () => {
+  it('keys that superjson rejects survive as own properties', () => {
     const input: unknown = JSON.parse('{"__proto__":{"a":1},"constructor":{"prototype":[true]},"a.b":"c"}')
     const output = transformer.deserialize(
       JSON.parse(JSON.stringify(transformer.serialize({ input, at: new Date(5) }))),
@@ -81,7 +81,7 @@ describe('the transformer', () => {
     [{ json: {}, meta: { values: { 'a.b': ['Date'] }, v: 1 } }],
     ['text'],
     [7],
-  ])('refuses what no serializer makes: %j', encoded => {
+  ])('the transformer rejects JSON that no serializer makes: %j', encoded => {
     expect(() => transformer.deserialize(encoded)).toThrow()
   })
 })
@@ -96,7 +96,7 @@ describe('the copy on the in-memory link', () => {
     withBoxedValues: true,
   })
 
-  it('is what JSON text would have delivered', () => {
+  it('a copy equals the value that JSON text would have delivered', () => {
     fc.assert(
       fc.property(anything, input => {
         expect(copyJson({ input }, 1e9)).toStrictEqual(JSON.parse(JSON.stringify({ input })))
@@ -139,13 +139,13 @@ describe('the copy on the in-memory link', () => {
         },
       }),
     ],
-  ])('%s is refused as not_encodable', (_name, make) => {
+  ])('%s is rejected as not_encodable', (_name, make) => {
     expect(() => copyJson(make(), 1e9)).toThrow(
       expect.objectContaining({ code: 'BAD_REQUEST', reason: 'not_encodable' }),
     )
   })
 
-  it('estimates the size of ASCII within a tenth', () => {
+  it('the estimated size of ASCII is exact within a tenth', () => {
     const message = {
       id: 1,
       method: 'mutation',

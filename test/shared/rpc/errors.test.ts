@@ -16,15 +16,15 @@ describe('the list of errors', () => {
   )
 })
 
-describe('an RpcError made of what was thrown', () => {
+describe('an RpcError made of a thrown value', () => {
   const own = new RpcError('CONFLICT', 'id 7 is in use', { reason: 'duplicate_id' })
 
-  it('is the same error if it is one, or the one that tRPC wrapped', () => {
+  it('an RpcError stays the same error, also inside an error of tRPC', () => {
     expect(RpcError.from(own)).toBe(own)
     expect(RpcError.from(new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: own }))).toBe(own)
   })
 
-  it('keeps the code and message of a tRPC error', () => {
+  it('a tRPC error keeps its code and message', () => {
     expect(RpcError.from(new TRPCError({ code: 'NOT_FOUND', message: 'no such path' }))).toMatchObject({
       code: 'NOT_FOUND',
       message: 'no such path',
@@ -36,12 +36,12 @@ describe('an RpcError made of what was thrown', () => {
     ['a text'],
     [null],
     [new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: new Error('hunter2') })],
-  ])('says nothing of anything else: %s', thrown => {
+  ])('any other thrown value shows nothing of itself: %s', thrown => {
     const error = RpcError.from(thrown)
     expect(error).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', message: 'internal server error', cause: thrown })
   })
 
-  it.each([new Error('x'), own])('leaves out what throws when it is looked at: a proxy of %s', target => {
+  it.each([new Error('x'), own])('a value that throws when it is read is left out: a proxy of %s', target => {
     const fault = (): never => {
       throw new Error('hunter2')
     }
@@ -66,7 +66,7 @@ describe('an RpcError made of what was thrown', () => {
 })
 
 describe('reasons of the transport and of its user', () => {
-  it('an error that is made of its reason has the code of the table', () => {
+  it('an error made of a reason has the code of the table', () => {
     expect(transportError('draining', 'later', { mayHaveRun: false })).toMatchObject({
       code: 'SERVICE_UNAVAILABLE',
       reason: 'draining',
@@ -93,7 +93,7 @@ describe('reasons of the transport and of its user', () => {
     )
   })
 
-  it('a reason that the table does not have is read as none, with its code', () => {
+  it('a reason outside the table is read as no reason, and the code stays', () => {
     const newer = Object.assign(new Error('x'), { data: { code: 'CONFLICT', reason: 'seat_haunted' } })
     expect([errorCodeOf(newer), reasonOf(newer), reasonOf(newer, ownReasons)]).toEqual([
       'CONFLICT',

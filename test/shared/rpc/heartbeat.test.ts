@@ -21,7 +21,7 @@ function heartbeat() {
   return { socket, heard, beat }
 }
 
-/** One second after another, each with what happens in it. */
+/** Lets seconds pass, and calls `each` at the start of every one. */
 async function pass(seconds: number, each: () => void = () => {}): Promise<void> {
   for (let second = 0; second < seconds; second++) {
     each()
@@ -44,7 +44,7 @@ describe('a heartbeat', () => {
     },
   )
 
-  test('does not ping while bytes come, and pings again after each silence, once', async () => {
+  test('a heartbeat sends no ping while bytes arrive, and one ping after each silence', async () => {
     const { socket, heard, beat } = heartbeat()
     await pass(120, () => socket.bytesRead++)
     expect(heard).toEqual([])
@@ -56,7 +56,7 @@ describe('a heartbeat', () => {
     beat.stop()
   })
 
-  test('says that it lives while it receives a long message, often enough for a timeout of 10 s', async () => {
+  test('a heartbeat sends a sign of life during a long message, often enough for a timeout of 10 s', async () => {
     const { socket, heard, beat } = heartbeat()
     await pass(60, () => {
       socket.bytesRead += 1_000
@@ -66,7 +66,7 @@ describe('a heartbeat', () => {
     beat.stop()
   })
 
-  test('says nothing where something else is said, or only pongs come', async () => {
+  test('a heartbeat sends no sign of life beside other messages, or while only pongs arrive', async () => {
     const { socket, heard, beat } = heartbeat()
     await pass(60, () => {
       socket.bytesRead += 1_000
@@ -79,7 +79,7 @@ describe('a heartbeat', () => {
     beat.stop()
   })
 
-  test('leaves no timer behind', async () => {
+  test('a stopped heartbeat leaves no timer', async () => {
     const { beat } = heartbeat()
     await pass(35)
     beat.stop()

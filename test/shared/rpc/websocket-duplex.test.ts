@@ -46,7 +46,7 @@ async function pair(
   return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex, receiver) }
 }
 
-/** What a duplex hears; the receiver hears it too. */
+/** Records the events of a duplex, and passes each on to the receiver. */
 function listen(duplex: Duplex, receiver: Partial<DuplexReceiver>) {
   const messages: Message[] = []
   const drained = gate()
@@ -74,7 +74,7 @@ describe('a WebSocket as a duplex', () => {
     for (const close of opened.splice(0)) await close()
   })
 
-  it('sends one message as one frame, and several of one turn as frames of their own', async () => {
+  it('each message is one frame, also several of one turn', async () => {
     const { duplex, frames } = await pair()
     duplex.send({ a: 1 })
     duplex.send('PONG')
@@ -82,7 +82,7 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames).toEqual(['{"a":1}', 'PONG', '[{"b":2}]'])
   })
 
-  it('in batches: messages of one turn are one array; PONG and arrays keep their place between them', async () => {
+  it('a batching duplex sends messages of one turn as one array; PONG and arrays keep their place', async () => {
     const { duplex, frames } = await pair({ batch: true })
     duplex.send({ a: 1 })
     duplex.send({ b: 2 })
@@ -94,7 +94,7 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames).toEqual(['[{"a":1},{"b":2}]', 'PONG', '{"c":3}', '[{"d":4}]', '[{"e":5},{"f":6}]'])
   })
 
-  it('in batches: no frame is longer than 256 Ki characters', async () => {
+  it('a batching duplex sends no frame of more than 256 Ki characters', async () => {
     const { duplex, frames } = await pair({ batch: true })
     for (let index = 0; index < 50; index++) duplex.send({ text: '€'.repeat(20_000) })
     await expect.poll(() => frames.flatMap(frame => JSON.parse(frame)).length).toBe(50)
@@ -111,7 +111,7 @@ describe('a WebSocket as a duplex', () => {
     expect(await closed).toMatchObject({ code: 1009, message: 'message is larger than maxMessageBytes 100' })
   })
 
-  it('what changes after send() is sent as it was', async () => {
+  it('a change of a message after send() is not sent', async () => {
     const { duplex, frames } = await pair()
     const message = { list: [1] }
     duplex.send(message)
@@ -119,7 +119,7 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames).toEqual(['{"list":[1]}'])
   })
 
-  it('refuses a message above maxMessageBytes with both numbers, counted in bytes, and lives', async () => {
+  it('a message above maxMessageBytes is rejected with both numbers, counted in bytes, and the duplex goes on', async () => {
     const { duplex, frames } = await pair({ maxMessageBytes: 100 })
     duplex.send({ text: 'x'.repeat(89) })
     expect(() => duplex.send({ text: 'x'.repeat(90) })).toThrow(
@@ -133,7 +133,7 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames.length).toBe(2)
   })
 
-  it('a message above maxMessageBytes is refused: 1009, and both sides can read the limit', async () => {
+  it('a received message above maxMessageBytes closes with 1009, and both sides can read the limit', async () => {
     const { client, closed, clientClosed, messages } = await pair({ maxMessageBytes: 100 })
     client.send(JSON.stringify({ text: 'x'.repeat(200) }))
     expect(await closed).toEqual({
@@ -152,7 +152,7 @@ describe('a WebSocket as a duplex', () => {
     ['null', 'null'],
     ['a JSON string', '"PING"'],
     ['nothing', ''],
-  ])('%s closes with 1002 and says why', async (_name, frame) => {
+  ])('%s closes with 1002 and the cause', async (_name, frame) => {
     const { client, closed, clientClosed, messages } = await pair()
     client.send(frame)
     expect(await closed).toMatchObject({ code: 1002, message: expect.stringMatching(/^not a valid message: /) })
@@ -166,7 +166,7 @@ describe('a WebSocket as a duplex', () => {
     expect(await closed).toMatchObject({ code: 1002 })
   })
 
-  it('delivers in order what came before it was opened', async () => {
+  it('messages received before open() are delivered in order', async () => {
     const messages: Message[] = []
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -188,7 +188,7 @@ describe('a WebSocket as a duplex', () => {
     server.close()
   })
 
-  it('close() sends what was sent before, then the code and the text, cut at a character to what a frame holds', async () => {
+  it('close() flushes earlier messages, then sends the code and the text, cut at a character to fit a frame', async () => {
     const { duplex, frames, clientClosed, closed } = await pair()
     duplex.send({ last: true })
     duplex.close({ code: 4001, message: `${'x'.repeat(122)}€ and more` })
@@ -198,7 +198,7 @@ describe('a WebSocket as a duplex', () => {
     expect(await closed).toMatchObject({ code: 4001, message: expect.stringMatching(/ and more$/) })
   })
 
-  it('delivers nothing that comes after close(), from a peer that does not mind it', async () => {
+  it('messages that a peer sends after close() are not delivered', async () => {
     const { duplex, client, clientClosed, closed, messages } = await pair()
     client.send('{"before":true}')
     await expect.poll(() => messages).toEqual([{ before: true }])
@@ -222,7 +222,7 @@ describe('a WebSocket as a duplex', () => {
     expect(messages).toEqual([{ id: 1 }])
   })
 
-  it('codes that are never sent become 1011', async () => {
+  it('close codes that may not be sent become 1011', async () => {
     const { duplex, clientClosed } = await pair()
     duplex.close({ code: 1006, message: 'lost' })
     expect(await clientClosed).toEqual({ code: 1011, text: 'lost' })
@@ -239,14 +239,14 @@ describe('a WebSocket as a duplex', () => {
     expect(await closed).toEqual(expected)
   })
 
-  it('a peer that does not answer a close is cut off after closeTimeoutMs', async () => {
+  it('a peer that sends no response to a close is cut off after closeTimeoutMs', async () => {
     const { duplex, client, closed } = await pair({ closeTimeoutMs: 20 })
     client.pause()
     duplex.close({ code: 1001, message: 'bye' })
     expect(await closed).toEqual({ code: 1001, message: 'bye' })
   })
 
-  it('what a peer sends, pings too, is no reason to wait for it after a close', async () => {
+  it('messages and pings of a peer do not prolong the wait after a close', async () => {
     const { duplex, client, closed } = await pair({ closeTimeoutMs: 30 })
     client.pause()
     duplex.close({ code: 4001, message: 'revoked' })
@@ -258,7 +258,7 @@ describe('a WebSocket as a duplex', () => {
     clearInterval(flood)
   })
 
-  it('a peer that says that it lives is waited for after a close, not longer than closeLimitMs', async () => {
+  it('signs of life prolong the wait after a close, up to closeLimitMs', async () => {
     const { duplex, client, closed } = await pair({ closeTimeoutMs: 30, closeLimitMs: 300 })
     client.pause()
     const begun = performance.now()
@@ -269,7 +269,7 @@ describe('a WebSocket as a duplex', () => {
     expect(performance.now() - begun).toBeGreaterThan(300)
   })
 
-  it('with patience, a close waits for what may be under way although nothing is heard of the peer', async () => {
+  it('a close with patience waits for unconfirmed bytes although the peer is silent', async () => {
     const { duplex, client, frames, clientClosed, closed } = await pair({ closeTimeoutMs: 10 })
     client.pause()
     const text = 'x'.repeat(100_000) // the system takes it at once
@@ -288,7 +288,7 @@ describe('a WebSocket as a duplex', () => {
     expect(frames[0]?.length).toBe(text.length + 11)
   })
 
-  it('patience is not for a peer that has confirmed what was sent', async () => {
+  it('a close with patience does not wait for a peer that has confirmed all sent bytes', async () => {
     const { duplex, client, closed } = await pair({ closeTimeoutMs: 10, pingIntervalMs: 10, pongTimeoutMs: 1_000 })
     duplex.send({ text: 'x'.repeat(100_000) })
     await new Promise<void>(resolve => client.once('ping', data => client.pong(data, undefined, () => resolve())))
@@ -298,8 +298,8 @@ describe('a WebSocket as a duplex', () => {
     expect(await closed).toEqual({ code: 1001, message: 'bye' })
   })
 
-  it.each(['who closes first', 'who answers a close'])(
-    'a peer %s and keeps the socket open is gone at once, and its socket after closeTimeoutMs',
+  it.each(['closes first', 'responds to a close'])(
+    'a peer that %s and keeps the socket open is gone at once, and its socket after closeTimeoutMs',
     async which => {
       const { duplex, raw, client, closed } = await pair({ closeTimeoutMs: 20 })
       const socketClosed = once(raw, 'close')
@@ -309,7 +309,7 @@ describe('a WebSocket as a duplex', () => {
       peerRaw.allowHalfOpen = true
       peerRaw.removeAllListeners('data').removeAllListeners('end').resume()
       const closeFrame = Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]) // 1000, masked with zeros
-      if (which === 'who closes first') {
+      if (which === 'closes first') {
         peerRaw.write(closeFrame)
         expect(await closed).toMatchObject({ code: 1000 })
       } else {
@@ -322,7 +322,7 @@ describe('a WebSocket as a duplex', () => {
     },
   )
 
-  it('opened and terminated in one turn, it says so once', async () => {
+  it('a duplex that is opened and terminated in one turn reports one close', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const wss = new WebSocketServer({ server, ...webSocketSettings({}) })
@@ -359,7 +359,7 @@ describe('a WebSocket as a duplex', () => {
     expect(frames[0]?.length).toBe(text.length + 11)
   })
 
-  it('terminate() ends at once, delivers nothing more, and does not wait for the peer', async () => {
+  it('terminate() closes at once, delivers nothing more, and does not wait for the peer', async () => {
     const { duplex, client, closed, messages, clientClosed } = await pair()
     client.pause()
     duplex.send({ lost: true })
@@ -371,7 +371,7 @@ describe('a WebSocket as a duplex', () => {
     expect(messages).toEqual([])
   })
 
-  it('is full above the high-water mark and says when it is at half of it again', async () => {
+  it('a duplex is full above the high-water mark, and drained at half of the mark', async () => {
     const { duplex, client, drained } = await pair({ highWaterMarkBytes: 1_000_000 })
     client.pause()
     let sent = 0
@@ -388,14 +388,14 @@ describe('a WebSocket as a duplex', () => {
     expect(duplex.bufferedBytes).toBeLessThanOrEqual(500_000)
   })
 
-  it('answers a ping with its bytes', async () => {
+  it('a pong has the bytes of its ping', async () => {
     const { client } = await pair()
     const pong = once(client, 'pong')
     client.ping('are you there')
     expect(String((await pong)[0])).toBe('are you there')
   })
 
-  it('a peer that pings and does not read gets no pongs above maxBufferedBytes, and the newest when it has read', async () => {
+  it('a peer that pings and does not read gets no pongs above maxBufferedBytes, and the newest after reading', async () => {
     const limits = { maxBufferedBytes: 1_000_000, highWaterMarkBytes: 100_000 }
     const { duplex, client } = await pair({ ...limits, maxMessageBytes: 64_000_000 })
     client.pause()
@@ -447,7 +447,7 @@ describe('silence', () => {
   })
   const quick = { pingIntervalMs: 10, pongTimeoutMs: 30 }
 
-  it('a peer that answers pings stays, with one ping outstanding at a time', async () => {
+  it('a peer that sends pongs stays connected, with one ping outstanding at a time', async () => {
     const { client, duplex } = await pair({ ...quick, pongTimeoutMs: 1_000 })
     let pings = 0
     let outstanding = 0
@@ -466,12 +466,12 @@ describe('silence', () => {
     await once(client, 'message')
   })
 
-  it('a peer that answers no ping is given up at once, without waiting for its close', async () => {
-    const { closed } = await pair(quick) // its client does not answer pings
+  it('a peer that sends no pong is cut off at once, without a wait for its close', async () => {
+    const { closed } = await pair(quick) // with a client that sends no pongs
     expect(await closed).toEqual({ code: 1006, message: 'no response to a ping within 30 ms' })
   })
 
-  it('any message is as good as a pong', async () => {
+  it('any message counts as a pong', async () => {
     const { client, messages, closed } = await pair(quick)
     let ended = false
     void closed.then(() => {
@@ -482,7 +482,7 @@ describe('silence', () => {
     expect(ended).toBe(false)
   })
 
-  it('an answer that came while this process was busy counts', async () => {
+  it('a pong that arrived while this process was busy counts', async () => {
     const { client, closed, messages } = await pair(quick)
     let ended = false
     void closed.then(() => {
@@ -500,7 +500,7 @@ describe('silence', () => {
     expect({ ended, messages }).toEqual({ ended: false, messages: [] })
   })
 
-  it('a sender to whom nobody answers but who reads on slowly stays', async () => {
+  it('a silent peer that reads on slowly stays connected', async () => {
     const { duplex, client, frames } = await pair({ ...quick, maxMessageBytes: 64_000_000 })
     client.pause()
     const raw: Socket = Reflect.get(client, '_socket')
@@ -516,7 +516,7 @@ describe('silence', () => {
     await expect.poll(() => frames.length, { timeout: 20_000 }).toBe(1)
   })
 
-  it('a vanished peer is found although this side goes on sending', async () => {
+  it('a vanished peer is noticed although this side goes on sending', async () => {
     const { duplex, client, closed } = await pair(quick)
     client.pause()
     const sending = setInterval(() => duplex.send({ ping: 1 }), 2)

@@ -60,7 +60,7 @@ interface Refused {
   body: Record<string, unknown>
 }
 
-/** How an upgrade is refused. */
+/** Returns the rejection of an upgrade. */
 async function refused(url: string, options: ClientOptions = {}): Promise<Refused> {
   const socket = new WebSocket(url, options)
   socket.on('error', () => {})
@@ -81,7 +81,7 @@ const fault = (): never => {
 }
 const unreadable = new Proxy({}, { get: fault, getPrototypeOf: fault })
 
-describe('letting WebSockets in', () => {
+describe('accepting WebSockets', () => {
   leavesNothing()
 
   it.each<[string, Options, string, number, string | undefined]>([
@@ -100,7 +100,7 @@ describe('letting WebSockets in', () => {
     ['a newer minor version', { version: { major: 2, minor: 1 } }, '?version=2.2', 409, 'server_older'],
     ['a version that is none', { version: { major: 2, minor: 1 } }, '?version=2', 400, 'version_malformed'],
     ['no version against 2.1', { version: { major: 2, minor: 1 } }, '', 400, 'version_unsupported'],
-  ])('%s is answered before the upgrade', async (_name, options, query, status, reason) => {
+  ])('%s gets a status before the upgrade', async (_name, options, query, status, reason) => {
     const { url, group, reports } = await serve(options)
     const answer = await refused(url + query)
     expect({ status: answer.status, reason: answer.body.reason }).toEqual({ status, reason })
@@ -151,7 +151,7 @@ describe('letting WebSockets in', () => {
     expect(await createDuplexClient<typeof router>({ connection }).whoami.query()).toEqual({ key: 'Bearer x' })
   })
 
-  it('without a header, connectionParams are asked after the upgrade, and before any call', async () => {
+  it('without a header, connectionParams are checked after the upgrade and before any call', async () => {
     const asked: unknown[] = []
     const { url } = await serve({
       authenticate({ authorization, connectionParams }) {
@@ -185,7 +185,7 @@ describe('letting WebSockets in', () => {
     hangs.open('too late')
   })
 
-  it('times without an end are the longest there is; what is no time is refused', async () => {
+  it('infinite times are the longest possible; a value that is no time is rejected', async () => {
     const forEver = Number.POSITIVE_INFINITY
     const { url } = await serve({
       handshakeTimeoutMs: forEver,
@@ -211,7 +211,7 @@ describe('letting WebSockets in', () => {
     await expect(serve({ pingIntervalMs: 0 })).rejects.toEqual(invalid)
   })
 
-  it('a server that drains refuses an upgrade that is not decided, and every later one, with 503', async () => {
+  it('a draining server rejects a pending upgrade, and every later one, with 503', async () => {
     const asked = gate()
     const decide = gate<string>()
     const { url, group, listener } = await serve({
@@ -235,7 +235,7 @@ describe('letting WebSockets in', () => {
     await expect.poll(() => listener.connections).toBe(0)
   })
 
-  it('a client that leaves while it is decided leaves nothing', async () => {
+  it('a client that leaves during the decision leaves nothing', async () => {
     const asked = gate<AbortSignal>()
     const decide = gate<string>()
     const { url, group, listener } = await serve({
@@ -253,7 +253,7 @@ describe('letting WebSockets in', () => {
     await expect.poll(() => [group.connections, listener.connections]).toEqual([0, 0])
   })
 
-  it('counts connections up to maxConnections, and takes another when one has closed', async () => {
+  it('connections are accepted up to maxConnections, and another one after a close', async () => {
     const { url, listener } = await serve({ maxConnections: 2 })
     const sockets = [new WebSocket(url), new WebSocket(url)]
     await Promise.all(sockets.map(socket => once(socket, 'open')))
@@ -269,7 +269,7 @@ describe('letting WebSockets in', () => {
     for (const socket of [...sockets, next]) socket.terminate()
   })
 
-  it('strangers of whom connectionParams are awaited take a tenth of maxConnections; who shows a key gets in', async () => {
+  it('unauthenticated clients take at most a tenth of maxConnections; a client with a key is accepted', async () => {
     const { url, listener } = await serve({ maxConnections: 20, authenticate: ({ authorization }) => authorization })
     const stranger = async (): Promise<WebSocket> => {
       const socket = new WebSocket(`${url}?connectionParams=1`)
@@ -284,7 +284,7 @@ describe('letting WebSockets in', () => {
     })
     const known = dial({ url, headers: { authorization: 'Bearer key' } })
     expect(await createDuplexClient<typeof router>({ connection: known }).whoami.query()).toBe('Bearer key')
-    // One shows who it is, another leaves: there is room for two.
+    // One is authenticated, another leaves: two places are free.
     strangers[0]?.send(JSON.stringify({ method: 'connectionParams', data: { authorization: 'Bearer other' } }))
     strangers[0]?.send(JSON.stringify({ id: 1, method: 'query', params: { path: 'whoami' } }))
     await once(strangers[0] as WebSocket, 'message') // opened above
@@ -305,7 +305,7 @@ describe('letting WebSockets in', () => {
     expect(await refused(`ws://127.0.0.1:${port}/rpc`)).toMatchObject({ status: 404, body: { reason: 'not_found' } })
   })
 
-  it('leaves other paths to other listeners where it is told to', async () => {
+  it('other paths are left to other listeners if the option says so', async () => {
     const { server, port, url, listener, group } = await serve({ otherUpgrades: 'leave' })
     server.on('upgrade', (request, socket) => {
       if (request.url === '/theirs') socket.end('HTTP/1.1 418 Teapot\r\ncontent-length: 2\r\n\r\n{}')
@@ -316,7 +316,7 @@ describe('letting WebSockets in', () => {
     listener.stop()
     expect((await refused(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
     await serve({ otherUpgrades: 'leave', group }, server)
-    listener.stop() // not what is served there now
+    listener.stop() // the path's present listener goes on
     await createDuplexClient<typeof router>({ connection: dial({ url }) }).whoami.query()
   })
 
@@ -341,7 +341,7 @@ describe('letting WebSockets in', () => {
     expect(await dial({ url }).closed).toEqual({ code: 4001, message: 'on second thoughts', reason: 'ticket_revoked' })
   })
 
-  it('keys are in no error, no report and no answer', async () => {
+  it('keys are in no error, no report and no response', async () => {
     const { url, reports } = await serve({
       authenticate({ authorization }) {
         if (authorization === 'Bearer MARKED-crash') throw new Error('the store is away')
@@ -362,12 +362,12 @@ describe('letting WebSockets in', () => {
 describe('dialling a WebSocket', () => {
   leavesNothing()
 
-  /** A server that answers every upgrade so. */
+  /** A server that responds to every upgrade so. */
   async function answering(status: number, body: string, headers: Record<string, string> = {}): Promise<string> {
     const server = createServer()
     server.on('upgrade', (_request, socket) => {
       const lines = Object.entries({ connection: 'close', 'content-length': Buffer.byteLength(body), ...headers })
-      socket.on('error', () => {}) // a client that does not read a long answer to its end
+      socket.on('error', () => {}) // a client that does not read a long response to its end
       socket.end(`HTTP/1.1 ${status} X\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
     })
     return `ws://127.0.0.1:${await listening(server, { cut: true })}/`
@@ -404,7 +404,7 @@ describe('dialling a WebSocket', () => {
     })
   })
 
-  it('keeps Retry-After where it is a number of seconds', async () => {
+  it('Retry-After is kept if it is a number of seconds', async () => {
     expect(await errorOf(await answering(503, '{}', { 'retry-after': '7' }))).toMatchObject({ retryAfterMs: 7_000 })
     const date = 'Wed, 21 Oct 2015 07:28:00 GMT'
     expect(await errorOf(await answering(503, '{}', { 'retry-after': date }))).toMatchObject({
@@ -416,11 +416,11 @@ describe('dialling a WebSocket', () => {
     ['<html>404</html>', 404],
     ['x'.repeat(1_000_000), 500],
     ['null', 403],
-  ])('an answer that is not ours is not final', async (body, status) => {
+  ])('a response of another program is not final', async (body, status) => {
     expect(await errorOf(await answering(status, body))).toMatchObject({ fatal: false, status })
   })
 
-  it('nobody there is not final', async () => {
+  it('a dial to a closed port is not final', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo // it listens on TCP
@@ -451,14 +451,14 @@ describe('dialling a WebSocket', () => {
     await once(silent, 'close')
   })
 
-  it.each(['http://a', 'ws//a', 'ws://user:MARKED@a', 'wss://a/#x', ''])('%s is refused as a URL, unquoted', url => {
+  it.each(['http://a', 'ws//a', 'ws://user:MARKED@a', 'wss://a/#x', ''])('%s is rejected as a URL, unquoted', url => {
     expect(() => webSocketDial({ url })).toThrow(
       expect.objectContaining({ code: 'BAD_REQUEST', reason: 'config_invalid' }),
     )
     expect(() => webSocketDial({ url })).not.toThrow(/MARKED/)
   })
 
-  it('wss:// trusts the authority that it is given, and no other', async () => {
+  it('wss:// trusts the given authority, and no other', async () => {
     const file = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../../../fixtures/tls', name))
     const tlsServer = createTlsServer({ key: file('server.key'), cert: file('server.pem') })
     const { port, group } = await serve({}, tlsServer)
