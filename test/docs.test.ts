@@ -100,8 +100,11 @@ describe.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])('%s', document => {
   })
 })
 
+/** Documents of users' projects, which AI clients quote in their requests. */
+const ofClients = ['AGENTS.md']
+
 test('no file names a document that the project does not have', () => {
-  const known = new Set(documents.map(path => posix.basename(path)))
+  const known = new Set([...documents.map(path => posix.basename(path)), ...ofClients])
   const named = files
     .filter(path => /\.([jt]s|md|json|sh|ya?ml)$/.test(path) && path !== 'package-lock.json')
     .flatMap(path => [...textOf(path).matchAll(/\b([A-Z][A-Z_]+\.md)\b/g)].map(([, name = '']) => ({ path, name })))
