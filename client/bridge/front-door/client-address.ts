@@ -10,8 +10,8 @@ const maxProxies = 32
 
 /**
  * Makes the reader of client addresses. Without trusted proxies the address is that of the connection. Behind a trusted
- * proxy it is the last address of `X-Forwarded-For` (else of `Forwarded`) that is no trusted proxy's: a client may write
- * whatever it likes before it.
+ * proxy it is the last address of `X-Forwarded-For` (else of `Forwarded`) that is no trusted proxy's: a client can make
+ * up all addresses before that one.
  * @param trustedProxies addresses, and networks as `10.0.0.0/8`
  * @throws the error of `net.BlockList` for text that is neither
  */

@@ -10,7 +10,7 @@ export function corsHeaders({ headers: { origin } }: IncomingMessage, allowedOri
   return ['access-control-allow-origin', origin, 'access-control-expose-headers', '*', 'vary', 'Origin']
 }
 
-/** Returns whether a request is a preflight: it asks what a page may send, without a key. */
+/** Returns whether a request is a preflight, by which a browser asks for permission, without a key. */
 export function isPreflight({ method, headers }: IncomingMessage): boolean {
   return method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
 }

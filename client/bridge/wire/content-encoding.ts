@@ -41,7 +41,7 @@ export function encodingsOf(header: string | undefined): string[] {
 const maxEncodings = 2
 
 /**
- * Decodes a whole body. Never rejects. Memory is bounded by the limit, whatever the body claims.
+ * Decodes a whole body. Never rejects. Memory is bounded by the limit, and not by the claims of the body.
  * @param encodings as {@link encodingsOf} returns them
  */
 export async function decodeBody(

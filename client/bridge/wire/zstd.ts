@@ -7,7 +7,7 @@ import { ZSTDDecoder } from 'zstddec'
 const native: unknown = Reflect.get(zlib, 'zstdDecompress')
 
 /**
- * Decompresses the frames of a body. Memory is bounded by `maxBytes`, whatever the frames claim.
+ * Decompresses the frames of a body. Memory is bounded by `maxBytes`, and not by the claims of the frames.
  * @throws RangeError with the code `ERR_BUFFER_TOO_LARGE` if the content is larger than `maxBytes`; any other error for
  *   bytes that are no such frames
  */

@@ -225,3 +225,42 @@ describe('values that are read at a scrape', () => {
     expect(sample(await two.text(), 'bridge_interceptions_inflight')).toBe(0)
   })
 })
+
+describe('requests without an interception', () => {
+  test('pass-through is counted by provider, route without ids, and status; rejections by reason', async () => {
+    const provider = await startProvider(json({}), json({}, 404), json({}), ({ socket }) => void socket?.destroy())
+    const metrics = createBridgeMetrics()
+    const plane = scriptedControlPlane([anthropicProvider(provider.url)])
+    const bridge = await startBridge(plane, {}, testKey, { metrics })
+    const get = (path: string) => send(bridge, { method: 'GET', path: `/bridge/anthropic${path}` })
+    await get('/v1/models?limit=1')
+    await get('/v1/models/claude-x')
+    await get('/models/claude-y')
+    await get('/v1/models')
+    await get('/v1/other')
+    await send(bridge, { headers: {} })
+    const text = await metrics.text()
+    const of = { provider: 'anthropic' }
+    expect(samples(text, 'bridge_passthrough_total').map(({ labels, value }) => ({ ...labels, value }))).toEqual([
+      { ...of, route: '/v1/models', status: '200', value: 1 },
+      { ...of, route: '/v1/models/…', status: '404', value: 1 },
+      { ...of, route: '/v1/models/…', status: '200', value: 1 },
+      { ...of, route: '/v1/models', status: 'none', value: 1 },
+    ])
+    expect(samples(text, 'bridge_rejections_total').map(({ labels, value }) => [labels.reason, value])).toEqual([
+      ['unknown_route', 1],
+      ['no_key', 1],
+    ])
+    await bridge.close()
+    await provider.close()
+  })
+
+  test('unknown items and mismatches of usage are counted by API', async () => {
+    const metrics = createBridgeMetrics()
+    metrics.unknownItems('openai/responses', 3)
+    metrics.usageMismatch('openai/chat')
+    const text = await metrics.text()
+    expect(sample(text, 'bridge_unknown_items_total', { api: 'openai/responses' })).toBe(3)
+    expect(sample(text, 'bridge_usage_mismatch_total', { api: 'openai/chat' })).toBe(1)
+  })
+})
