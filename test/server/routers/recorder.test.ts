@@ -84,12 +84,11 @@ describe.each(deployments)('$name', deployment => {
       const usage = tokens(record.id)
       await recorder.recordTokenUsage.mutate(usage)
       await recorder.recordTokenUsage.mutate(usage)
-      for (const call of [
-        recorder.recordInterception.mutate({ ...record, model: 'other' }),
-        recorder.recordTokenUsage.mutate({ ...usage, inputTokens: 2 }),
-      ]) {
-        expect(await refusalOf(call)).toMatchObject({ code: 'CONFLICT', reason: 'content_differs' })
-      }
+      const conflict = { code: 'CONFLICT', reason: 'content_differs' }
+      const otherModel = recorder.recordInterception.mutate({ ...record, model: 'other' })
+      expect(await refusalOf(otherModel)).toMatchObject(conflict)
+      const otherCount = recorder.recordTokenUsage.mutate({ ...usage, inputTokens: 2 })
+      expect(await refusalOf(otherCount)).toMatchObject(conflict)
     })
 
     test('of an unknown interception are refused', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../../shared/rpc/duplex.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
@@ -46,6 +46,53 @@ async function pair(
   return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex, receiver) }
 }
 
+/** Stops the clock of timers until the end of the test; {@link pass} moves it. A busy machine then changes no result. */
+function fakeTime(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+}
+
+/** Lets time pass in a turn of the event loop, and waits for the next one: sockets are read between the two. */
+async function pass(ms: number, before = () => {}): Promise<void> {
+  await nextTurn()
+  before()
+  vi.advanceTimersByTime(ms)
+  await nextTurn()
+  await nextTurn()
+}
+
+const nextTurn = () => new Promise<void>(resolve => setImmediate(resolve))
+
+/** Lets time pass until a ping is sent, and returns its data when it has arrived. */
+async function nextPing(client: WebSocket, raw: Socket): Promise<Buffer> {
+  const arrived = once(client, 'ping')
+  const { bytesWritten } = raw
+  while (raw.bytesWritten === bytesWritten) await pass(1)
+  return (await arrived)[0]
+}
+
+/** Sends something and waits until it has arrived. */
+async function received(raw: Socket, send: () => void): Promise<void> {
+  const { bytesRead } = raw
+  send()
+  while (raw.bytesRead === bytesRead) await nextTurn()
+}
+
+/** Reads all there is, while 1 ms passes for every second portion of the network. Returns the time that has passed, in ms. */
+async function readSlowly(client: WebSocket): Promise<number> {
+  const raw: Socket = Reflect.get(client, '_socket')
+  const begun = performance.now()
+  const message = once(client, 'message')
+  let portions = 0
+  raw.on('data', () => {
+    if (++portions % 2) return
+    raw.pause()
+    void pass(1).then(() => raw.resume())
+  })
+  client.resume()
+  await message
+  return performance.now() - begun
+}
+
 /** Records the events of a duplex, and passes each on to the receiver. */
 function listen(duplex: Duplex, receiver: Partial<DuplexReceiver>) {
   const messages: Message[] = []
@@ -71,6 +118,7 @@ function listen(duplex: Duplex, receiver: Partial<DuplexReceiver>) {
 describe('a WebSocket as a duplex', () => {
   leavesNothing()
   afterEach(async () => {
+    vi.useRealTimers()
     for (const close of opened.splice(0)) await close()
   })
 
@@ -341,20 +389,14 @@ describe('a WebSocket as a duplex', () => {
   })
 
   it('a close waits for a peer that is slow but reads on', async () => {
+    fakeTime()
     const { duplex, client, frames, clientClosed } = await pair({ closeTimeoutMs: 30, maxMessageBytes: 64_000_000 })
     client.pause()
     const text = 'x'.repeat(32_000_000)
     duplex.send({ text })
     duplex.close({ code: 1001, message: 'bye' })
-    // It reads a little at a time, for several times the timeout.
-    const raw: Socket = Reflect.get(client, '_socket')
-    let pauses = 0
-    raw.on('data', () => {
-      if (pauses++ % 64) return
-      raw.pause()
-      setTimeout(() => raw.resume(), 1)
-    })
-    client.resume()
+    // A little at a time, for several times the timeout.
+    expect(await readSlowly(client)).toBeGreaterThan(100)
     expect(await clientClosed).toEqual({ code: 1001, text: 'bye' })
     expect(frames[0]?.length).toBe(text.length + 11)
   })
@@ -443,25 +485,23 @@ describe('a WebSocket as a duplex', () => {
 describe('silence', () => {
   leavesNothing()
   afterEach(async () => {
+    vi.useRealTimers()
     for (const close of opened.splice(0)) await close()
   })
   const quick = { pingIntervalMs: 10, pongTimeoutMs: 30 }
 
   it('a peer that sends pongs stays connected, with one ping outstanding at a time', async () => {
-    const { client, duplex } = await pair({ ...quick, pongTimeoutMs: 1_000 })
+    fakeTime()
+    const { client, duplex, raw } = await pair(quick)
     let pings = 0
-    let outstanding = 0
-    await new Promise<void>(resolve => {
-      client.on('ping', data => {
-        outstanding++
-        expect(outstanding).toBe(1)
-        if (++pings === 5) resolve()
-        setImmediate(() => {
-          outstanding--
-          client.pong(data)
-        })
-      })
-    })
+    client.on('ping', () => pings++)
+    for (let count = 1; count <= 5; count++) {
+      const data = await nextPing(client, raw)
+      await pass(quick.pongTimeoutMs - 1)
+      await received(raw, () => client.pong(data))
+      expect(pings).toBe(count)
+      await pass(1)
+    }
     duplex.send({ still: 'open' })
     await once(client, 'message')
   })
@@ -472,48 +512,41 @@ describe('silence', () => {
   })
 
   it('any message counts as a pong', async () => {
-    const { client, messages, closed } = await pair(quick)
-    let ended = false
-    void closed.then(() => {
-      ended = true
-    })
-    client.on('ping', () => client.send('{"not":"a pong"}'))
-    await expect.poll(() => messages.length).toBeGreaterThan(5)
-    expect(ended).toBe(false)
+    fakeTime()
+    const { client, raw, duplex } = await pair(quick)
+    for (let count = 1; count <= 3; count++) {
+      await nextPing(client, raw)
+      await received(raw, () => client.send('{"not":"a pong"}'))
+      await pass(quick.pongTimeoutMs)
+    }
+    duplex.send({ still: 'open' })
+    await once(client, 'message')
   })
 
   it('a pong that arrived while this process was busy counts', async () => {
-    const { client, closed, messages } = await pair(quick)
-    let ended = false
-    void closed.then(() => {
-      ended = true
-    })
-    let pings = 0
-    client.on('ping', data => {
-      client.pong(data)
-      if (++pings % 2) return
-      // Both ends stand still for longer than the timeout, the pong under way.
-      const until = performance.now() + 60
-      while (performance.now() < until);
-    })
-    await expect.poll(() => pings, { timeout: 5_000 }).toBeGreaterThan(6)
-    expect({ ended, messages }).toEqual({ ended: false, messages: [] })
+    fakeTime()
+    const { client, raw, duplex, messages } = await pair(quick)
+    for (let count = 1; count <= 3; count++) {
+      const data = await nextPing(client, raw)
+      // The pong is under way while both ends stand still, longer than the timeout.
+      await pass(quick.pongTimeoutMs, () => {
+        client.pong(data)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      })
+    }
+    duplex.send({ still: 'open' })
+    await once(client, 'message')
+    expect(messages).toEqual([])
   })
 
   it('a silent peer that reads on slowly stays connected', async () => {
+    fakeTime()
     const { duplex, client, frames } = await pair({ ...quick, maxMessageBytes: 64_000_000 })
     client.pause()
-    const raw: Socket = Reflect.get(client, '_socket')
-    let chunks = 0
-    raw.on('data', () => {
-      if (chunks++ % 32) return
-      raw.pause()
-      setTimeout(() => raw.resume(), 2)
-    })
     duplex.send({ text: 'x'.repeat(32_000_000) })
     client.on('ping', data => client.pong(data))
-    client.resume()
-    await expect.poll(() => frames.length, { timeout: 20_000 }).toBe(1)
+    expect(await readSlowly(client)).toBeGreaterThan(100)
+    await expect.poll(() => frames.length).toBe(1)
   })
 
   it('a vanished peer is noticed although this side goes on sending', async () => {
