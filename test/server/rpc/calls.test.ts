@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { createTRPCClient, loggerLink, TRPCClientError } from '@trpc/client'
 import { initTRPC, TRPCError } from '@trpc/server'
-import { describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { connect } from '../../../client/rpc/connection.js'
@@ -12,6 +12,7 @@ import type { ErrorReport } from '../../../server/rpc/responses.js'
 import type { CallEnd } from '../../../shared/rpc/call-end.js'
 import type { CloseReason } from '../../../shared/rpc/duplex.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
+import { times } from '../../../shared/rpc/limits.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
@@ -691,6 +692,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
 
 describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   leavesNothing()
+  afterEach(() => void vi.useRealTimers())
 
   it('a message that is no valid request gets an error under its id, and the connection goes on', async () => {
     const { duplex } = await dialRaw(testRouter().router)
@@ -863,6 +865,8 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   })
 
   it('a burst of responses above maxBufferedBytes is no slow reader: a peer that reads gets all of them', async () => {
+    // A busy machine may need longer than a slow reader may: time passes below.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     const burst = gate()
     const router = t.router({
       large: t.procedure.query(async () => {
@@ -883,6 +887,9 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     burst.open()
     const answers = await until(6)
     expect(answers.slice(1)).toMatchObject([1, 2, 3, 4, 5].map(id => ({ id, result: { type: 'data' } })))
+    vi.advanceTimersByTime(times.slowReaderMs)
+    send('PING')
+    expect((await until(7)).at(-1)).toBe('PONG')
     expect(closed).toBe(false)
   })
 
@@ -1039,6 +1046,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   })
 
   it('a call that waits for the context waits within its own time, and does not run after it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     const context = gate<object>()
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { createContext: () => context.passed })
@@ -1047,7 +1055,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     send({ id: 2, method: 'query', params: { path: 'nothing', timeoutMs: 60_000 } })
     send('PING')
     await until(1) // both have come
-    await new Promise(resolve => setTimeout(resolve, 20))
+    vi.advanceTimersByTime(6)
     context.open({})
     expect((await until(3)).slice(1)).toMatchObject([
       { id: 1, error: { json: { data: { code: 'TIMEOUT', mayHaveRun: false } } } },

@@ -191,7 +191,8 @@ describe('accepting WebSockets', () => {
       handshakeTimeoutMs: forEver,
       pingIntervalMs: forEver,
       pongTimeoutMs: forEver,
-      authenticate: () => new Promise(resolve => setTimeout(resolve, 20, 'ada')), // a timer that overflows ends after 1 ms
+      // A timer that overflows is one of 1 ms, and fires before this one.
+      authenticate: () => new Promise(resolve => setTimeout(resolve, 1, 'ada')),
     })
     const times = {
       connectTimeoutMs: forEver,
