@@ -1,5 +1,6 @@
 /** Compares the bridge's records with the prompt and with the responses of the stand-in. */
 import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
+import { requestKindKey } from '../../shared/contract/request-kinds.js'
 import { type Json, runJson } from '../e2e/process.js'
 import type { Given } from './stand-in.js'
 
@@ -82,6 +83,13 @@ export function differences(records: readonly Detail[], expected: Expected): str
       first.promptUsages.map(({ prompt }) => prompt),
       [expected.prompt],
     )
+  // The client's own requests, such as one for a title, repeat the prompt and say so.
+  const isUsers = ({ metadata }: { metadata: object | null }) => !(requestKindKey in (metadata ?? {}))
+  same(
+    'the prompts of the user',
+    records.flatMap(({ promptUsages }) => promptUsages.filter(isUsers).map(({ prompt }) => prompt)),
+    [expected.prompt],
+  )
   if (second) {
     same(
       'the prompt of the tool result',

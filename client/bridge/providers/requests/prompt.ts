@@ -9,7 +9,7 @@ export type Speech =
   | 'model'
   | Turn
 
-/** What the user's side says, between two speeches of the model. */
+/** Texts and tool results of the user's side, between two speeches of the model. */
 export interface Turn {
   /** texts of the user's messages, in order */
   texts: string[]
