@@ -12,12 +12,14 @@ import { BodyMemory } from './front-door/body-memory.js'
 import { createAddressReader } from './front-door/client-address.js'
 import type { InProcessCaller } from './front-door/credentials.js'
 import { rejectExchange } from './front-door/error-response.js'
-import { ExchangeAborted, type FrontDoorParts } from './front-door/exchange.js'
+import type { FrontDoorParts } from './front-door/exchange.js'
 import { KeyGuesses } from './front-door/key-guesses.js'
 import { serveExchange } from './front-door/serve-exchange.js'
+import { UsageRequests } from './front-door/usage-requests.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
+import { ExchangeAborted } from './wire/exchange-aborted.js'
 import { headerTest } from './wire/headers.js'
 import { Rejection } from './wire/rejection.js'
 
@@ -89,6 +91,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {
     keyGuesses: new KeyGuesses({ maxDelayMs: trustedProxies.length > 0 ? 10_000 : 1_000 }),
+    usageRequests: new UsageRequests(),
     bodyMemory: new BodyMemory(limits.maxTotalBodyBytes),
     readAddress: createAddressReader(trustedProxies),
     withheldHeaders: headerTest(withheldHeaders),
@@ -118,7 +121,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     }
     const abort = new AbortController()
     response.once('close', () => {
-      if (!response.writableFinished) abort.abort(new ExchangeAborted('the client disconnected'))
+      if (!response.writableFinished) abort.abort(new ExchangeAborted('client', 'the client disconnected'))
     })
     const own = caller ? partsFor(withFields(logger, { source: caller.source })) : parts
     const exchange = serveExchange(own, request, response, abort.signal, caller)
@@ -154,7 +157,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
 /** Waits for all exchanges, and aborts the running ones after `graceMs`. */
 async function drain(exchanges: ReadonlyMap<Promise<void>, AbortController>, graceMs: number): Promise<void> {
   const timer = setTimeout(() => {
-    for (const abort of exchanges.values()) abort.abort(new ExchangeAborted('the bridge is shutting down'))
+    for (const abort of exchanges.values()) abort.abort(new ExchangeAborted('bridge', 'the bridge is shutting down'))
   }, graceMs)
   while (exchanges.size > 0) await Promise.all(exchanges.keys())
   clearTimeout(timer)

@@ -106,6 +106,8 @@ export const bridgeLimits = {
   upstreamHeadersTimeoutMs: 600_000,
   /** silence inside a response: twice the 300 s of Claude Code and Codex, which would be billed again after a cut */
   upstreamIdleTimeoutMs: 600_000,
+  /** how long the usage of a whole response is awaited when its client has left */
+  drainMs: 5_000,
   upstreamConnectTimeoutMs: 10_000,
   /** bytes kept of a blocking response or of one stream event for the record; the rest is passed on unread */
   maxInspectedBytes: 16 * mib,

@@ -16,6 +16,11 @@ export const providerSettingsFields = {
   firstByteTimeoutMs: timeLimit,
   /** silence inside a response, in milliseconds; 0: no limit */
   idleTimeoutMs: timeLimit,
+  /**
+   * whether a streamed request of Chat Completions that does not ask for its usage is made to: `auto`, unless the
+   * provider rejects such requests; or `never`
+   */
+  includeUsage: z.enum(['auto', 'never']),
   /** body of one request */
   maxBodyBytes: z.number().int().min(1).max(maxBodyLimitBytes),
 } as const

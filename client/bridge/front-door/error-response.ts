@@ -1,11 +1,12 @@
 /** Error responses of the bridge itself, and the form of an error in the log and in the record. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { ErrorType } from '../../../shared/contract/recorder.js'
 import type { ProviderRegistry } from '../control-plane/provider-registry.js'
 import { errorBodyForPath } from '../providers/apis.js'
 import type { Failure } from '../providers/error-type.js'
 import { UpstreamError } from '../relay/upstream-error.js'
+import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { Rejection } from '../wire/rejection.js'
-import { ExchangeAborted } from './exchange.js'
 import { type Mount, parseMount } from './mount.js'
 
 /** Rejects a request in the error shape of the called provider. */
@@ -75,6 +76,12 @@ export function describeError(error: unknown): object {
 
 /** Returns the failure that is recorded for an error. */
 export function failureOf(error: unknown): Failure {
-  const message = error instanceof Error ? error.message : String(error)
-  return { type: error instanceof UpstreamError && error.timedOut ? 'timeout' : 'unknown', message }
+  return { type: typeOf(error), message: error instanceof Error ? error.message : String(error) }
+}
+
+function typeOf(error: unknown): ErrorType {
+  if (!(error instanceof UpstreamError)) return 'unknown'
+  if (error.timedOut) return 'timeout'
+  if (error.failure === 'unreachable') return 'unreachable'
+  return error.cause instanceof ExchangeAborted && error.cause.by === 'client' ? 'client_closed' : 'unknown'
 }

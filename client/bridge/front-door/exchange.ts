@@ -14,6 +14,7 @@ import type { AddressReader } from './client-address.js'
 import type { Credentials, InProcessCaller } from './credentials.js'
 import type { KeyGuesses } from './key-guesses.js'
 import type { Mount } from './mount.js'
+import type { UsageRequests } from './usage-requests.js'
 
 /** The parts of a daemon that serve a request. */
 export interface FrontDoorParts {
@@ -24,6 +25,7 @@ export interface FrontDoorParts {
   limits: BridgeLimits
   logger: Logger
   metrics: BridgeMetrics
+  usageRequests: UsageRequests
   keyGuesses: KeyGuesses
   bodyMemory: BodyMemory
   readAddress: AddressReader
@@ -32,12 +34,6 @@ export interface FrontDoorParts {
   /** origins of the web pages that may call */
   allowedOrigins: ReadonlySet<string>
 }
-
-/**
- * The reason of an exchange that is ended from outside. The message is recorded, and shown to the client if no response
- * has begun.
- */
-export class ExchangeAborted extends Error {}
 
 /** A request as it arrived. */
 export interface Arrival {

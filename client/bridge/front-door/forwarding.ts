@@ -3,13 +3,14 @@ import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
-import type { Adaptation, BridgedRoute, RequestFacts } from '../providers/provider-api.js'
+import type { Adaptation, BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
 import { maskErrors } from '../relay/error-masking.js'
+import { FirstAttempt } from '../relay/first-attempt.js'
 import { Relay } from '../relay/relay.js'
 import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
-import type { UpstreamLimits } from '../relay/upstream-call.js'
+import type { ResponseReceiver, UpstreamLimits } from '../relay/upstream-call.js'
 import { UpstreamError } from '../relay/upstream-error.js'
 import { EventFilter } from '../wire/event-filter.js'
 import { requestHeaders } from '../wire/headers.js'
@@ -17,6 +18,7 @@ import type { BodyShare } from './body-memory.js'
 import { clientKey, secretsOf, shownKey } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
+import { outliveClient } from './outlive-client.js'
 import { readBody, readContent } from './request-body.js'
 
 /** Passes a request on without a record. */
@@ -44,12 +46,13 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     const readingAt = performance.now()
     const body = await readWithin(exchange, share)
     const readingMs = performance.now() - readingAt
-    const { facts, adaptation, sent } = await readRequest(exchange, route, body)
-    const recording = await begin(exchange, facts)
+    const { facts, adaptation, sent, reader } = await readRequest(exchange, route, body)
+    const recording = await begin(exchange, facts, body.length)
     metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
     const observer = new ResponseRecording({
       recording,
-      route,
+      apiName: route.name,
+      reader,
       maxBytes: limits.maxInspectedBytes,
       logger,
       metrics,
@@ -58,7 +61,9 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     const filter = adaptation && new EventFilter(adaptation)
     const relay = new Relay(response, { observer, filter, added: cors })
     try {
-      await send(exchange, sent, relay)
+      if (adaptation)
+        await sendAdapted(exchange, { adapted: sent, original: body, model: facts.model }, relay, observer)
+      else await send(exchange, body, relay, observer)
     } catch (error) {
       await observer.finish(failureOf(error))
       await fail(exchange, relay, error)
@@ -88,6 +93,8 @@ interface ReadRequest {
   adaptation: Adaptation | undefined
   /** the body that the provider receives */
   sent: Buffer
+  /** reads the response */
+  reader: ResponseReader
 }
 
 /** Reads a request. The parsed body is garbage when the promise resolves. */
@@ -97,13 +104,24 @@ async function readRequest(exchange: Exchange, route: BridgedRoute, body: Buffer
   const { json, plain } = await readContent(body, encoding, maxBodyBytes(exchange))
   if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
   const facts = route.readRequest(json ?? {}, request.headers)
-  const adaptation = json && plain && route.adapt?.(json, plain)
-  if (!adaptation || !plain) return { facts, adaptation: undefined, sent: body }
+  const reader = route.createResponseReader(json)
+  const adaptation = json && plain && mayAdapt(exchange, facts) ? route.adapt?.(json, plain) : undefined
+  if (!adaptation || !plain) return { facts, adaptation: undefined, sent: body, reader }
   const mark = body.subarray(0, body.length - plain.length)
-  return { facts, adaptation, sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]) }
+  return {
+    facts,
+    reader,
+    adaptation,
+    sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]),
+  }
 }
 
-function begin(exchange: Exchange, facts: RequestFacts): Promise<Recording> {
+/** Returns whether a request may ask for more than the client did. */
+function mayAdapt({ parts, target }: Exchange, { model }: RequestFacts): boolean {
+  return target.settings.includeUsage !== 'never' && parts.usageRequests.mayAsk(target.provider.name, model)
+}
+
+function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): Promise<Recording> {
   const { parts, request, signal, target, owner, credentials, startedAt } = exchange
   const { type, name } = target.provider
   const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
@@ -116,6 +134,7 @@ function begin(exchange: Exchange, facts: RequestFacts): Promise<Recording> {
     secrets: [...secretsOf(credentials, request.headers), ...(usedKey === undefined ? [] : [usedKey])],
     client: facts.client,
     userAgent: request.headers['user-agent'],
+    requestBytes,
     startedAt,
   }
   return withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, deadline => parts.recorder.begin(start, deadline))
@@ -126,16 +145,50 @@ function keyOf({ provider }: Target): string | undefined {
   return provider.keys.at(-1)
 }
 
+/**
+ * Sends a request that asks for more than the client did. A provider that rejects it gets the client's own request,
+ * once: the rejection may be about what was added.
+ */
+async function sendAdapted(
+  exchange: Exchange,
+  { adapted, original, model }: { adapted: Buffer; original: Buffer; model: string },
+  relay: Relay,
+  observer: ResponseRecording,
+): Promise<void> {
+  const { parts, target, signal } = exchange
+  const attempt = new FirstAttempt(relay)
+  await call(exchange, adapted, attempt, observer)
+  if (!attempt.isRejected) return relay.end(signal)
+  parts.logger.info(
+    { provider: target.provider.name, model },
+    'a request for usage was rejected; sent again without it',
+  )
+  await send(exchange, original, relay, observer)
+  const { status } = observer
+  if (status !== undefined && status < 300) parts.usageRequests.rejected(target.provider.name, model)
+}
+
 /** Sends a request, and relays the response until its end. */
-async function send(exchange: Exchange, body: Buffer, relay: Relay): Promise<void> {
+async function send(exchange: Exchange, body: Buffer, relay: Relay, observer?: ResponseRecording): Promise<void> {
+  await call(exchange, body, relay, observer)
+  await relay.end(exchange.signal)
+}
+
+async function call(
+  exchange: Exchange,
+  body: Buffer,
+  response: ResponseReceiver,
+  recorded?: ResponseRecording,
+): Promise<void> {
   const { parts, signal, credentials, target } = exchange
-  const receiver = maskErrors(relay, credentials.kind === 'byok' ? [] : target.provider.keys)
+  const receiver = maskErrors(response, credentials.kind === 'byok' ? [] : target.provider.keys)
+  const call = outliveClient(signal, parts.limits.drainMs, () => recorded?.isWhole ?? false)
   try {
-    await parts.upstream.send(upstreamRequest(exchange, body), receiver, signal)
+    await parts.upstream.send(upstreamRequest(exchange, body), receiver, call.signal)
   } finally {
+    call.dispose()
     await receiver.flush()
   }
-  await relay.end(signal)
 }
 
 function upstreamRequest(exchange: Exchange, body: Buffer): UpstreamRequest {

@@ -1,48 +1,73 @@
 /** Anthropic Messages (https://docs.anthropic.com/en/api/messages and …/messages-streaming). */
-import type { ErrorType } from '../../../shared/contract/recorder.js'
 import { isPlainObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import { compactJson } from '../wire/compact-json.js'
 import type { SseEvent } from '../wire/sse.js'
+import { AnthropicUsage } from './anthropic-usage.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
-import type { BridgedRoute, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
+import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
+import { errorIn, unnamedError } from './provider-errors.js'
+import {
+  idOf,
+  jsonTextOf,
+  metadataOf,
+  objectsOf,
+  parsed,
+  qualified,
+  serverUrls,
+  textOf,
+  typeNameOf,
+} from './reading.js'
 import { readAnthropicRequest } from './requests/anthropic-request.js'
+import { countOf } from './token-names.js'
 
 /** The route `POST /v1/messages`. */
 export const anthropicMessages: BridgedRoute = {
+  name: 'anthropic/messages',
   readRequest: readAnthropicRequest,
-  createResponseReader: () => new MessageReader(),
+  createResponseReader: request => new MessageReader(serverUrls(request?.mcp_servers, 'name', 'url')),
 }
 
+/** A block of the response that leaves a record: a call, or thoughts. */
 interface Block {
-  kind: 'tool' | 'thought'
-  callId: string
-  tool: string
-  /** the whole input, if `content_block_start` held it */
+  call: Omit<ToolCall, 'input' | 'at' | 'invocationError'> | undefined
+  /** the whole input of a call, if `content_block_start` held it */
   input: JsonValue | undefined
   text: GrowingText
+  invocationError: string | undefined
   at: Date | undefined
 }
 
-/** The four counts of Anthropic's usage. */
-const counts = {
-  input_tokens: 'input',
-  output_tokens: 'output',
-  cache_read_input_tokens: 'cacheRead',
-  cache_creation_input_tokens: 'cacheWrite',
-} as const
+/** Types of blocks that leave no record, apart from results of the provider's own tools (`…_tool_result`). */
+const blocksWithoutRecord = new Set([
+  'text',
+  'redacted_thinking',
+  'server_tool_use',
+  'compaction',
+  'container_upload',
+  'mcp_tool_listing',
+])
 
 class MessageReader implements ResponseReader {
   complete = false
   #msgId: string | undefined
-  #usage: ResponseFacts['usage']
   #error: Failure | undefined
+  #stopDetails: unknown
+  #relayedCharacters = 0
+  #unknownBlocks = 0
+  readonly #usage = new AnthropicUsage()
+  readonly #outcome: Outcome = {}
   readonly #blocks: Block[] = []
   readonly #open = new Map<unknown, Block>()
+  readonly #serverUrls: ReadonlyMap<string, string>
 
+  constructor(serverUrls: ReadonlyMap<string, string>) {
+    this.#serverUrls = serverUrls
+  }
+
+  /** True after the reason for the end too: a stream may end there without its last event. */
   get mayEnd(): boolean {
-    return this.complete
+    return this.complete || this.#outcome.stop_reason !== undefined
   }
 
   event({ event, data }: SseEvent): void {
@@ -51,7 +76,7 @@ class MessageReader implements ResponseReader {
     if (!isPlainObject(json)) return
     switch (textOf(json.type) ?? event) {
       case 'message_start':
-        if (isPlainObject(json.message)) this.#message(json.message)
+        if (isPlainObject(json.message)) this.#message(json.message, false)
         break
       case 'content_block_start':
         this.#blockStart(json.index, json.content_block)
@@ -63,26 +88,33 @@ class MessageReader implements ResponseReader {
         this.#blockStop(json.index)
         break
       case 'message_delta':
-        this.#addUsage(json.usage)
+        this.#usage.add(json.usage, true)
+        this.#ending(json)
+        if (isPlainObject(json.delta)) this.#ending(json.delta)
         break
       case 'message_stop':
         this.complete = true
         break
       case 'error':
-        this.#fail(json.error)
+        this.#error = errorIn(json) ?? unnamedError
         this.complete = true
         break
     }
   }
 
-  body(json: unknown): void {
-    if (!isPlainObject(json)) return
-    if (json.type === 'error' || isPlainObject(json.error)) return this.#fail(json.error)
-    this.#message(json)
+  body(json: unknown): boolean {
+    if (!isPlainObject(json)) return false
+    if (json.type === 'error' || json.error) {
+      this.#error = errorIn(json) ?? unnamedError
+      return true
+    }
+    if (json.type !== 'message' && !Array.isArray(json.content) && !isPlainObject(json.usage)) return false
+    this.#message(json, true)
     for (const [index, block] of objectsOf(json.content).entries()) {
       this.#blockStart(index, block)
       this.#blockStop(index)
     }
+    return true
   }
 
   facts(): ResponseFacts {
@@ -90,46 +122,98 @@ class MessageReader implements ResponseReader {
     const thoughts: Thought[] = []
     for (const block of this.#blocks) {
       const at = block.at ?? new Date()
-      if (block.kind === 'tool') tools.push({ callId: block.callId, tool: block.tool, input: inputOf(block), at })
+      const { call, invocationError } = block
+      if (call)
+        tools.push({ ...call, input: inputOf(block), ...(invocationError !== undefined && { invocationError }), at })
       else if (!block.text.empty) thoughts.push({ content: block.text.kept(), at })
     }
-    return { msgId: this.#msgId, usage: this.#usage, tools, thoughts, error: this.#error }
-  }
-
-  #message(message: Record<string, unknown>): void {
-    this.#msgId ??= textOf(message.id)
-    this.#addUsage(message.usage)
-  }
-
-  /** Adds a usage object. Usage is cumulative: a field replaces its earlier value, unless it is absent or null. */
-  #addUsage(usage: unknown): void {
-    if (!isPlainObject(usage)) return
-    for (const [name, value] of Object.entries(usage)) {
-      const count = Object.hasOwn(counts, name) ? counts[name as keyof typeof counts] : undefined // just checked
-      if (value === null || (count && typeof value !== 'number')) continue
-      this.#usage ??= { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, details: {} }
-      if (count && typeof value === 'number') this.#usage[count] = value
-      else setOwn(this.#usage.details, name, value as JsonValue) // came out of JSON.parse
+    return {
+      msgId: this.#msgId,
+      usage: this.#usage.counts(),
+      usageIsFinal: this.#usage.isFinal,
+      billedBeside: this.#usage.billedBeside(),
+      usageMismatch: this.#usage.isMismatched,
+      outcome: this.#outcome,
+      relayedCharacters: this.#relayedCharacters,
+      unknownItems: this.#unknownBlocks + this.#usage.unknownIterations,
+      tools,
+      thoughts,
+      error: this.#error ?? this.#refusal(),
     }
+  }
+
+  #refusal(): Failure | undefined {
+    if (this.#outcome.stop_reason !== 'refusal') return undefined
+    const explanation = isPlainObject(this.#stopDetails) ? textOf(this.#stopDetails.explanation) : undefined
+    return explanation === undefined
+      ? { type: 'refused', message: 'the model refused' }
+      : { type: 'refused', message: explanation, isQuoted: true }
+  }
+
+  #message(message: Record<string, unknown>, isWhole: boolean): void {
+    this.#msgId ??= textOf(message.id)
+    this.#outcome.served_model = textOf(message.model) ?? this.#outcome.served_model
+    this.#usage.add(message.usage, isWhole)
+    this.#ending(message)
+  }
+
+  /** Reads what a message, `message_delta` or its `delta` says of the response; the newest value counts. */
+  #ending(json: Record<string, unknown>): void {
+    const { usage, container, stop_details: stop, context_management: management, diagnostics } = json
+    const outcome = this.#outcome
+    outcome.stop_reason = textOf(json.stop_reason) ?? outcome.stop_reason
+    outcome.container = idOf(container) ?? outcome.container
+    if (isPlainObject(stop)) {
+      this.#stopDetails = stop
+      outcome.refusal_category = textOf(stop.category) ?? outcome.refusal_category
+    }
+    if (isPlainObject(management))
+      outcome.context_edits = countByType(management.applied_edits) ?? outcome.context_edits
+    if (isPlainObject(diagnostics)) {
+      outcome.cache_miss_reason = typeNameOf(diagnostics.cache_miss_reason) ?? outcome.cache_miss_reason
+    }
+    if (!isPlainObject(usage)) return
+    outcome.service_tier = textOf(usage.service_tier) ?? outcome.service_tier
+    outcome.speed = textOf(usage.speed) ?? outcome.speed
+    outcome.searches = requestsOf(usage.server_tool_use) ?? outcome.searches
   }
 
   #blockStart(index: unknown, block: unknown): void {
     if (!isPlainObject(block)) return
+    const type = textOf(block.type) ?? ''
     const text = new GrowingText()
-    const common = { text, at: undefined }
-    if (block.type === 'tool_use') {
+    const common = { text, invocationError: undefined, at: undefined }
+    if (type === 'tool_use' || type === 'mcp_tool_use') {
       const input = block.input as JsonValue | undefined // came out of JSON.parse
-      this.#add(index, {
-        kind: 'tool',
-        callId: textOf(block.id) ?? '',
-        tool: textOf(block.name) ?? '',
-        input,
-        ...common,
-      })
-    } else if (block.type === 'thinking') {
+      if (isPlainObject(input) && Object.keys(input).length > 0) this.#relayedCharacters += jsonTextOf(input).length
+      this.#add(index, { call: this.#callOf(block), input, ...common })
+    } else if (type === 'thinking') {
+      this.#relayedCharacters += textOf(block.thinking)?.length ?? 0
       text.append(textOf(block.thinking) ?? '')
-      this.#add(index, { kind: 'thought', callId: '', tool: '', input: undefined, ...common })
+      this.#add(index, { call: undefined, input: undefined, ...common })
+    } else if (type === 'mcp_tool_result') this.#mcpResult(block)
+    else if (type === 'fallback') this.#outcome.served_model = modelOf(block.to) ?? this.#outcome.served_model
+    else if (blocksWithoutRecord.has(type)) this.#relayedCharacters += textOf(block.text)?.length ?? 0
+    else if (!type.endsWith('_tool_result')) this.#unknownBlocks++
+  }
+
+  #callOf(block: Record<string, unknown>): NonNullable<Block['call']> {
+    const { id, name, toolset_name: toolset, server_name: server, caller } = block
+    const serverUrl = this.#serverUrls.get(textOf(server) ?? '')
+    const metadata = metadataOf({ toolset: textOf(toolset), mcp_server: textOf(server), caller: callerOf(caller) })
+    return {
+      callId: textOf(id) ?? '',
+      tool: qualified(textOf(toolset), textOf(name)),
+      ...(serverUrl !== undefined && { serverUrl }),
+      ...(metadata && { metadata }),
     }
+  }
+
+  #mcpResult({ tool_use_id: id, is_error: isError, content }: Record<string, unknown>): void {
+    const block = this.#blocks.find(({ call }) => call?.callId === id)
+    if (isError !== true || !block) return
+    const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
+    block.invocationError = textOf(content) ?? (texts.join('\n') || 'the call failed')
   }
 
   #add(index: unknown, block: Block): void {
@@ -138,10 +222,13 @@ class MessageReader implements ResponseReader {
   }
 
   #blockDelta(index: unknown, delta: unknown): void {
+    if (!isPlainObject(delta)) return
     const block = this.#open.get(index)
-    if (!block || !isPlainObject(delta)) return
-    if (block.kind === 'tool' && delta.type === 'input_json_delta') block.text.append(textOf(delta.partial_json) ?? '')
-    if (block.kind === 'thought' && delta.type === 'thinking_delta') block.text.append(textOf(delta.thinking) ?? '')
+    const part = textOf(delta.partial_json) ?? textOf(delta.thinking) ?? textOf(delta.text) ?? ''
+    this.#relayedCharacters += part.length
+    const isInput = block?.call !== undefined && delta.type === 'input_json_delta'
+    const isThought = block?.call === undefined && delta.type === 'thinking_delta'
+    if (isInput || isThought) block?.text.append(part)
   }
 
   #blockStop(index: unknown): void {
@@ -150,16 +237,36 @@ class MessageReader implements ResponseReader {
     block.at = new Date()
     this.#open.delete(index)
   }
+}
 
-  #fail(error: unknown): void {
-    const { type, message } = isPlainObject(error) ? error : {}
-    const name = textOf(type)
-    this.#error = {
-      type: (name !== undefined && Object.hasOwn(errorTypes, name) ? errorTypes[name] : undefined) ?? 'unknown',
-      message: textOf(message) ?? name ?? 'the provider reported an error without a message',
-      isQuoted: true,
-    }
+/** Returns the number of edits by type; undefined without any. */
+function countByType(edits: unknown): Record<string, number> | undefined {
+  const counts: Record<string, number> = {}
+  for (const { type } of objectsOf(edits)) {
+    const name = textOf(type) ?? 'unknown'
+    setOwn(counts, name, (Object.hasOwn(counts, name) ? (counts[name] ?? 0) : 0) + 1)
   }
+  return Object.keys(counts).length === 0 ? undefined : counts
+}
+
+/** Returns the number of all requests that the provider's tools made: searches and fetches. */
+function requestsOf(serverTools: unknown): number | undefined {
+  if (!isPlainObject(serverTools)) return undefined
+  const counts = Object.entries(serverTools).flatMap(([name, value]) =>
+    name.startsWith('web_') ? (countOf(value) ?? []) : [],
+  )
+  return counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count, 0)
+}
+
+/** Returns the model of a side of a fallback. */
+function modelOf(side: unknown): string | undefined {
+  return isPlainObject(side) ? textOf(side.model) : undefined
+}
+
+/** Returns who called a tool on the model's behalf; undefined for the model itself. */
+function callerOf(caller: unknown): string | undefined {
+  const type = typeNameOf(caller)
+  return type === 'direct' ? undefined : type
 }
 
 /** Returns the JSON text of a tool's input. A tool without arguments gets `{}` and no delta. */
@@ -172,17 +279,4 @@ function inputOf(block: Block): ToolCall['input'] {
   const text = new GrowingText()
   text.append(jsonTextOf(block.input ?? {}))
   return text.kept()
-}
-
-/** Type of error → the recorded type, for an error inside a response of status 200. */
-const errorTypes: Record<string, ErrorType> = {
-  invalid_request_error: 'bad_request',
-  not_found_error: 'bad_request',
-  request_too_large: 'bad_request',
-  authentication_error: 'unauthorized',
-  permission_error: 'unauthorized',
-  rate_limit_error: 'rate_limited',
-  overloaded_error: 'overloaded',
-  api_error: 'server_error',
-  timeout_error: 'timeout',
 }

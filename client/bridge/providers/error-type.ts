@@ -12,20 +12,21 @@ export interface Failure {
 export function errorTypeOfStatus(status: number): ErrorType | undefined {
   if (status < 300) return undefined
   switch (status) {
-    case 400:
-    case 404:
-    case 413:
-    case 422:
-      return 'bad_request'
     case 401:
     case 403:
       return 'unauthorized'
+    case 402:
+      return 'billing'
+    case 408:
+    case 504:
+      return 'timeout'
     case 429:
       return 'rate_limited'
     case 503:
     case 529:
       return 'overloaded'
     default:
+      if (status >= 400 && status < 500) return 'bad_request'
       return status >= 500 && status < 600 ? 'server_error' : 'unknown'
   }
 }

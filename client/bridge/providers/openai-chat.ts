@@ -5,14 +5,16 @@ import type { SseEvent } from '../wire/sse.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
 import { ObjectEnd } from './object-end.js'
-import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { Adaptation, BridgedRoute, ResponseFacts, ResponseReader } from './provider-api.js'
+import type { Adaptation, BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought } from './provider-api.js'
+import { errorIn, unnamedError } from './provider-errors.js'
 import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
 import { readChatRequest } from './requests/chat-request.js'
+import { countOf } from './token-names.js'
 
 /** The route `POST /chat/completions`. */
 export const openaiChat: BridgedRoute = {
+  name: 'openai/chat/completions',
   readRequest: readChatRequest,
   adapt: askForUsage,
   createResponseReader: () => new ChatReader(),
@@ -34,7 +36,8 @@ function askForUsage(json: JsonObject, body: Buffer): Adaptation | undefined {
 function isUsageAlone({ data }: SseEvent): boolean {
   const json = parsed(data)
   if (!isPlainObject(json) || json.error || !isPlainObject(json.usage)) return false
-  return Array.isArray(json.choices) && json.choices.length === 0
+  const choices = json.choices ?? []
+  return Array.isArray(choices) && choices.length === 0
 }
 
 interface Call {
@@ -49,75 +52,132 @@ class ChatReader implements ResponseReader {
   complete = false
   #msgId: string | undefined
   #error: Failure | undefined
-  readonly #usage = new OpenaiUsage({
-    input: 'prompt_tokens',
-    inputDetails: 'prompt_tokens_details',
-    output: 'completion_tokens',
-  })
+  #relayedCharacters = 0
+  #unknownCalls = 0
+  readonly #outcome: Outcome = {}
+  readonly #usage = new OpenaiUsage()
   readonly #calls: Call[] = []
   readonly #byId = new Map<string, Call>()
   /** the newest call at each place of the response */
   readonly #open = new Map<string, Call>()
   /** index of a choice → whether the choice has finished */
   readonly #choices = new Map<unknown, boolean>()
+  /** index of a choice → the reasoning before its answer */
+  readonly #thoughts = new Map<unknown, { text: GrowingText; at: Date }>()
 
   /** True without `[DONE]` too: some providers leave it out, and no client misses it. */
   get mayEnd(): boolean {
     return this.complete || (this.#choices.size > 0 && [...this.#choices.values()].every(finished => finished))
   }
 
-  event({ data }: SseEvent): void {
+  event({ event, data }: SseEvent): void {
     if (this.complete) return
     if (data.trim() === '[DONE]') {
       this.complete = true
       return
     }
     const json = parsed(data)
+    // An event `error` holds the bare error; the official SDK throws at it.
+    if (event === 'error') {
+      this.#error = errorIn(json ?? data) ?? unnamedError
+      this.complete = true
+      return
+    }
     if (!isPlainObject(json)) return
-    if (json.error) this.complete = true
     this.#read(json)
+    if (json.error) this.complete = true
     for (const [position, choice] of objectsOf(json.choices).entries()) {
       const index = choice.index ?? position
-      const { tool_calls: calls, function_call: call } = isPlainObject(choice.delta) ? choice.delta : {}
-      for (const [place, part] of objectsOf(calls).entries()) this.#addPart(index, part.index ?? place, part)
-      // The older form, for a single call.
-      if (isPlainObject(call)) this.#addPart(index, 'function_call', { function: call })
+      if (isPlainObject(choice.delta)) this.#addDelta(index, choice.delta)
       this.#choices.set(index, this.#choices.get(index) || textOf(choice.finish_reason) !== undefined)
     }
   }
 
-  body(json: unknown): void {
+  body(json: unknown): boolean {
     // Google's compatible API wraps an error in an array.
     const response: unknown = Array.isArray(json) ? json[0] : json
-    if (!isPlainObject(response)) return
+    if (!isPlainObject(response)) return false
     this.#read(response)
-    for (const { message } of objectsOf(response.choices)) {
-      const { tool_calls: calls, function_call: call } = isPlainObject(message) ? message : {}
-      for (const whole of objectsOf(calls)) this.#addCall(selectionOf(whole))
+    for (const [index, { message }] of objectsOf(response.choices).entries()) {
+      if (!isPlainObject(message)) continue
+      const { tool_calls: calls, function_call: call } = message
+      this.#addText(index, message)
+      for (const whole of objectsOf(calls)) {
+        this.#countUnknown(whole)
+        this.#addCall(selectionOf(whole))
+      }
       if (isPlainObject(call)) this.#addCall(selectionOf({ function: call }))
     }
+    return Boolean(response.error) || Array.isArray(response.choices) || isPlainObject(response.usage)
   }
 
   facts(): ResponseFacts {
     const tools = this.#calls.map(({ callId, tool, input, at }) => ({ callId, tool, input: input.kept(), at }))
-    return { msgId: this.#msgId, usage: this.#usage.counts(), tools, thoughts: [], error: this.#error }
+    const thoughts: Thought[] = [...this.#thoughts.values()].map(({ text, at }) => ({ content: text.kept(), at }))
+    const usage = this.#usage.counts()
+    return {
+      msgId: this.#msgId,
+      usage,
+      usageIsFinal: usage !== undefined,
+      usageMismatch: this.#usage.isMismatched,
+      outcome: this.#outcome,
+      relayedCharacters: this.#relayedCharacters,
+      unknownItems: this.#unknownCalls,
+      tools,
+      thoughts,
+      error: this.#error,
+    }
   }
 
   #read(json: Record<string, unknown>): void {
-    if (json.error) this.#error = openaiFailure(json.error)
+    if (json.error) this.#error = errorIn(json.error) ?? unnamedError
     this.#msgId ??= textOf(json.id)
-    this.#usage.add(json.usage)
+    const outcome = this.#outcome
+    outcome.served_model = textOf(json.model) ?? outcome.served_model
+    outcome.service_tier = textOf(json.service_tier) ?? outcome.service_tier
+    this.#addUsage(json.usage)
     // Groq puts usage into `x_groq`, Moonshot into a choice.
-    if (isPlainObject(json.x_groq)) this.#usage.add(json.x_groq.usage)
+    if (isPlainObject(json.x_groq)) this.#addUsage(json.x_groq.usage)
     for (const choice of objectsOf(json.choices)) {
-      this.#usage.add(choice.usage)
-      // OpenRouter reports an error of the provider behind it in a choice.
-      if (choice.error || choice.finish_reason === 'error') this.#error ??= openaiFailure(choice.error)
+      this.#addUsage(choice.usage)
+      outcome.stop_reason ??= textOf(choice.finish_reason)
+      // A proxy reports an error of the provider behind it in a choice, or in the message inside.
+      const error = [choice, choice.delta, choice.message].map(errorField).find(Boolean)
+      if (error || choice.finish_reason === 'error') this.#error ??= errorIn(error) ?? unnamedError
     }
+  }
+
+  #addUsage(usage: unknown): void {
+    this.#usage.add(usage)
+    if (isPlainObject(usage)) this.#outcome.searches = countOf(usage.num_sources_used) ?? this.#outcome.searches
+  }
+
+  #addDelta(index: unknown, delta: Record<string, unknown>): void {
+    const { tool_calls: calls, function_call: call } = delta
+    this.#addText(index, delta)
+    for (const [place, part] of objectsOf(calls).entries()) this.#addPart(index, part.index ?? place, part)
+    // The older form, for a single call.
+    if (isPlainObject(call)) this.#addPart(index, 'function_call', { function: call })
+  }
+
+  /** Adds the text and the reasoning of a message or a part of one. */
+  #addText(
+    index: unknown,
+    { content, refusal, reasoning_content: own, reasoning, images }: Record<string, unknown>,
+  ): void {
+    const thought = textOf(own) ?? textOf(reasoning)
+    const texts = [textOf(content), textOf(refusal), thought, ...objectsOf(content).map(({ text }) => textOf(text))]
+    for (const text of texts) this.#relayedCharacters += text?.length ?? 0
+    if (Array.isArray(images) && images.length > 0) this.#outcome.images = (this.#outcome.images ?? 0) + images.length
+    if (thought === undefined) return
+    const known = this.#thoughts.get(index) ?? { text: new GrowingText(), at: new Date() }
+    known.text.append(thought)
+    this.#thoughts.set(index, known)
   }
 
   #addPart(choice: unknown, place: unknown, part: Record<string, unknown>): void {
     const selection = selectionOf(part)
+    this.#countUnknown(part)
     const slot = `${choice} ${place}`
     const open = this.#open.get(slot)
     // Some providers give all calls of a function the same id; the index, if there is one, tells the calls apart.
@@ -129,6 +189,10 @@ class ChatReader implements ResponseReader {
     this.#open.set(slot, call)
   }
 
+  #countUnknown({ type }: Record<string, unknown>): void {
+    if (typeof type === 'string' && type !== '' && type !== 'function' && type !== 'custom') this.#unknownCalls++
+  }
+
   /** Adds a selection to the known call, or as a new call. Returns undefined for a new call without any content. */
   #addCall({ callId, tool, input }: Selection, known?: Call): Call | undefined {
     if (!known && callId === '' && tool === '' && input === '') return undefined
@@ -136,10 +200,15 @@ class ChatReader implements ResponseReader {
     if (!known) this.#calls.push(call)
     call.callId ||= callId
     call.tool ||= tool
+    this.#relayedCharacters += input.length
     call.input.append(input)
     call.end.append(input)
     return call
   }
+}
+
+function errorField(value: unknown): unknown {
+  return isPlainObject(value) ? value.error : undefined
 }
 
 /** A call, or a part of one. Absent fields are empty. */

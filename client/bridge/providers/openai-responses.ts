@@ -3,27 +3,52 @@ import { isPlainObject } from '../../../shared/values/text.js'
 import type { SseEvent } from '../wire/sse.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
-import { openaiFailure } from './openai-errors.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { BridgedRoute, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
+import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
+import { errorIn, unnamedError } from './provider-errors.js'
+import { jsonTextOf, metadataOf, objectsOf, parsed, qualified, serverUrls, textOf, typeNameOf } from './reading.js'
 import { readResponsesRequest } from './requests/responses-request.js'
+import { countOf } from './token-names.js'
 
 /** The route `POST /responses`. */
 export const openaiResponses: BridgedRoute = {
+  name: 'openai/responses',
   readRequest: readResponsesRequest,
-  createResponseReader: () => new ResponsesReader(),
+  createResponseReader: request => new ResponsesReader(serverUrls(request?.tools, 'server_label', 'server_url')),
 }
 
-/** Type of call that the client runs → the field with its input. The provider itself runs all other calls. */
-const clientCalls: Readonly<Record<string, string>> = {
-  function_call: 'arguments',
-  custom_tool_call: 'input',
-  local_shell_call: 'action',
-  shell_call: 'action',
-  computer_call: 'action',
-  apply_patch_call: 'operation',
+/** The route `POST /responses/compact`: a model call that shortens a conversation, whose last message was said before. */
+export const openaiCompaction: BridgedRoute = {
+  ...openaiResponses,
+  name: 'openai/responses/compact',
+  readRequest: (body, headers) => ({ ...readResponsesRequest(body, headers), prompt: undefined }),
 }
+
+/** Type of call → the fields that may hold its input. */
+const calls: Readonly<Record<string, readonly string[]>> = {
+  function_call: ['arguments'],
+  custom_tool_call: ['input'],
+  local_shell_call: ['action'],
+  shell_call: ['action'],
+  computer_call: ['actions', 'action'],
+  apply_patch_call: ['operation'],
+  tool_search_call: ['arguments'],
+  mcp_approval_request: ['arguments'],
+  // The provider runs these itself, on MCP servers that the request names.
+  mcp_call: ['arguments'],
+}
+
+/** Types of items that leave no record, apart from outputs of calls (`…_output`). */
+const itemsWithoutRecord = new Set([
+  'message',
+  'web_search_call',
+  'file_search_call',
+  'code_interpreter_call',
+  'image_generation_call',
+  'mcp_list_tools',
+  'compaction',
+  'context_compaction',
+])
 
 /** An item of the response that leaves a record: a call, or thoughts. */
 interface Item {
@@ -37,15 +62,21 @@ class ResponsesReader implements ResponseReader {
   complete = false
   #msgId: string | undefined
   #error: Failure | undefined
-  readonly #usage = new OpenaiUsage({
-    input: 'input_tokens',
-    inputDetails: 'input_tokens_details',
-    output: 'output_tokens',
-  })
+  #deltaCharacters = 0
+  #wholeCharacters = 0
+  readonly #outcome: Outcome = {}
+  readonly #usage = new OpenaiUsage()
+  readonly #serverUrls: ReadonlyMap<string, string>
+  /** place → type of every item */
+  readonly #types = new Map<unknown, string>()
   /** by a key that stays the same from event to event; with some proxies the id of an item does not */
   readonly #items = new Map<string, Item>()
   /** the newest item at each place of the response */
   readonly #open = new Map<unknown, Item>()
+
+  constructor(serverUrls: ReadonlyMap<string, string>) {
+    this.#serverUrls = serverUrls
+  }
 
   get mayEnd(): boolean {
     return this.complete
@@ -58,7 +89,9 @@ class ResponsesReader implements ResponseReader {
     const place = json.output_index ?? json.item_id
     const item = this.#open.get(place)
     const [call, thought] = item?.call ? [item, undefined] : [undefined, item]
-    switch (textOf(json.type) ?? (event || (json.error ? 'error' : ''))) {
+    const type = textOf(json.type) ?? (event || (json.error ? 'error' : ''))
+    if (type.endsWith('.delta')) this.#deltaCharacters += textOf(json.delta)?.length ?? 0
+    switch (type) {
       case 'response.output_item.added':
         // Some proxies give every item the same place: later events are of the new item, even if it leaves no record.
         this.#open.delete(place)
@@ -69,9 +102,11 @@ class ResponsesReader implements ResponseReader {
         break
       case 'response.function_call_arguments.delta':
       case 'response.custom_tool_call_input.delta':
+      case 'response.mcp_call_arguments.delta':
         append(call, undefined, json.delta)
         break
       case 'response.function_call_arguments.done':
+      case 'response.mcp_call_arguments.done':
         replaceInput(call, json.arguments)
         break
       case 'response.custom_tool_call_input.done':
@@ -79,6 +114,9 @@ class ResponsesReader implements ResponseReader {
         break
       case 'response.reasoning_summary_text.delta':
         append(thought, json.summary_index, json.delta)
+        break
+      case 'response.reasoning_text.delta':
+        append(thought, reasoningPart(json.content_index), json.delta)
         break
       case 'response.output_text.delta':
         append(thought, 0, json.delta)
@@ -91,7 +129,7 @@ class ResponsesReader implements ResponseReader {
         break
       case 'response.failed':
         this.#response(json.response)
-        this.#error ??= openaiFailure(json.error)
+        this.#error ??= errorIn(json.error) ?? unnamedError
         this.complete = true
         break
       case 'response.cancelled':
@@ -100,16 +138,19 @@ class ResponsesReader implements ResponseReader {
         this.complete = true
         break
       case 'error':
-        this.#error = openaiFailure(json.error || { ...json, type: undefined })
+        this.#error =
+          errorIn(json.error || { ...json, type: json.type === 'error' ? undefined : json.type }) ?? unnamedError
         this.complete = true
         break
       default:
-        if (isPlainObject(json.response)) this.#msgId ??= textOf(json.response.id)
+        if (isPlainObject(json.response)) this.#head(json.response)
     }
   }
 
-  body(json: unknown): void {
+  body(json: unknown): boolean {
+    if (!isPlainObject(json)) return false
     this.#response(json)
+    return Boolean(json.error) || Array.isArray(json.output) || isPlainObject(json.usage) || json.object === 'response'
   }
 
   facts(): ResponseFacts {
@@ -120,14 +161,45 @@ class ResponsesReader implements ResponseReader {
       if (call) tools.push({ ...call, input: contents[0] ?? { text: '', bytes: 0 }, at })
       else thoughts.push(...contents.map(content => ({ content, at })))
     }
-    return { msgId: this.#msgId, usage: this.#usage.counts(), tools, thoughts, error: this.#error }
+    const usage = this.#usage.counts()
+    return {
+      msgId: this.#msgId,
+      usage,
+      usageIsFinal: usage !== undefined,
+      usageMismatch: this.#usage.isMismatched,
+      outcome: { ...this.#counted(), ...this.#outcome },
+      relayedCharacters: Math.max(this.#deltaCharacters, this.#wholeCharacters),
+      unknownItems: [...this.#types.values()].filter(isUnknown).length,
+      tools,
+      thoughts,
+      error: this.#error,
+    }
+  }
+
+  /** Returns what the types of the items show, unless the provider counts it itself. */
+  #counted(): Outcome {
+    const types = [...this.#types.values()]
+    const [images, searches] = ['image_generation_call', 'web_search_call'].map(
+      type => types.filter(other => other === type).length || undefined,
+    )
+    return { images, searches }
+  }
+
+  /** Reads what every snapshot of the response says. */
+  #head(response: Record<string, unknown>): void {
+    this.#msgId ??= textOf(response.id)
+    this.#outcome.served_model = textOf(response.model) ?? this.#outcome.served_model
+    this.#outcome.service_tier = textOf(response.service_tier) ?? this.#outcome.service_tier
   }
 
   #response(response: unknown): void {
     if (!isPlainObject(response)) return
-    this.#msgId ??= textOf(response.id)
+    this.#head(response)
     this.#usage.add(response.usage)
-    if (response.error || response.status === 'failed') this.#error = openaiFailure(response.error)
+    this.#toolUsage(response.tool_usage)
+    const { incomplete_details: incomplete } = response
+    if (isPlainObject(incomplete)) this.#outcome.incomplete_reason = textOf(incomplete.reason)
+    if (response.error || response.status === 'failed') this.#error = errorIn(response.error) ?? unnamedError
     else if (response.status === 'cancelled') this.#error = cancelled
     const output = objectsOf(response.output)
     // Places in the whole output may differ from those of the stream; only calls have an id of their own.
@@ -139,23 +211,55 @@ class ResponsesReader implements ResponseReader {
         this.#items.delete(key)
       }
     }
+    if (output.length > 0) this.#types.clear()
+    this.#wholeCharacters = output.reduce((sum, item) => sum + charactersOf(item), 0)
     let thoughts = 0
     for (const [place, item] of output.entries())
       this.#item(place, item, isThought(item) ? times[thoughts++] : undefined)
+  }
+
+  /** Reads the usage of the provider's tools, which stands beside the usage of the model. */
+  #toolUsage(usage: unknown): void {
+    this.#usage.addDetail('tool_usage', usage)
+    const search = isPlainObject(usage) ? usage.web_search : undefined
+    if (isPlainObject(search)) this.#outcome.searches = countOf(search.num_requests) ?? this.#outcome.searches
   }
 
   /** Reads a whole item, which replaces the parts that were received before. */
   #item(place: unknown, json: unknown, at?: Date): void {
     if (!isPlainObject(json)) return
     const type = textOf(json.type) ?? ''
-    const callId = textOf(json.call_id) ?? ''
-    if (Object.hasOwn(clientCalls, type)) {
+    this.#types.set(place ?? json.id, type)
+    const inputFields = Object.hasOwn(calls, type) ? calls[type] : undefined
+    if (inputFields) {
       if (runsElsewhere(json)) return
-      const call = { callId, itemId: textOf(json.id), tool: textOf(json.name) ?? type.replace(/_call$/, '') }
-      const texts = new Map([[undefined, wholeText(json[clientCalls[type] ?? ''])]])
-      this.#set(callId === '' ? `place ${place ?? json.id}` : `call ${callId}`, place ?? json.id, { call, texts })
+      const call = this.#callOf(type, json)
+      const texts = new Map([[undefined, wholeText(inputFields.map(field => json[field]).find(isPresent))]])
+      const key = textOf(json.call_id) === undefined ? `place ${place ?? json.id}` : `call ${call.callId}`
+      this.#set(key, place ?? json.id, { call, texts })
     } else if (isThought(json)) {
       this.#set(`thought ${place ?? json.id}`, place ?? json.id, { call: undefined, texts: thoughtsOf(json) }, at)
+    }
+  }
+
+  #callOf(type: string, json: Record<string, unknown>): NonNullable<Item['call']> {
+    const { id, call_id: callId, name, namespace, server_label: label, caller, error } = json
+    const isMcp = type === 'mcp_call' || type === 'mcp_approval_request'
+    const serverUrl = this.#serverUrls.get(textOf(label) ?? '')
+    const metadata = metadataOf({
+      namespace: textOf(namespace),
+      mcp_server: textOf(label),
+      caller: typeNameOf(caller),
+      request: type === 'mcp_approval_request' ? 'approval' : undefined,
+    })
+    return {
+      // The result of an MCP call, or the user's approval, names the item.
+      callId: textOf(callId) ?? (isMcp ? textOf(id) : undefined) ?? '',
+      itemId: textOf(id),
+      tool: qualified(textOf(namespace), textOf(name) ?? type.replace(/_call$/, '')),
+      ...(serverUrl !== undefined && { serverUrl }),
+      ...(type === 'mcp_call' && isPresent(error) && { invocationError: errorIn(error)?.message ?? jsonTextOf(error) }),
+      ...(metadata && { metadata }),
     }
   }
 
@@ -170,20 +274,57 @@ class ResponsesReader implements ResponseReader {
 
 const cancelled: Failure = { type: 'unknown', message: 'the response was cancelled' }
 
-/** Returns whether OpenAI runs a shell call in its own container, as the request may ask. */
-function runsElsewhere({ environment }: Record<string, unknown>): boolean {
+/**
+ * Returns whether the provider runs a call of the client's tools itself: a shell in a container of the provider, or the
+ * search for tools that the request lists.
+ */
+function runsElsewhere({ type, environment, execution }: Record<string, unknown>): boolean {
+  if (type === 'tool_search_call') return execution !== 'client'
   return isPlainObject(environment) && textOf(environment.type)?.startsWith('container') === true
+}
+
+function isUnknown(type: string): boolean {
+  const isKnown = Object.hasOwn(calls, type) || type === 'reasoning' || itemsWithoutRecord.has(type)
+  return !isKnown && !type.endsWith('_output')
+}
+
+function isPresent(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
+/** Returns the number of characters of text that an item holds. */
+function charactersOf(item: Record<string, unknown>): number {
+  const texts = [...objectsOf(item.content), ...objectsOf(item.summary)].map(
+    ({ text, refusal }) => textOf(text) ?? textOf(refusal),
+  )
+  const inputs = ['arguments', 'input'].map(field => textOf(item[field]))
+  return [...texts, ...inputs].reduce((sum, text) => sum + (text?.length ?? 0), 0)
 }
 
 function isThought({ type, phase }: Record<string, unknown>): boolean {
   return type === 'reasoning' || (type === 'message' && phase === 'commentary')
 }
 
-/** Returns the thoughts of an item: each part of a summary is one, and a message of any number of parts is one. */
+/**
+ * Returns the thoughts of an item: each part of a summary is one, so is each part of the reasoning itself, and a message
+ * of any number of parts is one.
+ */
 function thoughtsOf({ type, summary, content }: Record<string, unknown>): Item['texts'] {
-  if (type === 'reasoning') return new Map(objectsOf(summary).map(({ text }, index) => [index, wholeText(text)]))
-  const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
-  return new Map([[0, wholeText(texts.join(''))]])
+  if (type !== 'reasoning') {
+    const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
+    return new Map([[0, wholeText(texts.join(''))]])
+  }
+  const summaries = objectsOf(summary).map(({ text }, index) => [index, wholeText(text)] as const)
+  const parts = objectsOf(content).filter(part => part.type === 'reasoning_text')
+  return new Map<unknown, GrowingText>([
+    ...summaries,
+    ...parts.map(({ text }, index) => [reasoningPart(index), wholeText(text)] as const),
+  ])
+}
+
+/** Returns the key of a part of the reasoning itself, which has places of its own beside the summary. */
+function reasoningPart(index: unknown): string {
+  return `reasoning ${index ?? 0}`
 }
 
 function hasText(texts: Item['texts']): boolean {

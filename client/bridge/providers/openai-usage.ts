@@ -1,38 +1,71 @@
 import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import type { TokenCounts } from './provider-api.js'
+import { cacheReadOf, cacheWriteOf, countOf, inputOf, outputOf, reasoningOf } from './token-names.js'
+
+/** The fields that {@link TokenCounts} has apart from its details. */
+const counted = new Set(['prompt_tokens', 'completion_tokens', 'input_tokens', 'output_tokens'])
 
 /**
- * The usage of one response. A stream may send it several times: the newest value of each field counts, unless it is
- * absent or null.
+ * The usage of one response of an API that counts as OpenAI does: cached tokens and cache writes are a part of the
+ * input, reasoning is a part of the output. A stream may send the usage several times: the newest value of each field
+ * counts, unless it is absent or null.
  */
 export class OpenaiUsage {
-  readonly #names: { input: string; inputDetails: string; output: string }
   readonly #fields: JsonObject = {}
-
-  /** @param names names of the fields, which differ between the APIs */
-  constructor(names: { input: string; inputDetails: string; output: string }) {
-    this.#names = names
-  }
+  /** the total beside the newest counts */
+  #total: number | undefined
 
   /** Adds a usage object; any other value is ignored. */
   add(usage: unknown): void {
-    if (isPlainObject(usage)) merge(this.#fields, usage)
+    if (!isPlainObject(usage)) return
+    if (inputOf(usage) !== undefined || outputOf(usage) !== undefined) this.#total = countOf(usage.total_tokens)
+    merge(this.#fields, usage)
   }
 
-  /** Returns the counts; undefined without any. Providers count cached tokens as input; here they are separate. */
+  /** Adds a fact that a provider reports beside the usage. */
+  addDetail(name: string, value: unknown): void {
+    if (isPlainObject(value) && Object.keys(value).length > 0) setOwn(this.#fields, name, value as JsonValue) // came out of JSON.parse
+  }
+
+  /** Returns the counts; undefined without any. */
   counts(): TokenCounts | undefined {
-    const { input, inputDetails, output } = this.#names
-    const { [input]: allInput, [output]: allOutput, ...details } = this.#fields
-    if (typeof allInput !== 'number' && typeof allOutput !== 'number') return undefined
-    const parts = details[inputDetails]
-    const cached = isPlainObject(parts) ? Math.max(0, numberOf(parts.cached_tokens)) : 0
+    const fields = this.#fields
+    const [input, output] = [inputOf(fields), outputOf(fields)]
+    if (input === undefined && output === undefined) return undefined
+    const [cacheRead, cacheWrite] = [cacheReadOf(fields) ?? 0, cacheWriteOf(fields) ?? 0]
+    const excess = this.#excess()
     return {
-      input: Math.max(0, numberOf(allInput) - cached),
-      output: numberOf(allOutput),
-      cacheRead: cached,
-      cacheWrite: 0,
-      details,
+      input: Math.max(0, (input ?? 0) - cacheRead - cacheWrite),
+      output: (output ?? 0) + (this.#excessIsOutput(excess) ? excess : 0),
+      cacheRead,
+      cacheWrite,
+      details: Object.fromEntries(Object.entries(fields).filter(([name]) => !counted.has(name))),
     }
+  }
+
+  /** whether the counts do not add up to the provider's total, so that a part is billed that no reader knows */
+  get isMismatched(): boolean {
+    const excess = this.#excess()
+    return excess !== 0 && !this.#excessIsOutput(excess)
+  }
+
+  /** Returns what the provider's total holds beside input and output; 0 without a total. */
+  #excess(): number {
+    if (this.#total === undefined) return 0
+    return this.#total - (inputOf(this.#fields) ?? 0) - (outputOf(this.#fields) ?? 0)
+  }
+
+  /**
+   * Returns whether the excess is output. xAI counts reasoning beside the completion, and says so; Google's compatible
+   * API counts it in the total only, and reports no details at all.
+   */
+  #excessIsOutput(excess: number): boolean {
+    if (excess <= 0) return false
+    const reasoning = reasoningOf(this.#fields)
+    const hasDetails = [reasoning, cacheReadOf(this.#fields), cacheWriteOf(this.#fields)].some(
+      count => count !== undefined,
+    )
+    return excess === reasoning || !hasDetails
   }
 }
 
@@ -42,8 +75,4 @@ function merge(fields: JsonObject, newer: Record<string, unknown>): void {
     if (isPlainObject(value) && isPlainObject(known)) merge(known, value)
     else if (value !== null) setOwn(fields, name, value as JsonValue) // came out of JSON.parse
   }
-}
-
-function numberOf(value: unknown): number {
-  return typeof value === 'number' ? value : 0
 }

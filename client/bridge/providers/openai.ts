@@ -3,8 +3,9 @@
  * header.
  */
 import { openaiChat } from './openai-chat.js'
+import { openaiEmbeddings } from './openai-embeddings.js'
 import { openaiErrorBody } from './openai-errors.js'
-import { openaiResponses } from './openai-responses.js'
+import { openaiCompaction, openaiResponses } from './openai-responses.js'
 import type { ProviderApi } from './provider-api.js'
 
 /** The API of providers of type `openai`. */
@@ -15,6 +16,8 @@ export const openai: ProviderApi = {
   route(method, path) {
     if (path === '/chat/completions') return method === 'POST' ? openaiChat : undefined
     if (path === '/responses') return method === 'POST' ? openaiResponses : undefined
+    if (path === '/responses/compact') return method === 'POST' ? openaiCompaction : undefined
+    if (path === '/embeddings') return method === 'POST' ? openaiEmbeddings : undefined
     if (path === '/models' || path.startsWith('/models/')) {
       return method === 'GET' || method === 'HEAD' ? 'passthrough' : undefined
     }

@@ -34,12 +34,17 @@ export type Route = 'passthrough' | BridgedRoute
 
 /** A route whose requests are recorded. */
 export interface BridgedRoute {
+  /** the API's name in metrics */
+  readonly name: string
   /** Reads a request. Never throws, for any JSON. */
   readRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts
   /** Returns the change that a request needs; undefined, as for most requests, if it needs none. Never throws. */
   adapt?(json: JsonObject, body: Buffer): Adaptation | undefined
-  /** Makes a reader for one response. */
-  createResponseReader(): ResponseReader
+  /**
+   * Makes a reader for the response to a request.
+   * @param request the parsed body; the reader keeps only what it needs of it
+   */
+  createResponseReader(request?: JsonObject): ResponseReader
 }
 
 /** A change to a request on its way to the provider, which is undone in the response. */
@@ -74,8 +79,11 @@ export interface RequestFacts {
 export interface ResponseReader {
   /** Reads one event of a streamed response. */
   event(event: SseEvent): void
-  /** Reads the parsed body of a blocking response. Error bodies too. */
-  body(json: unknown): void
+  /**
+   * Reads the parsed body of a blocking response. Error bodies too. Returns whether the body has the shape of a response
+   * or an error of the API.
+   */
+  body(json: unknown): boolean
   /** whether a streamed response has sent its last event; later events do not count */
   readonly complete: boolean
   /** whether a streamed response that ends now is whole */
@@ -90,7 +98,21 @@ export interface ResponseFacts {
   msgId?: string | undefined
   /** undefined if the provider sent no count */
   usage?: TokenCounts | undefined
-  /** the calls that the client is to run, in the order of the response */
+  /** whether `usage` counts the whole response: a stream that broke may have counted a beginning only */
+  usageIsFinal?: boolean | undefined
+  /** what is billed beside `usage`, in the provider's order */
+  billedBeside?: readonly BilledPart[] | undefined
+  /** whether the counts do not add up to the provider's total */
+  usageMismatch?: boolean | undefined
+  /** facts beside usage */
+  outcome?: Outcome | undefined
+  /** characters of text, reasoning and inputs of tools that the response holds */
+  relayedCharacters?: number | undefined
+  /** whether missing counts are estimated: the response succeeded at first, and no error of the provider ended it */
+  mayBeEstimated?: boolean | undefined
+  /** number of items whose type no reader knows */
+  unknownItems?: number | undefined
+  /** the calls that the client is to run and those of the provider on MCP servers, in the order of the response */
   tools: ToolCall[]
   thoughts: Thought[]
   /** an error that the response itself reports */
@@ -107,6 +129,35 @@ export interface TokenCounts {
   details: JsonObject
 }
 
+/** A part of a response that is billed by itself. */
+export interface BilledPart extends TokenCounts {
+  /** the billed model, if it is not the model of the response */
+  model: string | undefined
+}
+
+/** Facts of a response beside usage. Every value is a name or a count of the provider, never content. */
+export interface Outcome {
+  /** the model that served the request, as the provider names it */
+  served_model?: string | undefined
+  service_tier?: string | undefined
+  speed?: string | undefined
+  /** the reason for the end: of the first choice, if there are several */
+  stop_reason?: string | undefined
+  refusal_category?: string | undefined
+  /** why a response is incomplete */
+  incomplete_reason?: string | undefined
+  /** the provider's id of the container in which code ran */
+  container?: string | undefined
+  /** why no cached prefix was used */
+  cache_miss_reason?: string | undefined
+  /** edits of the context that the provider made, by type */
+  context_edits?: Record<string, number> | undefined
+  /** generated images */
+  images?: number | undefined
+  /** web searches and fetches that the provider made */
+  searches?: number | undefined
+}
+
 /** A tool call that the model selected. */
 export interface ToolCall {
   callId: string
@@ -114,6 +165,12 @@ export interface ToolCall {
   itemId?: string | undefined
   tool: string
   input: KeptText
+  /** URL of the MCP server on which the provider itself ran the call */
+  serverUrl?: string | undefined
+  /** why a call that the provider ran itself failed */
+  invocationError?: string | undefined
+  /** names that say more of the call: its namespace, its caller, its MCP server */
+  metadata?: JsonObject | undefined
   at: Date
 }
 

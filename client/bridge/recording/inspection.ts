@@ -1,9 +1,14 @@
 /** Reads a copy of a response while the original passes. Nothing here throws: unreadable parts leave no record. */
 import type { Logger } from '../../../shared/values/log.js'
+import { isPlainObject } from '../../../shared/values/text.js'
+import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
+import { errorIn } from '../providers/provider-errors.js'
+import { parsed } from '../providers/reading.js'
 import { decoderOf } from '../wire/content-encoding.js'
 import { blanks, jsonStarts } from '../wire/first-byte.js'
 import { findHeader, isEventStream, type ResponseHead } from '../wire/headers.js'
+import { JsonSkim } from '../wire/json-skim.js'
 import { type SseEvent, SseReader } from '../wire/sse.js'
 import { Decompression } from './decompression.js'
 
@@ -19,8 +24,17 @@ export interface InspectionOptions {
 /** Takes the decompressed bytes of a response. */
 interface Sink {
   push(chunk: Buffer): void
-  end(): void
+  /** Returns what the whole response was. */
+  end(): Reading
 }
+
+/**
+ * What a response was, when it has ended:
+ * - `read`: the reader got all of it
+ * - `cut`: a body of `bytes` that begins as JSON and does not end as such
+ * - `foreign`: a body that is no response of the API, with the words in it
+ */
+type Reading = { is: 'read' } | { is: 'cut'; bytes: number } | { is: 'foreign'; words: unknown }
 
 /**
  * Reads one response: decompresses it, finds out whether it is a stream or a body, and feeds a {@link ResponseReader}.
@@ -60,19 +74,45 @@ export class Inspection {
     return this.#reader.complete
   }
 
+  /** whether the client has received a whole streamed response, perhaps without its usage */
+  get isWhole(): boolean {
+    return this.#isSuccess && this.#isStream && this.#reader.mayEnd
+  }
+
+  get #isSuccess(): boolean {
+    return this.#status >= 200 && this.#status < 300
+  }
+
   /** Returns the facts of the response. A stream without its last event counts as failed. */
   async end(): Promise<ResponseFacts> {
     if (this.#decompression) await this.#decompression.end()
-    if (this.#readable) this.#guard(() => this.#sinkFor(undefined).end())
+    let reading: Reading = { is: 'read' }
     let facts: ResponseFacts = { tools: [], thoughts: [] }
+    if (this.#readable) {
+      this.#guard(() => {
+        reading = this.#sinkFor(undefined).end()
+      })
+    }
     this.#guard(() => {
       facts = this.#reader.facts()
     })
-    // The body of an error may be plain text, with any first byte.
-    if (this.#isStream && this.#readable && this.#status < 300 && !this.#reader.mayEnd) {
-      facts.error ??= { type: 'unknown', message: 'the response ended before it was complete' }
+    return this.#readable ? this.#judged(facts, reading) : facts
+  }
+
+  #judged(facts: ResponseFacts, reading: Reading): ResponseFacts {
+    if (!this.#isSuccess) {
+      const words = reading.is === 'foreign' ? errorIn(reading.words) : undefined
+      return words ? { ...facts, error: words } : facts
     }
-    return facts
+    if (reading.is === 'foreign') {
+      const message = `the provider sent status ${this.#status} with a body that is no response of its API`
+      const error = isPlainObject(reading.words) ? errorIn(reading.words) : undefined
+      return { ...facts, error: error ?? { type: 'unknown', message } }
+    }
+    const mayBeEstimated = facts.error === undefined
+    if (reading.is === 'cut') return { ...facts, relayedCharacters: reading.bytes, mayBeEstimated, error: incomplete }
+    const isCut = this.#isStream && !this.#reader.mayEnd
+    return { ...facts, mayBeEstimated, ...(isCut && { error: facts.error ?? incomplete }) }
   }
 
   #take(chunk: Buffer): void {
@@ -108,7 +148,9 @@ export class Inspection {
   }
 }
 
-/** The first bytes of `data`, `event`, `id`, `retry` and of comments. */
+const incomplete: Failure = { type: 'unknown', message: 'the response ended before it was complete' }
+
+/** The first bytes of `data`, `error`, `event`, `id`, `retry` and of comments. */
 const eventStarts = new Set(Buffer.from('deir:'))
 
 function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger: Logger): Sink {
@@ -117,8 +159,13 @@ function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger:
     push: chunk => events.push(chunk),
     end() {
       events.end()
-      if (events.oversized > 0)
-        logger.warn({ events: events.oversized, maxBytes }, 'events too large to be read are not recorded')
+      if (events.oversized > 0) {
+        logger.warn(
+          { events: events.oversized, maxBytes },
+          'events too large to be kept are recorded without their long parts',
+        )
+      }
+      return { is: 'read' }
     },
   }
 }
@@ -126,23 +173,36 @@ function eventSink(onEvent: (event: SseEvent) => void, maxBytes: number, logger:
 function bodySink(reader: ResponseReader, maxBytes: number, logger: Logger): Sink {
   let chunks: Buffer[] = []
   let bytes = 0
+  let large: JsonSkim | undefined
   return {
     push(chunk) {
       bytes += chunk.length
-      if (bytes <= maxBytes) chunks.push(chunk)
-      else chunks = []
+      if (large) large.push(chunk)
+      else chunks.push(chunk)
+      if (large || bytes <= maxBytes) return
+      large = new JsonSkim()
+      for (const kept of chunks) large.push(kept)
+      chunks = []
     },
     end() {
-      if (bytes > maxBytes)
-        return logger.warn({ bytes, maxBytes }, 'a response that is too large to be read is not recorded')
-      const text = Buffer.concat(chunks).toString()
-      let json: unknown
-      try {
-        json = JSON.parse(text)
-      } catch {
-        return logger.warn({ bytes }, 'a response that is not JSON is not recorded')
+      if (large) {
+        logger.warn({ bytes, maxBytes }, 'a response too large to be kept is recorded without its long parts')
       }
-      reader.body(json)
+      const text = large
+        ? large.end()
+        : Buffer.concat(chunks)
+            .toString()
+            .replace(/^\uFEFF/, '')
+      if (text === undefined) return { is: 'read' }
+      const json = parsed(text)
+      if (json !== undefined) return reader.body(json) ? { is: 'read' } : { is: 'foreign', words: json }
+      if (/^\s*[[{]/.test(text)) return { is: 'cut', bytes }
+      logger.warn({ bytes }, 'a response that is not JSON is not recorded')
+      return { is: 'foreign', words: isMarkup(text) ? undefined : text }
     },
   }
+}
+
+function isMarkup(text: string): boolean {
+  return /^\s*</.test(text)
 }

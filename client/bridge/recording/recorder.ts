@@ -6,6 +6,7 @@ import type { Outbox } from '../control-plane/outbox.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts } from '../providers/provider-api.js'
+import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { controlPlaneUnreachable, isClosedForGood, maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
 import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
 
@@ -118,7 +119,8 @@ async function endUnserved(
   const reason: unknown = signal.aborted ? signal.reason : undefined
   const message =
     reason instanceof Error ? reason.message : 'the request could not be recorded, so the provider was not called'
-  const rest = recordsOf(parts, interception.id, start, { tools: [], thoughts: [] }, { type: 'unknown', message })
+  const type = reason instanceof ExchangeAborted && reason.by === 'client' ? 'client_closed' : 'unknown'
+  const rest = recordsOf(parts, interception.id, start, { tools: [], thoughts: [] }, { type, message })
   await put(parts, interception.id, [{ kind: 'interception', ...interception }, ...rest])
 }
 

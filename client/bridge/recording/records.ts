@@ -18,10 +18,19 @@ import {
   isPlainObject,
   type JsonObject,
   JsonRejected,
+  type JsonValue,
   setOwn,
 } from '../../../shared/values/text.js'
 import type { Failure } from '../providers/error-type.js'
-import type { KeptText, RequestFacts, ResponseFacts, TokenCounts } from '../providers/provider-api.js'
+import type {
+  BilledPart,
+  KeptText,
+  Outcome,
+  RequestFacts,
+  ResponseFacts,
+  TokenCounts,
+  ToolCall,
+} from '../providers/provider-api.js'
 
 /** The facts of a request before the provider is called. */
 export interface InterceptionStart {
@@ -36,6 +45,8 @@ export interface InterceptionStart {
   secrets: readonly string[]
   client: string | undefined
   userAgent: string | undefined
+  /** size of the request's body */
+  requestBytes: number
   startedAt: Date
 }
 
@@ -76,7 +87,7 @@ export function interceptionOf(start: InterceptionStart): RecordInput<'intercept
 export function recordsOf(
   { recordContent, logger }: RecordOptions,
   interceptionId: string,
-  { request, secrets }: InterceptionStart,
+  { request, secrets, requestBytes }: InterceptionStart,
   response: ResponseFacts,
   failure: Failure | undefined,
 ): BatchRecord[] {
@@ -92,15 +103,35 @@ export function recordsOf(
     const noted = Object.keys(all).length === 0 ? {} : { metadata: all }
     records.push({ kind: 'promptUsage', ...common(), msgId, ...prompt, ...noted, createdAt })
   }
-  if (response.usage) {
-    const details = detailsOf(logger, interceptionId, response.usage.details, recordContent)
-    records.push({ kind: 'tokenUsage', ...common(), msgId, ...countsOf(response.usage), ...details, createdAt })
+  const [main, ...beside] = billedParts(response, requestBytes)
+  for (const part of [main, ...beside]) {
+    if (!part) continue
+    // The facts stand in the first record.
+    const facts =
+      part === main
+        ? { [outcomeKey]: outcomeOf(response.outcome ?? {}), ...(part.estimated && { estimated: true }) }
+        : {}
+    const metadata = detailsOf(logger, interceptionId, part.details, recordContent, facts)
+    const model = nameOf(part.model)
+    records.push({
+      kind: 'tokenUsage',
+      ...common(),
+      msgId,
+      ...(model !== undefined && { model }),
+      ...countsOf(part),
+      ...metadata,
+      createdAt,
+    })
   }
   for (const thought of response.thoughts) {
     records.push({ kind: 'modelThought', ...common(), ...content('content', thought.content), createdAt: thought.at })
   }
   for (const call of response.tools) {
-    const optional = withoutUndefined({ toolCallId: nameOf(call.callId), itemId: nameOf(call.itemId) })
+    const optional = withoutUndefined({
+      toolCallId: nameOf(call.callId),
+      itemId: nameOf(call.itemId),
+      serverUrl: call.serverUrl && cutToLength(cleanText(call.serverUrl), recordLimits.maxUrlLength),
+    })
     const tool = nameOf(call.tool) ?? 'unknown'
     records.push({
       kind: 'toolUsage',
@@ -108,7 +139,7 @@ export function recordsOf(
       msgId,
       ...optional,
       tool,
-      ...content('input', call.input),
+      ...callContent(call, recordContent),
       injected: false,
       createdAt: call.at,
     })
@@ -154,32 +185,126 @@ function tokens(count: number): number {
   return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
 }
 
-/** Returns further fields of the provider's usage as metadata; none if a record cannot hold them. */
+/** The key of a token usage's `metadata` under which the facts beside usage stand. */
+export const outcomeKey = 'response'
+
+/** A part of a response that gets a token usage of its own. */
+type Part = TokenCounts & { model?: string | undefined; estimated?: true }
+
+/** Returns the parts that are billed: the provider's counts, or an estimate where the provider sent none. */
+function billedParts(response: ResponseFacts, requestBytes: number): Part[] {
+  const usage: Part | undefined = response.usage
+  const beside: readonly BilledPart[] = response.billedBeside ?? []
+  const characters = response.relayedCharacters ?? 0
+  if (!response.mayBeEstimated || response.usageIsFinal || characters === 0)
+    return usage ? [usage, ...beside] : [...beside]
+  const output = Math.ceil(characters / charactersPerToken)
+  const estimate = usage
+    ? { ...usage, output: Math.max(usage.output, output) }
+    : { input: Math.ceil(requestBytes / charactersPerToken), output, cacheRead: 0, cacheWrite: 0, details: {} }
+  return [{ ...estimate, estimated: true }, ...beside]
+}
+
+/** a token is about four characters of English text */
+const charactersPerToken = 4
+
+/** Returns the facts that are known. Names are kept only if they have the form of one: text may hold anything. */
+function outcomeOf(outcome: Outcome): JsonObject {
+  const known: JsonObject = {}
+  for (const [name, value] of Object.entries(outcome)) {
+    const kept = keptFact(value)
+    if (kept !== undefined) known[name] = kept
+  }
+  return known
+}
+
+function keptFact(value: Outcome[keyof Outcome]): JsonValue | undefined {
+  if (typeof value === 'string') return factForm.test(value) ? value : undefined
+  if (typeof value !== 'object') return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([name]) => factForm.test(name))
+      .slice(0, maxCounts),
+  )
+}
+
+/** the form of an enumeration or a model's name */
+const factForm = /^[\w.:/@+-]{1,128}$/
+/** a fact with more counts is cut */
+const maxCounts = 32
+
+/**
+ * Returns the facts, and further fields of the provider's usage, as metadata; only the facts if a record cannot hold
+ * the fields.
+ */
 function detailsOf(
   logger: Logger,
   interceptionId: string,
   details: JsonObject,
   recordContent: boolean,
+  facts: JsonObject,
 ): { metadata?: JsonObject } {
+  const known = Object.fromEntries(Object.entries(facts).filter(([, value]) => !isEmpty(value)))
+  let metadata = known
   try {
-    const clean = cleanJsonObject(details, recordLimits.maxMetadataBytes, recordLimits.maxMetadataDepth)
-    const metadata = recordContent ? clean : numbersOf(clean)
-    return Object.keys(metadata).length === 0 ? {} : { metadata }
+    const clean = cleanJsonObject(
+      { ...details, ...known },
+      recordLimits.maxMetadataBytes,
+      recordLimits.maxMetadataDepth,
+    )
+    metadata = recordContent ? clean : { ...countsIn(clean), ...known }
   } catch (error) {
     if (!(error instanceof JsonRejected)) throw error
     logger.warn({ interceptionId, reason: error.message }, 'details of token usage cannot be recorded')
-    return {}
   }
+  return isEmpty(metadata) ? {} : { metadata }
 }
 
-/** Returns the numbers of the details: text may hold anything. */
-function numbersOf(details: JsonObject): JsonObject {
+function isEmpty(value: JsonValue): boolean {
+  return isPlainObject(value) && Object.keys(value).length === 0
+}
+
+/** Returns the numbers of the details, also those in lists: text may hold anything. */
+function countsIn(details: JsonObject): JsonObject {
   const kept: JsonObject = {}
   for (const [name, value] of Object.entries(details)) {
-    if (isPlainObject(value)) setOwn(kept, name, numbersOf(value))
-    else if (typeof value === 'number') setOwn(kept, name, value)
+    const counts = countsOfValue(value)
+    if (counts !== undefined) setOwn(kept, name, counts)
   }
   return kept
+}
+
+function countsOfValue(value: JsonValue): JsonValue | undefined {
+  if (typeof value === 'number') return value
+  if (Array.isArray(value)) {
+    const counts = value.flatMap(item => countsOfValue(item) ?? [])
+    return counts.length === 0 ? undefined : counts
+  }
+  return isPlainObject(value) ? countsIn(value) : undefined
+}
+
+/** Returns the input of a call, the names that say more of the call, and the error of one that the provider ran. */
+function callContent({ input, invocationError, metadata }: ToolCall, recordContent: boolean) {
+  const content = recordContent ? keptContent : omittedContent
+  const fields = content('input', input)
+  const error =
+    invocationError === undefined
+      ? undefined
+      : content('invocationError', { text: invocationError, bytes: Buffer.byteLength(invocationError) })
+  const names = Object.fromEntries(
+    Object.entries(metadata ?? {}).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? (nameOf(value) ?? '') : value,
+    ]),
+  )
+  const sizes = { ...sizesOf(fields.metadata), ...sizesOf(error?.metadata) }
+  const all = { ...names, ...(!isEmpty(sizes) && { [originalBytesKey]: sizes }) }
+  return { ...fields, ...error, ...(!isEmpty(all) && { metadata: all }) }
+}
+
+function sizesOf(metadata: JsonObject | undefined): JsonObject {
+  const sizes = metadata?.[originalBytesKey]
+  return isPlainObject(sizes) ? (sizes as JsonObject) : {} // made by the functions below
 }
 
 /** Returns a content field, cut as the control plane would cut it, so that no record is too large to be sent. */

@@ -1,7 +1,7 @@
 import type { Logger } from '../../../shared/values/log.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
-import type { BridgedRoute, ResponseFacts } from '../providers/provider-api.js'
+import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
 import { Inspection } from '../recording/inspection.js'
 import type { Recording } from '../recording/recorder.js'
 import type { ResponseHead } from '../wire/headers.js'
@@ -10,11 +10,13 @@ import type { ResponseObserver } from './relay.js'
 /** Options of {@link ResponseRecording}. */
 export interface ResponseRecordingOptions {
   recording: Recording
-  route: BridgedRoute
+  /** name of the API in metrics */
+  apiName: string
+  reader: ResponseReader
   /** see {@link InspectionOptions} */
   maxBytes: number
   logger: Logger
-  metrics: Pick<BridgeMetrics, 'firstByte'>
+  metrics: Pick<BridgeMetrics, 'firstByte' | 'unknownItems' | 'usageMismatch'>
   /** name of the provider */
   provider: string
 }
@@ -35,10 +37,20 @@ export class ResponseRecording implements ResponseObserver {
   }
 
   head(head: ResponseHead): void {
-    const { route, maxBytes, logger, metrics, provider } = this.#options
+    const { reader, maxBytes, logger, metrics, provider } = this.#options
     metrics.firstByte(provider, (performance.now() - this.#calledAt) / 1000)
     this.#status = head.status
-    this.#inspection = new Inspection({ head, reader: route.createResponseReader(), maxBytes, logger })
+    this.#inspection = new Inspection({ head, reader, maxBytes, logger })
+  }
+
+  /** the provider's status; undefined before */
+  get status(): number | undefined {
+    return this.#status
+  }
+
+  /** whether the client has received a whole response, perhaps without its usage */
+  get isWhole(): boolean {
+    return this.#inspection?.isWhole ?? false
   }
 
   chunk(chunk: Buffer): boolean {
@@ -60,12 +72,27 @@ export class ResponseRecording implements ResponseObserver {
 
   async #finish(failure: Failure | undefined): Promise<void> {
     const facts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
-    await this.#options.recording.end(facts, failure ?? this.#statusFailure(facts) ?? facts.error)
+    const { recording, apiName, metrics } = this.#options
+    if (facts.unknownItems) metrics.unknownItems(apiName, facts.unknownItems)
+    if (facts.usageMismatch) metrics.usageMismatch(apiName)
+    await recording.end(facts, this.#failureOf(facts, failure))
+  }
+
+  /** A client that leaves a whole response did not fail it: some leave before its usage. */
+  #failureOf(facts: ResponseFacts, failure: Failure | undefined): Failure | undefined {
+    const isPardoned = failure?.type === 'client_closed' && this.isWhole
+    return (isPardoned ? undefined : failure) ?? this.#statusFailure(facts) ?? facts.error
   }
 
   #statusFailure(facts: ResponseFacts): Failure | undefined {
     const status = this.#status
     const type = status === undefined ? undefined : errorTypeOfStatus(status)
-    return type && { message: `the provider responded with status ${status}`, ...facts.error, type }
+    if (type === undefined) return undefined
+    const isBilling = facts.error?.type === 'billing'
+    return {
+      message: `the provider responded with status ${status}`,
+      ...facts.error,
+      type: isBilling ? 'billing' : type,
+    }
   }
 }

@@ -3,6 +3,7 @@
  * incrementally.
  */
 import { EventSplitter } from './event-splitter.js'
+import { JsonSkim } from './json-skim.js'
 
 /** One event of a stream, without its id and retry time, which no reader here uses. */
 export interface SseEvent {
@@ -13,8 +14,11 @@ export interface SseEvent {
 }
 
 /**
- * Turns chunks of bytes into events; the places of the cuts make no difference. An event of more than `maxEventBytes`,
- * line ends not counted, is left out and counted in {@link oversized}; later events are read.
+ * Turns chunks of bytes into events; the places of the cuts make no difference. Of an event of more than
+ * `maxEventBytes`, line ends not counted, the data is shortened (see {@link JsonSkim}), or empty if it is no JSON; the
+ * event is counted in {@link oversized}.
+ *
+ * A line `error: …`, which some servers send in place of `data: …`, is an event `error`.
  */
 export class SseReader {
   /** events that were larger than `maxEventBytes` */
@@ -28,6 +32,7 @@ export class SseReader {
   #data: string[] = []
   #event = ''
   #bytes = 0
+  #large: LargeData | undefined
 
   constructor(onEvent: (event: SseEvent) => void, maxEventBytes: number) {
     this.#onEvent = onEvent
@@ -36,17 +41,17 @@ export class SseReader {
 
   /** Takes the next chunk; the callback gets each event that ends in it. */
   push(chunk: Buffer): void {
-    for (const { type, start, contentEnd } of this.#splitter.split(chunk)) {
+    for (const { type, beginsLine, start, contentEnd } of this.#splitter.split(chunk)) {
       if (type === 'lineFeed') continue
       if (type === 'blank') {
         this.#endEvent()
         continue
       }
       this.#bytes += contentEnd - start
-      if (this.#isOversized) {
-        this.#line = []
-        this.#data = []
-      } else this.#line.push(chunk.subarray(start, contentEnd))
+      const content = chunk.subarray(start, contentEnd)
+      if (!this.#large && this.#bytes > this.#maxEventBytes) this.#shorten()
+      if (this.#large) this.#large.push(content, beginsLine)
+      else this.#line.push(content)
       if (type === 'line') this.#endLine()
     }
   }
@@ -57,8 +62,14 @@ export class SseReader {
     this.#endEvent()
   }
 
-  get #isOversized(): boolean {
-    return this.#bytes > this.#maxEventBytes
+  /** Shortens the event from here on, and what was received of it. */
+  #shorten(): void {
+    const large = new LargeData()
+    for (const line of this.#data) large.push(Buffer.from(`data:${line}`), true)
+    for (const [index, part] of this.#line.entries()) large.push(part, index === 0)
+    this.#large = large
+    this.#data = []
+    this.#line = []
   }
 
   #endLine(): void {
@@ -76,18 +87,57 @@ export class SseReader {
     const name = colon < 0 ? line : line.slice(0, colon)
     const value = colon < 0 ? '' : line.slice(line.charCodeAt(colon + 1) === 32 ? colon + 2 : colon + 1)
     if (name === 'data') this.#data.push(value)
-    else if (name === 'event') this.#event = value
+    else if (name === 'error') {
+      this.#data.push(value)
+      this.#event = 'error'
+    } else if (name === 'event') this.#event = value
   }
 
   #endEvent(): void {
     const event = this.#event
     const data = this.#data
-    const isOversized = this.#isOversized
+    const large = this.#large
+    this.#large = undefined
     this.#isFirstLine = false
     this.#event = ''
     this.#data = []
     this.#bytes = 0
-    if (isOversized) this.oversized++
-    else if (data.length > 0) this.#onEvent({ event, data: data.join('\n') })
+    if (large) {
+      this.oversized++
+      this.#onEvent({ event, data: large.end() })
+    } else if (data.length > 0) this.#onEvent({ event, data: data.join('\n') })
+  }
+}
+
+const dataField = Buffer.from('data:')
+
+/** The data of an event that is too large to keep. */
+class LargeData {
+  readonly #skim = new JsonSkim()
+  /** the beginning of an open line, until it shows whether the line is data */
+  #start: Buffer | undefined
+  #isData = false
+
+  /** Takes a part of a line. */
+  push(content: Buffer, beginsLine: boolean): void {
+    if (beginsLine) {
+      this.#start = Buffer.alloc(0)
+      this.#isData = false
+    }
+    if (this.#start === undefined) {
+      if (this.#isData) this.#skim.push(content)
+      return
+    }
+    const start = Buffer.concat([this.#start, content])
+    this.#start = start
+    if (start.length < dataField.length) return
+    this.#start = undefined
+    this.#isData = start.subarray(0, dataField.length).equals(dataField)
+    if (this.#isData) this.#skim.push(start.subarray(dataField.length))
+  }
+
+  /** Returns the shortened data. */
+  end(): string {
+    return this.#skim.end() ?? '{}'
   }
 }

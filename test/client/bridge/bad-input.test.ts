@@ -57,7 +57,7 @@ describe('a provider', () => {
     expect(response.status).toBe(502)
     const message = 'the provider could not be reached (ECONNREFUSED)'
     expect(JSON.parse(response.body.toString())).toEqual({ type: 'error', error: { type: 'api_error', message } })
-    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage: message })
+    expect(await recordedEnd()).toMatchObject({ errorType: 'unreachable', errorMessage: message })
     expect(plane.stored('promptUsage')).toHaveLength(1)
     // The log names the address; a stack would add nothing.
     const cause = expect.stringMatching(/ECONNREFUSED 127\.0\.0\.1:\d+/)
@@ -199,7 +199,7 @@ describe('a provider', () => {
     const text = `${firstEvent}${large}${garbage}data: {"type":"message_stop"}\n\n`
     provider.respondWith(eventStream(text))
     expect((await send(bridge)).body.toString()).toBe(text)
-    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 0 }])
+    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 7 }])
     provider.respondWith(json({ id: 'msg_2', pad: 'x'.repeat(2_000) }))
     expect((await send(bridge)).status).toBe(200)
     expect(plane.stored('interceptionEnded')).toHaveLength(2)
@@ -229,7 +229,7 @@ describe('a client', () => {
     await once(response, 'data')
     response.destroy()
     await (await provider.call(0)).closed
-    expect(await recordedEnd()).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
+    expect(await recordedEnd()).toMatchObject({ errorType: 'client_closed', errorMessage: 'the client disconnected' })
     expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
   })
 
@@ -343,7 +343,9 @@ describe('a client', () => {
     expect((await send(bridge, { headers, body: JSON.stringify({ model: long, messages }) })).status).toBe(200)
     await recordedEnd()
     expect(plane.stored('interception')[0]).toMatchObject({ model: 'ä'.repeat(256), client: 'Claude Code' })
-    expect(plane.stored('tokenUsage')).toMatchObject([{ inputTokens: 1e12, outputTokens: 0, cacheReadInputTokens: 1 }])
+    expect(plane.stored('tokenUsage')).toMatchObject([
+      { inputTokens: 1e12, cacheReadInputTokens: 1, metadata: { estimated: true } },
+    ])
     expect(plane.stored('promptUsage')).toMatchObject([
       { prompt: 'ä'.repeat(524_288), metadata: { original_bytes: { prompt: 1_400_000 } } },
     ])

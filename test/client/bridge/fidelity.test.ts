@@ -155,7 +155,7 @@ describe('usage that the client did not ask for', () => {
   })
 
   test('an error response keeps its length under a filter for usage', async () => {
-    provider.respondWith(json({ error: { message: 'no' } }, 400))
+    provider.respondWith(json({ error: { message: 'no' } }, 404))
     const { headers, body: shown } = await send(bridge, { path, body, headers: key })
     expect(headers['content-length']).toBe(String(shown.length))
   })
@@ -298,7 +298,7 @@ describe('responses', () => {
     [500, 'api_error', 'server_error'],
     [503, 'api_error', 'overloaded'],
     [529, 'overloaded_error', 'overloaded'],
-    [418, 'teapot', 'unknown'],
+    [418, 'teapot', 'bad_request'],
     [307, 'moved', 'unknown'],
   ])('an error of status %i passes with its body and is recorded', async (status, type, errorType) => {
     const body = JSON.stringify({ type: 'error', error: { type, message: `no: ${status}` }, request_id: 'req_1' })

@@ -63,7 +63,7 @@ describe.each(controlPlanes)('without content, with $name', ({ start }) => {
     })
 
     test('an error that quotes the request is recorded by its type', async () => {
-      the.provider.respondWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 400))
+      the.provider.respondWith(json({ error: { type: 'invalid_request_error', message: 'no such word: MARKED' } }, 404))
       const [one] = everything
       const response = await send(the.bridge, {
         path: api.path,

@@ -127,8 +127,9 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     await expect(stream.done()).rejects.toBeInstanceOf(Anthropic.APIUserAbortError)
     await (await the.provider.call(0)).closed
     const [record] = await the.recordedOf(1)
-    expect(record?.end).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
-    expect(record?.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
+    expect(record?.end).toMatchObject({ errorType: 'client_closed', errorMessage: 'the client disconnected' })
+    // The input is the provider's count, the output an estimate.
+    expect(record?.tokens).toMatchObject([{ inputTokens: 5, metadata: { estimated: true } }])
   })
 
   test('models and token counts pass through the SDK without a record', async () => {
@@ -182,7 +183,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
   })
 })
 
-test('an error that repeats a key is recorded without the key and passed on unchanged', async () => {
+test('an error that repeats a key is recorded without the key, and only the central key is masked for the client', async () => {
   const provider = await startProvider()
   const plane = scriptedControlPlane([anthropicProvider(provider.url, { keys: ['provider+key+MARKED'] })])
   const bridge = await startBridge(plane)
@@ -200,10 +201,12 @@ test('an error that repeats a key is recorded without the key and passed on unch
       await send(bridge, { headers: { ...byok, 'api-key': 'own+key+MARKED' } }),
       await send(bridge, { headers: { ...byok, authorization: 'Bearer another-key', 'x-api-key': 'own+key+MARKED' } }),
     ]
-    expect(responses.map(({ body }) => JSON.parse(body.toString()))).toEqual([central, own, own, own])
+    const masked = echo(['*'.repeat('provider+key+MARKED'.length), testKey])
+    expect(responses.map(({ body }) => JSON.parse(body.toString()))).toEqual([masked, own, own, own])
     await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(4))
     for (const { errorType, errorMessage } of plane.stored('interceptionEnded')) {
-      expect({ errorType, errorMessage }).toEqual({ errorType: 'unauthorized', errorMessage: 'no: [secret],[secret]' })
+      expect(errorType).toBe('unauthorized')
+      expect(errorMessage).toMatch(/^no: (\[secret\]|\*{19}),\[secret\]$/)
     }
   } finally {
     await bridge.close()
@@ -225,6 +228,7 @@ test('facts that cannot become records cost neither the end nor the response', a
     secrets: [],
     client: undefined,
     userAgent: undefined,
+    requestBytes: 1,
     startedAt: new Date(),
   }
   const recording = await recorder.begin(start, new AbortController().signal)

@@ -136,7 +136,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
         await read()
         await (await the.provider.call(0)).closed
         const [record] = await the.recordedOf(1)
-        expect(record?.end).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
+        expect(record?.end).toMatchObject({ errorType: 'client_closed', errorMessage: 'the client disconnected' })
       },
     )
 
@@ -166,11 +166,11 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
     test("the OpenAI SDK throws the bridge's own errors in the API's shape", async () => {
       const { openai } = the.bridge
       const denied = openai.withOptions({ apiKey: `${'x'.repeat(10)}-${'y'.repeat(22)}` })
-      await expect(denied.models.list()).rejects.toMatchObject({ status: 403, code: 'invalid_api_key' })
-      await expect(openai.embeddings.create({ model: 'm', input: 'x' })).rejects.toMatchObject({
+      await expect(denied.models.list()).rejects.toMatchObject({ status: 401, code: 'invalid_api_key' })
+      await expect(openai.files.list()).rejects.toMatchObject({
         status: 404,
         type: 'invalid_request_error',
-        message: '404 route not supported: POST /bridge/openai/v1/embeddings',
+        message: expect.stringContaining('404 route not supported: GET /bridge/openai/v1/files'),
       })
       expect(await the.plane.recorded()).toEqual([])
     })

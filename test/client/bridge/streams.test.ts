@@ -179,14 +179,14 @@ describe.each(apiRows)('$name', api => {
   })
 
   test('a stream without an event is an error without facts', async () => {
-    const nothing = { msgId: undefined, usage: undefined, tools: [], thoughts: [] }
+    const nothing = { msgId: undefined, usage: undefined, relayedCharacters: 0, tools: [], thoughts: [] }
     const error = { type: 'unknown', message: 'the response ended before it was complete' }
     for (const text of ['', '\n\n', ': nothing\n\n', 'data\n\n', 'event: x\n\n']) {
-      expect((await read(api, '{"model":"m"}', [Buffer.from(text)])).facts).toEqual({ ...nothing, error })
+      expect((await read(api, '{"model":"m"}', [Buffer.from(text)])).facts).toMatchObject({ ...nothing, error })
     }
     // The body in an unknown encoding may hold anything.
     const headers = ['content-type', 'text/event-stream', 'content-encoding', 'unheard-of']
-    expect((await read(api, '{"model":"m"}', [], headers)).facts).toEqual({ ...nothing, error: undefined })
+    expect((await read(api, '{"model":"m"}', [], headers)).facts).toMatchObject({ ...nothing, error: undefined })
   })
 
   test.each(['id: 1\n', 'retry: 5\n', 'event: x\n', ': x\n'])(
@@ -231,21 +231,26 @@ describe.each(apiRows)('$name', api => {
     expect((await read(api, '{"model":"m"}', [Buffer.from('\ufeff \n'), text])).facts).toEqual(asBody.facts)
   })
 
+  const foreign = 'the provider sent status 200 with a body that is no response of its API'
+  const cut = 'the response ended before it was complete'
   test.each([
-    'null',
-    '7',
-    '"text"',
-    '[]',
-    '[{}]',
-    '{}',
-    '{"error":null}',
-    '{"choices":7,"output":{},"content":"x","usage":[]}',
-    '{"choices":[null,{"message":7}],"output":[null,{"type":"function_call"}].',
-    '<html>',
-    '{"id":',
-  ])('the body %s does no harm', async text => {
+    ['null', foreign],
+    ['7', foreign],
+    ['"text"', foreign],
+    ['[]', foreign],
+    ['[{}]', foreign],
+    ['{}', foreign],
+    ['{"error":null}', foreign],
+    ['{"choices":7,"output":{},"content":"x","usage":[]}', foreign],
+    ['{"choices":[null,{"message":7}],"output":[null,{"type":"function_call"}].', cut],
+    ['<html>', foreign],
+    ['', foreign],
+    ['{"id":', cut],
+    ['{"detail":"Model not found"}', 'Model not found'],
+    ['{"object":"error","message":"not today","type":"BadRequestError"}', 'not today'],
+  ])('the body %s with status 200 is a failure without facts', async (text, message) => {
     const { facts } = await read(api, '{"model":"m"}', [Buffer.from(text)], ['content-type', 'application/json'])
-    expect(facts).toMatchObject({ msgId: undefined, usage: undefined, tools: [], thoughts: [], error: undefined })
+    expect(facts).toMatchObject({ msgId: undefined, usage: undefined, tools: [], thoughts: [], error: { message } })
   })
 
   test('reading never fails, whatever a provider sends', async () => {

@@ -104,8 +104,8 @@ describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name'
     await expect(stream.done()).rejects.toBeInstanceOf(Anthropic.APIUserAbortError)
     await (await provider.call(0)).closed
     const record = await onlyRecord()
-    expect(record.end).toMatchObject({ errorType: 'unknown', errorMessage: 'the client disconnected' })
-    expect(record.tokens).toMatchObject([{ inputTokens: 5, outputTokens: 1 }])
+    expect(record.end).toMatchObject({ errorType: 'client_closed', errorMessage: 'the client disconnected' })
+    expect(record.tokens).toMatchObject([{ inputTokens: 5, metadata: { estimated: true } }])
   })
 
   test('a timeout of the SDK ends the call to the provider', async () => {

@@ -19,10 +19,12 @@ function readStream(chunks: Buffer[]): ResponseFacts {
 
 const readText = (text: string) => readStream([Buffer.from(text)])
 
-/** Returns facts without the times, which differ between runs. */
-function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
+/** Returns the facts that these tests are about, without the times, which differ between runs. */
+function timeless({ msgId, usage, error, tools, thoughts }: ResponseFacts) {
   return {
-    ...rest,
+    msgId,
+    usage,
+    error,
     tools: tools.map(({ callId, tool, input }) => ({ callId, tool, input: input.text })),
     thoughts: thoughts.map(({ content }) => content.text),
   }

@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, test, vi } from 'vitest'
 import { openai } from '../../../../client/bridge/providers/openai.js'
 import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
-import { openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
+import { openaiEmbeddings } from '../../../../client/bridge/providers/openai-embeddings.js'
+import { openaiCompaction, openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
 import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
 import { recordLimits } from '../../../../shared/contract/limits.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
@@ -20,10 +21,12 @@ function readBody(route: BridgedRoute, body: unknown) {
   return timeless(reader.facts())
 }
 
-/** Returns facts without the times, which differ between runs. */
-function timeless({ tools, thoughts, ...rest }: ResponseFacts) {
+/** Returns the facts that these tests are about, without the times, which differ between runs. */
+function timeless({ msgId, usage, error, tools, thoughts }: ResponseFacts) {
   return {
-    ...rest,
+    msgId,
+    usage,
+    error,
     tools: tools.map(({ callId, tool, input }) => [callId, tool, input.text]),
     thoughts: thoughts.map(({ content }) => content.text),
   }
@@ -46,7 +49,9 @@ describe('routes', () => {
     ['GET', '/responses', undefined],
     ['GET', '/chat/completions', undefined],
     ['POST', '/chat/completions/', undefined],
-    ['POST', '/embeddings', undefined],
+    ['POST', '/embeddings', openaiEmbeddings],
+    ['GET', '/embeddings', undefined],
+    ['POST', '/responses/compact', openaiCompaction],
     ['GET', '/modelsx', undefined],
     ['GET', '/conversationsx', undefined],
     ['GET', '', undefined],
@@ -323,7 +328,7 @@ describe('Chat Completions', () => {
     [{ message: 'no', code: '429' }, 'rate_limited', 'no'],
     [{ message: 'no', code: 502, type: null }, 'server_error', 'no'],
     [{ message: 'no', code: 1302, type: 'rate_limit_error' }, 'rate_limited', 'no'],
-    [{ message: 'no', code: 402, type: 'insufficient_quota' }, 'rate_limited', 'no'],
+    [{ message: 'no', code: 402, type: 'insufficient_quota' }, 'billing', 'no'],
     [{ code: 'constructor' }, 'unknown', 'constructor'],
     [{}, 'unknown', 'the provider reported an error without a message'],
     ['plain words', 'unknown', 'plain words'],
@@ -415,7 +420,7 @@ describe('Chat Completions', () => {
     ['{"choices":[],"usage":{},"error":{"message":"no"}}', false],
     ['{"choices":[{}],"usage":{"prompt_tokens":1}}', false],
     ['{"choices":[],"prompt_filter_results":[]}', false],
-    ['{"usage":{}}', false],
+    ['{"usage":{}}', true],
     ['[DONE]', false],
     ['"usage"', false],
   ])('whether the chunk is hidden from a client that did not ask for usage: %s', (data, hidden) => {
@@ -649,7 +654,7 @@ describe('Responses', () => {
         'file_search_call',
         'code_interpreter_call',
         'image_generation_call',
-        'mcp_call',
+        'mcp_list_tools',
         'constructor',
       ].map(type => ({ type, id: 'x' })),
     ]

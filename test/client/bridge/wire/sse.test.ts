@@ -57,12 +57,39 @@ test.each([
   expect(whole(text)).toEqual(events)
 })
 
-test('an event above the limit is left out, and the next one is read', () => {
+test('the data of an event above the limit is shortened, and the next event is read', () => {
+  const long = 'x'.repeat(100_000)
+  const text = [
+    'event: done',
+    `data: {"a": "${long}",`,
+    'id: 7',
+    `data:"b": [1, "${long}\\"", {"c": "}"}], "usage": {"n": 7}}`,
+    '',
+    'data: small',
+    '',
+    '',
+  ].join('\n')
+  for (const size of [1, 7, 1024, text.length]) {
+    const events: SseEvent[] = []
+    const reader = new SseReader(event => events.push(event), 20)
+    for (let at = 0; at < text.length; at += size) reader.push(Buffer.from(text.slice(at, at + size)))
+    const [first, ...rest] = events
+    expect(first?.event).toBe('done')
+    expect(JSON.parse(first?.data ?? '')).toEqual({ a: '', b: [1, '', { c: '}' }], usage: { n: 7 } })
+    expect(rest).toEqual([{ event: '', data: 'small' }])
+    expect(reader.oversized).toBe(1)
+  }
+})
+
+test('a line with the field error is an event error', () => {
   const events: SseEvent[] = []
-  const reader = new SseReader(event => events.push(event), 20)
-  reader.push(Buffer.from(`data: ${'x'.repeat(30)}\ndata: y\n\ndata: small\n\n`))
-  expect(events).toEqual([{ event: '', data: 'small' }])
-  expect(reader.oversized).toBe(1)
+  const reader = new SseReader(event => events.push(event), 1_000)
+  reader.push(Buffer.from('data: 1\n\nerror: {"message":"no"}\n\ndata: 2\n\n'))
+  expect(events).toEqual([
+    { event: '', data: '1' },
+    { event: 'error', data: '{"message":"no"}' },
+    { event: '', data: '2' },
+  ])
 })
 
 test('the cuts between chunks make no difference', () => {

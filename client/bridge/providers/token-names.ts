@@ -1,0 +1,78 @@
+/**
+ * The names that providers give to counts of tokens. One count may have several names, for a provider speaks the words
+ * of the APIs that its own is modelled on; a name may stand at the top of a usage or in one of its groups.
+ */
+import { isPlainObject } from '../../../shared/values/text.js'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Groups with details of the input: OpenAI Chat, OpenAI Responses. */
+const inputGroups = ['prompt_tokens_details', 'input_tokens_details', 'input_token_details'] as const
+/** Groups with details of the output. */
+const outputGroups = ['completion_tokens_details', 'output_tokens_details', 'output_token_details'] as const
+
+/**
+ * - OpenAI `cached_tokens`, which Moonshot has at the top; DeepSeek `prompt_cache_hit_tokens`; Anthropic, Bedrock and
+ *   proxies before them `cache_read_input_tokens`
+ */
+const cacheReadNames = [
+  'cached_tokens',
+  'prompt_cache_hit_tokens',
+  'cache_read_input_tokens',
+  'cache_read_tokens',
+  'cached_prompt_tokens',
+  'cached_input_tokens',
+  'cache_hit_tokens',
+] as const
+/** OpenAI and OpenRouter `cache_write_tokens`; Anthropic `cache_creation_input_tokens`. */
+const cacheWriteNames = [
+  'cache_write_tokens',
+  'cache_creation_tokens',
+  'cache_creation_input_tokens',
+  'cache_write_input_tokens',
+  'prompt_cache_write_tokens',
+] as const
+const reasoningNames = ['reasoning_tokens', 'thinking_tokens'] as const
+
+/** Returns the tokens of the input; undefined without a count. */
+export const inputOf = (usage: Fields): number | undefined => firstCount(usage, ['prompt_tokens', 'input_tokens'])
+/** Returns the tokens of the output; undefined without a count. */
+export const outputOf = (usage: Fields): number | undefined => firstCount(usage, ['completion_tokens', 'output_tokens'])
+/** Returns the input that was read from a cache; undefined without a count. */
+export const cacheReadOf = (usage: Fields): number | undefined => largest(usage, inputGroups, cacheReadNames)
+/** Returns the input that was written into a cache; undefined without a count. */
+export const cacheWriteOf = (usage: Fields): number | undefined =>
+  largest(usage, inputGroups, cacheWriteNames) ?? sumOfClasses(usage.cache_creation)
+/** Returns the output that was reasoning; undefined without a count. */
+export const reasoningOf = (usage: Fields): number | undefined => largest(usage, outputGroups, reasoningNames)
+
+/** Returns Anthropic's writes by lifetime of the cache (5 minutes, 1 hour) together; undefined without a count. */
+export function sumOfClasses(classes: unknown): number | undefined {
+  if (!isPlainObject(classes)) return undefined
+  const counts = Object.values(classes).flatMap(value => countOf(value) ?? [])
+  return counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count, 0)
+}
+
+/** Returns a number that can be a count: finite and not negative. */
+export function countOf(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
+}
+
+function firstCount(fields: Fields, names: readonly string[]): number | undefined {
+  for (const name of names) {
+    const count = own(fields, name)
+    if (count !== undefined) return count
+  }
+  return undefined
+}
+
+/** A provider that has a count under two names means one count; a name that the provider does not use is 0 or absent. */
+function largest(usage: Fields, groups: readonly string[], names: readonly string[]): number | undefined {
+  const places = [usage, ...groups.map(group => usage[group]).filter(isPlainObject)]
+  const counts = places.flatMap(fields => names.flatMap(name => own(fields, name) ?? []))
+  return counts.length === 0 ? undefined : Math.max(...counts)
+}
+
+function own(fields: Fields, name: string): number | undefined {
+  return Object.hasOwn(fields, name) ? countOf(fields[name]) : undefined
+}
