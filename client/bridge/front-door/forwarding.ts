@@ -61,7 +61,7 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     const filter = adaptation && new EventFilter(adaptation)
     const relay = new Relay(response, { observer, filter, added: cors })
     try {
-      if (adaptation)
+      if (sent !== body)
         await sendAdapted(exchange, { adapted: sent, original: body, model: facts.model }, relay, observer)
       else await send(exchange, body, relay, observer)
     } catch (error) {
@@ -105,8 +105,9 @@ async function readRequest(exchange: Exchange, route: BridgedRoute, body: Buffer
   if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
   const facts = route.readRequest(json ?? {}, request.headers)
   const reader = route.createResponseReader(json)
-  const adaptation = json && plain && mayAdapt(exchange, facts) ? route.adapt?.(json, plain) : undefined
-  if (!adaptation || !plain) return { facts, adaptation: undefined, sent: body, reader }
+  const adaptation = json && plain && route.adapt?.(json, plain)
+  // A provider that is not asked may send what the client does not expect all the same.
+  if (!adaptation || !plain || !mayAdapt(exchange, facts)) return { facts, adaptation, sent: body, reader }
   const mark = body.subarray(0, body.length - plain.length)
   return {
     facts,
