@@ -87,7 +87,7 @@ async function batched({ recorder }: BridgeClient, writers: number): Promise<str
     while (left-- > 0) {
       const records = Array.from({ length: batchLength }, () => ({ kind: 'tokenUsage' as const, ...tokens(id) }))
       const { results } = await recorder.recordBatch.mutate({ records })
-      if (!results.every(({ ok }) => ok)) throw new Error('a record was refused')
+      if (!results.every(({ ok }) => ok)) throw new Error('a record was rejected')
     }
   }
   await Promise.all(Array.from({ length: writers }, writer))

@@ -41,11 +41,11 @@ export async function benchSubscription(): Promise<void> {
   for (let round = -1; round < rounds; round++) {
     for (const { client, perSecond } of rows) {
       const start = performance.now()
-      let heard = 0
+      let observed = 0
       await new Promise<void>((resolve, reject) => {
-        client.count.subscribe(items, { onData: () => heard++, onComplete: resolve, onError: reject })
+        client.count.subscribe(items, { onData: () => observed++, onComplete: resolve, onError: reject })
       })
-      if (heard !== items) throw new Error(`${heard} of ${items} items came`)
+      if (observed !== items) throw new Error(`${observed} of ${items} items came`)
       if (round >= 0) perSecond.push((items / (performance.now() - start)) * 1000)
     }
   }

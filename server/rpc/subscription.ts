@@ -34,10 +34,10 @@ function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): P
   return new Promise(resolve => {
     let subscription: Unsubscribable | undefined
     let over = false
-    const end = (answer: () => void): void => {
+    const end = (response: () => void): void => {
       if (over) return
       over = true
-      answer()
+      response()
       tearDown()
       resolve()
     }
@@ -87,7 +87,7 @@ async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
   const cleanUp = once(() => returnFrom(iterator, thrown => sink.report(call, thrown)))
   await new Promise<void>(resolve => {
     // A source that has cleaned up is over, whether or not the pending `next()` settles.
-    call.onAbort(() => void cleanUp().then(told => told && resolve()))
+    call.onAbort(() => void cleanUp().then(reported => reported && resolve()))
     void pull(sink, call, iterator).then(async ended => {
       if (!ended) await cleanUp()
       resolve()

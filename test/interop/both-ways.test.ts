@@ -136,12 +136,12 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
       const hanging = stock.hang.subscribe(undefined, { onData: () => hanging.unsubscribe(), onComplete: resolve })
     })
 
-    const heard: number[] = []
+    const noted: number[] = []
     const closed: Promise<unknown>[] = []
     await new Promise<void>((resolve, reject) => {
       stock.count.subscribe(undefined, {
         onData({ data }) {
-          heard.push(data)
+          noted.push(data)
           if (data === 100) {
             url = second.url
             closed.push(firstGroup.close({ graceMs: 5_000 }))
@@ -152,7 +152,7 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
         onComplete: resolve,
       })
     })
-    expect(heard).toEqual(all)
+    expect(noted).toEqual(all)
     expect(await stock.me.query()).toBe('bob')
     expect(await Promise.all(closed)).toEqual([{ drained: 0, aborted: 0 }])
     await client.close()
@@ -184,13 +184,13 @@ describe.each(rows)('a stock peer, $name', ({ router, options, value }) => {
       const hanging = client.hang.subscribe(undefined, { onData: () => hanging.unsubscribe(), onComplete: resolve })
     })
 
-    const heard: number[] = []
+    const noted: number[] = []
     for await (const { data } of client.count.subscribe()) {
-      heard.push(data)
+      noted.push(data)
       if (data === 100) handler.broadcastReconnectNotification()
       if (data === 200) for (const socket of wss.clients) socket.terminate()
     }
-    expect(heard).toEqual(all)
+    expect(noted).toEqual(all)
     expect(await client.me.query()).toBe('eve')
     await connection.close()
     wss.close()

@@ -92,20 +92,20 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     const { router } = testRouter()
     const { url } = await serve(router)
     const api = connectTo(stockClient({ url }).client)
-    const heard: unknown[] = []
+    const noted: unknown[] = []
     await new Promise<void>((resolve, reject) => {
       api.count.subscribe(
         { lastEventId: '98' },
         {
-          onStarted: () => heard.push('started'),
-          onData: event => heard.push(event),
-          onStopped: () => heard.push('stopped'),
+          onStarted: () => noted.push('started'),
+          onData: event => noted.push(event),
+          onStopped: () => noted.push('stopped'),
           onError: reject,
           onComplete: resolve,
         },
       )
     })
-    expect(heard).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
+    expect(noted).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
   })
 
   it('unsubscribes: it completes, and the source is cleaned up', async () => {
@@ -193,18 +193,18 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     const { router, runs } = testRouter()
     const { url, cut, accepted } = await serve(router)
     const api = connectTo(stockClient({ url }).client)
-    const heard: number[] = []
+    const noted: number[] = []
     await new Promise<void>((resolve, reject) => {
       api.count.subscribe(undefined, {
         onData({ data }) {
-          heard.push(data)
+          noted.push(data)
           if (data === 20 || data === 60) cut()
         },
         onError: reject,
         onComplete: resolve,
       })
     })
-    expect(heard).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
+    expect(noted).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
     expect(runs).toEqual([undefined, '20', '60'])
     expect(accepted()).toBe(3)
   })
@@ -216,13 +216,13 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     const states: string[] = []
     const { client } = stockClient({ url: () => url })
     const api = connectTo(client)
-    const heard: number[] = []
+    const noted: number[] = []
     const reached = { 20: gate(), moved: gate() }
     const subscription = api.endless.subscribe(undefined, {
       onData({ data }) {
-        heard.push(data)
+        noted.push(data)
         if (data === 20) reached[20].open()
-        if (runs.length === 2 && heard.length > 60) reached.moved.open()
+        if (runs.length === 2 && noted.length > 60) reached.moved.open()
       },
       onConnectionStateChange: ({ state }) => states.push(state),
     })
@@ -231,7 +231,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     url = second.url
     first.move()
     await reached.moved.passed
-    expect(heard).toEqual(heard.map((_, index) => index + 1))
+    expect(noted).toEqual(noted.map((_, index) => index + 1))
     expect(Number(runs[1])).toBeGreaterThanOrEqual(20)
     expect([first.connections(), second.connections()]).toEqual([1, 1])
     expect(await api.me.query()).toBeNull()
@@ -264,7 +264,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
   })
 
   it.each(['UNAUTHORIZED', 'FORBIDDEN', 'INTERNAL_SERVER_ERROR'] as const)(
-    'backs off when it is refused with %s, and gets in once it may',
+    'backs off when it is rejected with %s, and gets in once it may',
     async code => {
       const { router } = testRouter()
       const admitted = gate()
@@ -313,15 +313,15 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
   it('in lazy mode connects for the first call, closes when idle, and connects again', async () => {
     const { router } = testRouter()
     const { url, accepted, connections } = await serve(router)
-    const heard: unknown[] = []
+    const noted: unknown[] = []
     const closed = [gate(), gate()]
     const { client } = stockClient({
       url,
       lazy: { enabled: true, closeMs: 5 },
-      onOpen: () => heard.push('open'),
+      onOpen: () => noted.push('open'),
       onClose(cause) {
-        heard.push(cause?.code)
-        closed.find((_, index) => heard.length === 2 * index + 2)?.open()
+        noted.push(cause?.code)
+        closed.find((_, index) => noted.length === 2 * index + 2)?.open()
       },
     })
     const states: string[] = []
@@ -335,26 +335,26 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     }
     await expect.poll(connections).toBe(0)
     expect(accepted()).toBe(2)
-    expect(heard).toEqual(['open', 1005, 'open', 1005])
+    expect(noted).toEqual(['open', 1005, 'open', 1005])
     expect(states).toEqual(['idle', 'connecting', 'pending', 'idle', 'connecting', 'pending', 'idle'])
   })
 
   it('reports the state of the connection: connecting, pending, and connecting with the error of a loss', async () => {
     const { router } = testRouter()
     const { url, cut } = await serve(router)
-    const heard: string[] = []
+    const noted: string[] = []
     const again = gate()
-    const { client } = stockClient({ url, onOpen: () => heard.push('open'), onClose: () => heard.push('close') })
+    const { client } = stockClient({ url, onOpen: () => noted.push('open'), onClose: () => noted.push('close') })
     client.connectionState.subscribe({
       next({ state, error }) {
-        heard.push(error ? `${state}: ${error.message}` : state)
-        if (heard.length > 6) again.open()
+        noted.push(error ? `${state}: ${error.message}` : state)
+        if (noted.length > 6) again.open()
       },
     })
     await connectTo(client).me.query()
     cut()
     await again.passed
-    expect(heard).toEqual(['connecting', 'open', 'pending', 'close', 'connecting: WebSocket closed', 'open', 'pending'])
+    expect(noted).toEqual(['connecting', 'open', 'pending', 'close', 'connecting: WebSocket closed', 'open', 'pending'])
   })
 
   it('works behind loggerLink, splitLink and retryLink; a retried subscription goes on after its last event', async () => {
@@ -371,15 +371,15 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     })
     expect(await api.flaky.query()).toBe(3)
     expect((await failure(api.fail.mutate())).message).toBe('pay first')
-    const heard: number[] = []
+    const noted: number[] = []
     await new Promise<void>((resolve, reject) => {
       api.fails.subscribe(undefined, {
-        onData: ({ data }) => heard.push(data),
+        onData: ({ data }) => noted.push(data),
         onError: reject,
         onComplete: resolve,
       })
     })
-    expect(heard).toEqual([1, 2, 3, 4, 5])
+    expect(noted).toEqual([1, 2, 3, 4, 5])
     expect(runs).toEqual([undefined, '3'])
     expect(log).toContain('up query flaky')
     expect(log).toContain('down subscription fails')
@@ -410,11 +410,11 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
       map: new Map([[1n, undefined]]),
     })
     expect((await failure(api.fail.query(at))).data).toMatchObject({ code: 'CONFLICT' })
-    const heard: unknown[] = []
+    const noted: unknown[] = []
     await new Promise<void>((resolve, reject) => {
-      api.events.subscribe({ from: at }, { onData: event => heard.push(event), onError: reject, onComplete: resolve })
+      api.events.subscribe({ from: at }, { onData: event => noted.push(event), onError: reject, onComplete: resolve })
     })
-    expect(heard).toEqual([{ id: 'a', data: at }, at])
+    expect(noted).toEqual([{ id: 'a', data: at }, at])
   })
 
   it('goes on when it subscribes and unsubscribes a thousand times', async () => {

@@ -92,20 +92,20 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     const { router } = testRouter()
     const { url } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
-    const heard: unknown[] = []
+    const noted: unknown[] = []
     await new Promise<void>((resolve, reject) => {
       api.count.subscribe(
         { lastEventId: '98' },
         {
-          onStarted: () => heard.push('started'),
-          onData: event => heard.push(event),
-          onStopped: () => heard.push('stopped'),
+          onStarted: () => noted.push('started'),
+          onData: event => noted.push(event),
+          onStopped: () => noted.push('stopped'),
           onError: reject,
           onComplete: resolve,
         },
       )
     })
-    expect(heard).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
+    expect(noted).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
   })
 
   it('unsubscribes, breaks out of a loop, or aborts by a signal: it completes, and the source is cleaned up', async () => {
@@ -151,14 +151,14 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     const { url } = await stock.serve(router)
     const reported: unknown[] = []
     const api = create<TestRouter>({ connection: connectTo({ url }, { onError: error => reported.push(error) }) })
-    const heard: unknown[] = []
+    const noted: unknown[] = []
     for (const path of ['fails', 'unbegun'] as const) {
       await new Promise<void>(resolve => {
         const callbacks = {
-          onStopped: () => heard.push('stopped'),
-          onComplete: () => heard.push('complete'),
+          onStopped: () => noted.push('stopped'),
+          onComplete: () => noted.push('complete'),
           onError(error: { message: string }) {
-            heard.push(error.message)
+            noted.push(error.message)
             resolve()
           },
         }
@@ -167,7 +167,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
       })
       await api.me.query() // any further message of the subscription comes before this response
     }
-    expect(heard).toEqual(['once more', 'not even begun'])
+    expect(noted).toEqual(['once more', 'not even begun'])
     expect(reported).toEqual([])
   })
 
@@ -175,12 +175,12 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     const { router, runs } = testRouter()
     const { url, cut, accepted } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
-    const heard: number[] = []
+    const noted: number[] = []
     for await (const { data } of api.count.subscribe()) {
-      heard.push(data)
+      noted.push(data)
       if (data === 20 || data === 60) cut()
     }
-    expect(heard).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
+    expect(noted).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
     expect(runs).toEqual([undefined, expect.any(String), expect.any(String)])
     expect(accepted()).toBe(3)
   })
@@ -194,13 +194,13 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
       connect({ dial: info => webSocketDial({ url })(info), onError: error => reported.push(error.message) }),
     )
     const api = create<TestRouter>({ connection })
-    const heard: number[] = []
+    const noted: number[] = []
     const [at20, moved] = [gate(), gate()]
     const subscription = api.endless.subscribe(undefined, {
       onData({ data }) {
-        heard.push(data)
+        noted.push(data)
         if (data === 20) at20.open()
-        if (runs.length === 2 && heard.length > 60) moved.open()
+        if (runs.length === 2 && noted.length > 60) moved.open()
       },
     })
     const slow = api.slow.mutate()
@@ -208,7 +208,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     url = second.url
     first.move()
     await moved.passed
-    expect(heard).toEqual(heard.map((_, index) => index + 1))
+    expect(noted).toEqual(noted.map((_, index) => index + 1))
     expect([first.connections(), second.connections()]).toEqual([1, 1])
     expect(await api.me.query()).toBeNull()
     release()
@@ -301,9 +301,9 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
       map: new Map([[1n, undefined]]),
     })
     expect((await failure(api.fail.query(at))).data).toMatchObject({ code: 'CONFLICT' })
-    const heard: unknown[] = []
-    for await (const event of api.events.subscribe({ from: at })) heard.push(event)
-    expect(heard).toEqual([{ id: 'a', data: at }, at])
+    const noted: unknown[] = []
+    for await (const event of api.events.subscribe({ from: at })) noted.push(event)
+    expect(noted).toEqual([{ id: 'a', data: at }, at])
   })
 
   it('cancels a call although a stock server does not: the late response is ignored', async () => {
@@ -367,15 +367,15 @@ describe('duplexLink behind the links of tRPC', () => {
     })
     expect(await api.flaky.query()).toBe(3)
     expect((await failure(api.fail.mutate())).message).toBe('pay first')
-    const heard: number[] = []
+    const noted: number[] = []
     await new Promise<void>((resolve, reject) => {
       api.fails.subscribe(undefined, {
-        onData: ({ data }) => heard.push(data),
+        onData: ({ data }) => noted.push(data),
         onError: reject,
         onComplete: resolve,
       })
     })
-    expect(heard).toEqual([1, 2, 3, 4, 5])
+    expect(noted).toEqual([1, 2, 3, 4, 5])
     expect(runs).toEqual([undefined, '3'])
     expect(log).toContain('up query flaky')
     expect(log).toContain('down subscription fails')

@@ -115,10 +115,13 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
       send({ id: id + 2, ...jsonrpc, method: 'mutation', params: { path: 'fail' } })
       send({ id: id + 3, ...jsonrpc, method: 'subscription', params: { path: 'count', lastEventId: '99' } })
     }
-    const answers = await until(10)
-    const told = answers.map(answer => [Number(Reflect.get(Object(answer), 'id')) < 20, 'jsonrpc' in Object(answer)])
-    expect(told.filter(([sent]) => sent).length).toBe(5)
-    for (const [sent, echoed] of told) expect(echoed).toBe(sent)
+    const responses = await until(10)
+    const reported = responses.map(response => [
+      Number(Reflect.get(Object(response), 'id')) < 20,
+      'jsonrpc' in Object(response),
+    ])
+    expect(reported.filter(([sent]) => sent).length).toBe(5)
+    for (const [sent, echoed] of reported) expect(echoed).toBe(sent)
   })
 
   it('8: a subscription keeps none of the values that it has sent', async () => {
@@ -140,13 +143,13 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     })
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
-    let heard = 0
+    let observed = 0
     const [all, last] = [gate(), gate()]
     const subscription = client.events.subscribe(undefined, {
       onData() {
-        heard++
-        if (heard === count) all.open()
-        if (heard > count) last.open()
+        observed++
+        if (observed === count) all.open()
+        if (observed > count) last.open()
       },
     })
     await all.passed
@@ -173,9 +176,9 @@ describe.each(links)('unwritten rules, as a server, $name', ({ dialRaw, link }) 
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'subscription', params: { path: 'count' } })
     send({ id: 1, method: 'subscription.stop' })
-    const answers = await until(1)
+    const responses = await until(1)
     context.open({})
-    expect(answers).toEqual([{ id: 1, result: { type: 'stopped' } }])
+    expect(responses).toEqual([{ id: 1, result: { type: 'stopped' } }])
     expect(reports).toEqual([])
   })
 })
@@ -215,11 +218,11 @@ describe.each(servers)('unwritten rules, a stock client that moves, server $name
     const { client } = stockClient({ url: () => url })
     const { wsLink } = await import('@trpc/client')
     const api = createTRPCClient<typeof router>({ links: [wsLink({ client })] })
-    const heard: number[] = []
+    const observed: number[] = []
     const moved = gate()
     const subscription = api.events.subscribe(undefined, {
       onData({ data }) {
-        heard.push(data)
+        observed.push(data)
         begin.open()
         if (running.most === 2 && running.now === 1) moved.open()
       },
@@ -230,7 +233,7 @@ describe.each(servers)('unwritten rules, a stock client that moves, server $name
     first.move()
     await both.passed
     await moved.passed
-    expect(heard).toEqual(heard.map((_, index) => index + 1))
+    expect(observed).toEqual(observed.map((_, index) => index + 1))
     held.open()
     await holding
     subscription.unsubscribe()
@@ -239,7 +242,7 @@ describe.each(servers)('unwritten rules, a stock client that moves, server $name
 })
 
 /** A scripted server: its messages for each call. */
-function scripted(answer: (call: { id: number; path: string }, say: (message: Message) => void) => void) {
+function scripted(response: (call: { id: number; path: string }, say: (message: Message) => void) => void) {
   const ends: Duplex[] = []
   const stops: number[] = []
   const errors: string[] = []
@@ -253,7 +256,7 @@ function scripted(answer: (call: { id: number; path: string }, say: (message: Me
             if (typeof message === 'string') return
             const { id, method, params } = message as { id: number; method: string; params: { path: string } } // the messages of a client
             if (method === 'subscription.stop') stops.push(id)
-            else answer({ id, path: params.path }, said => serverEnd.send(said))
+            else response({ id, path: params.path }, said => serverEnd.send(said))
           },
           onDrain() {},
           onClose() {},
@@ -284,16 +287,16 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
       say({ id, result: { type: 'data', data: { id: 'a', data: 1 } } })
     })
     const client = create(connection)
-    const heard: unknown[] = []
+    const observed: unknown[] = []
     const first = gate()
     const subscription = client.endless.subscribe(undefined, {
       onData(event) {
-        heard.push(event)
+        observed.push(event)
         first.open()
       },
-      onStopped: () => heard.push('stopped'),
-      onError: thrown => heard.push(thrown),
-      onComplete: () => heard.push('complete'),
+      onStopped: () => observed.push('stopped'),
+      onError: thrown => observed.push(thrown),
+      onComplete: () => observed.push('complete'),
     })
     await first.passed
     subscription.unsubscribe()
@@ -301,7 +304,7 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
     for (const say of said) say({ id: 1, result: { type: 'data', data: { id: 'b', data: 2 } } })
     for (const say of said) say({ id: 1, result: { type: 'stopped' } })
     await client.me.query()
-    expect(heard).toEqual([{ id: 'a', data: 1 }, 'complete'])
+    expect(observed).toEqual([{ id: 'a', data: 1 }, 'complete'])
     expect(stops).toEqual([1])
   })
 
@@ -322,15 +325,15 @@ describe.each(['createDuplexClient', 'duplexLink'])('unwritten rules, as a clien
       }
     })
     const client = create(connection)
-    const heard: unknown[] = []
+    const observed: unknown[] = []
     client.endless.subscribe(undefined, {
-      onData: event => heard.push(event),
-      onStopped: () => heard.push('stopped'),
-      onError: thrown => heard.push(thrown.message),
-      onComplete: () => heard.push('complete'),
+      onData: event => observed.push(event),
+      onStopped: () => observed.push('stopped'),
+      onError: thrown => observed.push(thrown.message),
+      onComplete: () => observed.push('complete'),
     })
     await client.me.query()
-    expect({ heard, stops, errors }).toEqual({ heard: expected, stops: [], errors: [] })
+    expect({ observed, stops, errors }).toEqual({ observed: expected, stops: [], errors: [] })
   })
 
   it('the response to a query is data: stopped without data is an error, and started is ignored', async () => {

@@ -55,9 +55,9 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     const { duplex } = await dialRaw(router)
     const { send, until } = peer(duplex)
     send(Array.from({ length: 20_000 }, (_, id) => ({ id, method: 'query', params: { path: 'wait' } })))
-    const refused = await until(20_000 - 1_024)
+    const rejected = await until(20_000 - 1_024)
     expect(running).toBe(1_024)
-    for (const answer of refused) {
+    for (const answer of rejected) {
       expect(answer).toMatchObject({ error: { data: { code: 'TOO_MANY_REQUESTS', reason: 'too_many_calls' } } })
     }
     release.open()
@@ -108,12 +108,12 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     const client = createDuplexClient<typeof router>({ connection })
     for (const input of ['text', [1, 2]]) {
       from.length = 0
-      const heard: number[] = []
+      const observed: number[] = []
       for await (const { data } of client.events.subscribe(input)) {
-        heard.push(data)
+        observed.push(data)
         if (data === 2) sever()
       }
-      expect(heard).toEqual([1, 2, 3, 4])
+      expect(observed).toEqual([1, 2, 3, 4])
       expect(from[0]).toEqual([input, undefined])
       expect(from[1]).toEqual([input, '2'])
     }
@@ -172,17 +172,17 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     })
     const { connection } = link(router, { client: { onError: error => reported.push(error.message) } })
     const client = createDuplexClient<typeof router>({ connection })
-    const heard: number[] = []
+    const observed: number[] = []
     await new Promise<void>(resolve => {
       client.events.subscribe(undefined, {
         onData(event) {
-          heard.push(event)
+          observed.push(event)
           throw new Error(`made up at ${event}`)
         },
         onComplete: resolve,
       })
     })
-    expect(heard).toEqual([1, 2, 3])
+    expect(observed).toEqual([1, 2, 3])
     expect(reported).toEqual(['made up at 1', 'made up at 2', 'made up at 3'])
     expect(await client.ping.query()).toBe('pong')
   })
@@ -225,10 +225,10 @@ describe.each(links)('where stock falls short, $name', ({ link, dialRaw }) => {
     })
     const { connection, served } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
-    const unanswered = failure(client.hang.query())
+    const pending = failure(client.hang.query())
     await started.passed
     await connection.close()
-    expect((await unanswered).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
+    expect((await pending).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: true })
     expect((await failure(client.hang.query())).data).toMatchObject({ reason: 'connection_closed', mayHaveRun: false })
     expect(served.length).toBe(1)
   })

@@ -191,14 +191,14 @@ describe.each(links)('$name', ({ link, dialRaw }) => {
 
   test('a connection that gets no context is reported with its reason', async () => {
     const { router } = testRouter()
-    const refused = gate<RpcError<string>>()
+    const rejected = gate<RpcError<string>>()
     const { duplex } = await dialRaw(router, {
       createContext: () => {
         throw ownError('ticket_invalid', 'no')
       },
-      onRejected: refused.open,
+      onRejected: rejected.open,
     })
     peer(duplex)
-    expect(await refused.passed).toMatchObject({ code: 'UNAUTHORIZED', reason: 'ticket_invalid' })
+    expect(await rejected.passed).toMatchObject({ code: 'UNAUTHORIZED', reason: 'ticket_invalid' })
   })
 })

@@ -114,11 +114,11 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
     const { router, events, started, release } = testRouter()
     const { connection, group, replace } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
-    const heard: number[] = []
+    const observed: number[] = []
     const states: ConnectionState[] = []
-    const subscription = client.count.subscribe(undefined, { onData: event => heard.push(event.data) })
+    const subscription = client.count.subscribe(undefined, { onData: event => observed.push(event.data) })
     events.advance(3)
-    await expect.poll(() => heard).toEqual([1, 2, 3])
+    await expect.poll(() => observed).toEqual([1, 2, 3])
     const slow = client.wait.mutate() // keeps the old connection open
     await started
     connection.onStateChange(state => states.push(state))
@@ -127,8 +127,8 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
     events.advance(5)
     await expect.poll(() => other.connections).toBe(1)
     events.advance(8)
-    await expect.poll(() => heard.length).toBe(8)
-    expect(heard).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    await expect.poll(() => observed.length).toBe(8)
+    expect(observed).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
     expect(states).toEqual(['waiting', 'connecting', 'open'])
     expect(events.rewind.length).toBe(2)
     release()
@@ -296,9 +296,9 @@ describe.each(links)('a client that may not connect, $name', ({ link, dialRaw })
       },
     })
     const client = createDuplexClient<typeof router>({ connection })
-    const refused = failure(client.ping.query())
+    const rejected = failure(client.ping.query())
     expect(await connection.closed).toMatchObject({ code: closeCode, message: 'not you' })
-    expect((await refused).data).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'connection_closed' })
+    expect((await rejected).data).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'connection_closed' })
     expect(connection.state).toBe('closed')
     expect(asked).toBe(1)
   })
@@ -441,7 +441,7 @@ describe('dialling', () => {
   })
 
   it.each([
-    ['has answered a call', 25],
+    ['has responded to a call', 25],
     ['has sent an event', 25],
     ['has stayed up for 10 s', 25],
     ['has stayed up for less', 1600],
@@ -463,11 +463,11 @@ describe('dialling', () => {
     }
     await until(connection, 'open')
     const { closed, until: received } = peer(serverEnd)
-    const type = what === 'has answered a call' ? 'query' : 'subscription'
+    const type = what === 'has responded to a call' ? 'query' : 'subscription'
     connection.call({ type, path: 'count', input: undefined }, silent)
     await received(1)
     if (what.includes('started')) serverEnd.send({ id: 1, result: { type: 'started' } })
-    if (what.includes('event') || what.includes('answered')) serverEnd.send({ id: 1, result: { type: 'data' } })
+    if (what.includes('event') || what.includes('responded')) serverEnd.send({ id: 1, result: { type: 'data' } })
     if (what.includes('10 s')) await vi.advanceTimersByTimeAsync(10_000)
     if (what.includes('less')) await vi.advanceTimersByTimeAsync(9_999)
     await vi.advanceTimersByTimeAsync(0) // delivered
@@ -638,9 +638,9 @@ describe('dialling', () => {
     const client = createDuplexClient<typeof router>({ connection })
     const inFlight = failure(client.wait.mutate())
     await started
-    const refused = until(connection, 'closed')
+    const rejected = until(connection, 'closed')
     const closing = group.close()
-    await refused
+    await rejected
     if (how === 'close()') await connection.close()
     else serverEnds[0]?.terminate({ code: 1006, message: 'lost' })
     const reason = how === 'close()' ? 'connection_closed' : 'connection_lost'
@@ -758,16 +758,16 @@ describe('dialling', () => {
       return clientEnd
     })
     connection.call({ type: 'query', path: 'ping', input: null, timeoutMs: 60_000 }, silent)
-    const told: unknown[] = []
+    const reported: unknown[] = []
     for (const index of [0, 1]) {
       await vi.advanceTimersByTimeAsync(5_000)
       dialled[index]?.open()
       await vi.advanceTimersByTimeAsync(0)
       const [message] = await peer(ends[index] as Duplex).until(1) // dialled so often, see above
-      told.push(Reflect.get(Object(Reflect.get(Object(message), 'params')), 'timeoutMs'))
+      reported.push(Reflect.get(Object(Reflect.get(Object(message), 'params')), 'timeoutMs'))
       ends[index]?.terminate({ code: 1006, message: 'lost' })
     }
-    expect(told).toEqual([55_000, 50_000])
+    expect(reported).toEqual([55_000, 50_000])
     await connection.close()
   })
 
@@ -802,20 +802,20 @@ describe('dialling', () => {
     })
     await until(connection, 'open')
     const server = peer(ends[0] as Duplex) // it is open
-    const answered = gate<unknown>()
-    connection.call({ type: 'query', path: 'ping', input: null }, { onData: answered.open, onError: answered.fail })
+    const responded = gate<unknown>()
+    connection.call({ type: 'query', path: 'ping', input: null }, { onData: responded.open, onError: responded.fail })
     connection.call({ type: 'subscription', path: 'count', input: null }, silent)
     await server.until(2)
     server.send({ id: null, method: 'reconnect' })
     expect((await server.until(3))[2]).toEqual({ id: 2, method: 'subscription.stop' })
     server.send({ id: 1, result: { type: 'data', data: 'pong' } })
-    expect(await answered.passed).toBe('pong')
+    expect(await responded.passed).toBe('pong')
     await server.closed
     expect(server.received.length).toBe(3)
   })
 
   it('the cost of a rejected call does not grow with the number of queued calls', async () => {
-    const refuseAll = async (waiting: number): Promise<number> => {
+    const rejectAll = async (waiting: number): Promise<number> => {
       const [serverEnd, clientEnd] = memoryDuplexPair()
       const ends = [clientEnd]
       const connection = connectTo(({ signal }) => ends.pop() ?? hangingDial(signal))
@@ -830,9 +830,9 @@ describe('dialling', () => {
       await server.closed
       return performance.now() - begun
     }
-    const alone = Math.max(20, await refuseAll(0))
+    const alone = Math.max(20, await rejectAll(0))
     // With all queued calls sorted at each rejection, this took tens of times as long.
-    expect(await refuseAll(20_000)).toBeLessThan(8 * alone)
+    expect(await rejectAll(20_000)).toBeLessThan(8 * alone)
   })
 
   it('a dial that returns the same duplex twice is a lost connection, and close() resolves', async () => {
@@ -884,18 +884,18 @@ describe('dialling', () => {
   })
 
   it('a listener gets each change of state until the listener is removed', async () => {
-    const heard: ConnectionState[] = []
+    const observed: ConnectionState[] = []
     const { router } = testRouter()
     const [serverEnd, clientEnd] = memoryDuplexPair()
     serveDuplex({ duplex: serverEnd, router })
     const connection = connectTo(() => clientEnd)
-    const stop = connection.onStateChange(state => heard.push(state))
+    const stop = connection.onStateChange(state => observed.push(state))
     connection.onStateChange(() => {
       throw new Error('an observer that throws')
     })
     await until(connection, 'open')
     stop()
     await connection.close()
-    expect(heard).toEqual(['open'])
+    expect(observed).toEqual(['open'])
   })
 })

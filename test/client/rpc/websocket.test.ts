@@ -69,13 +69,13 @@ describe('logging in on a WebSocket', () => {
     async (key, reason, code) => {
       const { url, reports } = await serve({ authenticate })
       const authorization = `Bearer ${key}`
-      const heard: unknown[] = [reports]
-      const onError = (error: Error): unknown => heard.push(error)
+      const observed: unknown[] = [reports]
+      const onError = (error: Error): unknown => observed.push(error)
       const byHeader = await dial({ url, headers: { authorization } }, { onError }).closed
       expect(byHeader).toMatchObject({ code: 1006, reason })
       const byParameter = await dial({ url, connectionParams: { authorization } }, { onError }).closed
       expect(byParameter).toMatchObject({ code })
-      expect(inspect([heard, byHeader, byParameter], { depth: 12, showHidden: true })).not.toContain(key)
+      expect(inspect([observed, byHeader, byParameter], { depth: 12, showHidden: true })).not.toContain(key)
     },
   )
 
@@ -206,21 +206,21 @@ describe('logging in on a WebSocket', () => {
 
   it('keys are in no report and no error of calls, deadlines, lost connections and closes', async () => {
     const { url, reports, group } = await serve({ authenticate, limits: { maxInFlight: 1 } })
-    const heard: unknown[] = []
+    const observed: unknown[] = []
     const options = [
       { url, headers: { authorization: 'Bearer GOOD' } },
       { url, connectionParams: { authorization: 'Bearer GOOD' } },
     ]
     for (const option of options) {
-      const connection = dial(option, { onError: error => heard.push(error) })
+      const connection = dial(option, { onError: error => observed.push(error) })
       const client = createDuplexClient<typeof router>({ connection })
       const absent = Reflect.get(client, 'absent') as { query(): Promise<unknown> } // not in the type
-      heard.push(...(await Promise.allSettled([absent.query(), client.whoami.query(), client.whoami.query()])))
+      observed.push(...(await Promise.allSettled([absent.query(), client.whoami.query(), client.whoami.query()])))
     }
     await group.close()
-    for (const entry of [...opened]) if (entry.groups.length === 0) heard.push(await entry.close())
+    for (const entry of [...opened]) if (entry.groups.length === 0) observed.push(await entry.close())
     expect(reports.length).toBeGreaterThan(0)
-    expect(inspect([heard, reports], { depth: 12, showHidden: true })).not.toContain('GOOD')
+    expect(inspect([observed, reports], { depth: 12, showHidden: true })).not.toContain('GOOD')
   })
 })
 

@@ -145,9 +145,9 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     expect(await client.newsletter.subscribe.mutate('ann')).toBe('ann is in')
     expect(await client.newsletter.query.mutate.query()).toBe('deep')
     expect(await client.newsletter.query.name.query()).toBe('named')
-    const heard: string[] = []
-    for await (const event of client.newsletter.mutate.subscribe()) heard.push(event)
-    expect(heard).toEqual(['event'])
+    const observed: string[] = []
+    for await (const event of client.newsletter.mutate.subscribe()) observed.push(event)
+    expect(observed).toEqual(['event'])
     expect(await client.query.query()).toBe('top')
     const { mutate } = client.newsletter.subscribe
     expect(mutate).toBe(client.newsletter.subscribe.mutate)
@@ -177,9 +177,9 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     const { connection } = link(router)
     const client = createDuplexClient<typeof router>({ connection })
     const sent = { inner: { list: [1, 2] } }
-    const answer = client.hold.mutate(sent)
+    const response = client.hold.mutate(sent)
     sent.inner.list.push(3)
-    const received = (await answer) as typeof sent // the echo of the sent value
+    const received = (await response) as typeof sent // the echo of the sent value
     expect(received).toEqual({ inner: { list: [1, 2] } })
     received.inner.list.push(4)
     expect(held.value).toEqual({ inner: { list: [1, 2] } })
@@ -216,7 +216,7 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
   })
 
   it.each(unreadable)(
-    '$name that is thrown answers INTERNAL_SERVER_ERROR, and the server hears that it was',
+    '$name that is thrown is INTERNAL_SERVER_ERROR, and the server reports that it was thrown',
     async ({ make }) => {
       const reports: ErrorReport[] = []
       const ends: unknown[] = []
@@ -316,11 +316,11 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     send({ id: 2, method: 'nonsense' })
     send({ id: 3, method: 'query', params: { path: 'fine' } })
     const error = { code: -32603, message: 'internal server error', data: { code: 'INTERNAL_SERVER_ERROR' } }
-    const answers = await until(3)
-    expect(answers).toHaveLength(3)
-    expect(answers).toContainEqual({ id: 3, result: { type: 'data', data: 'fine' } })
+    const responses = await until(3)
+    expect(responses).toHaveLength(3)
+    expect(responses).toContainEqual({ id: 3, result: { type: 'data', data: 'fine' } })
     for (const id of [1, 2])
-      expect(answers.find(answer => Reflect.get(Object(answer), 'id') === id)).toMatchObject({ error })
+      expect(responses.find(response => Reflect.get(Object(response), 'id') === id)).toMatchObject({ error })
     expect(reports.map(({ error: { cause } }) => cause?.message)).toContain('password is hunter2')
   })
 
@@ -573,14 +573,14 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     await started.passed
     cancel.abort()
     await cancelled
-    const answer = client.run.mutate()
+    const response = client.run.mutate()
     // One more than may wait: the earlier calls wait.
     const refused = failure(client.run.mutate())
     await held.passed
     expect((await refused).data).toMatchObject({ reason: 'too_many_calls' })
     replace()
     const closing = group.close()
-    expect(await answer).toBe(1)
+    expect(await response).toBe(1)
     release.open()
     await closing
     expect(runs).toBe(1)
@@ -599,10 +599,10 @@ describe.each(links)('calls, $name', ({ link, dialRaw }) => {
     })
     const { connection, sever, served } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
-    const answer = client.once.query()
+    const response = client.once.query()
     await first.passed
     sever()
-    expect(await answer).toBe(2)
+    expect(await response).toBe(2)
     expect(served).toHaveLength(2)
   })
 
@@ -702,14 +702,14 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     send({ id: 3, method: 'query', params: { path: 7 } })
     send({ id: 4, method: 'query', params: { path: 'echo', timeoutMs: 'soon' } })
     send({ id: 5, method: 'query', params: { path: 'echo', input: { json: 'alive' } } })
-    const answers = await until(5)
+    const responses = await until(5)
     for (const id of [1, 2, 3, 4]) {
-      expect(answers).toContainEqual({
+      expect(responses).toContainEqual({
         id,
         error: { json: expect.objectContaining({ data: expect.objectContaining({ code: 'PARSE_ERROR' }) }) },
       })
     }
-    expect(answers).toContainEqual({ id: 5, result: { type: 'data', data: { json: 'alive' } } })
+    expect(responses).toContainEqual({ id: 5, result: { type: 'data', data: { json: 'alive' } } })
   })
 
   it.each([
@@ -734,14 +734,14 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
       { id: 3, method: 'query', params: { path: 'echo', input: 'not superjson' } },
       { id: 4, method: 'query', params: { path: 'echo', input: { json: 'd' } } },
     ])
-    const answers = await until(4)
-    expect(answers).toContainEqual({ id: 1, result: { type: 'data', data: { json: 'a' } } })
-    expect(answers).toContainEqual({ id: 4, result: { type: 'data', data: { json: 'd' } } })
-    expect(answers).toContainEqual({
+    const responses = await until(4)
+    expect(responses).toContainEqual({ id: 1, result: { type: 'data', data: { json: 'a' } } })
+    expect(responses).toContainEqual({ id: 4, result: { type: 'data', data: { json: 'd' } } })
+    expect(responses).toContainEqual({
       id: 2,
       error: { json: expect.objectContaining({ data: expect.objectContaining({ code: 'PARSE_ERROR' }) }) },
     })
-    expect(answers).toContainEqual({
+    expect(responses).toContainEqual({
       id: 3,
       error: { json: expect.objectContaining({ data: expect.objectContaining({ code: 'BAD_REQUEST' }) }) },
     })
@@ -885,8 +885,8 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     send({ id: 6, method: 'query', params: { path: 'next' } })
     await until(1)
     burst.open()
-    const answers = await until(6)
-    expect(answers.slice(1)).toMatchObject([1, 2, 3, 4, 5].map(id => ({ id, result: { type: 'data' } })))
+    const responses = await until(6)
+    expect(responses.slice(1)).toMatchObject([1, 2, 3, 4, 5].map(id => ({ id, result: { type: 'data' } })))
     vi.advanceTimersByTime(times.slowReaderMs)
     send('PING')
     expect((await until(7)).at(-1)).toBe('PONG')
@@ -1114,10 +1114,10 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     send('PING')
     await until(2)
     const closing = group.close()
-    const refusal = { data: { code: 'SERVICE_UNAVAILABLE', reason: 'draining', mayHaveRun: false } }
+    const rejection = { data: { code: 'SERVICE_UNAVAILABLE', reason: 'draining', mayHaveRun: false } }
     expect((await until(4)).slice(2)).toMatchObject([
       { id: null, method: 'reconnect' },
-      { id: 2, refused: 'draining', error: { json: refusal } },
+      { id: 2, refused: 'draining', error: { json: rejection } },
     ])
     release()
     duplex.close({ code: 1000, message: 'moved' })
@@ -1231,11 +1231,11 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
         },
       },
     })
-    const answers = await until(2)
-    expect(JSON.stringify(answers.find(answer => (answer as { id: number }).id === 1))).toContain(
+    const responses = await until(2)
+    expect(JSON.stringify(responses.find(response => (response as { id: number }).id === 1))).toContain(
       '"__proto__":{"polluted":1}',
     )
-    expect(answers).toContainEqual(expect.objectContaining({ id: 2, error: expect.anything() }))
+    expect(responses).toContainEqual(expect.objectContaining({ id: 2, error: expect.anything() }))
     expect(Reflect.get({}, 'polluted')).toBeUndefined()
   })
 })

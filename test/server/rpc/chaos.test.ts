@@ -58,7 +58,7 @@ describe.each(links)('chaos, $name', ({ link }) => {
       const outcomes: Promise<unknown>[] = []
       const closings: Promise<unknown>[] = []
       let current = group
-      let answered = 0
+      let responded = 0
       let lost = 0
 
       /** A call may be lost only where it was cut more often than it is sent again, or was cancelled by the test. */
@@ -66,7 +66,7 @@ describe.each(links)('chaos, $name', ({ link }) => {
         outcomes.push(
           call.then(
             value => {
-              answered++
+              responded++
               expect(value).toBe(expected)
             },
             error => {
@@ -80,14 +80,14 @@ describe.each(links)('chaos, $name', ({ link }) => {
         )
       }
       const subscribe = (to: number): void => {
-        const heard: number[] = []
+        const observed: number[] = []
         const ended = new Promise<void>((resolve, reject) => {
           client.count.subscribe(
             { to },
-            { onData: ({ id }) => heard.push(Number(id)), onComplete: resolve, onError: reject },
+            { onData: ({ id }) => observed.push(Number(id)), onComplete: resolve, onError: reject },
           )
         })
-        outcomes.push(ended.then(() => expect(heard).toEqual(Array.from({ length: to }, (_, index) => index + 1))))
+        outcomes.push(ended.then(() => expect(observed).toEqual(Array.from({ length: to }, (_, index) => index + 1))))
       }
 
       for (let step = 0; step < steps; step++) {
@@ -114,7 +114,7 @@ describe.each(links)('chaos, $name', ({ link }) => {
       await Promise.all(closings)
       // That there was chaos, and that it was the exception.
       expect(served.length).toBeGreaterThan(2)
-      expect(answered).toBeGreaterThan(lost * 4)
+      expect(responded).toBeGreaterThan(lost * 4)
       // Only calls in flight at a cut are sent again, so hardly any ran twice.
       expect([...runs.values()].every(count => count <= 3)).toBe(true)
       await connection.close()

@@ -81,7 +81,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     const { router, started, release } = testRouter()
     const { connection, group } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
-    const answer = client.wait.mutate()
+    const response = client.wait.mutate()
     await started
     for (const graceMs of [Number.NaN, -1]) {
       expect(() => group.close({ graceMs })).toThrow(expect.objectContaining({ reason: 'config_invalid' }))
@@ -90,7 +90,7 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     // A timer that overflows is one of 1 ms, and fires before this one.
     await new Promise(resolve => setTimeout(resolve, 1))
     release()
-    expect(await answer).toBe('done')
+    expect(await response).toBe('done')
     expect(await closing).toEqual({ drained: 1, aborted: 0 })
   })
 
@@ -240,7 +240,7 @@ describe('shutting down', () => {
 function member() {
   const ended = gate()
   const closed = gate<CloseReason>()
-  const heard: string[] = []
+  const observed: string[] = []
   const patience: (number | undefined)[] = []
   let activeCalls = 1
   const end = (): void => {
@@ -251,25 +251,25 @@ function member() {
     get activeCalls() {
       return activeCalls
     },
-    drain: () => void heard.push('drain'),
+    drain: () => void observed.push('drain'),
     whenIdle: () => ended.passed,
     whenReleased: () => ended.passed,
     abortCalls() {
-      heard.push('abort')
+      observed.push('abort')
       end()
     },
     close(reason, patienceMs) {
-      heard.push('close')
+      observed.push('close')
       patience.push(patienceMs)
       closed.open(reason)
     },
     terminate(reason) {
-      heard.push('terminate')
+      observed.push('terminate')
       closed.open(reason)
     },
     closed: closed.passed,
   }
-  return { connection, end, heard, patience }
+  return { connection, end, observed, patience }
 }
 
 type State = ConnectionGroup['state']
@@ -331,20 +331,20 @@ describe('the states of a connection group', () => {
       case 'close()': {
         const promise = group.close({ graceMs: 60_000 })
         if (closing) expect(promise).toBe(closing)
-        expect(first.heard).toContain('drain')
+        expect(first.observed).toContain('drain')
         break
       }
       case 'every call has ended':
-        expect(first.heard).toEqual(['drain'])
+        expect(first.observed).toEqual(['drain'])
         first.end()
         expect(await closing).toEqual({ drained: 1, aborted: 0 })
-        expect(first.heard).toEqual(['drain', 'close'])
+        expect(first.observed).toEqual(['drain', 'close'])
         // Responses may be under way until the end of the grace.
         expect(first.patience).toEqual([expect.closeTo(60_000, -4)])
         break
       default:
         expect(await closing).toEqual({ drained: 0, aborted: 1 })
-        expect(first.heard.slice(0, 3)).toEqual(['drain', 'abort', 'close'])
+        expect(first.observed.slice(0, 3)).toEqual(['drain', 'abort', 'close'])
     }
     expect(group.state).toBe(after)
     first.end()

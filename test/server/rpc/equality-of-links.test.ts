@@ -81,7 +81,7 @@ const deep = fc.integer({ min: 1, max: 400 }).map(depth => {
 })
 
 /** The outcome of a call: on the server, and at the client. */
-type Outcome = { arrived: unknown; answer: unknown } | { code: unknown; reason: unknown; message: string }
+type Outcome = { arrived: unknown; response: unknown } | { code: unknown; reason: unknown; message: string }
 
 function connectAll(withTransformer: boolean) {
   const arrived: { value: unknown } = { value: undefined }
@@ -98,8 +98,8 @@ function connectAll(withTransformer: boolean) {
     const send = async (value: unknown): Promise<Outcome> => {
       arrived.value = undefined
       try {
-        const answer: unknown = await client.echo.mutate(value)
-        return { arrived: arrived.value, answer }
+        const response: unknown = await client.echo.mutate(value)
+        return { arrived: arrived.value, response }
       } catch (error) {
         // Sizes are estimated in memory; any other rejection has the same words on both links.
         const message = error instanceof Error ? error.message : String(error)
@@ -118,12 +118,12 @@ const throughJson = (value: unknown): unknown => {
   return text === undefined ? undefined : JSON.parse(text)
 }
 
-function attempt(value: unknown, through: (value: unknown) => unknown): Outcome | 'refused' {
+function attempt(value: unknown, through: (value: unknown) => unknown): Outcome | 'rejected' {
   try {
     const arrived = through(value)
-    return { arrived, answer: through(arrived) }
+    return { arrived, response: through(arrived) }
   } catch {
-    return 'refused'
+    return 'rejected'
   }
 }
 
@@ -159,13 +159,13 @@ describe.each([
     ends = connectAll(withTransformer)
   })
 
-  async function check(value: unknown, expected: Outcome | 'refused' | 'unknown'): Promise<void> {
+  async function check(value: unknown, expected: Outcome | 'rejected' | 'unknown'): Promise<void> {
     const outcomes: Outcome[] = []
     for (const { send } of ends) outcomes.push(await send(value))
     const [first, ...others] = outcomes
     for (const other of others) expectSame(other, first)
     for (const outcome of outcomes) {
-      if (expected === 'refused') expect(outcome).toMatchObject({ code: 'BAD_REQUEST' })
+      if (expected === 'rejected') expect(outcome).toMatchObject({ code: 'BAD_REQUEST' })
       else if (expected !== 'unknown') expectSame(outcome, expected)
     }
     for (const outcome of outcomes) {
@@ -173,7 +173,7 @@ describe.each([
       const sent = objectsIn(value)
       const arrived = objectsIn(outcome.arrived)
       for (const object of arrived) expect(sent.has(object)).toBe(false)
-      for (const object of objectsIn(outcome.answer)) expect(arrived.has(object)).toBe(false)
+      for (const object of objectsIn(outcome.response)) expect(arrived.has(object)).toBe(false)
     }
     expect(shapeOf()).toBe(before)
   }
@@ -195,7 +195,7 @@ describe.each([
       { numRuns: 300 },
     )
     const plain: unknown = JSON.parse('{"__proto__":{"polluted":1},"constructor":{"prototype":[1]},"a.b":null}')
-    await check(plain, { arrived: plain, answer: plain })
+    await check(plain, { arrived: plain, response: plain })
     expect(Reflect.get({}, 'polluted')).toBeUndefined()
   })
 

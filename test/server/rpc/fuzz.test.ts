@@ -68,14 +68,14 @@ describe.each(links)('any message, $name', ({ dialRaw }) => {
         // Only objects and arrays are messages of a duplex; bare values are in websocket-duplex.test.ts.
         for (const one of frames) send(typeof one === 'object' && one !== null ? one : [one])
         send({ id: 'the last', method: 'query', params: { path: 'echo', input: 'alive' } })
-        const isAnswered = (): boolean => received.some(answer => Reflect.get(Object(answer), 'id') === 'the last')
+        const isDone = (): boolean => received.some(response => Reflect.get(Object(response), 'id') === 'the last')
         let reason: { code: number } | undefined
         void closed.then(cause => {
           reason = cause
         })
-        while (!isAnswered() && !reason) await new Promise(resolve => setImmediate(resolve))
-        if (!isAnswered()) expect(reason?.code).toBe(1002)
-        for (const answer of received) expect(answer).toHaveProperty('id')
+        while (!isDone() && !reason) await new Promise(resolve => setImmediate(resolve))
+        if (!isDone()) expect(reason?.code).toBe(1002)
+        for (const response of received) expect(response).toHaveProperty('id')
         duplex.close({ code: 1000, message: 'the next one' })
         await served.closed
       }),

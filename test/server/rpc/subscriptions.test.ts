@@ -87,16 +87,16 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
       createDuplexClient<typeof router>({ connection, transformer }),
       createTRPCClient<typeof router>({ links: [duplexLink({ connection, transformer })] }),
     ]) {
-      const heard: unknown[] = []
+      const noted: unknown[] = []
       await new Promise<void>(resolve => {
         client.plain.subscribe(undefined, {
-          onStarted: () => heard.push('started'),
-          onData: value => heard.push(value),
-          onStopped: () => heard.push('stopped'),
+          onStarted: () => noted.push('started'),
+          onData: value => noted.push(value),
+          onStopped: () => noted.push('stopped'),
           onComplete: resolve,
         })
       })
-      expect(heard).toEqual(['started', 'one', 'two', 'stopped'])
+      expect(noted).toEqual(['started', 'one', 'two', 'stopped'])
     }
   })
 
@@ -206,7 +206,7 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
       ),
     })
     const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
-    const heard = (path: 'fails' | 'throws' | 'unsendable') =>
+    const noted = (path: 'fails' | 'throws' | 'unsendable') =>
       new Promise<unknown[]>(resolve => {
         const items: unknown[] = []
         client[path].subscribe(undefined, {
@@ -214,9 +214,9 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
           onError: error => resolve([...items, error.message]),
         })
       })
-    expect(await heard('fails')).toEqual(['first', 'no more'])
-    expect(await heard('throws')).toEqual(['not even one'])
-    expect(await heard('unsendable')).toEqual([expect.stringContaining('larger than maxMessageBytes')])
+    expect(await noted('fails')).toEqual(['first', 'no more'])
+    expect(await noted('throws')).toEqual(['not even one'])
+    expect(await noted('unsendable')).toEqual([expect.stringContaining('larger than maxMessageBytes')])
     expect(torn).toEqual(['fails', 'unsendable'])
   })
 
@@ -252,13 +252,13 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     })
     const { connection, sever } = link(router)
     const client = createDuplexClient<typeof router>({ connection, transformer })
-    const heard: unknown[] = []
+    const noted: unknown[] = []
     for await (const { data } of client.events.subscribe()) {
-      heard.push(data)
+      noted.push(data)
       if (data !== 'first') break
       sever()
     }
-    expect(heard).toEqual(['first', long])
+    expect(noted).toEqual(['first', long])
   })
 
   it('a subscription resumes after the last event when the connection is lost: no gap, no repeat', async () => {
@@ -436,9 +436,9 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     const { duplex, served } = await dialRaw(router)
     const { send, until } = peer(duplex)
     for (const path of ['failing', 'large']) send({ id: path, method: 'subscription', params: { path } })
-    const answers = await until(4)
-    expect(answers).toContainEqual(expect.objectContaining({ id: 'failing', error: expect.anything() }))
-    expect(answers).toContainEqual(expect.objectContaining({ id: 'large', error: expect.anything() }))
+    const responses = await until(4)
+    expect(responses).toContainEqual(expect.objectContaining({ id: 'failing', error: expect.anything() }))
+    expect(responses).toContainEqual(expect.objectContaining({ id: 'large', error: expect.anything() }))
     expect(cleaned.toSorted()).toEqual(['failing', 'large'])
     duplex.close({ code: 1000, message: 'done' })
     await served.closed

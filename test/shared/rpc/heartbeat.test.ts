@@ -8,9 +8,9 @@ afterEach(() => void vi.useRealTimers())
 /** A heartbeat with the times of the contract, over a socket whose numbers the test sets. */
 function heartbeat() {
   const socket = { bytesRead: 0, bytesWritten: 0, writableLength: 0 }
-  const heard: string[] = []
+  const observed: string[] = []
   const start = Date.now()
-  const note = (what: string): void => void heard.push(`${what} ${Math.round((Date.now() - start) / 1000)}`)
+  const note = (what: string): void => void observed.push(`${what} ${Math.round((Date.now() - start) / 1000)}`)
   const beat = new Heartbeat(socket as Socket, {
     intervalMs: 30_000,
     timeoutMs: 10_000,
@@ -18,7 +18,7 @@ function heartbeat() {
     pong: () => note('pong'),
     onSilence: () => note('silence'),
   })
-  return { socket, heard, beat }
+  return { socket, observed, beat }
 }
 
 /** Lets seconds pass, and calls `each` at the start of every one. */
@@ -33,41 +33,41 @@ describe('a heartbeat', () => {
   test.each([0, 256 * 1024, 16 * 1024 * 1024])(
     'finds a peer that vanishes after %d bytes were sent within interval and timeout',
     async bytes => {
-      const { socket, heard, beat } = heartbeat()
+      const { socket, observed, beat } = heartbeat()
       await pass(3)
       socket.bytesRead += 1
       socket.bytesWritten += bytes
       await pass(45)
-      expect(heard[0]).toMatch(/^ping (2\d|3[0-3])$/)
-      expect(heard[1]).toMatch(/^silence (3\d|4[0-3])$/)
+      expect(observed[0]).toMatch(/^ping (2\d|3[0-3])$/)
+      expect(observed[1]).toMatch(/^silence (3\d|4[0-3])$/)
       beat.stop()
     },
   )
 
   test('a heartbeat sends no ping while bytes arrive, and one ping after each silence', async () => {
-    const { socket, heard, beat } = heartbeat()
+    const { socket, observed, beat } = heartbeat()
     await pass(120, () => socket.bytesRead++)
-    expect(heard).toEqual([])
+    expect(observed).toEqual([])
     await pass(32)
-    expect(heard).toEqual([expect.stringMatching(/^ping /)])
+    expect(observed).toEqual([expect.stringMatching(/^ping /)])
     socket.bytesRead++
     await pass(32)
-    expect(heard).toEqual([expect.stringMatching(/^ping /), expect.stringMatching(/^ping /)])
+    expect(observed).toEqual([expect.stringMatching(/^ping /), expect.stringMatching(/^ping /)])
     beat.stop()
   })
 
   test('a heartbeat sends a sign of life during a long message, often enough for a timeout of 10 s', async () => {
-    const { socket, heard, beat } = heartbeat()
+    const { socket, observed, beat } = heartbeat()
     await pass(60, () => {
       socket.bytesRead += 1_000
     })
-    expect(heard.length).toBeGreaterThanOrEqual(11)
-    expect(new Set(heard.map(line => line.split(' ')[0]))).toEqual(new Set(['pong']))
+    expect(observed.length).toBeGreaterThanOrEqual(11)
+    expect(new Set(observed.map(line => line.split(' ')[0]))).toEqual(new Set(['pong']))
     beat.stop()
   })
 
   test('a heartbeat sends no sign of life beside other messages, or while only pongs arrive', async () => {
-    const { socket, heard, beat } = heartbeat()
+    const { socket, observed, beat } = heartbeat()
     await pass(60, () => {
       socket.bytesRead += 1_000
       socket.bytesWritten += 100
@@ -75,7 +75,7 @@ describe('a heartbeat', () => {
     await pass(60, () => {
       socket.bytesRead += 6
     })
-    expect(heard).toEqual([])
+    expect(observed).toEqual([])
     beat.stop()
   })
 

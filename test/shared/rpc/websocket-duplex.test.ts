@@ -384,10 +384,10 @@ describe('a WebSocket as a duplex', () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const wss = new WebSocketServer({ server, ...webSocketSettings({}) })
-    const heard: CloseReason[] = []
+    const observed: CloseReason[] = []
     wss.on('connection', (socket, request) => {
       const duplex = webSocketDuplex(socket, request.socket)
-      duplex.open({ onMessage() {}, onDrain() {}, onClose: reason => heard.push(reason) })
+      duplex.open({ onMessage() {}, onDrain() {}, onClose: reason => observed.push(reason) })
       duplex.terminate({ code: 4001, message: 'at once' })
     })
     const late = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`) // it listens on TCP
@@ -395,7 +395,7 @@ describe('a WebSocket as a duplex', () => {
     wss.close()
     server.close()
     await once(server, 'close')
-    expect(heard).toEqual([{ code: 4001, message: 'at once' }])
+    expect(observed).toEqual([{ code: 4001, message: 'at once' }])
   })
 
   it('a close waits for a peer that is slow but reads on', async () => {

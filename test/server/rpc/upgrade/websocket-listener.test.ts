@@ -54,14 +54,14 @@ function dial(options: WebSocketDialOptions): Connection {
   return connection
 }
 
-interface Refused {
+interface Rejected {
   status: number | undefined
   headers: IncomingMessage['headers']
   body: Record<string, unknown>
 }
 
 /** Returns the rejection of an upgrade. */
-async function refused(url: string, options: ClientOptions = {}): Promise<Refused> {
+async function rejected(url: string, options: ClientOptions = {}): Promise<Rejected> {
   const socket = new WebSocket(url, options)
   socket.on('error', () => {})
   const [, response]: [unknown, IncomingMessage] = (await once(socket, 'unexpected-response')) as [
@@ -102,7 +102,7 @@ describe('accepting WebSockets', () => {
     ['no version against 2.1', { version: { major: 2, minor: 1 } }, '', 400, 'version_unsupported'],
   ])('%s gets a status before the upgrade', async (_name, options, query, status, reason) => {
     const { url, group, reports } = await serve(options)
-    const answer = await refused(url + query)
+    const answer = await rejected(url + query)
     expect({ status: answer.status, reason: answer.body.reason }).toEqual({ status, reason })
     expect(answer.body.message).toEqual(expect.any(String))
     expect(JSON.stringify(answer)).not.toContain('MARKED')
@@ -114,7 +114,7 @@ describe('accepting WebSockets', () => {
 
   it('a version mismatch names both versions', async () => {
     const { url } = await serve({ version: { major: 1, minor: 3 } })
-    expect((await refused(`${url}?version=1.4`)).body).toMatchObject({ clientVersion: '1.4', serverVersion: '1.3' })
+    expect((await rejected(`${url}?version=1.4`)).body).toMatchObject({ clientVersion: '1.4', serverVersion: '1.3' })
     await createDuplexClient<typeof router>({ connection: dial({ url: `${url}?version=1.2` }) }).whoami.query()
   })
 
@@ -132,10 +132,10 @@ describe('accepting WebSockets', () => {
     })
   })
 
-  it('a web page is refused, unless its origin is allowed', async () => {
+  it('a web page is rejected, unless its origin is allowed', async () => {
     const { url } = await serve({ allowedOrigins: ['https://ops.example.com'] })
     for (const origin of ['https://evil.example.com', 'null', 'https://ops.example.com.evil.com']) {
-      expect(await refused(url, { headers: { origin } })).toMatchObject({
+      expect(await rejected(url, { headers: { origin } })).toMatchObject({
         status: 403,
         body: { reason: 'origin_not_allowed' },
       })
@@ -179,7 +179,7 @@ describe('accepting WebSockets', () => {
         return hangs.passed
       },
     })
-    expect(await refused(url)).toMatchObject({ status: 503, body: { reason: 'handshake_timeout' } })
+    expect(await rejected(url)).toMatchObject({ status: 503, body: { reason: 'handshake_timeout' } })
     expect(await aborted.passed).toMatchObject({ reason: 'handshake_timeout' })
     await expect.poll(() => listener.connections).toBe(0)
     hangs.open('too late')
@@ -221,7 +221,7 @@ describe('accepting WebSockets', () => {
         return decide.passed
       },
     })
-    const undecided = refused(url)
+    const undecided = rejected(url)
     await asked.passed
     expect(group.connections).toBe(1)
     const closing = group.close({ graceMs: 60_000 })
@@ -232,7 +232,7 @@ describe('accepting WebSockets', () => {
     })
     expect(await closing).toEqual({ drained: 0, aborted: 0 })
     decide.open('too late')
-    expect(await refused(url)).toMatchObject({ status: 503, body: { reason: 'draining' } })
+    expect(await rejected(url)).toMatchObject({ status: 503, body: { reason: 'draining' } })
     await expect.poll(() => listener.connections).toBe(0)
   })
 
@@ -259,7 +259,7 @@ describe('accepting WebSockets', () => {
     const sockets = [new WebSocket(url), new WebSocket(url)]
     await Promise.all(sockets.map(socket => once(socket, 'open')))
     expect(listener.connections).toBe(2)
-    expect(await refused(url)).toMatchObject({
+    expect(await rejected(url)).toMatchObject({
       status: 503,
       body: { message: expect.stringContaining('2 connections') },
     })
@@ -278,7 +278,7 @@ describe('accepting WebSockets', () => {
       return socket
     }
     const strangers = [await stranger(), await stranger()]
-    expect(await refused(`${url}?connectionParams=1`)).toMatchObject({
+    expect(await rejected(`${url}?connectionParams=1`)).toMatchObject({
       status: 503,
       headers: { 'retry-after': '1' },
       body: { reason: 'too_many_connections', message: '2 connections wait for connectionParams, as many as may' },
@@ -303,7 +303,7 @@ describe('accepting WebSockets', () => {
     expect(await createDuplexClient<typeof router>({ connection: other }).whoami.query()).toBe('from the other')
     expect(() => serveWebSockets({ server, path: '/rpc', router, group })).toThrow(/served already/)
     listener.stop()
-    expect(await refused(`ws://127.0.0.1:${port}/rpc`)).toMatchObject({ status: 404, body: { reason: 'not_found' } })
+    expect(await rejected(`ws://127.0.0.1:${port}/rpc`)).toMatchObject({ status: 404, body: { reason: 'not_found' } })
   })
 
   it('other paths are left to other listeners if the option says so', async () => {
@@ -311,11 +311,11 @@ describe('accepting WebSockets', () => {
     server.on('upgrade', (request, socket) => {
       if (request.url === '/theirs') socket.end('HTTP/1.1 418 Teapot\r\ncontent-length: 2\r\n\r\n{}')
     })
-    expect((await refused(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
+    expect((await rejected(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
     await createDuplexClient<typeof router>({ connection: dial({ url }) }).whoami.query()
     listener.stop()
     listener.stop()
-    expect((await refused(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
+    expect((await rejected(`ws://127.0.0.1:${port}/theirs`)).status).toBe(418)
     await serve({ otherUpgrades: 'leave', group }, server)
     listener.stop() // the path's present listener goes on
     await createDuplexClient<typeof router>({ connection: dial({ url }) }).whoami.query()
@@ -364,7 +364,7 @@ describe('dialling a WebSocket', () => {
   leavesNothing()
 
   /** A server that responds to every upgrade so. */
-  async function answering(status: number, body: string, headers: Record<string, string> = {}): Promise<string> {
+  async function responding(status: number, body: string, headers: Record<string, string> = {}): Promise<string> {
     const server = createServer()
     server.on('upgrade', (_request, socket) => {
       const lines = Object.entries({ connection: 'close', 'content-length': Buffer.byteLength(body), ...headers })
@@ -395,7 +395,7 @@ describe('dialling a WebSocket', () => {
     [503, 'draining', false],
     [301, undefined, false],
   ])('%d with reason %s: fatal is %s', async (status, reason, fatal) => {
-    const url = await answering(status, JSON.stringify({ message: 'made up', reason }))
+    const url = await responding(status, JSON.stringify({ message: 'made up', reason }))
     expect(await errorOf(url)).toMatchObject({
       name: 'DialError',
       fatal,
@@ -406,9 +406,9 @@ describe('dialling a WebSocket', () => {
   })
 
   it('Retry-After is kept if it is a number of seconds', async () => {
-    expect(await errorOf(await answering(503, '{}', { 'retry-after': '7' }))).toMatchObject({ retryAfterMs: 7_000 })
+    expect(await errorOf(await responding(503, '{}', { 'retry-after': '7' }))).toMatchObject({ retryAfterMs: 7_000 })
     const date = 'Wed, 21 Oct 2015 07:28:00 GMT'
-    expect(await errorOf(await answering(503, '{}', { 'retry-after': date }))).toMatchObject({
+    expect(await errorOf(await responding(503, '{}', { 'retry-after': date }))).toMatchObject({
       retryAfterMs: undefined,
     })
   })
@@ -418,7 +418,7 @@ describe('dialling a WebSocket', () => {
     ['x'.repeat(1_000_000), 500],
     ['null', 403],
   ])('a response of another program is not final', async (body, status) => {
-    expect(await errorOf(await answering(status, body))).toMatchObject({ fatal: false, status })
+    expect(await errorOf(await responding(status, body))).toMatchObject({ fatal: false, status })
   })
 
   it('a dial to a closed port is not final', async () => {
