@@ -1,13 +1,13 @@
 /**
  * The elements `<tag>…</tag>` that AI clients put around the user's words: reminders, dates, facts about the working
- * directory. Every text is read a fixed number of times, whatever its size and nesting.
+ * directory. Every text is read a fixed number of times, whatever its size and nesting, and only so many tags of it.
  */
 
 /**
  * Tags that no user writes, in lower case. A tag that a user's own program may write as well (`context`, `task`, `rules`)
- * stands in {@link frames}, for its client only.
+ * stands in {@link frameTags}, for its client only.
  */
-const clientTags: ReadonlySet<string> = new Set([
+const clientTags: readonly string[] = [
   // Claude Code, OpenCode, Qwen Code, droid; with an underscore Copilot CLI, Crush and Cursor.
   'system-reminder',
   'system_reminder',
@@ -54,18 +54,21 @@ const clientTags: ReadonlySet<string> = new Set([
   'additional_data',
   'open_and_recently_viewed_files',
   'project_layout',
-])
+]
 
 /** The further elements of one client: those that hold its own text, and those that hold the user's words. */
-interface Frame {
+interface FrameTags {
   own: readonly string[]
   words: readonly string[]
 }
 
-const cline: Frame = { own: ['file_content', 'task_progress'], words: ['task', 'user_message', 'feedback', 'answer'] }
+const cline: FrameTags = {
+  own: ['file_content', 'task_progress'],
+  words: ['task', 'user_message', 'feedback', 'answer'],
+}
 
 /** Client → its further elements, in lower case. */
-const frames: Readonly<Record<string, Frame>> = {
+const frameTags: Readonly<Record<string, FrameTags>> = {
   Cline: cline,
   'Roo Code': cline,
   'Kilo Code': cline,
@@ -80,7 +83,23 @@ const frames: Readonly<Record<string, Frame>> = {
   Zed: { own: ['context'], words: [] },
 }
 
-const noFrame: Frame = { own: [], words: [] }
+interface Frame {
+  /** the tags of all elements that hold the client's text */
+  pattern: RegExp
+  words: readonly string[]
+}
+
+const noFrame = frameWith({ own: [], words: [] })
+const frames = new Map(Object.entries(frameTags).map(([client, tags]) => [client, frameWith(tags)]))
+
+function frameWith({ own, words }: FrameTags): Frame {
+  return { pattern: patternOf([...clientTags, ...own]), words }
+}
+
+/** Attributes are bounded, so that a text of many `<` is read in linear time. */
+function patternOf(names: readonly string[]): RegExp {
+  return new RegExp(`<(/?)(${names.join('|').replaceAll('.', '\\.')})(?:\\s[^<>]{0,512})?>`, 'gi')
+}
 
 /** A text without the client's elements at its ends. */
 export interface Unframed {
@@ -93,7 +112,7 @@ export interface Unframed {
 /** Cuts leading and trailing elements of the client off a text. A text without any stays as it is. */
 export function unframe(text: string, client: string | undefined): Unframed {
   const frame = frameOf(client)
-  const words = cut(text, tag => clientTags.has(tag) || frame.own.includes(tag))
+  const words = cut(text, frame.pattern)
   const marked = frame.words.length === 0 ? undefined : wholeElement(words)
   if (!marked || !frame.words.includes(marked.tag)) return { words, isMarked: false }
   return { words: marked.inside.trim(), isMarked: true }
@@ -105,7 +124,7 @@ export function isOneElement(text: string): boolean {
 }
 
 function frameOf(client: string | undefined): Frame {
-  return (client !== undefined && Object.hasOwn(frames, client) ? frames[client] : undefined) ?? noFrame
+  return (client === undefined ? undefined : frames.get(client)) ?? noFrame
 }
 
 interface Tag {
@@ -115,22 +134,31 @@ interface Tag {
   isClosing: boolean
 }
 
-/** Attributes are bounded, so that a text of many `<` is read in linear time. */
-const tagPattern = /<(\/?)([A-Za-z][A-Za-z0-9_.:-]{0,63})(?:\s[^<>]{0,512})?>/g
+/** More than any client writes; a text with more is left as it is, because somebody wrote it to keep the process busy. */
+const maxTags = 10_000
 
-function* tagsOf(text: string): Generator<Tag> {
-  for (const match of text.matchAll(tagPattern)) {
+/** Returns the tags of a text; undefined if there are too many. */
+function tagsOf(text: string, pattern: RegExp): Tag[] | undefined {
+  const tags: Tag[] = []
+  for (const match of text.matchAll(pattern)) {
+    if (tags.length === maxTags) return undefined
     const [all, slash, name = ''] = match
-    yield { from: match.index, to: match.index + all.length, name: name.toLowerCase(), isClosing: slash === '/' }
+    tags.push({
+      from: match.index,
+      to: match.index + all.length,
+      name: name.toLowerCase(),
+      isClosing: slash === '/',
+    })
   }
+  return tags
 }
 
-function cut(text: string, isClients: (tag: string) => boolean): string {
+function cut(text: string, pattern: RegExp): string {
   let from = text.length - text.trimStart().length
   let to = text.trimEnd().length
   if (text[from] !== '<' && text[to - 1] !== '>') return text
-  const tags: Tag[] = []
-  for (const tag of tagsOf(text)) if (isClients(tag.name)) tags.push(tag)
+  const tags = tagsOf(text, pattern)
+  if (!tags) return text
   const partners = partnersOf(tags)
   const opening = new Map(tags.flatMap((tag, at) => (tag.isClosing ? [] : [[tag.from, partners[at]]])))
   const closing = new Map(tags.flatMap((tag, at) => (tag.isClosing ? [[tag.to, partners[at]]] : [])))
@@ -199,16 +227,18 @@ function wholeElement(text: string): { tag: string; inside: string } | undefined
   const from = afterBlanks(text, 0)
   const to = beforeBlanks(text, text.length)
   if (text[from] !== '<' || text[to - 1] !== '>') return undefined
-  let first: Tag | undefined
+  const [, name] = firstTag.exec(text.slice(from, from + 600)) ?? []
+  if (name === undefined) return undefined
   let depth = 0
-  for (const tag of tagsOf(text)) {
-    if (!first) {
-      if (tag.from !== from || tag.isClosing) return undefined
-      first = tag
-    }
-    if (tag.name !== first.name) continue
+  let start = 0
+  for (const tag of tagsOf(text, patternOf([name])) ?? []) {
+    if (tag.from === from) start = tag.to
     depth += tag.isClosing ? -1 : 1
-    if (depth === 0) return tag.to === to ? { tag: first.name, inside: text.slice(first.to, tag.from) } : undefined
+    if (depth > 0) continue
+    return tag.to === to ? { tag: tag.name, inside: text.slice(start, tag.from) } : undefined
   }
   return undefined
 }
+
+/** The tag at the beginning of an element, with bounded attributes. */
+const firstTag = /^<([A-Za-z][A-Za-z0-9_.:-]{0,63})(?:\s[^<>]{0,512})?>/

@@ -222,20 +222,28 @@ describe.each(apis)('$api', ({ body, read }) => {
   ])('the prompt of %s', (_, headers, said, expected) => {
     expect(prompt(headers, ...said)).toBe(expected)
   })
+})
 
-  test('a text of many tags is read in linear time', () => {
-    const texts = ['<system-reminder>'.repeat(60_000), '</system-reminder>'.repeat(60_000), '<'.repeat(1_000_000)]
-    const pairs = '<system-reminder></system-reminder>'.repeat(30_000)
-    const quoting = '<system-reminder><system-reminder></system-reminder>'.repeat(20_000)
-    const started = performance.now()
-    for (const text of [...texts, pairs, quoting, `${pairs}a${pairs}`, `<a ${' '.repeat(1_000_000)}>`]) {
-      prompt(claude, user(text))
-      prompt({}, user(text))
-    }
-    // Quadratic reading takes minutes.
-    expect(performance.now() - started).toBeLessThan(10_000)
-    expect(prompt({}, user(`${pairs}a${pairs}`))).toBe('a')
-  })
+test('a text of many tags is read in linear time, and too many are no elements', () => {
+  const read = (text: string, headers: IncomingHttpHeaders) =>
+    readAnthropicRequest({ messages: [{ role: 'user', content: text }] }, headers).prompt
+  const [open, close] = ['<system-reminder>', '</system-reminder>']
+  const nested = `${open.repeat(4_000)}x${close.repeat(4_000)}`
+  expect(read(`${nested}a${nested.slice(0, 2_000)}`, {})).toBe(`a${nested.slice(0, 2_000)}`)
+  expect(read(`${(open + close).repeat(2_000)}a${(open + close).repeat(2_000)}`, {})).toBe('a')
+  const hostile = [
+    open.repeat(500_000),
+    close.repeat(500_000),
+    (open + close).repeat(300_000),
+    (open + open + close).repeat(200_000),
+    '<a>'.repeat(1_000_000),
+    `<a>${'<a></a>'.repeat(500_000)}</a>`,
+    '<'.repeat(5_000_000),
+    `<a ${' '.repeat(5_000_000)}>`,
+    `${'<a '.repeat(1_000_000)}>`,
+  ]
+  // Each takes milliseconds; reading them in quadratic time would take hours.
+  for (const text of hostile) for (const headers of [claude, cline, {}]) expect(read(text, headers)).toBe(text)
 })
 
 describe('results of tools', () => {
