@@ -1,4 +1,7 @@
-/** The examples, run from the packed package in an empty directory that has the dependencies of package.json and nothing else. */
+/**
+ * The examples, run from the packed package in an empty directory that has the dependencies of package.json and nothing
+ * else.
+ */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

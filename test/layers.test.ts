@@ -5,7 +5,9 @@ import { describe, expect, test } from 'vitest'
 import { errorReasons } from '../shared/contract/error-reasons.js'
 import { transportReasons } from '../shared/rpc/errors.js'
 
-/** The import rules of ARCHITECTURE.md: what a file of `from` may not import, each with the files that are allowed to. */
+/**
+ * The import rules of ARCHITECTURE.md: what a file of `from` may not import, each with the files that are allowed to.
+ */
 interface Rule {
   name: string
   from: RegExp
@@ -20,7 +22,10 @@ interface Rule {
 const joiners = /^server\/(cli\.ts|commands\/|process\/)/
 const outside = /^(server|client|test|bench|web)\//
 
-/** Folder → its rooms in the order of their imports: a room imports rooms before it, never a room behind it or beside it. */
+/**
+ * Folder → its rooms in the order of their imports: a room imports rooms before it, never a room behind it or beside
+ * it.
+ */
 const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'shared/': [['values/'], ['rpc/'], ['contract/'], ['index.ts']],
   'server/services/': [['./'], ['tools/'], ['daemon/', 'admin/'], ['services.ts']],
@@ -46,7 +51,10 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
 }
 
-/** The place of a file among the rooms of a folder, and the name of its room; `./` stands for all other files directly in the folder. */
+/**
+ * The place of a file among the rooms of a folder, and the name of its room; `./` stands for all other files directly
+ * in the folder.
+ */
 function roomOf(path: string, folder: string): { place: number; room: string } | undefined {
   if (!path.startsWith(folder)) return undefined
   const below = path.slice(folder.length)
@@ -58,7 +66,9 @@ function roomOf(path: string, folder: string): { place: number; room: string } |
 
 const oneWay = 'imports go one way through the rooms'
 
-/** The import's way through the rooms of a folder; undefined if it stays in one room, or goes to a room before its own. */
+/**
+ * The import's way through the rooms of a folder; undefined if it stays in one room, or goes to a room before its own.
+ */
 function wrongWay(from: string, to: string): string | undefined {
   for (const folder of Object.keys(rooms)) {
     const [here, there] = [roomOf(from, folder), roomOf(to, folder)]

@@ -1,4 +1,6 @@
-/** The settings of a provider: the server keeps them as one JSON object, and each daemon reads the fields that it knows. */
+/**
+ * The settings of a provider: the server keeps them as one JSON object, and each daemon reads the fields that it knows.
+ */
 import { z } from 'zod'
 import type { JsonObject } from '../values/text.js'
 

@@ -1,7 +1,8 @@
 /**
  * A scripted provider on loopback that speaks Anthropic Messages, OpenAI Chat Completions and OpenAI Responses and
  * carries out a tool loop: the first request with a suitable tool gets a call that reads the note, the request with its
- * result gets the last words, which repeat the secret of the note. All other requests of a client (titles, suggestions) get a short text.
+ * result gets the last words, which repeat the secret of the note. All other requests of a client (titles, suggestions)
+ * get a short text.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isPlainObject, type JsonObject, type JsonValue } from '../../shared/values/text.js'

@@ -4,7 +4,8 @@ import type { Description, Schema } from './description.js'
 /**
  * Returns what a client of the older version would miss, one sentence each; empty if the newer version is compatible.
  * - A procedure keeps its path, its type and its roles.
- * - An input that the older version accepts is accepted: no field is required that was not, no limit is narrower, no value of a list is gone.
+ * - An input that the older version accepts is accepted: no field is required that was not, no limit is narrower, no
+ *   value of a list is gone.
  * - A response keeps its fields and their types. A list of names in a response may grow: clients pass unknown names on.
  */
 export function incompatibilities(older: Description, newer: Description): string[] {
@@ -132,7 +133,10 @@ function variants(schema: Schema): Schema[] {
   return [schema]
 }
 
-/** The fixed fields by which an object differs from its alternatives, for instance `{"kind":"watching"}`; empty if there are none. */
+/**
+ * The fixed fields by which an object differs from its alternatives, for instance `{"kind":"watching"}`; empty if there
+ * are none.
+ */
 function tagOf(schema: Schema): string {
   const fixed = Object.entries(propertiesOf(schema)).filter(([, field]) => field.const !== undefined)
   return fixed.length === 0 ? '' : JSON.stringify(Object.fromEntries(fixed.map(([name, field]) => [name, field.const])))

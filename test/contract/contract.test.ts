@@ -8,7 +8,10 @@ import { type Description, describeContract } from './description.js'
 const folder = join(import.meta.dirname, 'versions')
 const current = await describeContract()
 
-/** `npm run contract` sets `new` and writes the description of a new version; `again` replaces that of a version which is not released. */
+/**
+ * `npm run contract` sets `new` and writes the description of a new version; `again` replaces that of a version which
+ * is not released.
+ */
 const freeze = process.env.FREEZE_CONTRACT
 if (freeze === 'again' || (freeze === 'new' && !existsSync(fileOf(current.version)))) {
   writeFileSync(fileOf(current.version), `${JSON.stringify(current, null, 2)}\n`)
@@ -43,8 +46,8 @@ test('every minor version up to this one has a description', () => {
 })
 
 /**
- * Narrower on purpose: a filter of a closed list rejects a value that no row can have, where older servers found nothing. The values of every
- * older version are accepted.
+ * Narrower on purpose: a filter of a closed list rejects a value that no row can have, where older servers found
+ * nothing. The values of every older version are accepted.
  */
 const narrowedOnPurpose = [
   'admin.interceptions.list input errorType accepts listed values only',

@@ -1,4 +1,7 @@
-/** A description of the contract, made from the code that runs: what one version of it promises to clients of that version. */
+/**
+ * A description of the contract, made from the code that runs: what one version of it promises to clients of that
+ * version.
+ */
 import { readFileSync } from 'node:fs'
 import { getErrorShape, TRPCError } from '@trpc/server'
 import { parseSync } from 'vite'
@@ -96,7 +99,10 @@ const identities: readonly Identity[] = [
   { role: 'daemon', name: 'something', delegate: true },
 ]
 
-/** The roles that a procedure accepts: its middlewares run without the check of the input, up to the first use of a service. */
+/**
+ * The roles that a procedure accepts: its middlewares run without the check of the input, up to the first use of a
+ * service.
+ */
 async function rolesOf(path: string, middlewares: readonly Middleware[]): Promise<string[]> {
   const list = middlewares.filter(({ _type }) => _type !== 'input')
   const roles: string[] = []

@@ -196,7 +196,10 @@ function moduleName(name: ESTree.ModuleExportName): string {
   return name.type === 'Literal' ? name.value : name.name
 }
 
-/** The name that a node refers to, if the node stands for a type: a reference, `typeof`, or what a class or an interface extends. */
+/**
+ * The name that a node refers to, if the node stands for a type: a reference, `typeof`, or what a class or an interface
+ * extends.
+ */
 function typeNamedBy(node: ESTree.Node): string | undefined {
   switch (node.type) {
     case 'TSTypeReference':

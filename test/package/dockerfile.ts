@@ -54,7 +54,8 @@ export function copiesOf(stage: Stage): { from: string | undefined; sources: str
 }
 
 /**
- * Makes the directories of all stages below `root`, in the order of the file, and returns the last one. A stage's WORKDIR is the directory `work` in it.
+ * Makes the directories of all stages below `root`, in the order of the file, and returns the last one. A stage's
+ * WORKDIR is the directory `work` in it.
  * @param command runs what a RUN says, in the stage's WORKDIR
  */
 export async function buildStages(

@@ -1,6 +1,7 @@
 /**
- * The image, as far as it can be seen without Docker: the stages of the Dockerfile become directories, and the program starts from the last one.
- * `npm run test:image` runs the Dockerfile's own installs and build; without it the packages are linked and the build is the suite's.
+ * The image, as far as it can be seen without Docker: the stages of the Dockerfile become directories, and the program
+ * starts from the last one. `npm run test:image` runs the Dockerfile's own installs and build; without it the packages
+ * are linked and the build is the suite's.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

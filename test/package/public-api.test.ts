@@ -1,6 +1,6 @@
 /**
- * The public names of the package, from the declarations that the compiler emits: what changes in them is seen in a review, since the reports beside
- * this file are compared. `npm run api` writes them anew.
+ * The public names of the package, from the declarations that the compiler emits: what changes in them is seen in a
+ * review, since the reports beside this file are compared. `npm run api` writes them anew.
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'

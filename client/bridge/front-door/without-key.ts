@@ -1,4 +1,6 @@
-/** Requests that are served without a key, and without a provider. They disclose nothing, not even names of providers. */
+/**
+ * Requests that are served without a key, and without a provider. They disclose nothing, not even names of providers.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { loopHeader } from '../wire/headers.js'
 import { Rejection } from '../wire/rejection.js'

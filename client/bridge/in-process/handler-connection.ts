@@ -23,7 +23,9 @@ const connectionHeaders = ['connection', 'keep-alive', 'transfer-encoding']
 /** What the handler has written: no whole head of a response yet, or the head and a part of the body. */
 type State =
   | { readonly name: 'waiting' }
-  /** `body` is undefined for a response without one; `bytesLeft` counts down from the `content-length`, NaN without one */
+  /**
+   * `body` is undefined for a response without one; `bytesLeft` counts down from the `content-length`, NaN without one
+   */
   | { readonly name: 'responding'; readonly body: ResponseBody | undefined; bytesLeft: number }
 
 /**

@@ -56,7 +56,9 @@ export function dropInterimResponses(socket: Socket): void {
   }
 }
 
-/** Returns the kind of a response by its first bytes; undefined if they are too few. The minor version does not count. */
+/**
+ * Returns the kind of a response by its first bytes; undefined if they are too few. The minor version does not count.
+ */
 function kindOf(bytes: Buffer): 'interim' | 'final' | undefined {
   const length = Math.min(bytes.length, versionAndClass.length)
   for (let index = 0; index < length; index++) {

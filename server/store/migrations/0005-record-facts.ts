@@ -8,9 +8,10 @@ const statements = [
   // rows are found by them only where their daemon is gone.
   `alter table interceptions add column daemon_key_id text, add column daemon_instance uuid`,
 
-  // A request continues a response (previous_msg_id), whose token usage or prompt has the same msg_id, or a conversation
-  // of the provider. initiator_id is the interception's: the newest usage of a response is one look into one index. Rows
-  // of older versions have none: their responses get no continuation, which nothing recorded for them either.
+  // A request continues a response (previous_msg_id), whose token usage or prompt has the same msg_id, or a
+  // conversation of the provider. initiator_id is the interception's: the newest usage of a response is one look into
+  // one index. Rows of older versions have none: their responses get no continuation, which nothing recorded for them
+  // either.
   `alter table interceptions add column previous_msg_id text, add column conversation_id text`,
   `alter table token_usages add column initiator_id uuid`,
   `alter table user_prompts add column initiator_id uuid`,
@@ -27,7 +28,10 @@ const statements = [
     where coalesce(metadata->>'request_kind', '') not in ('title', 'suggestion', 'compaction', 'subagent', 'workflow', 'auxiliary', 'memory', 'quota', 'prewarm')`,
 ]
 
-/** The billed model of token usages, the daemon of interceptions, lineage by response and conversation, internal requests. */
+/**
+ * The billed model of token usages, the daemon of interceptions, lineage by response and conversation, internal
+ * requests.
+ */
 export async function up<Schema>(db: Kysely<Schema>): Promise<void> {
   for (const statement of statements) await sql.raw(statement).execute(db)
 }

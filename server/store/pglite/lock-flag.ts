@@ -95,7 +95,9 @@ export async function flagsIn(dataDir: string): Promise<string[]> {
   return (await readdir(dataDir)).filter(name => name.startsWith(flagPrefix))
 }
 
-/** Returns the claim of a flag. A flag that rejects the connection is dead for good; a silent flag counts as holding. */
+/**
+ * Returns the claim of a flag. A flag that rejects the connection is dead for good; a silent flag counts as holding.
+ */
 export function askFlag(directory: SocketDirectory, name: string): Promise<Claim | 'dead'> {
   const silent: Claim = {
     pid: Number(name.slice(flagPrefix.length).split('-')[0]),

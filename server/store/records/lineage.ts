@@ -7,15 +7,15 @@
  * 2. that of the newest token usage, or else prompt, with its `previousMsgId`;
  * 3. the newest one that started before it with its `conversationId`.
  *
- * Parents and roots follow from the links alone, and the links from the records alone, so the order of arrival leaves no
- * trace:
+ * Parents and roots follow from the links alone, and the links from the records alone, so the order of arrival leaves
+ * no trace:
  *
  * - parent: the link's target. Where links form a circle, the oldest interception on the circle (by `startedAt`, then
  *   id) has no parent.
  * - root: the parent's root, or else the parent.
  *
- * Links of the first two kinds are set when their interception is inserted (record-tables.ts), and again when a usage is
- * inserted: the later statement sees the earlier row. Links by conversation are set behind the insert, for the new
+ * Links of the first two kinds are set when their interception is inserted (record-tables.ts), and again when a usage
+ * is inserted: the later statement sees the earlier row. Links by conversation are set behind the insert, for the new
  * interception and for the one that follows it. All run under the lock of the initiator.
  */
 import { CompiledQuery, type Kysely } from 'kysely'

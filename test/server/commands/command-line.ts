@@ -69,7 +69,10 @@ export async function runWords(words: readonly string[], { isTerminal = false } 
   return result
 }
 
-/** Runs words with `--json` as {@link runWords} does, and returns the printed value: a `T`, as the caller knows from the contract. */
+/**
+ * Runs words with `--json` as {@link runWords} does, and returns the printed value: a `T`, as the caller knows from the
+ * contract.
+ */
 export async function runWordsJson<T>(words: readonly string[]): Promise<Json<T>> {
   const { code, stdout, stderr } = await runWords([...words, '--json'])
   if (code !== 0) throw new Error(`${words.join(' ')} failed with ${code}: ${stderr}`)

@@ -46,7 +46,9 @@ async function pair(
   return { duplex, raw, client, frames, clientClosed: clientClosed.passed, ...listen(duplex, receiver) }
 }
 
-/** Stops the clock of timers until the end of the test; {@link pass} moves it. A busy machine then changes no result. */
+/**
+ * Stops the clock of timers until the end of the test; {@link pass} moves it. A busy machine then changes no result.
+ */
 function fakeTime(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
 }
@@ -77,7 +79,10 @@ async function received(raw: Socket, send: () => void): Promise<void> {
   while (raw.bytesRead === bytesRead) await nextTurn()
 }
 
-/** Reads all there is, while 1 ms passes for every second portion of the network. Returns the time that has passed, in ms. */
+/**
+ * Reads all there is, while 1 ms passes for every second portion of the network. Returns the time that has passed, in
+ * ms.
+ */
 async function readSlowly(client: WebSocket): Promise<number> {
   const raw: Socket = Reflect.get(client, '_socket')
   const begun = performance.now()

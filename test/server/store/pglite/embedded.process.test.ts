@@ -1,4 +1,7 @@
-/** The embedded store where several processes, killed ones, or a first start are the subject. The processes run the build. */
+/**
+ * The embedded store where several processes, killed ones, or a first start are the subject. The processes run the
+ * build.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'

@@ -324,7 +324,10 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
   })
 })
 
-/** Interceptions of which each continues a tool call of the one before, each with the tool usage that the next continues. */
+/**
+ * Interceptions of which each continues a tool call of the one before, each with the tool usage that the next
+ * continues.
+ */
 function chain(length: number) {
   const initiatorId = randomUUID()
   const links = Array.from({ length }, (_, i) => {
