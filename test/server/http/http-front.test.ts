@@ -10,6 +10,7 @@ import { isThisMachine } from '../../../server/http/http-routes.js'
 import type { Store } from '../../../server/store/store.js'
 import { apiVersion } from '../../../shared/contract/version.js'
 import { formatVersion } from '../../../shared/rpc/version.js'
+import { eventually } from '../../fixtures/eventually.js'
 import {
   admin,
   adminToken,
@@ -71,6 +72,59 @@ describe('health', () => {
     const { url } = await running.server.listen({ host, port: 0 })
     const response = await fetch(`${url}/readyz`)
     expect([response.status, await response.json()]).toMatchObject([503, { ready: false, store: 'does not answer' }])
+    expect((await fetch(`${url}/healthz`)).status).toBe(200)
+  })
+
+  test('checks of readiness share one write of the store in a second, and never make two at once', async () => {
+    const begun: (() => void)[] = []
+    const slow = Object.assign(Object.create(store()), {
+      ping: () => new Promise<void>(resolve => begun.push(resolve)),
+    })
+    const running = await startServer(slow)
+    const { url } = await running.server.listen({ host, port: 0 })
+    const checks = Array.from({ length: 20 }, () => fetch(`${url}/readyz`))
+    await eventually(() => expect(begun).toHaveLength(1))
+    begun[0]?.()
+    for (const response of await Promise.all(checks)) expect(response.status).toBe(200)
+    expect((await fetch(`${url}/readyz`)).status).toBe(200)
+    expect(begun).toHaveLength(1)
+  })
+})
+
+describe('upgrades of other paths', () => {
+  const request = (path: string, upgrade: string) =>
+    `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: ${upgrade}\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${'A'.repeat(22)}==\r\n\r\n`
+
+  test('a WebSocket of an unserved path gets 404 from the request listener, and the connection ends', async () => {
+    const { url } = await listening()
+    const answer = await raw(url, request('/elsewhere', 'websocket'))
+    expect(answer).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/)
+    expect(answer).toContain('"reason":"not_found"}')
+  })
+
+  test('a mounted bridge responds to WebSockets below its path, also behind doubled slashes', async () => {
+    const { url } = await listening({
+      handler: (request, response) => response.writeHead(426).end(request.headers.upgrade),
+      ready: () => true,
+    })
+    for (const path of ['/bridge/a/v1/responses', '//bridge/a']) {
+      const answer = await raw(url, request(path, 'websocket'))
+      expect(answer).toMatch(/^HTTP\/1\.1 426 Upgrade Required\r\n/)
+      expect(answer).toMatch(/\nwebsocket\r\n/)
+    }
+  })
+
+  test('an upgrade to another protocol is served as any other request', async () => {
+    const { url } = await listening()
+    const keepAlive = request('/healthz', 'h2c').replace('connection: upgrade', 'connection: upgrade, close')
+    expect(await raw(url, keepAlive)).toMatch(/^HTTP\/1\.1 200 /)
+  })
+
+  test('a client that leaves while its upgrade is rejected does no harm', async () => {
+    const { url } = await listening()
+    const socket = connectSocket(Number(new URL(url).port), host)
+    socket.write(request('/elsewhere', 'websocket'))
+    socket.resetAndDestroy()
     expect((await fetch(`${url}/healthz`)).status).toBe(200)
   })
 })

@@ -53,6 +53,16 @@ describe('a PostgreSQL server of its own', () => {
     },
   )
 
+  test('that only reads, as a standby or a full disk does, does not answer a ping', async () => {
+    await (await openPostgresStore({ url: server.url(), logger })).close()
+    const url = new URL(server.url())
+    url.searchParams.set('options', '-c default_transaction_read_only=on')
+    const opened = await openPostgresStore({ url: url.href, logger })
+    store = opened
+    expect(await opened.findUser('ada')).toBeNull()
+    await expect(opened.ping()).rejects.toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
+  })
+
   test('that is away answers with an error after a while, and never ends the process', async () => {
     const opened = await openPostgresStore({ url: server.url(), logger, outageMs: 300 })
     store = opened
