@@ -24,9 +24,13 @@ export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; rou
     const message = 'no key was given: send it as X-Bridge-Token, Authorization: Bearer, X-Api-Key or Api-Key'
     throw new Rejection(401, 'no_key', message)
   }
-  const [owner, target] = await withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, async deadline => {
+  const found = withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, async deadline => {
     const owner = await abortable(authorize(arrival, credentials), deadline)
     return [owner, await abortable(findTarget(parts, mount), deadline)] as const
+  })
+  const [owner, target] = await found.catch(async (error: unknown) => {
+    await delayGuess(arrival, error)
+    throw error
   })
   if (!target) {
     if (mount.providerName === '') throw unknownRoute(request, undefined)
@@ -65,7 +69,7 @@ const forbidden = new Set<RejectionReason>(['deleted_user', 'inactive_user', 'sy
 const guesses = new Set<RejectionReason>(['invalid_key', 'unknown_key', 'not_authorized'])
 
 async function authorize(arrival: Arrival, credentials: Credentials): Promise<Authorization> {
-  const { parts, signal, address } = arrival
+  const { parts, address } = arrival
   try {
     return await parts.authorizations.authorize(credentials.identification)
   } catch (error) {
@@ -75,10 +79,15 @@ async function authorize(arrival: Arrival, credentials: Credentials): Promise<Au
     const reason = rejectionReasons.find(known => known === given) ?? 'not_authorized'
     const fields = { code, reason: given, apiKeyId: publicIdOf(credentials), address }
     parts.logger.info(fields, 'a key was not authorized')
-    if (address !== undefined && guesses.has(reason)) await parts.keyGuesses.delay(address, signal)
     const isForbidden = forbidden.has(reason) || (given === undefined && code === 'FORBIDDEN')
     throw new Rejection(isForbidden ? 403 : 401, reason, 'the key is not authorized', { cause: error })
   }
+}
+
+/** Delays the rejection of a key that may be a guess, outside the deadline of the control plane. */
+async function delayGuess({ parts, signal, address }: Arrival, error: unknown): Promise<void> {
+  const isGuess = error instanceof Rejection && guesses.has(error.reason)
+  if (isGuess && address !== undefined) await parts.keyGuesses.delay(address, signal)
 }
 
 async function findTarget({ providers }: FrontDoorParts, { providerName }: Mount): Promise<Target | undefined> {

@@ -43,11 +43,8 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
   const { parts, response, cors, target, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
   await withBodyShare(exchange, async share => {
-    const readingAt = performance.now()
-    const body = await readWithin(exchange, share)
-    const readingMs = performance.now() - readingAt
-    const { facts, adaptation, sent, reader } = await readRequest(exchange, route, body)
-    const recording = await begin(exchange, facts, body.length)
+    const { facts, adaptation, sent, original, reader, readingMs } = await readRequest(exchange, route, share)
+    const recording = await begin(exchange, facts, original.length)
     metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
     const observer = new ResponseRecording({
       recording,
@@ -61,9 +58,9 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     const filter = adaptation && new EventFilter(adaptation)
     const relay = new Relay(response, { observer, filter, added: cors })
     try {
-      if (sent !== body)
-        await sendAdapted(exchange, { adapted: sent, original: body, model: facts.model }, relay, observer)
-      else await send(exchange, body, relay, observer)
+      if (sent !== original)
+        await sendAdapted(exchange, { adapted: sent, original, model: facts.model }, relay, observer)
+      else await send(exchange, sent, relay, observer)
     } catch (error) {
       await observer.finish(failureOf(error))
       await fail(exchange, relay, error)
@@ -95,26 +92,29 @@ interface ReadRequest {
   sent: Buffer
   /** reads the response */
   reader: ResponseReader
+  /** the body as received: the same one, unless it was changed for the provider */
+  original: Buffer
+  /** the client's time to send it */
+  readingMs: number
 }
 
 /** Reads a request. The parsed body is garbage when the promise resolves. */
-async function readRequest(exchange: Exchange, route: BridgedRoute, body: Buffer): Promise<ReadRequest> {
+async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyShare): Promise<ReadRequest> {
   const { request, parts } = exchange
+  const startedAt = performance.now()
+  const body = await readWithin(exchange, share)
+  const readingMs = performance.now() - startedAt
   const encoding = request.headers['content-encoding']
   const { json, plain } = await readContent(body, encoding, maxBodyBytes(exchange))
   if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
   const facts = route.readRequest(json ?? {}, request.headers)
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)
+  const read = { facts, adaptation, reader, original: body, readingMs }
   // A provider that is not asked may send what the client does not expect all the same.
-  if (!adaptation || !plain || !mayAdapt(exchange, facts)) return { facts, adaptation, sent: body, reader }
+  if (!adaptation || !plain || !mayAdapt(exchange, facts)) return { ...read, sent: body }
   const mark = body.subarray(0, body.length - plain.length)
-  return {
-    facts,
-    reader,
-    adaptation,
-    sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]),
-  }
+  return { ...read, sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]) }
 }
 
 /** Returns whether a request may ask for more than the client did. */

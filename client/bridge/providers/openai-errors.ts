@@ -12,7 +12,7 @@ export function openaiErrorBody(status: number, message: string): string {
 /** Status → the names of the error. */
 const errorNames: Record<number, { type: string; code: string | null }> = {
   401: { type: 'invalid_request_error', code: 'invalid_api_key' },
-  403: { type: 'invalid_request_error', code: 'invalid_api_key' },
+  403: { type: 'invalid_request_error', code: 'permission_denied' },
   429: { type: 'requests', code: 'rate_limit_exceeded' },
   504: { type: 'server_error', code: 'timeout' },
 }

@@ -209,6 +209,24 @@ describe('a rejected request', () => {
     expect(provider.calls).toHaveLength(0)
   })
 
+  test('a WebSocket gets 426 without a listener for upgrades too, as in a daemon of its own', async () => {
+    await start()
+    for (const headers of [{ 'x-api-key': testKey }, { 'x-api-key': 'wrong' }]) {
+      const upgrade = { ...headers, connection: 'upgrade', upgrade: 'WebSocket' }
+      const response = await send(bridge, {
+        method: 'GET',
+        path: '/bridge/openai/v1/responses',
+        headers: upgrade,
+        body: '',
+      })
+      expect([response.status, response.headers.upgrade, errorOf(response)]).toEqual([
+        426,
+        'HTTP/1.1',
+        { error: expect.objectContaining({ message: expect.stringContaining('WebSockets are not supported') }) },
+      ])
+    }
+  })
+
   test('a body of exactly the limit is served', async () => {
     await start({ maxBodyBytes: 1_000 })
     provider.respondWith(json({ id: 'msg_1' }))

@@ -39,6 +39,23 @@ test.each([
   expect(guesses.note(other) > 0).toBe(isSame)
 })
 
+test('behind trusted proxies a guess may wait longer than the control plane may, and still gets 401', async () => {
+  const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
+  const bridge = await startBridge(plane, { controlPlaneDeadlineMs: 100 }, testKey, { trustedProxies: ['127.0.0.1'] })
+  const from = (address: string) => ({
+    headers: { 'x-api-key': `${'a'.repeat(10)}-${'b'.repeat(22)}`, 'x-forwarded-for': address },
+  })
+  try {
+    for (let guess = 0; guess < 5; guess++) expect((await send(bridge, from('192.0.2.1'))).status).toBe(401)
+    const startedAt = performance.now()
+    expect((await send(bridge, from('192.0.2.2'))).status).toBe(401)
+    expect(performance.now() - startedAt).toBeLessThan(350)
+    expect(bridge.log.map(({ fields }) => Reflect.get(fields, 'address'))).toContain('192.0.2.2')
+  } finally {
+    await bridge.close()
+  }
+})
+
 test('only the rejection of a wrong key waits: a good key of the same address is served meanwhile', async () => {
   const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
   const bridge = await startBridge(plane)
