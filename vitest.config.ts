@@ -33,6 +33,8 @@ export default defineConfig({
       project('process', { include: processFiles }),
     ],
     globalSetup: ['test/fixtures/global-setup.ts'],
+    // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count too.
+    coverage: { include: ['client/**', 'server/**', 'shared/**'], reporter: ['text', 'html'] },
     // Vitest leaves a core free, which on two cores would run one file after the other.
     maxWorkers: Math.max(2, availableParallelism() - 1),
   },

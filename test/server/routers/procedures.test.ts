@@ -1,0 +1,243 @@
+/** Every procedure of the contract has a row: its role, an input that it takes, and inputs that it rejects. */
+import { callTRPCProcedure } from '@trpc/server'
+import { describe, expect, test } from 'vitest'
+import { appRouter } from '../../../server/routers/app.js'
+import type { Context } from '../../../server/routers/trpc.js'
+import type { Identity } from '../../../server/services/identity.js'
+import type { Services } from '../../../server/services/services.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+
+interface Row {
+  role: Identity['role']
+  /** an input that reaches the service; undefined for a procedure without input */
+  taken?: object
+  /** inputs that are rejected, by the rule that each breaks */
+  rejected?: Readonly<Record<string, unknown>>
+}
+
+const id = '019a0000-0000-7000-8000-000000000001'
+const at = new Date('2030-01-01T00:00:00.000Z')
+const child = { id, interceptionId: id, msgId: 'm', createdAt: at }
+const interception = {
+  id,
+  initiatorId: id,
+  apiKeyId: 'abcdefghij',
+  provider: 'anthropic',
+  model: 'claude',
+  startedAt: at,
+}
+const tokenUsage = { ...child, inputTokens: 1, outputTokens: 2, cacheReadInputTokens: 0, cacheWriteInputTokens: 0 }
+const nul = 'a\0b'
+
+const table: Readonly<Record<string, Row>> = {
+  'recorder.recordInterception': {
+    role: 'daemon',
+    taken: interception,
+    rejected: { 'a missing model': { ...interception, model: undefined }, 'no id': { ...interception, id: 'x' } },
+  },
+  'recorder.recordInterceptionEnded': {
+    role: 'daemon',
+    taken: { id, endedAt: at },
+    rejected: { 'a time that is text': { id, endedAt: 'today' }, 'a missing time': { id } },
+  },
+  'recorder.recordTokenUsage': {
+    role: 'daemon',
+    taken: tokenUsage,
+    rejected: { 'a negative count': { ...tokenUsage, inputTokens: -1 }, 'no counts': child },
+  },
+  'recorder.recordPromptUsage': {
+    role: 'daemon',
+    taken: { ...child, prompt: 'hello' },
+    rejected: { 'a prompt that is a number': { ...child, prompt: 1 } },
+  },
+  'recorder.recordToolUsage': {
+    role: 'daemon',
+    taken: { ...child, tool: 'read', input: '{}', injected: false },
+    rejected: { 'a missing tool': { ...child, injected: false }, 'a tool that is a list': { ...child, tool: [] } },
+  },
+  'recorder.recordModelThought': {
+    role: 'daemon',
+    taken: { id, interceptionId: id, createdAt: at, content: 'well' },
+    rejected: { 'content that is missing': { id, interceptionId: id, createdAt: at } },
+  },
+  'recorder.recordBatch': {
+    role: 'daemon',
+    taken: { records: [{ kind: 'interception', ...interception }] },
+    rejected: { 'no list': { records: 'all' }, 'more than 1,000 records': { records: Array(1_001).fill({}) } },
+  },
+  'authorizer.isAuthorized': {
+    role: 'daemon',
+    taken: { key: 'abcdefghij-abcdefghijklmnopqrstuv' },
+    rejected: { 'a key that is a list': { key: [] } },
+  },
+  'mcpConfigurator.getServerConfigs': {
+    role: 'daemon',
+    taken: { userId: id },
+    rejected: { 'a user that is no id': { userId: 'ada' } },
+  },
+  'mcpConfigurator.getServerAccessTokensBatch': {
+    role: 'daemon',
+    taken: { userId: id, serverIds: ['wiki'] },
+    rejected: { 'no servers': { userId: id }, 'a server that is a number': { userId: id, serverIds: [1] } },
+  },
+  'providerConfigurator.getProviders': { role: 'daemon' },
+  'providerConfigurator.watchProviders': { role: 'daemon' },
+  'admin.users.create': {
+    role: 'admin',
+    taken: { username: 'ada' },
+    rejected: { 'a name with a blank': { username: 'a b' }, 'no name': {} },
+  },
+  'admin.users.list': { role: 'admin' },
+  'admin.users.setStatus': {
+    role: 'admin',
+    taken: { user: 'ada', status: 'suspended' },
+    rejected: { 'an unknown status': { user: 'ada', status: 'asleep' } },
+  },
+  'admin.users.delete': {
+    role: 'admin',
+    taken: { user: 'ada' },
+    rejected: { 'no user': {}, 'an empty user': { user: '' } },
+  },
+  'admin.users.purge': {
+    role: 'admin',
+    taken: { user: 'ada' },
+    rejected: { 'no user': {}, 'an empty user': { user: '' } },
+  },
+  'admin.apiKeys.create': {
+    role: 'admin',
+    taken: { user: 'ada' },
+    rejected: { 'a time that is text': { user: 'ada', expiresAt: 'soon' }, 'no user': {} },
+  },
+  'admin.apiKeys.list': { role: 'admin', taken: {}, rejected: { 'a user that is a number': { user: 1 } } },
+  'admin.apiKeys.expire': {
+    role: 'admin',
+    taken: { id: 'abcdefghij' },
+    rejected: { 'no id': {}, 'an id of another length': { id: 'a' } },
+  },
+  'admin.apiKeys.delete': {
+    role: 'admin',
+    taken: { id: 'abcdefghij' },
+    rejected: { 'no id': {}, 'an id of another length': { id: 'a' } },
+  },
+  'admin.daemonKeys.create': { role: 'admin', taken: {}, rejected: { 'an empty name': { name: '' } } },
+  'admin.daemonKeys.list': { role: 'admin' },
+  'admin.daemonKeys.revoke': { role: 'admin', taken: { id: 'abcdefghij' }, rejected: { 'no id': {} } },
+  'admin.providers.upsert': {
+    role: 'admin',
+    taken: { name: 'work', type: 'anthropic' },
+    rejected: {
+      'a name with a slash': { name: 'a/b' },
+      'an unknown type': { name: 'work', type: 'abacus' },
+      'a base URL that is none': { name: 'work', baseUrl: 'there' },
+    },
+  },
+  'admin.providers.list': { role: 'admin' },
+  'admin.providers.setEnabled': {
+    role: 'admin',
+    taken: { name: 'work', enabled: true },
+    rejected: { 'enabled that is text': { name: 'work', enabled: 'yes' } },
+  },
+  'admin.providers.remove': { role: 'admin', taken: { name: 'work' }, rejected: { 'no name': {} } },
+  'admin.providers.test': { role: 'admin', taken: { name: 'work' }, rejected: { 'no name': {} } },
+  'admin.mcpServers.upsert': {
+    role: 'admin',
+    taken: { id: 'wiki', url: 'https://wiki.example.com/mcp' },
+    rejected: {
+      'a URL that is none': { id: 'wiki', url: 'there' },
+      'a pattern that is none': { id: 'wiki', url: 'https://wiki.example.com/mcp', toolAllowRegex: '(' },
+    },
+  },
+  'admin.mcpServers.list': { role: 'admin' },
+  'admin.mcpServers.remove': { role: 'admin', taken: { id: 'wiki' }, rejected: { 'no id': {} } },
+  'admin.externalAuthLinks.set': {
+    role: 'admin',
+    taken: { user: 'ada', serverId: 'wiki', accessToken: 'token' },
+    rejected: { 'no token': { user: 'ada', serverId: 'wiki' } },
+  },
+  'admin.externalAuthLinks.list': { role: 'admin', taken: {}, rejected: { 'a user that is a number': { user: 1 } } },
+  'admin.externalAuthLinks.remove': {
+    role: 'admin',
+    taken: { user: 'ada', serverId: 'wiki' },
+    rejected: { 'no server': { user: 'ada' } },
+  },
+  'admin.interceptions.list': {
+    role: 'admin',
+    taken: {},
+    rejected: { 'a limit that is text': { limit: 'all' }, 'a limit of 0': { limit: 0 } },
+  },
+  'admin.interceptions.get': { role: 'admin', taken: { id }, rejected: { 'no id': {}, 'an id with NUL': { id: nul } } },
+  'admin.usage': { role: 'admin', taken: {}, rejected: { 'a time that is text': { from: 'monday' } } },
+  'admin.secrets.rotate': { role: 'admin' },
+  'admin.audit.list': { role: 'admin', taken: {}, rejected: { 'an unknown action': { action: 'users.make' } } },
+  'admin.watch': { role: 'admin', taken: {}, rejected: { 'an event id that is a list': { lastEventId: [] } } },
+}
+
+const identities: Readonly<Record<Identity['role'], Identity>> = {
+  admin: { role: 'admin', name: 'an admin' },
+  daemon: { role: 'daemon', name: 'a daemon', delegate: true },
+}
+const otherRole = { admin: 'daemon', daemon: 'admin' } as const
+
+/** The part that tRPC shows of a procedure; the type of `appRouter` is that of the nested router. */
+interface Procedure {
+  _def: { type: 'query' | 'mutation' | 'subscription'; inputs: unknown[] }
+}
+const procedures: Readonly<Record<string, Procedure>> = Object(appRouter._def.procedures)
+
+const reached = new Error('the call reached a service')
+
+/** Services of which every use throws {@link reached}. */
+const services: Services = new Proxy(
+  Object(() => {}),
+  {
+    get: (_target, name) => (name === 'then' ? undefined : services),
+    apply: () => {
+      throw reached
+    },
+  },
+)
+
+/** Calls a procedure and returns what it threw; of a subscription, also what its first item threw. */
+async function thrownBy(path: string, role: Identity['role'], input: unknown): Promise<unknown> {
+  const ctx: Context = { identity: identities[role], services }
+  const type = procedures[path]?._def.type ?? 'query'
+  const getRawInput = async () => input
+  const signal = new AbortController().signal
+  try {
+    const result = await callTRPCProcedure({ router: appRouter, path, getRawInput, ctx, type, signal, batchIndex: 0 })
+    const items: AsyncIterable<unknown> | undefined = Object(result)[Symbol.asyncIterator] && Object(result)
+    for await (const item of items ?? []) return item
+    return 'nothing'
+  } catch (error) {
+    return error
+  }
+}
+
+test('every procedure has a row with its role and its inputs', () => {
+  expect(Object.keys(table).sort()).toEqual(Object.keys(procedures).sort())
+  for (const [path, { _def }] of Object.entries(procedures)) {
+    const { taken, rejected } = table[path] ?? {}
+    const hasInput = _def.inputs.length > 0
+    const inputs = { taken: taken !== undefined, rejected: Object.keys(rejected ?? {}).length > 0 }
+    expect({ path, ...inputs }).toEqual({ path, taken: hasInput, rejected: hasInput })
+  }
+})
+
+describe.each(Object.entries(table))('%s', (path, { role, taken, rejected = {} }) => {
+  test(`is for the role ${role}`, async () => {
+    expect((await causeOf(thrownBy(path, role, taken))).message).toBe(reached.message)
+    const forbidden = RpcError.from(await thrownBy(path, otherRole[role], taken))
+    expect(forbidden).toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining(`needs the role ${role}`) })
+  })
+
+  test.each(Object.entries(rejected))('rejects %s before any service is reached', async (_rule, input) => {
+    expect(RpcError.from(await thrownBy(path, role, input))).toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})
+
+/** tRPC wraps errors that are none of its own. */
+async function causeOf(thrown: Promise<unknown>): Promise<Error> {
+  const error = await thrown
+  if (!(error instanceof Error)) throw new Error(`no error was thrown: ${String(error)}`)
+  return error.cause instanceof Error ? error.cause : error
+}
