@@ -49,7 +49,8 @@ export function continuedCall({ results }: Turn): string | undefined {
  */
 export function promptOf({ texts, results }: Turn, client: string | undefined): string | undefined {
   // Codex keeps the user's messages in front of the summary: they were prompts before.
-  const spoken = texts.slice(texts.findLastIndex(isSummary) + 1).filter(text => text.trim() !== '')
+  const afterSummary = texts.slice(texts.findLastIndex(isSummary) + 1)
+  const spoken = afterSummary.slice(-maxTexts).filter(text => text.trim() !== '')
   /** words in an element of another tag: the user's if there are no better ones */
   let inElement: string | undefined
   let found: string | undefined
@@ -63,6 +64,9 @@ export function promptOf({ texts, results }: Turn, client: string | undefined): 
   if (found !== undefined || results.length > 0) return found
   return inElement ?? spoken.at(-1)
 }
+
+/** Texts of one turn that are read, from its end: clients send less than a hundred. */
+const maxTexts = 1_000
 
 /**
  * Beginnings of the messages that stand for a conversation after its compaction: Claude Code and Qwen Code, Codex, pi,

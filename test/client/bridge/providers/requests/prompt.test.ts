@@ -243,6 +243,8 @@ test('a text of many tags is read in linear time, and too many are no elements',
     `${'<a '.repeat(1_000_000)}>`,
   ]
   // Each takes milliseconds; reading them in quadratic time would take hours.
+  const texts = Array.from({ length: 300_000 }, () => ({ type: 'text', text: '<a>b</a>' }))
+  expect(readAnthropicRequest({ messages: [{ role: 'user', content: texts }] }, claude).prompt).toBe('<a>b</a>')
   for (const text of hostile) for (const headers of [claude, cline, {}]) expect(read(text, headers)).toBe(text)
 })
 
