@@ -7,7 +7,7 @@ import { OpenaiUsage } from './openai-usage.js'
 import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
 import { errorIn, unnamedError } from './provider-errors.js'
 import { jsonTextOf, metadataOf, objectsOf, parsed, qualified, serverUrls, textOf, typeNameOf } from './reading.js'
-import { readResponsesRequest } from './requests/responses-request.js'
+import { readCompactionRequest, readResponsesRequest } from './requests/responses-request.js'
 import { countOf } from './token-names.js'
 
 /** The route `POST /responses`. */
@@ -17,11 +17,11 @@ export const openaiResponses: BridgedRoute = {
   createResponseReader: request => new ResponsesReader(serverUrls(request?.tools, 'server_label', 'server_url')),
 }
 
-/** The route `POST /responses/compact`: a model call that shortens a conversation, whose last message was said before. */
+/** The route `POST /responses/compact`: a model call that shortens a conversation. */
 export const openaiCompaction: BridgedRoute = {
   ...openaiResponses,
   name: 'openai/responses/compact',
-  readRequest: (body, headers) => ({ ...readResponsesRequest(body, headers), prompt: undefined }),
+  readRequest: readCompactionRequest,
 }
 
 /** Type of call → the fields that may hold its input. */

@@ -226,6 +226,76 @@ export const realClients: RealClient[] = [
     ],
   },
   {
+    client: 'Codex 0.171.0, a search for tools that the client runs',
+    steps: [
+      {
+        route: responses,
+        headers: codexHeaders,
+        body: {
+          model: 'gpt-5.5',
+          tools: [{ type: 'tool_search', execution: 'client' }],
+          input: [{ type: 'message', ...user(inputText('Read the note.')) }],
+        },
+        answer: responseAnswer(undefined, {
+          type: 'tool_search_call',
+          id: 'tsc_1',
+          call_id: 'call_search',
+          execution: 'client',
+          arguments: { query: 'notes' },
+        }),
+        expect: { prompt: 'Read the note.', tools: [['tool_search', 'call_search']] },
+      },
+      {
+        route: responses,
+        headers: codexHeaders,
+        body: {
+          model: 'gpt-5.5',
+          input: [
+            { type: 'message', ...user(inputText('Read the note.')) },
+            { type: 'tool_search_call', id: 'tsc_1', call_id: 'call_search', execution: 'client', arguments: {} },
+            { type: 'tool_search_output', id: 'tso_1', call_id: 'call_search', execution: 'client', tools: [] },
+          ],
+        },
+        answer: responseAnswer(),
+        expect: { prompt: null, correlatingToolCallId: 'call_search', parentStep: 0 },
+      },
+      {
+        route: '/v1/responses/compact',
+        headers: codexHeaders,
+        body: { model: 'gpt-5.5', input: [{ type: 'message', ...user(inputText('Read the note.')) }] },
+        answer: { ...responseAnswer(), object: 'response.compaction' },
+        expect: { prompt: null, metadata: { request_kind: 'compaction' } },
+      },
+    ],
+  },
+  {
+    client: 'openai 7.59.0, the approval of a call on an MCP server',
+    steps: [
+      {
+        route: responses,
+        body: {
+          model: 'm',
+          tools: [{ type: 'mcp', server_label: 'wiki', server_url: 'https://x.test' }],
+          input: 'One.',
+        },
+        answer: responseAnswer(undefined, {
+          type: 'mcp_approval_request',
+          id: 'mcpr_1',
+          server_label: 'wiki',
+          name: 'read',
+          arguments: '{}',
+        }),
+        expect: { prompt: 'One.', tools: [['read', 'mcpr_1']] },
+      },
+      {
+        route: responses,
+        body: { model: 'm', input: [{ type: 'mcp_approval_response', approval_request_id: 'mcpr_1', approve: true }] },
+        answer: responseAnswer(),
+        expect: { prompt: null, correlatingToolCallId: 'mcpr_1', parentStep: 0 },
+      },
+    ],
+  },
+  {
     client: 'OpenCode 1.18.33, title and plan',
     steps: [
       {

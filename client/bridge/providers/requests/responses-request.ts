@@ -5,15 +5,29 @@ import type { RequestFacts } from '../provider-api.js'
 import { objectsOf, textOf } from '../reading.js'
 import { instructionsOf, isInstruction, textsOf, turnOf } from './content.js'
 import { lastTurnOf, type Speech } from './prompt.js'
-import { requestFacts } from './request-facts.js'
+import { type RequestParts, requestFacts } from './request-facts.js'
 
 /** Reads a request of `POST /responses`. Never throws, for any JSON. */
 export function readResponsesRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts {
-  const items = objectsOf(body.input)
-  const turn = typeof body.input === 'string' ? turnOf(body.input) : lastTurnOf(items, speechOf)
-  const instructions = [...textsOf(body.instructions), ...instructionsOf(items)]
-  const kind = items.at(-1)?.type === 'compaction_trigger' ? 'compaction' : undefined
-  return requestFacts(body, headers, { turn, instructions, kind })
+  return requestFacts(body, headers, partsOf(body))
+}
+
+/**
+ * Reads a request of `POST /responses/compact`: the client's own, whose last message was said before. Never throws, for
+ * any JSON.
+ */
+export function readCompactionRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts {
+  const { turn, instructions } = partsOf(body)
+  return requestFacts(body, headers, { turn: { ...turn, texts: [] }, instructions, kind: 'compaction' })
+}
+
+function partsOf({ input, instructions }: JsonObject): RequestParts {
+  const items = objectsOf(input)
+  return {
+    turn: typeof input === 'string' ? turnOf(input) : lastTurnOf(items, speechOf),
+    instructions: [...textsOf(instructions), ...instructionsOf(items)],
+    kind: items.at(-1)?.type === 'compaction_trigger' ? 'compaction' : undefined,
+  }
 }
 
 /**
