@@ -45,6 +45,7 @@ const maxBlockBytes = 128 * 1024
  */
 function contentBound(body: Buffer, maxBytes: number): number {
   let bound = 0
+  let certain = 0
   for (let at = 0; at < body.length; ) {
     const id = body.readUInt32LE(at)
     if (id >>> 4 === 0x184d2a5) {
@@ -54,7 +55,8 @@ function contentBound(body: Buffer, maxBytes: number): number {
     if (id !== magic) throw new Error('no Zstandard frame')
     const frame = readFrame(body, at)
     bound += frame.bound
-    if (bound - frame.guessed > maxBytes) throw tooLarge(maxBytes)
+    certain += frame.bound - frame.guessed
+    if (certain > maxBytes) throw tooLarge(maxBytes)
     at = frame.end
   }
   return bound
