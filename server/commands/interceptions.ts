@@ -192,7 +192,7 @@ function printDetail(detail: InterceptionDetail): void {
   printFields({ user: username, ...fields })
   for (const usage of detail.tokenUsages) {
     print(
-      `\ntokens  ${usage.model === null ? '' : `${visible(usage.model)}: `}input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}`,
+      `\ntokens  ${usage.model === null ? '' : `${visible(usage.model)}: `}input ${usage.inputTokens}, output ${usage.outputTokens}, cache read ${usage.cacheReadInputTokens}, cache write ${usage.cacheWriteInputTokens}${usage.metadata?.estimated === true ? ' (estimated)' : ''}`,
     )
   }
   for (const { prompt, metadata } of detail.promptUsages) {

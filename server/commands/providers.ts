@@ -22,6 +22,7 @@ interface AddOptions extends CommonOptions {
   firstByteTimeoutMs?: Limit
   idleTimeoutMs?: Limit
   maxBodyBytes?: Limit
+  includeUsage?: 'auto' | 'never' | 'default'
 }
 
 /** Adds `providers add|test|list|enable|disable|remove`. */
@@ -55,11 +56,17 @@ export function addProvidersCommands(program: Command): void {
       "largest body of a request; default: the server's setting",
       wholeNumberOrDefault,
     )
+    .addOption(
+      new Option(
+        '--include-usage <when>',
+        'ask for the usage of streams of Chat Completions whose client does not: auto (unless it rejects that), never',
+      ).choices(['auto', 'never', 'default']),
+    )
     .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...others }: AddOptions) => {
-      const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, ...options } = others
-      const limits = Object.entries({ firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes })
-      const given = limits.filter(([, limit]) => limit !== undefined)
-      const settings = Object.fromEntries(given.map(([name, limit]) => [name, limit === 'default' ? null : limit]))
+      const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage, ...options } = others
+      const values = Object.entries({ firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage })
+      const given = values.filter(([, value]) => value !== undefined)
+      const settings = Object.fromEntries(given.map(([name, value]) => [name, value === 'default' ? null : value]))
       const keys = await readKeys(key ?? [], keyEnv)
       const provider = await callAdmin(options, admin =>
         admin.providers.upsert.mutate({
@@ -80,6 +87,7 @@ export function addProvidersCommands(program: Command): void {
           keys: provider.keys.join(', '),
           enabled: provider.enabled,
           limits: limitsText(provider.settings),
+          ...(provider.settings.includeUsage === 'never' && { usage: 'not asked for' }),
           'clients use': `/bridge/${provider.name}${mountPath}, behind the address of the server or of a daemon`,
         }),
       )

@@ -32,6 +32,7 @@ export interface ShownProviderSettings {
   firstByteTimeoutMs: number | null
   idleTimeoutMs: number | null
   maxBodyBytes: number | null
+  includeUsage: 'auto' | 'never' | null
 }
 
 /** The settings of a provider that has none of its own. */
@@ -39,6 +40,7 @@ export const unsetProviderSettings: ShownProviderSettings = {
   firstByteTimeoutMs: null,
   idleTimeoutMs: null,
   maxBodyBytes: null,
+  includeUsage: null,
 }
 
 /** A change of settings: a field that is left out stays, and null sets it back to the server's setting. */
@@ -46,6 +48,7 @@ export const providerSettingsChange = z.object({
   firstByteTimeoutMs: timeLimit.nullable().optional(),
   idleTimeoutMs: timeLimit.nullable().optional(),
   maxBodyBytes: providerSettingsFields.maxBodyBytes.nullable().optional(),
+  includeUsage: providerSettingsFields.includeUsage.nullable().optional(),
 })
 
 /** Settings of one provider; a field that is not set leaves the server's setting. */

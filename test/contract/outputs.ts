@@ -77,6 +77,7 @@ const providerSettings = z.object({
   firstByteTimeoutMs: z.number().nullable(),
   idleTimeoutMs: z.number().nullable(),
   maxBodyBytes: z.number().nullable(),
+  includeUsage: z.enum(['auto', 'never']).nullable(),
 })
 
 const providerSummary = z.object({

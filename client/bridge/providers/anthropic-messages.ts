@@ -73,6 +73,11 @@ class MessageReader implements ResponseReader {
   event({ event, data }: SseEvent): void {
     if (this.complete) return
     const json = parsed(data)
+    if (event === 'error') {
+      this.#error = errorIn(json ?? data) ?? unnamedError
+      this.complete = true
+      return
+    }
     if (!isPlainObject(json)) return
     switch (textOf(json.type) ?? event) {
       case 'message_start':

@@ -85,6 +85,12 @@ class ResponsesReader implements ResponseReader {
   event({ event, data }: SseEvent): void {
     if (this.complete) return
     const json = parsed(data)
+    // The data is the bare error, or the API's own event `error`.
+    if (event === 'error' && !(isPlainObject(json) && json.type === 'error')) {
+      this.#error = errorIn(json ?? data) ?? unnamedError
+      this.complete = true
+      return
+    }
     if (!isPlainObject(json)) return
     const place = json.output_index ?? json.item_id
     const item = this.#open.get(place)
