@@ -62,7 +62,8 @@ export async function buildCommit({ commit }: PastCommit): Promise<string> {
     const archive = join(directory, 'sources.tar')
     await run('git', ['archive', '-o', archive, commit])
     await run('tar', ['-xf', archive, '-C', directory])
-    const hasOurDependencies = dependenciesIn(directory) === dependenciesIn('.')
+    const [theirs, ours] = [dependenciesIn(directory), dependenciesIn('.')]
+    const hasOurDependencies = Object.keys(theirs).every(name => theirs[name] === ours[name])
     if (hasOurDependencies) await symlink(resolve('node_modules'), join(directory, 'node_modules'))
     else await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: directory })
     await run('npm', ['run', '--silent', 'build'], { cwd: directory })
@@ -79,8 +80,8 @@ export async function buildCommit({ commit }: PastCommit): Promise<string> {
   return program
 }
 
-/** Returns the dependencies of the program and the compiler with their versions, as text. */
-function dependenciesIn(directory: string): string {
+/** Returns the dependencies of the program, and the compiler, with their exact versions. */
+function dependenciesIn(directory: string): Record<string, unknown> {
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'))
-  return JSON.stringify([dependencies, devDependencies.typescript])
+  return { ...dependencies, typescript: devDependencies.typescript }
 }
