@@ -1,12 +1,11 @@
 /** Several control planes on one PostgreSQL, as processes, behind a balancer. */
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
 import type { WatchEvent } from '../../shared/contract/admin/watch.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'
+import { type Balancer, balance } from './balancer.js'
 import {
   cleanUp,
   follow,
@@ -232,43 +231,3 @@ test('a change on one replica reaches the daemons of the other: providers within
   await adminOf(first, ({ daemonKeys }) => daemonKeys.revoke.mutate({ id: created.id }))
   expect(await daemon.exited).toEqual({ code: 1, signal: null })
 })
-
-/** Gives each connection to a replica that takes it, in turn. */
-interface Balancer {
-  url: string
-  close(): Promise<void>
-}
-
-async function balance(targets: () => readonly ServeProcess[]): Promise<Balancer> {
-  let turn = 0
-  const sockets = new Set<Socket>()
-  const server: Server = createServer(near => {
-    const list = targets()
-    const target = list[turn++ % list.length]
-    const far = connect(Number(target?.port), '127.0.0.1')
-    near.pipe(far)
-    far.pipe(near)
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(socket)
-      socket.on('error', () => {})
-      socket.on('close', () => {
-        sockets.delete(socket)
-        other.destroy()
-      })
-    }
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo // it listens on TCP
-  return {
-    url: `http://127.0.0.1:${port}`,
-    async close() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
-}
