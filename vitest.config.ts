@@ -2,7 +2,10 @@ import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
-/** Files whose tests start processes of the built program (`dist`). All other files run from the sources alone. */
+/**
+ * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, or open an embedded database for each test.
+ * All other files run from the sources alone.
+ */
 const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
 
 /** The seed of all random values of a run; test/fixtures/random.ts prints it if a test fails. */
