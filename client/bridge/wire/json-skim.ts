@@ -45,12 +45,17 @@ export class JsonSkim {
     return this.#gaveUp ? undefined : Buffer.concat(this.#kept).toString()
   }
 
-  /** Reads to the next string, or to the end of the chunk. Returns the place behind. */
+  /** Reads to the next string that is long or goes on in the next chunk, else to the end. Returns the place behind. */
   #outside(chunk: Buffer, from: number): number {
     let start = from
     for (let at = from; at < chunk.length; at++) {
       const byte = chunk[at]
       if (byte === quote) {
+        const end = endOfString(chunk, at + 1)
+        if (end !== undefined && end - at <= maxStringBytes) {
+          at = end
+          continue
+        }
         this.#keep(chunk.subarray(start, at))
         this.#string = []
         this.#stringBytes = 0
@@ -113,3 +118,13 @@ export class JsonSkim {
 }
 
 const quoteMark = Buffer.from('"')
+
+/** Returns the place of the quote that ends a string; undefined if the string goes on in the next chunk. */
+function endOfString(chunk: Buffer, from: number): number | undefined {
+  for (let at = chunk.indexOf(quote, from); at >= 0; at = chunk.indexOf(quote, at + 1)) {
+    let backslashes = 0
+    while (at - backslashes > from && chunk[at - backslashes - 1] === backslash) backslashes++
+    if (backslashes % 2 === 0) return at
+  }
+  return undefined
+}

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest'
+import type { Outcome, ResponseFacts, TokenCounts } from '../../../../client/bridge/providers/provider-api.js'
+import { type InterceptionStart, recordsOf } from '../../../../client/bridge/recording/records.js'
+import { recordSchemas } from '../../../../shared/contract/recorder.js'
+import type { JsonObject } from '../../../../shared/values/text.js'
+import { silentLogger } from '../../../fixtures/stores.js'
+import { testOwner } from '../scripted-control-plane.js'
+
+const start: InterceptionStart = {
+  owner: testOwner,
+  provider: { type: 'anthropic', name: 'anthropic' },
+  request: { model: 'm' },
+  credentialKind: 'centralized',
+  credentialHint: undefined,
+  secrets: [],
+  client: undefined,
+  userAgent: undefined,
+  requestBytes: 400,
+  startedAt: new Date(),
+}
+
+const counts = (n: number, details: JsonObject = {}): TokenCounts => ({
+  input: n,
+  output: n + 1,
+  cacheRead: n + 2,
+  cacheWrite: n + 3,
+  details,
+})
+
+/** Returns the token usages of a response, checked as the control plane checks them. */
+function usagesOf(response: Partial<ResponseFacts>, recordContent = true) {
+  const options = { recordContent, logger: silentLogger }
+  const records = recordsOf(options, crypto.randomUUID(), start, { tools: [], thoughts: [], ...response }, undefined)
+  return records.filter(({ kind }) => kind === 'tokenUsage').map(record => recordSchemas.tokenUsage.parse(record))
+}
+
+describe('token usages of a response', () => {
+  test('are one for the response and one for each part that is billed beside it, with ids in the order of the parts', () => {
+    const billedBeside = [10, 20, 30, 40].map(n => ({ ...counts(n), model: n === 20 ? 'advisor' : undefined }))
+    const usages = usagesOf({ usage: counts(1), billedBeside, usageIsFinal: true })
+    expect(usages.map(({ inputTokens, model }) => [inputTokens, model])).toEqual([
+      [1, undefined],
+      [10, undefined],
+      [20, 'advisor'],
+      [30, undefined],
+      [40, undefined],
+    ])
+    const ids = usages.map(({ id }) => id)
+    expect(ids.toSorted()).toEqual(ids)
+  })
+
+  test('have the facts of the response in the first one only', () => {
+    const outcome: Outcome = { served_model: 'claude-x', stop_reason: 'end_turn', searches: 2 }
+    const [first, second] = usagesOf({ usage: counts(1), billedBeside: [{ ...counts(2), model: 'a' }], outcome })
+    expect(first?.metadata).toEqual({ response: outcome })
+    expect(second?.metadata).toBeUndefined()
+  })
+
+  test('have no metadata without facts and details, so that hashes of older records stay', () => {
+    expect(usagesOf({ usage: counts(1), outcome: {} })[0]).not.toHaveProperty('metadata')
+  })
+
+  test('keep counts and enumerations without content, also in lists, and no words', () => {
+    const details = {
+      cache_creation: { ephemeral_5m_input_tokens: 3, note: 'words' },
+      parts: [{ tokens: 1, text: 'words' }, { tokens: 2 }, 'words'],
+      service_tier: 'words of any kind',
+    }
+    const outcome: Outcome = {
+      served_model: 'vendor/model-1:free',
+      stop_reason: 'some words that a user wrote',
+      context_edits: { clear_thinking: 1, 'words in a name': 2 },
+      images: 1,
+    }
+    const [usage] = usagesOf({ usage: counts(1, details), outcome }, false)
+    expect(usage?.metadata).toEqual({
+      cache_creation: { ephemeral_5m_input_tokens: 3 },
+      parts: [{ tokens: 1 }, { tokens: 2 }],
+      response: { served_model: 'vendor/model-1:free', context_edits: { clear_thinking: 1 }, images: 1 },
+    })
+  })
+
+  test('keep the facts where the details are too large for a record', () => {
+    const details = { text: 'x'.repeat(100_000) }
+    expect(usagesOf({ usage: counts(1, details), outcome: { images: 1 } })[0]?.metadata).toEqual({
+      response: { images: 1 },
+    })
+  })
+
+  test.each<[string, Partial<ResponseFacts>, [number, number, boolean][]]>([
+    ['nothing was relayed', { mayBeEstimated: true, relayedCharacters: 0 }, []],
+    ['no count came', { mayBeEstimated: true, relayedCharacters: 9 }, [[100, 3, true]]],
+    ['only a beginning was counted', { mayBeEstimated: true, relayedCharacters: 9, usage: counts(7) }, [[7, 8, true]]],
+    [
+      'the beginning counts less than came',
+      { mayBeEstimated: true, relayedCharacters: 90, usage: counts(7) },
+      [[7, 23, true]],
+    ],
+    [
+      'the count is final',
+      { mayBeEstimated: true, relayedCharacters: 90, usage: counts(7), usageIsFinal: true },
+      [[7, 8, false]],
+    ],
+    [
+      'the provider reported an error',
+      { mayBeEstimated: false, relayedCharacters: 90, usage: counts(7) },
+      [[7, 8, false]],
+    ],
+  ])('are estimated or not where %s', (_, response, expected) => {
+    const usages = usagesOf(response)
+    expect(
+      usages.map(({ inputTokens, outputTokens, metadata }) => [
+        inputTokens,
+        outputTokens,
+        metadata?.estimated ?? false,
+      ]),
+    ).toEqual(expected)
+  })
+})
