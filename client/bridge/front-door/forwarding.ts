@@ -111,7 +111,7 @@ async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyS
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)
   const read = { facts, adaptation, reader, original: body, readingMs }
-  // A provider that is not asked may send what the client does not expect all the same.
+  // A provider may send the chunk without a request too, and no client expects the chunk.
   if (!adaptation || !plain || !mayAdapt(exchange, facts)) return { ...read, sent: body }
   const mark = body.subarray(0, body.length - plain.length)
   return { ...read, sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]) }
@@ -148,7 +148,7 @@ function keyOf({ provider }: Target): string | undefined {
 
 /**
  * Sends a request that asks for more than the client did. A provider that rejects it gets the client's own request,
- * once: the rejection may be about what was added.
+ * once: the rejection may concern the addition.
  */
 async function sendAdapted(
   exchange: Exchange,

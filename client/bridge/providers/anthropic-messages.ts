@@ -162,7 +162,7 @@ class MessageReader implements ResponseReader {
     this.#ending(message)
   }
 
-  /** Reads what a message, `message_delta` or its `delta` says of the response; the newest value counts. */
+  /** Reads the facts in a message, in `message_delta` or in its `delta`; the newest value of each counts. */
   #ending(json: Record<string, unknown>): void {
     const { usage, container, stop_details: stop, context_management: management, diagnostics } = json
     const outcome = this.#outcome
@@ -268,7 +268,7 @@ function modelOf(side: unknown): string | undefined {
   return isPlainObject(side) ? textOf(side.model) : undefined
 }
 
-/** Returns who called a tool on the model's behalf; undefined for the model itself. */
+/** Returns the caller of a tool that acts on the model's behalf; undefined for the model itself. */
 function callerOf(caller: unknown): string | undefined {
   const type = typeNameOf(caller)
   return type === 'direct' ? undefined : type

@@ -59,7 +59,7 @@ export class AnthropicUsage {
     }
   }
 
-  /** Returns what is billed beside {@link counts}, in the provider's order. */
+  /** Returns the parts that are billed beside {@link counts}, in the provider's order. */
   billedBeside(): BilledPart[] {
     return objectsOf(this.#fields.iterations)
       .filter(({ type }) => kindOf(type) === 'billed beside')

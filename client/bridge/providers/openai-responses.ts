@@ -182,7 +182,7 @@ class ResponsesReader implements ResponseReader {
     }
   }
 
-  /** Returns what the types of the items show, unless the provider counts it itself. */
+  /** Counts images and searches by the types of the items; the provider's own counts go before. */
   #counted(): Outcome {
     const types = [...this.#types.values()]
     const [images, searches] = ['image_generation_call', 'web_search_call'].map(

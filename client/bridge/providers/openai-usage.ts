@@ -49,7 +49,7 @@ export class OpenaiUsage {
     return excess !== 0 && !this.#excessIsOutput(excess)
   }
 
-  /** Returns what the provider's total holds beside input and output; 0 without a total. */
+  /** Returns the tokens in the provider's total that are neither input nor output; 0 without a total. */
   #excess(): number {
     if (this.#total === undefined) return 0
     return this.#total - (inputOf(this.#fields) ?? 0) - (outputOf(this.#fields) ?? 0)

@@ -42,7 +42,7 @@ export interface BridgedRoute {
   adapt?(json: JsonObject, body: Buffer): Adaptation | undefined
   /**
    * Makes a reader for the response to a request.
-   * @param request the parsed body; the reader keeps only what it needs of it
+   * @param request the parsed body; the reader keeps the names of servers only
    */
   createResponseReader(request?: JsonObject): ResponseReader
 }
@@ -100,7 +100,7 @@ export interface ResponseFacts {
   usage?: TokenCounts | undefined
   /** whether `usage` counts the whole response: a stream that broke may have counted a beginning only */
   usageIsFinal?: boolean | undefined
-  /** what is billed beside `usage`, in the provider's order */
+  /** parts that are billed beside `usage`, in the provider's order */
   billedBeside?: readonly BilledPart[] | undefined
   /** whether the counts do not add up to the provider's total */
   usageMismatch?: boolean | undefined

@@ -24,12 +24,12 @@ export interface InspectionOptions {
 /** Takes the decompressed bytes of a response. */
 interface Sink {
   push(chunk: Buffer): void
-  /** Returns what the whole response was. */
+  /** Returns the kind of the whole response. */
   end(): Reading
 }
 
 /**
- * What a response was, when it has ended:
+ * The kind of a response that has ended:
  * - `read`: the reader got all of it
  * - `cut`: a body of `bytes` that begins as JSON and does not end as such
  * - `foreign`: a body that is no response of the API, with the words in it

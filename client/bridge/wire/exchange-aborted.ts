@@ -3,7 +3,7 @@
  * has begun.
  */
 export class ExchangeAborted extends Error {
-  /** who ended the exchange */
+  /** the side that ended the exchange */
   readonly by: 'client' | 'bridge'
 
   constructor(by: 'client' | 'bridge', message: string) {

@@ -62,7 +62,7 @@ export class SseReader {
     this.#endEvent()
   }
 
-  /** Shortens the event from here on, and what was received of it. */
+  /** Shortens the event: the part that was received, and all that follows. */
   #shorten(): void {
     const large = new LargeData()
     for (const line of this.#data) large.push(Buffer.from(`data:${line}`), true)
