@@ -2,7 +2,7 @@
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import { anthropic } from './anthropic.js'
 import { openai } from './openai.js'
-import { openaiErrorBody } from './openai-errors.js'
+import { openaiErrorBody } from './openai-error-body.js'
 import type { ProviderApi } from './provider-api.js'
 
 const apis: Record<ProviderType, ProviderApi> = { anthropic, openai }

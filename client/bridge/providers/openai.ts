@@ -4,7 +4,7 @@
  */
 import { openaiChat } from './openai-chat.js'
 import { openaiEmbeddings } from './openai-embeddings.js'
-import { openaiErrorBody } from './openai-errors.js'
+import { openaiErrorBody } from './openai-error-body.js'
 import { openaiCompaction, openaiResponses } from './openai-responses.js'
 import type { ProviderApi } from './provider-api.js'
 

@@ -125,6 +125,7 @@ const typesOfNames: Readonly<Record<string, ErrorType>> = {
   ratelimit: 'rate_limited',
   ratelimitexceeded: 'rate_limited',
   ratelimitreached: 'rate_limited',
+  // OpenAI sends it with status 429, whose type every other response of 429 has.
   insufficientquota: 'rate_limited',
   resourceexhausted: 'rate_limited',
   toomanyrequests: 'rate_limited',
