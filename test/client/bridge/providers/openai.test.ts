@@ -793,7 +793,7 @@ test.each<[IncomingHttpHeaders, string]>([
 test.each([
   [400, { type: 'invalid_request_error', code: null }],
   [401, { type: 'invalid_request_error', code: 'invalid_api_key' }],
-  [403, { type: 'invalid_request_error', code: 'invalid_api_key' }],
+  [403, { type: 'invalid_request_error', code: 'permission_denied' }],
   [404, { type: 'invalid_request_error', code: null }],
   [413, { type: 'invalid_request_error', code: null }],
   [429, { type: 'requests', code: 'rate_limit_exceeded' }],
