@@ -8,6 +8,20 @@ import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config
  */
 const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
 
+/**
+ * Files that need no build and take a second or more for each few tests: large tables, many databases, real networks and
+ * real shutdowns. They run beside the processes, so that `npm run test:fast` stays short.
+ */
+const slowFiles = [
+  'test/interop/slow-networks.test.ts',
+  'test/server/routers/{mcp,watch}.test.ts',
+  'test/server/rpc/{connection-group,equality-of-links}.test.ts',
+  'test/server/services/admin/{retention,secret-rotation}.test.ts',
+  'test/server/store/pglite/embedded.test.ts',
+  'test/server/store/plans.test.ts',
+  'test/server/store/records/{erasure,feed,lineage}.test.ts',
+]
+
 /** The seed of all random values of a run; test/fixtures/random.ts prints it if a test fails. */
 const seed = process.env.TEST_SEED ?? String(randomInt(2 ** 31))
 
@@ -32,8 +46,8 @@ function project(name: 'fast' | 'process', files: { include: string[]; exclude?:
 export default defineConfig({
   test: {
     projects: [
-      project('fast', { include: ['test/**/*.test.ts'], exclude: processFiles }),
-      project('process', { include: processFiles }),
+      project('fast', { include: ['test/**/*.test.ts'], exclude: [...processFiles, ...slowFiles] }),
+      project('process', { include: [...processFiles, ...slowFiles] }),
     ],
     globalSetup: ['test/fixtures/global-setup.ts'],
     // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count too.
