@@ -21,11 +21,25 @@ export const openai: ProviderApi = {
     if (path === '/models' || path.startsWith('/models/')) {
       return method === 'GET' || method === 'HEAD' ? 'passthrough' : undefined
     }
-    const open = path === '/conversations' || path.startsWith('/conversations/') || path.startsWith('/responses/')
-    return open ? 'passthrough' : undefined
+    if (path === '/conversations' || path.startsWith('/conversations/')) return 'passthrough'
+    return path.startsWith('/responses/') && mayPass(method, path) ? 'passthrough' : undefined
   },
 
   credentialHeaders: key => ['authorization', `Bearer ${key}`],
 
   errorBody: openaiErrorBody,
 }
+
+/**
+ * Returns whether a request below `/responses/` passes without a record. Every model call has to be recorded, so that
+ * only known paths may be posted to: a provider decodes escapes and cuts off parameters (`%63ompact`, `compact;x`),
+ * which makes another path of them.
+ */
+function mayPass(method: string, path: string): boolean {
+  if (method === 'GET' || method === 'HEAD') return true
+  if (method === 'DELETE') return deletable.test(path)
+  return method === 'POST' && postable.test(path)
+}
+
+const deletable = /^\/responses\/[A-Za-z0-9._~-]+$/
+const postable = /^\/responses\/(?:input_tokens|[A-Za-z0-9._~-]+\/cancel)$/

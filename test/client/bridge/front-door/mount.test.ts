@@ -33,6 +33,58 @@ describe('a path below a mount', () => {
   })
 })
 
+describe('a model call', () => {
+  const calls = [
+    [openai, '/responses', '/compact'],
+    [openai, '', '/responses'],
+    [openai, '/chat', '/completions'],
+    [openai, '', '/embeddings'],
+    [anthropic, '/v1', '/messages'],
+  ] as const
+  const writings: [string, (name: string) => string][] = [
+    ['an escaped letter', name => `/%${name.charCodeAt(1).toString(16)}${name.slice(2)}`],
+    ['an escape of an escape', name => `/%25${name.charCodeAt(1).toString(16)}${name.slice(2)}`],
+    ['an escaped slash', name => `%2f${name.slice(1)}`],
+    ['an escaped backslash', name => `%5c${name.slice(1)}`],
+    ['parameters', name => `${name};x=1`],
+    ['parameters of their own', name => `/;a=1${name}`],
+    ['parameters of the segment before', name => `;a=1${name}`],
+    ['escaped parameters', name => `${name}%3bx`],
+    ['an escaped space', name => `${name}%20`],
+    ['an escaped NUL', name => `${name}%00`],
+    ['an escaped query', name => `${name}%3fx`],
+    ['a fragment', name => `${name}#x`],
+    ['an escaped slash at the end', name => `${name}%2f`],
+    ['capital letters', name => name.toUpperCase()],
+    ['an extension', name => `${name}.json`],
+    ['a query before a known path', name => `${name}%3f/cancel`],
+    ['parameters before a known path', name => `${name};/cancel`],
+  ]
+  test.each(
+    calls.flatMap(([api, before, name]) => writings.map(([what, write]) => [before + write(name), what, api] as const)),
+  )('at %s (%s) never passes without a record', (path, _, api) => {
+    for (const method of ['POST', 'PUT', 'PATCH', 'QUERY']) {
+      const { path: parsed } = parseMount(`/bridge/a${path}`)
+      expect(api.route(method, apiPath(parsed, api.mountPath)), method).not.toBe('passthrough')
+    }
+  })
+
+  test.each([
+    ['GET', '/responses/resp_1', true],
+    ['HEAD', '/responses/resp_1', true],
+    ['DELETE', '/responses/resp_1', true],
+    ['POST', '/responses/resp_1/cancel', true],
+    ['GET', '/responses/resp_1/input_items', true],
+    ['GET', '/responses/resp_1/a%2Fb/new', true],
+    ['POST', '/responses/input_tokens', true],
+    ['POST', '/responses/resp_1', false],
+    ['POST', '/responses/resp_1/retry', false],
+    ['PATCH', '/responses/resp_1', false],
+  ])('%s %s is none, and passes: %s', (method, path, passes) => {
+    expect(openai.route(method, path)).toBe(passes ? 'passthrough' : undefined)
+  })
+})
+
 /** Ways in which servers have taken a segment for one of dots; sources: RFC 3986, Tomcat, IIS, decoders of UTF-8. */
 const dot = fc.constantFrom(
   '.',
