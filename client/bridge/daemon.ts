@@ -15,6 +15,7 @@ import { rejectExchange } from './front-door/error-response.js'
 import type { FrontDoorParts } from './front-door/exchange.js'
 import { KeyGuesses } from './front-door/key-guesses.js'
 import { serveExchange } from './front-door/serve-exchange.js'
+import { Turns } from './front-door/turns.js'
 import { UsageRequests } from './front-door/usage-requests.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { createRecorder } from './recording/recorder.js'
@@ -93,6 +94,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     keyGuesses: new KeyGuesses({ maxDelayMs: trustedProxies.length > 0 ? 10_000 : 1_000 }),
     usageRequests: new UsageRequests(),
     bodyMemory: new BodyMemory(limits.maxTotalBodyBytes),
+    decodings: new Turns(maxDecodings),
     readAddress: createAddressReader(trustedProxies),
     withheldHeaders: headerTest(withheldHeaders),
     allowedOrigins: new Set(allowedOrigins),
@@ -153,6 +155,9 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     },
   }
 }
+
+/** Decodings of request bodies at once: a body of some kilobytes may take the memory of `maxBodyBytes` and more. */
+const maxDecodings = 2
 
 /** Waits for all exchanges, and aborts the running ones after `graceMs`. */
 async function drain(exchanges: ReadonlyMap<Promise<void>, AbortController>, graceMs: number): Promise<void> {

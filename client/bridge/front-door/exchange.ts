@@ -14,6 +14,7 @@ import type { AddressReader } from './client-address.js'
 import type { Credentials, InProcessCaller } from './credentials.js'
 import type { KeyGuesses } from './key-guesses.js'
 import type { Mount } from './mount.js'
+import type { Turns } from './turns.js'
 import type { UsageRequests } from './usage-requests.js'
 
 /** The parts of a daemon that serve a request. */
@@ -28,6 +29,8 @@ export interface FrontDoorParts {
   usageRequests: UsageRequests
   keyGuesses: KeyGuesses
   bodyMemory: BodyMemory
+  /** decodings of encoded bodies, whose memory is not known before */
+  decodings: Turns
   readAddress: AddressReader
   /** request headers that stay here by the operator's wish */
   withheldHeaders: HeaderTest

@@ -1,5 +1,4 @@
 /** Forwarding: sends an admitted request to its provider and relays the response to the client. */
-import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
@@ -12,6 +11,7 @@ import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
 import type { ResponseReceiver, UpstreamLimits } from '../relay/upstream-call.js'
 import { UpstreamError } from '../relay/upstream-error.js'
+import { encodingsOf } from '../wire/content-encoding.js'
 import { EventFilter } from '../wire/event-filter.js'
 import { requestHeaders } from '../wire/headers.js'
 import type { BodyShare } from './body-memory.js'
@@ -58,9 +58,9 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     const filter = adaptation && new EventFilter(adaptation)
     const relay = new Relay(response, { observer, filter, added: cors })
     try {
-      if (sent !== original)
+      if (sent !== original) {
         await sendAdapted(exchange, { adapted: sent, original, model: facts.model }, relay, observer)
-      else await send(exchange, sent, relay, observer)
+      } else await send(exchange, sent, relay, observer)
     } catch (error) {
       await observer.finish(failureOf(error))
       await fail(exchange, relay, error)
@@ -68,17 +68,17 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
   })
 }
 
-async function withBodyShare(exchange: Exchange, serve: (share: BodyShare) => Promise<void>): Promise<void> {
+async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) => Promise<T>): Promise<T> {
   const share = exchange.parts.bodyMemory.share()
   try {
-    await serve(share)
+    return await serve(share)
   } finally {
     share.release()
   }
 }
 
 function readWithin({ request, signal, ...exchange }: Exchange, share: BodyShare): Promise<Buffer> {
-  return abortable(readBody(request, maxBodyBytes(exchange), share), signal)
+  return readBody(request, maxBodyBytes(exchange), share, signal)
 }
 
 function maxBodyBytes({ parts, target }: Pick<Exchange, 'parts' | 'target'>): number {
@@ -88,8 +88,8 @@ function maxBodyBytes({ parts, target }: Pick<Exchange, 'parts' | 'target'>): nu
 interface ReadRequest {
   facts: RequestFacts
   adaptation: Adaptation | undefined
-  /** the body that the provider receives */
-  sent: Buffer
+  /** the body that the provider receives; pieces share the memory of the original */
+  sent: Buffer | readonly Buffer[]
   /** reads the response */
   reader: ResponseReader
   /** the body as received: the same one, unless it was changed for the provider */
@@ -100,21 +100,35 @@ interface ReadRequest {
 
 /** Reads a request. The parsed body is garbage when the promise resolves. */
 async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyShare): Promise<ReadRequest> {
-  const { request, parts } = exchange
+  const { request, parts, signal } = exchange
   const startedAt = performance.now()
   const body = await readWithin(exchange, share)
   const readingMs = performance.now() - startedAt
+  const encodings = encodingsOf(request.headers['content-encoding'])
+  const read = () => withBodyShare(exchange, copy => interpret(exchange, route, { body, encodings, copy }))
+  // A decoded copy lives within its turn only.
+  const content = await (encodings.length > 0 ? parts.decodings.run(signal, read) : read())
+  return { ...content, original: body, readingMs }
+}
+
+/** Reads the content of a request. */
+async function interpret(
+  exchange: Exchange,
+  route: BridgedRoute,
+  { body, encodings, copy }: { body: Buffer; encodings: string[]; copy: BodyShare },
+): Promise<Omit<ReadRequest, 'original' | 'readingMs'>> {
+  const { request, parts } = exchange
+  const { json, plain } = await readContent(body, encodings, maxBodyBytes(exchange), copy)
   const encoding = request.headers['content-encoding']
-  const { json, plain } = await readContent(body, encoding, maxBodyBytes(exchange))
   if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
   const facts = route.readRequest(json ?? {}, request.headers)
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)
-  const read = { facts, adaptation, reader, original: body, readingMs }
+  const read = { facts, adaptation, reader }
   // A provider may send the chunk without a request too, and no client expects the chunk.
   if (!adaptation || !plain || !mayAdapt(exchange, facts)) return { ...read, sent: body }
   const mark = body.subarray(0, body.length - plain.length)
-  return { ...read, sent: mark.length === 0 ? adaptation.body : Buffer.concat([mark, adaptation.body]) }
+  return { ...read, sent: [mark, ...adaptation.body] }
 }
 
 /** Returns whether a request may ask for more than the client did. */
@@ -152,7 +166,7 @@ function keyOf({ provider }: Target): string | undefined {
  */
 async function sendAdapted(
   exchange: Exchange,
-  { adapted, original, model }: { adapted: Buffer; original: Buffer; model: string },
+  { adapted, original, model }: { adapted: UpstreamRequest['body']; original: Buffer; model: string },
   relay: Relay,
   observer: ResponseRecording,
 ): Promise<void> {
@@ -170,14 +184,19 @@ async function sendAdapted(
 }
 
 /** Sends a request, and relays the response until its end. */
-async function send(exchange: Exchange, body: Buffer, relay: Relay, observer?: ResponseRecording): Promise<void> {
+async function send(
+  exchange: Exchange,
+  body: UpstreamRequest['body'],
+  relay: Relay,
+  observer?: ResponseRecording,
+): Promise<void> {
   await call(exchange, body, relay, observer)
   await relay.end(exchange.signal)
 }
 
 async function call(
   exchange: Exchange,
-  body: Buffer,
+  body: UpstreamRequest['body'],
   response: ResponseReceiver,
   recorded?: ResponseRecording,
 ): Promise<void> {
@@ -192,7 +211,7 @@ async function call(
   }
 }
 
-function upstreamRequest(exchange: Exchange, body: Buffer): UpstreamRequest {
+function upstreamRequest(exchange: Exchange, body: UpstreamRequest['body']): UpstreamRequest {
   const { parts, request, credentials, target, path } = exchange
   const key = keyOf(target)
   const credential = key === undefined ? [] : target.api.credentialHeaders(key, request.rawHeaders)

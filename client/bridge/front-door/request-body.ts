@@ -1,18 +1,24 @@
 import type { IncomingMessage } from 'node:http'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { decodeBody, encodingsOf } from '../wire/content-encoding.js'
+import { decodeBody } from '../wire/content-encoding.js'
 import { Rejection } from '../wire/rejection.js'
 import type { BodyShare } from './body-memory.js'
 
 /**
- * Reads the whole body, as received. The body is in memory once: its chunks are copied into one buffer as they arrive
+ * Reads the whole body, as received, until the signal aborts. The body is in memory once: its chunks are copied into one buffer as they arrive
  * if the client announced the length.
  * @param share the memory that the body takes
  * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`, 503 if the share cannot grow. Up to
  *   `maxBytes` more are read and dropped, so that the client sees the response rather than a reset.
  * @throws Rejection 400 if the client disconnects inside the body
+ * @throws the signal's reason
  */
-export function readBody(request: IncomingMessage, maxBytes: number, share: BodyShare): Promise<Buffer> {
+export function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  share: BodyShare,
+  signal: AbortSignal,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const announced = Number(request.headers['content-length'] ?? 0)
     const body = new GrowingBody(announced)
@@ -43,11 +49,15 @@ export function readBody(request: IncomingMessage, maxBytes: number, share: Body
       stop()
       reject(new Rejection(400, 'body_incomplete', `the request body ended after ${format(body.length)} bytes`))
     }
+    const onAbort = () => rejectRest(signal.reason)
     const stop = () => {
+      signal.removeEventListener('abort', onAbort)
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
     }
+    if (signal.aborted) return onAbort()
     if (announced > maxBytes) return rejectSize(format(announced))
     if (request.destroyed) return onClose()
+    signal.addEventListener('abort', onAbort, { once: true })
     request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })
 }
@@ -93,22 +103,24 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 
 /**
  * Reads the JSON object of a body.
- * @param encoding the header `Content-Encoding`
+ * @param encodings as {@link encodingsOf} returns them
  * @param maxBytes limit of the decoded body
- * @throws Rejection 413 if the decoded body is larger; 400 if it is not a JSON object
+ * @param copy the memory that a decoded body takes
+ * @throws Rejection 413 if the decoded body is larger, 503 if the share cannot grow; 400 if the body is not a JSON object
  */
 export async function readContent(
   body: Buffer,
-  encoding: string | undefined,
+  encodings: readonly string[],
   maxBytes: number,
+  copy: BodyShare,
 ): Promise<RequestContent> {
-  const encodings = encodingsOf(encoding)
   const decoded = encodings.length === 0 ? body : await decodeBody(body, encodings, maxBytes)
   if (decoded === 'too large') {
     const message = `request body of ${format(body.length)} bytes is decoded larger than maxBodyBytes ${format(maxBytes)}`
     throw new Rejection(413, 'body_too_large', message)
   }
   if (decoded === 'unreadable') return { json: undefined, plain: undefined }
+  if (decoded !== body) copy.take(decoded.length)
   const plain = decoded.subarray(decoded.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0)
   return { json: parseJson(plain), plain: encodings.length === 0 ? plain : undefined }
 }
@@ -118,12 +130,17 @@ function parseJson(body: Buffer): JsonObject {
   try {
     json = JSON.parse(body.toString())
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    const message = `the request body of ${format(body.length)} bytes is not JSON: ${reason}`
+    const message = `the request body of ${format(body.length)} bytes is not JSON${positionIn(error)}`
     throw new Rejection(400, 'body_not_json', message)
   }
   if (isPlainObject(json)) return json as JsonObject // came out of JSON.parse
   throw new Rejection(400, 'body_not_json', 'the request body is JSON, but not an object')
+}
+
+/** Returns the position that an error of `JSON.parse` names. The rest of its text quotes the body. */
+function positionIn(error: unknown): string {
+  const [, position] = /\bat position (\d+)/.exec(error instanceof Error ? error.message : '') ?? []
+  return position === undefined ? '' : `: error at position ${position}`
 }
 
 /** Reads and drops the rest of a body, so that the client sees the response; closes the connection above the limit. */

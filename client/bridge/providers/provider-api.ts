@@ -49,8 +49,8 @@ export interface BridgedRoute {
 
 /** A change to a request on its way to the provider, which is undone in the response. */
 export interface Adaptation {
-  /** the body that the provider receives in place of the client's */
-  body: Buffer
+  /** the body that the provider receives in place of the client's, in pieces that share the memory of the client's */
+  body: readonly Buffer[]
   /** text in every event that is hidden from the client, so that others need not be read */
   marker: string
   /** Returns whether an event of a streamed response is hidden from the client. Never throws. */

@@ -1,4 +1,5 @@
 /** Calls providers. */
+import { Readable } from 'node:stream'
 import { Agent, buildConnector, type Dispatcher } from 'undici'
 import { dropInterimResponses } from './interim-responses.js'
 import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
@@ -13,7 +14,8 @@ export interface UpstreamRequest {
   method: string
   /** names and values alternate */
   headers: string[]
-  body: Buffer
+  /** the whole body, or its pieces */
+  body: Buffer | readonly Buffer[]
   /** the provider's own time limits, which win over those of the server */
   limits?: Partial<UpstreamLimits>
 }
@@ -48,10 +50,10 @@ export class Upstream {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortedBy(signal))
       const call = new UpstreamCall(receiver, { ...this.#limits, ...request.limits }, signal, resolve, reject)
-      const { origin, path, headers, body } = request
+      const { origin, path } = request
       const method = request.method as Dispatcher.HttpMethod // undici takes any token; its type lists the common ones
       try {
-        this.#agent.dispatch({ origin, path, method, headers, body: body.length > 0 ? body : null }, call)
+        this.#agent.dispatch({ origin, path, method, ...contentOf(request) }, call)
       } catch (error) {
         call.onResponseError(undefined, error)
       }
@@ -62,4 +64,11 @@ export class Upstream {
   close(): Promise<void> {
     return this.#agent.destroy()
   }
+}
+
+/** Returns headers and body as undici takes them; the length of a body in pieces is given by a header. */
+function contentOf({ headers, body }: UpstreamRequest): Pick<Dispatcher.DispatchOptions, 'headers' | 'body'> {
+  if (Buffer.isBuffer(body)) return { headers, body: body.length > 0 ? body : null }
+  const length = body.reduce((bytes, piece) => bytes + piece.length, 0)
+  return { headers: [...headers, 'content-length', String(length)], body: Readable.from(body) }
 }

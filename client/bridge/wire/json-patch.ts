@@ -9,12 +9,12 @@ const spaces = bytesOf(' \t\n\r')
 const scalarEnds = bytesOf(' \t\n\r,]}')
 
 /**
- * Returns the body with one member set. Objects on the path are made where they are missing or where another value
+ * Returns the body with one member set, in pieces: those of the body share its memory, so that nothing is copied. Objects on the path are made where they are missing or where another value
  * stands. Of several members with one name the last counts, as for `JSON.parse`.
  * @param body JSON text of an object, which `JSON.parse` has accepted
  * @param path names of members, from the outermost object inwards
  */
-export function setMember(body: Buffer, path: readonly [string, ...string[]], value: JsonValue): Buffer {
+export function setMember(body: Buffer, path: readonly [string, ...string[]], value: JsonValue): Buffer[] {
   let [name, ...rest] = path
   let object = skipSpaces(body, 0)
   for (;;) {
@@ -92,6 +92,6 @@ function endOfValue(body: Buffer, start: number): number {
   return at
 }
 
-function splice(body: Buffer, start: number, end: number, text: string): Buffer {
-  return Buffer.concat([body.subarray(0, start), Buffer.from(text), body.subarray(end)])
+function splice(body: Buffer, start: number, end: number, text: string): Buffer[] {
+  return [body.subarray(0, start), Buffer.from(text), body.subarray(end)]
 }

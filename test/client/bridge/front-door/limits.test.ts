@@ -1,6 +1,7 @@
 /** Limits of time and memory: those of the server, and those of one provider. */
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
+import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeLimits } from '../../../../shared/contract/limits.js'
 import type { Provider } from '../../../../shared/contract/provider-configurator.js'
@@ -101,6 +102,22 @@ describe.each(apiRows)('$name', ({ path }) => {
     gate.open()
     await first
     expect((await send(bridge, { path, headers, body: large })).status).toBe(200)
+  })
+
+  test('the decoded copy of a body counts while the body is read', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 30_000 })
+    const gzipped = (size: number) => gzipSync(JSON.stringify({ model: 'm', pad: 'x'.repeat(size) }))
+    const encoded = { ...headers, 'content-encoding': 'gzip' }
+    const rejected = await send(bridge, { path, headers: encoded, body: gzipped(40_000) })
+    expect([rejected.status, rejected.headers['retry-after']]).toEqual([503, '1'])
+    expect(provider.calls).toHaveLength(0)
+    const gate = createGate()
+    provider.respondWith(eventStream(event, { 0: gate }), json({}))
+    const first = send(bridge, { path, headers: encoded, body: gzipped(20_000) })
+    await provider.call(0)
+    expect((await send(bridge, { path, headers: encoded, body: gzipped(20_000) })).status).toBe(200)
+    gate.open()
+    await first
   })
 
   test('a client that leaves inside its body gives its memory back', async () => {

@@ -410,7 +410,7 @@ describe('Chat Completions', () => {
     [{}, undefined],
   ])('the request for usage in %j', (json, body) => {
     const adaptation = openaiChat.adapt?.(json, Buffer.from(JSON.stringify(json)))
-    expect(adaptation?.body.toString()).toBe(body)
+    expect(adaptation && Buffer.concat(adaptation.body).toString()).toBe(body)
   })
 
   test.each([

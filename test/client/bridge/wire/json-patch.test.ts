@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { setMember } from '../../../../client/bridge/wire/json-patch.js'
 import { fc } from '../../../fixtures/random.js'
 
-const patch = (text: string) => setMember(Buffer.from(text), ['options', 'usage'], true).toString()
+const patch = (text: string) => Buffer.concat(setMember(Buffer.from(text), ['options', 'usage'], true)).toString()
 
 describe('one member is set, every other byte stays', () => {
   test.each([
@@ -30,8 +30,15 @@ describe('one member is set, every other byte stays', () => {
 
   test('bytes that are not UTF-8 stay', () => {
     const body = Buffer.from([...Buffer.from('{"a":"'), 0xff, 0x80, ...Buffer.from('"}')])
-    const patched = setMember(body, ['b'], 1)
+    const patched = Buffer.concat(setMember(body, ['b'], 1))
     expect(patched.equals(Buffer.concat([body.subarray(0, -1), Buffer.from(',"b":1}')]))).toBe(true)
+  })
+
+  test('the pieces of the body share its memory', () => {
+    const body = Buffer.from('{"options":{},"a":1}')
+    const [before, , after] = setMember(body, ['options', 'usage'], true)
+    expect([before, after].map(piece => piece?.buffer)).toEqual([body.buffer, body.buffer])
+    expect([before, after].map(String)).toEqual(['{"options":{', '},"a":1}'])
   })
 
   test('a million nested arrays can be skipped', () => {
