@@ -152,9 +152,11 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
     interceptions.inc({ provider, model, status, client: labels.client.of(end.client ?? 'unknown') })
     duration.observe({ provider }, seconds)
     if (end.toolCalls > 0) toolCalls.inc({ injected: 'false' }, end.toolCalls)
-    for (const [name, type] of tokenTypes) {
-      const number = end.tokens?.[name] ?? 0
-      if (number > 0) tokens.inc({ provider, model, type }, number)
+    for (const counts of end.tokens) {
+      const billed = labels.model.of(counts.model, mayAdd)
+      for (const [name, type] of tokenTypes) {
+        if (counts[name] > 0) tokens.inc({ provider, model: billed, type }, counts[name])
+      }
     }
   }
 

@@ -6,7 +6,7 @@ import { AnthropicUsage } from './anthropic-usage.js'
 import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
 import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { errorIn, unnamedError } from './provider-errors.js'
+import { errorIn, errorInstead, unnamedError } from './provider-errors.js'
 import {
   idOf,
   jsonTextOf,
@@ -101,9 +101,15 @@ class MessageReader implements ResponseReader {
         this.complete = true
         break
       case 'error':
-        this.#error = errorIn(json) ?? unnamedError
-        this.complete = true
+        this.#fail(errorIn(json) ?? unnamedError)
         break
+      case 'ping':
+        break
+      default: {
+        // Servers between send errors without the API's type.
+        const error = json.error ? (errorIn(json.error) ?? unnamedError) : errorInstead(json)
+        if (error) this.#fail(error)
+      }
     }
   }
 
@@ -113,7 +119,10 @@ class MessageReader implements ResponseReader {
       this.#error = errorIn(json) ?? unnamedError
       return true
     }
-    if (json.type !== 'message' && !Array.isArray(json.content) && !isPlainObject(json.usage)) return false
+    const hasContent = json.type === 'message' || Array.isArray(json.content)
+    this.#error = hasContent ? undefined : errorInstead(json)
+    if (this.#error) return true
+    if (!hasContent && !isPlainObject(json.usage)) return false
     this.#message(json, true)
     for (const [index, block] of objectsOf(json.content).entries()) {
       this.#blockStart(index, block)
@@ -145,6 +154,11 @@ class MessageReader implements ResponseReader {
       thoughts,
       error: this.#error ?? this.#refusal(),
     }
+  }
+
+  #fail(error: Failure): void {
+    this.#error = error
+    this.complete = true
   }
 
   #refusal(): Failure | undefined {

@@ -1,7 +1,7 @@
 import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import type { BilledPart, TokenCounts } from './provider-api.js'
 import { objectsOf, textOf } from './reading.js'
-import { cacheReadOf, cacheWriteOf, countOf, sumOfClasses } from './token-names.js'
+import { cacheReadOf, cacheWriteOf, countOf, inputOf, outputOf, sumOfClasses } from './token-names.js'
 
 /** Fields with a count of their own in {@link TokenCounts}, and the iterations, whose records are their own. */
 const counted = new Set([
@@ -43,18 +43,25 @@ export class AnthropicUsage {
       if (value === null || (isCount && countOf(value) === undefined)) continue
       setOwn(this.#fields, name, value as JsonValue) // came out of JSON.parse
     }
-    if (isFinal && countOf(usage.output_tokens) !== undefined) this.isFinal = true
+    if (isFinal && outputOf(usage) !== undefined) this.isFinal = true
+  }
+
+  /** whether the input holds the cached tokens, as it does where a proxy writes OpenAI's names */
+  get #cachedIsInput(): boolean {
+    return !['cache_read_input_tokens', 'cache_creation_input_tokens', 'cache_creation'].some(name =>
+      Object.hasOwn(this.#fields, name),
+    )
   }
 
   /** Returns the counts; undefined without any field. */
   counts(): TokenCounts | undefined {
     if (Object.keys(this.#fields).length === 0) return undefined
-    const { input_tokens: input, output_tokens: output } = this.#fields
+    const [cacheRead, cacheWrite] = [cacheReadOf(this.#fields) ?? 0, cacheWriteOf(this.#fields) ?? 0]
     return {
-      input: countOf(input) ?? 0,
-      output: countOf(output) ?? 0,
-      cacheRead: cacheReadOf(this.#fields) ?? 0,
-      cacheWrite: cacheWriteOf(this.#fields) ?? 0,
+      input: Math.max(0, (inputOf(this.#fields) ?? 0) - (this.#cachedIsInput ? cacheRead + cacheWrite : 0)),
+      output: outputOf(this.#fields) ?? 0,
+      cacheRead,
+      cacheWrite,
       details: detailsOf(this.#fields),
     }
   }

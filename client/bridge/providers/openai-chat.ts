@@ -7,7 +7,7 @@ import { GrowingText } from './growing-text.js'
 import { ObjectEnd } from './object-end.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { Adaptation, BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought } from './provider-api.js'
-import { errorIn, unnamedError } from './provider-errors.js'
+import { errorIn, errorInstead, unnamedError } from './provider-errors.js'
 import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
 import { readChatRequest } from './requests/chat-request.js'
 import { countOf } from './token-names.js'
@@ -54,6 +54,9 @@ class ChatReader implements ResponseReader {
   #error: Failure | undefined
   #relayedCharacters = 0
   #unknownCalls = 0
+  /** characters that were received when the newest usage came */
+  #charactersAtUsage = 0
+  #usageIsLast = false
   readonly #outcome: Outcome = {}
   readonly #usage = new OpenaiUsage()
   readonly #calls: Call[] = []
@@ -65,9 +68,14 @@ class ChatReader implements ResponseReader {
   /** index of a choice → the reasoning before its answer */
   readonly #thoughts = new Map<unknown, { text: GrowingText; at: Date }>()
 
-  /** True without `[DONE]` too: some providers leave it out, and no client misses it. */
+  /** True without `[DONE]` too: some providers leave it out, and no client misses it. `[DONE]` alone is no response. */
   get mayEnd(): boolean {
-    return this.complete || (this.#choices.size > 0 && [...this.#choices.values()].every(finished => finished))
+    if (this.complete) return this.#choices.size > 0 || this.#error !== undefined || this.#usage.counts() !== undefined
+    return this.#isFinished
+  }
+
+  get #isFinished(): boolean {
+    return this.#choices.size > 0 && [...this.#choices.values()].every(finished => finished)
   }
 
   event({ event, data }: SseEvent): void {
@@ -84,13 +92,16 @@ class ChatReader implements ResponseReader {
       return
     }
     if (!isPlainObject(json)) return
-    this.#read(json)
-    if (json.error) this.complete = true
+    const hasUsage = this.#read(json)
+    if (this.#error && objectsOf(json.choices).length === 0) this.complete = true
     for (const [position, choice] of objectsOf(json.choices).entries()) {
       const index = choice.index ?? position
       if (isPlainObject(choice.delta)) this.#addDelta(index, choice.delta)
       this.#choices.set(index, this.#choices.get(index) || textOf(choice.finish_reason) !== undefined)
     }
+    if (!hasUsage) return
+    this.#charactersAtUsage = this.#relayedCharacters
+    this.#usageIsLast = this.#isFinished
   }
 
   body(json: unknown): boolean {
@@ -108,7 +119,8 @@ class ChatReader implements ResponseReader {
       }
       if (isPlainObject(call)) this.#addCall(selectionOf({ function: call }))
     }
-    return Boolean(response.error) || Array.isArray(response.choices) || isPlainObject(response.usage)
+    this.#usageIsLast = true
+    return this.#error !== undefined || Array.isArray(response.choices) || isPlainObject(response.usage)
   }
 
   facts(): ResponseFacts {
@@ -118,7 +130,8 @@ class ChatReader implements ResponseReader {
     return {
       msgId: this.#msgId,
       usage,
-      usageIsFinal: usage !== undefined,
+      // A stream that broke may have counted a beginning only.
+      usageIsFinal: usage !== undefined && (this.#usageIsLast || this.#charactersAtUsage === this.#relayedCharacters),
       usageMismatch: this.#usage.isMismatched,
       outcome: this.#outcome,
       relayedCharacters: this.#relayedCharacters,
@@ -129,27 +142,36 @@ class ChatReader implements ResponseReader {
     }
   }
 
-  #read(json: Record<string, unknown>): void {
-    if (json.error) this.#error = errorIn(json.error) ?? unnamedError
+  /** Reads what stands beside the choices, and their ends. Returns whether it holds a usage. */
+  #read(json: Record<string, unknown>): boolean {
+    const choices = objectsOf(json.choices)
+    if (choices.length === 0) this.#error ??= json.error ? (errorIn(json.error) ?? unnamedError) : errorInstead(json)
+    else if (json.error) this.#error ??= errorIn(json.error)
+    let hasUsage = isPlainObject(json.usage)
     this.#msgId ??= textOf(json.id)
     const outcome = this.#outcome
     outcome.served_model = textOf(json.model) ?? outcome.served_model
     outcome.service_tier = textOf(json.service_tier) ?? outcome.service_tier
     this.#addUsage(json.usage)
     // Groq puts usage into `x_groq`, Moonshot into a choice.
-    if (isPlainObject(json.x_groq)) this.#addUsage(json.x_groq.usage)
-    for (const choice of objectsOf(json.choices)) {
+    if (isPlainObject(json.x_groq)) {
+      this.#addUsage(json.x_groq.usage)
+      hasUsage ||= isPlainObject(json.x_groq.usage)
+    }
+    for (const choice of choices) {
       this.#addUsage(choice.usage)
+      hasUsage ||= isPlainObject(choice.usage)
       outcome.stop_reason ??= textOf(choice.finish_reason)
       // A proxy reports an error of the provider behind it in a choice, or in the message inside.
       const error = [choice, choice.delta, choice.message].map(errorField).find(Boolean)
       if (error || choice.finish_reason === 'error') this.#error ??= errorIn(error) ?? unnamedError
     }
+    return hasUsage
   }
 
   #addUsage(usage: unknown): void {
     this.#usage.add(usage)
-    if (isPlainObject(usage)) this.#outcome.searches = countOf(usage.num_sources_used) ?? this.#outcome.searches
+    this.#outcome.searches = searchesOf(usage) ?? this.#outcome.searches
   }
 
   #addDelta(index: unknown, delta: Record<string, unknown>): void {
@@ -207,6 +229,14 @@ class ChatReader implements ResponseReader {
   }
 }
 
+/** Returns the searches that a provider counts in its usage: xAI, Perplexity, OpenRouter. */
+function searchesOf(usage: unknown): number | undefined {
+  if (!isPlainObject(usage)) return undefined
+  const { server_tool_use: tools, num_sources_used: sources, num_search_queries: queries } = usage
+  const requests = isPlainObject(tools) ? countOf(tools.web_search_requests) : undefined
+  return countOf(sources) ?? countOf(queries) ?? requests
+}
+
 function errorField(value: unknown): unknown {
   return isPlainObject(value) ? value.error : undefined
 }
@@ -235,6 +265,7 @@ function selectionOf(call: Record<string, unknown>): Selection {
  */
 function continues({ callId, tool, end }: Call, next: Selection): boolean {
   if (next.tool === '') return true
+  if (tool !== '' && tool !== next.tool) return false
   if (tool === '') return callId === '' || next.callId === ''
   return next.callId === '' && !end.reached
 }

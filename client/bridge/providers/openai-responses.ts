@@ -5,7 +5,7 @@ import type { Failure } from './error-type.js'
 import { GrowingText } from './growing-text.js'
 import { OpenaiUsage } from './openai-usage.js'
 import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { errorIn, unnamedError } from './provider-errors.js'
+import { errorIn, errorInstead, unnamedError } from './provider-errors.js'
 import { jsonTextOf, metadataOf, objectsOf, parsed, qualified, serverUrls, textOf, typeNameOf } from './reading.js'
 import { readCompactionRequest, readResponsesRequest } from './requests/responses-request.js'
 import { countOf } from './token-names.js'
@@ -63,7 +63,8 @@ class ResponsesReader implements ResponseReader {
   #msgId: string | undefined
   #error: Failure | undefined
   #deltaCharacters = 0
-  #wholeCharacters = 0
+  /** place → characters of a whole item */
+  readonly #characters = new Map<unknown, number>()
   readonly #outcome: Outcome = {}
   readonly #usage = new OpenaiUsage()
   readonly #serverUrls: ReadonlyMap<string, string>
@@ -130,6 +131,7 @@ class ResponsesReader implements ResponseReader {
       case 'response.completed':
       case 'response.done':
       case 'response.incomplete':
+        this.#usage.add(json.usage)
         this.#response(json.response)
         this.complete = true
         break
@@ -150,6 +152,13 @@ class ResponsesReader implements ResponseReader {
         break
       default:
         if (isPlainObject(json.response)) this.#head(json.response)
+        else {
+          const flat = type.endsWith('.error') ? { ...json, type: undefined } : json
+          const error = json.error ? (errorIn(json.error) ?? unnamedError) : errorInstead(flat)
+          if (!error) break
+          this.#error = error
+          this.complete = true
+        }
     }
   }
 
@@ -174,7 +183,7 @@ class ResponsesReader implements ResponseReader {
       usageIsFinal: usage !== undefined,
       usageMismatch: this.#usage.isMismatched,
       outcome: { ...this.#counted(), ...this.#outcome },
-      relayedCharacters: Math.max(this.#deltaCharacters, this.#wholeCharacters),
+      relayedCharacters: Math.max(this.#deltaCharacters, sumOf(this.#characters.values())),
       unknownItems: [...this.#types.values()].filter(isUnknown).length,
       tools,
       thoughts,
@@ -217,8 +226,10 @@ class ResponsesReader implements ResponseReader {
         this.#items.delete(key)
       }
     }
-    if (output.length > 0) this.#types.clear()
-    this.#wholeCharacters = output.reduce((sum, item) => sum + charactersOf(item), 0)
+    if (output.length > 0) {
+      this.#types.clear()
+      this.#characters.clear()
+    }
     let thoughts = 0
     for (const [place, item] of output.entries())
       this.#item(place, item, isThought(item) ? times[thoughts++] : undefined)
@@ -236,6 +247,7 @@ class ResponsesReader implements ResponseReader {
     if (!isPlainObject(json)) return
     const type = textOf(json.type) ?? ''
     this.#types.set(place ?? json.id, type)
+    this.#characters.set(place ?? json.id, charactersOf(json))
     const inputFields = Object.hasOwn(calls, type) ? calls[type] : undefined
     if (inputFields) {
       if (runsElsewhere(json)) return
@@ -298,13 +310,22 @@ function isPresent(value: unknown): boolean {
   return value !== undefined && value !== null
 }
 
-/** Returns the number of characters of text that an item holds. */
+/** Returns the number of characters of text, and of inputs of calls, that an item holds. */
 function charactersOf(item: Record<string, unknown>): number {
   const texts = [...objectsOf(item.content), ...objectsOf(item.summary)].map(
-    ({ text, refusal }) => textOf(text) ?? textOf(refusal),
+    ({ text, refusal }) => textOf(text) ?? textOf(refusal) ?? '',
   )
-  const inputs = ['arguments', 'input'].map(field => textOf(item[field]))
-  return [...texts, ...inputs].reduce((sum, text) => sum + (text?.length ?? 0), 0)
+  const type = textOf(item.type) ?? ''
+  const fields = Object.hasOwn(calls, type) ? (calls[type] ?? []) : []
+  const input = fields.map(field => item[field]).find(isPresent)
+  const inputText = typeof input === 'string' ? input : input === undefined ? '' : jsonTextOf(input)
+  return sumOf([...texts, inputText].map(text => text.length))
+}
+
+function sumOf(numbers: Iterable<number>): number {
+  let sum = 0
+  for (const number of numbers) sum += number
+  return sum
 }
 
 function isThought({ type, phase }: Record<string, unknown>): boolean {

@@ -1,6 +1,6 @@
 import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 import type { TokenCounts } from './provider-api.js'
-import { cacheReadOf, cacheWriteOf, countOf, inputOf, outputOf, reasoningOf } from './token-names.js'
+import { cacheReadOf, cacheWriteOf, inputOf, outputOf, reasoningOf, totalOf } from './token-names.js'
 
 /** The fields that {@link TokenCounts} has apart from its details. */
 const counted = new Set(['prompt_tokens', 'completion_tokens', 'input_tokens', 'output_tokens'])
@@ -18,7 +18,7 @@ export class OpenaiUsage {
   /** Adds a usage object; any other value is ignored. */
   add(usage: unknown): void {
     if (!isPlainObject(usage)) return
-    if (inputOf(usage) !== undefined || outputOf(usage) !== undefined) this.#total = countOf(usage.total_tokens)
+    if (inputOf(usage) !== undefined || outputOf(usage) !== undefined) this.#total = totalOf(usage)
     merge(this.#fields, usage)
   }
 
@@ -46,7 +46,8 @@ export class OpenaiUsage {
   /** whether the counts do not add up to the provider's total, so that a part is billed that no reader knows */
   get isMismatched(): boolean {
     const excess = this.#excess()
-    return excess !== 0 && !this.#excessIsOutput(excess)
+    const cached = (cacheReadOf(this.#fields) ?? 0) + (cacheWriteOf(this.#fields) ?? 0)
+    return cached > (inputOf(this.#fields) ?? 0) || (excess !== 0 && !this.#excessIsOutput(excess))
   }
 
   /** Returns the tokens in the provider's total that are neither input nor output; 0 without a total. */

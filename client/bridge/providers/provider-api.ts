@@ -64,6 +64,8 @@ export interface RequestFacts {
   client?: string | undefined
   /** the user's words in this request; undefined if the user did not speak last */
   prompt?: string | undefined
+  /** size of the whole prompt, if only its beginning is kept */
+  promptBytes?: number | undefined
   /** the tool call whose result the request carries */
   correlatingToolCallId?: string | undefined
   /** the provider's id of the response that the request continues */

@@ -8,9 +8,9 @@ import { errorTypeOfStatus, type Failure } from './error-type.js'
 import { parsed, textOf } from './reading.js'
 
 /** Fields that hold an error inside another object. */
-const innerFields = ['error', 'errors', 'detail'] as const
+const innerFields = ['error', 'errors', 'detail', 'base_resp'] as const
 /** Fields with the words of an error. */
-const wordFields = ['message', 'msg', 'error_message', 'error_description', 'title', 'reason'] as const
+const wordFields = ['message', 'msg', 'error_message', 'error_description', 'status_msg', 'title', 'reason'] as const
 /** Fields with the name or the status of an error, the most exact first. */
 const nameFields = ['code', 'type', 'status', 'status_code'] as const
 
@@ -35,6 +35,20 @@ export function errorIn(value: unknown): Failure | undefined {
     message: words ?? unnamedError.message,
     isQuoted: true,
   }
+}
+
+/**
+ * Returns the failure in an object that has nothing of a response: a flat error, or one under a name of the provider's
+ * own. MiniMax sends its `base_resp` with every response; the status 0 there is success.
+ */
+export function errorInstead(json: Record<string, unknown>): Failure | undefined {
+  const { base_resp: status, ...rest } = json
+  const isFailed = isPlainObject(status) && status.status_code !== 0
+  const type = textOf(json.type)
+  // The type of an event that no reader knows is no error.
+  if (type !== undefined && json.object !== 'error' && typeOfName(type) === undefined) return undefined
+  const { message, names } = describe(isFailed ? json : rest, 0)
+  return message === undefined && !names.some(typeOfName) ? undefined : errorIn(isFailed ? json : rest)
 }
 
 interface Description {

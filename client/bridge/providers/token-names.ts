@@ -7,9 +7,19 @@ import { isPlainObject } from '../../../shared/values/text.js'
 type Fields = Readonly<Record<string, unknown>>
 
 /** Groups with details of the input: OpenAI Chat, OpenAI Responses. */
-const inputGroups = ['prompt_tokens_details', 'input_tokens_details', 'input_token_details'] as const
+const inputGroups = [
+  'prompt_tokens_details',
+  'prompt_token_details',
+  'input_tokens_details',
+  'input_token_details',
+] as const
 /** Groups with details of the output. */
-const outputGroups = ['completion_tokens_details', 'output_tokens_details', 'output_token_details'] as const
+const outputGroups = [
+  'completion_tokens_details',
+  'completion_token_details',
+  'output_tokens_details',
+  'output_token_details',
+] as const
 
 /**
  * - OpenAI `cached_tokens`, which Moonshot has at the top; DeepSeek `prompt_cache_hit_tokens`; Anthropic, Bedrock and
@@ -22,6 +32,7 @@ const cacheReadNames = [
   'cache_read_tokens',
   'cached_prompt_tokens',
   'cached_input_tokens',
+  'num_cached_tokens',
   'cache_hit_tokens',
 ] as const
 /** OpenAI and OpenRouter `cache_write_tokens`; Anthropic `cache_creation_input_tokens`. */
@@ -35,9 +46,12 @@ const cacheWriteNames = [
 const reasoningNames = ['reasoning_tokens', 'thinking_tokens'] as const
 
 /** Returns the tokens of the input; undefined without a count. */
-export const inputOf = (usage: Fields): number | undefined => firstCount(usage, ['prompt_tokens', 'input_tokens'])
+export const inputOf = (usage: Fields): number | undefined => largest(usage, [], ['prompt_tokens', 'input_tokens'])
 /** Returns the tokens of the output; undefined without a count. */
-export const outputOf = (usage: Fields): number | undefined => firstCount(usage, ['completion_tokens', 'output_tokens'])
+export const outputOf = (usage: Fields): number | undefined =>
+  largest(usage, [], ['completion_tokens', 'output_tokens'])
+/** Returns the provider's total; undefined without a count. */
+export const totalOf = (usage: Fields): number | undefined => largest(usage, [], ['total_tokens'])
 /** Returns the input that was read from a cache; undefined without a count. */
 export const cacheReadOf = (usage: Fields): number | undefined => largest(usage, inputGroups, cacheReadNames)
 /** Returns the input that was written into a cache; undefined without a count. */
@@ -58,14 +72,6 @@ export function countOf(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
-function firstCount(fields: Fields, names: readonly string[]): number | undefined {
-  for (const name of names) {
-    const count = own(fields, name)
-    if (count !== undefined) return count
-  }
-  return undefined
-}
-
 /** A provider that has a count under two names means one count; a name that the provider does not use is 0 or absent. */
 function largest(usage: Fields, groups: readonly string[], names: readonly string[]): number | undefined {
   const places = [usage, ...groups.map(group => usage[group]).filter(isPlainObject)]
@@ -73,6 +79,9 @@ function largest(usage: Fields, groups: readonly string[], names: readonly strin
   return counts.length === 0 ? undefined : Math.max(...counts)
 }
 
+/** Returns a count by its name, in snake case or in camel case (`cacheReadInputTokens` of Bedrock). */
 function own(fields: Fields, name: string): number | undefined {
-  return Object.hasOwn(fields, name) ? countOf(fields[name]) : undefined
+  const camel = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+  const found = [name, camel].find(spelling => Object.hasOwn(fields, spelling))
+  return found === undefined ? undefined : countOf(fields[found])
 }

@@ -5,7 +5,7 @@ import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
 import { errorIn } from '../providers/provider-errors.js'
 import { parsed } from '../providers/reading.js'
-import { decoderOf } from '../wire/content-encoding.js'
+import { decodeBody, decoderOf, encodingsOf } from '../wire/content-encoding.js'
 import { blanks, jsonStarts } from '../wire/first-byte.js'
 import { findHeader, isEventStream, type ResponseHead } from '../wire/headers.js'
 import { JsonSkim } from '../wire/json-skim.js'
@@ -19,6 +19,13 @@ export interface InspectionOptions {
   /** the largest blocking response and the largest event that are read, in bytes */
   maxBytes: number
   logger: Logger
+}
+
+/** A response in encodings that no stream decodes. */
+interface Encoded {
+  readonly encodings: readonly string[]
+  chunks: Buffer[]
+  bytes: number
 }
 
 /** Takes the decompressed bytes of a response. */
@@ -46,7 +53,7 @@ export class Inspection {
   readonly #status: number
   readonly #isDeclaredStream: boolean
   readonly #decompression: Decompression | undefined
-  readonly #readable: boolean
+  readonly #encoded: Encoded | undefined
   #sink: Sink | undefined
   #isStream = false
   #failed = false
@@ -57,11 +64,11 @@ export class Inspection {
     this.#logger = logger
     this.#status = head.status
     this.#isDeclaredStream = isEventStream(head.headers)
-    const encoding = (findHeader(head.headers, 'content-encoding') ?? 'identity').trim().toLowerCase()
-    const decoder = decoderOf(encoding)
-    this.#readable = encoding === 'identity' || encoding === '' || decoder !== undefined
+    const encodings = encodingsOf(findHeader(head.headers, 'content-encoding'))
+    const [only] = encodings.length === 1 ? encodings : []
+    const decoder = only === undefined ? undefined : decoderOf(only)
     if (decoder) this.#decompression = new Decompression(decoder, chunk => this.#take(chunk), maxBytes, logger)
-    if (!this.#readable) logger.warn({ encoding }, 'a response in an unknown encoding is not recorded')
+    else if (encodings.length > 0) this.#encoded = { encodings, chunks: [], bytes: 0 }
   }
 
   /**
@@ -70,8 +77,29 @@ export class Inspection {
    */
   write(chunk: Buffer): boolean {
     if (this.#decompression) this.#decompression.write(chunk)
-    else if (this.#readable) this.#take(chunk)
+    else if (this.#encoded) this.#keep(this.#encoded, chunk)
+    else this.#take(chunk)
     return this.#reader.complete
+  }
+
+  /** Keeps a response that only a decoder of whole bodies can read. */
+  #keep(encoded: Encoded, chunk: Buffer): void {
+    encoded.bytes += chunk.length
+    if (encoded.bytes <= this.#maxBytes) encoded.chunks.push(chunk)
+    else encoded.chunks = []
+  }
+
+  /** Reads what was kept. Returns whether it could be decoded. */
+  async #decode({ encodings, chunks, bytes }: Encoded): Promise<boolean> {
+    const body =
+      bytes > this.#maxBytes ? 'too large' : await decodeBody(Buffer.concat(chunks), encodings, this.#maxBytes)
+    if (typeof body !== 'string') {
+      this.#take(body)
+      return true
+    }
+    const encoding = encodings.join(', ')
+    this.#logger.warn({ encoding, problem: body }, 'a response whose encoding cannot be read is estimated')
+    return false
   }
 
   /** whether the client has received a whole streamed response, perhaps without its usage */
@@ -85,18 +113,19 @@ export class Inspection {
 
   /** Returns the facts of the response. A stream without its last event counts as failed. */
   async end(): Promise<ResponseFacts> {
-    if (this.#decompression) await this.#decompression.end()
-    let reading: Reading = { is: 'read' }
     let facts: ResponseFacts = { tools: [], thoughts: [] }
-    if (this.#readable) {
-      this.#guard(() => {
-        reading = this.#sinkFor(undefined).end()
-      })
+    if (this.#decompression) await this.#decompression.end()
+    if (this.#encoded && !(await this.#decode(this.#encoded))) {
+      return this.#isSuccess ? { ...facts, relayedCharacters: this.#encoded.bytes, mayBeEstimated: true } : facts
     }
+    let reading: Reading = { is: 'read' }
+    this.#guard(() => {
+      reading = this.#sinkFor(undefined).end()
+    })
     this.#guard(() => {
       facts = this.#reader.facts()
     })
-    return this.#readable ? this.#judged(facts, reading) : facts
+    return this.#judged(facts, reading)
   }
 
   #judged(facts: ResponseFacts, reading: Reading): ResponseFacts {

@@ -5,7 +5,7 @@ import { type ControlPlane, mayHaveRun } from '../control-plane/control-plane.js
 import type { Outbox } from '../control-plane/outbox.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Failure } from '../providers/error-type.js'
-import type { ResponseFacts } from '../providers/provider-api.js'
+import type { ResponseFacts, TokenCounts } from '../providers/provider-api.js'
 import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { controlPlaneUnreachable, isClosedForGood, maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
 import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
@@ -91,21 +91,25 @@ function createRecording(
 }
 
 function countable(
-  { provider, client }: InterceptionStart,
-  { usage, tools }: ResponseFacts,
+  { provider, client, request }: InterceptionStart,
+  { usage, billedBeside = [], tools }: ResponseFacts,
   failure: Failure | undefined,
 ): Omit<InterceptionEnd, 'model' | 'seconds'> {
-  const counts = usage && countsOf(usage)
+  const parts: (TokenCounts & { model?: string | undefined })[] = [...(usage ? [usage] : []), ...billedBeside]
   return {
     provider: provider.name,
     client,
     status: failure?.type ?? 'completed',
-    tokens: counts && {
-      input: counts.inputTokens,
-      output: counts.outputTokens,
-      cacheRead: counts.cacheReadInputTokens,
-      cacheWrite: counts.cacheWriteInputTokens,
-    },
+    tokens: parts.map(part => {
+      const counts = countsOf(part)
+      return {
+        model: part.model ?? request.model,
+        input: counts.inputTokens,
+        output: counts.outputTokens,
+        cacheRead: counts.cacheReadInputTokens,
+        cacheWrite: counts.cacheWriteInputTokens,
+      }
+    }),
     toolCalls: tools.length,
   }
 }

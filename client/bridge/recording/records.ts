@@ -59,14 +59,16 @@ export interface RecordOptions {
 
 /** Makes the record of an interception, with a new id. */
 export function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
-  const { owner, provider, request } = start
+  const { owner, provider, request, secrets } = start
+  // A client may write its key into any header or field.
+  const clean = (text: string | undefined) => text && maskSecrets(cleanText(text), secrets)
   const optional = {
     client: nameOf(start.client),
-    userAgent: start.userAgent && cutToLength(cleanText(start.userAgent), recordLimits.maxUserAgentLength),
-    clientSessionId: nameOf(request.sessionId),
-    correlatingToolCallId: nameOf(request.correlatingToolCallId),
-    previousMsgId: nameOf(request.previousMsgId),
-    conversationId: nameOf(request.conversationId),
+    userAgent: start.userAgent && cutToLength(clean(start.userAgent) ?? '', recordLimits.maxUserAgentLength),
+    clientSessionId: nameOf(clean(request.sessionId)),
+    correlatingToolCallId: nameOf(clean(request.correlatingToolCallId)),
+    previousMsgId: nameOf(clean(request.previousMsgId)),
+    conversationId: nameOf(clean(request.conversationId)),
     credentialHint: nameOf(start.credentialHint),
   }
   return {
@@ -75,7 +77,7 @@ export function interceptionOf(start: InterceptionStart): RecordInput<'intercept
     apiKeyId: owner.apiKeyId,
     provider: provider.type,
     providerName: provider.name,
-    model: nameOf(request.model) ?? 'unknown',
+    model: nameOf(clean(request.model)) ?? 'unknown',
     startedAt: start.startedAt,
     credentialKind: start.credentialKind,
     ...withoutUndefined(optional),
@@ -97,7 +99,7 @@ export function recordsOf(
   const content = recordContent ? keptContent : omittedContent
   const records: BatchRecord[] = []
   if (request.prompt !== undefined) {
-    const text: KeptText = { text: request.prompt, bytes: Buffer.byteLength(request.prompt) }
+    const text: KeptText = { text: request.prompt, bytes: request.promptBytes ?? Buffer.byteLength(request.prompt) }
     const { metadata, ...prompt } = content('prompt', text)
     const all = { ...metadata, ...internalKindOf(request) }
     const noted = Object.keys(all).length === 0 ? {} : { metadata: all }
@@ -199,9 +201,11 @@ function billedParts(response: ResponseFacts, requestBytes: number): Part[] {
   if (!response.mayBeEstimated || response.usageIsFinal || characters === 0)
     return usage ? [usage, ...beside] : [...beside]
   const output = Math.ceil(characters / charactersPerToken)
+  const input = Math.ceil(requestBytes / charactersPerToken)
+  const hasInput = usage !== undefined && usage.input + usage.cacheRead + usage.cacheWrite > 0
   const estimate = usage
-    ? { ...usage, output: Math.max(usage.output, output) }
-    : { input: Math.ceil(requestBytes / charactersPerToken), output, cacheRead: 0, cacheWrite: 0, details: {} }
+    ? { ...usage, input: hasInput ? usage.input : input, output: Math.max(usage.output, output) }
+    : { input, output, cacheRead: 0, cacheWrite: 0, details: {} }
   return [{ ...estimate, estimated: true }, ...beside]
 }
 
@@ -212,11 +216,18 @@ const charactersPerToken = 4
 function outcomeOf(outcome: Outcome): JsonObject {
   const known: JsonObject = {}
   for (const [name, value] of Object.entries(outcome)) {
-    const kept = keptFact(value)
+    const kept = name === 'served_model' ? keptModel(value) : keptFact(value)
     if (kept !== undefined) known[name] = kept
   }
   return known
 }
+
+/** Names of models are longer than other facts, and some have blanks or brackets. */
+function keptModel(value: unknown): string | undefined {
+  return typeof value === 'string' && modelForm.test(value) ? value : undefined
+}
+
+const modelForm = /^[\x20-\x7e]{1,256}$/
 
 function keptFact(value: Outcome[keyof Outcome]): JsonValue | undefined {
   if (typeof value === 'string') return factForm.test(value) ? value : undefined
@@ -268,7 +279,8 @@ function isEmpty(value: JsonValue): boolean {
 function countsIn(details: JsonObject): JsonObject {
   const kept: JsonObject = {}
   for (const [name, value] of Object.entries(details)) {
-    const counts = countsOfValue(value)
+    // A name may be words too.
+    const counts = factForm.test(name) ? countsOfValue(value) : undefined
     if (counts !== undefined) setOwn(kept, name, counts)
   }
   return kept

@@ -10,7 +10,8 @@ import { readResponsesRequest } from './responses-request.js'
 
 /** Reads a request of `POST /chat/completions`. Never throws, for any JSON. Cursor sends bodies of Responses there. */
 export function readChatRequest(body: JsonObject, headers: IncomingHttpHeaders): RequestFacts {
-  if (!Array.isArray(body.messages) && body.input !== undefined) return readResponsesRequest(body, headers)
+  const hasMessages = Array.isArray(body.messages) && body.messages.length > 0
+  if (!hasMessages && body.input !== undefined) return readResponsesRequest(body, headers)
   const messages = objectsOf(body.messages)
   return requestFacts(body, headers, {
     turn: lastTurnOf(messages, speechOf),

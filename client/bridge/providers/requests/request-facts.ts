@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { recordLimits } from '../../../../shared/contract/limits.js'
 import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
 import type { RequestFacts } from '../provider-api.js'
 import { textOf } from '../reading.js'
@@ -23,15 +24,29 @@ export function requestFacts(body: JsonObject, headers: IncomingHttpHeaders, par
   const { turn, instructions } = parts
   const client = recogniseClient(headers)
   return {
-    model: textOf(body.model) ?? '',
+    model: cut(textOf(body.model)) ?? '',
     client,
-    prompt: promptOf(turn, client),
+    ...keptPrompt(promptOf(turn, client)),
     correlatingToolCallId: continuedCall(turn),
     previousMsgId: textOf(body.previous_response_id) ?? idIn(body.thread, 'previous_message_id'),
     conversationId: textOf(body.conversation) ?? idIn(body.conversation, 'id'),
     sessionId: sessionOf(body, headers, client),
     metadata: attributionOf(headers, parts.kind ?? ownKindOf(client, body, instructions, turn.texts)),
   }
+}
+
+/** longest text that is kept of a name: a record cuts it further */
+const maxNameCharacters = 4 * recordLimits.maxNameLength
+
+function cut(name: string | undefined): string | undefined {
+  return name === undefined || name.length <= maxNameCharacters ? name : name.slice(0, maxNameCharacters)
+}
+
+/** Returns the part of a prompt that a record can hold, as a copy: a part of a text would keep the whole body alive. */
+function keptPrompt(prompt: string | undefined): Pick<RequestFacts, 'prompt' | 'promptBytes'> {
+  if (prompt === undefined || prompt.length <= recordLimits.maxContentBytes) return { prompt }
+  const kept = Buffer.from(prompt.slice(0, recordLimits.maxContentBytes)).toString()
+  return { prompt: kept, promptBytes: Buffer.byteLength(prompt) }
 }
 
 function idIn(value: unknown, name: string): string | undefined {

@@ -131,7 +131,7 @@ describe('label values from outside', () => {
     client: undefined,
     status,
     seconds: 1,
-    tokens: undefined,
+    tokens: [],
     toolCalls: 0,
   })
 

@@ -402,6 +402,95 @@ describe('facts beside usage', () => {
   })
 })
 
+test('parallel calls of Chat without ids at one place are told apart by their names', () => {
+  const call = (name: string, text: string) => ({
+    choices: [{ index: 0, delta: { tool_calls: [{ index: 0, function: { name, arguments: text } }] } }],
+  })
+  const names = (...events: object[]) =>
+    readEvents(openaiChat, ...events).tools.map(({ tool, input }) => [tool, input.text])
+  expect(names(call('a', ''), call('b', ''))).toEqual([
+    ['a', ''],
+    ['b', ''],
+  ])
+  expect(names(call('a', '{"x"'), call('a', ':1}'))).toEqual([['a', '{"x":1}']])
+})
+
+describe('characters of Responses without deltas', () => {
+  const message = { type: 'message', content: [{ type: 'output_text', text: 'x'.repeat(40) }] }
+  test.each<[string, object[]]>([
+    ['in whole items', [{ type: 'response.output_item.done', output_index: 0, item: message }]],
+    ['in whole items of a response that repeats none', streamOf([message], false)],
+    ['in a response that repeats them', streamOf([message], true)],
+  ])('%s count once', (_, events) => {
+    expect(readEvents(openaiResponses, ...events).relayedCharacters).toBe(40)
+  })
+
+  test('count inputs of every call', () => {
+    const actions = [{ type: 'click', x: 1, y: 2 }]
+    const item = { type: 'computer_call', call_id: 'c', actions }
+    expect(readBody(openaiResponses, { output: [item] }).relayedCharacters).toBe(JSON.stringify(actions).length)
+  })
+})
+
+describe('an error where a response was expected', () => {
+  const flat = { object: 'error', message: 'boom', type: 'BadRequestError', code: 400 }
+  const rows: [string, object, string, string][] = [
+    ['flat', flat, 'bad_request', 'boom'],
+    ['flat, with a name only of the API', { message: 'boom', type: 'overloaded_error' }, 'overloaded', 'boom'],
+    ['nested, without a type', { error: { type: 'overloaded_error', message: 'busy' } }, 'overloaded', 'busy'],
+    ['in `detail`', { detail: 'boom' }, 'unknown', 'boom'],
+    ['in a list', { errors: [{ message: 'boom', code: 503 }] }, 'overloaded', 'boom'],
+    [
+      'of MiniMax',
+      { base_resp: { status_code: 1008, status_msg: 'insufficient balance' } },
+      'unknown',
+      'insufficient balance',
+    ],
+  ]
+  const routes = {
+    'openai/chat/completions': openaiChat,
+    'openai/responses': openaiResponses,
+    'anthropic/messages': anthropicMessages,
+  }
+  describe.each(Object.entries(routes))('of %s', (_, route) => {
+    test.each(rows)('%s is a failure in a stream, whatever follows', (_, error, type, message) => {
+      const reader = route.createResponseReader()
+      reader.event({ event: '', data: JSON.stringify(error) })
+      reader.event({ event: '', data: '{"type":"message_stop"}' })
+      reader.event({ event: '', data: '[DONE]' })
+      expect(reader.facts().error).toMatchObject({ type, message })
+    })
+  })
+
+  test.each(rows)(
+    '%s is a failure in a body of Chat and of Messages, beside an empty usage too',
+    (_, error, type, message) => {
+      expect(readBody(openaiChat, { ...error, choices: null, usage: { total_tokens: 0 } }).error).toMatchObject({
+        type,
+        message,
+      })
+      expect(readBody(anthropicMessages, { ...error, usage: {} }).error).toMatchObject({ type, message })
+    },
+  )
+
+  test('of success, or empty beside choices, is none', () => {
+    const choices = [{ index: 0, message: { content: 'x' }, finish_reason: 'stop' }]
+    expect(
+      readBody(openaiChat, { choices, error: {}, usage: { prompt_tokens: 1, completion_tokens: 1 } }).error,
+    ).toBeUndefined()
+    expect(
+      readBody(openaiChat, { choices, base_resp: { status_code: 0, status_msg: 'success' } }).error,
+    ).toBeUndefined()
+    expect(readEvents(openaiChat, { choices: [], base_resp: { status_code: 0, status_msg: '' } }).error).toBeUndefined()
+  })
+
+  test('is not needed for `[DONE]` alone to be no response', () => {
+    const reader = openaiChat.createResponseReader()
+    reader.event({ event: '', data: '[DONE]' })
+    expect([reader.complete, reader.mayEnd]).toEqual([true, false])
+  })
+})
+
 describe('the end of a stream', () => {
   test.each<[string, BridgedRoute, object[], boolean]>([
     [

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { anthropicMessages } from '../../../../client/bridge/providers/anthropic-messages.js'
 import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
+import { openaiEmbeddings } from '../../../../client/bridge/providers/openai-embeddings.js'
 import { openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
 import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
 import { fc } from '../../../fixtures/random.js'
@@ -119,6 +120,50 @@ const spellings: Spelling[] = [
     }),
   },
   {
+    provider: 'vLLM',
+    route: openaiChat,
+    write: b => ({
+      prompt_tokens: input(b),
+      completion_tokens: output(b),
+      num_cached_tokens: b.cacheRead,
+      prompt_token_details: { cached_tokens: b.cacheRead },
+      cache_write_tokens: b.cacheWrite,
+    }),
+  },
+  {
+    provider: 'a proxy that leaves the names of Chat at 0',
+    route: openaiResponses,
+    write: b => ({
+      prompt_tokens: 0,
+      completion_tokens: 0,
+      total_tokens: total(b),
+      input_tokens: input(b),
+      output_tokens: output(b),
+      input_tokens_details: { cached_tokens: b.cacheRead, cache_write_tokens: b.cacheWrite },
+    }),
+  },
+  {
+    provider: 'Bedrock before a proxy, in camel case',
+    route: openaiChat,
+    write: b => ({
+      inputTokens: input(b),
+      outputTokens: output(b),
+      totalTokens: total(b),
+      cacheReadInputTokens: b.cacheRead,
+      cacheWriteInputTokens: b.cacheWrite,
+    }),
+  },
+  {
+    provider: "a proxy that has OpenAI's names on Anthropic's route",
+    route: anthropicMessages,
+    write: b => ({
+      prompt_tokens: input(b),
+      completion_tokens: output(b),
+      cached_tokens: b.cacheRead,
+      prompt_tokens_details: { cache_write_tokens: b.cacheWrite },
+    }),
+  },
+  {
     provider: 'Anthropic',
     route: anthropicMessages,
     write: b => ({
@@ -192,6 +237,7 @@ describe('a total that the parts do not reach', () => {
     ['that is smaller than its parts is counted', { total_tokens: 120 }, 50, true],
     ['that fits needs nothing', { total_tokens: 150, completion_tokens_details: { reasoning_tokens: 40 } }, 50, false],
     ['that is absent needs nothing', {}, 50, false],
+    ['beside more cached tokens than input is counted', { prompt_tokens_details: { cached_tokens: 101 } }, 50, true],
   ])('%s', (_, more, outputTokens, isMismatched) => {
     const facts = readBody(openaiChat, { choices: [], usage: { ...usage, ...more } })
     expect([facts.usage?.output, facts.usageMismatch]).toEqual([outputTokens, isMismatched])
@@ -253,6 +299,44 @@ describe('iterations of an Anthropic response', () => {
     const facts = readBody(anthropicMessages, { type: 'message', content: [], usage })
     expect([facts.billedBeside, facts.unknownItems]).toEqual([[], 1])
   })
+})
+
+describe('the usage of a stream of Chat', () => {
+  const usage = { prompt_tokens: 10, completion_tokens: 0 }
+  const text = (content: string, more: object = {}) => ({ choices: [{ index: 0, delta: { content }, ...more }] })
+  test.each<[string, object[], boolean]>([
+    ['before the text is a beginning', [{ choices: [], usage }, text('abc')], false],
+    [
+      'before the text is a beginning, also where the stream ends',
+      [{ choices: [], usage }, text('abc'), text('', { finish_reason: 'stop' })],
+      false,
+    ],
+    ['beside the last text is final', [text('abc'), { ...text('d'), usage }], true],
+    ['behind the reason for the end is final', [text('abc', { finish_reason: 'stop' }), { choices: [], usage }], true],
+  ])('%s', (_, events, isFinal) => {
+    expect(readEvents(openaiChat, events).usageIsFinal).toBe(isFinal)
+  })
+})
+
+describe('the usage of embeddings', () => {
+  const read = (usage: object) => {
+    const facts = readBody(openaiEmbeddings, { data: [], usage })
+    return [countsOf(facts), facts.usageMismatch]
+  }
+  test('is all input, and a total that differs is a mismatch', () => {
+    expect(read({ prompt_tokens: 8, total_tokens: 8 })).toEqual([[8, 0, 0, 0], false])
+    expect(read({ total_tokens: 10 })).toEqual([[10, 0, 0, 0], false])
+    expect(read({ prompt_tokens: 8, total_tokens: 20 })).toEqual([[8, 0, 0, 0], true])
+  })
+})
+
+test('usage beside the response of the last event counts', () => {
+  const event = {
+    type: 'response.done',
+    response: { id: 'r', output: [] },
+    usage: { input_tokens: 9, output_tokens: 100 },
+  }
+  expect(countsOf(readEvents(openaiResponses, [event]))).toEqual([9, 100, 0, 0])
 })
 
 test('cache writes by lifetime that do not add up to all cache writes are a mismatch', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Outcome, ResponseFacts, TokenCounts } from '../../../../client/bridge/providers/provider-api.js'
-import { type InterceptionStart, recordsOf } from '../../../../client/bridge/recording/records.js'
+import { type InterceptionStart, interceptionOf, recordsOf } from '../../../../client/bridge/recording/records.js'
 import { recordSchemas } from '../../../../shared/contract/recorder.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import { silentLogger } from '../../../fixtures/stores.js'
@@ -34,6 +34,19 @@ function usagesOf(response: Partial<ResponseFacts>, recordContent = true) {
   return records.filter(({ kind }) => kind === 'tokenUsage').map(record => recordSchemas.tokenUsage.parse(record))
 }
 
+test('no field of an interception holds a key of its request', () => {
+  const key = 'abcdefghij-0123456789abcdefghijkl'
+  const request = {
+    model: `m ${key}`,
+    sessionId: key,
+    conversationId: key,
+    previousMsgId: key,
+    correlatingToolCallId: key,
+  }
+  const record = interceptionOf({ ...start, secrets: [key], userAgent: `x ${key}`, request })
+  expect(JSON.stringify(record)).not.toContain(key)
+})
+
 describe('token usages of a response', () => {
   test('are one for the response and one for each part that is billed beside it, with ids in the order of the parts', () => {
     const billedBeside = [10, 20, 30, 40].map(n => ({ ...counts(n), model: n === 20 ? 'advisor' : undefined }))
@@ -64,6 +77,7 @@ describe('token usages of a response', () => {
     const details = {
       cache_creation: { ephemeral_5m_input_tokens: 3, note: 'words' },
       parts: [{ tokens: 1, text: 'words' }, { tokens: 2 }, 'words'],
+      'words in a name': 3,
       service_tier: 'words of any kind',
     }
     const outcome: Outcome = {
@@ -80,6 +94,14 @@ describe('token usages of a response', () => {
     })
   })
 
+  test.each(['accounts/f/models/x#accounts/y/deployments/z', 'claude-sonnet-4-5[1m]', 'my model.gguf'])(
+    'name the served model %s',
+    served_model =>
+      expect(usagesOf({ usage: counts(1), outcome: { served_model } })[0]?.metadata).toEqual({
+        response: { served_model },
+      }),
+  )
+
   test('keep the facts where the details are too large for a record', () => {
     const details = { text: 'x'.repeat(100_000) }
     expect(usagesOf({ usage: counts(1, details), outcome: { images: 1 } })[0]?.metadata).toEqual({
@@ -95,6 +117,11 @@ describe('token usages of a response', () => {
       'the beginning counts less than came',
       { mayBeEstimated: true, relayedCharacters: 90, usage: counts(7) },
       [[7, 23, true]],
+    ],
+    [
+      'the beginning counts no input',
+      { mayBeEstimated: true, relayedCharacters: 9, usage: { ...counts(0), cacheRead: 0, cacheWrite: 0 } },
+      [[100, 3, true]],
     ],
     [
       'the count is final',

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { readAnthropicRequest } from '../../../../../client/bridge/providers/requests/anthropic-request.js'
 import { readChatRequest } from '../../../../../client/bridge/providers/requests/chat-request.js'
 import { readResponsesRequest } from '../../../../../client/bridge/providers/requests/responses-request.js'
+import { recordLimits } from '../../../../../shared/contract/limits.js'
 import { isPlainObject, type JsonObject, type JsonValue } from '../../../../../shared/values/text.js'
 import { fc } from '../../../../fixtures/random.js'
 
@@ -245,7 +246,18 @@ test('a text of many tags is read in linear time, and too many are no elements',
   // Each takes milliseconds; reading them in quadratic time would take hours.
   const texts = Array.from({ length: 300_000 }, () => ({ type: 'text', text: '<a>b</a>' }))
   expect(readAnthropicRequest({ messages: [{ role: 'user', content: texts }] }, claude).prompt).toBe('<a>b</a>')
-  for (const text of hostile) for (const headers of [claude, cline, {}]) expect(read(text, headers)).toBe(text)
+  // Of a longer text the part is kept that a record can hold.
+  const kept = recordLimits.maxContentBytes
+  for (const text of hostile) {
+    for (const headers of [claude, cline, {}]) expect(read(text, headers) === text.slice(0, kept)).toBe(true)
+  }
+})
+
+test('of a prompt that no record can hold the beginning and the size are kept', () => {
+  const content = `é${'x'.repeat(recordLimits.maxContentBytes)}`
+  const { prompt, promptBytes } = readAnthropicRequest({ messages: [{ role: 'user', content }] }, {})
+  expect(content.startsWith(prompt ?? '-')).toBe(true)
+  expect([prompt?.length, promptBytes]).toEqual([recordLimits.maxContentBytes, Buffer.byteLength(content)])
 })
 
 describe('results of tools', () => {
