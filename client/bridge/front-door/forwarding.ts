@@ -4,8 +4,8 @@ import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import type { Adaptation, BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
-import { maskErrors } from '../relay/error-masking.js'
-import { FirstAttempt } from '../relay/first-attempt.js'
+import { FirstAttempt, mayRejectField } from '../relay/first-attempt.js'
+import { maskKeys } from '../relay/key-masking.js'
 import { Relay } from '../relay/relay.js'
 import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
@@ -171,16 +171,15 @@ async function sendAdapted(
   observer: ResponseRecording,
 ): Promise<void> {
   const { parts, target, signal } = exchange
-  const attempt = new FirstAttempt(relay)
-  await call(exchange, adapted, attempt, observer)
-  if (!attempt.isRejected) return relay.end(signal)
+  const isRejected = await call(exchange, adapted, relay, observer, { mayReject: true })
+  if (!isRejected) return relay.end(signal)
   parts.logger.info(
     { provider: target.provider.name, model },
     'a request for usage was rejected; sent again without it',
   )
   await send(exchange, original, relay, observer)
   const { status } = observer
-  if (status !== undefined && status < 300) parts.usageRequests.rejected(target.provider.name, model)
+  if (status !== undefined && !mayRejectField(status)) parts.usageRequests.rejected(target.provider.name, model)
 }
 
 /** Sends a request, and relays the response until its end. */
@@ -194,36 +193,50 @@ async function send(
   await relay.end(exchange.signal)
 }
 
+/**
+ * Calls the provider and passes the response on.
+ * @param mayReject whether a response that may reject a field of the request is dropped at its head
+ * @returns whether the response was dropped
+ */
 async function call(
   exchange: Exchange,
   body: UpstreamRequest['body'],
   response: ResponseReceiver,
   recorded?: ResponseRecording,
-): Promise<void> {
+  { mayReject = false } = {},
+): Promise<boolean> {
   const { parts, signal, credentials, target } = exchange
-  const receiver = maskErrors(response, credentials.kind === 'byok' ? [] : target.provider.keys)
-  const call = outliveClient(signal, parts.limits.drainMs, () => recorded?.isWhole ?? false)
+  const masking = maskKeys(response, credentials.kind === 'byok' ? [] : target.provider.keys)
+  const attempt = mayReject ? new FirstAttempt(masking, signal) : undefined
+  const call = outliveClient(attempt?.signal ?? signal, parts.limits.drainMs, () => recorded?.isWhole ?? false)
   try {
-    await parts.upstream.send(upstreamRequest(exchange, body), receiver, call.signal)
+    await parts.upstream.send(upstreamRequest(exchange, body), attempt ?? masking, call.signal)
+    return false
+  } catch (error) {
+    if (attempt?.isRejected && !signal.aborted) return true
+    throw error
   } finally {
     call.dispose()
-    await receiver.flush()
+    await masking.flush()
   }
 }
 
 function upstreamRequest(exchange: Exchange, body: UpstreamRequest['body']): UpstreamRequest {
   const { parts, request, credentials, target, path } = exchange
   const key = keyOf(target)
-  const credential = key === undefined ? [] : target.api.credentialHeaders(key, request.rawHeaders)
+  const passed = requestHeaders(request.rawHeaders, {
+    credential: credentials.kind === 'byok' ? undefined : [],
+    withheld: parts.withheldHeaders,
+    key: shownKey(credentials),
+  })
+  // A header of the client counts for the credential only if it passes.
+  const isOurs = credentials.kind !== 'byok' && key !== undefined
+  const credential = isOurs ? target.api.credentialHeaders(key, passed) : []
   return {
     origin: target.origin,
     path: target.basePath + path,
     method: request.method ?? 'GET',
-    headers: requestHeaders(request.rawHeaders, {
-      credential: credentials.kind === 'byok' ? undefined : credential,
-      withheld: parts.withheldHeaders,
-      key: shownKey(credentials),
-    }),
+    headers: [...passed, ...credential],
     body,
     limits: limitsOf(target),
   }

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+
 /** a rejection is remembered for so long, in milliseconds */
 const rememberedMs = 3_600_000
 /** more models are not remembered; the oldest is forgotten */
@@ -8,7 +10,7 @@ const maxModels = 1_000
  * Such a request is sent again without it; later ones are sent without it at once.
  */
 export class UsageRequests {
-  /** provider and model → the end of the memory, on the clock of `performance` */
+  /** hash of provider and model, whose text may be long → the end of the memory, on the clock of `performance` */
   readonly #rejected = new Map<string, number>()
 
   /** Returns whether the usage may be asked for. */
@@ -30,5 +32,5 @@ export class UsageRequests {
 }
 
 function keyOf(provider: string, model: string): string {
-  return `${provider} ${model}`
+  return createHash('sha256').update(`${provider} ${model}`).digest('base64')
 }

@@ -1,25 +1,34 @@
 import type { ResponseHead } from '../wire/headers.js'
 import type { ResponseReceiver } from './upstream-call.js'
 
-/** Statuses of a provider that does not know a field of a request. */
-const rejections = new Set([400, 422])
+/** Returns whether a status may say that the provider does not know a field of a request. */
+export function mayRejectField(status: number): boolean {
+  return status === 400 || status === 422
+}
 
 /**
  * Passes a response on to a receiver, unless the provider rejects the request: then nothing of the response is passed
- * on, and the request may be sent again.
+ * on, the call is ended at once, and the request may be sent again.
  */
 export class FirstAttempt implements ResponseReceiver {
-  /** whether the provider rejected the request */
-  isRejected = false
   readonly #receiver: ResponseReceiver
+  readonly #abort = new AbortController()
+  /** ends the call; aborts when the exchange aborts, or when the provider rejects the request */
+  readonly signal: AbortSignal
 
-  constructor(receiver: ResponseReceiver) {
+  constructor(receiver: ResponseReceiver, exchange: AbortSignal) {
     this.#receiver = receiver
+    this.signal = AbortSignal.any([exchange, this.#abort.signal])
+  }
+
+  /** whether the provider rejected the request */
+  get isRejected(): boolean {
+    return this.#abort.signal.aborted
   }
 
   head(head: ResponseHead): void {
-    this.isRejected = rejections.has(head.status)
-    if (!this.isRejected) this.#receiver.head(head)
+    if (mayRejectField(head.status)) this.#abort.abort(new Error('the provider rejected the request'))
+    else this.#receiver.head(head)
   }
 
   chunk(chunk: Buffer): Promise<void> | undefined {

@@ -59,6 +59,34 @@ export async function decodeBody(
   return decoded
 }
 
+/**
+ * Decodes the beginning of a body that is cut, broken or too large: at most `maxBytes`. Never rejects.
+ * @param encodings as {@link encodingsOf} returns them
+ */
+export async function decodeBeginning(body: Buffer, encodings: readonly string[], maxBytes: number): Promise<Buffer> {
+  if (encodings.length > maxEncodings) return Buffer.alloc(0)
+  let decoded = body
+  for (const encoding of encodings.toReversed()) decoded = await beginningOf(decoded, encoding, maxBytes)
+  return decoded
+}
+
+function beginningOf(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
+  const decoder = decoderOf(encoding)
+  if (!decoder) return Promise.resolve(Buffer.alloc(0))
+  const chunks: Buffer[] = []
+  let bytes = 0
+  return new Promise(resolve => {
+    decoder.on('error', () => {}) // everything before it counts
+    decoder.on('close', () => resolve(Buffer.concat(chunks).subarray(0, maxBytes)))
+    decoder.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      bytes += chunk.length
+      if (bytes >= maxBytes) decoder.destroy()
+    })
+    decoder.end(body)
+  })
+}
+
 type Decode = (body: Buffer, options: zlib.ZlibOptions) => Promise<Buffer>
 
 const decoders: Readonly<Record<string, Decode>> = {

@@ -4,18 +4,24 @@ export class SecretMask {
   /** bytes that may begin a secret */
   #held: Buffer = Buffer.alloc(0)
 
-  /** @param secrets texts of less than {@link minSecretLength} characters are words, and stay */
+  /**
+   * @param secrets texts of less than {@link minSecretLength} characters are words, and stay. Each is also found as it
+   *   is written in JSON and in a URL.
+   */
   constructor(secrets: readonly string[]) {
-    this.#secrets = secrets.filter(({ length }) => length >= minSecretLength).map(secret => Buffer.from(secret))
+    const long = secrets.filter(({ length }) => length >= minSecretLength)
+    const writings = [...new Set(long.flatMap(writingsOf))].map(text => Buffer.from(text))
+    // A secret that begins another one must not be masked before it.
+    this.#secrets = writings.toSorted((one, other) => other.length - one.length)
   }
 
-  /** Returns the bytes that cannot be a part of a secret any more, with the secrets masked. */
+  /** Returns the bytes that cannot be a part of a secret any more, with the secrets masked. The chunk itself stays. */
   push(chunk: Buffer): Buffer {
     if (this.#secrets.length === 0) return chunk
-    const bytes = this.mask(Buffer.concat([this.#held, chunk]))
+    const bytes = this.mask(this.#held.length > 0 ? Buffer.concat([this.#held, chunk]) : chunk)
     const kept = Math.max(...this.#secrets.map(secret => endThatBegins(bytes, secret)))
     this.#held = bytes.subarray(bytes.length - kept)
-    return bytes.subarray(0, bytes.length - kept)
+    return kept === 0 ? bytes : bytes.subarray(0, bytes.length - kept)
   }
 
   /** Returns the rest. */
@@ -25,14 +31,23 @@ export class SecretMask {
     return rest
   }
 
-  /** Masks a whole body in place, and returns it. */
+  /** Returns bytes with the secrets masked: a copy if there are any. */
   mask(bytes: Buffer): Buffer {
+    let masked: Buffer | undefined
     for (const secret of this.#secrets) {
-      for (let at = bytes.indexOf(secret); at >= 0; at = bytes.indexOf(secret, at)) {
-        bytes.fill('*', at, at + secret.length)
+      for (let at = bytes.indexOf(secret); at >= 0; at = bytes.indexOf(secret, at + 1)) {
+        masked ??= Buffer.from(bytes)
+        masked.fill('*', at, at + secret.length)
       }
     }
-    return bytes
+    return masked ?? bytes
+  }
+
+  /** Returns text with the secrets masked. */
+  maskText(text: string): string {
+    const bytes = Buffer.from(text, 'latin1') // headers are latin1, which keeps any byte
+    const masked = this.mask(bytes)
+    return masked === bytes ? text : masked.toString('latin1')
   }
 
   /** Returns whether bytes hold a secret. */
@@ -44,10 +59,26 @@ export class SecretMask {
 /** Masking a shorter text would change words, and hide nothing. */
 export const minSecretLength = 4
 
+/** Returns a secret as it may stand in text, in JSON and in a URL. */
+function writingsOf(secret: string): string[] {
+  const quoted = JSON.stringify(secret).slice(1, -1)
+  return [secret, quoted, quoted.replaceAll('/', '\\/'), inUrl(secret)]
+}
+
+function inUrl(secret: string): string {
+  try {
+    return encodeURIComponent(secret)
+  } catch {
+    return secret // half a surrogate pair cannot stand in a URL
+  }
+}
+
 /** Returns the length of the longest end of `bytes` that begins `secret` without being all of it. */
 function endThatBegins(bytes: Buffer, secret: Buffer): number {
-  for (let length = Math.min(bytes.length, secret.length - 1); length > 0; length--) {
-    if (secret.subarray(0, length).equals(bytes.subarray(bytes.length - length))) return length
+  const [first = 0] = secret
+  const from = Math.max(0, bytes.length - secret.length + 1)
+  for (let at = bytes.indexOf(first, from); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    if (secret.subarray(0, bytes.length - at).equals(bytes.subarray(at))) return bytes.length - at
   }
   return 0
 }

@@ -1,8 +1,17 @@
 /** What is recorded of the tokens of a response, and how a bridge comes by them, through the real front door. */
+import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
 import { eventually } from '../../fixtures/eventually.js'
-import { createGate, eventStream, json, raw, type StandInProvider, startProvider } from '../../fixtures/provider.js'
+import {
+  createGate,
+  eventStream,
+  json,
+  type Responder,
+  raw,
+  type StandInProvider,
+  startProvider,
+} from '../../fixtures/provider.js'
 import { anthropicProvider, begin, openaiProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
@@ -154,6 +163,38 @@ describe('a request for usage that the client did not make', () => {
       expect(provider.calls[1]?.body.toString()).toBe(chat.body)
     },
   )
+
+  test.each<[string, Responder]>([
+    ['is cut short', raw('HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{"error":')],
+    [
+      'never ends',
+      response => {
+        response.writeHead(400, { 'content-type': 'application/json' }).write('{"error":')
+      },
+    ],
+    ['is compressed', json(gzipSync('{}').toString('latin1'), 400, { 'content-encoding': 'gzip' })],
+    ['is empty', json('', 400)],
+  ])('is made once more without it when the body of the rejection %s', async (_, no) => {
+    await start()
+    provider.respondWith(no, good)
+    expect((await send(bridge, chat)).body.toString()).toBe(data(chunk('hi', 'stop'), '[DONE]').join(''))
+    expect(asked()).toEqual([true, false])
+  })
+
+  test.each([
+    [200, false],
+    [401, false],
+    [429, false],
+    [500, false],
+    [400, true],
+    [422, true],
+  ])('whose repeat gets %i is made again later: %s', async (status, again) => {
+    await start()
+    provider.respondWith(rejection, status === 200 ? good : json({ error: { message: 'no' } }, status), good)
+    expect((await send(bridge, chat)).status).toBe(status)
+    await send(bridge, chat)
+    expect(asked()).toEqual([true, false, again])
+  })
 
   test('that is rejected for another model is made for this one', async () => {
     await start()

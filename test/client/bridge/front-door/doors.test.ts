@@ -258,7 +258,7 @@ describe.each(apiRows)('$name', ({ provider, path, upstreamPath }) => {
     }
   })
 
-  test('a provider that repeats its key in an error body shows it to nobody', async () => {
+  test('a provider that repeats its key shows it to nobody, with any status', async () => {
     const key = provider === 'anthropic' ? 'sk-ant-provider-key-0123456789' : 'sk-proj-provider-key-0123456789'
     const shown = JSON.stringify({ error: { type: 'x', message: `Incorrect API key: ${key}. And ${key.slice(0, 9)}` } })
     const expected = shown.replace(key, '*'.repeat(key.length))
@@ -279,12 +279,16 @@ describe.each(apiRows)('$name', ({ provider, path, upstreamPath }) => {
         ]),
       ),
       json(shown, 200),
+      json(shown, 302, { location: `https://x.example/?key=${key}`, 'www-authenticate': `Bearer ${key}` }),
     )
     for (let time = 0; time < 3; time++) {
       const response = await ask()
       expect([response.status, response.body.toString(), response.whole]).toEqual([401, expected, true])
     }
-    expect((await ask()).body.toString()).toBe(shown)
+    expect((await ask()).body.toString()).toBe(expected)
+    const redirect = await ask()
+    expect([redirect.status, redirect.body.toString()]).toEqual([302, expected])
+    expect(redirect.rawHeaders.join()).not.toContain(key)
   })
 
   test('a rejection is counted by its reason and logged with the address of the client', async () => {
