@@ -10,6 +10,7 @@ import { watchProviders } from './control-plane/provider-watch.js'
 import { createRecordSender } from './control-plane/record-sender.js'
 import { BodyMemory } from './front-door/body-memory.js'
 import { createAddressReader } from './front-door/client-address.js'
+import { corsHeaders } from './front-door/cors.js'
 import type { InProcessCaller } from './front-door/credentials.js'
 import { rejectExchange } from './front-door/error-response.js'
 import type { FrontDoorParts } from './front-door/exchange.js'
@@ -118,7 +119,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
       response.setHeader('connection', 'close')
       const rejection = new Rejection(503, 'shutting_down', 'the bridge is shutting down')
       metrics.rejected(rejection.reason)
-      rejectExchange(providers, request, response, rejection)
+      rejectExchange(providers, request, response, rejection, corsHeaders(request, door.allowedOrigins))
       return
     }
     const abort = new AbortController()

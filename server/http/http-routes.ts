@@ -90,7 +90,8 @@ function pathOf({ url = '/' }: IncomingMessage): string {
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  response.writeHead(status, status === 503 ? { ...headers, 'retry-after': '1' } : headers)
   response.end(JSON.stringify(body))
 }
 

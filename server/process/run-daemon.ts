@@ -35,7 +35,7 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
   const warning = fileWarning(flags, environment)
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
-  const metrics = createBridgeMetrics()
+  const metrics = createBridgeMetrics({ version: buildVersion() })
   const client = await createClient(config, logger, metrics)
   const daemon = createBridgeDaemon({
     client,

@@ -17,6 +17,7 @@ import { createBridgeServer } from '../control-plane/server.js'
 import { listen } from '../http/listen.js'
 import { createServerMetrics } from '../metrics/prometheus.js'
 import { openStore } from '../store/open/open-store.js'
+import { buildVersion } from './build-version.js'
 import { doorOptions } from './door-options.js'
 import { commandFor, firstSteps } from './first-steps.js'
 import { createLogger } from './logger.js'
@@ -121,7 +122,7 @@ async function start(
     })
     opened.push(graceMs => server.close({ graceMs }))
     const identity = { role: 'daemon', name: 'embedded', delegate: true, daemonInstance: randomUUID() } as const
-    const metrics = createBridgeMetrics()
+    const metrics = createBridgeMetrics({ version: buildVersion() })
     const client = createBridgeClient({
       dial: () => server.connectInMemory({ identity }),
       onCallEnd: metrics.callEnded,

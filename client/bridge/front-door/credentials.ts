@@ -39,7 +39,7 @@ export function shownKey({ identification }: Credentials): string | undefined {
 
 /** Returns the secrets of a request: the key of this service, and the client's keys for its provider. */
 export function secretsOf({ identification }: Credentials, headers: IncomingHttpHeaders): string[] {
-  const own = clientCredentials.map(name => headerText(headers, name).replace(/^(bearer|basic) +/i, ''))
+  const own = clientCredentials.map(name => headerText(headers, name).replace(/^(bearer|basic)[ \t]+/i, ''))
   return ['key' in identification ? identification.key : '', ...own].filter(secret => secret !== '')
 }
 
@@ -63,10 +63,13 @@ function clientKeys(headers: IncomingHttpHeaders): string[] {
 }
 
 function bearer(authorization: string | undefined): string {
-  return /^bearer +(.+)$/i.exec(authorization ?? '')?.[1]?.trim() ?? ''
+  return /^bearer[ \t]+(.+)$/i.exec(authorization ?? '')?.[1]?.trim() ?? ''
 }
 
+/** Returns the text of a header. Node joins headers of one name; equal ones count once. */
 function headerText(headers: IncomingHttpHeaders, name: string): string {
   const value = headers[name]
-  return typeof value === 'string' ? value.trim() : ''
+  if (typeof value !== 'string') return ''
+  const [first = '', ...others] = value.split(',').map(part => part.trim())
+  return others.every(other => other === first) ? first : value.trim()
 }

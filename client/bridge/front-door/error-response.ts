@@ -9,14 +9,18 @@ import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { Rejection } from '../wire/rejection.js'
 import { type Mount, parseMount } from './mount.js'
 
-/** Rejects a request in the error shape of the called provider. */
+/**
+ * Rejects a request in the error shape of the called provider.
+ * @param added further headers; names and values alternate
+ */
 export function rejectExchange(
   providers: ProviderRegistry,
   request: IncomingMessage,
   response: ServerResponse,
   rejection: Rejection,
+  added: readonly string[],
 ): void {
-  sendRejection(response, errorBody(providers, parseMount(request.url ?? '')), rejection)
+  sendRejection(response, errorBody(providers, parseMount(request.url ?? '')), rejection, added)
 }
 
 /**

@@ -20,8 +20,11 @@ export interface PrometheusBridgeMetrics extends BridgeMetrics {
   readonly text: () => Promise<string>
 }
 
-/** Makes the metrics of one bridge, in a registry of their own. */
-export function createBridgeMetrics(): PrometheusBridgeMetrics {
+/**
+ * Makes the metrics of one bridge, in a registry of their own.
+ * @param version the version of the program, for `bridge_build_info`
+ */
+export function createBridgeMetrics({ version = 'unknown' }: { version?: string } = {}): PrometheusBridgeMetrics {
   const registers = [new Registry()]
   const labels = {
     provider: new LabelValues(),
@@ -140,6 +143,13 @@ export function createBridgeMetrics(): PrometheusBridgeMetrics {
       this.set(connectionStates[connection.state])
     },
   })
+  const build = new Gauge({
+    name: 'bridge_build_info',
+    help: 'always 1; version: of the program',
+    labelNames: ['version'],
+    registers,
+  })
+  build.set({ version }, 1)
   // The first increase is visible only from a zero before it.
   for (const injected of ['true', 'false']) toolCalls.inc({ injected }, 0)
 

@@ -19,7 +19,7 @@ export interface RelayOptions {
   observer?: ResponseObserver
   /** for a streamed response; any other response, or a compressed one, passes whole */
   filter?: EventFilter | undefined
-  /** headers of the bridge, names and values alternating, in place of the provider's of the same names */
+  /** headers of the bridge behind those of the provider; names and values alternate */
   added?: readonly string[]
 }
 
@@ -50,9 +50,7 @@ export class Relay implements ResponseReceiver {
     const mayBeStream = isEventStream(head.headers) || Number.isNaN(this.#bytesLeft)
     if (!mayBeStream || !isPlain(head.headers)) this.#filter = undefined
     // A filter may shorten the response, so the length is unknown before the end.
-    const replaced = this.#added.flatMap((name, index) => (index % 2 === 0 ? [name.toLowerCase()] : []))
-    if (this.#filter) replaced.push('content-length')
-    const passed = replaced.length > 0 ? withoutHeaders(head.headers, replaced) : head.headers
+    const passed = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
     const headers = [...passed, ...this.#added]
     response.sendDate = false
     try {

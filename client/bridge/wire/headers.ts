@@ -74,6 +74,9 @@ const companionsOfCredentials = ['openai-organization', 'openai-project', 'opena
 /** Response headers that stay here: a cookie of the provider belongs to no client. */
 const ownOfResponse = ['set-cookie', 'set-cookie2']
 
+/** The operator decides which web pages may read a response, not the provider. */
+const isCors = headerTest(['access-control-*'])
+
 /** The header by which a bridge recognises a request of another bridge, or of its own. */
 export const loopHeader = 'x-bridge-loop'
 
@@ -123,7 +126,8 @@ export function requestHeaders(raw: readonly string[], { credential, withheld, k
 
 /** Returns the headers that reach the client, with `Retry-After` in whole seconds. */
 export function responseHeaders(raw: readonly string[]): string[] {
-  const headers = withoutHeaders(raw, ownOfResponse)
+  const names = raw.flatMap((name, index) => (index % 2 === 0 && isCors(name) ? [name.toLowerCase()] : []))
+  const headers = withoutHeaders(raw, [...ownOfResponse, ...names])
   for (let index = 0; index + 1 < headers.length; index += 2) {
     if (headers[index]?.toLowerCase() !== 'retry-after') continue
     headers[index + 1] = wholeSeconds(headers[index + 1] ?? '', findHeader(raw, 'date'))

@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { BridgeDaemonOptions } from '../../../client/bridge/daemon.js'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
 import { eventually } from '../../fixtures/eventually.js'
 import {
@@ -22,8 +23,8 @@ let provider: StandInProvider
 let plane: ScriptedControlPlane
 let bridge: RunningBridge
 
-async function start(limits: Partial<BridgeLimits> = {}): Promise<void> {
-  bridge = await startBridge(plane, { outboxFlushMs: 50, ...limits })
+async function start(limits: Partial<BridgeLimits> = {}, options: Partial<BridgeDaemonOptions> = {}): Promise<void> {
+  bridge = await startBridge(plane, { outboxFlushMs: 50, ...limits }, testKey, options)
 }
 
 beforeEach(async () => {
@@ -371,14 +372,16 @@ describe('a client', () => {
 
 describe('shutting down', () => {
   test('a closing bridge lets requests in flight end, rejects new ones with 503 and records all', async () => {
-    await start()
+    const origin = 'https://app.example.com'
+    await start({}, { allowedOrigins: [origin] })
     const gate = createGate()
     provider.respondWith(eventStream(`${firstEvent}data: {"type":"message_stop"}\n\n`, { 1: gate }))
     const response = await begin(bridge)
     await once(response, 'data')
     const closing = bridge.daemon.close({ graceMs: 10_000 })
     expect(bridge.daemon.close({ graceMs: 0 })).toBe(closing)
-    const refused = await send(bridge)
+    const refused = await send(bridge, { headers: { 'x-api-key': testKey, origin } })
+    expect(refused.headers['access-control-allow-origin']).toBe(origin)
     expect([refused.status, refused.headers['retry-after'], refused.headers.connection]).toEqual([503, '1', 'close'])
     expect(JSON.parse(refused.body.toString())).toEqual({
       type: 'error',

@@ -317,6 +317,15 @@ const oauth: Rule[] = [
   },
   {
     ...gatewayGuide,
+    rule: 'a token has its beta although the header of the client that names it stays here',
+    async check() {
+      const betas = { 'anthropic-beta': 'oauth-2025-04-20', connection: 'close, anthropic-beta' }
+      const { call } = await exchange({ path: '/bridge/oat/v1/messages', headers: { ...user(), ...betas } })
+      expect(call.headers['anthropic-beta']).toBe('oauth-2025-04-20')
+    },
+  },
+  {
+    ...gatewayGuide,
     rule: 'the beta of a token is not doubled if the client names it',
     async check() {
       const betas = { 'anthropic-beta': 'a-1, oauth-2025-04-20,b-2' }

@@ -62,6 +62,7 @@ describe('health', () => {
       503,
       { ready: false, store: 'ok', bridge: 'not ready' },
     ])
+    expect(response.headers.get('retry-after')).toBe('1')
     isReady = true
     expect((await fetch(`${url}/readyz`)).status).toBe(200)
   })

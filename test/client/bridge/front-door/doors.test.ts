@@ -40,13 +40,18 @@ describe.each(apiRows)('$name', ({ provider, path, upstreamPath }) => {
   const ask = (request: Partial<ClientRequest> = {}) => send(whole, { path, headers: user(), body, ...request })
   const rest = upstreamPath.slice('/v1'.length)
 
-  test.each<[string, () => Record<string, string>]>([
+  test.each<[string, () => Record<string, string | string[]>]>([
     ['X-Bridge-Token', () => ({ 'x-bridge-token': whole.key })],
     ['Authorization', () => ({ authorization: `bearer ${whole.key}` })],
     ['X-Api-Key', () => ({ 'x-api-key': whole.key })],
     ['Api-Key', () => ({ 'api-key': whole.key })],
     ['X-Api-Key beside a foreign Bearer', () => ({ authorization: 'Bearer eyJhbGciOi', 'x-api-key': whole.key })],
     ['Api-Key beside two foreign keys', () => ({ authorization: 'Bearer x', 'x-api-key': 'y', 'api-key': whole.key })],
+    ['Authorization behind a tab', () => ({ authorization: `Bearer\t${whole.key}` })],
+    ['Authorization behind tabs and spaces', () => ({ authorization: `BEARER \t  ${whole.key}\t` })],
+    ['two X-Api-Key', () => ({ 'x-api-key': [whole.key, whole.key] })],
+    ['two Api-Key', () => ({ 'api-key': [whole.key, whole.key] })],
+    ['three X-Bridge-Token', () => ({ 'x-bridge-token': [whole.key, whole.key, whole.key] })],
   ])('a key in %s is accepted', async (_, headers) => {
     whole.provider.respondWith(json({}))
     expect((await ask({ headers: headers() })).status).toBe(200)
@@ -56,6 +61,10 @@ describe.each(apiRows)('$name', ({ provider, path, upstreamPath }) => {
   test.each([
     ['no key', {}],
     ['text that is no key', { authorization: 'Bearer sk-foreign' }],
+    [
+      'two keys in one header',
+      { 'x-api-key': [`${'a'.repeat(10)}-${'b'.repeat(22)}`, `${'a'.repeat(10)}-${'c'.repeat(22)}`] },
+    ],
     ['an unknown key', { 'x-api-key': `${'a'.repeat(10)}-${'b'.repeat(22)}` }],
   ])('%s gets 401, which token helpers act on, and no retry', async (_, headers) => {
     const before = calls()
@@ -207,9 +216,19 @@ describe.each(apiRows)('$name', ({ provider, path, upstreamPath }) => {
     const other = await ask({ ...preflight, headers: { ...preflight.headers, origin: 'https://other.example.com' } })
     expect([other.status, other.headers['access-control-allow-origin']]).toEqual([401, undefined])
     expect(calls()).toBe(before)
-    whole.provider.respondWith(json({}, 200, { 'access-control-allow-origin': 'https://wrong.example' }))
+    const theirs = { 'access-control-allow-origin': '*', 'Access-Control-Allow-Credentials': 'true', vary: 'Accept' }
+    whole.provider.respondWith(json({}, 200, theirs), json({}, 200, theirs))
     const response = await ask({ headers: { ...user(), origin } })
-    expect([response.status, response.headers['access-control-allow-origin']]).toEqual([200, origin])
+    expect([response.status, response.headers]).toEqual([
+      200,
+      expect.objectContaining({ 'access-control-allow-origin': origin, vary: 'Accept, Origin' }),
+    ])
+    const elsewhere = await ask({ headers: { ...user(), origin: 'https://other.example.com' } })
+    expect([elsewhere.status, elsewhere.headers.vary]).toEqual([200, 'Accept'])
+    expect(elsewhere.headers['access-control-allow-origin']).toBeUndefined()
+    for (const { headers } of [response, elsewhere]) {
+      expect(headers['access-control-allow-credentials']).toBeUndefined()
+    }
     const rejected = await ask({ headers: { origin } })
     expect([rejected.status, rejected.headers['access-control-allow-origin']]).toEqual([401, origin])
   })

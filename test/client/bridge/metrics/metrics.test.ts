@@ -135,6 +135,12 @@ describe('label values from outside', () => {
     toolCalls: 0,
   })
 
+  test('the version of the program is a label of a metric that is always 1', async () => {
+    const text = await createBridgeMetrics({ version: '1.2.3' }).text()
+    expect(sample(text, 'bridge_build_info', { version: '1.2.3' })).toBe(1)
+    expect(sample(await createBridgeMetrics().text(), 'bridge_build_info', { version: 'unknown' })).toBe(1)
+  })
+
   test('a label has a hundred values, further ones are other', async () => {
     const metrics = createBridgeMetrics()
     for (let number = 0; number < 500; number++) metrics.interceptionStarted()(end(`model-${number}`))

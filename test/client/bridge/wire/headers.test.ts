@@ -90,7 +90,7 @@ describe('request headers', () => {
 describe('response headers', () => {
   test('cookies of a provider stay; other headers pass', () => {
     const raw = ['Set-Cookie', 'a=1', 'X-A', '1', 'set-cookie2', 'b', 'access-control-allow-origin', '*']
-    expect(namesOf(responseHeaders(raw))).toEqual(['x-a', 'access-control-allow-origin'])
+    expect(namesOf(responseHeaders(raw))).toEqual(['x-a'])
   })
 
   const date = 'Wed, 21 Oct 2026 07:28:00 GMT'
