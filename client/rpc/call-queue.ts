@@ -1,10 +1,13 @@
 import type { PendingCall } from './call.js'
 import type { LiveDuplex } from './live-duplex.js'
 
+/** The set of queues without a call that was sent before, which most stay: a set of their own would cost each 200 bytes. */
+const none: Set<PendingCall> = new Set()
+
 /** The calls that are to be sent, oldest first. */
 export class CallQueue {
   /** older than all calls that were never sent */
-  readonly #sentBefore = new Set<PendingCall>()
+  #sentBefore = none
   readonly #neverSent = new Set<PendingCall>()
 
   get size(): number {
@@ -18,6 +21,7 @@ export class CallQueue {
 
   /** Adds a call whose duplex closed or moved, before all new calls. */
   putBack(call: PendingCall): void {
+    if (this.#sentBefore === none) this.#sentBefore = new Set()
     this.#sentBefore.add(call)
   }
 

@@ -31,6 +31,9 @@ interface Owner {
   start(message: CallMessage, batchIndex: number, waitedMs: number): void
 }
 
+/** The map of connections that have held no call, as most: a map of their own would cost each 200 bytes. */
+const none: Map<string | number, HeldCall> = new Map()
+
 /**
  * Decides for each call of one connection whether it starts, is held back or is rejected:
  * ```
@@ -48,7 +51,7 @@ export class Admission {
   readonly #running: RunningProcedures
   readonly #limits: ConnectionLimits
   /** by id, oldest first */
-  readonly #held = new Map<string | number, HeldCall>()
+  #held = none
   #heldBytes = 0
   /** subscriptions that are held or started, without those that were settled */
   #subscriptions = 0
@@ -150,6 +153,7 @@ export class Admission {
   #hold(message: CallMessage, batchIndex: number): void {
     this.#frame ??= { bytes: this.#frameBytes, held: 0 }
     if (this.#frame.held++ === 0) this.#heldBytes += this.#frame.bytes
+    if (this.#held === none) this.#held = new Map()
     this.#held.set(message.id, { message, batchIndex, receivedAt: now(), frame: this.#frame })
   }
 
