@@ -66,7 +66,7 @@ export function promptOf({ texts, results }: Turn, client: string | undefined): 
 }
 
 /** Texts of one turn that are read, from its end: clients send less than a hundred. */
-const maxTexts = 1_000
+const maxTexts = 200
 
 /**
  * Beginnings of the messages that stand for a conversation after its compaction: Claude Code and Qwen Code, Codex, pi,
