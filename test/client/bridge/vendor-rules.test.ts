@@ -219,7 +219,8 @@ const codexRules: Rule[] = [
     },
   },
   {
-    ...codex('codex-rs/login/src/auth'),
+    source: 'Codex 0.171.0, its requests after 401 and after 403',
+    read: '2026-11-30',
     rule: 'a key that may be refreshed gets 401; Codex never runs its helper again after 403',
     async check() {
       const headers = { authorization: `Bearer ${'z'.repeat(10)}-${'z'.repeat(22)}` }
