@@ -118,6 +118,7 @@ export {
   type CheckedRecord,
   type ErrorType,
   errorTypes,
+  type ReadyOutput,
   type RecordBatchOutput,
   type RecordedOutput,
   type RecordInput,

@@ -130,8 +130,10 @@ export async function createBridgeServer({
   let front: HttpFront | undefined
   let opening = false
   let closing: Promise<CloseResult> | undefined
+  const readStoreState = shared(storeStateTtlMs, () => stateOf(store, logger))
   const services = createServices({
     store,
+    isStoreWritable: async () => (await readStoreState()) === 'ok',
     secrets,
     logger,
     ownUrl: () => front?.url,
@@ -149,7 +151,6 @@ export async function createBridgeServer({
     ...heartbeat,
   })
 
-  const readStoreState = shared(storeStateTtlMs, () => stateOf(store, logger))
   const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
 
   await store.seedProviders([

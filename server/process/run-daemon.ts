@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Logger as PinoLogger } from 'pino'
-import { createBridgeDaemon } from '../../client/bridge/daemon.js'
+import { type BridgeDaemon, createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { DialError } from '../../client/rpc/errors.js'
@@ -56,10 +56,7 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
       listener: createRoutes({
         mounts: { '/bridge/': daemon.handler },
         metrics: [createProcessMetrics().text, metrics.text],
-        readiness: async () => ({
-          controlPlane: client.connection.state === 'open' ? 'ok' : client.connection.state,
-          bridge: daemon.ready() ? 'ok' : 'not ready',
-        }),
+        readiness: () => readinessOf(client, daemon),
         isClosing: () => stop.cause !== undefined || client.connection.state === 'closed',
         logger,
       }),
@@ -85,6 +82,30 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
   await close(cause.kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
   logger.info({}, 'stopped')
   return cause.kind === 'fault' ? 1 : 0
+}
+
+/** A slower control plane counts as not responding. */
+const readyTimeoutMs = 5_000
+
+/** Returns the states of a daemon's parts. A daemon is ready where its requests can be recorded. */
+export async function readinessOf(
+  { connection, recorder }: Pick<BridgeClient, 'connection' | 'recorder'>,
+  daemon: Pick<BridgeDaemon, 'ready'>,
+): Promise<{ controlPlane: string; store: string; bridge: string }> {
+  const { state } = connection
+  return {
+    controlPlane: state === 'open' ? 'ok' : state,
+    store: state === 'open' && (await isStoreWritable(recorder)) ? 'ok' : 'does not answer',
+    bridge: daemon.ready() ? 'ok' : 'not ready',
+  }
+}
+
+async function isStoreWritable(recorder: BridgeClient['recorder']): Promise<boolean> {
+  try {
+    return (await recorder.ready.query(undefined, { signal: AbortSignal.timeout(readyTimeoutMs) })).isWritable
+  } catch {
+    return false // the state says enough, and the link to the control plane is logged
+  }
 }
 
 async function createClient(

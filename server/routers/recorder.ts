@@ -27,4 +27,5 @@ export const recorderRouter = router({
   recordBatch: daemonProcedure
     .input(checked(recordBatchInput))
     .mutation(forDaemon(({ recorder }, { records }, daemon) => recorder.recordBatch(records, daemon))),
-} satisfies Record<RecordProcedureName | 'recordBatch', unknown>)
+  ready: daemonProcedure.query(forDaemon(({ recorder }) => recorder.ready())),
+} satisfies Record<RecordProcedureName | 'recordBatch' | 'ready', unknown>)

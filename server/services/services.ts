@@ -28,6 +28,8 @@ export interface ServicesOptions {
   logger: Logger
   /** base URL of this server from its own machine, without a slash at the end; undefined until the server listens */
   ownUrl: () => string | undefined
+  /** Returns whether the store takes writes. Never rejects. */
+  isStoreWritable: () => Promise<boolean>
   /** each record is also a log line */
   structuredLogging?: boolean
   /** the current time; a test's clock */

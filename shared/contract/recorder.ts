@@ -170,5 +170,8 @@ export type RecordOutcome =
 /** One outcome per record, in order. */
 export type RecordBatchOutput = { results: RecordOutcome[] }
 
+/** The output of `recorder.ready`: whether the store has committed a write within the last second. */
+export type ReadyOutput = { isWritable: boolean }
+
 /** The output of every procedure for a single record. */
 export type RecordedOutput = Record<string, never>

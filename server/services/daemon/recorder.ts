@@ -4,6 +4,7 @@ import { isRecordKind, type RecordKind, recordKinds } from '../../../shared/cont
 import {
   type BatchRecord,
   type CheckedRecord,
+  type ReadyOutput,
   type RecordBatchOutput,
   type RecordedOutput,
   type RecordOutcome,
@@ -27,6 +28,8 @@ export type TaggedRecord<K extends RecordKind = RecordKind> = { [P in K]: { kind
  * back.
  */
 export interface Recorder {
+  /** Says whether the store takes writes, by a write that is at most a second old. */
+  ready(): Promise<ReadyOutput>
   /**
    * Stores one record.
    * @param carrier the daemon that brought the record
@@ -44,12 +47,19 @@ export interface Recorder {
 
 export interface RecorderOptions {
   store: Pick<RecordStore, 'record'>
+  /** Returns whether the store takes writes. Never rejects. */
+  isStoreWritable: () => Promise<boolean>
   logger: Logger
   /** each record that the store accepted, repeats too, is also a log line `interception log`, without content */
   structuredLogging?: boolean
 }
 
-export function createRecorder({ store, logger, structuredLogging = false }: RecorderOptions): Recorder {
+export function createRecorder({
+  store,
+  isStoreWritable,
+  logger,
+  structuredLogging = false,
+}: RecorderOptions): Recorder {
   async function storeRecords(records: StoredRecord[]): Promise<RecordOutcome[]> {
     const outcomes = await store.record(records)
     if (outcomes.length !== records.length) {
@@ -62,6 +72,7 @@ export function createRecorder({ store, logger, structuredLogging = false }: Rec
   }
 
   return {
+    ready: async () => ({ isWritable: await isStoreWritable() }),
     async record(record, carrier) {
       const [outcome] = await storeRecords([normalise(record, carrier)])
       if (outcome && !outcome.ok) throw rejection(outcome)

@@ -262,6 +262,7 @@ describe.each(deployments)('$name', deployment => {
         secrets: createSecretBox([new Uint8Array(32)]),
         logger: recordingLogger(),
         ownUrl: () => undefined,
+        isStoreWritable: async () => true,
       })
       const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       const { key: apiKey } = await admin.apiKeys.create.mutate({ user: username })
@@ -285,6 +286,7 @@ describe.each(deployments)('$name', deployment => {
         secrets: createSecretBox([new Uint8Array(32)]),
         logger: recordingLogger(),
         ownUrl: () => undefined,
+        isStoreWritable: async () => true,
         now: () => seenAt,
       })
       await services.daemonKeys.authenticate(key, '1.2.3')

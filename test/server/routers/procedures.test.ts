@@ -60,6 +60,7 @@ const table: Readonly<Record<string, Row>> = {
     taken: { id, interceptionId: id, createdAt: at, content: 'well' },
     rejected: { 'content that is missing': { id, interceptionId: id, createdAt: at } },
   },
+  'recorder.ready': { role: 'daemon' },
   'recorder.recordBatch': {
     role: 'daemon',
     taken: { records: [{ kind: 'interception', ...interception }] },

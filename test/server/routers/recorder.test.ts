@@ -42,6 +42,21 @@ describe.each(deployments)('$name', deployment => {
     return record.id
   }
 
+  test('ready says whether the store takes writes', async () => {
+    const real = store()
+    let isFull = false
+    const failing = new Proxy(real, {
+      get: (target, name) =>
+        name === 'ping' && isFull ? () => Promise.reject(new Error('the disk is full')) : Reflect.get(target, name),
+    })
+    const first = await startServer(failing, {}, deployment)
+    expect(await first.connect(daemon).recorder.ready.query()).toEqual({ isWritable: true })
+    isFull = true
+    // The state is at most a second old, so a server that has just started has none.
+    const second = await startServer(failing, {}, deployment)
+    expect(await second.connect(daemon).recorder.ready.query()).toEqual({ isWritable: false })
+  })
+
   describe('the six records', () => {
     test('are read back as they were recorded', async () => {
       const { recorder, admin } = await connect()

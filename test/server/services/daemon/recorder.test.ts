@@ -41,7 +41,11 @@ function recorderWith(outcomes: RecordOutcome[] = [], structuredLogging = false)
       return records.map((_, index) => outcomes[index] ?? { ok: true })
     },
   }
-  return { recorder: createRecorder({ store, logger, structuredLogging }), calls, logger }
+  return {
+    recorder: createRecorder({ store, isStoreWritable: async () => true, logger, structuredLogging }),
+    calls,
+    logger,
+  }
 }
 
 async function storedOf(input: object): Promise<StoredRecord> {
