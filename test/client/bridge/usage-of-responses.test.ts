@@ -1,4 +1,6 @@
 /** What is recorded of the tokens of a response, and how a bridge comes by them, through the real front door. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
@@ -212,6 +214,68 @@ describe('a request for usage that the client did not make', () => {
     await send(bridge, chat)
     expect(asked()).toEqual([true, false, true])
   })
+
+  /** A body with the request for usage is sent in pieces, any other whole; both kinds behave alike. */
+  const large = (stream: boolean) => ({
+    ...chat,
+    body: JSON.stringify({ model: 'm', stream, messages: [{ role: 'user', content: 'x'.repeat(20_000_000) }] }),
+  })
+
+  test.each([true, false])('a large body reaches the provider whole (streamed: %s)', async stream => {
+    await start()
+    provider.respondWith(json({}))
+    const request = large(stream)
+    expect((await send(bridge, request)).status).toBe(200)
+    const asked = ',"stream_options":{"include_usage":true}}'
+    expect(provider.calls[0]?.body.equals(Buffer.from(stream ? request.body.slice(0, -1) + asked : request.body))).toBe(
+      true,
+    )
+  })
+
+  test.each([true, false])('a provider that cannot be reached gives 502 (streamed: %s)', async stream => {
+    await start()
+    await provider.close()
+    expect((await send(bridge, large(stream))).status).toBe(502)
+    expect(bridge.log.filter(({ level }) => level === 'error').map(({ message }) => message)).toEqual([
+      'a request failed',
+    ])
+    provider = await startProvider()
+  })
+
+  test.each([true, false])('a provider that dies inside the upload gives 502 (streamed: %s)', async stream => {
+    const server = createServer(socket => {
+      socket.once('data', () => socket.resetAndDestroy())
+      socket.on('error', () => {})
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo // listening on TCP
+    plane.providers = [openaiProvider(`http://127.0.0.1:${port}`)]
+    bridge = await startBridge(plane, { outboxFlushMs: 50 })
+    expect((await send(bridge, large(stream))).status).toBe(502)
+    await new Promise(resolve => server.close(resolve))
+  })
+
+  test.each([true, false])(
+    'a client that leaves while the provider takes no body ends the call (streamed: %s)',
+    async stream => {
+      const sockets: Socket[] = []
+      const server = createServer(socket => {
+        sockets.push(socket.pause().on('error', () => {}))
+      }).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo // listening on TCP
+      plane.providers = [openaiProvider(`http://127.0.0.1:${port}`)]
+      bridge = await startBridge(plane, { outboxFlushMs: 50 })
+      const leaving = new AbortController()
+      const response = fetch(`${bridge.url}${chat.path}`, { method: 'POST', ...large(stream), signal: leaving.signal })
+      await eventually(() => expect(plane.stored('interception')).toHaveLength(1))
+      leaving.abort()
+      await expect(response).rejects.toThrow()
+      await eventually(() => expect(plane.stored('interceptionEnded')[0]?.errorType).toBe('client_closed'))
+      for (const socket of sockets) socket.destroy()
+      await new Promise(resolve => server.close(resolve))
+    },
+  )
 
   test('is never made where the provider has the setting `never`, and usage that comes is hidden', async () => {
     await start({}, { includeUsage: 'never' })
