@@ -240,6 +240,6 @@ test('a daemon that starts before its control plane is not ready, and serves onc
   const ready = await fetch(`${daemon.url}/readyz`)
   expect([ready.status, await ready.json()]).toEqual([
     200,
-    { ready: true, controlPlane: 'ok', bridge: 'ok', draining: false },
+    { ready: true, controlPlane: 'ok', store: 'ok', bridge: 'ok', draining: false },
   ])
 })
