@@ -85,10 +85,10 @@ function maskHead(head: ResponseHead, mask: SecretMask): ResponseHead {
   return { ...head, statusText: mask.maskText(head.statusText), headers }
 }
 
-/** Keys of servers that need none, and of clients that insist on one. */
-const placeholders = new Set(['lm-studio', 'not-needed', 'not-required', 'no-key-required', 'sk-no-key-required'])
+/** Keys of servers that need none, and of clients that insist on one; some stand behind `sk-`. */
+const placeholders = new Set(['lm-studio', 'not-needed', 'not-required', 'no-key-required'])
 
 /** Returns whether a key cannot be meant as a word. Operators give servers that need no key `ollama` or `none`. */
 function isNoWord(key: string): boolean {
-  return key.length >= 8 && !/^[a-z]+$/i.test(key) && !placeholders.has(key.toLowerCase())
+  return key.length >= 8 && !/^[a-z]+$/i.test(key) && !placeholders.has(key.toLowerCase().replace(/^sk-/, ''))
 }
