@@ -20,7 +20,7 @@ const withoutBody = [101, 204, 205, 304]
 /** Headers about the connection between two hosts, which a fetch without a socket does not have. */
 const connectionHeaders = ['connection', 'keep-alive', 'transfer-encoding']
 
-/** What the handler has written: no whole head of a response yet, or the head and a part of the body. */
+/** The part that the handler has written: no whole head of a response yet, or the head and a part of the body. */
 type State =
   | { readonly name: 'waiting' }
   /**

@@ -50,7 +50,7 @@ export interface InterceptionEnd {
   status: 'completed' | ErrorType
   /** time since the interception was recorded */
   seconds: number
-  /** what the provider counted, by billed model; none if the provider sent no count */
+  /** the provider's counts, by billed model; none if the provider sent no count */
   tokens: readonly { model: string; input: number; output: number; cacheRead: number; cacheWrite: number }[]
   /** number of tools that the model selected for the client to run */
   toolCalls: number

@@ -142,7 +142,7 @@ class ChatReader implements ResponseReader {
     }
   }
 
-  /** Reads what stands beside the choices, and their ends. Returns whether it holds a usage. */
+  /** Reads the fields beside the choices, and the ends of the choices. Returns whether it holds a usage. */
   #read(json: Record<string, unknown>): boolean {
     const choices = objectsOf(json.choices)
     if (choices.length === 0) this.#error ??= json.error ? (errorIn(json.error) ?? unnamedError) : errorInstead(json)

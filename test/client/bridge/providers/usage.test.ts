@@ -212,6 +212,56 @@ describe.each(spellings)('usage as written by $provider', ({ route, write }) => 
   })
 })
 
+describe('each name of a count is read at the top and in every group, in snake case and in camel case', () => {
+  const inputGroups = ['prompt_tokens_details', 'prompt_token_details', 'input_tokens_details', 'input_token_details']
+  const outputGroups = [
+    'completion_tokens_details',
+    'completion_token_details',
+    'output_tokens_details',
+    'output_token_details',
+  ]
+  const camel = (name: string) => name.replace(/_./g, pair => pair.slice(1).toUpperCase())
+  const places = (groups: readonly string[], name: string, count: number): [string, object][] => [
+    [name, { [name]: count }],
+    [camel(name), { [camel(name)]: count }],
+    ...groups.map((group): [string, object] => [`${group}.${name}`, { [group]: { [name]: count } }]),
+  ]
+  const read = (more: object) =>
+    readBody(openaiChat, { choices: [], usage: { prompt_tokens: 100, completion_tokens: 50, ...more } })
+
+  test.each(
+    [
+      'cached_tokens',
+      'prompt_cache_hit_tokens',
+      'cache_read_input_tokens',
+      'cache_read_tokens',
+      'cached_prompt_tokens',
+      'cached_input_tokens',
+      'num_cached_tokens',
+      'cache_hit_tokens',
+    ].flatMap(name => places(inputGroups, name, 30)),
+  )('cache reads: %s', (_, more) => expect(countsOf(read(more))).toEqual([70, 50, 30, 0]))
+
+  test.each(
+    [
+      'cache_write_tokens',
+      'cache_creation_tokens',
+      'cache_creation_input_tokens',
+      'cache_write_input_tokens',
+      'prompt_cache_write_tokens',
+    ].flatMap(name => places(inputGroups, name, 30)),
+  )('cache writes: %s', (_, more) => expect(countsOf(read(more))).toEqual([70, 50, 0, 30]))
+
+  test.each(['reasoning_tokens', 'thinking_tokens'].flatMap(name => places(outputGroups, name, 30)))(
+    'reasoning beside the output: %s',
+    (_, more) => {
+      // A count of cached tokens, so that only the reasoning explains the excess.
+      const facts = read({ ...more, total_tokens: 180, prompt_cache_hit_tokens: 0 })
+      expect([countsOf(facts), facts.usageMismatch]).toEqual([[100, 80, 0, 0], false])
+    },
+  )
+})
+
 describe('a total that the parts do not reach', () => {
   const usage = { prompt_tokens: 100, completion_tokens: 50 }
   test.each<[string, object, number, boolean]>([
