@@ -58,6 +58,25 @@ describe('the error of a provider', () => {
     expect(errorIn(value)).toEqual({ type, message, isQuoted: true })
   })
 
+  const names = {
+    bad_request:
+      'invalid_request_error invalid_prompt INVALID_ARGUMENT BadRequestError UnprocessableEntityError FAILED_PRECONDITION not_found_error model_not_found request_too_large context_length_exceeded ContextWindowExceededError',
+    unauthorized:
+      'authentication_error UNAUTHENTICATED Unauthorized invalid_api_key permission_error PERMISSION_DENIED forbidden',
+    billing: 'billing_error billing_hard_limit_reached insufficient_balance',
+    rate_limited:
+      'RateLimitError rate_limit_exceeded rate_limit_reached_error insufficient_quota RESOURCE_EXHAUSTED too_many_requests requests tokens',
+    overloaded:
+      'overloaded_error server_is_overloaded ServiceUnavailableError UNAVAILABLE slow_down engine_overloaded_error',
+    server_error: 'server_error InternalServerError INTERNAL api_error',
+    timeout: 'timeout_error RequestTimeoutException gateway_timeout DEADLINE_EXCEEDED',
+  }
+  const named = Object.entries(names).flatMap(([type, list]) => list.split(' ').map(name => [name, type]))
+
+  test.each(named)('named %s is recorded as %s, as a code and as a type', (name, type) => {
+    for (const field of ['code', 'type']) expect(errorIn({ error: { message: 'm', [field]: name } })?.type).toBe(type)
+  })
+
   test.each([[{}], [[]], [null], [7], [''], [{ error: {} }], [{ error: null }], [{ type: 'error' }], [{ ok: true }]])(
     'is not in %j',
     value => expect(errorIn(value)).toBeUndefined(),

@@ -147,7 +147,20 @@ describe('an item of Responses', () => {
   })
 
   test('of an unknown type is counted once, and known ones are not', () => {
-    const known = ['message', 'reasoning', 'compaction', 'shell_call_output', 'mcp_list_tools', 'image_generation_call']
+    const known = [
+      'message',
+      'reasoning',
+      'compaction',
+      'context_compaction',
+      'shell_call_output',
+      'apply_patch_call_output',
+      'tool_search_output',
+      'mcp_list_tools',
+      'web_search_call',
+      'file_search_call',
+      'code_interpreter_call',
+      'image_generation_call',
+    ]
     const items = [...known, 'hologram_call', 'constructor'].map((type, index) => ({ type, id: `i${index}` }))
     expect(readBody(openaiResponses, { output: items }).unknownItems).toBe(2)
     expect(readEvents(openaiResponses, ...streamOf(items, true)).unknownItems).toBe(2)
@@ -229,9 +242,13 @@ describe('a block of Anthropic', () => {
       'text',
       'thinking',
       'redacted_thinking',
+      'server_tool_use',
       'compaction',
       'container_upload',
+      'fallback',
       'mcp_tool_listing',
+      'web_fetch_tool_result',
+      'advisor_tool_result',
       'hologram',
     ]
     expect(readBody(anthropicMessages, { content: types.map(type => ({ type })) }).unknownItems).toBe(1)
