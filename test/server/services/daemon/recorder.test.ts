@@ -103,6 +103,12 @@ describe('the content hash', () => {
     expect(await hashOf(interception)).toBe(hash('sha256', text))
     const more = { previousMsgId: 'resp', conversationId: 'conv' }
     expect(await hashOf({ ...interception, ...more })).not.toBe(hash('sha256', text))
+    const usage =
+      '{"cacheReadInputTokens":3,"cacheWriteInputTokens":4,"createdAt":"2026-05-01T12:00:00.123Z",' +
+      '"id":"019a0000-0000-7000-8000-000000000004","inputTokens":1,' +
+      `"interceptionId":"${interceptionId}","msgId":"msg_1","outputTokens":2}`
+    expect(await hashOf(tokens)).toBe(hash('sha256', usage))
+    expect(await hashOf({ ...tokens, model: 'advisor' })).not.toBe(hash('sha256', usage))
   })
 
   test('is the same in whatever order the fields come', async () => {
