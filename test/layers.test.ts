@@ -203,6 +203,58 @@ function resolved(from: string, specifier: string): string {
   return specifier.startsWith('.') ? posix.join(posix.dirname(from), specifier).replace(/\.js$/, '.ts') : specifier
 }
 
+/** Entry points that run in a browser too. */
+const portableEntries = ['shared/index.ts']
+
+/** Packages that run in a browser. */
+const portablePackages = /^(@trpc\/client|@trpc\/server\/observable|superjson|zod)$/
+
+/** Names of Node alone: globals, and what Node's timers have. `background-timer.ts` looks before it calls. */
+const nodeNames = new Set(['Buffer', 'process', 'global', 'require', 'setImmediate', 'clearImmediate', 'unref'])
+
+/** The files that an entry point loads when it runs, each with the packages that it imports. */
+function valueClosure(entry: string, imports: readonly Import[]): Map<string, string[]> {
+  const files = new Map<string, string[]>([[entry, []]])
+  for (const [path, packages] of files) {
+    for (const { from, to, typeOnly } of imports) {
+      if (from !== path || typeOnly) continue
+      if (!to.endsWith('.ts')) packages.push(to)
+      else if (!files.has(to)) files.set(to, [])
+    }
+  }
+  return files
+}
+
+/** Everything in these files that a browser does not have. */
+function notPortable(files: ReadonlyMap<string, string[]>, sources: Sources): string[] {
+  return [...files].flatMap(([path, packages]) => [
+    ...packages.filter(name => !portablePackages.test(name)).map(name => `${path} imports ${name}`),
+    ...namesOfNode(path, sources.get(path) ?? '').map(name => `${path} names ${name}`),
+  ])
+}
+
+function namesOfNode(path: string, source: string): string[] {
+  const found = new Set<string>()
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) return value.forEach(visit)
+    if (typeof value !== 'object' || value === null) return
+    const type = String(Reflect.get(value, 'type'))
+    if (type === 'Identifier') {
+      const name = String(Reflect.get(value, 'name'))
+      if (nodeNames.has(name)) found.add(name)
+    }
+    for (const [field, child] of Object.entries(value)) {
+      const isName = (type === 'MemberExpression' && field === 'property') || (type === 'Property' && field === 'key')
+      const owner: unknown = Reflect.get(value, 'object')
+      const isGlobal = Reflect.get(Object(owner), 'name') === 'globalThis'
+      const isUnref = Reflect.get(Object(child), 'name') === 'unref' && path !== 'shared/rpc/background-timer.ts'
+      if (!isName || Reflect.get(value, 'computed') === true || isGlobal || isUnref) visit(child)
+    }
+  }
+  visit(parseSync(path, source).program.body)
+  return [...found]
+}
+
 function readSources(...folders: string[]): Sources {
   const sources = new Map<string, string>()
   for (const folder of folders) {
@@ -242,6 +294,37 @@ test('every file stands in a room, and every room has files', () => {
 
 test('no import cycles', () => {
   expect(cycles(imports)).toEqual([])
+})
+
+describe('a browser can run an entry point that is made for it', () => {
+  test.each(portableEntries)('%s', entry => {
+    const files = valueClosure(entry, imports)
+    expect(files.size).toBeGreaterThan(10)
+    expect(notPortable(files, project)).toEqual([])
+  })
+
+  test.each([
+    ["import { createServer } from 'node:http'", 'shared/b.ts imports node:http'],
+    ["import WebSocket from 'ws'", 'shared/b.ts imports ws'],
+    ['export const bytes = (text: string) => Buffer.byteLength(text)', 'shared/b.ts names Buffer'],
+    ['setImmediate(() => {})', 'shared/b.ts names setImmediate'],
+    ['setTimeout(() => {}).unref()', 'shared/b.ts names unref'],
+    ['globalThis.process.exit()', 'shared/b.ts names process'],
+  ])('a made-up file behind an import is found: %s', (source, violation) => {
+    const sources = new Map([
+      ['shared/a.ts', "import type { C } from './c.js'\nexport * from './b.js'"],
+      ['shared/b.ts', source],
+      ['shared/c.ts', "import 'node:fs'"],
+    ])
+    const files = valueClosure('shared/a.ts', importsOfAll(sources))
+    expect(notPortable(files, sources)).toEqual([violation])
+  })
+
+  test('a property, a type and a word of that name are no global', () => {
+    const source =
+      "export let a: NodeJS.Timeout\nexport const b = { process: 'Buffer' }\n// Buffer\nconsole.log(b.process)"
+    expect(notPortable(new Map([['shared/a.ts', []]]), new Map([['shared/a.ts', source]]))).toEqual([])
+  })
 })
 
 describe('the generic transport knows no word of this service', () => {

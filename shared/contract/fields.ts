@@ -1,7 +1,15 @@
 /** The field types that several schemas share. Every text is cleaned (see text.ts) before any other check. */
 import { z } from 'zod'
 import { isShortId } from '../values/short-id.js'
-import { cleanJsonObject, cleanText, cutToBytes, isPlainObject, type JsonObject, JsonRejected } from '../values/text.js'
+import {
+  cleanJsonObject,
+  cleanText,
+  cutToBytes,
+  isPlainObject,
+  type JsonObject,
+  JsonRejected,
+  utf8Bytes,
+} from '../values/text.js'
 import { recordLimits } from './limits.js'
 
 /** Text of at most `maxLength` UTF-16 code units. */
@@ -70,7 +78,7 @@ export function cutContent<R extends object>(
     if (short === value) continue
     // The sizes of other fields stay: the sender may have cut those fields.
     const known = cut.metadata?.[originalBytesKey]
-    const sizes = { ...(isPlainObject(known) ? known : {}), [field]: Buffer.byteLength(value) }
+    const sizes = { ...(isPlainObject(known) ? known : {}), [field]: utf8Bytes(value) }
     cut = { ...cut, [field]: short, metadata: { ...cut.metadata, [originalBytesKey]: sizes } }
   }
   return cut

@@ -1,3 +1,4 @@
+import { backgroundTimer } from './background-timer.js'
 import { longestTimeoutMs } from './timeouts.js'
 
 /** Something that ends at a point in time. */
@@ -39,9 +40,8 @@ export class Deadlines {
     this.#disarm()
     this.#timerAt = at
     // Rounded up: a timer that fires early would be set again for a fraction of a millisecond.
-    this.#timer = setTimeout(this.#fire, Math.min(longestTimeoutMs, Math.ceil(Math.max(0, at - now()))))
     // A peer, a socket or the caller keeps the process alive, not the watch over them.
-    this.#timer.unref()
+    this.#timer = backgroundTimer(this.#fire, Math.min(longestTimeoutMs, Math.ceil(Math.max(0, at - now()))))
   }
 
   #disarm(): void {

@@ -1,6 +1,7 @@
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
 import { copiedBytes, copyJson } from './json-copy.js'
 import { connectionLimits } from './limits.js'
+import { afterTurn } from './turn.js'
 
 /** Settings of {@link memoryDuplexPair}. */
 export interface MemoryDuplexOptions {
@@ -147,7 +148,7 @@ class Pipe {
     if (this.#deliveries < deliveriesPerTurn) queueMicrotask(this.#deliver)
     else {
       this.#deliveries = 0
-      setImmediate(this.#deliver)
+      afterTurn(this.#deliver)
     }
   }
 

@@ -1,4 +1,5 @@
 /** Close frames: codes and texts of a WebSocket's end, to and from close reasons (RFC 6455, sections 5.5.1 and 7.4). */
+import { cutToBytes } from '../values/text.js'
 import { type CloseReason, closeCodes } from './duplex.js'
 import type { TransportReason } from './errors.js'
 
@@ -19,12 +20,8 @@ export function sendableCode(code: number): number {
  * Returns the text for a Close frame, cut to the frame's 123 bytes at a character boundary: peers reject half a
  * character.
  */
-export function closeText(text: string): Buffer {
-  const bytes = Buffer.from(text)
-  if (bytes.length <= maxCloseTextBytes) return bytes
-  let end = maxCloseTextBytes
-  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--
-  return bytes.subarray(0, end)
+export function closeText(text: string): string {
+  return cutToBytes(text.toWellFormed(), maxCloseTextBytes)
 }
 
 const knownReasons: Readonly<Record<number, { message: string; reason?: TransportReason }>> = {

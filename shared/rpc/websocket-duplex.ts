@@ -56,7 +56,7 @@ class WebSocketDuplex implements Duplex {
   readonly #sender: WebSocketSender
   readonly #heartbeat: Heartbeat
   /** sends a Close frame */
-  readonly #sendClose: (code: number, text: Buffer | string) => void
+  readonly #sendClose: (code: number, text: string) => void
   #state: State = open
   #delivery: Delivery = { name: 'unopened', early: [] }
   /** number of pongs received */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Message } from './duplex.js'
-import { copyJson, messageTooLarge, notEncodable } from './json-copy.js'
+import { encodeMessage } from './encode-message.js'
 import { connectionLimits } from './limits.js'
 import { maxBatchLength, type WebSocketDuplexOptions } from './websocket-settings.js'
 
@@ -45,7 +45,7 @@ export class WebSocketSender {
    * @throws RpcError as {@link Duplex.send}; nothing is queued
    */
   send(message: Message): void {
-    const text = typeof message === 'string' ? message : encode(message, this.#maxMessageBytes)
+    const text = typeof message === 'string' ? message : encodeMessage(message, this.#maxMessageBytes)
     this.#queuedLength += text.length
     if (!this.full && this.bufferedBytes > this.#highWaterMarkBytes) this.full = true
     // A longer queue has its microtask already.
@@ -120,21 +120,4 @@ export class WebSocketSender {
     if (ping) this.#socket.pong(ping)
     this.#onDrain()
   }
-}
-
-/** Returns the text of a message, or throws the error that the in-memory link throws for the same value. */
-function encode(message: object, maxBytes: number): string {
-  let text: string
-  try {
-    text = JSON.stringify(message)
-  } catch (error) {
-    copyJson(message, Number.POSITIVE_INFINITY)
-    throw notEncodable(error instanceof Error ? error.message : String(error), error)
-  }
-  // A code unit is one to three bytes of UTF-8, so the bytes need to be counted in between only.
-  if (text.length * 3 > maxBytes) {
-    const bytes = Buffer.byteLength(text)
-    if (bytes > maxBytes) throw messageTooLarge(bytes, maxBytes)
-  }
-  return text
 }

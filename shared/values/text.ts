@@ -14,6 +14,26 @@ export function cutToBytes(text: string, maxBytes: number): string {
   return read === text.length ? text : text.slice(0, read)
 }
 
+/** Returns the bytes of a text in UTF-8; a lone surrogate counts as U+FFFD. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    if (unit < 0x80) continue
+    if (unit < 0x800) bytes++
+    else {
+      bytes += 2
+      // A pair is two units and four bytes.
+      if (unit >= 0xd800 && unit <= 0xdbff && isLowSurrogate(text.charCodeAt(index + 1))) index++
+    }
+  }
+  return bytes
+}
+
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff
+}
+
 /** Cuts text to at most `maxLength` UTF-16 code units, never inside a surrogate pair. */
 export function cutToLength(text: string, maxLength: number): string {
   if (text.length <= maxLength) return text
@@ -95,7 +115,7 @@ function copyObject(source: Record<string, unknown>, budget: Budget, depth: numb
 
 function copyString(text: string, budget: Budget): string {
   const clean = cleanText(text)
-  spend(budget, needsEscape.test(clean) ? Buffer.byteLength(JSON.stringify(clean)) : Buffer.byteLength(clean) + 2)
+  spend(budget, needsEscape.test(clean) ? utf8Bytes(JSON.stringify(clean)) : utf8Bytes(clean) + 2)
   return clean
 }
 
