@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Deadline, type Deadlines, now } from '../../shared/rpc/deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type Message } from '../../shared/rpc/duplex.js'
-import type { RpcError } from '../../shared/rpc/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { maxBurstFactor, times } from '../../shared/rpc/limits.js'
 import { errorShape, toTrpcError } from './error-shape.js'
 import type { AnyRouter, TRPCError } from './trpc-internals.js'
@@ -61,11 +61,17 @@ export class Responses {
 
   /**
    * Sends a value of a call; `eventId` makes the subscription resumable.
-   * @throws the transformer's error; RpcError for a value that is too large or cannot be sent. The connection goes on.
+   * @throws RpcError for the peer, and the connection goes on: `PAYLOAD_TOO_LARGE` (message_too_large) above
+   *   `maxMessageBytes`; `INTERNAL_SERVER_ERROR` for a value without an encoding
    */
   sendData(call: RespondedCall, value: unknown, eventId?: string): void {
-    const data = this.#encode(value)
-    this.#sendTo(call, { result: eventId === undefined ? { type: 'data', data } : { type: 'data', id: eventId, data } })
+    try {
+      const data = this.#encode(value)
+      const result = eventId === undefined ? { type: 'data', data } : { type: 'data', id: eventId, data }
+      this.#sendTo(call, { result })
+    } catch (thrown) {
+      throw outputError(thrown)
+    }
   }
 
   /** Sends the message that a subscription has started. */
@@ -177,4 +183,16 @@ export class Responses {
     this.#connectionId ||= randomUUID().slice(0, 8)
     return `${this.#connectionId}-${id}`
   }
+}
+
+/**
+ * Returns the error of an output that was not sent. The size helps the caller. Any other failure is the procedure's:
+ * the words of an encoder or a `toJSON` stay in the log, as the cause.
+ */
+function outputError(thrown: unknown): RpcError {
+  if (thrown instanceof RpcError && thrown.reason === 'message_too_large') {
+    const { code, message, reason } = thrown
+    return new RpcError(code, message, { reason, mayHaveRun: true, cause: thrown })
+  }
+  return new RpcError('INTERNAL_SERVER_ERROR', 'the output cannot be encoded', { cause: thrown })
 }

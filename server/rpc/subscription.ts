@@ -121,6 +121,8 @@ async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): P
 function sendItem(sink: Sink, call: Call, item: unknown): void {
   if (!isTrackedEnvelope(item)) return sink.sendData(call, item)
   const [id, data] = item
+  // An id of another type would be an invalid message, for which a client closes its connection.
+  if (typeof id !== 'string') throw new TypeError('the id of a tracked event must be a string')
   sink.sendData(call, { id, data }, id)
 }
 
