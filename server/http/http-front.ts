@@ -1,17 +1,10 @@
 /** A `node:http` server whose shutdown waits for requests in flight, and for nothing else. */
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  ServerResponse,
-  STATUS_CODES,
-} from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import type { Logger } from '../../shared/values/log.js'
 import { splitUrl } from '../rpc/upgrade/upgrade-paths.js'
 import { isWebSocket, serveWithoutUpgrade } from '../rpc/upgrade/without-upgrade.js'
+import { HttpConnections, type HttpConnectionTimes, rejectTransferCoding } from './http-connections.js'
 import { type ListenAddress, listen } from './listen.js'
 
 /** A listening HTTP server. */
@@ -37,6 +30,8 @@ export interface HttpFrontOptions extends ListenAddress {
    */
   webSocketPath?: string
   logger: Logger
+  /** default: {@link httpConnectionTimes} */
+  times?: HttpConnectionTimes
 }
 
 /** Longest time until the headers of a request are complete; Node's own default. */
@@ -62,9 +57,9 @@ export async function openHttpFront({
   listener,
   webSocketPath,
   logger,
+  times,
 }: HttpFrontOptions): Promise<HttpFront> {
-  /** requests in flight, by connection */
-  const connections = new Map<Duplex, number>()
+  const connections = new HttpConnections(times)
   let closing: Promise<{ drained: number; aborted: number }> | undefined
 
   const server = createServer({
@@ -72,18 +67,10 @@ export async function openHttpFront({
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
   })
-  server.on('connection', socket => {
-    connections.set(socket, 0)
-    socket.once('close', () => connections.delete(socket))
-  })
+  server.on('connection', socket => connections.add(socket))
   const serve: RequestListener = (request, response) => {
-    const { socket } = request
-    count(socket, 1)
-    response.once('close', () => {
-      count(socket, -1)
-      if (closing && isIdle(socket)) socket.destroySoon()
-    })
-    listener(request, response)
+    connections.begin(request, response)
+    if (!rejectTransferCoding(request, response)) listener(request, response)
   }
   server.on('request', serve)
   if (webSocketPath !== undefined) {
@@ -94,42 +81,24 @@ export async function openHttpFront({
       else rejectUpgrade(request, socket, serve)
     })
   }
-  server.on('clientError', (error, socket) => {
+  server.on('clientError', (error, stream) => {
     // The error itself stays out of the log: its rawPacket holds the request, credentials included.
     logger.debug({ code: Reflect.get(error, 'code') }, 'a connection sent no valid HTTP request')
-    // A socket of this server; during a response, a second response would be read as a part of the first.
-    if (isIdle(socket)) reject(socket, error)
-    else socket.destroy()
+    connections.fail(stream as Socket, error) // a socket of this server
   })
 
   await listen(server, { host, port })
   server.on('error', error => logger.error({ err: error }, 'the HTTP server failed'))
   const url = urlOf(server.address())
 
-  function count(socket: Duplex, change: number): void {
-    const requests = connections.get(socket)
-    if (requests !== undefined) connections.set(socket, requests + change)
-  }
-
-  function isIdle(socket: Duplex): boolean {
-    return (connections.get(socket) ?? 0) === 0
-  }
-
-  function inFlight(): number {
-    let requests = 0
-    for (const ofConnection of connections.values()) requests += ofConnection
-    return requests
-  }
-
   async function close(graceMs: number): Promise<{ drained: number; aborted: number }> {
-    const requests = inFlight()
+    const requests = connections.inFlight
     let aborted = 0
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
-    // closeIdleConnections() would spare connections that have not sent anything yet.
-    for (const [socket, count] of connections) if (count === 0) socket.destroy()
+    connections.close()
     const grace = setTimeout(() => {
-      aborted = inFlight()
-      for (const socket of connections.keys()) socket.destroy()
+      aborted = connections.inFlight
+      connections.destroy()
     }, graceMs)
     await closed
     clearTimeout(grace)
@@ -161,21 +130,4 @@ function urlOf(address: string | AddressInfo | null): string {
   if (typeof address !== 'object' || address === null) throw new Error('the server listens on no port')
   const host = address.address === '0.0.0.0' ? '127.0.0.1' : address.address === '::' ? '::1' : address.address
   return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
-}
-
-const rejections: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
-
-/** Writes the response by hand, because a failed request has no response object. */
-function reject(socket: Duplex, error: Error): void {
-  const code = String(Reflect.get(error, 'code'))
-  if (!socket.writable || code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const status = rejections[code] ?? 400
-  const body = JSON.stringify({ message: STATUS_CODES[status] })
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  )
 }

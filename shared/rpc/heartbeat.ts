@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { takenBytes } from '../values/taken-bytes.js'
 import { now } from './deadlines.js'
 
 export interface HeartbeatOptions {
@@ -82,7 +83,7 @@ export class Heartbeat {
     const socket = this.#socket
     const { bytesRead, bytesWritten, writableLength } = socket
     // Taken bytes count only while more bytes wait: below that, the system takes the bytes, not the peer.
-    const taken = bytesWritten - writableLength - systemQueue(socket)
+    const taken = takenBytes(socket)
     const moved = { read: bytesRead !== this.#read, taken: this.#waiting && taken > this.#taken }
     this.#read = bytesRead
     this.#written = bytesWritten
@@ -118,15 +119,4 @@ export class Heartbeat {
       else onSilence(`no response to a ping within ${timeoutMs} ms`)
     })
   }
-}
-
-/**
- * Returns the bytes of the write under way that the system has not taken yet. Node has no public name for the number
- * and uses it for the same purpose, in the idle timeout of its own sockets (lib/net.js, `_onTimeout`). Where the number
- * is missing, a large write counts when complete.
- */
-function systemQueue(socket: Socket): number {
-  const handle: unknown = Reflect.get(socket, '_handle')
-  const size: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'writeQueueSize') : 0
-  return typeof size === 'number' ? size : 0
 }
