@@ -47,7 +47,6 @@ export class HttpConnections {
 
   /** Counts a connection until its end. */
   add(socket: Socket): void {
-    // A request that asked for an upgrade in vain gives the server the same connection once more.
     this.#states.set(socket, { requests: 0, taken: 0, movedAt: performance.now() })
     socket.once('close', () => this.delete(socket))
   }

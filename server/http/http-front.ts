@@ -2,8 +2,8 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Logger } from '../../shared/values/log.js'
-import { splitUrl } from '../rpc/upgrade/upgrade-paths.js'
-import { isWebSocket, serveWithoutUpgrade } from '../rpc/upgrade/without-upgrade.js'
+import { originForm, splitUrl } from '../rpc/upgrade/upgrade-paths.js'
+import { afterResponses, isWebSocket, serveWithoutUpgrade } from '../rpc/upgrade/without-upgrade.js'
 import { HttpConnections, type HttpConnectionTimes, rejectTransferCoding } from './http-connections.js'
 import { type ListenAddress, listen } from './listen.js'
 
@@ -69,6 +69,7 @@ export async function openHttpFront({
   })
   server.on('connection', socket => connections.add(socket))
   const serve: RequestListener = (request, response) => {
+    request.url = originForm(request.url)
     connections.begin(request, response)
     if (!rejectTransferCoding(request, response)) listener(request, response)
   }
@@ -78,7 +79,7 @@ export async function openHttpFront({
       const socket = stream as Socket // node:http hands over the sockets that it has accepted
       if (!isWebSocket(request)) serveWithoutUpgrade(server, request, socket, head)
       else if (splitUrl(request).path === webSocketPath) connections.delete(socket)
-      else rejectUpgrade(request, socket, serve)
+      else afterResponses(socket, () => rejectUpgrade(request, socket, serve))
     })
   }
   server.on('clientError', (error, stream) => {

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { transportError } from '../../../shared/rpc/errors.js'
 import { rejectUpgrade } from './upgrade-rejection.js'
-import { isWebSocket, serveWithoutUpgrade } from './without-upgrade.js'
+import { afterResponses, isWebSocket, serveWithoutUpgrade } from './without-upgrade.js'
 
 /** Takes the upgrades of one path. */
 export interface PathListener {
@@ -28,11 +28,13 @@ export function listenersOf(server: Server | TlsServer): Map<string, PathListene
   const onUpgrade: ServedPaths['onUpgrade'] = (request, stream, head) => {
     const socket = stream as Socket // node:http and node:https hand over accepted sockets
     const listener = isWebSocket(request) ? listeners.get(splitUrl(request).path) : undefined
-    if (listener) return listener.upgrade(request, socket, head)
+    if (listener) return afterResponses(socket, () => listener.upgrade(request, socket, head))
     for (const { leavesOthers } of listeners.values()) if (leavesOthers) return
     if (!isWebSocket(request)) return serveWithoutUpgrade(server, request, socket, head)
     socket.on('error', () => {})
-    rejectUpgrade(socket, transportError('not_found', 'no WebSocket is served under this path'))
+    afterResponses(socket, () => {
+      rejectUpgrade(socket, transportError('not_found', 'no WebSocket is served under this path'))
+    })
   }
   servedPaths.set(server, { listeners, onUpgrade })
   server.on('upgrade', onUpgrade)
@@ -53,9 +55,21 @@ export function removeListener(server: Server | TlsServer, path: string, listene
 }
 
 /** Returns path and query of a request. */
-export function splitUrl({ url = '/' }: IncomingMessage): { path: string; query: URLSearchParams } {
+export function splitUrl(request: IncomingMessage): { path: string; query: URLSearchParams } {
+  const url = originForm(request.url)
   const start = url.indexOf('?')
   return start < 0
     ? { path: url, query: new URLSearchParams() }
     : { path: url.slice(0, start), query: new URLSearchParams(url.slice(start)) }
+}
+
+/**
+ * Returns a request's target without scheme and host: `/path?query` for `GET http://host/path?query`, which every
+ * server must accept (RFC 9112, section 3.2.2).
+ */
+export function originForm(url = '/'): string {
+  const [absolute] = /^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i.exec(url) ?? []
+  if (absolute === undefined) return url
+  const rest = url.slice(absolute.length)
+  return rest.startsWith('/') ? rest : `/${rest}`
 }

@@ -19,7 +19,7 @@ import type { Version } from '../../../shared/rpc/version.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
 import { type WebSocketTimes, webSocketSettings, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
 import { serveDuplex } from '../connection.js'
-import type { ConnectionGroup } from '../connection-group.js'
+import { ConnectionGroup } from '../connection-group.js'
 import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js'
 import { toTrpcError } from '../error-shape.js'
 import type { ErrorReport } from '../responses.js'
@@ -107,14 +107,15 @@ export interface WebSocketListener {
 /**
  * Serves a router to every WebSocket that asks for `path` on `server`. Rejections precede the upgrade: a status and
  * JSON `{message, reason}`. One server may serve several paths.
- * @throws RpcError `BAD_REQUEST` if the path is served already, or an option is no time (config_invalid)
+ * @throws RpcError `BAD_REQUEST` if the path is served already, or there is no group or an option is no time
+ *   (config_invalid)
  */
 export function serveWebSockets<R extends AnyRouter, I = undefined>(
   options: ServeWebSocketsOptions<R, I> & ContextRequirement<R>,
 ): WebSocketListener {
+  const listener = new Listener(options)
   const listeners = listenersOf(options.server)
   if (listeners.has(options.path)) throw new RpcError('BAD_REQUEST', `${options.path} is served already`)
-  const listener = new Listener(options)
   listeners.set(options.path, listener)
   return listener
 }
@@ -131,6 +132,9 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   readonly #unauthenticated = new Set<Socket>()
 
   constructor(options: ServeWebSocketsOptions<R, I>) {
+    // Callers without types would learn of a missing group from the first client.
+    if (!(options.group instanceof ConnectionGroup))
+      throw transportError('config_invalid', 'group must be a ConnectionGroup')
     this.#options = options
     this.leavesOthers = options.otherUpgrades === 'leave'
     this.#limits = { ...connectionLimits, ...options.limits }
@@ -148,6 +152,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   }
 
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    // `ws` takes no list of protocols.
+    request.headers.upgrade = 'websocket'
     const handshake = new UpgradeHandshake(socket, this.#handshakeTimeoutMs, this.#options.onRejected)
     const { query } = splitUrl(request)
     const isUnauthenticated = this.#authenticatesLater(request, query)

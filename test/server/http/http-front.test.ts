@@ -121,6 +121,20 @@ describe('upgrades of other paths', () => {
     expect(await raw(url, keepAlive)).toMatch(/^HTTP\/1\.1 200 /)
   })
 
+  test.each(['', 'connection: upgrade\r\nupgrade: h2c\r\n'])(
+    'a target with a host is served by its path',
+    async fields => {
+      const { url } = await listening()
+      expect(await raw(url, `GET http://x/healthz HTTP/1.1\r\nhost: x\r\n${fields}\r\n`)).toMatch(/^HTTP\/1\.1 200 /)
+    },
+  )
+
+  test('a WebSocket of an unserved path waits for the response to the request before', async () => {
+    const { url } = await listening()
+    const answer = await raw(url, `GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n${request('/elsewhere', 'websocket')}`)
+    expect(answer).toMatch(/^HTTP\/1\.1 200 .*HTTP\/1\.1 404 Not Found\r\n/s)
+  })
+
   test('a client that leaves while its upgrade is rejected does no harm', async () => {
     const { url } = await listening()
     const socket = connectSocket(Number(new URL(url).port), host)
