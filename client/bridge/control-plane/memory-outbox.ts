@@ -4,6 +4,7 @@ import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
+import { isClosedForGood } from '../wire/rejection.js'
 import type { DeadLetterSink, Outbox, SendRecords } from './outbox.js'
 
 /** Options of {@link createMemoryOutbox}. */
@@ -44,6 +45,8 @@ class MemoryOutbox implements Outbox {
   #pause: AbortController | undefined
   #idle: (() => void)[] = []
   #closed: Promise<{ left: number }> | undefined
+  /** the error of a link that is closed for good: nothing is sent any more, and records wait for `close()` to count them */
+  #linkEnd: Error | undefined
 
   constructor({ send, logger, limits, deadLetter }: MemoryOutboxOptions) {
     this.#send = send
@@ -76,11 +79,11 @@ class MemoryOutbox implements Outbox {
       this.#entries.push({ record, bytes, putAt })
       this.#bytes += bytes
     }
-    if (!this.#pumping && this.#entries.length > 0) void this.#pump()
+    if (!this.#pumping && !this.#linkEnd && this.#entries.length > 0) void this.#pump()
   }
 
   flush(): Promise<void> {
-    if (this.#entries.length === 0) return Promise.resolve()
+    if (this.#entries.length === 0 || this.#linkEnd) return Promise.resolve()
     this.#pause?.abort()
     return new Promise(resolve => this.#idle.push(resolve))
   }
@@ -103,7 +106,10 @@ class MemoryOutbox implements Outbox {
     if (left > 0) {
       const kinds: Record<string, number> = {}
       for (const { record } of this.#entries) kinds[record.kind] = (kinds[record.kind] ?? 0) + 1
-      this.#logger.error({ left, kinds, timeoutMs }, 'records were lost: the control plane did not take them in time')
+      const cause = this.#linkEnd
+        ? 'the link to the control plane is closed for good'
+        : 'the control plane did not take them in time'
+      this.#logger.error({ left, kinds, timeoutMs, reason: this.#linkEnd?.message }, `records were lost: ${cause}`)
     }
     return { left }
   }
@@ -111,7 +117,7 @@ class MemoryOutbox implements Outbox {
   /** Runs while records are pending. Only one batch is under way at a time, which keeps the order. Never rejects. */
   async #pump(): Promise<void> {
     this.#pumping = true
-    while (this.#entries.length > 0 && !this.#stopped.signal.aborted) {
+    while (this.#entries.length > 0 && !this.#linkEnd && !this.#stopped.signal.aborted) {
       const batch = this.#nextBatch()
       try {
         const outcomes = await this.#send(
@@ -126,11 +132,21 @@ class MemoryOutbox implements Outbox {
           if (record && !outcome.ok) this.#rejected(record, outcome)
         }
       } catch (error) {
-        if (!this.#stopped.signal.aborted) await this.#failed(batch, error)
+        if (error instanceof Error && isClosedForGood(error)) this.#endLink(error)
+        else if (!this.#stopped.signal.aborted) await this.#failed(batch, error)
       }
     }
     this.#pumping = false
     this.#becomeIdle()
+  }
+
+  #endLink(error: Error): void {
+    this.#linkEnd = error
+    const fields = { code: errorCodeOf(error), reason: error.message, waiting: this.size }
+    this.#logger.error(
+      fields,
+      'records cannot be handed over any more: the link to the control plane is closed for good',
+    )
   }
 
   #nextBatch(): Entry[] {
@@ -198,7 +214,7 @@ class MemoryOutbox implements Outbox {
   }
 
   #becomeIdle(): void {
-    if (this.#entries.length > 0 && !this.#stopped.signal.aborted) return
+    if (this.#entries.length > 0 && !this.#linkEnd && !this.#stopped.signal.aborted) return
     const waiting = this.#idle
     this.#idle = []
     for (const resolve of waiting) resolve()

@@ -105,6 +105,47 @@ test('records are sent again until the control plane has them', async () => {
   expect(lines.filter(line => line.level === 'warn')).toHaveLength(3)
 })
 
+test.each([
+  ['before', 'the close'],
+  ['during', 'the close'],
+])('a link that is closed for good %s %s ends the outbox at once, with the number of its records', async when => {
+  vi.useFakeTimers() // no time passes
+  const closed = new RpcError<string>('SERVICE_UNAVAILABLE', 'the key was revoked', { reason: 'connection_closed' })
+  const gate = createGate()
+  const { outbox, sent, lines } = outboxWith(async () => {
+    await gate.opened
+    throw closed
+  })
+  await outbox.put([interception(1), prompt(2, 1)])
+  if (when === 'before') {
+    gate.open()
+    await outbox.flush()
+    await outbox.put([prompt(3, 1)])
+  }
+  const closing = outbox.close({ timeoutMs: 5_000 })
+  gate.open()
+  const left = when === 'before' ? 3 : 2
+  expect(await closing).toEqual({ left })
+  expect(sent).toHaveLength(1)
+  expect(lines.at(-1)).toMatchObject({ level: 'error', fields: { left, reason: 'the key was revoked' } })
+  expect(lines.at(-1)?.message).toBe('records were lost: the link to the control plane is closed for good')
+})
+
+test('a link that closes for good while a retry waits ends the outbox at the close, without a wait', async () => {
+  let isFinal = false
+  const { outbox } = outboxWith(
+    async () => {
+      const reason = isFinal ? 'connection_closed' : 'connection_lost'
+      throw new RpcError<string>('SERVICE_UNAVAILABLE', 'gone', { reason })
+    },
+    { outboxRetryMinMs: 60_000, outboxRetryMaxMs: 60_000 },
+  )
+  await outbox.put([interception(1)])
+  await new Promise(setImmediate)
+  isFinal = true
+  expect(await outbox.close({ timeoutMs: 60_000 })).toEqual({ left: 1 })
+})
+
 test('the pause between attempts grows, up to its limit', async () => {
   vi.useFakeTimers()
   vi.spyOn(Math, 'random').mockReturnValue(1)
