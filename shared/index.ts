@@ -158,6 +158,8 @@ export {
   maxBatchMessages,
   maxBurstFactor,
   maxConnections,
+  maxContainers,
+  maxDepth,
   times,
   unauthenticatedShare,
 } from './rpc/limits.js'

@@ -6,19 +6,25 @@
 
 import { setOwn } from '../values/text.js'
 import { RpcError, transportError } from './errors.js'
+import { nestedTooDeeply, tooManyContainers } from './json-shape.js'
+import { maxContainers, maxDepth } from './limits.js'
 
 /**
  * Estimated bytes of the JSON text of the last copy, to be read right after {@link copyJson}. Kept apart so that a copy
  * allocates nothing else.
  */
 export let copiedBytes = 0
+/** Objects and arrays of the last copy. */
+export let copiedContainers = 0
 let limitBytes = 0
+/** levels above the value that is copied now */
+let depth = 0
 
 /**
  * Copies a message and estimates the size on the way: exact for ASCII without escapes, else a little below the UTF-8
  * text.
- * @throws RpcError `PAYLOAD_TOO_LARGE` above `maxBytes`; `BAD_REQUEST` (not_encodable) for a cycle, a bigint, or a
- *   `toJSON` or getter that throws
+ * @throws RpcError `PAYLOAD_TOO_LARGE` above `maxBytes`; `BAD_REQUEST` (not_encodable) for a cycle, more than
+ *   {@link maxDepth} levels or {@link maxContainers}, a bigint, or a `toJSON` or getter that throws
  */
 export function copyJson(message: object, maxBytes: number): object {
   const copy = copyJsonValue(message, maxBytes)
@@ -29,13 +35,13 @@ export function copyJson(message: object, maxBytes: number): object {
 /** Copies any value; returns undefined for a value that JSON leaves out. */
 export function copyJsonValue(value: unknown, maxBytes: number): unknown {
   copiedBytes = 0
+  copiedContainers = 0
   limitBytes = maxBytes
+  depth = 0
   try {
     return copyValue(value, '')
   } catch (error) {
     if (error instanceof RpcError) throw error
-    // A RangeError is the stack's end: a cycle, or nesting that no JSON parser would follow either.
-    if (error instanceof RangeError) throw notEncodable('it is circular or nested too deeply', error)
     throw notEncodable(error instanceof Error ? error.message : String(error), error)
   }
 }
@@ -89,9 +95,19 @@ function copyObject(value: object, key: string): unknown {
   if (typeof toJson === 'function') {
     const replaced: unknown = toJson.call(value, key)
     // The result of toJSON is copied without a second toJSON.
-    return typeof replaced === 'object' && replaced !== null ? copyPlain(replaced) : copyValue(replaced, key)
+    return typeof replaced === 'object' && replaced !== null ? copyLevel(replaced) : copyValue(replaced, key)
   }
-  return copyPlain(value)
+  return copyLevel(value)
+}
+
+function copyLevel(value: object): unknown {
+  // A cycle ends here too.
+  if (depth === maxDepth) throw new TypeError(nestedTooDeeply)
+  if (++copiedContainers > maxContainers) throw new TypeError(tooManyContainers)
+  depth++
+  const copy = copyPlain(value)
+  depth--
+  return copy
 }
 
 function copyPlain(value: object): unknown {

@@ -33,6 +33,20 @@ export const maxBurstFactor = 8
  */
 export const maxBatchMessages = 32_768
 
+/**
+ * Levels of objects and arrays in one message, the message itself included, on every link and in both directions. Each
+ * recursion over a value of a peer gets this deep on Node's default stack of 984 KiB; parsers of other
+ * languages stop near the same depth (Jackson at 1,000). Four MiB of `[` would be two million levels, which take 0.5 s
+ * and 117 MiB to parse.
+ */
+export const maxDepth = 1024
+
+/**
+ * Objects and arrays in one message. Four MiB of `{},` would be 1.4 million, which take 160 ms and 89 MiB to parse; a
+ * message of `maxMessageBytes` reaches the limit with less than 16 bytes for each.
+ */
+export const maxContainers = 262_144
+
 /** Connections of one WebSocket listener at once, opening connections included (contract). */
 export const maxConnections = 10_000
 

@@ -7,6 +7,7 @@ import type { RawData, WebSocket } from 'ws'
 import { now } from './deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
 import { Heartbeat } from './heartbeat.js'
+import { jsonShape, shapelessLength } from './json-shape.js'
 import { connectionLimits } from './limits.js'
 import { closeText, receivedTooLarge, remoteCloseReason, sendableCode, tooLargeText } from './websocket-close.js'
 import { WebSocketSender } from './websocket-sender.js'
@@ -140,6 +141,14 @@ class WebSocketDuplex implements Duplex {
     if (isBinary) return this.#reject('a binary frame; messages are JSON in text frames')
     const text = data.toString()
     if (text === 'PING' || text === 'PONG') return this.#deliver(text, text.length)
+    const { length } = data as Buffer // `ws` gives text as one Buffer by default
+    if (length > this.#maxMessageBytes && !isBatchOfSmaller(text, this.#maxMessageBytes)) {
+      return this.#breakOff(receivedTooLarge(this.#maxMessageBytes))
+    }
+    if (text.length > shapelessLength) {
+      const { fault } = jsonShape(text)
+      if (fault) return this.#reject(fault)
+    }
     let message: unknown
     try {
       message = JSON.parse(text)
@@ -147,17 +156,7 @@ class WebSocketDuplex implements Duplex {
       return this.#reject('it is not JSON')
     }
     if (typeof message !== 'object' || message === null) return this.#reject('it is neither an object nor an array')
-    const { length } = data as Buffer // `ws` gives text as one Buffer by default
-    if (length > this.#maxMessageBytes && !this.#isBatchOfSmaller(message)) {
-      return this.#breakOff(receivedTooLarge(this.#maxMessageBytes))
-    }
     this.#deliver(message, length)
-  }
-
-  #isBatchOfSmaller(message: object): boolean {
-    return (
-      Array.isArray(message) && message.every(item => Buffer.byteLength(JSON.stringify(item)) <= this.#maxMessageBytes)
-    )
   }
 
   #deliver(message: Message, bytes: number): void {
@@ -288,4 +287,13 @@ class WebSocketDuplex implements Duplex {
       // This was the last call; nothing is left to end.
     }
   }
+}
+
+/** Whether a text is an array, and each item has at most `maxBytes`. */
+function isBatchOfSmaller(text: string, maxBytes: number): boolean {
+  let isSmaller = /^\s*\[/.test(text)
+  jsonShape(text, (start, end) => {
+    if (isSmaller && Buffer.byteLength(text.slice(start, end)) > maxBytes) isSmaller = false
+  })
+  return isSmaller
 }

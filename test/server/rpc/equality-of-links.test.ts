@@ -214,4 +214,10 @@ describe.each([
     }
     for (const value of [cycle, thrower, odd]) await check(value, 'unknown')
   })
+
+  it('values with more levels or parts than a message may have are rejected', async () => {
+    const deepArray: unknown = JSON.parse('['.repeat(1_100) + ']'.repeat(1_100))
+    const wide = Array.from({ length: 270_000 }, () => [])
+    for (const value of [deepArray, wide]) await check(value, 'rejected')
+  })
 })
