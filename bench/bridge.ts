@@ -15,7 +15,7 @@ import { noMetrics } from '../client/bridge/metrics/metrics.js'
 import { createBridgeClient } from '../client/bridge-client.js'
 import { createBridgeServer } from '../server/control-plane/server.js'
 import { openEmbeddedStore } from '../server/store/pglite/embedded.js'
-import { median } from './harness.js'
+import { median } from './median.js'
 
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }
 const requests = 300

@@ -1,30 +1,67 @@
 /**
- * `npm run bench`: this project beside its peers in one run. `npm run bench -- memory` measures the rows of that name
- * only.
+ * `npm run bench`: this project beside its peers in one run.
+ *
+ *     npm run bench                                all parts but `million`
+ *     npm run bench -- calls store                 some parts
+ *     npm run bench -- calls --quick               a rough result in half a minute
+ *     npm run bench -- calls --only aibridge,ws    rows with such names
+ *     npm run bench -- calls --cpu                 rates per second of CPU time, for a busy machine
+ *     npm run bench -- --json                      calls, subscriptions and idle connections, one object per row
  */
-import { benchBridge } from './bridge.js'
-import { benchIdleConnection } from './idle-connection.js'
-import { benchMemoryCall } from './memory-call.js'
-import { benchMillion } from './million.js'
-import { benchStore } from './store.js'
-import { benchSubscription } from './subscription.js'
-import { benchWebSocketCall } from './websocket-call.js'
+import { parseArgs } from 'node:util'
+import type { Effort } from './effort.js'
+import { benchLinks, linkParts } from './links.js'
 
-const benches: Readonly<Record<string, () => Promise<void>>> = {
-  memory: benchMemoryCall,
-  websocket: benchWebSocketCall,
-  subscription: benchSubscription,
-  idle: benchIdleConnection,
-  store: benchStore,
-  bridge: benchBridge,
+const full: Effort = { rounds: 9, warmUps: 4, measureMs: 150, turns: 4, connections: 500 }
+const quick: Effort = { rounds: 3, warmUps: 2, measureMs: 80, turns: 4, connections: 200 }
+/** Shows that every row works; the figures say nothing. */
+const smoke: Effort = { rounds: 1, warmUps: 0, measureMs: 1, turns: 1 / 16, connections: 4 }
+
+type Bench = () => Promise<void>
+/** Imported when they run: the other parts need no store. */
+const others: Readonly<Record<string, Bench>> = {
+  store: async () => (await import('./store.js')).benchStore(),
+  bridge: async () => (await import('./bridge.js')).benchBridge(),
 }
 /** Takes minutes, so it runs only when it is asked for. */
-const long: typeof benches = { million: benchMillion }
-const wanted = process.argv.slice(2)
-const all = { ...benches, ...long }
-const unknown = wanted.filter(name => !Object.hasOwn(all, name))
-if (unknown.length > 0) throw new Error(`no benchmark is called ${unknown}; there are ${Object.keys(all)}`)
+const long: Readonly<Record<string, Bench>> = {
+  million: async () => (await import('./million.js')).benchMillion(),
+}
 
-for (const [name, bench] of Object.entries(all)) {
-  if (wanted.includes(name) || (wanted.length === 0 && Object.hasOwn(benches, name))) await bench()
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    smoke: { type: 'boolean', default: false },
+    cpu: { type: 'boolean', default: false },
+    'no-peers': { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+  },
+})
+const known = [...linkParts, ...Object.keys(others), ...Object.keys(long)]
+const unknown = positionals.filter(name => !known.includes(name))
+if (unknown.length > 0) throw new Error(`no benchmark is called ${unknown}; there are ${known}`)
+
+const asked = (name: string): boolean => positionals.includes(name)
+const wantsAll = positionals.length === 0
+const parts = linkParts.filter(part => wantsAll || asked(part))
+if (parts.length > 0) {
+  await benchLinks({
+    parts,
+    effort: options.smoke ? smoke : options.quick ? quick : full,
+    clock: options.cpu ? cpuMs : () => performance.now(),
+    json: options.json,
+    peers: !options['no-peers'],
+    only: options.only.split(',').filter(name => name !== ''),
+  })
+}
+for (const [name, bench] of Object.entries({ ...others, ...long })) {
+  if (asked(name) || (wantsAll && !options.json && Object.hasOwn(others, name))) await bench()
+}
+
+/** Returns the CPU time of this process, its kernel time included. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
 }

@@ -4,7 +4,7 @@ import pg from 'pg'
 import { openPostgresStore } from '../server/store/postgres/postgres.js'
 import type { InterceptionQuery } from '../server/store/store.js'
 import { PostgresServer } from '../test/fixtures/postgres-server.js'
-import { median } from './harness.js'
+import { median } from './median.js'
 
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }
 const users = 1_000

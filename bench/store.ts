@@ -10,7 +10,7 @@ import { openPostgresStore } from '../server/store/postgres/postgres.js'
 import type { Store } from '../server/store/store.js'
 import type { RecordInput } from '../shared/contract/recorder.js'
 import { PostgresServer } from '../test/fixtures/postgres-server.js'
-import { median } from './harness.js'
+import { median } from './median.js'
 
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }
 const singleCalls = 1_000

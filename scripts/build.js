@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ownRoot = fileURLToPath(new URL('..', import.meta.url))
@@ -54,10 +54,13 @@ function sourceFiles(/** @type {string} */ root) {
 }
 
 function filesBelow(/** @type {string} */ folder) {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile())
-    .map(entry => join(entry.parentPath, entry.name))
-    .sort()
+  return (
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      // The peers of the benchmark have packages of their own, which the build does not read.
+      .filter(entry => entry.isFile() && !relative(folder, entry.parentPath).split(sep).includes('node_modules'))
+      .map(entry => join(entry.parentPath, entry.name))
+      .sort()
+  )
 }
 
 /** Returns a hash of the files' paths and contents. */

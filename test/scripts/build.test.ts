@@ -51,6 +51,12 @@ test('a fresh build is not repeated, also when a checkout gave the sources new t
   expect(await built({ force: true })).toBe(true)
 })
 
+test('packages in a folder of the sources do not count as sources', async () => {
+  expect(await built()).toBe(true)
+  await write('server/node_modules/peer/index.js', 'a peer of the benchmark')
+  expect(await built()).toBe(false)
+})
+
 test.each<[string, () => Promise<void>]>([
   ['an edited source', () => write('server/cli.ts', 'two')],
   [

@@ -1,0 +1,72 @@
+/**
+ * The peers that are no dependencies of this project. `bench/package.json` pins them, and the first run installs them;
+ * their rows are plain JavaScript beside it, because a checkout without them compiles too.
+ */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { openBare, serveBare } from './listening.js'
+import { type OpenRow, overLoopback, type Row } from './row.js'
+import type { Service } from './service.js'
+
+/** The folder in the sources, as seen from dist/bench/rows/. */
+const folder = fileURLToPath(new URL('../../../bench/', import.meta.url))
+const stamp = join(folder, 'node_modules/.installed')
+
+/** What a file in bench/peers/ exports. */
+type Peer = { does: string } & (
+  | { open(service: Service): Promise<OpenRow> }
+  | {
+      ends: {
+        serve(service: Service, tools: { serveBare: typeof serveBare }): ReturnType<typeof serveBare>
+        connect(url: string, tools: { openBare: typeof openBare }): Promise<OpenRow>
+      }
+    }
+)
+
+const names = { 'capnweb websocket': 'capnweb', 'orpc websocket': 'orpc', 'connect memory': 'connect' }
+
+/** Returns no rows, after a line that says so, where the peers cannot be installed. */
+export async function loadPeers(): Promise<readonly Row[]> {
+  if (!(await install())) {
+    console.error(`without the rows ${Object.keys(names).join(', ')}: npm cannot install them here`)
+    return []
+  }
+  return Promise.all(Object.entries(names).map(([name, file]) => load(name, file)))
+}
+
+async function load(name: string, file: string): Promise<Row> {
+  const peer: Peer = await import(join(folder, 'peers', `${file}.js`))
+  if ('open' in peer) return { name, does: peer.does, open: peer.open }
+  return overLoopback({
+    name,
+    does: peer.does,
+    ends: {
+      serve: service => peer.ends.serve(service, { serveBare }),
+      connect: url => peer.ends.connect(url, { openBare }),
+    },
+  })
+}
+
+/** Installs the locked versions unless they are there. Resolves with whether they are there now. */
+async function install(): Promise<boolean> {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(folder, 'package-lock.json')))
+    .digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return true
+  console.error('installing the peers in bench/node_modules …')
+  if (!(await run('npm', ['ci', '--prefix', folder, '--no-audit', '--no-fund']))) return false
+  writeFileSync(stamp, lock)
+  return true
+}
+
+function run(command: string, args: string[]): Promise<boolean> {
+  // Standard output belongs to the figures.
+  const child = spawn(command, args, { stdio: ['ignore', 2, 2] })
+  return new Promise(resolve => {
+    child.once('error', () => resolve(false))
+    child.once('close', code => resolve(code === 0))
+  })
+}

@@ -1,0 +1,31 @@
+/** `npm run bench -- --json` in its shortest form, without the peers, which would have to be installed. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const positive = expect.toSatisfy((value: unknown) => typeof value === 'number' && value > 0, 'a positive number')
+const calls = { seqP50Us: positive, callsPerSecond64: positive, callsPerSecond1024: positive }
+const withoutItems = { ...calls, itemsPerSecond: null, heapBytesPerConnection: null }
+const inMemory = { ...calls, itemsPerSecond: positive, heapBytesPerConnection: null }
+// The heap of so few connections may shrink.
+const overWebSocket = { ...calls, itemsPerSecond: positive, heapBytesPerConnection: expect.any(Number) }
+
+test('the benchmark prints an object with all figures for each row of its own and of tRPC', async () => {
+  const args = ['--expose-gc', 'dist/bench/main.js', '--json', '--smoke', '--no-peers']
+  const { stdout } = await promisify(execFile)(process.execPath, args)
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  expect(rows).toEqual([
+    { name: 'trpc createCaller', ...withoutItems },
+    { name: 'trpc localLink', ...inMemory },
+    { name: 'trpc chain, empty link', ...withoutItems },
+    { name: 'trpc wsLink', ...overWebSocket },
+    { name: 'ws echo', ...withoutItems },
+    { name: 'aibridge memory', ...inMemory },
+    { name: 'aibridge memory createTRPCClient', ...withoutItems },
+    { name: 'aibridge websocket', ...overWebSocket },
+    { name: 'aibridge websocket createTRPCClient', ...withoutItems },
+  ])
+})
