@@ -260,7 +260,8 @@ function readSources(...folders: string[]): Sources {
   for (const folder of folders) {
     for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
       const path = posix.join(folder, name.replaceAll('\\', '/'))
-      if (/(?<!\.d)\.[jt]s$/.test(path) && !path.includes('node_modules/')) sources.set(path, readFileSync(path, 'utf8'))
+      if (/(?<!\.d)\.[jt]s$/.test(path) && !path.includes('node_modules/'))
+        sources.set(path, readFileSync(path, 'utf8'))
     }
   }
   return sources
