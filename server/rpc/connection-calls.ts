@@ -132,9 +132,9 @@ export class ConnectionCalls {
     return this.#duplex.full
   }
 
-  /** Resolves when the peer has caught up, or the connection has closed. */
-  drained(): Promise<void> {
-    return new Promise(resolve => this.#drainWaiters.push(resolve))
+  /** Calls `listener` once, when the peer has caught up or the connection has closed. */
+  onDrained(listener: () => void): void {
+    this.#drainWaiters.push(listener)
   }
 
   /** Sends one event of a subscription. */

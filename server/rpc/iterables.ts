@@ -3,10 +3,17 @@
  * observable.
  */
 export function isIterable(value: unknown): value is object {
+  if (isAsyncIterable(value)) return true
+  return typeof value === 'object' && value !== null && 'subscribe' in value && typeof value.subscribe === 'function'
+}
+
+/** Returns whether `for await` takes a value: an `asyncIterator` of null or undefined counts as none, as in the language. */
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return (
     typeof value === 'object' &&
     value !== null &&
-    (Symbol.asyncIterator in value || ('subscribe' in value && typeof value.subscribe === 'function'))
+    Symbol.asyncIterator in value &&
+    typeof value[Symbol.asyncIterator] === 'function'
   )
 }
 

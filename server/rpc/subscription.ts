@@ -1,15 +1,11 @@
 import type { Call } from './call.js'
+import { isAsyncIterable } from './iterables.js'
+import { PulledSource, type PullSink } from './pulled-source.js'
 import { isObservable, isTrackedEnvelope, type Observable, TRPCError, type Unsubscribable } from './trpc-internals.js'
 
 /** The connection's functions that the pump needs. */
-interface Sink {
-  readonly full: boolean
-  drained(): Promise<void>
-  sendStarted(call: Call): void
+interface Sink extends PullSink {
   sendData(call: Call, data: unknown, eventId?: string): void
-  stop(call: Call): void
-  fail(call: Call, thrown: unknown): void
-  report(call: Call, thrown: unknown): void
 }
 
 /**
@@ -73,49 +69,16 @@ function listen(sink: Sink, call: Call, source: Observable<unknown, unknown>): P
   })
 }
 
-/**
- * Pulls one item at a time, and only while the peer keeps up. No promise is raced per item: an aborted call calls the
- * source's `return()`, and the pending `next()` is left to the source.
- */
+/** Passes on the items of an async iterable. */
 async function iterate(sink: Sink, call: Call, source: unknown): Promise<void> {
-  let iterator: AsyncIterator<unknown>
+  let pulled: PulledSource
   try {
-    iterator = iteratorOf(source, call)
+    pulled = new PulledSource(sink, call, iteratorOf(source, call), item => sendItem(sink, call, item))
   } catch (thrown) {
     return sink.fail(call, thrown)
   }
-  const cleanUp = once(() => returnFrom(iterator, thrown => sink.report(call, thrown)))
-  await new Promise<void>(resolve => {
-    // A source that has cleaned up is over, whether or not the pending `next()` settles.
-    call.onAbort(() => void cleanUp().then(reported => reported && resolve()))
-    void pull(sink, call, iterator).then(async ended => {
-      if (!ended) await cleanUp()
-      resolve()
-    })
-  })
-}
-
-/** Returns whether the source came to its end; never rejects. */
-async function pull(sink: Sink, call: Call, iterator: AsyncIterator<unknown>): Promise<boolean> {
-  try {
-    if (!call.settled) sink.sendStarted(call)
-    while (!call.settled) {
-      if (sink.full) {
-        await sink.drained()
-        continue
-      }
-      const next = await iterator.next()
-      if (call.settled) break
-      if (next.done) {
-        sink.stop(call)
-        return true
-      }
-      sendItem(sink, call, next.value)
-    }
-  } catch (thrown) {
-    sink.fail(call, thrown)
-  }
-  return false
+  pulled.start()
+  await pulled.over
 }
 
 function sendItem(sink: Sink, call: Call, item: unknown): void {
@@ -127,33 +90,9 @@ function sendItem(sink: Sink, call: Call, item: unknown): void {
 }
 
 function iteratorOf(source: unknown, call: Call): AsyncIterator<unknown> {
-  if (typeof source === 'object' && source !== null && Symbol.asyncIterator in source) {
-    return (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() // checked on the line above
-  }
+  if (isAsyncIterable(source)) return source[Symbol.asyncIterator]()
   throw new TRPCError({
     code: 'INTERNAL_SERVER_ERROR',
     message: `subscription ${call.path} returned neither an async iterable nor an observable`,
   })
-}
-
-/**
- * Calls `return()`, so that a `finally` in the source runs. Returns whether the source has a `return()`. A failing
- * clean-up is reported, not sent.
- */
-async function returnFrom(iterator: AsyncIterator<unknown>, onError: (thrown: unknown) => void): Promise<boolean> {
-  try {
-    if (!iterator.return) return false
-    await iterator.return()
-  } catch (thrown) {
-    onError(thrown)
-  }
-  return true
-}
-
-function once<T>(begin: () => T): () => T {
-  let begun: { value: T } | undefined
-  return () => {
-    begun ??= { value: begin() }
-    return begun.value
-  }
 }

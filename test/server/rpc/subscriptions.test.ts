@@ -228,6 +228,65 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
     expect((await failed.passed).data).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
   })
 
+  it.each([undefined, null, 5, 'text', Symbol('done')])(
+    'a source whose next() gives %s is a fault of the server, and cleans up',
+    async result => {
+      for (const given of [() => result, async () => result]) {
+        const [returned, reported] = [gate(), gate<ErrorReport>()]
+        const iterator = {
+          next: given as unknown as () => Promise<IteratorResult<string>>, // a source that breaks its type
+          return: async () => {
+            returned.open()
+            return { done: true as const, value: undefined }
+          },
+        }
+        const router = t.router({
+          broken: t.procedure.subscription(() => ({ [Symbol.asyncIterator]: () => iterator })),
+        })
+        const { duplex } = await dialRaw(router, { onError: reported.open })
+        const { send, until } = peer(duplex)
+        send({ id: 1, method: 'subscription', params: { path: 'broken' } })
+        expect((await until(2))[1]).toMatchObject({
+          id: 1,
+          error: { json: { message: 'internal server error', data: { code: 'INTERNAL_SERVER_ERROR' } } },
+        })
+        expect((await reported.passed).error.message).toBe('next() of the source resolved with no object')
+        await returned.passed
+      }
+    },
+  )
+
+  it('a source may return its results without a promise, or with a foreign promise', async () => {
+    const results = [{ value: 'one' }, { value: 'two' }, { done: true }]
+    const iterator = {
+      next: () => {
+        const result = results.shift()
+        // biome-ignore lint/suspicious/noThenProperty: a foreign promise is the subject
+        return (results.length === 1 ? { then: (take: (value: unknown) => void) => take(result) } : result) as never
+      },
+    }
+    const router = t.router({
+      odd: t.procedure.subscription(() => ({ [Symbol.asyncIterator]: (): AsyncIterator<string> => iterator })),
+    })
+    const client = createDuplexClient<typeof router>({ connection: link(router).connection, transformer })
+    const items: string[] = []
+    for await (const item of client.odd.subscribe()) items.push(item)
+    expect(items).toEqual(['one', 'two'])
+  })
+
+  it.each([null, undefined, 'a string'])('a value whose asyncIterator is %s is a value, and no source', async given => {
+    const value = { [Symbol.asyncIterator]: given, name: 'Ada' } as unknown as AsyncIterable<string>
+    const router = t.router({ query: t.procedure.query(() => value), source: t.procedure.subscription(() => value) })
+    const reported = gate<ErrorReport>()
+    const { duplex } = await dialRaw(router, { onError: reported.open })
+    const { send, until } = peer(duplex)
+    send({ id: 1, method: 'query', params: { path: 'query' } })
+    expect(await until(1)).toEqual([{ id: 1, result: { type: 'data', data: { json: { name: 'Ada' } } } }])
+    send({ id: 2, method: 'subscription', params: { path: 'source' } })
+    expect((await until(2))[1]).toMatchObject({ id: 2, error: { json: { data: { code: 'INTERNAL_SERVER_ERROR' } } } })
+    expect((await reported.passed).error.message).toContain('neither an async iterable nor an observable')
+  })
+
   it('tracked events carry their id, and lastEventId is merged into the input', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router)
