@@ -1,8 +1,9 @@
 /** Every procedure of the contract has a row: its role, an input that it takes, and inputs that it rejects. */
 import { callTRPCProcedure } from '@trpc/server'
 import { describe, expect, test } from 'vitest'
+import type { z } from 'zod'
 import { appRouter } from '../../../server/routers/app.js'
-import type { Context } from '../../../server/routers/trpc.js'
+import type { CheckedInput, Context } from '../../../server/routers/trpc.js'
 import type { Identity } from '../../../server/services/identity.js'
 import type { Services } from '../../../server/services/services.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
@@ -235,6 +236,18 @@ describe.each(Object.entries(table))('%s', (path, { role, taken, rejected = {} }
     expect(RpcError.from(await thrownBy(path, role, input))).toMatchObject({ code: 'BAD_REQUEST' })
   })
 })
+
+// A strict schema without the field rejects the first resume; a schema that drops the field begins anew.
+test.each(Object.keys(table).filter(path => procedures[path]?._def.type === 'subscription'))(
+  'the input of %s takes the lastEventId of a resume',
+  async path => {
+    const { role = 'admin', taken } = table[path] ?? {}
+    expect((await causeOf(thrownBy(path, role, { ...taken, lastEventId: '5' }))).message).toBe(reached.message)
+    for (const { schema } of (procedures[path]?._def.inputs ?? []) as CheckedInput<z.ZodType>[]) {
+      expect(schema.parse({ ...taken, lastEventId: '5' })).toMatchObject({ lastEventId: '5' })
+    }
+  },
+)
 
 /** tRPC wraps errors that are none of its own. */
 async function causeOf(thrown: Promise<unknown>): Promise<Error> {
