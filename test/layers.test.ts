@@ -38,6 +38,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['open/'],
   ],
   'server/rpc/': [['./'], ['upgrade/']],
+  'client/rpc/': [['./'], ['browser/']],
   'client/bridge/': [
     ['wire/'],
     ['providers/'],
@@ -204,7 +205,7 @@ function resolved(from: string, specifier: string): string {
 }
 
 /** Entry points that run in a browser too. */
-const portableEntries = ['shared/index.ts']
+const portableEntries = ['client/browser/index.ts', 'shared/index.ts']
 
 /** Packages that run in a browser. */
 const portablePackages = /^(@trpc\/client|@trpc\/server\/observable|superjson|zod)$/

@@ -4,13 +4,14 @@ import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { Duplex } from '../../shared/rpc/duplex.js'
-import { type ReasonTable, type RpcError, transportError, transportReasons } from '../../shared/rpc/errors.js'
+import { type ReasonTable, transportReasons } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
 import { webSocketDuplex } from '../../shared/rpc/websocket-duplex.js'
 import { type WebSocketDuplexOptions, webSocketSettings, webSocketTimes } from '../../shared/rpc/websocket-settings.js'
 import { DialError } from './errors.js'
+import { dialUrl } from './websocket-url.js'
 
 /** A WebSocket server and how to connect. Times are in milliseconds, sizes in bytes. */
 export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batch'> {
@@ -46,9 +47,7 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
   const reasons: ReasonTable = { ...transportReasons, ...ownReasons }
   const patienceMs = timeoutOf('connectTimeoutMs', connectTimeoutMs)
   webSocketTimes(duplexOptions)
-  const target = checkUrl(url)
-  target.searchParams.set('batch', '1')
-  if (connectionParams !== undefined) target.searchParams.set('connectionParams', '1')
+  const target = dialUrl(url, connectionParams !== undefined)
 
   return ({ signal }) =>
     new Promise((resolve, reject) => {
@@ -109,20 +108,6 @@ function openSocket(target: URL, options: ClientOptions): WebSocket {
       cause,
     })
   }
-}
-
-function checkUrl(url: string | URL): URL {
-  if (!URL.canParse(String(url))) throw invalidUrl('it cannot be parsed')
-  const target = new URL(url)
-  if (target.protocol !== 'ws:' && target.protocol !== 'wss:') throw invalidUrl('it must begin with ws:// or wss://')
-  if (target.username !== '' || target.password !== '') throw invalidUrl('credentials belong into a header')
-  if (target.hash !== '') throw invalidUrl('it must not have a fragment')
-  return target
-}
-
-/** The URL itself is left out, because a URL may hold secrets. */
-function invalidUrl(problem: string): RpcError {
-  return transportError('config_invalid', `not a URL for a WebSocket: ${problem}`)
 }
 
 function failure(message: string, cause?: unknown): DialError {

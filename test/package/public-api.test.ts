@@ -10,7 +10,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { EmittedDeclarations, type PublicName } from './declarations.js'
 
-const entries = ['server', 'client', 'shared'] as const
+/** The folders of the entry points. `client/browser` is `aibridge/client` under the condition `browser`. */
+const entries = ['server', 'client', 'client/browser', 'shared'] as const
 
 /** Types that public declarations name and that are not exported, each with the reason. */
 const unexported = new Map([
@@ -36,7 +37,7 @@ afterAll(() => rm(root, { recursive: true, force: true }))
 describe.each(entries)('aibridge/%s', entry => {
   test('has the public names of its report, which `npm run api` writes anew', async () => {
     const help = 'the public API has changed: see that it should, then write the report anew with `npm run api`'
-    await expect(reportOf(entry), help).toMatchFileSnapshot(`${entry}.api.txt`)
+    await expect(reportOf(entry), help).toMatchFileSnapshot(`${entry.replace('/', '-')}.api.txt`)
   })
 
   test('has a docstring for every public name', () => {

@@ -6,7 +6,7 @@ import type { CallEnd } from '../../../shared/rpc/call-end.js'
 import type { RpcError } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { clientLinks } from '../../fixtures/links.js'
 import { ownError } from '../../fixtures/own-reasons.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
@@ -58,7 +58,7 @@ function observed<E>(): { ends: E[]; take: (end: E) => void; until(count: number
   }
 }
 
-describe.each(links)('$name', ({ link, dialRaw }) => {
+describe.each(clientLinks)('$name', ({ link, dialRaw }) => {
   leavesNothing()
 
   /** A client and a server with observers, which throw after they have recorded a report. */

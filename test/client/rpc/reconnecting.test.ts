@@ -10,7 +10,7 @@ import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { clientLinks } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create()
@@ -91,7 +91,7 @@ function hangingDial(signal: AbortSignal): Promise<Duplex> {
   return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }
 
-describe.each(links)('a server that drains, $name', ({ link }) => {
+describe.each(clientLinks)('a server that drains, $name', ({ link }) => {
   leavesNothing()
 
   it('a client leaves a draining server: calls in flight end there, new calls go to the next server', async () => {
@@ -166,7 +166,7 @@ describe.each(links)('a server that drains, $name', ({ link }) => {
   })
 })
 
-describe.each(links)('a connection that is lost, $name', ({ link }) => {
+describe.each(clientLinks)('a connection that is lost, $name', ({ link }) => {
   leavesNothing()
 
   it('a mutation on a lost connection fails with mayHaveRun', async () => {
@@ -279,7 +279,7 @@ describe.each(links)('a connection that is lost, $name', ({ link }) => {
   })
 })
 
-describe.each(links)('a client that may not connect, $name', ({ link, dialRaw }) => {
+describe.each(clientLinks)('a client that may not connect, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
   it.each([

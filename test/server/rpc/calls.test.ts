@@ -15,7 +15,7 @@ import { RpcError } from '../../../shared/rpc/errors.js'
 import { times } from '../../../shared/rpc/limits.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { clientLinks, links } from '../../fixtures/links.js'
 import { ownError } from '../../fixtures/own-reasons.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
@@ -102,7 +102,7 @@ const failure = (promise: Promise<unknown>): Promise<TRPCClientError<never>> =>
     error => error,
   )
 
-describe.each(links)('calls, $name', ({ link, dialRaw }) => {
+describe.each(clientLinks)('calls, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
   it('the response of a query or mutation is the value that the procedure returns', async () => {
