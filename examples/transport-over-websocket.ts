@@ -1,8 +1,8 @@
 /**
- * The same transport over a WebSocket: authentication before the upgrade, a context, and tRPC's own client on the same
- * server.
+ * The same transport over a WebSocket: authentication before the upgrade, a context, a client without headers, and
+ * tRPC's own client on the same server.
  *
- * Prints `hello Ada` twice, then the rejection of a client without a token.
+ * Prints `hello Ada` three times, then the rejection of a client without a token.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -49,6 +49,12 @@ const client = createDuplexClient<typeof router>({ connection })
 console.log(await client.greet.query())
 // #endregion
 
+// #region browser
+// In a browser or in Node: the token goes into the first frame, since a page sends no headers.
+const page = connect({ dial: webSocketDial({ url, connectionParams: { authorization: 'Bearer secret of Ada' } }) })
+console.log(await createDuplexClient<typeof router>({ connection: page }).greet.query())
+// #endregion
+
 // tRPC's own client talks to the same server. It has no headers, so it sends the token as a connection parameter.
 const wsClient = createWSClient({
   url,
@@ -63,6 +69,6 @@ const unauthenticated = connect({ dial: webSocketDial({ url, reasons }) })
 const { reason } = await unauthenticated.closed
 console.log(`rejected: ${reason}`)
 
-await Promise.all([connection.close(), wsClient.close()])
+await Promise.all([connection.close(), page.close(), wsClient.close()])
 await group.close({ graceMs: 5_000 })
 server.close()

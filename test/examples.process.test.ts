@@ -37,7 +37,7 @@ afterAll(() => rm(directory, { recursive: true, force: true }))
 /** Example → what it prints. `sdk-over-http.ts` needs a running server: the test of the README runs it. */
 const examples: Readonly<Record<string, string | RegExp>> = {
   'transport-in-memory.ts': 'hello Ada\n3 2 1\n{ drained: 0, aborted: 0 }\n',
-  'transport-over-websocket.ts': 'hello Ada\nhello Ada\nrejected: token_invalid\n',
+  'transport-over-websocket.ts': 'hello Ada\nhello Ada\nhello Ada\nrejected: token_invalid\n',
   'embedded-control-plane.ts': 'a-model: 12 in, 34 out\n',
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,
 }

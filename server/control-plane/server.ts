@@ -9,7 +9,7 @@ import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { memoryDuplexPair } from '../../shared/rpc/memory-duplex.js'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
-import { createHomePage } from '../http/home-page.js'
+import { createHomePage, requestedUrl } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
@@ -213,6 +213,8 @@ export async function createBridgeServer({
         router: appRouter,
         group,
         version: apiVersion,
+        // Pages of this server: a page of another origin, such as a site that a person visits, gets no connection.
+        allowedOrigins: (origin, request) => origin === requestedUrl(request, front?.url ?? ''),
         authenticate: createAuthenticator(config.adminToken, services.daemonKeys),
         createContext({ identity, close, signal }): Context {
           if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {

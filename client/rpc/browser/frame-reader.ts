@@ -1,5 +1,6 @@
 import { type CloseReason, closeCodes, type Message } from '../../../shared/rpc/duplex.js'
 import { messageTooLarge } from '../../../shared/rpc/json-copy.js'
+import { jsonShape, shapelessLength } from '../../../shared/rpc/json-shape.js'
 import { connectionLimits } from '../../../shared/rpc/limits.js'
 import { webSocketSettings } from '../../../shared/rpc/websocket-settings.js'
 import { utf8Bytes } from '../../../shared/values/text.js'
@@ -20,6 +21,12 @@ export class FrameReader {
     const bytes = utf8Bytes(data)
     if (data === 'PING' || data === 'PONG') return { message: data, bytes }
     if (bytes > this.#maxFrameBytes) return this.#tooLarge(bytes)
+    const largest = bytes > this.#maxMessageBytes ? largestOf(data, bytes) : 0
+    if (largest > this.#maxMessageBytes) return this.#tooLarge(largest)
+    if (data.length > shapelessLength) {
+      const { fault } = jsonShape(data)
+      if (fault) return invalid(fault)
+    }
     let message: unknown
     try {
       message = JSON.parse(data)
@@ -27,8 +34,7 @@ export class FrameReader {
       return invalid('it is not JSON')
     }
     if (typeof message !== 'object' || message === null) return invalid('it is neither an object nor an array')
-    const largest = bytes > this.#maxMessageBytes ? largestOf(message, bytes) : 0
-    return largest > this.#maxMessageBytes ? this.#tooLarge(largest) : { message, bytes }
+    return { message, bytes }
   }
 
   #tooLarge(bytes: number): CloseReason {
@@ -38,13 +44,13 @@ export class FrameReader {
 }
 
 /** Returns the bytes of the largest message of a frame: one message, or a batch. */
-function largestOf(message: object, bytes: number): number {
-  if (!Array.isArray(message)) return bytes
-  try {
-    return message.reduce<number>((largest, item) => Math.max(largest, utf8Bytes(JSON.stringify(item))), 0)
-  } catch {
-    return bytes // Nested too deeply for an encoder.
-  }
+function largestOf(text: string, bytes: number): number {
+  if (!/^\s*\[/.test(text)) return bytes
+  let largest = 0
+  jsonShape(text, (start, end) => {
+    largest = Math.max(largest, utf8Bytes(text.slice(start, end)))
+  })
+  return largest
 }
 
 function invalid(problem: string): CloseReason {

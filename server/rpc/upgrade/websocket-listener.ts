@@ -71,8 +71,8 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   maxConnections?: number
   /** the version of the router; a client's `?version=` is checked against it. Absent: no check */
   version?: Version
-  /** the origins of web pages that may connect; default: none */
-  allowedOrigins?: readonly string[]
+  /** the origins of web pages that may connect, or a function that decides; default: none */
+  allowedOrigins?: readonly string[] | ((origin: string, request: IncomingMessage) => boolean)
   /** from the upgrade request to a connection with a context; default 10 s */
   handshakeTimeoutMs?: number
   /** default 30 s */
@@ -188,7 +188,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   }
 
   /** Throws the rejections that need no identity. */
-  #check({ headers: { origin } }: IncomingMessage, isUnauthenticated: boolean): void {
+  #check(request: IncomingMessage, isUnauthenticated: boolean): void {
     const limit = this.#options.maxConnections ?? maxConnections
     if (this.connections >= limit) {
       const problem = `${limit.toLocaleString('en')} connections are open, as many as maxConnections allows`
@@ -199,7 +199,11 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
       const problem = `${unauthenticated.toLocaleString('en')} connections wait for connectionParams, as many as may`
       throw transportError('too_many_connections', problem)
     }
-    if (origin !== undefined && !this.#options.allowedOrigins?.includes(origin)) {
+    const { origin } = request.headers
+    const { allowedOrigins = [] } = this.#options
+    const isAllowed =
+      typeof allowedOrigins === 'function' ? allowedOrigins : (name: string) => allowedOrigins.includes(name)
+    if (origin !== undefined && !isAllowed(origin, request)) {
       throw transportError('origin_not_allowed', 'this web page may not connect')
     }
   }

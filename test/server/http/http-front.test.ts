@@ -248,6 +248,36 @@ describe('RPC over a WebSocket', () => {
     expect(logger.text()).not.toContain(adminToken)
   })
 
+  test.each<[string, Record<string, string>]>([
+    ['of this address', { origin: '' }],
+    ['of a name of this server', { origin: 'http://ops.example.com:4100', host: 'ops.example.com:4100' }],
+    ['behind a proxy', { origin: 'https://ops.example.com', host: 'ops.example.com', 'x-forwarded-proto': 'https' }],
+  ])('a page %s connects with the key in its first frame', async (_, headers) => {
+    const { url } = await listening()
+    const address = `${url.replace('http', 'ws')}/rpc?connectionParams=1`
+    const socket = new WebSocket(address, { headers: { ...headers, origin: headers.origin || url } })
+    await once(socket, 'open')
+    const params = { method: 'connectionParams', data: { authorization } }
+    const call = { id: 1, method: 'query', params: { path: 'admin.users.list', input: {} } }
+    for (const message of [params, call]) socket.send(JSON.stringify(message))
+    const [frame] = await once(socket, 'message')
+    expect(JSON.parse(frame.toString())).toMatchObject({ id: 1, result: { type: 'data' } })
+    socket.close()
+    await once(socket, 'close')
+  })
+
+  test.each<[string, Record<string, string>]>([
+    ['of another site', { origin: 'https://evil.example.com' }],
+    ['of another port', { origin: 'http://127.0.0.1:1' }],
+    ['of another scheme', { origin: 'https://ops.example.com', host: 'ops.example.com' }],
+    ['of a name that only begins alike', { origin: 'http://ops.example.com.evil.example', host: 'ops.example.com' }],
+    ['without an origin of its own', { origin: 'null', host: 'null' }],
+  ])('a page %s is rejected before its key is asked for', async (_, headers) => {
+    const { url } = await listening()
+    const response = await upgrade(url, headers, '/rpc?version=1.0&connectionParams=1')
+    expect(response).toMatchObject({ status: 403, body: { reason: 'origin_not_allowed' } })
+  })
+
   test.each([
     [
       '/rpc?version=2.0',

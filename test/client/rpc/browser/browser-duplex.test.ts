@@ -137,13 +137,16 @@ describe('a duplex on a browser’s WebSocket', () => {
     expect(socket.closes).toMatchObject([[3002, expect.anything()]])
   })
 
-  it('a deeply nested batch ends with a reason, not with a thrown error', async () => {
-    const { socket, closes } = opened({ maxMessageBytes: 100_000 })
-    await microtasks()
-    socket.receive('['.repeat(200_000) + ']'.repeat(200_000))
-    await microtasks()
-    expect(closes).toMatchObject([{ code: 1009 }])
-  })
+  it.each([100_000, 1_000_000])(
+    'a deeply nested frame ends the connection, with maxMessageBytes %i',
+    async maxMessageBytes => {
+      const { socket, closes } = opened({ maxMessageBytes })
+      await microtasks()
+      socket.receive('['.repeat(200_000) + ']'.repeat(200_000))
+      await microtasks()
+      expect(closes).toMatchObject([{ code: 1002, message: expect.stringContaining('1,024') }])
+    },
+  )
 
   it('a full buffer is looked at until it has drained to half, and no longer', async () => {
     const onDrain = vi.fn()

@@ -132,8 +132,14 @@ describe('accepting WebSockets', () => {
     })
   })
 
-  it('a web page is rejected, unless its origin is allowed', async () => {
-    const { url } = await serve({ allowedOrigins: ['https://ops.example.com'] })
+  it.each([
+    ['is listed', ['https://ops.example.com']],
+    [
+      'pleases a function',
+      (origin: string, { url }: IncomingMessage) => origin === 'https://ops.example.com' && url === '/rpc',
+    ],
+  ])('a web page is rejected, unless its origin %s', async (_name, allowedOrigins) => {
+    const { url } = await serve({ allowedOrigins })
     for (const origin of ['https://evil.example.com', 'null', 'https://ops.example.com.evil.com']) {
       expect(await rejected(url, { headers: { origin } })).toMatchObject({
         status: 403,
