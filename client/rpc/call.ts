@@ -26,6 +26,8 @@ export class PendingCall implements Deadline {
   readonly observer: CallObserver
   readonly #owner: Owner
   deadlineAt = Infinity
+  previousDeadline: Deadline | undefined
+  nextDeadline: Deadline | undefined
   lastEventId: string | undefined
   /** A live duplex is the one that the call was sent on. */
   place: 'queued' | LiveDuplex<PendingCall> | 'settled' = 'queued'

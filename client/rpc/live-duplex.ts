@@ -1,3 +1,4 @@
+import { CallTable } from '../../shared/rpc/call-table.js'
 import { now } from '../../shared/rpc/deadlines.js'
 import {
   type CloseReason,
@@ -36,8 +37,7 @@ interface Owner<C extends SentCall> {
 /** A duplex that has not closed, and the calls in flight on the duplex. */
 export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   readonly duplex: Duplex
-  /** by id */
-  readonly calls = new Map<number, C>()
+  readonly calls = new CallTable<C>()
   readonly #owner: Owner<C>
   readonly #openedAt = now()
   #hasResponded = false
@@ -57,7 +57,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   get subscriptions(): C[] {
-    return [...this.calls.values()].filter(({ options }) => options.type === 'subscription')
+    return this.calls.values().filter(({ options }) => options.type === 'subscription')
   }
 
   /** Asks the server to end a call. */
@@ -104,7 +104,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
       this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server rejected the connection', { cause }))
       return
     }
-    const call = typeof message.id === 'number' ? this.calls.get(message.id) : undefined
+    const call = this.calls.get(message.id)
     if (!call) return // settled or moved on this side while the message was under way
     if (!('error' in message)) this.#receiveResult(call, message.result)
     else if (message.refused === 'draining') return this.#owner.sendElsewhere(this, call)

@@ -134,7 +134,7 @@ export class PendingCalls {
 
   /** Queues calls of a duplex that closed if they may be sent again, and fails all other calls. */
   release(live: Live, reason: CloseReason): void {
-    const lost = [...live.calls.values()]
+    const lost = live.calls.values()
     live.calls.clear()
     for (const call of lost) call.place = 'queued'
     const { resent, failed } = splitLostCalls(lost, reason, call => this.#maySendAgain(call))
@@ -162,7 +162,7 @@ export class PendingCalls {
 
   /** Fails all calls of a duplex, after the connection was closed for good. */
   failAll(live: Live): void {
-    for (const call of [...live.calls.values()]) this.#failClosed(call)
+    for (const call of live.calls.values()) this.#failClosed(call)
   }
 
   /** Stops the timer of the deadlines. */
@@ -193,7 +193,7 @@ export class PendingCalls {
   }
 
   #send(live: Live, call: PendingCall): void {
-    live.calls.set(call.id, call)
+    live.calls.add(call)
     call.place = live
     try {
       live.duplex.send(call.message())

@@ -27,7 +27,7 @@ interface Frame {
 interface Owner {
   readonly state: 'opening' | 'open' | 'draining' | 'closed'
   /** started calls without a response, by id */
-  readonly calls: ReadonlyMap<string | number, unknown>
+  readonly calls: { readonly size: number; has(id: string | number): boolean }
   start(message: CallMessage, batchIndex: number, waitedMs: number): void
 }
 

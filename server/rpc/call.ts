@@ -31,6 +31,8 @@ export class Call implements Invocation, Deadline {
   /** the one terminal message is sent, or will never be */
   settled = false
   deadlineAt = Infinity
+  previousDeadline: Deadline | undefined
+  nextDeadline: Deadline | undefined
   /** on the clock of `now()`; only for an observed connection */
   startedAt = 0
   readonly #params: CallMessage['params']

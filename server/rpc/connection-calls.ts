@@ -1,4 +1,5 @@
 import type { CallEnd } from '../../shared/rpc/call-end.js'
+import { CallTable } from '../../shared/rpc/call-table.js'
 import { type Deadlines, now } from '../../shared/rpc/deadlines.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError, transportError } from '../../shared/rpc/errors.js'
@@ -42,8 +43,8 @@ export interface ConnectionCallsOptions {
  * procedure returns.
  */
 export class ConnectionCalls {
-  /** started and not settled, by id */
-  readonly calls = new Map<string | number, Call>()
+  /** started and not settled */
+  readonly calls = new CallTable<Call>()
   readonly running = new RunningProcedures()
   readonly #owner: Owner
   readonly #duplex: Duplex
@@ -109,7 +110,7 @@ export class ConnectionCalls {
   /** Sends the error of a shutdown to queries and mutations, and aborts all calls. */
   abort(): void {
     const error = transportError('draining', 'the server shut down before the call ended', { mayHaveRun: true })
-    for (const call of [...this.calls.values()]) {
+    for (const call of this.calls.values()) {
       if (call.type !== 'subscription') this.#respondError(call, error)
       this.#settleAndAbort(call, error)
     }
@@ -117,7 +118,7 @@ export class ConnectionCalls {
 
   /** Ends all calls of a connection that has closed: no response can leave any more. */
   end(lost: RpcError): void {
-    for (const call of [...this.calls.values()]) this.#settleAndAbort(call, lost)
+    for (const call of this.calls.values()) this.#settleAndAbort(call, lost)
     for (const message of this.#admission.takeAll()) this.#reportUnstarted(message, lost)
     this.#resumeSubscriptions()
     this.running.reportIdle()
@@ -176,7 +177,7 @@ export class ConnectionCalls {
     }
     const call = new Call(message, batchIndex, this.#router, this)
     if (this.#onCallEnd) call.startedAt = now() - waitedMs
-    this.calls.set(call.id, call)
+    this.calls.add(call)
     this.running.add(call.type)
     if (call.type === 'subscription') {
       void pump(this, call, invoke(this.#router, this.#responses.context, call)).then(() => this.#release(call))

@@ -6,6 +6,9 @@ export interface Deadline {
   /** on the clock of {@link now} */
   readonly deadlineAt: number
   onDeadline(): void
+  /** Neighbours among the deadlines of one timer. Only {@link Deadlines} sets them. */
+  previousDeadline?: Deadline | undefined
+  nextDeadline?: Deadline | undefined
 }
 
 /** Monotonic milliseconds. */
@@ -14,26 +17,46 @@ export const now = (): number => performance.now()
 /**
  * Many deadlines on one timer. Calls come and go by the thousand and hardly ever reach their deadline, so adding and
  * deleting must cost next to nothing: the timer is set for the earliest deadline seen and, when it fires, for the
- * earliest that is left.
+ * earliest that is left. The deadlines are a linked list: a `Set` of short-lived entries keeps garbage alive, as
+ * `CallTable` explains.
  */
 export class Deadlines {
-  readonly #entries = new Set<Deadline>()
+  #first: Deadline | undefined
+  #last: Deadline | undefined
   #timer: NodeJS.Timeout | undefined
   #timerAt = Infinity
 
+  /** Adds a deadline that stands in no list. */
   add(deadline: Deadline): void {
-    this.#entries.add(deadline)
+    deadline.previousDeadline = this.#last
+    if (this.#last) this.#last.nextDeadline = deadline
+    else this.#first = deadline
+    this.#last = deadline
     if (deadline.deadlineAt < this.#timerAt) this.#arm(deadline.deadlineAt)
   }
 
+  /** Takes a deadline out; does nothing for a deadline that has fired or was never added. */
   delete(deadline: Deadline): void {
-    this.#entries.delete(deadline)
+    const { previousDeadline: previous, nextDeadline: next } = deadline
+    if (!previous && this.#first !== deadline) return
+    if (previous) previous.nextDeadline = next
+    else this.#first = next
+    if (next) next.previousDeadline = previous
+    else this.#last = previous
+    deadline.previousDeadline = deadline.nextDeadline = undefined
   }
 
   /** Stops the timer; nothing fires any more. */
   clear(): void {
-    this.#entries.clear()
+    for (const deadline of this.#entries()) this.delete(deadline)
     this.#disarm()
+  }
+
+  /** Returns the deadlines of this moment. */
+  #entries(): Deadline[] {
+    const entries: Deadline[] = []
+    for (let entry = this.#first; entry; entry = entry.nextDeadline) entries.push(entry)
+    return entries
   }
 
   #arm(at: number): void {
@@ -54,12 +77,12 @@ export class Deadlines {
     this.#disarm()
     const time = now()
     let earliest = Infinity
-    for (const entry of [...this.#entries]) {
+    for (const entry of this.#entries()) {
       if (entry.deadlineAt <= time) {
-        this.#entries.delete(entry)
+        this.delete(entry)
         entry.onDeadline()
       } else if (entry.deadlineAt < earliest) earliest = entry.deadlineAt
     }
-    if (earliest < this.#timerAt && this.#entries.size > 0) this.#arm(earliest)
+    if (earliest < this.#timerAt && this.#first) this.#arm(earliest)
   }
 }

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { initTRPC } from '@trpc/server'
 import { SuperJSON } from 'superjson'
 import { describe, expect, it } from 'vitest'
@@ -183,6 +184,10 @@ describe('invoking a procedure', () => {
       getRawInput: undefined,
       signal: options.signal instanceof AbortSignal,
     })),
+    spread: t.procedure.query(options => {
+      const copy = { ...options, router: undefined } // tRPC's own call adds the router
+      return { fields: Object.keys(copy).sort(), signal: copy.signal instanceof AbortSignal }
+    }),
     throws: t.procedure.query(() => {
       throw new RpcError('CONFLICT', 'taken')
     }),
@@ -214,6 +219,7 @@ describe('invoking a procedure', () => {
     ['context', 'query', undefined],
     ['replaced', 'query', undefined],
     ['lazySpread', 'query', undefined],
+    ['spread', 'query', undefined],
     ['throws', 'query', undefined],
     ['throwsText', 'query', undefined],
     ['noNext', 'query', undefined],
@@ -222,6 +228,20 @@ describe('invoking a procedure', () => {
     const call = { path, type, batchIndex: 0, signal: new AbortController().signal, getRawInput: async () => input }
     const ours = await settle(invoke(router, { user: undefined }, call))
     expect(ours).toEqual(await settle(invokeByTrpc(router, { user: undefined }, call)))
+  })
+
+  // One class for each call would cost 1 µs, and be garbage of the old generation.
+  it('the options of all calls have one hidden class', async () => {
+    const seen: object[] = []
+    const watched = t.router({ see: t.procedure.query(options => seen.push(options)) })
+    for (let index = 0; index < 2; index++) {
+      const signal = new AbortController().signal
+      await invoke(watched, {}, { path: 'see', type: 'query', batchIndex: 0, signal, getRawInput: async () => index })
+    }
+    setFlagsFromString('--allow-natives-syntax')
+    const haveOneClass = new Function('a', 'b', 'return %HaveSameMap(a, b)')
+    setFlagsFromString('--no-allow-natives-syntax')
+    expect(haveOneClass(...seen)).toBe(true)
   })
 })
 
