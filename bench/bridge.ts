@@ -4,8 +4,7 @@
  */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { Agent, createServer, type IncomingMessage, type RequestListener, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { Agent, type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMemoryOutbox } from '../client/bridge/control-plane/memory-outbox.js'
@@ -15,6 +14,8 @@ import { noMetrics } from '../client/bridge/metrics/metrics.js'
 import { createBridgeClient } from '../client/bridge-client.js'
 import { createBridgeServer } from '../server/control-plane/server.js'
 import { openEmbeddedStore } from '../server/store/pglite/embedded.js'
+import { type Api, apis } from './bridge-apis.js'
+import { listen } from './http.js'
 import { median } from './median.js'
 
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error }
@@ -22,44 +23,7 @@ const requests = 300
 const longStream = 100_000
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
-interface Api {
-  name: string
-  path: string
-  body: object
-  first: string
-  event: string
-  last: string
-}
-
-const data = (json: object) => `data: ${JSON.stringify(json)}\n\n`
-const text = 'a few words of an answer, as a model writes them'
-const apis: Api[] = [
-  {
-    name: 'Anthropic Messages',
-    path: '/anthropic/v1/messages',
-    body: { messages: [{ role: 'user', content: 'hello' }] },
-    first: data({ type: 'message_start', message: { id: 'm', usage: { input_tokens: 5, output_tokens: 1 } } }),
-    event: data({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }),
-    last: data({ type: 'message_stop' }),
-  },
-  {
-    name: 'OpenAI Chat Completions',
-    path: '/openai/v1/chat/completions',
-    body: { messages: [{ role: 'user', content: 'hello' }] },
-    first: data({ id: 'c', choices: [{ index: 0, delta: { role: 'assistant' } }] }),
-    event: data({ id: 'c', choices: [{ index: 0, delta: { content: text }, finish_reason: null }], usage: null }),
-    last: `${data({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } })}data: [DONE]\n\n`,
-  },
-  {
-    name: 'OpenAI Responses',
-    path: '/openai/v1/responses',
-    body: { input: 'hello' },
-    first: data({ type: 'response.created', response: { id: 'r' } }),
-    event: data({ type: 'response.output_text.delta', output_index: 0, content_index: 0, delta: text }),
-    last: data({ type: 'response.completed', response: { usage: { input_tokens: 5, output_tokens: 1 } } }),
-  },
-]
-
+/** Each API through the bridge, and its provider alone. */
 export async function benchBridge(): Promise<void> {
   console.log(`\nA bridge between a client and a provider, on the embedded store (Node ${process.versions.node})`)
   const headings = [
@@ -135,19 +99,6 @@ export async function benchBridge(): Promise<void> {
   await server.close({ graceMs: 0 })
   await store.close()
   await rm(dataDir, { recursive: true })
-}
-
-async function listen(listener: RequestListener) {
-  const server = createServer({ keepAliveTimeout: 0 }, listener).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo // it listens on TCP
-  return {
-    url: `http://127.0.0.1:${port}`,
-    async close() {
-      server.close()
-      server.closeAllConnections()
-    },
-  }
 }
 
 /** Resolves at the end of the response. */
