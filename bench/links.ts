@@ -4,6 +4,7 @@ import { printJson, printTable } from './report.js'
 import { measureRounds } from './rounds.js'
 import { rowFigures } from './row-figures.js'
 import { allRows } from './rows/all.js'
+import { peerNames } from './rows/peers.js'
 
 /** The parts that all rows share, in one run. */
 export const linkParts = ['calls', 'subscription', 'idle'] as const
@@ -22,9 +23,9 @@ interface LinkOptions {
 
 /** Calls, subscriptions and idle connections of this project, tRPC and the peers. */
 export async function benchLinks({ parts, effort, clock, json, peers, only }: LinkOptions): Promise<void> {
-  const rows = (await allRows({ peers })).filter(
-    ({ name }) => only.length === 0 || only.some(part => name.includes(part)),
-  )
+  const isWanted = (name: string): boolean => only.length === 0 || only.some(part => name.includes(part))
+  const all = await allRows({ peers: peers && peerNames.some(isWanted) })
+  const rows = all.filter(({ name }) => isWanted(name))
   if (rows.length === 0) throw new Error(`no row has a name with ${only.join(' or ')}`)
   // Idle connections come first, while the heap of this process is small.
   const heaps = parts.includes('idle') ? await measureIdle(rows, effort.connections) : new Map()

@@ -13,7 +13,7 @@ import type { Effort } from './effort.js'
 import { benchLinks, linkParts } from './links.js'
 
 const full: Effort = { rounds: 9, warmUps: 4, measureMs: 150, turns: 4, connections: 500 }
-const quick: Effort = { rounds: 3, warmUps: 2, measureMs: 80, turns: 4, connections: 200 }
+const quick: Effort = { rounds: 5, warmUps: 3, measureMs: 60, turns: 4, connections: 200 }
 /** Shows that every row works; the figures say nothing. */
 const smoke: Effort = { rounds: 1, warmUps: 0, measureMs: 1, turns: 1 / 16, connections: 4 }
 

@@ -110,7 +110,7 @@ export class RunningRow {
     let items = 0
     let inOrder = true
     await this.#row.subscribe?.(count, ({ id, name }) => {
-      inOrder &&= id === items++ && name === 'an item'
+      if (id !== items++ || name !== 'an item') inOrder = false
     })
     this.#check(inOrder && items === count, `${items} of ${count} items came, or out of order`)
   }

@@ -10,7 +10,8 @@ interface Target {
   atLeast?: number
 }
 
-const peers = ['trpc wsLink', 'capnweb websocket', 'orpc websocket']
+/** `trpc wsLink` has targets of its own. */
+const peers = ['capnweb websocket', 'orpc websocket']
 
 export const targets: readonly Target[] = [
   { figure: 'seqP50Us', row: 'aibridge memory', against: ['trpc createCaller'], atMost: 0.65 },

@@ -26,15 +26,17 @@ type Peer = { does: string } & (
     }
 )
 
-const names = { 'capnweb websocket': 'capnweb', 'orpc websocket': 'orpc', 'connect memory': 'connect' }
+const files = { 'capnweb websocket': 'capnweb', 'orpc websocket': 'orpc', 'connect memory': 'connect' }
+
+export const peerNames: readonly string[] = Object.keys(files)
 
 /** Returns no rows, after a line that says so, where the peers cannot be installed. */
 export async function loadPeers(): Promise<readonly Row[]> {
   if (!(await install())) {
-    console.error(`without the rows ${Object.keys(names).join(', ')}: npm cannot install them here`)
+    console.error(`without the rows ${peerNames.join(', ')}: npm cannot install them here`)
     return []
   }
-  return Promise.all(Object.entries(names).map(([name, file]) => load(name, file)))
+  return Promise.all(Object.entries(files).map(([name, file]) => load(name, file)))
 }
 
 async function load(name: string, file: string): Promise<Row> {
@@ -57,7 +59,8 @@ async function install(): Promise<boolean> {
     .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return true
   console.error('installing the peers in bench/node_modules …')
-  if (!(await run('npm', ['ci', '--prefix', folder, '--no-audit', '--no-fund']))) return false
+  const quickly = ['--no-audit', '--no-fund', '--fetch-retries=0']
+  if (!(await run('npm', ['ci', '--prefix', folder, ...quickly]))) return false
   writeFileSync(stamp, lock)
   return true
 }
