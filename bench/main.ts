@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: this project beside its peers in one run.
  *
- *     npm run bench                                all parts but `million`
+ *     npm run bench                                all parts but `million` and `reconnect`
  *     npm run bench -- calls store                 some parts
  *     npm run bench -- calls --quick               a rough result in half a minute
  *     npm run bench -- calls --only aibridge,ws    rows with such names
@@ -23,9 +23,10 @@ const others: Readonly<Record<string, Bench>> = {
   store: async () => (await import('./store.js')).benchStore(),
   bridge: async () => (await import('./bridge.js')).benchBridge(),
 }
-/** Takes minutes, so it runs only when it is asked for. */
+/** Take minutes, or mostly wait, so they run only when they are asked for. */
 const long: Readonly<Record<string, Bench>> = {
   million: async () => (await import('./million.js')).benchMillion(),
+  reconnect: async () => (await import('./reconnect.js')).benchReconnect(),
 }
 
 const { values: options, positionals } = parseArgs({

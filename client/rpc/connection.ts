@@ -31,9 +31,12 @@ import { PendingCalls } from './pending-calls.js'
 export interface ConnectOptions {
   /**
    * Returns a fresh duplex each time, or throws. A fatal {@link DialError} stops the connection; after any other error
-   * the connection dials again with full jitter, 50 ms to 10 s. The signal aborts when the connection is closed.
+   * the connection dials again, after a random wait of at most half of the time since the last connection was lost, at
+   * least 1 s and at most 10 s. The signal aborts when the connection is closed.
    */
   dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
+  /** Returns the random part of each wait, in [0, 1): for tests and simulations. Default: `Math.random`. */
+  random?: () => number
   /** Whether a query or mutation that was in flight may run a second time. Default: queries. */
   resend?: (call: { type: CallType; path: string }) => boolean
   /**
@@ -110,7 +113,7 @@ class ReconnectingConnection implements Connection {
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
-    this.#dialler = new Dialler(options.dial, this)
+    this.#dialler = new Dialler(options, this)
     this.#dialler.dial()
   }
 
@@ -189,7 +192,7 @@ class ReconnectingConnection implements Connection {
   move(live: Live): void {
     if (live !== this.current) return
     this.#leave(live, 'the server asked to reconnect')
-    this.#dialler.redial()
+    this.#dialler.move()
     this.closeWhenDone(live)
   }
 

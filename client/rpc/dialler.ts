@@ -1,3 +1,4 @@
+import { now } from '../../shared/rpc/deadlines.js'
 import type { Duplex, DuplexReceiver } from '../../shared/rpc/duplex.js'
 import { closeCodes } from '../../shared/rpc/duplex.js'
 import { times } from '../../shared/rpc/limits.js'
@@ -14,6 +15,12 @@ interface Owner {
   onWait(): void
 }
 
+/** Settings of {@link Dialler}, which are settings of the connection. */
+export interface DiallerOptions {
+  dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
+  random?: () => number
+}
+
 type State =
   | { readonly name: 'idle' | 'stopped' }
   | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
@@ -23,8 +30,8 @@ const idle: State = { name: 'idle' }
 const stopped: State = { name: 'stopped' }
 
 /**
- * Dials fresh duplexes for one connection, with full jitter between failures, so that the clients of a lost server do
- * not return all at once.
+ * Dials fresh duplexes for one connection. The wait before a dial is uniform between 0 and half of the time since the
+ * last connection of use was lost, so that the clients of a lost server neither return all at once nor long after it.
  *
  * ```
  * idle ──dial()──▶ dialling ──a duplex──▶ idle
@@ -34,15 +41,17 @@ const stopped: State = { name: 'stopped' }
  */
 export class Dialler {
   readonly #dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
+  readonly #random: () => number
   readonly #owner: Owner
   #state: State = idle
-  /** since a connection was of use */
-  #failures = 0
+  /** when a connection of use was lost last; before the first one, when the first dial began */
+  #lostAt = now()
   /** why no connection is open, for error messages */
   lastFailure: string | undefined
 
-  constructor(dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>, owner: Owner) {
+  constructor({ dial, random = Math.random }: DiallerOptions, owner: Owner) {
     this.#dial = dial
+    this.#random = random
     this.#owner = owner
   }
 
@@ -54,17 +63,30 @@ export class Dialler {
   /** Takes note that the current duplex is lost or moves; `wasOfUse` resets the backoff. */
   lost(why: string, wasOfUse: boolean): void {
     this.lastFailure = why
-    this.#failures = wasOfUse ? 0 : this.#failures + 1
+    if (wasOfUse) this.#lostAt = now()
   }
 
   /** Dials after a wait, and not earlier than the server asked. */
   redial(retryAfterMs = 0): void {
-    if (this.#state === stopped) return
+    const asked = retryAfterMs > 0 ? Math.min(times.reconnectMaxMs, retryAfterMs) : 0
+    this.#wait(asked + this.#jitter(times.reconnectMinMs))
+  }
+
+  /** Dials after a short wait, because the server asked its clients to move. */
+  move(): void {
+    this.#wait(this.#jitter(times.moveMs))
+  }
+
+  /** @param minMs the least bound; a server that asks each new connection to move is dialled less and less often */
+  #jitter(minMs: number): number {
+    return this.#random() * Math.min(times.reconnectMaxMs, Math.max(minMs, (now() - this.#lostAt) / 2))
+  }
+
+  #wait(ms: number): void {
+    if (this.#isStopped) return
     this.#owner.onWait()
     if (this.#isStopped) return
-    const bound = Math.min(times.reconnectMaxMs, times.reconnectMinMs * 2 ** Math.min(this.#failures, 20))
-    const asked = Math.min(times.reconnectMaxMs, retryAfterMs)
-    this.#state = { name: 'waiting', timer: setTimeout(() => this.dial(), asked + Math.random() * bound) }
+    this.#state = { name: 'waiting', timer: setTimeout(() => this.dial(), ms) }
   }
 
   /** Ends the wait, or aborts the dial under way: no duplex follows. */
@@ -99,7 +121,6 @@ export class Dialler {
     this.#state = idle
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))
     this.lastFailure = error.message
-    this.#failures++
     this.#owner.onDialFailed(error)
     this.redial(error instanceof DialError ? error.retryAfterMs : undefined)
   }

@@ -77,7 +77,7 @@ export class ConnectionGroup {
 
   /**
    * Asks the clients to move, lets calls in flight end with their responses, and rejects later calls. A client closes
-   * its connection after the move; a connection that stays is closed with 1001 after a second or with its last call.
+   * its connection after the move; a connection that stays is closed with 1001 after 2 s or with its last call.
    * Calls that run after `graceMs` are aborted and cut off. Resolves when nothing is left; a second call returns the
    * same promise.
    * @param graceMs longest run of calls in flight, and longest delivery of their responses (default 30 s; Infinity is

@@ -407,21 +407,56 @@ describe('dialling', () => {
     }
   })
 
-  it('the wait for a dial is a random part of a bound that doubles from 50 ms to 10 s', async () => {
+  it('the wait for a dial is a random part of half of the time since the loss, of 1 s to 10 s', async () => {
     vi.useFakeTimers()
-    const random = vi.spyOn(Math, 'random').mockReturnValue(0.5)
-    const delays: number[] = []
     const schedule = vi.spyOn(globalThis, 'setTimeout')
-    const connection = connectTo(() => Promise.reject(new DialError('not now', { fatal: false })))
-    for (let attempt = 0; attempt < 10; attempt++) {
+    const connection = connectTo(() => Promise.reject(new DialError('not now', { fatal: false })), {
+      random: () => 0.5,
+    })
+    const delays: number[] = []
+    for (let attempt = 0; attempt < 14; attempt++) {
       await vi.advanceTimersByTimeAsync(0)
       const delay = schedule.mock.calls.at(-1)?.[1] ?? 0
       delays.push(delay)
       await vi.advanceTimersByTimeAsync(delay)
     }
-    expect(delays).toEqual([50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000])
+    let lostForMs = 0
+    for (const delay of delays) {
+      expect(Math.abs(delay - Math.max(1_000, lostForMs / 2) / 2)).toBeLessThan(5)
+      lostForMs += delay
+    }
+    expect(lostForMs).toBeGreaterThan(15_000)
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(schedule.mock.calls.at(-1)?.[1]).toBe(5_000)
     await connection.close()
-    random.mockRestore()
+    schedule.mockRestore()
+  })
+
+  it('a client that is told to move dials within half a second, and less often if it is told so each time', async () => {
+    vi.useFakeTimers()
+    const schedule = vi.spyOn(globalThis, 'setTimeout')
+    const ends: Duplex[] = []
+    const connection = connectTo(
+      () => {
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        ends.push(serverEnd)
+        serverEnd.open({ onMessage() {}, onDrain() {}, onClose() {} })
+        serverEnd.send({ id: null, method: 'reconnect' })
+        return clientEnd
+      },
+      { random: () => 1 },
+    )
+    const delays: number[] = []
+    for (let move = 0; move < 10; move++) {
+      await vi.advanceTimersByTimeAsync(0)
+      const delay = schedule.mock.calls.at(-1)?.[1] ?? 0
+      delays.push(Math.round(delay))
+      await vi.advanceTimersByTimeAsync(delay)
+    }
+    expect(delays.slice(0, 4)).toEqual([500, 500, 500, 750])
+    for (const [index, delay] of delays.slice(4).entries()) expect(delay).toBeCloseTo(750 * 1.5 ** (index + 1), -1)
+    await connection.close()
+    for (const end of ends) end.terminate({ code: 1000, message: 'the test is over' })
     schedule.mockRestore()
   })
 
@@ -441,11 +476,11 @@ describe('dialling', () => {
   })
 
   it.each([
-    ['has responded to a call', 25],
-    ['has sent an event', 25],
-    ['has stayed up for 10 s', 25],
-    ['has stayed up for less', 1600],
-    ['has said of a subscription that it started, no more', 1600],
+    ['has responded to a call', 500],
+    ['has sent an event', 500],
+    ['has stayed up for 10 s', 500],
+    ['has stayed up for less', 3125],
+    ['has said of a subscription that it started, no more', 625],
   ])('a connection that %s is dialled again after %d ms, half of the bound', async (what, delayMs) => {
     vi.useFakeTimers()
     vi.spyOn(Math, 'random').mockReturnValue(0.5)
@@ -474,7 +509,7 @@ describe('dialling', () => {
     serverEnd.terminate({ code: 1006, message: 'lost' })
     await closed
     await until(connection, 'waiting')
-    expect(lastDelay()).toBe(delayMs)
+    expect(lastDelay()).toBeCloseTo(delayMs, -1)
     await connection.close()
   })
 
