@@ -124,7 +124,11 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     }
     const abort = new AbortController()
     response.once('close', () => {
-      if (!response.writableFinished) abort.abort(new ExchangeAborted('client', 'the client disconnected'))
+      if (response.writableFinished) return
+      const { errored } = response
+      abort.abort(
+        errored instanceof ExchangeAborted ? errored : new ExchangeAborted('client', 'the client disconnected'),
+      )
     })
     const own = caller ? partsFor(withFields(logger, { source: caller.source })) : parts
     const exchange = serveExchange(own, request, response, abort.signal, caller)

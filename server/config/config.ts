@@ -26,6 +26,10 @@ export interface DoorConfig {
   maxBodyBytes: number
   /** bodies of all requests in flight */
   maxTotalBodyBytes: number
+  /** for each further 16 KiB of a request; 0: no limit */
+  bodyTimeoutMs: number
+  /** without progress of a client that has a response to take */
+  clientTimeoutMs: number
   /** names of request headers that reach no provider; `*` at the end stands for any end */
   withheldHeaders: readonly string[]
   /** origins of web pages that may call */

@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { bridgeLimits } from '../../shared/contract/limits.js'
+import { bridgeLimits, maxClientTimeoutMs } from '../../shared/contract/limits.js'
 import type { ProviderType } from '../../shared/contract/provider-configurator.js'
 import { maxBodyLimitBytes, maxTimeLimitMs } from '../../shared/contract/provider-settings.js'
 import { times } from '../../shared/rpc/limits.js'
@@ -170,6 +170,18 @@ const doorSettings = {
     variables: ['BRIDGE_MAX_TOTAL_BODY_BYTES'],
     flag: { value: 'bytes' },
     help: 'bodies of all AI requests in flight; further requests get a 503',
+  },
+  bodyTimeoutMs: {
+    ...preset(wholeNumber(0, maxTimeLimitMs), bridgeLimits.bodyTimeoutMs),
+    variables: ['BRIDGE_BODY_TIMEOUT_MS'],
+    flag: { value: 'ms' },
+    help: 'how long a client may take for each further 16 KiB of its request, in milliseconds; 0: for ever',
+  },
+  clientTimeoutMs: {
+    ...preset(wholeNumber(1, maxClientTimeoutMs), bridgeLimits.clientTimeoutMs),
+    variables: ['BRIDGE_CLIENT_TIMEOUT_MS'],
+    flag: { value: 'ms' },
+    help: 'how long a client may take nothing of a response that waits for it, in milliseconds',
   },
   withheldHeaders: {
     ...preset(

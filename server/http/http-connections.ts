@@ -1,6 +1,7 @@
 /** The connections of an HTTP server: their requests in flight, and the ends of those that are of no use any more. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { maxClientTimeoutMs } from '../../shared/contract/limits.js'
 import { takenBytes } from '../../shared/values/taken-bytes.js'
 
 /** Times of {@link HttpConnections} in milliseconds. */
@@ -11,8 +12,8 @@ export interface HttpConnectionTimes {
   stallMs: number
 }
 
-/** Times for clients on slow networks. */
-export const httpConnectionTimes: HttpConnectionTimes = { restMs: 30_000, stallMs: 300_000 }
+/** The rest of a request gets the time of `bodyTimeoutMs`; a bridge has a shorter limit of its own for its responses. */
+export const httpConnectionTimes: HttpConnectionTimes = { restMs: 30_000, stallMs: maxClientTimeoutMs }
 
 interface State {
   /** requests whose responses have not ended */

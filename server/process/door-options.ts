@@ -3,13 +3,15 @@ import type { DoorConfig } from '../config/config.js'
 
 /** Returns the options of a daemon for its settings. */
 export function doorOptions(config: DoorConfig): Partial<BridgeDaemonOptions> {
-  const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, maxTotalBodyBytes } = config
+  const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, maxTotalBodyBytes, bodyTimeoutMs, clientTimeoutMs } = config
   return {
     limits: {
       upstreamHeadersTimeoutMs: firstByteTimeoutMs,
       upstreamIdleTimeoutMs: idleTimeoutMs,
       maxBodyBytes,
       maxTotalBodyBytes,
+      bodyTimeoutMs,
+      clientTimeoutMs,
     },
     withheldHeaders: config.withheldHeaders.map(name => name.toLowerCase()),
     allowedOrigins: config.allowedOrigins,

@@ -91,6 +91,9 @@ export const mcpLimits = {
   maxOAuthResponseBytes: 64 * kib,
 } as const
 
+/** The longest time for which a server holds a connection whose client takes nothing of a waiting response. */
+export const maxClientTimeoutMs = 3_600_000
+
 /** The bridge's front door and outbox; all can be configured. */
 export const bridgeLimits = {
   /** body of one AI request; Anthropic's own limit for Messages is 32 MB */
@@ -100,6 +103,10 @@ export const bridgeLimits = {
   authCacheEntries: 10_000,
   /** bodies of all requests in flight; a request above it gets 503 */
   maxTotalBodyBytes: 512 * mib,
+  /** for each further 16 KiB of a request's body; slower clients hold memory and a connection for nothing */
+  bodyTimeoutMs: 30_000,
+  /** silence of a client that does not take the response: long enough for a program that was suspended */
+  clientTimeoutMs: 300_000,
   /** for the calls to the control plane before a provider is called: SDKs give up first, or soon after */
   controlPlaneDeadlineMs: 10_000,
   /** from the request until the provider's status line; a blocking response of a long generation takes minutes */

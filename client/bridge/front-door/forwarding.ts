@@ -2,7 +2,7 @@
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
-import type { Adaptation, BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
+import type { BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
 import { FirstAttempt, mayRejectField } from '../relay/first-attempt.js'
 import { maskKeys } from '../relay/key-masking.js'
@@ -18,6 +18,7 @@ import type { BodyShare } from './body-memory.js'
 import { clientKey, secretsOf, shownKey } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
+import { HeldBody } from './held-body.js'
 import { outliveClient } from './outlive-client.js'
 import { readBody, readContent } from './request-body.js'
 
@@ -25,8 +26,8 @@ import { readBody, readContent } from './request-body.js'
 export async function passThrough(exchange: Exchange): Promise<void> {
   const { parts, response, cors, target } = exchange
   await withBodyShare(exchange, async share => {
-    const body = await readWithin(exchange, share)
-    const relay = new Relay(response, { added: cors })
+    const body = new HeldBody(share, await readWithin(exchange, share))
+    const relay = new Relay(response, { added: cors, clientTimeoutMs: parts.limits.clientTimeoutMs })
     try {
       await send(exchange, body, relay)
     } catch (error) {
@@ -43,8 +44,8 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
   const { parts, response, cors, target, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
   await withBodyShare(exchange, async share => {
-    const { facts, adaptation, sent, original, reader, readingMs } = await readRequest(exchange, route, share)
-    const recording = await begin(exchange, facts, original.length)
+    const { facts, filter, body, reader, readingMs } = await readRequest(exchange, route, share)
+    const recording = await begin(exchange, facts, body.length)
     metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
     const observer = new ResponseRecording({
       recording,
@@ -55,12 +56,10 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
       metrics,
       provider: target.provider.name,
     })
-    const filter = adaptation && new EventFilter(adaptation)
-    const relay = new Relay(response, { observer, filter, added: cors })
+    const relay = new Relay(response, { observer, filter, added: cors, clientTimeoutMs: limits.clientTimeoutMs })
     try {
-      if (sent !== original) {
-        await sendAdapted(exchange, { adapted: sent, original, model: facts.model }, relay, observer)
-      } else await send(exchange, sent, relay, observer)
+      if (body.isAdapted) await sendAdapted(exchange, body, facts.model, relay, observer)
+      else await send(exchange, body, relay, observer)
     } catch (error) {
       await observer.finish(failureOf(error))
       await fail(exchange, relay, error)
@@ -69,7 +68,7 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
 }
 
 async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) => Promise<T>): Promise<T> {
-  const share = exchange.parts.bodyMemory.share()
+  const share = exchange.parts.bodyMemory.share(exchange.owner.ownerId)
   try {
     return await serve(share)
   } finally {
@@ -78,7 +77,8 @@ async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) =>
 }
 
 function readWithin({ request, signal, ...exchange }: Exchange, share: BodyShare): Promise<Buffer> {
-  return readBody(request, maxBodyBytes(exchange), share, signal)
+  const bounds = { maxBytes: maxBodyBytes(exchange), timeoutMs: exchange.parts.limits.bodyTimeoutMs, share }
+  return readBody(request, bounds, signal)
 }
 
 function maxBodyBytes({ parts, target }: Pick<Exchange, 'parts' | 'target'>): number {
@@ -87,13 +87,11 @@ function maxBodyBytes({ parts, target }: Pick<Exchange, 'parts' | 'target'>): nu
 
 interface ReadRequest {
   facts: RequestFacts
-  adaptation: Adaptation | undefined
-  /** the body that the provider receives; pieces share the memory of the original */
-  sent: Buffer | readonly Buffer[]
+  /** leaves events out that the client did not ask for */
+  filter: EventFilter | undefined
+  body: HeldBody
   /** reads the response */
   reader: ResponseReader
-  /** the body as received: the same one, unless it was changed for the provider */
-  original: Buffer
   /** the client's time to send it */
   readingMs: number
 }
@@ -105,18 +103,29 @@ async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyS
   const body = await readWithin(exchange, share)
   const readingMs = performance.now() - startedAt
   const encodings = encodingsOf(request.headers['content-encoding'])
-  const read = () => withBodyShare(exchange, copy => interpret(exchange, route, { body, encodings, copy }))
+  const read = async () => {
+    let copied = 0
+    const take = (bytes: number) => {
+      share.take(bytes)
+      copied += bytes
+    }
+    try {
+      return await interpret(exchange, route, { body, encodings, copy: { take } })
+    } finally {
+      share.release(copied)
+    }
+  }
   // A decoded copy lives within its turn only.
-  const content = await (encodings.length > 0 ? parts.decodings.run(signal, read) : read())
-  return { ...content, original: body, readingMs }
+  const { adapted, ...content } = await (encodings.length > 0 ? parts.decodings.run(signal, read) : read())
+  return { ...content, body: new HeldBody(share, body, adapted), readingMs }
 }
 
 /** Reads the content of a request. */
 async function interpret(
   exchange: Exchange,
   route: BridgedRoute,
-  { body, encodings, copy }: { body: Buffer; encodings: string[]; copy: BodyShare },
-): Promise<Omit<ReadRequest, 'original' | 'readingMs'>> {
+  { body, encodings, copy }: { body: Buffer; encodings: string[]; copy: Pick<BodyShare, 'take'> },
+): Promise<Omit<ReadRequest, 'body' | 'readingMs'> & { adapted?: readonly Buffer[] }> {
   const { request, parts } = exchange
   const { json, plain } = await readContent(body, encodings, maxBodyBytes(exchange), copy)
   const encoding = request.headers['content-encoding']
@@ -124,11 +133,13 @@ async function interpret(
   const facts = route.readRequest(json ?? {}, request.headers)
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)
-  const read = { facts, adaptation, reader }
+  if (!adaptation || !plain) return { facts, reader, filter: undefined }
   // A provider may send the chunk without a request too, and no client expects the chunk.
-  if (!adaptation || !plain || !mayAdapt(exchange, facts)) return { ...read, sent: body }
+  const { body: adapted, ...hidden } = adaptation
+  const read = { facts, reader, filter: new EventFilter(hidden) }
+  if (!mayAdapt(exchange, facts)) return read
   const mark = body.subarray(0, body.length - plain.length)
-  return { ...read, sent: [mark, ...adaptation.body] }
+  return { ...read, adapted: [mark, ...adapted] }
 }
 
 /** Returns whether a request may ask for more than the client did. */
@@ -166,29 +177,25 @@ function keyOf({ provider }: Target): string | undefined {
  */
 async function sendAdapted(
   exchange: Exchange,
-  { adapted, original, model }: { adapted: UpstreamRequest['body']; original: Buffer; model: string },
+  body: HeldBody,
+  model: string,
   relay: Relay,
   observer: ResponseRecording,
 ): Promise<void> {
   const { parts, target, signal } = exchange
-  const isRejected = await call(exchange, adapted, relay, observer, { mayReject: true })
+  const isRejected = await call(exchange, body, relay, observer, { mayReject: true })
   if (!isRejected) return relay.end(signal)
   parts.logger.info(
     { provider: target.provider.name, model },
     'a request for usage was rejected; sent again without it',
   )
-  await send(exchange, original, relay, observer)
+  await send(exchange, body, relay, observer)
   const { status } = observer
   if (status !== undefined && !mayRejectField(status)) parts.usageRequests.rejected(target.provider.name, model)
 }
 
-/** Sends a request, and relays the response until its end. */
-async function send(
-  exchange: Exchange,
-  body: UpstreamRequest['body'],
-  relay: Relay,
-  observer?: ResponseRecording,
-): Promise<void> {
+/** Sends a request as received, and relays the response until its end. */
+async function send(exchange: Exchange, body: HeldBody, relay: Relay, observer?: ResponseRecording): Promise<void> {
   await call(exchange, body, relay, observer)
   await relay.end(exchange.signal)
 }
@@ -200,17 +207,18 @@ async function send(
  */
 async function call(
   exchange: Exchange,
-  body: UpstreamRequest['body'],
+  body: HeldBody,
   response: ResponseReceiver,
   recorded?: ResponseRecording,
   { mayReject = false } = {},
 ): Promise<boolean> {
   const { parts, signal, credentials, target } = exchange
   const masking = maskKeys(response, credentials.kind === 'byok' ? [] : target.provider.keys)
-  const attempt = mayReject ? new FirstAttempt(masking, signal) : undefined
+  const attempt = mayReject ? new FirstAttempt(masking, signal, () => body.release()) : undefined
   const call = outliveClient(attempt?.signal ?? signal, parts.limits.drainMs, () => recorded?.isWhole ?? false)
   try {
-    await parts.upstream.send(upstreamRequest(exchange, body), attempt ?? masking, call.signal)
+    const request = upstreamRequest(exchange, attempt ? body.forFirstAttempt() : body.forLastAttempt())
+    await parts.upstream.send(request, attempt ?? masking, call.signal)
     return false
   } catch (error) {
     if (attempt?.isRejected && !signal.aborted) return true

@@ -4,21 +4,28 @@ import { decodeBody } from '../wire/content-encoding.js'
 import { Rejection } from '../wire/rejection.js'
 import type { BodyShare } from './body-memory.js'
 
+/** The bounds of a body. */
+export interface BodyBounds {
+  maxBytes: number
+  /** time in which {@link minProgressBytes} more must arrive, or the end of the body; 0 is none */
+  timeoutMs: number
+  /** the memory that the body takes: the announced length at once, other bodies as they arrive */
+  share: BodyShare
+}
+
+/** Less in `bodyTimeoutMs` is no upload: at the default of 30 s, a tenth of what GPRS brings. */
+export const minProgressBytes = 16 * 1024
+
 /**
  * Reads the whole body, as received, until the signal aborts. The body is in memory once: its chunks are copied into one buffer as they arrive
  * if the client announced the length.
- * @param share the memory that the body takes
- * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`, 503 if the share cannot grow. Up to
- *   `maxBytes` more are read and dropped, so that the client sees the response rather than a reset.
+ * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`, 503 if the share cannot grow, 408 if
+ *   the body arrives too slowly. Up to `maxBytes` more are read and dropped, so that the client sees the response rather than a reset.
  * @throws Rejection 400 if the client disconnects inside the body
  * @throws the signal's reason
  */
-export function readBody(
-  request: IncomingMessage,
-  maxBytes: number,
-  share: BodyShare,
-  signal: AbortSignal,
-): Promise<Buffer> {
+export function readBody(request: IncomingMessage, bounds: BodyBounds, signal: AbortSignal): Promise<Buffer> {
+  const { maxBytes, timeoutMs, share } = bounds
   return new Promise((resolve, reject) => {
     const announced = Number(request.headers['content-length'] ?? 0)
     const body = new GrowingBody(announced)
@@ -35,7 +42,7 @@ export function readBody(
       const bytes = body.length + chunk.length
       if (bytes > maxBytes) return rejectSize(`at least ${format(bytes)}`)
       try {
-        share.take(chunk.length)
+        if (bytes > announced) share.take(bytes - Math.max(announced, body.length))
         body.add(chunk)
       } catch (error) {
         rejectRest(error)
@@ -50,16 +57,34 @@ export function readBody(
       reject(new Rejection(400, 'body_incomplete', `the request body ended after ${format(body.length)} bytes`))
     }
     const onAbort = () => rejectRest(signal.reason)
+    let before = 0
+    const onTime = () => {
+      if (body.length - before < minProgressBytes) rejectRest(tooSlow(body.length - before, timeoutMs))
+      before = body.length
+    }
+    let timer: NodeJS.Timeout | undefined
     const stop = () => {
+      clearInterval(timer)
       signal.removeEventListener('abort', onAbort)
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
     }
     if (signal.aborted) return onAbort()
     if (announced > maxBytes) return rejectSize(format(announced))
     if (request.destroyed) return onClose()
+    try {
+      share.take(announced)
+    } catch (error) {
+      return rejectRest(error)
+    }
+    if (timeoutMs > 0) timer = setInterval(onTime, timeoutMs)
     signal.addEventListener('abort', onAbort, { once: true })
     request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })
+}
+
+function tooSlow(bytes: number, timeoutMs: number): Rejection {
+  const message = `only ${format(bytes)} bytes of the request body arrived within bodyTimeoutMs ${format(timeoutMs)}`
+  return new Rejection(408, 'body_too_slow', message)
 }
 
 /** The chunks of a body. */
@@ -105,14 +130,14 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
  * Reads the JSON object of a body.
  * @param encodings as {@link encodingsOf} returns them
  * @param maxBytes limit of the decoded body
- * @param copy the memory that a decoded body takes
+ * @param share takes the memory of a decoded copy; the caller gives back what the share took here
  * @throws Rejection 413 if the decoded body is larger, 503 if the share cannot grow; 400 if the body is not a JSON object
  */
 export async function readContent(
   body: Buffer,
   encodings: readonly string[],
   maxBytes: number,
-  copy: BodyShare,
+  share: Pick<BodyShare, 'take'>,
 ): Promise<RequestContent> {
   const decoded = encodings.length === 0 ? body : await decodeBody(body, encodings, maxBytes)
   if (decoded === 'too large') {
@@ -120,7 +145,7 @@ export async function readContent(
     throw new Rejection(413, 'body_too_large', message)
   }
   if (decoded === 'unreadable') return { json: undefined, plain: undefined }
-  if (decoded !== body) copy.take(decoded.length)
+  if (decoded !== body) share.take(decoded.length)
   const plain = decoded.subarray(decoded.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0)
   return { json: parseJson(plain), plain: encodings.length === 0 ? plain : undefined }
 }

@@ -56,6 +56,6 @@ function reject({ parts, response, signal, mount, address, cors }: Arrival, erro
   // The rejection of a key has its cause, and was logged with it.
   else if (error instanceof Rejection && error.cause === undefined) parts.logger.info(fields, 'a request was rejected')
   // The unread rest of a request body must not keep the connection busy.
-  if (signal.aborted && !response.headersSent) response.setHeader('connection', 'close')
+  if ((signal.aborted || status === 408) && !response.headersSent) response.setHeader('connection', 'close')
   sendRejection(response, errorBody(parts.providers, mount), rejection, cors)
 }

@@ -12,12 +12,15 @@ export function mayRejectField(status: number): boolean {
  */
 export class FirstAttempt implements ResponseReceiver {
   readonly #receiver: ResponseReceiver
+  readonly #onAccepted: () => void
   readonly #abort = new AbortController()
   /** ends the call; aborts when the exchange aborts, or when the provider rejects the request */
   readonly signal: AbortSignal
 
-  constructor(receiver: ResponseReceiver, exchange: AbortSignal) {
+  /** @param onAccepted is called if the provider does not reject the request: no second attempt follows */
+  constructor(receiver: ResponseReceiver, exchange: AbortSignal, onAccepted: () => void) {
     this.#receiver = receiver
+    this.#onAccepted = onAccepted
     this.signal = AbortSignal.any([exchange, this.#abort.signal])
   }
 
@@ -27,8 +30,9 @@ export class FirstAttempt implements ResponseReceiver {
   }
 
   head(head: ResponseHead): void {
-    if (mayRejectField(head.status)) this.#abort.abort(new Error('the provider rejected the request'))
-    else this.#receiver.head(head)
+    if (mayRejectField(head.status)) return this.#abort.abort(new Error('the provider rejected the request'))
+    this.#onAccepted()
+    this.#receiver.head(head)
   }
 
   chunk(chunk: Buffer): Promise<void> | undefined {

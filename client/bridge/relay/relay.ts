@@ -2,6 +2,7 @@ import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { EventFilter } from '../wire/event-filter.js'
 import { findHeader, isEventStream, isPlain, type ResponseHead, withoutHeaders } from '../wire/headers.js'
+import { untilTaken } from './client-stall.js'
 import type { ResponseReceiver } from './upstream-call.js'
 
 /** Observes the response that passes a relay. Its methods never throw or reject. */
@@ -21,25 +22,30 @@ export interface RelayOptions {
   filter?: EventFilter | undefined
   /** headers of the bridge behind those of the provider; names and values alternate */
   added?: readonly string[]
+  /** a client that takes nothing of the response for this time is cut off */
+  clientTimeoutMs: number
 }
 
 /**
  * Passes a response on to a client: status, headers and every chunk unchanged and at once, except that the last bytes
- * wait for the observer and a filter may leave out events. A slow client slows the provider down.
+ * wait for the observer and a filter may leave out events. A slow client slows the provider down; one that stands still is
+ * cut off.
  */
 export class Relay implements ResponseReceiver {
   readonly #response: ServerResponse
   readonly #observer: ResponseObserver | undefined
   readonly #added: readonly string[]
+  readonly #clientTimeoutMs: number
   #filter: EventFilter | undefined
   #bytesLeft = Number.NaN
   #observed = false
 
-  constructor(response: ServerResponse, { observer, filter, added = [] }: RelayOptions = {}) {
+  constructor(response: ServerResponse, { observer, filter, added = [], clientTimeoutMs }: RelayOptions) {
     this.#response = response
     this.#observer = observer
     this.#filter = filter
     this.#added = added
+    this.#clientTimeoutMs = clientTimeoutMs
   }
 
   head(head: ResponseHead): void {
@@ -80,7 +86,7 @@ export class Relay implements ResponseReceiver {
     await this.#observe()
     const response = this.#response
     if (response.destroyed) return
-    const done = firstOf(response, 'finish', 'close')
+    const done = this.#taken('finish', 'close')
     response.end(this.#filter?.end())
     await this.#destroyOnAbort(done, signal)
   }
@@ -96,7 +102,7 @@ export class Relay implements ResponseReceiver {
       response.destroy()
       return
     }
-    const closed = firstOf(response, 'close')
+    const closed = this.#taken('close')
     if (this.#filter) response.write(this.#filter.end())
     // In HTTP/1.0 only a reset shows that a response is cut short.
     if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) socket.resetAndDestroy()
@@ -117,16 +123,10 @@ export class Relay implements ResponseReceiver {
   #write(chunk: Buffer): Promise<void> | undefined {
     const response = this.#response
     if (chunk.length === 0 || response.destroyed || response.write(chunk)) return undefined
-    return firstOf(response, 'drain', 'close')
+    return this.#taken('drain', 'close')
   }
-}
 
-function firstOf(response: ServerResponse, ...events: string[]): Promise<void> {
-  return new Promise(resolve => {
-    const done = () => {
-      for (const event of events) response.off(event, done)
-      resolve()
-    }
-    for (const event of events) response.on(event, done)
-  })
+  #taken(...events: string[]): Promise<void> {
+    return untilTaken(this.#response, events, this.#clientTimeoutMs)
+  }
 }

@@ -1,7 +1,7 @@
 /** Calls providers. */
-import { Readable } from 'node:stream'
 import { Agent, buildConnector, type Dispatcher } from 'undici'
 import { dropInterimResponses } from './interim-responses.js'
+import type { OutgoingBody } from './outgoing-body.js'
 import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
 import { abortedBy } from './upstream-error.js'
 
@@ -14,8 +14,7 @@ export interface UpstreamRequest {
   method: string
   /** names and values alternate */
   headers: string[]
-  /** the whole body, or its pieces */
-  body: Buffer | readonly Buffer[]
+  body: OutgoingBody
   /** the provider's own time limits, which win over those of the server */
   limits?: Partial<UpstreamLimits>
 }
@@ -66,9 +65,9 @@ export class Upstream {
   }
 }
 
-/** Returns headers and body as undici takes them; the length of a body in pieces is given by a header. */
+/** Returns headers and body as undici takes them; the length of a stream is given by a header. */
 function contentOf({ headers, body }: UpstreamRequest): Pick<Dispatcher.DispatchOptions, 'headers' | 'body'> {
-  if (Buffer.isBuffer(body)) return { headers, body: body.length > 0 ? body : null }
-  const length = body.reduce((bytes, piece) => bytes + piece.length, 0)
-  return { headers: [...headers, 'content-length', String(length)], body: Readable.from(body) }
+  const { length, content } = body
+  if (content === null || Buffer.isBuffer(content)) return { headers, body: content }
+  return { headers: [...headers, 'content-length', String(length)], body: content }
 }

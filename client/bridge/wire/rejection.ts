@@ -22,6 +22,7 @@ export const rejectionReasons = [
   'loop',
   'body_too_large',
   'body_incomplete',
+  'body_too_slow',
   'body_not_json',
   'memory_full',
   'outbox_full',

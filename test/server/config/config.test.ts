@@ -25,6 +25,8 @@ const door = {
   idleTimeoutMs: 600_000,
   maxBodyBytes: 32 * 1024 * 1024,
   maxTotalBodyBytes: 512 * 1024 * 1024,
+  bodyTimeoutMs: 30_000,
+  clientTimeoutMs: 300_000,
   withheldHeaders: [],
   allowedOrigins: [],
   trustedProxies: [],

@@ -1,6 +1,6 @@
 /** Limits of time and memory: those of the server, and those of one provider. */
 import { once } from 'node:events'
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeLimits } from '../../../../shared/contract/limits.js'
@@ -16,7 +16,7 @@ import {
   startProvider,
 } from '../../../fixtures/provider.js'
 import { apiRows } from '../apis.js'
-import { anthropicProvider, openaiProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
+import { anthropicProvider, begin, openaiProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey } from '../scripted-control-plane.js'
 
 let provider: StandInProvider
@@ -142,6 +142,63 @@ describe.each(apiRows)('$name', ({ path }) => {
     await eventually(async () => expect((await send(bridge, { path, headers, body: large })).status).toBe(200))
   })
 
+  test('half a body with a good key is rejected with 408, and its memory is given back', async () => {
+    const bridge = await start({ bodyTimeoutMs: 30, maxTotalBodyBytes: 1_500 })
+    const { hostname, port } = new URL(bridge.url)
+    const sent = httpRequest({ hostname, port, path, method: 'POST', headers: { ...headers, 'content-length': 1_400 } })
+    sent.on('error', () => {})
+    sent.write('{"model":"m"')
+    const [response] = (await once(sent, 'response')) as [IncomingMessage] // by the event's definition
+    expect([response.statusCode, response.headers.connection]).toEqual([408, 'close'])
+    const text = Buffer.concat(await response.toArray()).toString()
+    expect(JSON.parse(text)).toMatchObject({ error: { message: expect.stringContaining('within bodyTimeoutMs 30') } })
+    sent.destroy()
+    provider.respondWith(json({}))
+    const large = JSON.stringify({ model: 'm', pad: 'x'.repeat(1_000) })
+    expect((await send(bridge, { path, headers, body: large })).status).toBe(200)
+    expect(provider.calls).toHaveLength(1)
+  })
+
+  test('an announced body that finds no room gets 503 before it is sent', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 1_000 })
+    const { hostname, port } = new URL(bridge.url)
+    const sent = httpRequest({ hostname, port, path, method: 'POST', headers: { ...headers, 'content-length': 1_001 } })
+    sent.on('error', () => {})
+    sent.flushHeaders()
+    const [response] = (await once(sent, 'response')) as [IncomingMessage] // by the event's definition
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '1'])
+    sent.destroy()
+  })
+
+  test('a large body is held until the provider has taken it, not until the response', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 300_000 })
+    const gate = createGate()
+    const large = JSON.stringify({ model: 'm', pad: 'x'.repeat(200_000) })
+    provider.respondWith(eventStream(event, { 0: gate }), json({}))
+    const first = send(bridge, { path, headers, body: large })
+    expect((await provider.call(0)).body.toString()).toBe(large)
+    await eventually(async () => expect((await send(bridge, { path, headers, body: large })).status).toBe(200))
+    gate.open()
+    await first
+    expect(provider.calls[1]?.body.toString()).toBe(large)
+  })
+
+  test('a client that takes nothing of its response is cut off, and so is the call to the provider', async () => {
+    const bridge = await start({ clientTimeoutMs: 100 })
+    provider.respondWith(eventStream(event.repeat(500_000)))
+    const response = await begin(bridge, { path, headers, body })
+    response.pause()
+    response.on('error', () => {})
+    await (await provider.call(0)).closed
+    await eventually(() =>
+      expect(plane.stored('interceptionEnded')[0]).toMatchObject({
+        errorType: 'client_closed',
+        errorMessage: 'the client took nothing of the response within clientTimeoutMs 100',
+      }),
+    )
+    response.destroy()
+  })
+
   test.each(['authorizer.isAuthorized', 'providerConfigurator.getProviders', 'recorder.recordInterception'])(
     'a control plane that is silent at %s gives 503 and Retry-After at the deadline',
     async silent => {
@@ -158,6 +215,33 @@ describe.each(apiRows)('$name', ({ path }) => {
       plane.before = () => {}
     },
   )
+})
+
+describe('a large request that is sent with a further field', () => {
+  const path = '/bridge/openai/v1/chat/completions'
+  const large = JSON.stringify({ model: 'm', stream: true, pad: 'x'.repeat(200_000) })
+
+  test('is sent once more as received, if the provider rejects it', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 300_000 })
+    provider.respondWith(json({}, 400), json({}))
+    expect((await send(bridge, { path, headers, body: large })).status).toBe(200)
+    const [first, second] = provider.calls.map(call => call.body.toString())
+    expect(first).toContain('include_usage')
+    expect(second).toBe(large)
+  })
+
+  test('is held until the provider begins a response that does not reject it', async () => {
+    const bridge = await start({ maxTotalBodyBytes: 300_000 })
+    const [begin, end] = [createGate(), createGate()]
+    provider.respondWith(eventStream(event + event, { 0: begin, 1: end }), json({}))
+    const first = send(bridge, { path, headers, body: large })
+    await provider.call(0)
+    expect((await send(bridge, { path, headers, body: large })).status).toBe(503)
+    begin.open()
+    await eventually(async () => expect((await send(bridge, { path, headers, body: large })).status).toBe(200))
+    end.open()
+    await first
+  })
 })
 
 test('a setting of a provider that breaks its rule is left out and logged', async () => {

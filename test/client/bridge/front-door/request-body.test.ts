@@ -1,19 +1,23 @@
 /** The memory of request bodies, and what an error says of a body. */
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { BodyMemory } from '../../../../client/bridge/front-door/body-memory.js'
-import { readBody, readContent } from '../../../../client/bridge/front-door/request-body.js'
+import { minProgressBytes, readBody, readContent } from '../../../../client/bridge/front-door/request-body.js'
 import { Turns } from '../../../../client/bridge/front-door/turns.js'
 
 const turn = () => new Promise(setImmediate)
 
+afterEach(() => {
+  vi.useRealTimers()
+})
+
 test('a body that goes on after an abort takes no memory', async () => {
   const memory = new BodyMemory(1_000)
-  const share = memory.share()
+  const share = memory.share('me')
   const abort = new AbortController()
   const request = new IncomingMessage(new Socket())
-  const reading = readBody(request, 1_000, share, abort.signal)
+  const reading = readBody(request, { maxBytes: 1_000, timeoutMs: 0, share }, abort.signal)
   request.push(Buffer.alloc(100))
   await turn()
   expect(memory.bytes).toBe(100)
@@ -27,8 +31,59 @@ test('a body that goes on after an abort takes no memory', async () => {
 
 test('an aborted signal ends the read of a body before its first byte', async () => {
   const request = new IncomingMessage(new Socket())
-  const share = new BodyMemory(1_000).share()
-  await expect(readBody(request, 1_000, share, AbortSignal.abort(new Error('closing')))).rejects.toThrow('closing')
+  const bounds = { maxBytes: 1_000, timeoutMs: 0, share: new BodyMemory(1_000).share('me') }
+  await expect(readBody(request, bounds, AbortSignal.abort(new Error('closing')))).rejects.toThrow('closing')
+})
+
+/** Begins to read a body of which `bytes` arrive in each timeout, with a clock that the test moves. */
+function readSlowly(announced?: number) {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  const memory = new BodyMemory(1_000_000)
+  const share = memory.share('me')
+  const request = new IncomingMessage(new Socket())
+  if (announced !== undefined) request.headers['content-length'] = String(announced)
+  const reading = readBody(request, { maxBytes: 1_000_000, timeoutMs: 30_000, share }, new AbortController().signal)
+  reading.catch(() => {}) // each test looks at it
+  const pass = async (bytes: number) => {
+    if (bytes > 0) request.push(Buffer.alloc(bytes))
+    await turn()
+    vi.advanceTimersByTime(30_000)
+    await turn()
+  }
+  return { request, reading, pass, memory, share }
+}
+
+test('a body that brings less than its minimum in one timeout is rejected with 408', async () => {
+  for (const bytes of [0, 1, minProgressBytes - 1]) {
+    const { reading, pass } = readSlowly(100_000)
+    await pass(minProgressBytes)
+    await pass(bytes)
+    await expect(reading).rejects.toMatchObject({ status: 408, reason: 'body_too_slow' })
+    expect(vi.getTimerCount()).toBe(0)
+  }
+})
+
+test('a body that brings its minimum in each timeout is read to its end, however long it takes', async () => {
+  const { request, reading, pass } = readSlowly()
+  for (let time = 0; time < 50; time++) await pass(minProgressBytes)
+  request.push(Buffer.from('end'))
+  request.push(null)
+  expect(await reading).toHaveLength(50 * minProgressBytes + 3)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('an announced body takes its memory at once, and no more while it arrives', async () => {
+  const { request, reading, memory, share } = readSlowly(600)
+  expect(memory.bytes).toBe(600)
+  for (const bytes of [100, 500]) {
+    request.push(Buffer.alloc(bytes))
+    await turn()
+    expect(memory.bytes).toBe(600)
+  }
+  request.push(null)
+  await reading
+  share.release()
+  expect(memory.bytes).toBe(0)
 })
 
 test.each([
@@ -40,7 +95,7 @@ test.each([
   '[MARKED]',
   'nullMARKED',
 ])('the error of a body that is not JSON quotes nothing of %s', async text => {
-  const reading = readContent(Buffer.from(text), [], 1_000, new BodyMemory(1_000).share())
+  const reading = readContent(Buffer.from(text), [], 1_000, new BodyMemory(1_000).share('me'))
   const error: unknown = await reading.then(
     () => undefined,
     (error: unknown) => error,
