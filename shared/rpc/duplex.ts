@@ -26,6 +26,7 @@ export const closeCodes = {
   protocolError: 1002,
   noStatus: 1005,
   abnormal: 1006,
+  policyViolation: 1008,
   messageTooLarge: 1009,
   internalError: 1011,
   slowReader: 4008,
@@ -38,7 +39,10 @@ export const openedTwice: CloseReason = { code: closeCodes.abnormal, message: 't
 
 /** The callbacks of an end's owner. All three are called asynchronously, never from within `send` or `close`. */
 export interface DuplexReceiver {
-  /** Takes one message, in the order of sending. The value belongs to the receiver. `bytes` is its size on the link. */
+  /**
+   * Takes one message, in the order of sending. The value belongs to the receiver. `bytes` is its size on the link; in
+   * memory, the estimated memory of the value.
+   */
   onMessage(message: Message, bytes: number): void
   /** Called when `bufferedBytes` fell to half of the high-water mark or below, after a time above the mark. */
   onDrain(): void
@@ -60,7 +64,10 @@ export interface Duplex {
    *   the duplex goes on
    */
   send(message: Message): void
-  /** Bytes that are sent and not yet taken by the transport below or the far end. */
+  /**
+   * Memory of what is sent and not yet taken by the transport below or the far end: the bytes, and
+   * {@link frameOverheadBytes} for each frame.
+   */
   readonly bufferedBytes: number
   /** Whether `bufferedBytes` is above the high-water mark. */
   readonly full: boolean

@@ -1,6 +1,7 @@
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
-import { copiedBytes, copyJson } from './json-copy.js'
-import { connectionLimits } from './limits.js'
+import { containerBytes } from './heap-bytes.js'
+import { copiedBytes, copiedContainers, copyJson } from './json-copy.js'
+import { connectionLimits, frameOverheadBytes } from './limits.js'
 import { afterTurn } from './turn.js'
 
 /** Settings of {@link memoryDuplexPair}. */
@@ -116,10 +117,10 @@ class Pipe {
     let size: number
     if (typeof message === 'string') {
       this.#messages.push(message)
-      size = message.length
+      size = frameOverheadBytes + message.length
     } else {
       this.#messages.push(copyJson(message, this.#maxMessageBytes))
-      size = copiedBytes
+      size = frameOverheadBytes + copiedBytes + copiedContainers * containerBytes
     }
     this.bufferedBytes += size
     if (this.bufferedBytes > this.#highWaterMarkBytes) this.full = true

@@ -6,9 +6,11 @@ import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import { now } from './deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
+import { EarlyMessages } from './early-messages.js'
 import { Heartbeat } from './heartbeat.js'
 import { jsonShape, shapelessLength } from './json-shape.js'
-import { connectionLimits } from './limits.js'
+import { connectionLimits, framesPerTurn } from './limits.js'
+import { afterTurn } from './turn.js'
 import { closeText, receivedTooLarge, remoteCloseReason, sendableCode, tooLargeText } from './websocket-close.js'
 import { WebSocketSender } from './websocket-sender.js'
 import { type WebSocketDuplexOptions, webSocketTimes } from './websocket-settings.js'
@@ -30,7 +32,7 @@ type State = { readonly name: 'open' } | { readonly name: 'closing' | 'ended'; r
 const open: State = { name: 'open' }
 
 type Delivery =
-  | { readonly name: 'unopened' | 'opening'; readonly early: [Message, number][] }
+  | { readonly name: 'unopened' | 'opening'; readonly early: EarlyMessages }
   | { readonly name: 'delivering'; readonly receiver: DuplexReceiver }
   | { readonly name: 'over' }
 
@@ -59,7 +61,9 @@ class WebSocketDuplex implements Duplex {
   /** sends a Close frame */
   readonly #sendClose: (code: number, text: string) => void
   #state: State = open
-  #delivery: Delivery = { name: 'unopened', early: [] }
+  #delivery: Delivery
+  /** frames received since the event loop was given a turn for the other sockets */
+  #framesInTurn = 0
   /** number of pongs received */
   #pongs = 0
   #error: Error | undefined
@@ -70,6 +74,7 @@ class WebSocketDuplex implements Duplex {
     this.#socket = socket
     this.#maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
     const { pingIntervalMs, pongTimeoutMs, closeTimeoutMs, closeLimitMs } = webSocketTimes(options)
+    this.#delivery = { name: 'unopened', early: new EarlyMessages(options.maxBufferedBytes) }
     this.#closeTimeoutMs = closeTimeoutMs
     this.#closeLimitMs = closeLimitMs
     this.#sender = new WebSocketSender(socket, raw, options, () => this.#onDrain())
@@ -81,7 +86,7 @@ class WebSocketDuplex implements Duplex {
       onSilence: message => this.terminate({ code: closeCodes.abnormal, message }),
     })
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
-    socket.on('ping', data => this.#sender.pong(data))
+    socket.on('ping', data => this.#onPing(data))
     socket.on('pong', data => this.#onPong(data))
     socket.on('error', error => this.#onError(error))
     socket.on('close', (code, text) => this.#onSocketClosed(code, text.toString()))
@@ -96,7 +101,7 @@ class WebSocketDuplex implements Duplex {
     queueMicrotask(() => {
       this.#delivery = { name: 'delivering', receiver }
       const state = this.#state
-      for (const [message, bytes] of early) {
+      for (const [message, bytes] of early.taken()) {
         this.#deliver(message, bytes)
         // The receiver has closed: the rest is not delivered any more.
         if (this.#state !== state) break
@@ -138,6 +143,7 @@ class WebSocketDuplex implements Duplex {
     // Messages that arrive after a close of this side are dropped: the peer has lost the right to send, or sends them
     // again elsewhere.
     if (this.#state !== open) return
+    if (++this.#framesInTurn >= framesPerTurn) this.#giveTurn()
     if (isBinary) return this.#reject('a binary frame; messages are JSON in text frames')
     const text = data.toString()
     if (text === 'PING' || text === 'PONG') return this.#deliver(text, text.length)
@@ -162,7 +168,10 @@ class WebSocketDuplex implements Duplex {
   #deliver(message: Message, bytes: number): void {
     const delivery = this.#delivery
     if (delivery.name === 'delivering') this.#guard(() => delivery.receiver.onMessage(message, bytes))
-    else if (delivery.name !== 'over') delivery.early.push([message, bytes])
+    else if (delivery.name !== 'over') {
+      const fault = delivery.early.keep(message, bytes)
+      if (fault) this.#breakOff(fault)
+    }
   }
 
   #onDrain(): void {
@@ -186,7 +195,24 @@ class WebSocketDuplex implements Duplex {
     this.#breakOff({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
   }
 
+  #onPing(data: Buffer): void {
+    if (++this.#framesInTurn >= framesPerTurn) this.#giveTurn()
+    this.#sender.pong(data)
+  }
+
+  /**
+   * Lets the other sockets have their turn: Node reads up to 2 MiB of one socket in a turn, and that many short frames
+   * take half a second.
+   */
+  #giveTurn(): void {
+    this.#framesInTurn = 0
+    if (this.#socket.isPaused) return
+    this.#socket.pause()
+    afterTurn(() => this.#socket.resume())
+  }
+
   #onPong(data: Buffer): void {
+    if (++this.#framesInTurn >= framesPerTurn) this.#giveTurn()
     this.#pongs++
     this.#heartbeat.onPong(data)
   }

@@ -2,12 +2,13 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Message } from './duplex.js'
 import { encodeMessage } from './encode-message.js'
-import { connectionLimits } from './limits.js'
+import { connectionLimits, frameOverheadBytes } from './limits.js'
+import { PongSender } from './pong-sender.js'
 import { maxBatchLength, type WebSocketDuplexOptions } from './websocket-settings.js'
 
 /**
  * The sending half of a WebSocket: encodes messages and queues the texts of one turn, which go out together in its
- * microtask. Pongs for a peer that does not read are held back.
+ * microtask. Each queued frame counts with its memory, which is a hundred times the bytes of a short one.
  */
 export class WebSocketSender {
   /** Set when more bytes than the high-water mark are buffered, until half of the mark or less are. */
@@ -17,13 +18,14 @@ export class WebSocketSender {
   readonly #onDrain: () => void
   readonly #maxMessageBytes: number
   readonly #highWaterMarkBytes: number
-  readonly #maxBufferedBytes: number
   readonly #batches: boolean
   /** encoded in this turn */
   #queue: string[] = []
-  #queuedLength = 0
-  /** data of the newest ping, while too many bytes are buffered for a pong */
-  #pingWithoutPong: Buffer | undefined
+  /** memory of that queue */
+  #queuedBytes = 0
+  /** frames that the socket keeps, because the system does not take them */
+  #waitingFrames = 0
+  readonly #pongs: PongSender
 
   /** @param onDrain called when `full` is over */
   constructor(socket: WebSocket, raw: Socket, options: WebSocketDuplexOptions, onDrain: () => void) {
@@ -32,12 +34,12 @@ export class WebSocketSender {
     this.#onDrain = onDrain
     this.#maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
     this.#highWaterMarkBytes = options.highWaterMarkBytes ?? connectionLimits.highWaterMarkBytes
-    this.#maxBufferedBytes = options.maxBufferedBytes ?? connectionLimits.maxBufferedBytes
     this.#batches = options.batch ?? false
+    this.#pongs = new PongSender(socket)
   }
 
   get bufferedBytes(): number {
-    return this.#queuedLength + this.#socket.bufferedAmount
+    return this.#queuedBytes + this.#socket.bufferedAmount + this.#waitingFrames * frameOverheadBytes
   }
 
   /**
@@ -46,7 +48,7 @@ export class WebSocketSender {
    */
   send(message: Message): void {
     const text = typeof message === 'string' ? message : encodeMessage(message, this.#maxMessageBytes)
-    this.#queuedLength += text.length
+    this.#queuedBytes += text.length + frameOverheadBytes
     if (!this.full && this.bufferedBytes > this.#highWaterMarkBytes) this.full = true
     // A longer queue has its microtask already.
     if (this.#queue.push(text) === 1) queueMicrotask(this.#flush)
@@ -60,16 +62,12 @@ export class WebSocketSender {
   /** Drops the queue. */
   clear(): void {
     this.#queue = []
-    this.#queuedLength = 0
+    this.#queuedBytes = 0
   }
 
-  /**
-   * Sends the pong for a ping. Above `maxBufferedBytes` only the newest ping is kept and gets its pong when there is
-   * room: a peer that reads nothing cannot fill the memory with pongs (RFC 6455, section 5.5.3).
-   */
+  /** Sends the pong for a ping, as {@link PongSender} does. */
   pong(data: Buffer): void {
-    if (this.#socket.bufferedAmount > this.#maxBufferedBytes) this.#pingWithoutPong = data
-    else this.#socket.pong(data, undefined, this.full ? this.#onWritten : undefined)
+    this.#pongs.owe(data)
   }
 
   readonly #flush = (): void => {
@@ -77,8 +75,9 @@ export class WebSocketSender {
     const [first] = queue
     if (first === undefined) return
     this.#queue = []
-    this.#queuedLength = 0
-    if (queue.length === 1) return this.#write(first)
+    this.#queuedBytes = 0
+    // A single frame into an empty socket is counted by its bytes alone: most go that way, and a callback has a price.
+    if (queue.length === 1 && !this.full && this.#raw.writableLength === 0) return this.#socket.send(first)
     // One system call for all texts, also if they are several frames.
     this.#raw.cork()
     if (this.#batches) this.#writeBatches(queue)
@@ -109,15 +108,14 @@ export class WebSocketSender {
   }
 
   #write(text: string): void {
-    this.#socket.send(text, this.full ? this.#onWritten : undefined)
+    this.#waitingFrames++
+    this.#socket.send(text, this.#onWritten)
   }
 
   readonly #onWritten = (): void => {
+    this.#waitingFrames--
     if (!this.full || this.bufferedBytes > this.#highWaterMarkBytes / 2) return
     this.full = false
-    const ping = this.#pingWithoutPong
-    this.#pingWithoutPong = undefined
-    if (ping) this.#socket.pong(ping)
     this.#onDrain()
   }
 }

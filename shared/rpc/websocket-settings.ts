@@ -7,7 +7,7 @@ export interface WebSocketDuplexOptions {
   maxMessageBytes?: number
   /** default 1 MiB */
   highWaterMarkBytes?: number
-  /** While more bytes are buffered for the peer, its pings get no pong. Default 16 MiB. */
+  /** memory of messages that arrive before the duplex is opened; above it closed with 1008; default 16 MiB */
   maxBufferedBytes?: number
   /** Whether messages of one turn go out as one frame, an array: only for a peer that takes arrays. Default false. */
   batch?: boolean

@@ -452,21 +452,79 @@ describe('a WebSocket as a duplex', () => {
     expect(String((await pong)[0])).toBe('are you there')
   })
 
-  it('a peer that pings and does not read gets no pongs above maxBufferedBytes, and the newest after reading', async () => {
-    const limits = { maxBufferedBytes: 1_000_000, highWaterMarkBytes: 100_000 }
-    const { duplex, client } = await pair({ ...limits, maxMessageBytes: 64_000_000 })
+  it('pings of one turn get one pong, for the newest', async () => {
+    const { client, raw } = await pair()
+    const pongs: string[] = []
+    client.on('pong', data => pongs.push(data.toString()))
+    const { bytesRead } = raw
+    raw.pause()
+    for (let count = 1; count <= 1_000; count++) client.ping(`ping ${count}`)
+    raw.resume()
+    await expect.poll(() => pongs.at(-1)).toBe('ping 1000')
+    expect(raw.bytesRead - bytesRead).toBeGreaterThan(10_000)
+    expect(pongs.length).toBeLessThan(10)
+  })
+
+  it('a peer that pings and does not read is owed one pong, and then one for the newest ping', async () => {
+    const { duplex, client } = await pair({ maxMessageBytes: 64_000_000 })
     client.pause()
     duplex.send({ text: 'x'.repeat(16_000_000) })
-    const isFlooded = (): boolean => duplex.bufferedBytes > limits.maxBufferedBytes
-    await expect.poll(isFlooded).toBe(true)
+    await expect.poll(() => duplex.bufferedBytes).toBeGreaterThan(1_000_000)
     const before = duplex.bufferedBytes
     const pongs: string[] = []
     client.on('pong', data => pongs.push(data.toString()))
-    for (let count = 1; count <= 1_000; count++) client.ping(`ping ${count}`)
+    for (let count = 1; count <= 1_000; count++) {
+      client.ping(`ping ${count}`)
+      if (count % 100 === 0) await nextTurn()
+    }
     client.send('{"after":"the pings"}')
-    await new Promise<void>(resolve => client.once('pong', () => resolve()).resume())
-    expect(before).toBeGreaterThan(limits.maxBufferedBytes)
-    expect(pongs).toEqual(['ping 1000'])
+    await nextTurn()
+    expect(duplex.bufferedBytes - before).toBeLessThan(200)
+    client.resume()
+    await expect.poll(() => pongs.at(-1)).toBe('ping 1000')
+    expect(pongs.length).toBeLessThanOrEqual(2)
+  })
+
+  it.each<[string, (client: WebSocket) => void]>([
+    ['messages', client => client.send('PING')],
+    ['pings', client => client.ping()],
+    ['pongs', client => client.pong()],
+  ])('a flood of %s leaves the other sockets their turns', async (_, sendOne) => {
+    const { client, raw } = await pair()
+    // So much that a turn finds many chunks.
+    raw.pause()
+    const socket: Socket = Reflect.get(client, '_socket')
+    while (socket.bytesWritten < 400_000) {
+      socket.cork()
+      for (let count = 0; count < 1_000; count++) sendOne(client)
+      socket.uncork()
+    }
+    await nextTurn()
+    raw.resume()
+    let longest = 0
+    let { bytesRead } = raw
+    const before = bytesRead
+    while (raw.bytesRead < socket.bytesWritten) {
+      await nextTurn()
+      longest = Math.max(longest, raw.bytesRead - bytesRead)
+      bytesRead = raw.bytesRead
+    }
+    expect(bytesRead - before).toBeGreaterThan(200_000)
+    // One chunk, and one that was under way.
+    expect(longest).toBeLessThanOrEqual(2 * 64 * 1024)
+  })
+
+  it('messages before the duplex is opened are kept up to maxBufferedBytes, in memory; more of them close with 1008', async () => {
+    const { closed, clientClosed, messages } = await pair({ maxBufferedBytes: 100_000 }, {}, async client => {
+      const end = once(client, 'close')
+      const small = JSON.stringify([[], [], []])
+      for (let count = 0; count < 1_000; count++) client.send(small)
+      await end
+    })
+    const text = 'messages of more than 100,000 bytes before any was read'
+    expect(await closed).toEqual({ code: 1008, message: text })
+    expect(await clientClosed).toEqual({ code: 1008, text })
+    expect(messages).toEqual([])
   })
 
   it('a receiver that throws ends its connection with 1011, not the process', async () => {
