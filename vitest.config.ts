@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { BrowserReporter } from './test/browser/reporter.js'
 
 /**
  * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, or open an embedded database for each test.
@@ -49,6 +50,7 @@ export default defineConfig({
       project('fast', { include: ['test/**/*.test.ts'], exclude: [...processFiles, ...slowFiles] }),
       project('process', { include: [...processFiles, ...slowFiles] }),
     ],
+    reporters: ['default', new BrowserReporter()],
     globalSetup: ['test/fixtures/global-setup.ts'],
     // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count too.
     coverage: { include: ['client/**', 'server/**', 'shared/**'], reporter: ['text', 'html'] },
