@@ -10,6 +10,7 @@ const store = oneStore()
 const operator = () => commandLine(store(), addKeysCommands)
 
 afterEach(() => {
+  vi.useRealTimers()
   vi.restoreAllMocks()
   vi.unstubAllEnvs()
 })
@@ -61,7 +62,10 @@ test('a key has a name, and the list shows it with its last use', async () => {
   expect(await print(...create)).toMatch(/^name +build server$/m)
   const line = async () => (await print('keys', 'list', '--user', 'edith')).split('\n').find(row => row.startsWith(id))
   expect(await line()).toMatch(/ build server +edith +\S+Z +never +valid +-$/)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   await connect(daemon).authorizer.isAuthorized.query({ key })
+  vi.advanceTimersByTime(1_000)
+  vi.useRealTimers()
   await expect.poll(line).toMatch(/ build server +edith +\S+Z +never +valid +\S+Z$/)
 })
 

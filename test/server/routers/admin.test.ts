@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { appRouter } from '../../../server/routers/app.js'
 import { createSecretBox } from '../../../server/services/secrets.js'
 import { createServices } from '../../../server/services/services.js'
@@ -16,7 +16,11 @@ import {
   startServer,
 } from '../services/running-server.js'
 
+/** from the use of a key to its record in the database */
+const keyUseMs = 1_000
+
 describe.each(deployments)('$name', deployment => {
+  afterEach(() => void vi.useRealTimers())
   const store = oneStore(deployment)
   const uniqueName = (prefix: string) => `${prefix}-${uuidv7().slice(-12)}`
   const unknownRow = { code: 'NOT_FOUND', reason: 'unknown_row' }
@@ -124,7 +128,11 @@ describe.each(deployments)('$name', deployment => {
       const created = await admin.apiKeys.create.mutate({ user: username, name: 'laptop' })
       expect(created).toMatchObject({ name: 'laptop', lastUsedAt: null })
       const before = Date.now()
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
       await connect(daemon).authorizer.isAuthorized.query({ key: created.key })
+      expect((await admin.apiKeys.list.query({ user: username }))[0]).toMatchObject({ lastUsedAt: null })
+      vi.advanceTimersByTime(keyUseMs)
+      vi.useRealTimers()
       const lastUse = async () => (await admin.apiKeys.list.query({ user: username }))[0]?.lastUsedAt?.getTime()
       await expect.poll(lastUse).toBeGreaterThanOrEqual(before)
     })

@@ -18,6 +18,7 @@ import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { clientLinks, links } from '../../fixtures/links.js'
 import { ownError } from '../../fixtures/own-reasons.js'
 import { gate, peer } from '../../fixtures/peer.js'
+import { quickTime } from '../../fixtures/quick-time.js'
 
 const t = initTRPC.context<object>().create({ transformer })
 
@@ -693,6 +694,7 @@ describe.each(clientLinks)('calls, $name', ({ link, dialRaw }) => {
 describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   leavesNothing()
   afterEach(() => void vi.useRealTimers())
+  const passQuickly = quickTime()
 
   it('a message that is no valid request gets an error under its id, and the connection goes on', async () => {
     const { duplex } = await dialRaw(testRouter().router)
@@ -841,6 +843,7 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   })
 
   it('a peer that calls and does not read is cut off with 4008 and both numbers', async () => {
+    passQuickly()
     const { duplex, served } = await dialRaw(testRouter().router)
     for (let id = 1; id <= 20; id++)
       duplex.send({ id, method: 'query', params: { path: 'big', input: { json: 1_000_000 } } })

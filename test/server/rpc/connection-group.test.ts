@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { initTRPC } from '@trpc/server'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { serveDuplex } from '../../../server/rpc/connection.js'
 import { ConnectionGroup, type GroupMember } from '../../../server/rpc/connection-group.js'
@@ -10,6 +10,7 @@ import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
+import { quickTime } from '../../fixtures/quick-time.js'
 
 const t = initTRPC.context<object>().create({ transformer })
 
@@ -39,6 +40,7 @@ function testRouter() {
 
 describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
   leavesNothing()
+  beforeEach(quickTime())
 
   it('a shutdown waits for a call in flight, which gets its response', async () => {
     const { router, started, release } = testRouter()
@@ -325,6 +327,7 @@ function statesInArchitecture(): [State, string, State][] {
 
 describe('the states of a connection group', () => {
   leavesNothing()
+  beforeEach(quickTime())
   async function inState(state: State, graceMs: number) {
     const group = new ConnectionGroup()
     const first = member()

@@ -11,6 +11,7 @@ import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { links } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
+import { quickTime } from '../../fixtures/quick-time.js'
 
 const t = initTRPC.context<object>().create({ transformer })
 
@@ -71,6 +72,7 @@ function testRouter() {
 
 describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
   leavesNothing()
+  const passQuickly = quickTime()
 
   it('a subscription is iterated to its end', async () => {
     const { router } = testRouter()
@@ -163,13 +165,19 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
   })
 
   it('an observable is not paused: a reader that is too slow is closed, and the source torn down', async () => {
+    passQuickly()
     const torn = gate()
     const router = t.router({
       flood: t.procedure.subscription(() =>
         observable<string>(emit => {
-          const timer = setInterval(() => emit.next('x'.repeat(64 * 1024)), 0)
+          let turn: NodeJS.Immediate
+          const flood = (): void => {
+            turn = setImmediate(flood)
+            emit.next('x'.repeat(64 * 1024))
+          }
+          flood()
           return () => {
-            clearInterval(timer)
+            clearImmediate(turn)
             torn.open()
           }
         }),

@@ -2,7 +2,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { KeyGuesses } from '../../../../client/bridge/front-door/key-guesses.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { json, raw } from '../../../fixtures/provider.js'
 import { sample } from '../../../fixtures/samples.js'
@@ -14,11 +15,14 @@ const origin = 'https://app.example.com'
 let whole: WholeServer
 
 beforeAll(async () => {
+  // The growing wait of an address for its rejections has tests of its own.
+  const delay = vi.spyOn(KeyGuesses.prototype, 'delay').mockResolvedValue()
   whole = await startWholeServer({
     allowedOrigins: [origin],
     withheldHeaders: ['x-corp-*'],
     limits: { maxBodyBytes: 100_000 },
   })
+  return () => delay.mockRestore()
 })
 afterAll(async () => {
   await whole.close()

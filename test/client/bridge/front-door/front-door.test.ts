@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { rpcError } from '../../../../shared/contract/error-reasons.js'
 import type { BridgeLimits } from '../../../../shared/contract/limits.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
@@ -437,9 +437,14 @@ describe('providers', () => {
     plane.before = path => {
       if (path.endsWith('watchProviders') && failures-- > 0) throw new RpcError('INTERNAL_SERVER_ERROR', 'away')
     }
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
     await start()
     const asked = () => plane.calls.filter(path => path.endsWith('watchProviders')).length
-    await eventually(() => expect(asked()).toBe(2))
+    await vi.advanceTimersByTimeAsync(999)
+    expect(asked()).toBe(1)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(asked()).toBe(2)
   })
 
   test('a provider that was disabled or removed stops when the snapshot is too old', async () => {

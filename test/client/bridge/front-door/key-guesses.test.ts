@@ -39,7 +39,7 @@ test.each([
   expect(guesses.note(other) > 0).toBe(isSame)
 })
 
-test('behind trusted proxies a guess may wait longer than the control plane may, and still gets 401', async () => {
+test.concurrent('behind trusted proxies a guess may wait longer than the control plane may, and still gets 401', async () => {
   const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
   const bridge = await startBridge(plane, { controlPlaneDeadlineMs: 100 }, testKey, { trustedProxies: ['127.0.0.1'] })
   const from = (address: string) => ({
@@ -56,7 +56,7 @@ test('behind trusted proxies a guess may wait longer than the control plane may,
   }
 })
 
-test('only the rejection of a wrong key waits: a good key of the same address is served meanwhile', async () => {
+test.concurrent('only the rejection of a wrong key waits: a good key of the same address is served meanwhile', async () => {
   const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
   const bridge = await startBridge(plane)
   const wrong = { headers: { 'x-api-key': `${'a'.repeat(10)}-${'b'.repeat(22)}` } }
