@@ -1,7 +1,11 @@
 import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import { BrowserReporter } from './test/browser/reporter.js'
+
+// Optimised WebAssembly pays only in a database that runs for minutes; test/e2e/process.ts has the same flag for processes.
+setFlagsFromString('--liftoff-only')
 
 /**
  * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, or open an embedded database for each test.
@@ -16,7 +20,7 @@ const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
 const slowFiles = [
   'test/interop/slow-networks.test.ts',
   'test/server/routers/{mcp,watch}.test.ts',
-  'test/server/rpc/{connection-group,equality-of-links}.test.ts',
+  'test/server/rpc/equality-of-links.test.ts',
   'test/server/services/admin/{retention,secret-rotation}.test.ts',
   'test/server/store/pglite/embedded.test.ts',
   'test/server/store/plans.test.ts',
