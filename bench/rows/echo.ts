@@ -31,18 +31,20 @@ export const echoRow: Row = {
       waiting.get(received)?.(data.toString())
       waiting.delete(received++)
     })
-    const send = (text: string): Promise<string> => {
+    const send = (text: string, onEcho: (echo: string) => void): void => {
+      waiting.set(sent++, onEcho)
       socket.send(text)
-      return new Promise(resolve => waiting.set(sent++, resolve))
     }
     return {
-      async call(record) {
+      call(record) {
         const text = texts.get(record) ?? ''
-        // A text that comes back whole has arrived whole.
-        return (await send(text)) === text ? service.recordTokenUsage(record) : undefined
+        return new Promise(resolve => {
+          // A text that comes back whole has arrived whole.
+          send(text, echo => resolve(echo === text ? service.recordTokenUsage(record) : undefined))
+        })
       },
       async echo(record) {
-        const { params } = JSON.parse(await send(textOf(record)))
+        const { params } = JSON.parse(await new Promise<string>(resolve => send(textOf(record), resolve)))
         return superjson.deserialize(params.input)
       },
       async close() {
