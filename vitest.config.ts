@@ -2,7 +2,6 @@ import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
-import { BrowserReporter } from './test/browser/reporter.js'
 
 // Optimised WebAssembly pays only in a database that runs for minutes; test/e2e/process.ts has the same flag for processes.
 setFlagsFromString('--liftoff-only')
@@ -54,7 +53,6 @@ export default defineConfig({
       project('fast', { include: ['test/**/*.test.ts'], exclude: [...processFiles, ...slowFiles] }),
       project('process', { include: [...processFiles, ...slowFiles] }),
     ],
-    reporters: ['default', new BrowserReporter()],
     globalSetup: ['test/fixtures/global-setup.ts'],
     // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count too.
     coverage: { include: ['client/**', 'server/**', 'shared/**'], reporter: ['text', 'html'] },
