@@ -68,6 +68,16 @@ describe('a duplex on a browser’s WebSocket', () => {
     expect(bytes).toEqual([10, 4, 3])
   })
 
+  it('a receiver that closes at the first early message gets no other', async () => {
+    const onMessage = vi.fn(() => duplex.close({ code: 1000, message: 'done' }))
+    const { socket, duplex, open } = make({}, { onMessage })
+    socket.receive({ n: 1 })
+    socket.receive({ n: 2 })
+    open()
+    await microtasks()
+    expect(onMessage.mock.calls).toEqual([[{ n: 1 }, 7]])
+  })
+
   it('a second receiver gets a close and no message', async () => {
     const { socket, duplex, received } = opened()
     const onMessage = vi.fn()
@@ -89,6 +99,13 @@ describe('a duplex on a browser’s WebSocket', () => {
     duplex.send({ n: 4 })
     await microtasks()
     expect(socket.sent).toEqual(['[{"n":1},{"n":2}]', 'PING', '[3]', '{"n":4}'])
+  })
+
+  it('a frame of many messages ends where the peer has enough to begin with', async () => {
+    const { socket, duplex } = opened()
+    for (let n = 0; n < 10; n++) duplex.send({ a: text(60_000) })
+    await microtasks()
+    expect(socket.sent.map(frame => JSON.parse(frame).length)).toEqual([4, 4, 2])
   })
 
   it('a message above maxMessageBytes is not sent, and the error has both numbers', async () => {
@@ -168,11 +185,12 @@ describe('a duplex on a browser’s WebSocket', () => {
     const onDrain = vi.fn()
     const { socket, duplex } = opened({ highWaterMarkBytes: 100 }, { onDrain })
     socket.holds = true
+    const idle = vi.getTimerCount()
     duplex.send({ a: text(100) })
     await microtasks()
     socket.take()
     socket.receive({})
-    expect([duplex.full, onDrain.mock.calls.length]).toEqual([false, 1])
+    expect([duplex.full, onDrain.mock.calls.length, vi.getTimerCount()]).toEqual([false, 1, idle])
   })
 
   it.each([
@@ -196,6 +214,7 @@ describe('a duplex on a browser’s WebSocket', () => {
     socket.onclose?.({ code: sent, reason: '' })
     await microtasks()
     expect(closes).toEqual([{ code, message: `${text(122)}é` }])
+    expect(socket.closes).toHaveLength(1)
   })
 
   it.each([
@@ -261,6 +280,17 @@ describe('a duplex on a browser’s WebSocket', () => {
     expect(closes).toHaveLength(1)
   })
 
+  it('a close may have patience for an upload that the system holds', async () => {
+    const { duplex, closes } = opened(small)
+    duplex.send({ a: text(100_000) })
+    await microtasks()
+    duplex.close({ code: 1000, message: 'done' }, 500)
+    await pass(480)
+    expect(closes).toEqual([])
+    await pass(80)
+    expect(closes).toHaveLength(1)
+  })
+
   it('a silent peer gets a PING after pingIntervalMs, and is closed after pongTimeoutMs more', async () => {
     const { socket, closes } = opened(small)
     const startedAt = performance.now()
@@ -297,7 +327,7 @@ describe('a duplex on a browser’s WebSocket', () => {
   it('bytes that leave the buffer while others wait are a sign of life; a buffer at rest is none', async () => {
     const { socket, duplex, closes } = opened(small)
     socket.holds = true
-    duplex.send({ a: text(50_000) })
+    duplex.send({ a: text(1_000) })
     for (let ms = 0; ms < 500; ms += 10) {
       await pass(10)
       socket.take(1)
@@ -336,16 +366,20 @@ describe('a duplex on a browser’s WebSocket', () => {
   })
 
   it('a page that loses its network asks the peer at once', async () => {
-    const listeners = new EventTarget()
-    vi.stubGlobal('addEventListener', listeners.addEventListener.bind(listeners))
-    vi.stubGlobal('removeEventListener', listeners.removeEventListener.bind(listeners))
+    const listeners = new Set<() => void>()
+    vi.stubGlobal(
+      'addEventListener',
+      (name: string, listener: () => void) => name === 'offline' && listeners.add(listener),
+    )
+    vi.stubGlobal('removeEventListener', (_name: string, listener: () => void) => listeners.delete(listener))
     onTestFinished(() => void vi.unstubAllGlobals())
     const { socket, closes } = opened({ ...small, pingIntervalMs: 60_000 })
     await pass(20)
-    listeners.dispatchEvent(new Event('offline'))
+    for (const listener of listeners) listener()
     await microtasks()
     expect(socket.sent).toEqual(['PING'])
     await pass(60)
     expect(closes).toMatchObject([{ code: 1006 }])
+    expect(listeners.size).toBe(0)
   })
 })
