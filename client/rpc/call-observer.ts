@@ -2,7 +2,13 @@ import type { RpcError } from '../../shared/rpc/errors.js'
 import type { CallType, WireError } from '../../shared/rpc/messages.js'
 
 /** Why a call failed: a server's error shape, still encoded by the router's transformer, or an error of this side. */
-export type CallFailure = { remote: WireError } | { local: RpcError<string> }
+export type CallFailure =
+  | {
+      remote: WireError
+      /** the call was sent on an earlier connection too, and may have run there, whatever this error says */
+      sentBefore?: true
+    }
+  | { local: RpcError<string> }
 
 /**
  * The callbacks of a call's owner: any number of `onData` for a subscription, one for another call, and then `onError`

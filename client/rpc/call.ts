@@ -1,7 +1,7 @@
 import { type Deadline, now } from '../../shared/rpc/deadlines.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import type { CallMessage } from '../../shared/rpc/messages.js'
-import type { CallObserver, CallOptions } from './call-observer.js'
+import type { CallFailure, CallObserver, CallOptions } from './call-observer.js'
 import type { LiveDuplex } from './live-duplex.js'
 
 /** The connection's functions that a call needs. */
@@ -59,9 +59,14 @@ export class PendingCall implements Deadline {
 
   /** Settles the call with an error. Never throws: other calls may have to fail after this one. */
   fail(error: RpcError<string>): void {
+    this.failWith({ local: error })
+  }
+
+  /** Settles the call with a failure, as {@link fail}. */
+  failWith(failure: CallFailure): void {
     if (this.place === 'settled') return
     this.#owner.forget(this)
-    this.#reportError(error)
+    this.#report(failure)
   }
 
   onDeadline(): void {
@@ -88,12 +93,12 @@ export class PendingCall implements Deadline {
   #end(error: RpcError): void {
     if (this.place === 'settled') return
     this.#owner.cancel(this)
-    this.#reportError(error)
+    this.#report({ local: error })
   }
 
-  #reportError(error: RpcError<string>): void {
+  #report(failure: CallFailure): void {
     try {
-      this.observer.onError({ local: error })
+      this.observer.onError(failure)
     } catch {
       // The observer's fault, which is lost: no other observer is left.
     }

@@ -18,11 +18,11 @@
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import { type CloseReason, closeCodes, type Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
-import type { CallType } from '../../shared/rpc/messages.js'
+import type { CallType, WireError } from '../../shared/rpc/messages.js'
 import type { PendingCall } from './call.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
 import { Dialler } from './dialler.js'
-import { DialError } from './errors.js'
+import { DialError, textOf } from './errors.js'
 import { LiveDuplex } from './live-duplex.js'
 import { ObservedCall } from './observed-call.js'
 import { PendingCalls } from './pending-calls.js'
@@ -30,7 +30,7 @@ import { PendingCalls } from './pending-calls.js'
 /** Settings of {@link connect}. */
 export interface ConnectOptions {
   /**
-   * Returns a fresh duplex each time, or throws. A fatal {@link DialError} stops the connection; after any other error
+   * Returns a fresh duplex each time, or throws; a duplex that was opened before, or none, counts as a failed dial. A fatal {@link DialError} stops the connection; after any other error
    * the connection dials again, after a random wait of at most half of the time since the last connection was lost, at
    * least 1 s and at most 10 s. The signal aborts when the connection is closed.
    */
@@ -86,7 +86,7 @@ const alwaysFinal: ReadonlySet<number> = new Set([closeCodes.unauthorized, close
 
 type State =
   | { readonly name: 'connecting' | 'open' | 'waiting' }
-  | { readonly name: 'closed'; readonly reason: CloseReason }
+  | { readonly name: 'closed'; readonly reason: CloseReason; readonly rejection: WireError | undefined }
 
 type Live = LiveDuplex<PendingCall>
 
@@ -123,6 +123,10 @@ class ReconnectingConnection implements Connection {
 
   get closeReason(): CloseReason | undefined {
     return this.#state.name === 'closed' ? this.#state.reason : undefined
+  }
+
+  get rejection(): WireError | undefined {
+    return this.#state.name === 'closed' ? this.#state.rejection : undefined
   }
 
   get lastFailure(): string | undefined {
@@ -167,9 +171,17 @@ class ReconnectingConnection implements Connection {
 
   onDialled(duplex: Duplex): void {
     const live: Live = new LiveDuplex(duplex, this)
+    // Before the first message and the first close, whenever they arrive.
     this.#live.add(live)
     this.current = live
-    duplex.open(live)
+    try {
+      duplex.open(live)
+    } catch (cause) {
+      this.#live.delete(live)
+      this.current = undefined
+      throw new DialError(`the duplex of the dial cannot be opened: ${textOf(cause)}`, { fatal: false, cause })
+    }
+    if (live.isClosed) return
     this.#enter({ name: 'open' })
     for (const old of this.#live) if (old !== live) this.#calls.moveSubscriptions(old)
     this.#calls.sendQueued()
@@ -200,7 +212,7 @@ class ReconnectingConnection implements Connection {
     const finalReason = this.#finalCloseCodes[given.code]
     const reason = finalReason === undefined ? given : { reason: finalReason, ...given }
     if (finalReason !== undefined || alwaysFinal.has(reason.code)) {
-      this.#finish(reason)
+      this.#finish(reason, live.rejection)
       this.#closeLive()
     }
     this.#live.delete(live)
@@ -219,12 +231,12 @@ class ReconnectingConnection implements Connection {
   closeWhenDone(live: Live): void {
     if (live === this.current || live.calls.size > 0) return
     const message = this.closeReason?.message ?? 'moved to another connection'
-    live.duplex.close({ code: closeCodes.normal, message })
+    live.close({ code: closeCodes.normal, message })
   }
 
   report(thrown: unknown): void {
     try {
-      this.#onError(thrown instanceof Error ? thrown : new Error(String(thrown)))
+      this.#onError(thrown instanceof Error ? thrown : new Error(textOf(thrown)))
     } catch {
       // An observer that throws is the last observer; the error is lost.
     }
@@ -240,10 +252,10 @@ class ReconnectingConnection implements Connection {
    * Closes for good: queued calls and subscriptions fail. Other calls in flight may still get their responses, unless
    * {@link #closeLive} follows.
    */
-  #finish(reason: CloseReason): void {
+  #finish(reason: CloseReason, rejection?: WireError): void {
     if (this.closeReason) return
     this.current = undefined
-    this.#enter({ name: 'closed', reason })
+    this.#enter({ name: 'closed', reason, rejection })
     this.#listeners.clear()
     this.#dialler.stop()
     this.#calls.failQueued()
@@ -259,7 +271,7 @@ class ReconnectingConnection implements Connection {
     const reason = this.closeReason
     if (!reason) return
     for (const live of this.#live) {
-      live.duplex.close(reason)
+      live.close(reason)
       this.#calls.failAll(live)
     }
   }

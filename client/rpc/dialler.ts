@@ -2,12 +2,13 @@ import { now } from '../../shared/rpc/deadlines.js'
 import type { Duplex, DuplexReceiver } from '../../shared/rpc/duplex.js'
 import { closeCodes } from '../../shared/rpc/duplex.js'
 import { times } from '../../shared/rpc/limits.js'
-import { DialError } from './errors.js'
+import { DialError, textOf } from './errors.js'
 
 /** The connection's callbacks. Each may call {@link Dialler.stop}. */
 interface Owner {
   /** Called before each dial. */
   onDial(): void
+  /** @throws DialError if the duplex cannot be opened */
   onDialled(duplex: Duplex): void
   /** Called after a dial that failed; {@link onWait} follows unless the owner stops. */
   onDialFailed(error: Error): void
@@ -102,24 +103,23 @@ export class Dialler {
     if (this.#isStopped) return
     const abort = new AbortController()
     this.#state = { name: 'dialling', abort }
-    let duplex: Duplex
     try {
-      duplex = await this.#dial({ signal: abort.signal })
+      const duplex = freshDuplex(await this.#dial({ signal: abort.signal }))
+      if (this.#isStopped) {
+        duplex.open(ignore)
+        return duplex.close({ code: closeCodes.normal, message: 'closed while dialling' })
+      }
+      this.#state = idle
+      this.#owner.onDialled(duplex)
     } catch (error) {
-      return this.#failed(error)
+      this.#failed(error)
     }
-    if (this.#isStopped) {
-      duplex.open(ignore)
-      return duplex.close({ code: closeCodes.normal, message: 'closed while dialling' })
-    }
-    this.#state = idle
-    this.#owner.onDialled(duplex)
   }
 
   #failed(thrown: unknown): void {
     if (this.#isStopped) return
     this.#state = idle
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+    const error = errorOf(thrown)
     this.lastFailure = error.message
     this.#owner.onDialFailed(error)
     this.redial(error instanceof DialError ? error.retryAfterMs : undefined)
@@ -129,6 +129,36 @@ export class Dialler {
   get #isStopped(): boolean {
     return this.#state === stopped
   }
+}
+
+/** A second receiver of a duplex gets no messages. */
+const used = new WeakSet<object>()
+
+/** @throws DialError if a dial did not return a duplex of its own */
+function freshDuplex(returned: unknown): Duplex {
+  if (!isDuplex(returned)) throw new DialError('dial returned no duplex', { fatal: false })
+  if (used.has(returned)) throw new DialError('dial returned a duplex that was opened before', { fatal: false })
+  used.add(returned)
+  return returned
+}
+
+function isDuplex(value: unknown): value is Duplex {
+  if (typeof value !== 'object' || value === null) return false
+  try {
+    return ['open', 'send', 'close', 'terminate'].every(name => typeof Reflect.get(value, name) === 'function')
+  } catch {
+    return false // an object that throws when it is looked at
+  }
+}
+
+/** Returns the error of a dial, which may have thrown anything. */
+function errorOf(thrown: unknown): Error {
+  try {
+    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+  } catch {
+    // An object that throws when it is looked at is no error to pass on.
+  }
+  return new DialError(textOf(thrown), { fatal: false, cause: thrown })
 }
 
 const ignore: DuplexReceiver = { onMessage: () => {}, onDrain: () => {}, onClose: () => {} }

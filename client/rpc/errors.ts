@@ -1,5 +1,5 @@
-import type { CloseReason } from '../../shared/rpc/duplex.js'
-import { errorCodes, RpcError, transportError } from '../../shared/rpc/errors.js'
+import { type CloseReason, closeCodes } from '../../shared/rpc/duplex.js'
+import { type ErrorCode, errorCodes, mayHaveRunOf, RpcError, transportError } from '../../shared/rpc/errors.js'
 import type { CallFailure } from './call-observer.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
@@ -30,7 +30,13 @@ export class DialError extends Error {
 
 /** Returns the error for the caller of a failed call. */
 export function failureError(failure: CallFailure, transformer: DataTransformer): TRPCClientError<never> {
-  return 'remote' in failure ? remoteError(failure.remote, transformer) : localError(failure.local)
+  if ('local' in failure) return localError(failure.local)
+  const error = remoteError(failure.remote, transformer)
+  const data: unknown = error.data
+  if (failure.sentBefore && mayHaveRunOf(error) === false && typeof data === 'object' && data !== null) {
+    Reflect.set(data, 'mayHaveRun', true)
+  }
+  return error
 }
 
 /** Returns an error of this side in the shape of a server's error: `data.code`, `data.reason`, `data.mayHaveRun`. */
@@ -74,9 +80,21 @@ export function notEncodable(cause: unknown): TRPCClientError<never> {
   )
 }
 
-/** Returns the error of a call that this side did not send: the procedure has not run. */
-export function notSent({ code, message, reason, cause }: RpcError<string>): RpcError<string> {
-  return new RpcError<string>(code, message, { reason, mayHaveRun: false, cause })
+/**
+ * Returns the error of a call that this side did not send.
+ * @param mayHaveRun whether the call was sent on an earlier connection; without one the procedure has not run
+ */
+export function notSent({ code, message, reason, cause }: RpcError<string>, mayHaveRun = false): RpcError<string> {
+  return new RpcError<string>(code, message, { reason, mayHaveRun, cause })
+}
+
+/** Returns the message of a thrown value, which may be anything. */
+export function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? String(thrown.message) : String(thrown)
+  } catch {
+    return 'a value that cannot be read'
+  }
 }
 
 /** Returns the error of a query or mutation that the server ended like a subscription. */
@@ -100,8 +118,17 @@ export function noTimeError(path: string, timeoutMs: number): RpcError {
     : new RpcError('BAD_REQUEST', `${path}: timeoutMs must be a number of milliseconds`, { mayHaveRun: false })
 }
 
+/** Codes of calls on a connection that the server closed for good because of its client. */
+const codesOfCloses: { readonly [closeCode: number]: ErrorCode } = {
+  [closeCodes.unauthorized]: 'UNAUTHORIZED',
+  [closeCodes.forbidden]: 'FORBIDDEN',
+}
+
 /** Returns the error of a call on a connection that was closed for good. */
-export function closedError(reason?: CloseReason, mayHaveRun = false): RpcError {
-  const message = reason ? `the connection is closed: ${reason.message}` : 'the connection is closed'
-  return transportError('connection_closed', message, { mayHaveRun })
+export function closedError(close?: CloseReason, mayHaveRun = false): RpcError<string> {
+  if (!close) return transportError('connection_closed', 'the connection is closed', { mayHaveRun })
+  const message = `the connection is closed: ${close.message}`
+  const code = codesOfCloses[close.code]
+  if (!code) return transportError('connection_closed', message, { mayHaveRun })
+  return new RpcError<string>(code, message, { reason: close.reason, mayHaveRun })
 }

@@ -7,10 +7,11 @@ import {
   type DuplexReceiver,
   type Message,
 } from '../../shared/rpc/duplex.js'
-import { RpcError } from '../../shared/rpc/errors.js'
+import { mayHaveRunOf, RpcError } from '../../shared/rpc/errors.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
-import { InvalidMessage, parseServerMessage, type ResultMessage } from '../../shared/rpc/messages.js'
+import { InvalidMessage, parseServerMessage, type ResultMessage, type WireError } from '../../shared/rpc/messages.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
+import { textOf } from './errors.js'
 
 /** The part of a call that a duplex needs. */
 interface SentCall {
@@ -18,6 +19,8 @@ interface SentCall {
   readonly options: CallOptions
   readonly observer: CallObserver
   lastEventId: string | undefined
+  /** how often the call was sent */
+  readonly sends: number
 }
 
 /** The connection's callbacks. */
@@ -41,6 +44,9 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   readonly #owner: Owner<C>
   readonly #openedAt = now()
   #hasResponded = false
+  #state: 'open' | 'broken' | 'closed' = 'open'
+  /** the server's error for the connection as a whole, after which the server closes the connection */
+  rejection: WireError | undefined
 
   constructor(duplex: Duplex, owner: Owner<C>) {
     this.duplex = duplex
@@ -48,7 +54,11 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   hasRoom(maxInFlight: number): boolean {
-    return !this.duplex.full && this.calls.size < maxInFlight
+    return this.#state === 'open' && !this.duplex.full && this.calls.size < maxInFlight
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed'
   }
 
   /** Whether the connection was of use: one that closes at once says that the server is in trouble. */
@@ -58,6 +68,17 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
 
   get subscriptions(): C[] {
     return this.calls.values().filter(({ options }) => options.type === 'subscription')
+  }
+
+  /** Whether the server has rejected the connection, and said so in words that exclude that this call has started. */
+  hasRejected({ observer }: C): boolean {
+    if (this.rejection === undefined) return false
+    try {
+      // A copy: decoding takes the message over.
+      return mayHaveRunOf(observer.decodeError?.(structuredClone(this.rejection))) === false
+    } catch {
+      return false // Unreadable: the call may have started.
+    }
   }
 
   /** Asks the server to end a call. */
@@ -77,7 +98,35 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   onClose(reason: CloseReason): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
     this.#owner.lost(this, reason)
+  }
+
+  /** Closes the duplex. */
+  close(reason: CloseReason): void {
+    try {
+      this.duplex.close(reason)
+    } catch (thrown) {
+      this.breakDown(thrown)
+    }
+  }
+
+  /** Gives up a duplex that throws errors against its contract; nothing that it says is relied on any more. */
+  breakDown(cause: unknown): void {
+    if (this.#state !== 'open') return
+    this.#state = 'broken'
+    const message = `the duplex broke down: ${textOf(cause)}`
+    this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_lost', cause }))
+    queueMicrotask(() => {
+      const reason = { code: closeCodes.abnormal, message }
+      try {
+        this.duplex.terminate(reason)
+      } catch {
+        // The cause is reported already.
+      }
+      this.onClose(reason)
+    })
   }
 
   /** Pongs alone need a limit: all other messages wait for room by themselves. */
@@ -91,7 +140,8 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     try {
       this.duplex.send(message)
     } catch (thrown) {
-      this.#owner.report(thrown)
+      if (thrown instanceof RpcError) this.#owner.report(thrown)
+      else this.breakDown(thrown)
     }
   }
 
@@ -101,6 +151,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     if (message.id === null) {
       if (!('error' in message)) return this.#owner.move(this)
       const cause = message.error
+      this.rejection = cause
       this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server rejected the connection', { cause }))
       return
     }
@@ -115,7 +166,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   #receiveError(call: C, error: unknown): void {
     this.#hasResponded = true
     this.#owner.forget(call)
-    this.#guard(() => call.observer.onError({ remote: error }))
+    this.#guard(() => call.observer.onError(call.sends > 1 ? { remote: error, sentBefore: true } : { remote: error }))
   }
 
   #receiveResult(call: C, result: ResultMessage['result']): void {

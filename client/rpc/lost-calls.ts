@@ -23,9 +23,9 @@ export function splitLostCalls(
 }
 
 /** Returns the error of a call whose connection was lost and that is not sent again. */
-export function lostError({ options: { path } }: PendingCall, { message, code }: CloseReason): RpcError {
-  const text = `the connection was lost before the response to ${path}: ${message} (${code})`
-  return new RpcError('SERVICE_UNAVAILABLE', text, { reason: 'connection_lost', mayHaveRun: true })
+export function lostError(call: PendingCall, { message, code }: CloseReason): RpcError {
+  const text = `the connection was lost before the response to ${call.options.path}: ${message} (${code})`
+  return new RpcError('SERVICE_UNAVAILABLE', text, { reason: 'connection_lost', mayHaveRun: call.mayHaveRun })
 }
 
 /**

@@ -2,7 +2,7 @@ import { Deadlines, now } from '../../shared/rpc/deadlines.js'
 import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
-import type { CallType } from '../../shared/rpc/messages.js'
+import type { CallType, WireError } from '../../shared/rpc/messages.js'
 import { cancelledError, PendingCall } from './call.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
 import { CallQueue } from './call-queue.js'
@@ -18,6 +18,8 @@ interface Owner {
   readonly current: Live | undefined
   /** why the connection is closed for good; undefined before that */
   readonly closeReason: CloseReason | undefined
+  /** the server's error with which it closed the connection for good, if there was one */
+  readonly rejection: WireError | undefined
   /** why no duplex is open */
   readonly lastFailure: string | undefined
   /** Called when a duplex may have lost its last call. */
@@ -64,7 +66,7 @@ export class PendingCalls {
     const timeoutMs = options.timeoutMs ?? (options.type === 'subscription' ? Infinity : this.#callTimeoutMs)
     const { closeReason } = this.#owner
     if (closeReason) {
-      queueMicrotask(() => call.fail(closedError(closeReason)))
+      queueMicrotask(() => this.#failClosed(call))
     } else if (options.signal?.aborted) {
       queueMicrotask(() => call.fail(cancelledError(options.signal, false)))
     } else if (!(timeoutMs > 0)) {
@@ -136,8 +138,12 @@ export class PendingCalls {
   release(live: Live, reason: CloseReason): void {
     const lost = live.calls.values()
     live.calls.clear()
-    for (const call of lost) call.place = 'queued'
-    const { resent, failed } = splitLostCalls(lost, reason, call => this.#maySendAgain(call))
+    for (const call of lost) {
+      call.place = 'queued'
+      if (live.hasRejected(call)) call.sends--
+    }
+    const maySendAgain = (call: PendingCall): boolean => live.hasRejected(call) || this.#maySendAgain(call)
+    const { resent, failed } = splitLostCalls(lost, reason, maySendAgain)
     // The callback `resend` may have closed the connection.
     for (const call of resent) {
       if (this.#owner.closeReason) failed.set(call, lostError(call, reason))
@@ -184,7 +190,13 @@ export class PendingCalls {
   }
 
   #failClosed(call: PendingCall): void {
-    call.fail(closedError(this.#owner.closeReason, call.mayHaveRun))
+    const { place } = call
+    if (typeof place === 'object' && place.hasRejected(call)) call.sends--
+    const { closeReason, rejection } = this.#owner
+    if (rejection === undefined) return call.fail(closedError(closeReason, call.mayHaveRun))
+    // A copy: decoding takes the message over.
+    const failure = { remote: structuredClone(rejection) }
+    call.failWith(call.mayHaveRun ? { ...failure, sentBefore: true } : failure)
   }
 
   #liveWithRoom(): Live | undefined {
@@ -199,10 +211,19 @@ export class PendingCalls {
       live.duplex.send(call.message())
       call.sends++
     } catch (thrown) {
-      // Not encodable or too large: nothing was sent, and other calls are not concerned.
       this.#takeFrom(live, call)
-      queueMicrotask(() => call.fail(notSent(RpcError.from(thrown))))
+      // Not encodable or too large: nothing was sent, and other calls are not concerned.
+      if (thrown instanceof RpcError) queueMicrotask(() => call.fail(notSent(thrown, call.mayHaveRun)))
+      else this.#failBroken(live, call, thrown)
     }
+  }
+
+  /** Fails the call at which a duplex broke down: sent again, the call might break every duplex. */
+  #failBroken(live: Live, call: PendingCall, cause: unknown): void {
+    live.breakDown(cause)
+    const problem = `${call.options.path} was not sent: the duplex threw an error that is no RpcError`
+    const error = new RpcError('SERVICE_UNAVAILABLE', problem, { reason: 'connection_lost', mayHaveRun: true, cause })
+    queueMicrotask(() => call.fail(error))
   }
 
   /** Takes a call from the duplex on which it was sent. */

@@ -15,6 +15,7 @@ import type { RespondedCall, Responses } from './responses.js'
 import { RunningProcedures } from './running-procedures.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, TRPCError } from './trpc-internals.js'
+import { withUnknownProcedure } from './unknown-procedure.js'
 
 /** The parts of the connection that calls need. */
 interface Owner {
@@ -90,7 +91,7 @@ export class ConnectionCalls {
   cancel(id: string | number): void {
     const call = this.calls.get(id)
     if (!call) return this.#cancelHeld(id)
-    const cancelled = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled')
+    const cancelled = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: true })
     if (call.type === 'subscription') this.stop(call)
     else this.#respondError(call, cancelled)
     call.abort(cancelled)
@@ -156,7 +157,7 @@ export class ConnectionCalls {
 
   /** Sends the terminal message of a call that failed. */
   fail(call: Call, thrown: unknown): void {
-    if (!call.settled) this.#respondError(call, thrown)
+    if (!call.settled) this.#respondError(call, withUnknownProcedure(this.#router, call, thrown))
     // After a cancel, a deadline or a lost connection the peer has its response; only a fault of the procedure is worth
     // a report.
     else if (!isAbort(thrown)) this.report(call, thrown)

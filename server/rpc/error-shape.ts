@@ -54,6 +54,8 @@ export function errorShape(
   })
   if (!isObject(shape)) return shape
   const data: Record<string, unknown> | undefined = isObject(shape.data) ? { ...shape.data, requestId } : undefined
+  // The error of a connection without a context: none of its calls has started.
+  if (data && !call) data.mayHaveRun = false
   if (data && 'stack' in data) delete data.stack
   if (data && error.cause instanceof RpcError) {
     if (error.cause.reason !== undefined) data.reason = error.cause.reason

@@ -10,7 +10,7 @@ export const draining = transportError('draining', 'the server is draining; call
 })
 
 /** Rejects a call whose id is in use. */
-export const duplicate = transportError('duplicate_id', 'a call with this id is in flight')
+export const duplicate = transportError('duplicate_id', 'a call with this id is in flight', { mayHaveRun: false })
 
 /** Ends a held call after a cancel. */
 export const cancelledUnstarted = new RpcError('CLIENT_CLOSED_REQUEST', 'the caller cancelled', { mayHaveRun: false })
@@ -24,7 +24,7 @@ const invalidRequests = new Map<string, RpcError>()
 export function invalidRequest(problem: string): RpcError {
   const known = invalidRequests.get(problem)
   if (known) return known
-  const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`)
+  const error = new RpcError('PARSE_ERROR', `not a valid request: ${problem}`, { mayHaveRun: false })
   invalidRequests.set(problem, error)
   return error
 }

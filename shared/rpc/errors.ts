@@ -99,7 +99,7 @@ export class RpcError<R extends string = TransportReason> extends Error {
   override readonly name = 'RpcError'
   readonly code: ErrorCode
   readonly reason: R | undefined
-  /** For a call without a response: whether the procedure may have run. */
+  /** For a call without a response of its procedure: whether the procedure may have run. */
   readonly mayHaveRun: boolean | undefined
 
   constructor(
@@ -203,13 +203,22 @@ export function reasonOf(thrown: unknown, reasons: ReasonTable = transportReason
   return typeof reason === 'string' && Object.hasOwn(reasons, reason) ? reason : undefined
 }
 
+/**
+ * Returns whether the procedure of a failed call may have run, of the same errors: true or false where no response of
+ * the procedure arrived, undefined for the procedure's own error and for any other value.
+ */
+export function mayHaveRunOf(thrown: unknown): boolean | undefined {
+  const mayHaveRun = errorField(thrown, 'mayHaveRun')
+  return typeof mayHaveRun === 'boolean' ? mayHaveRun : undefined
+}
+
 /** Returns whether a repeat of the same call may succeed; true for an error from elsewhere, which does not say. */
 export function isRetryable(thrown: unknown): boolean {
   const code = errorCodeOf(thrown)
   return code === undefined || errorCodes[code].retry
 }
 
-function errorField(thrown: unknown, field: 'code' | 'reason'): unknown {
+function errorField(thrown: unknown, field: 'code' | 'reason' | 'mayHaveRun'): unknown {
   if (!(thrown instanceof Error)) return undefined
   const own: unknown = Reflect.get(thrown, field)
   if (own !== undefined) return own

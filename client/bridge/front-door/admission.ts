@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
-import { type ErrorCode, errorCodeOf } from '../../../shared/rpc/errors.js'
+import { type ErrorCode, errorCodeOf, mayHaveRunOf } from '../../../shared/rpc/errors.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
@@ -74,7 +74,9 @@ async function authorize(arrival: Arrival, credentials: Credentials): Promise<Au
     return await parts.authorizations.authorize(credentials.identification)
   } catch (error) {
     const code = errorCodeOf(error)
-    if (!deniedCodes.includes(code)) throw controlPlaneUnreachable(error)
+    // Such an error is about the connection or the call itself, and says nothing of the key.
+    const hasNoResponse = mayHaveRunOf(error) !== undefined
+    if (hasNoResponse || !deniedCodes.includes(code)) throw controlPlaneUnreachable(error)
     const given = errorReasonOf(error)
     const reason = rejectionReasons.find(known => known === given) ?? 'not_authorized'
     const fields = { code, reason: given, apiKeyId: publicIdOf(credentials), address }

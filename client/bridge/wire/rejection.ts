@@ -1,4 +1,5 @@
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
+import { errorCodeOf, mayHaveRunOf } from '../../../shared/rpc/errors.js'
 
 /** The reasons of rejections, as metrics and the log name them; those of keys are the reasons of the authorizer. */
 export const rejectionReasons = [
@@ -89,5 +90,8 @@ export function controlPlaneUnreachable(cause: unknown): Rejection {
 
 /** Returns whether the connection was closed by this side, or by a control plane that rejected this bridge. */
 export function isClosedForGood(error: unknown): boolean {
-  return errorReasonOf(error) === 'connection_closed'
+  if (errorReasonOf(error) === 'connection_closed') return true
+  // The server's rejection of the whole connection, which no procedure has sent.
+  const code = errorCodeOf(error)
+  return mayHaveRunOf(error) !== undefined && (code === 'UNAUTHORIZED' || code === 'FORBIDDEN')
 }

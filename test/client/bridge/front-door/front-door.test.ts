@@ -318,6 +318,16 @@ describe('a rejected request', () => {
 })
 
 describe('authorization', () => {
+  test('a rejection of the daemon’s own connection rejects no user’s key', async () => {
+    plane.before = path => {
+      if (path !== 'authorizer.isAuthorized') return
+      throw new RpcError<string>('UNAUTHORIZED', 'no such key', { reason: 'key_invalid', mayHaveRun: false })
+    }
+    await start()
+    const response = await send(bridge)
+    expect([response.status, response.headers['retry-after']]).toEqual([503, '60'])
+  })
+
   test('a key is looked up once in the cache time, also by concurrent requests', async () => {
     await start()
     provider.respondWith(...Array.from({ length: 12 }, () => json({ id: 'msg_1' })))
