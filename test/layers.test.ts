@@ -298,6 +298,24 @@ test('no import cycles', () => {
   expect(cycles(imports)).toEqual([])
 })
 
+test('a file that does something when it is imported is one of the sideEffects of package.json', () => {
+  const manifest: { sideEffects: string[] } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const doers = [...project]
+    .filter(([path, source]) => /^(server|client|shared)\//.test(path) && doesSomething(path, source))
+    .map(([path]) => path.replace(/\.ts$/, '.js'))
+  // A CommonJS file is not among the sources that are read.
+  const all = [...doers, 'server/process/require-node.cjs'].map(path => `./dist/${path}`)
+  expect(all.sort()).toEqual(manifest.sideEffects)
+})
+
+/** Whether a file's import runs a statement, beside declarations and imports with names. */
+function doesSomething(path: string, source: string): boolean {
+  const declares = /^(Import|Export|Variable|Function|Class|TS).*(Declaration|Assignment)$/
+  return parseSync(path, source).program.body.some(
+    node => !declares.test(node.type) || (node.type === 'ImportDeclaration' && node.specifiers.length === 0),
+  )
+}
+
 describe('a browser can run an entry point that is made for it', () => {
   test.each(portableEntries)('%s', entry => {
     const files = valueClosure(entry, imports)
