@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type BridgeLimits, bridgeLimits } from '../../shared/contract/limits.js'
+import { createAddressReader } from '../../shared/values/client-address.js'
+import { guessDelayMs, KeyGuesses } from '../../shared/values/key-guesses.js'
 import { type Logger, withFields } from '../../shared/values/log.js'
+import { RejectionLog } from '../../shared/values/rejection-log.js'
 import { AuthorizationCache } from './control-plane/authorization-cache.js'
 import type { ControlPlane } from './control-plane/control-plane.js'
 import { createMemoryOutbox } from './control-plane/memory-outbox.js'
@@ -9,12 +12,10 @@ import { ProviderRegistry } from './control-plane/provider-registry.js'
 import { watchProviders } from './control-plane/provider-watch.js'
 import { createRecordSender } from './control-plane/record-sender.js'
 import { BodyMemory } from './front-door/body-memory.js'
-import { createAddressReader } from './front-door/client-address.js'
 import { corsHeaders } from './front-door/cors.js'
 import type { InProcessCaller } from './front-door/credentials.js'
 import { rejectExchange } from './front-door/error-response.js'
 import type { FrontDoorParts } from './front-door/exchange.js'
-import { KeyGuesses } from './front-door/key-guesses.js'
 import { serveExchange } from './front-door/serve-exchange.js'
 import { Turns } from './front-door/turns.js'
 import { UsageRequests } from './front-door/usage-requests.js'
@@ -92,7 +93,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const upstream = new Upstream(limits)
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {
-    keyGuesses: new KeyGuesses({ maxDelayMs: trustedProxies.length > 0 ? 10_000 : 1_000 }),
+    keyGuesses: new KeyGuesses({ maxDelayMs: guessDelayMs(trustedProxies) }),
+    rejectionLog: new RejectionLog(logger),
     usageRequests: new UsageRequests(),
     bodyMemory: new BodyMemory(limits.maxTotalBodyBytes),
     decodings: new Turns(maxDecodings),

@@ -29,6 +29,7 @@ import type { Store } from '../store/store.js'
 import { createAuthenticator } from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
+import { guardAuthenticator } from './guarded-authenticator.js'
 import { KeyWatch } from './key-watch.js'
 
 /** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
@@ -55,6 +56,11 @@ export interface BridgeServerConfig {
    * is sent; default 30 s
    */
   heartbeatMs?: number
+  /**
+   * addresses and networks of proxies whose `X-Forwarded-For` counts for the address of a peer, in the log and against
+   * guessed keys; default: none
+   */
+  trustedProxies?: readonly string[]
   /**
    * Returns the command that lists recorded requests of the server at a URL; the provider `demo` names the command.
    * Default: none is named.
@@ -151,6 +157,10 @@ export async function createBridgeServer({
     ...heartbeat,
   })
 
+  const authenticate = guardAuthenticator(createAuthenticator(config.adminToken, services.daemonKeys), {
+    trustedProxies: config.trustedProxies ?? [],
+    logger,
+  })
   const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
 
   await store.seedProviders([
@@ -215,7 +225,7 @@ export async function createBridgeServer({
         version: apiVersion,
         // Pages of this server: a page of another origin, such as a site that a person visits, gets no connection.
         allowedOrigins: (origin, request) => origin === requestedUrl(request, front?.url ?? ''),
-        authenticate: createAuthenticator(config.adminToken, services.daemonKeys),
+        authenticate,
         createContext({ identity, close, signal }): Context {
           if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {
             keyWatch.add(identity.daemonKeyId, { close, signal })

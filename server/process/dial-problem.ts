@@ -21,6 +21,8 @@ export function dialProblem(error: DialError, url: string, howToStart: string): 
   if (reason !== undefined) return `${url}: ${message}`
   if (status === 426)
     return `${url} is aibridge behind a proxy that drops WebSocket upgrades; pass the headers Upgrade and Connection on`
+  if (status === 429)
+    return `${url} takes no further key from this address for now, because many were wrong; try again later`
   if (status >= 300 && status < 400)
     return `${url} redirects (HTTP status ${status}); give the URL that it redirects to, probably https://`
   if (status >= 502 && status <= 504)

@@ -115,6 +115,7 @@ async function start(
         structuredLogging,
         seeds,
         retentionDays,
+        trustedProxies: config.trustedProxies,
         listCommand: url => commandFor('interceptions list', url, dataDir),
       },
       logger,

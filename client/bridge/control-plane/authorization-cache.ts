@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
+import { KnownKeys } from '../../../shared/values/known-keys.js'
 
 /** Names a caller: a whole API key of this service, or the id of a key whose secret was checked elsewhere. */
 export type Identification = { key: string } | { keyId: string }
@@ -26,9 +27,11 @@ interface Entry {
 export class AuthorizationCache {
   readonly #options: AuthorizationCacheOptions
   readonly #entries = new Map<string, Entry>()
+  readonly #known: KnownKeys
 
   constructor(options: AuthorizationCacheOptions) {
     this.#options = options
+    this.#known = new KnownKeys(options.maxEntries)
   }
 
   /** number of entries, lookups under way included */
@@ -38,10 +41,10 @@ export class AuthorizationCache {
 
   /**
    * Returns the owner of a key, from the cache or from a lookup.
+   * @param hash as {@link hashOf} returns it
    * @throws the error of the lookup
    */
-  authorize(identification: Identification): Promise<Authorization> {
-    const hash = createHash('sha256').update(JSON.stringify(identification)).digest('base64')
+  authorize(identification: Identification, hash = hashOf(identification)): Promise<Authorization> {
     const now = performance.now()
     const known = this.#entries.get(hash)
     if (known && now - known.askedAt < this.#options.ttlMs) return known.authorization
@@ -50,10 +53,19 @@ export class AuthorizationCache {
     this.#entries.delete(hash)
     this.#entries.set(hash, entry)
     this.#evict(now)
-    entry.authorization.catch(() => {
-      if (this.#entries.get(hash) === entry) this.#entries.delete(hash)
-    })
+    entry.authorization.then(
+      () => this.#known.add(hash),
+      () => {
+        this.#known.delete(hash)
+        if (this.#entries.get(hash) === entry) this.#entries.delete(hash)
+      },
+    )
     return entry.authorization
+  }
+
+  /** Returns whether the last lookup of a key was a success, however long ago: the key is no guess. */
+  knows(hash: string): boolean {
+    return this.#known.has(hash)
   }
 
   #evict(now: number): void {
@@ -63,4 +75,9 @@ export class AuthorizationCache {
       this.#entries.delete(hash)
     }
   }
+}
+
+/** Returns the hash of an identification: keys themselves are not kept. */
+export function hashOf(identification: Identification): string {
+  return createHash('sha256').update(JSON.stringify(identification)).digest('base64')
 }

@@ -4,10 +4,18 @@ import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
 import { type ErrorCode, errorCodeOf, mayHaveRunOf } from '../../../shared/rpc/errors.js'
 import { abortable } from '../../../shared/values/abortable.js'
+import type { Guess } from '../../../shared/values/key-guesses.js'
+import { hashOf } from '../control-plane/authorization-cache.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
 import type { Route } from '../providers/provider-api.js'
-import { controlPlaneUnreachable, Rejection, type RejectionReason, rejectionReasons } from '../wire/rejection.js'
+import {
+  controlPlaneUnreachable,
+  Rejection,
+  type RejectionReason,
+  rejectionReasons,
+  retryAfterSeconds,
+} from '../wire/rejection.js'
 import { type Credentials, publicIdOf, readCredentials } from './credentials.js'
 import type { Arrival, Exchange, FrontDoorParts } from './exchange.js'
 import { apiPath, type Mount, mayLeaveFolder } from './mount.js'
@@ -24,12 +32,17 @@ export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; rou
     const message = 'no key was given: send it as X-Bridge-Token, Authorization: Bearer, X-Api-Key or Api-Key'
     throw new Rejection(401, 'no_key', message)
   }
+  const hash = hashOf(credentials.identification)
+  const guess = await beginGuess(arrival, hash)
   const found = withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, async deadline => {
-    const owner = await abortable(authorize(arrival, credentials), deadline)
+    const owner = await abortable(authorize(arrival, credentials, hash), deadline)
+    guess?.release()
     return [owner, await abortable(findTarget(parts, mount), deadline)] as const
   })
   const [owner, target] = await found.catch(async (error: unknown) => {
-    await delayGuess(arrival, error)
+    // Outside the deadline of the control plane: a wrong key gets its rejection.
+    if (error instanceof Rejection && guesses.has(error.reason)) await guess?.reject(signal)
+    else guess?.release()
     throw error
   })
   if (!target) {
@@ -68,10 +81,10 @@ const forbidden = new Set<RejectionReason>(['deleted_user', 'inactive_user', 'sy
 /** Reasons of keys that may be guesses. */
 const guesses = new Set<RejectionReason>(['invalid_key', 'unknown_key', 'not_authorized'])
 
-async function authorize(arrival: Arrival, credentials: Credentials): Promise<Authorization> {
+async function authorize(arrival: Arrival, credentials: Credentials, hash: string): Promise<Authorization> {
   const { parts, address } = arrival
   try {
-    return await parts.authorizations.authorize(credentials.identification)
+    return await parts.authorizations.authorize(credentials.identification, hash)
   } catch (error) {
     const code = errorCodeOf(error)
     // Such an error is about the connection or the call itself, and says nothing of the key.
@@ -80,16 +93,22 @@ async function authorize(arrival: Arrival, credentials: Credentials): Promise<Au
     const given = errorReasonOf(error)
     const reason = rejectionReasons.find(known => known === given) ?? 'not_authorized'
     const fields = { code, reason: given, apiKeyId: publicIdOf(credentials), address }
-    parts.logger.info(fields, 'a key was not authorized')
+    if (parts.rejectionLog.admits(address)) parts.logger.info(fields, 'a key was not authorized')
     const isForbidden = forbidden.has(reason) || (given === undefined && code === 'FORBIDDEN')
     throw new Rejection(isForbidden ? 403 : 401, reason, 'the key is not authorized', { cause: error })
   }
 }
 
-/** Delays the rejection of a key that may be a guess, outside the deadline of the control plane. */
-async function delayGuess({ parts, signal, address }: Arrival, error: unknown): Promise<void> {
-  const isGuess = error instanceof Rejection && guesses.has(error.reason)
-  if (isGuess && address !== undefined) await parts.keyGuesses.delay(address, signal)
+/**
+ * Begins the lookup of a key that was not good before; undefined for other keys, and for callers in this process.
+ * @throws Rejection 429 if the client's address has tried too many keys
+ */
+async function beginGuess({ parts, signal, address }: Arrival, hash: string): Promise<Guess | undefined> {
+  if (address === undefined || parts.authorizations.knows(hash)) return undefined
+  const guess = await parts.keyGuesses.begin(address, signal)
+  if (guess) return guess
+  const message = 'too many keys from this address were wrong, so this one was not looked at; try again later'
+  throw new Rejection(429, 'too_many_guesses', message, { retryAfterSeconds })
 }
 
 async function findTarget({ providers }: FrontDoorParts, { providerName }: Mount): Promise<Target | undefined> {

@@ -2,7 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import type { BridgeLimits } from '../../../shared/contract/limits.js'
+import type { AddressReader } from '../../../shared/values/client-address.js'
+import type { KeyGuesses } from '../../../shared/values/key-guesses.js'
 import type { Logger } from '../../../shared/values/log.js'
+import type { RejectionLog } from '../../../shared/values/rejection-log.js'
 import type { AuthorizationCache } from '../control-plane/authorization-cache.js'
 import type { ProviderRegistry, Target } from '../control-plane/provider-registry.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
@@ -10,9 +13,7 @@ import type { Recorder } from '../recording/recorder.js'
 import type { Upstream } from '../relay/upstream.js'
 import type { HeaderTest } from '../wire/headers.js'
 import type { BodyMemory } from './body-memory.js'
-import type { AddressReader } from './client-address.js'
 import type { Credentials, InProcessCaller } from './credentials.js'
-import type { KeyGuesses } from './key-guesses.js'
 import type { Mount } from './mount.js'
 import type { Turns } from './turns.js'
 import type { UsageRequests } from './usage-requests.js'
@@ -28,6 +29,8 @@ export interface FrontDoorParts {
   metrics: BridgeMetrics
   usageRequests: UsageRequests
   keyGuesses: KeyGuesses
+  /** of requests without a good key, which anybody can send */
+  rejectionLog: RejectionLog
   bodyMemory: BodyMemory
   /** decodings of encoded bodies, whose memory is not known before */
   decodings: Turns

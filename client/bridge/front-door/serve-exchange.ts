@@ -1,6 +1,7 @@
 /** The front door: from a client's request to the provider's response, or to the bridge's own error response. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Rejection } from '../wire/rejection.js'
+import { ExchangeAborted } from '../wire/exchange-aborted.js'
+import { Rejection, type RejectionReason } from '../wire/rejection.js'
 import { admit } from './admission.js'
 import { corsHeaders } from './cors.js'
 import type { InProcessCaller } from './credentials.js'
@@ -45,16 +46,23 @@ export async function serveExchange(
   }
 }
 
+/** Reasons of requests that anybody can send. */
+const needsNoKey: ReadonlySet<RejectionReason> = new Set(['no_key', 'too_many_guesses', 'websocket', 'loop'])
+
 function reject({ parts, response, signal, mount, address, cors }: Arrival, error: unknown): void {
   const rejection = rejectionOf(error)
   const { status, reason } = rejection
   const fields = { ...describeError(error), provider: mount.providerName, status, rejection: reason, address }
-  // Failures of a provider belong to an interception, which counts them.
-  if (reason !== 'provider_failed') parts.metrics.rejected(reason)
+  // Failures of a provider belong to an interception, which counts them, and a client that left was not rejected.
+  const isGone = error instanceof ExchangeAborted && error.by === 'client'
+  if (reason !== 'provider_failed' && !isGone) parts.metrics.rejected(reason)
+  const isLogged = !needsNoKey.has(reason) || parts.rejectionLog.admits(address)
   if (response.destroyed) parts.logger.info(fields, 'the client disconnected before the response began')
-  else if (status >= 500) parts.logger.error(fields, 'a request failed')
+  else if (status >= 500 && isLogged) parts.logger.error(fields, 'a request failed')
   // The rejection of a key has its cause, and was logged with it.
-  else if (error instanceof Rejection && error.cause === undefined) parts.logger.info(fields, 'a request was rejected')
+  else if (error instanceof Rejection && error.cause === undefined && isLogged) {
+    parts.logger.info(fields, 'a request was rejected')
+  }
   // The unread rest of a request body must not keep the connection busy.
   if ((signal.aborted || status === 408) && !response.headersSent) response.setHeader('connection', 'close')
   sendRejection(response, errorBody(parts.providers, mount), rejection, cors)

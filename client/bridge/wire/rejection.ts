@@ -10,6 +10,7 @@ export const rejectionReasons = [
   'revoked',
   'unknown_user',
   'ambiguous_auth',
+  'too_many_guesses',
   'deleted_user',
   'inactive_user',
   'system_user',

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { KeyGuesses } from '../../../../client/bridge/front-door/key-guesses.js'
+import { KeyGuesses } from '../../../../shared/values/key-guesses.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { json, raw } from '../../../fixtures/provider.js'
 import { sample } from '../../../fixtures/samples.js'
@@ -16,13 +16,14 @@ let whole: WholeServer
 
 beforeAll(async () => {
   // The growing wait of an address for its rejections has tests of its own.
-  const delay = vi.spyOn(KeyGuesses.prototype, 'delay').mockResolvedValue()
+  const guess = { release: () => {}, reject: async () => {} }
+  const begin = vi.spyOn(KeyGuesses.prototype, 'begin').mockResolvedValue(guess)
   whole = await startWholeServer({
     allowedOrigins: [origin],
     withheldHeaders: ['x-corp-*'],
     limits: { maxBodyBytes: 100_000 },
   })
-  return () => delay.mockRestore()
+  return () => begin.mockRestore()
 })
 afterAll(async () => {
   await whole.close()

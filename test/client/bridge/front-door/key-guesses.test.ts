@@ -1,43 +1,7 @@
-import { afterEach, expect, test, vi } from 'vitest'
-import { KeyGuesses } from '../../../../client/bridge/front-door/key-guesses.js'
+/** Guessed keys at a whole bridge. */
+import { expect, test } from 'vitest'
 import { anthropicProvider, send, startBridge } from '../running-bridge.js'
 import { scriptedControlPlane, testKey } from '../scripted-control-plane.js'
-
-afterEach(() => vi.restoreAllMocks())
-
-const delays = (guesses: KeyGuesses, address: string, count: number) =>
-  Array.from({ length: count }, () => guesses.note(address))
-
-test('the first wrong key of an address is rejected at once, each further one later, up to a limit', () => {
-  const guesses = new KeyGuesses({ maxDelayMs: 1_000 })
-  expect(delays(guesses, '10.0.0.1', 8)).toEqual([0, 50, 100, 200, 400, 800, 1_000, 1_000])
-  expect(delays(guesses, '10.0.0.2', 1)).toEqual([0])
-  expect(delays(guesses, '10.0.0.1', 3_000).at(-1)).toBe(1_000)
-})
-
-test('an address that stops is forgotten, and memory is bounded', () => {
-  let now = 1_000
-  vi.spyOn(performance, 'now').mockImplementation(() => now)
-  const guesses = new KeyGuesses({ maxDelayMs: 1_000, maxAddresses: 10, forgetAfterMs: 1_000 })
-  for (let number = 0; number < 100; number++) guesses.note(`10.0.0.${number}`)
-  expect(guesses.size).toBe(10)
-  expect(guesses.note('10.0.0.99')).toBe(50)
-  now += 1_000
-  expect(guesses.note('10.0.0.99')).toBe(0)
-  expect(guesses.size).toBe(1)
-})
-
-test.each([
-  ['2001:db8:0:1::1', '2001:db8:0:1:ffff::2', true],
-  ['2001:db8::1', '2001:db8:0:0:1::', true],
-  ['::1', '::2', true],
-  ['2001:db8:0:1::1', '2001:db8:0:2::1', false],
-  ['10.0.0.1', '10.0.0.2', false],
-])('%s and %s: one client is %s', (one, other, isSame) => {
-  const guesses = new KeyGuesses({ maxDelayMs: 1_000 })
-  guesses.note(one)
-  expect(guesses.note(other) > 0).toBe(isSame)
-})
 
 test.concurrent('behind trusted proxies a guess may wait longer than the control plane may, and still gets 401', async () => {
   const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
@@ -73,6 +37,37 @@ test.concurrent('only the rejection of a wrong key waits: a good key of the same
     expect([served.status, isRejected]).toEqual([404, false])
     expect((await rejected).status).toBe(401)
     expect(performance.now() - startedAt).toBeGreaterThan(350)
+  } finally {
+    await bridge.close()
+  }
+})
+
+test.concurrent('of many wrong keys at once few are looked at, the others get 429, and a key that was good before is served', async () => {
+  const plane = scriptedControlPlane([anthropicProvider('http://127.0.0.1:9')])
+  const bridge = await startBridge(plane, { authCacheTtlMs: 0 })
+  let asked = 0
+  plane.before = path => {
+    if (path === 'authorizer.isAuthorized') asked++
+  }
+  const route = { method: 'GET', path: '/bridge/anthropic/v1/nothing' }
+  const wrong = (number: number) =>
+    send(bridge, { ...route, headers: { 'x-api-key': `${String(number).padStart(10, '0')}-${'b'.repeat(22)}` } })
+  try {
+    expect((await send(bridge, { ...route, headers: { 'x-api-key': testKey } })).status).toBe(404)
+    asked = 0
+    const startedAt = performance.now()
+    const guesses = Array.from({ length: 180 }, (_, number) => wrong(number))
+    const good = await send(bridge, { ...route, headers: { 'x-api-key': testKey } })
+    expect(good.status).toBe(404)
+    const responses = await Promise.all(guesses)
+    const rejected = responses.filter(({ status }) => status === 429)
+    expect(responses.filter(({ status }) => status === 401).length).toBe(asked - 1)
+    const seconds = (performance.now() - startedAt) / 1_000
+    expect(asked).toBeLessThan(64 * (seconds + 1) + 3)
+    expect(rejected.length).toBeGreaterThan(0)
+    expect(rejected[0]?.headers['retry-after']).toBe('1')
+    expect(JSON.parse(String(rejected[0]?.body))).toMatchObject({ type: 'error', error: { type: 'rate_limit_error' } })
+    expect(bridge.log.length).toBeLessThan(15)
   } finally {
     await bridge.close()
   }

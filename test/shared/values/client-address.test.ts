@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, test } from 'vitest'
-import { createAddressReader } from '../../../../client/bridge/front-door/client-address.js'
+import { createAddressReader } from '../../../shared/values/client-address.js'
 
 function request(remoteAddress: string | undefined, headers: Record<string, string> = {}): IncomingMessage {
   return { socket: { remoteAddress }, headers } as unknown as IncomingMessage // all that the reader reads
