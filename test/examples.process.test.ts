@@ -3,36 +3,28 @@
  * else.
  */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { transformWithOxc } from 'vite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { nodeFlags } from './e2e/process.js'
+import { type PackedPackage, packPackage } from './package/packed.js'
 
 const run = promisify(execFile)
 
-let directory = ''
+let packed: PackedPackage
 
 beforeAll(async () => {
-  directory = await realpath(await mkdtemp(join(tmpdir(), 'aibridge-examples-')))
   // The build is there: the suite's, or that of `npm test`.
-  const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory]
-  const packed: { filename: string }[] = JSON.parse((await run('npm', pack)).stdout)
-  const installed = join(directory, 'node_modules', 'aibridge')
-  await mkdir(installed, { recursive: true })
-  await run('tar', ['xzf', join(directory, packed[0]?.filename ?? ''), '-C', installed, '--strip-components=1'])
-  const manifest: { dependencies: object } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8'))
-  // The last one is the examples' own.
-  for (const name of [...Object.keys(manifest.dependencies), '@anthropic-ai/sdk']) {
-    const link = join(directory, 'node_modules', name)
-    await mkdir(dirname(link), { recursive: true })
-    await symlink(resolve('node_modules', name), link)
-  }
+  packed = await packPackage()
+  // This dependency is the examples' own.
+  const name = '@anthropic-ai/sdk'
+  const link = join(packed.directory, 'node_modules', name)
+  await mkdir(dirname(link), { recursive: true })
+  await symlink(resolve('node_modules', name), link)
 })
-
-afterAll(() => rm(directory, { recursive: true, force: true }))
+afterAll(() => packed.remove())
 
 /** Example → what it prints. `sdk-over-http.ts` needs a running server: the test of the README runs it. */
 const examples: Readonly<Record<string, string | RegExp>> = {
@@ -42,10 +34,10 @@ const examples: Readonly<Record<string, string | RegExp>> = {
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,
 }
 
-// One after the other: a first start of the embedded database takes a core of its own.
-test.each(Object.entries(examples))(
+test.concurrent.each(Object.entries(examples))(
   '%s runs from the packed package, and ends',
   async (name, expected) => {
+    const { directory } = packed
     const { code } = await transformWithOxc(await readFile(join('examples', name), 'utf8'), name)
     const file = join(directory, name.replace(/ts$/, 'mjs'))
     await writeFile(file, code)

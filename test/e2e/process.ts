@@ -220,8 +220,8 @@ export async function cleanUp(): Promise<void> {
 
 /** Without npm's and this project's variables, as in a terminal. */
 function bareEnvironment(): Record<string, string> {
-  const { PATH = '', HOME = '' } = process.env
-  return { PATH, HOME }
+  const { PATH = '', HOME = '', TMPDIR = tmpdir() } = process.env
+  return { PATH, HOME, TMPDIR }
 }
 
 /** All that a stream says, until its end. */

@@ -4,7 +4,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
 import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
 import type { WatchEvent } from '../../shared/contract/admin/watch.js'
-import { runDirectoryPrefix } from '../fixtures/data-dir.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'
 import { type Balancer, balance } from './balancer.js'
 import {
@@ -29,7 +28,7 @@ let database = 0
 
 beforeAll(async () => {
   vi.stubEnv('BRIDGE_ADMIN_TOKEN', adminToken)
-  postgres = await PostgresServer.create({}, await runDirectoryPrefix())
+  postgres = await PostgresServer.create()
   provider = await startProvider()
 })
 afterAll(async () => {

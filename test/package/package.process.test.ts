@@ -7,6 +7,7 @@ import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/co
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { nodeFlags } from '../e2e/process.js'
 import { makeDataDir } from '../fixtures/data-dir.js'
 import { makeDatabase } from '../fixtures/stores.js'
 import { type PackedPackage, packPackage } from './packed.js'
@@ -90,6 +91,6 @@ async function packagesLoadedBy(options: object): Promise<string[]> {
     await store.close()`
   await writeFile(join(packed.directory, 'imported.txt'), '')
   await writeFile(join(packed.directory, 'program.mjs'), program)
-  await promisify(execFile)(process.execPath, ['program.mjs'], { cwd: packed.directory })
+  await promisify(execFile)(process.execPath, [...nodeFlags, 'program.mjs'], { cwd: packed.directory })
   return (await readFile(join(packed.directory, 'imported.txt'), 'utf8')).split('\n')
 }

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { openEmbeddedStore } from '../../../../server/store/pglite/embedded.js'
 import { nodeFlags } from '../../../e2e/process.js'
 import { makeDataDir } from '../../../fixtures/data-dir.js'
@@ -53,34 +53,40 @@ describe('one process per data directory', () => {
 })
 
 describe('the first start', () => {
-  test('makes the directory for its owner only, in a long path too, and tells that it creates a database', {
-    timeout: 60_000,
-  }, async () => {
-    const dataDir = join(await temporaryDirectory(), 'a'.repeat(120), 'data')
-    const messages: string[] = []
-    const log = (_fields: object, message: string) => void messages.push(message)
-    const store = await openEmbeddedStore({ dataDir, logger: { debug: log, info: log, warn: log, error: log } })
-    expect(statSync(dataDir).mode & 0o777).toBe(0o700)
-    expect(statSync(join(dataDir, 'pg')).mode & 0o777).toBe(0o700)
-    expect(messages).toEqual(['creating the database'])
-    await store.close()
-    expect(readdirSync(dataDir)).toEqual(['pg'])
-  })
-
-  test('that is killed half-way leaves nothing that looks like a database, and the next one is whole', {
-    timeout: 60_000,
-  }, async () => {
-    const dataDir = await temporaryDirectory()
-    const first = spawnNode(`
+  /** in a long path, too long for a socket */
+  let dataDir: string
+  const messages: string[] = []
+  let hadDatabase: boolean
+  let leftOpen: string[]
+  let modes: number[]
+  let outcomes: unknown
+  beforeAll(async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'aibridge-'))
+    dataDir = join(directory, 'a'.repeat(120), 'data')
+    const killed = spawnNode(`
       import { openEmbeddedStore } from ${dist('embedded.js')}
       await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })`)
-    await appears(dataDir, /^pg\.new-/, first)
-    await kill(first)
-    expect(existsSync(join(dataDir, 'pg'))).toBe(false)
-    const store = await openEmbeddedStore({ dataDir })
-    expect(await store.record([interception()])).toEqual([{ ok: true }])
+    await appears(dataDir, /^pg\.new-/, killed)
+    await kill(killed)
+    hadDatabase = existsSync(join(dataDir, 'pg'))
+    const log = (_fields: object, message: string) => void messages.push(message)
+    const store = await openEmbeddedStore({ dataDir, logger: { debug: log, info: log, warn: log, error: log } })
+    modes = ['.', 'pg'].map(name => statSync(join(dataDir, name)).mode & 0o777)
+    outcomes = await store.record([interception()])
     await store.close()
-    expect(readdirSync(dataDir)).toEqual(['pg'])
+    leftOpen = readdirSync(dataDir)
+    return () => rm(directory, { recursive: true, force: true })
+  }, 60_000)
+
+  test('makes the directory for its owner only, in a long path too, and tells that it creates a database', () => {
+    expect(modes).toEqual([0o700, 0o700])
+    expect(messages).toEqual(['creating the database'])
+    expect(leftOpen).toEqual(['pg'])
+  })
+
+  test('that is killed half-way leaves nothing that looks like a database, and the next one is whole', () => {
+    expect(hadDatabase).toBe(false)
+    expect(outcomes).toEqual([{ ok: true }])
   })
 })
 
@@ -125,6 +131,11 @@ async function dataDirectory(): Promise<string> {
   return directory
 }
 
+const children = new Set<ChildProcess>()
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
 /** A module of the built store as a literal for an import. */
 function dist(file: string): string {
   return JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../../../dist/server/store/pglite', file)).href)
@@ -134,7 +145,7 @@ function spawnNode(script: string): ChildProcess {
   const child = spawn(process.execPath, [...nodeFlags, '--input-type=module', '-e', script], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
-  onTestFinished(() => void child.kill('SIGKILL'))
+  children.add(child)
   return child
 }
 
@@ -195,7 +206,7 @@ async function deadSocket(directory: string, name: string): Promise<void> {
 
 /** Resolves when a file whose name matches is in the directory; `maker` is the process that makes it. */
 async function appears(directory: string, name: RegExp, maker: ChildProcess): Promise<void> {
-  while (!readdirSync(directory).some(file => name.test(file))) {
+  while (!(existsSync(directory) && readdirSync(directory).some(file => name.test(file)))) {
     if (maker.exitCode !== null) throw new Error(`the process ended with ${maker.exitCode} before it made ${name}`)
     await new Promise(resolve => setImmediate(resolve))
   }

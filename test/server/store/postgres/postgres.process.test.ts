@@ -5,7 +5,6 @@ import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { migratePostgres, openPostgresStore } from '../../../../server/store/postgres/postgres.js'
 import type { Store } from '../../../../server/store/store.js'
-import { runDirectoryPrefix } from '../../../fixtures/data-dir.js'
 import { PostgresServer } from '../../../fixtures/postgres-server.js'
 import { makeDatabase, silentLogger } from '../../../fixtures/stores.js'
 import { recordingLogger } from '../../services/running-server.js'
@@ -17,7 +16,7 @@ describe('a PostgreSQL server of its own', () => {
   let server: PostgresServer
   let store: Store | undefined
   beforeAll(async () => {
-    server = await PostgresServer.create({}, await runDirectoryPrefix())
+    server = await PostgresServer.create()
   })
   afterEach(async () => {
     await store?.close()
