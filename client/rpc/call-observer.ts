@@ -16,8 +16,11 @@ export type CallFailure =
  */
 export interface CallObserver {
   onStarted?(): void
-  /** `data` is still encoded by the server's transformer; `eventId` is the id of a tracked event. */
-  onData(data: unknown, eventId?: string): void
+  /**
+   * `data` is still encoded by the server's transformer; `eventId` is the id of a tracked event; `bytes` is about the
+   * size of the message.
+   */
+  onData(data: unknown, eventId?: string, bytes?: number): void
   onError(failure: CallFailure): void
   /** Called when a subscription has ended without an error. */
   onStopped?(): void

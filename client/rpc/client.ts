@@ -3,6 +3,7 @@ import type { CallFailure, CallObserver } from './call-observer.js'
 import type { Connection } from './connection.js'
 import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'
 import { duplexLink } from './link.js'
+import { SubscriptionIterator } from './subscription-iterator.js'
 import { clientTransformer, type DataTransformer } from './transformer.js'
 import {
   type AnyRouter,
@@ -77,15 +78,12 @@ class Caller {
   procedure(type: CallType, path: string): object {
     if (type === 'subscription') {
       return (input: unknown, options?: Parameters<Subscribe>[2]) =>
-        this.#subscription(path, input, options as Parameters<Subscribe>[2])
+        hasCallbacks(options) ? this.#subscription(path, input, options) : this.#iterate(path, input, options)
     }
     return (input: unknown, options?: ProcedureOptions) => this.#call(type, path, input, options)
   }
 
-  /**
-   * A subscription is opened once and read many times, so tRPC's own client serves subscriptions, with their callbacks
-   * and async iteration.
-   */
+  /** A subscription is opened once and read many times, so tRPC's own client serves subscriptions with callbacks. */
   get #subscription(): Subscribe {
     if (!this.#subscribe) {
       const link = duplexLink({ connection: this.#connection, transformer: this.#transformer })
@@ -93,6 +91,13 @@ class Caller {
       this.#subscribe = client.subscription.bind(client) as Subscribe // bind() keeps only the last overload
     }
     return this.#subscribe
+  }
+
+  /** tRPC's own iterator keeps every item that its reader has not taken. */
+  #iterate(path: string, input: unknown, options: ProcedureOptions | undefined): SubscriptionIterator {
+    const { signal, context } = options ?? {}
+    const call = { type: 'subscription', path, input, timeoutMs: context?.timeoutMs, signal } as const
+    return new SubscriptionIterator(this.#connection, call, this.#transformer)
   }
 
   #call(type: CallType, path: string, input: unknown, options: ProcedureOptions | undefined): Promise<unknown> {
@@ -109,6 +114,10 @@ class Caller {
       )
     })
   }
+}
+
+function hasCallbacks(options: object | undefined): boolean {
+  return options !== undefined && Object.values(options).some(value => typeof value === 'function')
 }
 
 /** Settles a promise with the one response of a query or mutation. */

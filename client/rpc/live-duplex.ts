@@ -86,11 +86,11 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     this.#trySend({ id, method: 'subscription.stop' })
   }
 
-  onMessage(message: Message): void {
+  onMessage(message: Message, bytes: number): void {
     if (message === 'PING') this.#pong()
     else if (message === 'PONG') return
-    else if (Array.isArray(message)) for (const item of message) this.#receive(item)
-    else this.#receive(message)
+    else if (Array.isArray(message)) for (const item of message) this.#receive(item, bytes / message.length)
+    else this.#receive(message, bytes)
   }
 
   onDrain(): void {
@@ -145,7 +145,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     }
   }
 
-  #receive(raw: unknown): void {
+  #receive(raw: unknown, bytes: number): void {
     const message = parseServerMessage(raw)
     if (message instanceof InvalidMessage) return this.#closeInvalid(message)
     if (message.id === null) {
@@ -157,7 +157,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     }
     const call = this.calls.get(message.id)
     if (!call) return // settled or moved on this side while the message was under way
-    if (!('error' in message)) this.#receiveResult(call, message.result)
+    if (!('error' in message)) this.#receiveResult(call, message.result, bytes)
     else if (message.refused === 'draining') return this.#owner.sendElsewhere(this, call)
     else this.#receiveError(call, message.error)
     this.#owner.sendQueued()
@@ -169,7 +169,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     this.#guard(() => call.observer.onError(call.sends > 1 ? { remote: error, sentBefore: true } : { remote: error }))
   }
 
-  #receiveResult(call: C, result: ResultMessage['result']): void {
+  #receiveResult(call: C, result: ResultMessage['result'], bytes: number): void {
     // The start of a subscription is no sign of use: a message that ends the connection may follow each time.
     if (result.type === 'started') return this.#guard(() => call.observer.onStarted?.())
     this.#hasResponded = true
@@ -180,7 +180,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     if (call.options.type !== 'subscription') this.#owner.forget(call)
     // An event without an id leaves the point to resume from unchanged.
     else if (result.id !== undefined) call.lastEventId = result.id
-    this.#guard(() => call.observer.onData(result.data, result.id))
+    this.#guard(() => call.observer.onData(result.data, result.id, bytes))
   }
 
   #closeInvalid({ problem }: InvalidMessage): void {

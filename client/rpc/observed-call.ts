@@ -24,9 +24,9 @@ export class ObservedCall implements CallObserver {
     this.#observer.onStarted?.()
   }
 
-  onData(data: unknown, eventId?: string): void {
+  onData(data: unknown, eventId?: string, bytes?: number): void {
     if (this.#options.type !== 'subscription') this.#end(undefined)
-    this.#observer.onData(data, eventId)
+    this.#observer.onData(data, eventId, bytes)
   }
 
   onError(failure: CallFailure): void {

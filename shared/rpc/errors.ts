@@ -66,6 +66,10 @@ export const transportReasons = {
     code: 'TOO_MANY_REQUESTS',
     meaning: 'maxSubscriptions subscriptions are open on this connection',
   },
+  slow_reader: {
+    code: 'CLIENT_CLOSED_REQUEST',
+    meaning: 'the reader of a subscription without event ids was too far behind; the client ended the subscription',
+  },
   message_too_large: { code: 'PAYLOAD_TOO_LARGE', meaning: 'the message is larger than maxMessageBytes' },
   not_encodable: { code: 'BAD_REQUEST', meaning: 'the value cannot be sent as JSON' },
   config_invalid: { code: 'BAD_REQUEST', meaning: 'the configuration breaks a rule' },

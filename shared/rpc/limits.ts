@@ -33,6 +33,19 @@ export const frameOverheadBytes = 256
 /** Frames of one WebSocket after which the other sockets get their turn: about 64 KiB of short calls, 5 to 10 ms. */
 export const framesPerTurn = 512
 
+/**
+ * Limits of items that arrived for one `for await` and that its reader has not taken. An event loop's turn may deliver
+ * some thousand items to a reader who keeps up.
+ */
+export const readerLimits = {
+  /** least cost of an item in memory: an object, its text and its place */
+  itemBytes: 256,
+  /** bytes above which a subscription whose events have ids is stopped until its reader has caught up */
+  pauseBytes: 4 * mib,
+  /** bytes above which any other subscription fails; the same as for a server's slow reader */
+  failBytes: 16 * mib,
+} as const
+
 /** Above this multiple of `maxBufferedBytes` a slow reader is closed without a wait. */
 export const maxBurstFactor = 8
 
