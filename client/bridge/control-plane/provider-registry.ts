@@ -28,7 +28,11 @@ export interface ProviderRegistryOptions {
   ttlMs: number
 }
 
-type Snapshot = ReadonlyMap<string, Target>
+interface Snapshot {
+  targets: ReadonlyMap<string, Target>
+  /** the keys of all providers */
+  keys: ReadonlySet<string>
+}
 
 /**
  * Keeps a snapshot of the control plane's providers. Only one read is under way at a time, and all callers share it. A
@@ -73,7 +77,12 @@ export class ProviderRegistry {
 
   /** Returns a provider of the current snapshot, without waiting. */
   peek(name: string): Target | undefined {
-    return this.#snapshot?.get(name)
+    return this.#snapshot?.targets.get(name)
+  }
+
+  /** Returns whether the current snapshot has a provider with this key: then bridges of this control plane send it. */
+  hasKey(key: string): boolean {
+    return this.#snapshot?.keys.has(key) ?? false
   }
 
   /**
@@ -82,10 +91,10 @@ export class ProviderRegistry {
    * @throws the error of the read, if the provider is unknown
    */
   async find(name: string): Promise<Target | undefined> {
-    const known = (await this.#current()).get(name)
+    const known = (await this.#current()).targets.get(name)
     if (known?.provider.enabled) return known
     try {
-      return (await this.#readAfterNow()).get(name)
+      return (await this.#readAfterNow()).targets.get(name)
     } catch (error) {
       if (known) return known
       throw error
@@ -128,11 +137,12 @@ export class ProviderRegistry {
     try {
       signal.throwIfAborted()
       const { providers } = await this.#options.load(signal)
-      const snapshot = new Map<string, Target>()
+      const targets = new Map<string, Target>()
       for (const provider of providers) {
         const target = this.#target(provider)
-        if (target) snapshot.set(provider.name, target)
+        if (target) targets.set(provider.name, target)
       }
+      const snapshot = { targets, keys: new Set(providers.flatMap(({ keys }) => keys)) }
       this.#snapshot = snapshot
       this.#readAt = startedAt
       return snapshot

@@ -11,12 +11,13 @@ import type { Target } from '../control-plane/provider-registry.js'
 import type { Route } from '../providers/provider-api.js'
 import {
   controlPlaneUnreachable,
+  loopRejection,
   Rejection,
   type RejectionReason,
   rejectionReasons,
   retryAfterSeconds,
 } from '../wire/rejection.js'
-import { type Credentials, publicIdOf, readCredentials } from './credentials.js'
+import { type Credentials, hasKeyForm, publicIdOf, readCredentials, shownKey } from './credentials.js'
 import type { Arrival, Exchange, FrontDoorParts } from './exchange.js'
 import { apiPath, type Mount, mayLeaveFolder } from './mount.js'
 
@@ -49,6 +50,7 @@ export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; rou
     if (mount.providerName === '') throw unknownRoute(request, undefined)
     throw new Rejection(404, 'unknown_provider', `no provider is named ${JSON.stringify(mount.providerName)}`)
   }
+  rejectHiddenLoop(parts, credentials, target)
   const path = apiPath(mount.path, target.api.mountPath)
   const route = mayLeaveFolder(mount.path) ? undefined : target.api.route(request.method ?? '', path)
   if (!route) throw unknownRoute(request, target)
@@ -57,6 +59,18 @@ export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; rou
     throw new Rejection(403, 'provider_disabled', message)
   }
   return { exchange: { ...arrival, path: path + mount.query, credentials, owner, target }, route }
+}
+
+/**
+ * Rejects a request that a bridge of this control plane has sent, through a proxy that dropped the header which says so:
+ * its key is the key of a provider too, and the chain goes on, because its target has a key of this form as well. A
+ * client with such a key may use all other providers. Looked at behind the check of the key, so that nobody can find out
+ * the keys of providers.
+ */
+function rejectHiddenLoop({ providers }: FrontDoorParts, credentials: Credentials, { provider }: Target): void {
+  const key = shownKey(credentials)
+  if (key === undefined || !provider.keys.some(hasKeyForm) || !providers.hasKey(key)) return
+  throw loopRejection('this request has the key of a provider, which is a key of an aibridge')
 }
 
 /** Returns the rejection of a route that is not supported. It names the base URL that clients are to be given. */

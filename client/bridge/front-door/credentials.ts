@@ -46,6 +46,11 @@ export function secretsOf({ identification }: Credentials, headers: IncomingHttp
 /** The form of a key; its first part is the public id. */
 const keyForm = /^([A-Za-z0-9]{10})-[A-Za-z0-9]{22}$/
 
+/** Returns whether a text has the form of a key of this service. */
+export function hasKeyForm(text: string): boolean {
+  return keyForm.test(text)
+}
+
 /** Returns the public id of the key, which may be logged; undefined for text that is no key. */
 export function publicIdOf({ identification }: Credentials): string | undefined {
   const pattern = 'key' in identification ? keyForm : /^([A-Za-z0-9]{10})$/

@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { loopHeader } from '../wire/headers.js'
-import { Rejection } from '../wire/rejection.js'
+import { loopRejection, Rejection } from '../wire/rejection.js'
 import { allowPreflight, isPreflight } from './cors.js'
 import { apiPath, type Mount } from './mount.js'
 import { dropRest } from './request-body.js'
@@ -44,8 +44,7 @@ export function serveWithoutKey(
 /** A provider whose base URL leads back to a bridge would be called again and again. */
 function rejectLoop({ headers }: IncomingMessage): void {
   if (headers[loopHeader] === undefined) return
-  const message = 'this request comes from an aibridge: the base URL of a provider leads back to a bridge'
-  throw new Rejection(508, 'loop', message)
+  throw loopRejection('this request comes from an aibridge')
 }
 
 /** Codex asks for a WebSocket first, and falls back to HTTP at once on 426 only. */

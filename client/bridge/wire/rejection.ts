@@ -76,6 +76,11 @@ export const retryAfterSeconds = 1
 /** The longest `Retry-After`: SDKs sleep through longer ones, or ignore them. */
 export const maxRetryAfterSeconds = 60
 
+/** Returns the rejection of a request that a bridge has sent. */
+export function loopRejection(sign: string): Rejection {
+  return new Rejection(508, 'loop', `${sign}: the base URL of a provider leads back to a bridge`)
+}
+
 /**
  * Returns the rejection for a failed call to the control plane. After a connection that is closed for good the client
  * waits for as long as possible: another process has to take over.
