@@ -1,6 +1,7 @@
 import { now } from '../../shared/rpc/deadlines.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import type { RpcError } from '../../shared/rpc/errors.js'
+import { heapBytes } from '../../shared/rpc/heap-bytes.js'
 import type { ConnectionLimits } from '../../shared/rpc/limits.js'
 import type { CallMessage, CallType } from '../../shared/rpc/messages.js'
 import { duplicate, tooMany } from './rejections.js'
@@ -11,16 +12,8 @@ interface HeldCall {
   readonly message: CallMessage
   readonly batchIndex: number
   readonly receivedAt: number
-  readonly frame: Frame
-}
-
-/**
- * Calls that arrived together, as one message or one batch. The bytes stay in memory until no call of the frame is
- * held.
- */
-interface Frame {
+  /** memory of the message */
   readonly bytes: number
-  held: number
 }
 
 /** The parts of the connection that admission needs. */
@@ -55,10 +48,6 @@ export class Admission {
   #heldBytes = 0
   /** subscriptions that are held or started, without those that were settled */
   #subscriptions = 0
-  /** bytes of the frame that is received now */
-  #frameBytes = 0
-  /** that frame, once a call of the frame is held */
-  #frame: Frame | undefined
   /** responses to calls that were rejected or stopped before there was a context */
   #earlyResponses = 0
 
@@ -69,19 +58,14 @@ export class Admission {
     this.#limits = limits
   }
 
-  /** Announces the calls of one frame, which follow. */
-  beginFrame(bytes: number): void {
-    this.#frameBytes = bytes
-    this.#frame = undefined
-  }
-
   /** Starts or holds a call. Returns the error of a call that is rejected. */
   admit(message: CallMessage, batchIndex: number): RpcError | undefined {
     const mustHold = this.#held.size > 0 || !this.#mayStart
-    const rejection = this.#rejectionOf(message, mustHold)
+    const bytes = mustHold ? heapBytes(message) : 0
+    const rejection = this.#rejectionOf(message, bytes)
     if (rejection) return rejection
     if (message.method === 'subscription') this.#subscriptions++
-    if (mustHold) this.#hold(message, batchIndex)
+    if (mustHold) this.#hold(message, batchIndex, bytes)
     else this.#owner.start(message, batchIndex, 0)
     return undefined
   }
@@ -126,7 +110,8 @@ export class Admission {
     return this.#owner.state === 'open' && !this.#duplex.full && this.#running.total < this.#limits.maxInFlight
   }
 
-  #rejectionOf({ id, method }: CallMessage, mustHold: boolean): RpcError | undefined {
+  /** @param bytes memory that the call would take while it is held */
+  #rejectionOf({ id, method }: CallMessage, bytes: number): RpcError | undefined {
     const { maxInFlight, maxSubscriptions } = this.#limits
     const { calls } = this.#owner
     if (calls.has(id) || this.#held.has(id)) return duplicate
@@ -137,7 +122,7 @@ export class Admission {
       const problem = `${maxSubscriptions} subscriptions are open, as many as maxSubscriptions allows`
       return tooMany('too_many_subscriptions', problem)
     }
-    if (mustHold && !this.#frame && this.#heldBytes + this.#frameBytes > this.#maxHeldBytes) {
+    if (this.#heldBytes + bytes > this.#maxHeldBytes) {
       const limit = this.#maxHeldBytes.toLocaleString('en')
       return tooMany('too_many_calls', `calls that wait to be started would take more than ${limit} bytes`)
     }
@@ -150,15 +135,14 @@ export class Admission {
     return this.#owner.state === 'opening' ? maxMessageBytes : maxBufferedBytes
   }
 
-  #hold(message: CallMessage, batchIndex: number): void {
-    this.#frame ??= { bytes: this.#frameBytes, held: 0 }
-    if (this.#frame.held++ === 0) this.#heldBytes += this.#frame.bytes
+  #hold(message: CallMessage, batchIndex: number, bytes: number): void {
+    this.#heldBytes += bytes
     if (this.#held === none) this.#held = new Map()
-    this.#held.set(message.id, { message, batchIndex, receivedAt: now(), frame: this.#frame })
+    this.#held.set(message.id, { message, batchIndex, receivedAt: now(), bytes })
   }
 
-  #remove({ message, frame }: HeldCall): void {
+  #remove({ message, bytes }: HeldCall): void {
     this.#held.delete(message.id)
-    if (--frame.held === 0) this.#heldBytes -= frame.bytes
+    this.#heldBytes -= bytes
   }
 }

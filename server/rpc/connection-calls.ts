@@ -75,11 +75,6 @@ export class ConnectionCalls {
     return this.#owner.deadlines
   }
 
-  /** Announces the messages of one frame, which follow. */
-  beginFrame(bytes: number): void {
-    this.#admission.beginFrame(bytes)
-  }
-
   /** Takes a new call. */
   receive(message: CallMessage, batchIndex: number): void {
     if (this.state === 'draining') return this.#rejectDraining(message)

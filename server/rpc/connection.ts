@@ -28,6 +28,7 @@ import { type ConnectionInfo, ContextHandshake, type ContextRequirement } from '
 import { invalidRequest } from './rejections.js'
 import { type ErrorReport, Responses } from './responses.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
+import { UnauthenticatedPeer } from './unauthenticated-peer.js'
 
 /** Settings of {@link serveDuplex}. */
 export interface ServeDuplexOptions<R extends AnyRouter> {
@@ -69,7 +70,28 @@ export interface ServerConnection {
 export function serveDuplex<R extends AnyRouter>(
   options: ServeDuplexOptions<R> & ContextRequirement<R>,
 ): ServerConnection {
-  const connection = new Connection(options)
+  const peer = new UnauthenticatedPeer(options.group, options.expectConnectionParams)
+  const connection = serveAs(options, peer)
+  void connection.closed.then(() => peer.release())
+  return connection
+}
+
+/** A connection whose peer may be cut off. */
+export interface AbandonableConnection extends ServerConnection {
+  /** Closes without a wait for the peer, which gets the reason if the peer still reads. */
+  abandon(reason: CloseReason): void
+}
+
+/**
+ * Serves as {@link serveDuplex} does.
+ * @param peer limits what the peer sends until there is a context, and is the caller's to release after a close;
+ *   undefined for a peer whose identity is known already
+ */
+export function serveAs(
+  options: ServeDuplexOptions<AnyRouter>,
+  peer: UnauthenticatedPeer | undefined,
+): AbandonableConnection {
+  const connection = new Connection(options, peer)
   try {
     options.group?.add(connection)
   } catch (error) {
@@ -87,7 +109,7 @@ const rejectionCodes: { readonly [code in ErrorCode]?: number } = {
   PARSE_ERROR: closeCodes.protocolError,
 }
 
-class Connection implements ServerConnection, GroupMember, DuplexReceiver {
+class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
   readonly closed: Promise<CloseReason>
   readonly deadlines = new Deadlines()
   state: 'opening' | 'open' | 'draining' | 'closed' = 'opening'
@@ -96,9 +118,12 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
   readonly #handshake: ContextHandshake
   readonly #calls: ConnectionCalls
   readonly #onRejected: ((error: RpcError<string>) => void) | undefined
+  readonly #maxBufferedBytes: number
+  /** until there is a context */
+  #unauthenticated: UnauthenticatedPeer | undefined
   #resolveClosed: (reason: CloseReason) => void = () => {}
 
-  constructor(options: ServeDuplexOptions<AnyRouter>) {
+  constructor(options: ServeDuplexOptions<AnyRouter>, peer: UnauthenticatedPeer | undefined) {
     const { duplex, router, onError, onCallEnd } = options
     const limits = { ...connectionLimits, ...options.limits }
     const { maxBufferedBytes } = limits
@@ -107,6 +132,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#responses = responses
     this.#calls = new ConnectionCalls(this, { duplex, router, responses, limits, onCallEnd })
     this.#onRejected = options.onRejected
+    this.#maxBufferedBytes = maxBufferedBytes
+    this.#unauthenticated = peer
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
@@ -122,9 +149,17 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   onMessage(message: Message, bytes: number): void {
     if (this.state === 'closed') return
+    const fault = this.#unauthenticated?.take(message, bytes)
+    if (fault !== undefined) return this.abandon({ code: closeCodes.policyViolation, message: fault })
     if (this.#handshake.expectsParams && typeof message === 'object') return this.#handshake.takeParams(message)
-    if (message === 'PING') this.#responses.send('PONG')
-    else if (message !== 'PONG') this.#receiveFrame(message, bytes)
+    if (message === 'PING') this.#pong()
+    else if (message !== 'PONG') this.#receiveFrame(message)
+  }
+
+  /** No burst of work explains pongs that wait: other than for responses, the limit is exact. */
+  #pong(): void {
+    this.#responses.send('PONG')
+    if (this.#duplex.bufferedBytes > this.#maxBufferedBytes) this.#responses.closeIfSlow()
   }
 
   onDrain(): void {
@@ -141,7 +176,6 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#duplex.close(reason, patienceMs)
   }
 
-  /** Closes without a wait for the peer, which gets the reason if the peer still reads. */
   abandon(reason: CloseReason): void {
     this.close(reason)
     this.#resolveClosed(reason)
@@ -161,6 +195,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.state = 'closed'
     const reason = 'connection_lost'
     const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${message}`, { reason })
+    this.#unauthenticated?.close()
     this.#calls.end(lost)
     this.#handshake.abort(lost)
     this.deadlines.clear()
@@ -168,6 +203,8 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
 
   /** Called by the handshake with the connection's context. */
   begin(context: unknown): void {
+    this.#unauthenticated?.release()
+    this.#unauthenticated = undefined
     this.#responses.context = context
     this.state = 'open'
     this.#calls.resume()
@@ -213,8 +250,7 @@ class Connection implements ServerConnection, GroupMember, DuplexReceiver {
     this.#calls.abort()
   }
 
-  #receiveFrame(message: object, bytes: number): void {
-    this.#calls.beginFrame(bytes)
+  #receiveFrame(message: object): void {
     if (!Array.isArray(message)) return this.#receive(message, 0)
     if (message.length > maxBatchMessages) {
       const limit = maxBatchMessages.toLocaleString('en')

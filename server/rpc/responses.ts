@@ -145,13 +145,14 @@ export class Responses {
   /** Gives a burst of responses some time to get through, up to a multiple of the limit. */
   #limitBuffer(): void {
     const { duplex, maxBufferedBytes, owner } = this.#options
-    if (duplex.bufferedBytes > maxBufferedBytes * maxBurstFactor) return this.#closeIfSlow()
+    if (duplex.bufferedBytes > maxBufferedBytes * maxBurstFactor) return this.closeIfSlow()
     if (this.#slowReader) return
-    this.#slowReader = { deadlineAt: now() + times.slowReaderMs, onDeadline: () => this.#closeIfSlow() }
+    this.#slowReader = { deadlineAt: now() + times.slowReaderMs, onDeadline: () => this.closeIfSlow() }
     owner.deadlines.add(this.#slowReader)
   }
 
-  #closeIfSlow(): void {
+  /** Closes now, if more than `maxBufferedBytes` wait. */
+  closeIfSlow(): void {
     this.#slowReader = undefined
     const { duplex, maxBufferedBytes, owner } = this.#options
     const { bufferedBytes } = duplex

@@ -1,3 +1,5 @@
+import { jsonShape } from './json-shape.js'
+
 /** Memory of one empty object or array and of the place that points to it, in bytes: measured 40 to 64. */
 export const containerBytes = 56
 
@@ -27,4 +29,10 @@ export function heapBytes(value: unknown, maxBytes = Number.POSITIVE_INFINITY): 
     }
   }
   return bytes
+}
+
+/** Estimates the same of JSON text, before the text is parsed. */
+export function heapBytesOfText(text: string): number {
+  const { containers, separators } = jsonShape(text)
+  return text.length + containers * containerBytes + separators * leafBytes
 }

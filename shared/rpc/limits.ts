@@ -77,6 +77,27 @@ export const maxConnections = 10_000
  */
 export const unauthenticatedShare = 10
 
+/** What peers may send until their identity is known; more of it closes the connection with 1008. */
+export const unauthenticatedLimits = {
+  /** the first frame, `connectionParams`: as much as all headers of a request, four times (contract) */
+  firstFrameBytes: 64 * 1024,
+  /**
+   * memory of all frames of one peer, whether kept or not: stock clients send calls right behind the first frame
+   * (contract)
+   */
+  peerBytes: 4 * mib,
+  /** the part of these for `PING`, pings and pongs, at {@link frameOverheadBytes} each: 1,024 of them (contract) */
+  pingBytes: 256 * 1024,
+  /** memory of the frames of all unauthenticated peers of a connection group (contract) */
+  totalBytes: 64 * mib,
+  /** parts of one message; each costs 100 bytes of memory and may hold a single byte. Chrome sends 128 KiB in one */
+  maxFragments: 256,
+  /** bytes after the close, which were under way; then the socket ends */
+  lateBytes: 256 * 1024,
+  /** time for such a peer to read why it was closed, and to close its end, in milliseconds */
+  closeMs: 1_000,
+} as const
+
 /** Limits of one connection, see {@link connectionLimits}. */
 export type ConnectionLimits = { readonly [name in keyof typeof connectionLimits]: number }
 

@@ -3,14 +3,16 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import { WebSocketServer } from 'ws'
+import { type ServerOptions, WebSocketServer } from 'ws'
 import type { CallEnd } from '../../../shared/rpc/call-end.js'
+import { closeCodes } from '../../../shared/rpc/duplex.js'
 import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import {
   type ConnectionLimits,
   connectionLimits,
   maxConnections,
   times,
+  unauthenticatedLimits,
   unauthenticatedShare,
 } from '../../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../../shared/rpc/messages.js'
@@ -18,12 +20,15 @@ import { timeoutOf } from '../../../shared/rpc/timeouts.js'
 import type { Version } from '../../../shared/rpc/version.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
 import { type WebSocketTimes, webSocketSettings, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
-import { serveDuplex } from '../connection.js'
+import { serveAs } from '../connection.js'
 import { ConnectionGroup } from '../connection-group.js'
 import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js'
 import { toTrpcError } from '../error-shape.js'
 import type { ErrorReport } from '../responses.js'
 import type { AnyRouter, inferRouterContext } from '../trpc-internals.js'
+import { UnauthenticatedPeer } from '../unauthenticated-peer.js'
+import { ReadingTurns } from './reading-turns.js'
+import { UnauthenticatedSocket } from './unauthenticated-socket.js'
 import { UpgradeHandshake } from './upgrade-handshake.js'
 import { listenersOf, type PathListener, removeListener, splitUrl } from './upgrade-paths.js'
 import { checkVersion, rejectUpgrade } from './upgrade-rejection.js'
@@ -128,6 +133,9 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   readonly #handshakeTimeoutMs: number
   readonly #times: WebSocketTimes
   readonly #server: WebSocketServer
+  /** for clients that are authenticated after the upgrade */
+  readonly #unauthenticatedServer: WebSocketServer
+  readonly #readingTurns = new ReadingTurns()
   /** sockets of clients that announced `connectionParams` and are not authenticated yet */
   readonly #unauthenticated = new Set<Socket>()
 
@@ -140,9 +148,15 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     this.#limits = { ...connectionLimits, ...options.limits }
     this.#handshakeTimeoutMs = timeoutOf('handshakeTimeoutMs', options.handshakeTimeoutMs ?? times.handshakeTimeoutMs)
     this.#times = webSocketTimes(options)
-    this.#server = new WebSocketServer({ ...webSocketSettings(this.#limits), noServer: true, clientTracking: false })
+    this.#server = this.#createServer({})
+    this.#unauthenticatedServer = this.#createServer({ maxFragments: unauthenticatedLimits.maxFragments })
+  }
+
+  #createServer(options: ServerOptions): WebSocketServer {
+    const settings = webSocketSettings(this.#limits)
+    const server = new WebSocketServer({ ...settings, ...options, noServer: true, clientTracking: false })
     // `ws` itself finds a fault in the upgrade.
-    this.#server.on('wsClientError', (error, socket) => {
+    return server.on('wsClientError', (error, socket) => {
       rejectUpgrade(socket as Socket, new RpcError('BAD_REQUEST', error.message)) // the socket that `ws` was given
     })
   }
@@ -225,27 +239,34 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     }
     // Rejected meanwhile: by the timeout or a drain, or the client has left.
     if (!handshake.pending) return
-    this.#server.handleUpgrade(request, socket, head, webSocket => {
+    const peer = authenticated ? undefined : new UnauthenticatedPeer(this.#options.group, expectConnectionParams)
+    const server = peer ? this.#unauthenticatedServer : this.#server
+    server.handleUpgrade(request, socket, head, webSocket => {
       const { router, group, onError, onCallEnd, onRejected, createContext } = this.#options
+      if (peer) {
+        const abandon = (message: string): void => connection.abandon({ code: closeCodes.policyViolation, message })
+        new UnauthenticatedSocket(webSocket, socket, peer, this.#readingTurns, { abandon })
+      }
       const duplex = webSocketDuplex(webSocket, socket, {
         ...this.#limits,
         batch: query.get('batch') === '1',
         ...this.#times,
       })
-      serveDuplex<AnyRouter>({
+      const options = {
         duplex,
         router,
         group,
         limits: this.#limits,
         ...((authenticate || createContext) && {
-          createContext: info => this.#createContext(request, socket, authenticated, info),
+          createContext: (info: ConnectionInfo) => this.#createContext(request, socket, authenticated, info),
         }),
         expectConnectionParams,
         handshakeTimeoutMs: this.#handshakeTimeoutMs,
         ...(onError && { onError }),
         ...(onCallEnd && { onCallEnd }),
         ...(onRejected && { onRejected }),
-      })
+      }
+      const connection = serveAs(options, peer)
       handshake.become()
     })
   }

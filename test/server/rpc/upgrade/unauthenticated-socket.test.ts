@@ -1,0 +1,108 @@
+/** Floods of clients that are authenticated after the upgrade, as bytes on their sockets. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { connect as dialTcp, type Socket } from 'node:net'
+import { initTRPC } from '@trpc/server'
+import { describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
+import { serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listener.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
+import { leavesNothing, opened } from '../../../fixtures/leaves-nothing.js'
+import { listening } from '../../../fixtures/listening.js'
+
+const t = initTRPC.context<object>().create()
+const router = t.router({ echo: t.procedure.query(() => 'here') })
+
+async function serve(): Promise<{ port: number; connections: () => number }> {
+  const server = createServer()
+  const group = new ConnectionGroup()
+  const listener = serveWebSockets({
+    server,
+    path: '/rpc',
+    router,
+    group,
+    authenticate({ authorization }) {
+      if (authorization !== 'Bearer good') throw new RpcError('UNAUTHORIZED', 'no')
+    },
+    createContext: () => ({}),
+  })
+  return {
+    port: await listening(server, { groups: [group], cut: true }),
+    connections: () => listener.connections,
+  }
+}
+
+/** A socket whose upgrade has succeeded. */
+async function upgraded(port: number): Promise<Socket> {
+  const socket = dialTcp(port, '127.0.0.1').on('error', () => {})
+  opened.add({ groups: [], close: async () => socket.destroy() })
+  socket.write(
+    'GET /rpc?connectionParams=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await once(socket, 'data')
+  return socket
+}
+
+/** The socket's end, also by a reset: bytes that nobody reads any more are under way. */
+const ended = (socket: Socket): Promise<unknown> => new Promise(resolve => socket.once('close', resolve))
+
+const mask = Buffer.alloc(4)
+
+/** One frame of at most 125 bytes; the mask is 0. */
+function frame(firstByte: number, text = ''): Buffer {
+  return Buffer.concat([Buffer.from([firstByte, 0x80 | text.length]), mask, Buffer.from(text)])
+}
+
+/** The beginning of a text frame of 4 MiB. */
+const longFrame = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0])
+const repeat = (one: Buffer, count: number): Buffer => Buffer.concat(new Array<Buffer>(count).fill(one))
+const firstFrame = '{"method":"connectionParams","data":{"authorization":"Bearer bad"}}'
+
+describe('a flood before authentication', () => {
+  leavesNothing()
+
+  it.each<[string, Buffer, RegExp]>([
+    ['pings', repeat(frame(0x89), 1_025), /^more than 1,024 pings before authentication$/],
+    ['pongs', repeat(frame(0x8a), 1_025), /^more than 1,024 pings before authentication$/],
+    ['a first frame that does not end', Buffer.concat([longFrame, Buffer.alloc(200_000)]), /^a first frame of more/],
+    ['parts of a first frame', Buffer.concat([frame(0x01, '{'), repeat(frame(0x00, ' '), 300)]), /^$/],
+  ])('of %s closes the connection with 1008 and ends the socket', async (_, bytes, text) => {
+    const { port, connections } = await serve()
+    const socket = await upgraded(port)
+    const received: Buffer[] = []
+    socket.on('data', chunk => received.push(chunk))
+    const end = ended(socket)
+    socket.write(bytes)
+    await end
+    const all = Buffer.concat(received)
+    const close = all.subarray(all.lastIndexOf(Buffer.from([0x03, 0xf0])))
+    expect(close.readUInt16BE()).toBe(1008)
+    expect(close.subarray(2).toString()).toMatch(text)
+    await expect.poll(connections).toBe(0)
+  })
+
+  it('after a rejection ends the socket, which else may stay for the peer to close', async () => {
+    const { port, connections } = await serve()
+    const socket = await upgraded(port)
+    const end = ended(socket)
+    const flood = setInterval(() => socket.write(repeat(frame(0x81, '{}'), 5_000)), 1)
+    socket.write(frame(0x81, firstFrame))
+    socket.resume()
+    await end
+    clearInterval(flood)
+    await expect.poll(connections).toBe(0)
+  })
+
+  it('leaves clients with a key alone: their pings have no such limit', async () => {
+    const { port } = await serve()
+    const client = new WebSocket(`ws://127.0.0.1:${port}/rpc`, { headers: { authorization: 'Bearer good' } })
+    await once(client, 'open')
+    for (let count = 0; count < 3_000; count++) client.ping()
+    client.send('{"id":1,"method":"query","params":{"path":"echo"}}')
+    expect(String((await once(client, 'message'))[0])).toContain('here')
+    client.close()
+    await once(client, 'close')
+  })
+})
