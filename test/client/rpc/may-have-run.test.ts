@@ -2,8 +2,9 @@ import { initTRPC, TRPCError } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../../client/rpc/client.js'
-import type { Connection } from '../../../client/rpc/connection.js'
+import { type Connection, connect } from '../../../client/rpc/connection.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
+import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
 import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { clientLinks, type Link, type Linked } from '../../fixtures/links.js'
@@ -313,3 +314,39 @@ describe.each(clientLinks)('whether a failed call may have run, $name', ({ link,
 function clientOf(connection: Connection): Client {
   return createDuplexClient<Router>({ connection, transformer })
 }
+
+const plain = initTRPC.create().router({ read: initTRPC.create().procedure.query(() => 'read') })
+
+describe('a call that was sent twice', () => {
+  leavesNothing()
+
+  it.each([
+    [false, true],
+    [true, true],
+    [undefined, undefined],
+  ])('may have run on its first connection: %s of the second is %s', async (given, mayHaveRun) => {
+    let dials = 0
+    const connection = connect({
+      random: () => 0,
+      dial() {
+        const isFirst = ++dials === 1
+        const [serverEnd, clientEnd] = memoryDuplexPair()
+        serverEnd.open({
+          onMessage(message) {
+            const error = { message: 'too many', code: -32029, data: { code: 'TOO_MANY_REQUESTS', mayHaveRun: given } }
+            if (isFirst) serverEnd.terminate({ code: 1006, message: 'lost' })
+            else serverEnd.send({ id: Reflect.get(Object(message), 'id'), error })
+          },
+          onDrain() {},
+          onClose() {},
+        })
+        return clientEnd
+      },
+    })
+    const error: unknown = await createDuplexClient<typeof plain>({ connection })
+      .read.query()
+      .catch((thrown: unknown) => thrown)
+    expect(Reflect.get(Object(error), 'data')).toEqual({ code: 'TOO_MANY_REQUESTS', mayHaveRun })
+    await connection.close()
+  })
+})
