@@ -38,6 +38,48 @@ function testRouter() {
   return { router, started: started.passed, release: release.open, aborted: aborted.passed }
 }
 
+describe.each(links)('the time to move, on a clock that stands still, $name', ({ link, dialRaw }) => {
+  leavesNothing()
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('a shutdown waits for no time where nothing has to move', async () => {
+    const { router, started, release } = testRouter()
+    const { connection, group } = link(router)
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    const call = client.wait.mutate()
+    await started
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const closing = group.close()
+    release()
+    expect([await call, await closing]).toEqual(['done', { drained: 1, aborted: 0 }])
+    vi.useRealTimers()
+  })
+
+  it('a client has 2 s to move its subscriptions, and less where the grace is shorter', async () => {
+    for (const [graceMs, waitMs] of [
+      [30_000, 2_000],
+      [500, 500],
+    ] as const) {
+      const { router } = testRouter()
+      const { duplex, group } = await dialRaw(router)
+      const { send, until, closed } = peer(duplex)
+      send({ id: 1, method: 'subscription', params: { path: 'forever' } })
+      await until(2)
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+      const closing = group.close({ graceMs })
+      await until(3)
+      await vi.advanceTimersByTimeAsync(waitMs - 1)
+      expect(group.connections).toBe(1)
+      await vi.advanceTimersByTimeAsync(1)
+      vi.useRealTimers()
+      expect(await closed).toMatchObject({ code: 1001 })
+      await closing
+    }
+  })
+})
+
 describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
   leavesNothing()
   beforeEach(quickTime())
@@ -77,41 +119,6 @@ describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
     expect((await until(3))[2]).toEqual({ id: 1, result: { type: 'data', data: { json: 'done' } } })
     expect(await closed).toMatchObject({ code: 1001, reason: 'draining' })
     await closing
-  })
-
-  it('a shutdown waits for no time where nothing has to move', async () => {
-    const { router, started, release } = testRouter()
-    const { connection, group } = link(router)
-    const client = createDuplexClient<typeof router>({ connection, transformer })
-    const call = client.wait.mutate()
-    await started
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    const closing = group.close()
-    release()
-    expect([await call, await closing]).toEqual(['done', { drained: 1, aborted: 0 }])
-    vi.useRealTimers()
-  })
-
-  it('a client has 2 s to move its subscriptions, and less where the grace is shorter', async () => {
-    for (const [graceMs, waitMs] of [
-      [30_000, 2_000],
-      [500, 500],
-    ] as const) {
-      const { router } = testRouter()
-      const { duplex, group } = await dialRaw(router)
-      const { send, until, closed } = peer(duplex)
-      send({ id: 1, method: 'subscription', params: { path: 'forever' } })
-      await until(2)
-      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-      const closing = group.close({ graceMs })
-      await until(3)
-      await vi.advanceTimersByTimeAsync(waitMs - 1)
-      expect(group.connections).toBe(1)
-      await vi.advanceTimersByTimeAsync(1)
-      vi.useRealTimers()
-      expect(await closed).toMatchObject({ code: 1001 })
-      await closing
-    }
   })
 
   it('an infinite grace waits for every call; a grace that is no time is rejected', async () => {
