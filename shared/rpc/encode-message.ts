@@ -1,6 +1,6 @@
 import { utf8Bytes } from '../values/text.js'
 import { copyJson, messageTooLarge, notEncodable } from './json-copy.js'
-import { jsonShape, shapelessLength } from './json-shape.js'
+import { shapeFault } from './json-shape.js'
 
 /**
  * Returns the JSON text of a message.
@@ -14,10 +14,8 @@ export function encodeMessage(message: object, maxBytes: number): string {
     copyJson(message, Number.POSITIVE_INFINITY)
     throw notEncodable(error instanceof Error ? error.message : String(error), error)
   }
-  if (text.length > shapelessLength) {
-    const { fault } = jsonShape(text)
-    if (fault) throw notEncodable(fault)
-  }
+  const fault = shapeFault(text)
+  if (fault) throw notEncodable(fault)
   // A code unit is one to three bytes of UTF-8, so the bytes need to be counted in between only.
   if (text.length * 3 > maxBytes) {
     const bytes = utf8Bytes(text)

@@ -14,7 +14,7 @@ export interface JsonShape {
 }
 
 /** Text up to this length has no fault: a level takes two characters. */
-export const shapelessLength = 2 * maxDepth
+const shapelessLength = 2 * maxDepth
 
 /** The fault of a value with more than {@link maxDepth} levels; the same words on every link. */
 export const nestedTooDeeply = `it is nested deeper than ${maxDepth.toLocaleString('en')} levels`
@@ -57,6 +57,21 @@ export function jsonShape(text: string, onItem?: (start: number, end: number) =>
     } else if ((char | braceBit) === closeBrace && --depth === 0) onItem?.(itemStart, index)
   }
   return { containers, separators, fault: undefined }
+}
+
+/** Returns the fault of a JSON text. Most texts are short, or have too few objects and arrays for a fault. */
+export function shapeFault(text: string): string | undefined {
+  return text.length <= shapelessLength || hasFewContainers(text) ? undefined : jsonShape(text).fault
+}
+
+/** A search for one character takes a tenth of the time of {@link jsonShape}. */
+function hasFewContainers(text: string): boolean {
+  let left = maxDepth
+  for (const open of ['{', '[']) {
+    for (let index = text.indexOf(open); index >= 0; index = text.indexOf(open, index + 1))
+      if (left-- === 0) return false
+  }
+  return true
 }
 
 /** Longest string that is read character by character: a search has a price of its own. */

@@ -8,7 +8,7 @@ import { now } from './deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
 import { EarlyMessages } from './early-messages.js'
 import { Heartbeat } from './heartbeat.js'
-import { jsonShape, shapelessLength } from './json-shape.js'
+import { jsonShape, shapeFault } from './json-shape.js'
 import { connectionLimits, framesPerTurn } from './limits.js'
 import { afterTurn } from './turn.js'
 import { closeText, receivedTooLarge, remoteCloseReason, sendableCode, tooLargeText } from './websocket-close.js'
@@ -151,10 +151,8 @@ class WebSocketDuplex implements Duplex {
     if (length > this.#maxMessageBytes && !isBatchOfSmaller(text, this.#maxMessageBytes)) {
       return this.#breakOff(receivedTooLarge(this.#maxMessageBytes))
     }
-    if (text.length > shapelessLength) {
-      const { fault } = jsonShape(text)
-      if (fault) return this.#reject(fault)
-    }
+    const fault = shapeFault(text)
+    if (fault) return this.#reject(fault)
     let message: unknown
     try {
       message = JSON.parse(text)

@@ -1,6 +1,6 @@
 import { type CloseReason, closeCodes, type Message } from '../../../shared/rpc/duplex.js'
 import { messageTooLarge } from '../../../shared/rpc/json-copy.js'
-import { jsonShape, shapelessLength } from '../../../shared/rpc/json-shape.js'
+import { jsonShape, shapeFault } from '../../../shared/rpc/json-shape.js'
 import { connectionLimits } from '../../../shared/rpc/limits.js'
 import { webSocketSettings } from '../../../shared/rpc/websocket-settings.js'
 import { utf8Bytes } from '../../../shared/values/text.js'
@@ -23,10 +23,8 @@ export class FrameReader {
     if (bytes > this.#maxFrameBytes) return this.#tooLarge(bytes)
     const largest = bytes > this.#maxMessageBytes ? largestOf(data, bytes) : 0
     if (largest > this.#maxMessageBytes) return this.#tooLarge(largest)
-    if (data.length > shapelessLength) {
-      const { fault } = jsonShape(data)
-      if (fault) return invalid(fault)
-    }
+    const fault = shapeFault(data)
+    if (fault) return invalid(fault)
     let message: unknown
     try {
       message = JSON.parse(data)
