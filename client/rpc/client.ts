@@ -1,4 +1,5 @@
 import type { CallType } from '../../shared/rpc/messages.js'
+import { serializeForMessage } from '../../shared/rpc/transformer.js'
 import type { CallFailure, CallObserver } from './call-observer.js'
 import type { Connection } from './connection.js'
 import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'
@@ -104,7 +105,7 @@ class Caller {
     return new Promise((resolve, reject) => {
       let encoded: unknown
       try {
-        encoded = this.#transformer.serialize(input)
+        encoded = serializeForMessage(this.#transformer, input)
       } catch (cause) {
         return reject(notEncodable(cause))
       }

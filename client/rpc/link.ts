@@ -1,3 +1,4 @@
+import { serializeForMessage } from '../../shared/rpc/transformer.js'
 import type { Connection, ConnectionState } from './connection.js'
 import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'
 import { clientTransformer } from './transformer.js'
@@ -27,7 +28,7 @@ export function duplexLink<R extends AnyRouter>(
         const fail = (error: TRPCClientError<never>): void => observer.error(error as TRPCClientError<R>)
         let input: unknown
         try {
-          input = transformer.serialize(op.input)
+          input = serializeForMessage(transformer, op.input)
         } catch (cause) {
           fail(notEncodable(cause))
           return

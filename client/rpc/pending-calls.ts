@@ -3,6 +3,7 @@ import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
 import type { CallType, WireError } from '../../shared/rpc/messages.js'
+import { OwnedJson } from '../../shared/rpc/owned-json.js'
 import { cancelledError, PendingCall } from './call.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
 import { CallQueue } from './call-queue.js'
@@ -43,6 +44,8 @@ const maxResends = 2
 export class PendingCalls {
   readonly #owner: Owner
   readonly #resend: (call: { type: CallType; path: string }) => boolean
+  /** whether mutations are never sent again after they may have run */
+  readonly #mutatesOnce: boolean
   readonly #callTimeoutMs: number
   readonly #maxInFlight: number
   readonly #deadlines = new Deadlines()
@@ -52,6 +55,7 @@ export class PendingCalls {
   constructor(owner: Owner, options: PendingCallsOptions) {
     this.#owner = owner
     this.#resend = options.resend ?? (call => call.type === 'query')
+    this.#mutatesOnce = options.resend === undefined
     this.#callTimeoutMs = options.callTimeoutMs ?? times.callTimeoutMs
     this.#maxInFlight = options.maxInFlight ?? connectionLimits.maxInFlight
   }
@@ -63,6 +67,9 @@ export class PendingCalls {
   /** Starts a call. Returns a function that cancels it without a further callback. */
   begin(options: CallOptions, observer: CallObserver): () => void {
     const call = new PendingCall(this.#nextId++, options, observer, this)
+    const { input, type } = options
+    // The procedure of the first attempt may change the input that it was given.
+    if (input instanceof OwnedJson && !(type === 'mutation' && this.#mutatesOnce)) input.keep()
     const timeoutMs = options.timeoutMs ?? (options.type === 'subscription' ? Infinity : this.#callTimeoutMs)
     const { closeReason } = this.#owner
     if (closeReason) {

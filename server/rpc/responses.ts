@@ -3,6 +3,7 @@ import { type Deadline, type Deadlines, now } from '../../shared/rpc/deadlines.j
 import { type CloseReason, closeCodes, type Duplex, type Message } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { maxBurstFactor, times } from '../../shared/rpc/limits.js'
+import { serializeForMessage } from '../../shared/rpc/transformer.js'
 import { errorShape, toTrpcError } from './error-shape.js'
 import type { AnyRouter, TRPCError } from './trpc-internals.js'
 
@@ -168,7 +169,7 @@ export class Responses {
   }
 
   #encode(value: unknown): unknown {
-    return this.#options.router._def._config.transformer.output.serialize(value)
+    return serializeForMessage(this.#options.router._def._config.transformer.output, value)
   }
 
   #encodeError(call: RespondedCall | undefined, error: TRPCError, requestId: string): unknown {

@@ -8,6 +8,7 @@ import { setOwn } from '../values/text.js'
 import { RpcError, transportError } from './errors.js'
 import { nestedTooDeeply, tooManyContainers } from './json-shape.js'
 import { maxContainers, maxDepth } from './limits.js'
+import { OwnedJson } from './owned-json.js'
 
 /**
  * Estimated bytes of the JSON text of the last copy, to be read right after {@link copyJson}. Kept apart so that a copy
@@ -66,7 +67,7 @@ function count(bytes: number): void {
 }
 
 /** Undefined means "left out", as in JSON.stringify. */
-function copyValue(value: unknown, key: string): unknown {
+function copyValue(value: unknown, key: string | number): unknown {
   switch (typeof value) {
     case 'string':
       count(value.length + 2)
@@ -90,10 +91,10 @@ function copyValue(value: unknown, key: string): unknown {
   }
 }
 
-function copyObject(value: object, key: string): unknown {
+function copyObject(value: object, key: string | number): unknown {
   const toJson: unknown = (value as { toJSON?: unknown }).toJSON // any object may have one
   if (typeof toJson === 'function') {
-    const replaced: unknown = toJson.call(value, key)
+    const replaced: unknown = toJson.call(value, String(key))
     // The result of toJSON is copied without a second toJSON.
     return typeof replaced === 'object' && replaced !== null ? copyLevel(replaced) : copyValue(replaced, key)
   }
@@ -103,7 +104,7 @@ function copyObject(value: object, key: string): unknown {
 function copyLevel(value: object): unknown {
   // A cycle ends here too.
   if (depth === maxDepth) throw new TypeError(nestedTooDeeply)
-  if (++copiedContainers > maxContainers) throw new TypeError(tooManyContainers)
+  countContainers(1)
   depth++
   const copy = copyPlain(value)
   depth--
@@ -114,10 +115,13 @@ function copyPlain(value: object): unknown {
   if (Array.isArray(value)) {
     count(2 + value.length)
     const copy = new Array<unknown>(value.length)
-    for (let index = 0; index < value.length; index++) copy[index] = copyValue(value[index], String(index)) ?? null
+    for (let index = 0; index < value.length; index++) copy[index] = copyValue(value[index], index) ?? null
     return copy
   }
-  if (Object.getPrototypeOf(value) !== Object.prototype && isWrapper(value)) return copyValue(value.valueOf(), '')
+  if (Object.getPrototypeOf(value) !== Object.prototype) {
+    if (value instanceof OwnedJson && value.giveUp()) return handOver(value)
+    if (isWrapper(value)) return copyValue(value.valueOf(), '')
+  }
   const copy: Record<string, unknown> = {}
   count(2)
   for (const key of Object.keys(value)) {
@@ -129,12 +133,27 @@ function copyPlain(value: object): unknown {
   return copy
 }
 
+/** Returns the fields of the copy, with the owner's `json` itself. */
+function handOver({ json, meta, bytes, containers, levels }: OwnedJson): object {
+  if (depth + levels > maxDepth) throw new TypeError(nestedTooDeeply)
+  countContainers(containers)
+  count(2 + 'json'.length + 4 + bytes)
+  if (!meta) return { json }
+  count('meta'.length + 4)
+  return { json, meta: copyValue(meta, 'meta') }
+}
+
+function countContainers(number: number): void {
+  copiedContainers += number
+  if (copiedContainers > maxContainers) throw new TypeError(tooManyContainers)
+}
+
 function isWrapper(value: object): boolean {
   return value instanceof Number || value instanceof String || value instanceof Boolean || value instanceof BigInt
 }
 
-function copyBigInt(value: bigint, key: string): unknown {
+function copyBigInt(value: bigint, key: string | number): unknown {
   const toJson: unknown = Reflect.get(BigInt.prototype, 'toJSON')
-  if (typeof toJson === 'function') return copyValue(toJson.call(value, key), key)
+  if (typeof toJson === 'function') return copyValue(toJson.call(value, String(key)), key)
   throw new TypeError('a bigint needs a transformer')
 }

@@ -7,6 +7,7 @@
  */
 import { SuperJSON } from 'superjson'
 import { isPlainObject, setOwn } from '../values/text.js'
+import { OwnedJson } from './owned-json.js'
 
 /** superjson's output: JSON, and the types of the values outside JSON. */
 export interface Encoded {
@@ -20,7 +21,8 @@ const superjson = new SuperJSON()
 /** A tRPC data transformer; stock peers use superjson. */
 export const transformer = {
   serialize(value: unknown): Encoded {
-    return serializePlain(value) ?? (superjson.serialize(value) as Encoded) // superjson's own type, without its generics
+    const { json, meta } = serializeOwned(value)
+    return meta ? { json, meta } : { json }
   },
   /**
    * Decodes a value, and may reuse `encoded`: no other code may hold it (a message's value belongs to its receiver).
@@ -41,6 +43,18 @@ export const transformer = {
   },
 }
 
+/**
+ * Encodes a value for one message with a transformer. The result of this project's own is an {@link OwnedJson} where
+ * possible: the caller must not hold on to its `json`.
+ */
+export function serializeForMessage(given: { serialize(value: unknown): unknown }, value: unknown): unknown {
+  return given === transformer ? serializeOwned(value) : given.serialize(value)
+}
+
+function serializeOwned(value: unknown): OwnedJson | Encoded {
+  return serializePlain(value) ?? (superjson.serialize(value) as Encoded) // superjson's own type, without its generics
+}
+
 /** Thrown inside the walk to hand the whole value to superjson. */
 const leaveToSuperjson = Symbol('superjson')
 
@@ -49,17 +63,23 @@ interface Walk {
   values: Annotations | undefined
   /** objects met so far: superjson annotates repeated objects */
   readonly seen: unknown[]
+  /** The size of the output, counted as `copyJson` counts. */
+  bytes: number
+  containers: number
+  levels: number
+  /** levels above the value that is encoded now */
+  depth: number
 }
 
 /** Returns undefined for a value that superjson must encode. */
-function serializePlain(value: unknown): Encoded | undefined {
-  const walk: Walk = { values: undefined, seen: [] }
+function serializePlain(value: unknown): OwnedJson | undefined {
+  const walk: Walk = { values: undefined, seen: [], bytes: 0, containers: 0, levels: 0, depth: 0 }
   try {
     const json = encode(value, '', undefined, walk)
-    if (!walk.values) return { json }
+    if (!walk.values) return new OwnedJson(json, undefined, walk)
     const rootType = Object.hasOwn(walk.values, '') ? walk.values[''] : undefined
     const isRoot = typeof value !== 'object' || value instanceof Date
-    return { json, meta: { values: isRoot ? rootType : walk.values, v: 1 } }
+    return new OwnedJson(json, { values: isRoot ? rootType : walk.values, v: 1 }, walk)
   } catch (thrown) {
     if (thrown === leaveToSuperjson || thrown instanceof RangeError) return undefined
     throw thrown
@@ -70,26 +90,40 @@ function serializePlain(value: unknown): Encoded | undefined {
 function encode(value: unknown, key: string, parent: Place | undefined, walk: Walk): unknown {
   switch (typeof value) {
     case 'string':
+      walk.bytes += value.length + 2
+      return value
     case 'boolean':
+      walk.bytes += 5
       return value
     case 'number':
-      if (Number.isFinite(value) && (value !== 0 || 1 / value > 0)) return value
+      if (Number.isFinite(value) && (value !== 0 || 1 / value > 0)) {
+        walk.bytes += 8
+        return value
+      }
       // superjson does not treat NaN as a primitive: two NaN count as the same object.
       if (Number.isNaN(value)) remember(value, walk)
       annotate(key, parent, 'number', walk)
-      return Object.is(value, -0) ? '-0' : String(value)
+      return asText(Object.is(value, -0) ? '-0' : String(value), walk)
     case 'undefined':
       annotate(key, parent, 'undefined', walk)
+      walk.bytes += 4
       return null
     case 'bigint':
       remember(value, walk)
       annotate(key, parent, 'bigint', walk)
-      return value.toString()
+      return asText(value.toString(), walk)
     case 'object':
-      return value === null ? null : encodeObject(value, key, parent, walk)
+      if (value !== null) return encodeObject(value, key, parent, walk)
+      walk.bytes += 4
+      return null
     default:
       throw leaveToSuperjson
   }
+}
+
+function asText(text: string, walk: Walk): string {
+  walk.bytes += text.length + 2
+  return text
 }
 
 interface Place {
@@ -100,12 +134,19 @@ interface Place {
 function encodeObject(value: object, key: string, parent: Place | undefined, walk: Walk): unknown {
   remember(value, walk)
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === Object.prototype || prototype === null)
-    return encodeFields(value as Record<string, unknown>, key, parent, walk) // plain
-  if (Array.isArray(value)) return encodeItems(value, key, parent, walk)
+  const isPlain = prototype === Object.prototype || prototype === null
+  if (isPlain || Array.isArray(value)) {
+    walk.containers++
+    if (++walk.depth > walk.levels) walk.levels = walk.depth
+    const json = isPlain
+      ? encodeFields(value as Record<string, unknown>, key, parent, walk) // checked above
+      : encodeItems(value as unknown[], key, parent, walk) // checked above
+    walk.depth--
+    return json
+  }
   if (prototype === Date.prototype && value instanceof Date && !Number.isNaN(value.getTime())) {
     annotate(key, parent, 'Date', walk)
-    return value.toISOString()
+    return asText(value.toISOString(), walk)
   }
   throw leaveToSuperjson
 }
@@ -113,9 +154,11 @@ function encodeObject(value: object, key: string, parent: Place | undefined, wal
 function encodeFields(source: Record<string, unknown>, key: string, parent: Place | undefined, walk: Walk): unknown {
   const json: Record<string, unknown> = {}
   let place: Place | undefined
+  walk.bytes += 2
   for (const field of Object.keys(source)) {
     const value = source[field]
-    if (typeof value === 'string' || typeof value === 'boolean' || value === null) setOwn(json, field, value)
+    walk.bytes += field.length + 4
+    if (typeof value === 'string') setOwn(json, field, asText(value, walk))
     else {
       place ??= { key, parent }
       setOwn(json, field, encode(value, field, place, walk))
@@ -127,6 +170,7 @@ function encodeFields(source: Record<string, unknown>, key: string, parent: Plac
 function encodeItems(source: unknown[], key: string, parent: Place | undefined, walk: Walk): unknown {
   const json = new Array<unknown>(source.length)
   const place: Place = { key, parent }
+  walk.bytes += 2 + source.length
   for (let index = 0; index < source.length; index++) {
     const item = source[index]
     if (item === undefined && !(index in source)) throw leaveToSuperjson

@@ -9,6 +9,7 @@ import { serveDuplex } from '../../../server/rpc/connection.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
+import { transformer } from '../../../shared/rpc/transformer.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 import { clientLinks } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
@@ -194,6 +195,35 @@ describe.each(clientLinks)('a connection that is lost, $name', ({ link }) => {
     release()
     expect(await call).toBe('done')
     expect(served.length).toBe(2)
+  })
+
+  it('a call that is sent again has its own input, whatever the first attempt did to its input', async () => {
+    const seen: unknown[] = []
+    let firstAttempt = gate()
+    const t = initTRPC.create({ transformer })
+    const change = async (input: { list: number[] }): Promise<number> => {
+      seen.push(structuredClone(input))
+      input.list.push(input.list.length)
+      if (seen.length === 1) await firstAttempt.passed
+      return input.list.length
+    }
+    const any = t.procedure.input((input: unknown) => input as { list: number[] }) // the test's own
+    const router = t.router({
+      ask: any.query(({ input }) => change(input)),
+      change: any.mutation(({ input }) => change(input)),
+    })
+    const { connection, sever } = link(router, { client: { resend: () => true } })
+    const client = createDuplexClient<typeof router>({ connection, transformer })
+    for (const call of [client.ask.query, client.change.mutate]) {
+      seen.length = 0
+      firstAttempt = gate()
+      const response = call({ list: [0] })
+      await expect.poll(() => seen.length).toBe(1)
+      sever()
+      firstAttempt.open()
+      expect(await response).toBe(2)
+      expect(seen).toEqual([{ list: [0] }, { list: [0] }])
+    }
   })
 
   it('a resend that throws counts as false, and onError gets the error', async () => {
