@@ -91,10 +91,14 @@ export class Call implements Invocation, Deadline {
    * Returns the input for the procedure's parser; a subscription's `lastEventId` is merged into the input, as tRPC
    * documents.
    */
-  async getRawInput(): Promise<unknown> {
-    // A procedure with several parsers asks several times; decoding takes over the message, so decoding happens once.
-    this.#input ??= { value: this.#decodeInput() }
-    return this.#input.value
+  getRawInput(): Promise<unknown> {
+    try {
+      // A procedure with several parsers asks several times; decoding takes over the message, so decoding happens once.
+      this.#input ??= { value: this.#decodeInput() }
+      return Promise.resolve(this.#input.value)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   #decodeInput(): unknown {

@@ -24,8 +24,10 @@ export interface Invocation {
 
 /** Resolves with the procedure's result, rejects with a TRPCError. */
 export function invoke(router: AnyRouter, context: unknown, call: Invocation): Promise<unknown> {
-  const middlewares = walkableMiddlewares(router, call)
-  return middlewares ? walk(middlewares.list, middlewares.meta, context, call) : invokeByTrpc(router, context, call)
+  const walkable = walkableMiddlewares(router, call)
+  if (!walkable) return invokeByTrpc(router, context, call)
+  const { list, meta } = walkable
+  return step({ list, meta, call }, 0, context, undefined, () => call.getRawInput()).then(dataOf)
 }
 
 /** Runs the call through tRPC's public function. */
@@ -79,18 +81,6 @@ function inspect(procedure: AnyProcedure): Walkable | null {
     : null // checked on this line
 }
 
-async function walk(list: readonly Middleware[], meta: unknown, context: unknown, call: Invocation): Promise<unknown> {
-  const result = await step({ list, meta, call }, 0, context, undefined, () => call.getRawInput())
-  if (!result) {
-    throw new TRPCError({
-      code: 'INTERNAL_SERVER_ERROR',
-      message: 'No result from middlewares - did you forget to `return next()`?',
-    })
-  }
-  if (!result.ok) throw result.error
-  return result.data
-}
-
 /** The parts of one call that are the same for all its middlewares. */
 interface Walk {
   readonly list: readonly Middleware[]
@@ -98,7 +88,8 @@ interface Walk {
   readonly call: Invocation
 }
 
-async function step(
+/** Resolves with the result of a middleware and all that follow it; never rejects. */
+function step(
   walk: Walk,
   index: number,
   ctx: unknown,
@@ -111,11 +102,26 @@ async function step(
     const options = new MiddlewareOptions(walk, index, ctx, input, getRawInput)
     // tRPC's own validators read fields only.
     if (!('_type' in middleware)) Object.defineProperty(options, 'signal', ownSignal)
-    // `await` keeps a rejection inside this try.
-    return await middleware(options)
+    // A middleware of any program may return another thenable, or no promise.
+    return Promise.resolve(middleware(options)).then(undefined, failure)
   } catch (cause) {
-    return { ok: false, error: getTRPCErrorFromUnknown(cause) }
+    return Promise.resolve(failure(cause))
   }
+}
+
+function failure(cause: unknown): Result {
+  return { ok: false, error: getTRPCErrorFromUnknown(cause) }
+}
+
+function dataOf(result: Result | undefined): unknown {
+  if (!result) {
+    throw new TRPCError({
+      code: 'INTERNAL_SERVER_ERROR',
+      message: 'No result from middlewares - did you forget to `return next()`?',
+    })
+  }
+  if (!result.ok) throw result.error
+  return result.data
 }
 
 /**
