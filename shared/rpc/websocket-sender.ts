@@ -4,11 +4,13 @@ import type { Message } from './duplex.js'
 import { encodeMessage } from './encode-message.js'
 import { connectionLimits, frameOverheadBytes } from './limits.js'
 import { PongSender } from './pong-sender.js'
-import { maxBatchLength, type WebSocketDuplexOptions } from './websocket-settings.js'
+import { sentBatchLength, type WebSocketDuplexOptions } from './websocket-settings.js'
 
 /**
- * The sending half of a WebSocket: encodes messages and queues the texts of one turn, which go out together in its
- * microtask. Each queued frame counts with its memory, which is a hundred times the bytes of a short one.
+ * The sending half of a WebSocket: encodes messages and queues the texts of one turn. They go out together once all
+ * microtasks have run, or as soon as they fill a frame: the responses to a batch, and the items of a source that is
+ * always ready, are a few large writes. Each queued frame counts with its memory, which is a hundred times the bytes of
+ * a short one.
  */
 export class WebSocketSender {
   /** Set when more bytes than the high-water mark are buffered, until half of the mark or less are. */
@@ -21,6 +23,8 @@ export class WebSocketSender {
   readonly #batches: boolean
   /** encoded in this turn */
   #queue: string[] = []
+  /** in UTF-16 code units */
+  #queuedLength = 0
   /** memory of that queue */
   #queuedBytes = 0
   /** frames that the socket keeps, because the system does not take them */
@@ -48,10 +52,12 @@ export class WebSocketSender {
    */
   send(message: Message): void {
     const text = typeof message === 'string' ? message : encodeMessage(message, this.#maxMessageBytes)
+    if (this.#queuedLength + text.length > sentBatchLength) this.#flush()
+    this.#queuedLength += text.length
     this.#queuedBytes += text.length + frameOverheadBytes
     if (!this.full && this.bufferedBytes > this.#highWaterMarkBytes) this.full = true
-    // A longer queue has its microtask already.
-    if (this.#queue.push(text) === 1) queueMicrotask(this.#flush)
+    // A longer queue is scheduled already.
+    if (this.#queue.push(text) === 1) process.nextTick(this.#flush)
   }
 
   /** Writes the queue to the socket now. */
@@ -62,6 +68,7 @@ export class WebSocketSender {
   /** Drops the queue. */
   clear(): void {
     this.#queue = []
+    this.#queuedLength = 0
     this.#queuedBytes = 0
   }
 
@@ -74,8 +81,7 @@ export class WebSocketSender {
     const queue = this.#queue
     const [first] = queue
     if (first === undefined) return
-    this.#queue = []
-    this.#queuedBytes = 0
+    this.clear()
     // A single frame into an empty socket is counted by its bytes alone: most go that way, and a callback has a price.
     if (queue.length === 1 && !this.full && this.#raw.writableLength === 0) return this.#socket.send(first)
     // One system call for all texts, also if they are several frames.
@@ -95,7 +101,7 @@ export class WebSocketSender {
       length = 0
     }
     for (const text of queue) {
-      if (length + text.length > maxBatchLength || text[0] !== '{') writeBatch()
+      if (length + text.length > sentBatchLength || text[0] !== '{') writeBatch()
       // PING, PONG, and messages that are arrays themselves.
       if (text[0] !== '{') {
         this.#write(text)

@@ -2,7 +2,7 @@ import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
 import type { Message } from '../../../shared/rpc/duplex.js'
 import { encodeMessage } from '../../../shared/rpc/encode-message.js'
 import { connectionLimits } from '../../../shared/rpc/limits.js'
-import { maxBatchLength, type WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
+import { sentBatchLength, type WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
 import type { BrowserSocket } from './browser-socket.js'
 
 /**
@@ -113,7 +113,7 @@ function batchesOf(texts: readonly string[]): string[] {
   }
   for (const text of texts) {
     const isMessage = text[0] === '{'
-    if (length + text.length > maxBatchLength || !isMessage) endBatch()
+    if (length + text.length > sentBatchLength || !isMessage) endBatch()
     if (!isMessage) {
       frames.push(text)
       continue
