@@ -9,6 +9,7 @@ import {
   type Message,
   openedTwice,
 } from '../../../shared/rpc/duplex.js'
+import { EarlyMessages } from '../../../shared/rpc/early-messages.js'
 import { remoteCloseReason } from '../../../shared/rpc/websocket-close.js'
 import { type WebSocketDuplexOptions, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
 import { closeBrowserSocket } from './browser-close.js'
@@ -33,7 +34,7 @@ type State = { readonly name: 'open' } | { readonly name: 'closing' | 'ended'; r
 const open: State = { name: 'open' }
 
 type Delivery =
-  | { readonly name: 'unopened' | 'opening'; readonly early: [Message, number][] }
+  | { readonly name: 'unopened' | 'opening'; readonly early: EarlyMessages }
   | { readonly name: 'delivering'; readonly receiver: DuplexReceiver }
   | { readonly name: 'over' }
 
@@ -58,7 +59,7 @@ class BrowserDuplex implements Duplex {
   readonly #sender: BrowserSender
   readonly #heartbeat: BrowserHeartbeat
   #state: State = open
-  #delivery: Delivery = { name: 'unopened', early: [] }
+  #delivery: Delivery = { name: 'unopened', early: new EarlyMessages() }
   #closeTimer: NodeJS.Timeout | undefined
 
   constructor(socket: BrowserSocket, options: BrowserDuplexOptions) {
@@ -89,7 +90,7 @@ class BrowserDuplex implements Duplex {
     queueMicrotask(() => {
       this.#delivery = { name: 'delivering', receiver }
       const state = this.#state
-      for (const [message, bytes] of early) {
+      for (const [message, bytes] of early.taken()) {
         this.#deliver(message, bytes)
         // The receiver has closed: the rest is not delivered any more.
         if (this.#state !== state) break
@@ -141,7 +142,10 @@ class BrowserDuplex implements Duplex {
   #deliver(message: Message, bytes: number): void {
     const delivery = this.#delivery
     if (delivery.name === 'delivering') this.#guard(() => delivery.receiver.onMessage(message, bytes))
-    else if (delivery.name !== 'over') delivery.early.push([message, bytes])
+    else if (delivery.name !== 'over') {
+      const fault = delivery.early.keep(message, bytes)
+      if (fault) this.#end(fault)
+    }
   }
 
   #onDrain(): void {

@@ -101,8 +101,9 @@ export class UnauthenticatedSocket {
     // The peer gets a moment to read the close frame, unless more waits before that frame. Nothing more is read.
     const socket = this.#socket
     socket.pause()
-    if (socket.writableLength > unreadBytes) socket.destroy()
-    else backgroundTimer(() => socket.destroy(), unauthenticatedLimits.closeMs)
+    if (socket.writableLength > unreadBytes) return void socket.destroy()
+    const timer = backgroundTimer(() => socket.destroy(), unauthenticatedLimits.closeMs)
+    socket.once('close', () => clearTimeout(timer))
   }
 
   readonly #onClose = (): void => {

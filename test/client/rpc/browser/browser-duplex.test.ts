@@ -68,6 +68,18 @@ describe('a duplex on a browser’s WebSocket', () => {
     expect(bytes).toEqual([10, 4, 3])
   })
 
+  it('messages of more than 16 MiB before it is opened close with 1008', async () => {
+    const { socket, received, closes, open } = make()
+    const large = JSON.stringify({ text: text(4_000_000) })
+    for (let count = 0; count < 5; count++) socket.receive(large)
+    open()
+    await microtasks()
+    expect(received).toEqual([])
+    expect(closes).toMatchObject([
+      { code: 1008, message: 'messages of more than 16,777,216 bytes before any was read' },
+    ])
+  })
+
   it('a receiver that closes at the first early message gets no other', async () => {
     const onMessage = vi.fn(() => duplex.close({ code: 1000, message: 'done' }))
     const { socket, duplex, open } = make({}, { onMessage })
