@@ -1,11 +1,12 @@
 /** The store on any PostgreSQL that kysely can talk to, embedded or not. */
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { erasureStore } from './records/erasure.js'
 import { feedStore } from './records/feed.js'
 import { interceptionStore } from './records/interceptions.js'
 import { storeRecords } from './records/records.js'
 import type { Changes } from './sql/changes.js'
+import { checkReadiness } from './sql/readiness.js'
 import type { Database } from './sql/schema.js'
 import { isPassing } from './sql/sql-error.js'
 import type { Store, Tables } from './store.js'
@@ -104,7 +105,7 @@ export function createSqlStore(
 
   return {
     ...guardedTables,
-    ping: () => guarded(() => writeReadiness(db), false),
+    ping: () => guarded(() => checkReadiness(db), false),
     settle: async () => void (await Promise.allSettled(open)),
     onChange: (topic, listener) => changes.onChange(topic, listener),
     audited(work, entryOf) {
@@ -122,15 +123,6 @@ export function createSqlStore(
       return closed
     },
   }
-}
-
-/** Writes one row, which is the same row each time. */
-async function writeReadiness(db: Kysely<Database>): Promise<void> {
-  await db
-    .insertInto('server_state')
-    .values({ key: 'readiness_checked' })
-    .onConflict(conflict => conflict.column('key').doUpdateSet({ set_at: sql`now()` }))
-    .execute()
 }
 
 /** The questions that a database, or one transaction, responds to. */

@@ -29,7 +29,10 @@ import type { JsonObject } from '../../shared/values/text.js'
  * top of this file.
  */
 export interface Store extends Tables, AuditedWrites, ChangeStore {
-  /** Resolves when the database has committed a write: one that can only read, such as one on a full disk, rejects. */
+  /**
+   * Resolves when the database has committed a write and its disk has room: one that can only read, or whose disk is
+   * full, rejects.
+   */
   ping(): Promise<void>
   /** Resolves when every call that is under way now has ended, by success or by failure. */
   settle(): Promise<void>
