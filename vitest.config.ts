@@ -29,10 +29,18 @@ const slowFiles = [
 /** The seed of all random values of a run; test/fixtures/random.ts prints it if a test fails. */
 const seed = process.env.TEST_SEED ?? String(randomInt(2 ** 31))
 
-function project(name: 'fast' | 'process', files: { include: string[]; exclude?: string[] }) {
+// Vitest leaves a core free, which on two cores would run one file after the other.
+const cores = Math.max(2, availableParallelism() - 1)
+
+function project(
+  name: 'fast' | 'process',
+  files: { include: string[]; exclude?: string[] },
+  workers: { maxWorkers: number; sequence: { groupOrder: number } },
+) {
   return {
     test: {
       name,
+      ...workers,
       ...files,
       env: { TEST_SEED: seed },
       // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
@@ -50,13 +58,20 @@ function project(name: 'fast' | 'process', files: { include: string[]; exclude?:
 export default defineConfig({
   test: {
     projects: [
-      project('fast', { include: ['test/**/*.test.ts'], exclude: [...processFiles, ...slowFiles] }),
-      project('process', { include: [...processFiles, ...slowFiles] }),
+      project(
+        'fast',
+        { include: ['test/**/*.test.ts'], exclude: [...processFiles, ...slowFiles] },
+        { maxWorkers: cores, sequence: { groupOrder: 1 } },
+      ),
+      // A thread that waits for its processes leaves a core to another one.
+      project(
+        'process',
+        { include: [...processFiles, ...slowFiles] },
+        { maxWorkers: cores + 1, sequence: { groupOrder: 0 } },
+      ),
     ],
     globalSetup: ['test/fixtures/global-setup.ts'],
     // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count too.
     coverage: { include: ['client/**', 'server/**', 'shared/**'], reporter: ['text', 'html'] },
-    // Vitest leaves a core free, which on two cores would run one file after the other.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 })

@@ -133,10 +133,35 @@ describe('an empty data directory', () => {
     expect(stdout).toMatch(/^claude would call (\S+) with [A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/m)
     expect(stdout).toContain(`claude would call ${server.url}/bridge/anthropic with `)
   })
+})
 
-  test('a streamed message is recorded, and is there after kill -9', async () => {
-    const dataDir = await dataDirectory()
-    const server = await startEmbedded(dataDir)
+/** A start serves several tests: each leaves a running server to the next one. */
+describe('a data directory in use', () => {
+  let dataDir: string
+  let server: ServeProcess
+  beforeAll(async () => {
+    dataDir = await dataDirectory()
+    server = await startMortal()
+  })
+  afterAll(cleanUp)
+
+  /** Starts a server whose database thread ends at SIGUSR2. */
+  function startMortal(): Promise<ServeProcess> {
+    const end = "process.on('worker', worker => process.on('SIGUSR2', () => worker.terminate()))"
+    return startEmbedded(dataDir, { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(end)}` })
+  }
+
+  test('a second process on a data directory fails with the name of the holder', async () => {
+    const second = await run(['serve', '--data', dataDir, '--port', server.port])
+    expect(second).toMatchObject({ code: 1, stdout: '' })
+    expect(failureIn(second.stderr)).toEqual({
+      code: 'PRECONDITION_FAILED',
+      reason: 'data_in_use',
+      message: expect.stringMatching(new RegExp(`\\b${server.pid}\\b`)),
+    })
+  })
+
+  test('a streamed message is recorded; after kill -9 of its server another one starts and has it', async () => {
     const user = await runWordsJson<User>(['users', 'create', 'alice', ...server.flags])
     expect(user).toMatchObject({ username: 'alice', status: 'active', deletedAt: null })
     const { id, key } = await runWordsJson<CreatedApiKey>(['keys', 'create', '--user', 'alice', ...server.flags])
@@ -179,34 +204,27 @@ describe('an empty data directory', () => {
 
     server.kill('SIGKILL')
     expect(await server.exited).toEqual({ code: null, signal: 'SIGKILL' })
-    const again = await startEmbedded(dataDir)
+    const again = await startMortal()
+    server = again
     expect(again.stdout()).toBe(`aibridge ready at ${again.url}, data in ${dataDir}\n`)
     expect(await runWordsJson<unknown>(['interceptions', 'show', before.interception.id, ...again.flags])).toEqual(
       before,
     )
     expect(await statusWith(again, key)).toBe(200)
   })
+
+  test('the end of the database thread is logged and ends the server with 1; stored records are there at the next start', async () => {
+    const user = await admin(server, ({ users }) => users.create.mutate({ username: 'kept' }))
+    server.kill('SIGUSR2')
+    expect(await server.logged(/^the embedded database has ended/)).toMatchObject({ level: 60 })
+    expect(await server.exited).toEqual({ code: 1, signal: null })
+    server = await startMortal()
+    expect(await admin(server, ({ users }) => users.list.query())).toContainEqual(user)
+  })
 })
 
 describe('a data directory', () => {
   afterEach(cleanUp)
-
-  test('a second process on a data directory fails with the name of the holder, and starts after kill -9 of the holder', async () => {
-    const dataDir = await dataDirectory()
-    const first = await startEmbedded(dataDir)
-    const alice = await admin(first, ({ users }) => users.create.mutate({ username: 'alice' }))
-    const second = await run(['serve', '--data', dataDir, '--port', first.port])
-    expect(second).toMatchObject({ code: 1, stdout: '' })
-    expect(failureIn(second.stderr)).toEqual({
-      code: 'PRECONDITION_FAILED',
-      reason: 'data_in_use',
-      message: expect.stringMatching(new RegExp(`\\b${first.pid}\\b`)),
-    })
-    first.kill('SIGKILL')
-    await first.exited
-    const third = await startEmbedded(dataDir)
-    expect(await admin(third, ({ users }) => users.list.query())).toEqual([alice])
-  })
 
   test('a busy port ends the start and leaves the directory free', async () => {
     const dataDir = await dataDirectory()
@@ -233,20 +251,6 @@ describe('a data directory', () => {
     const { code, stderr } = await run(['serve', '--data', dataDir, '--port', '0'])
     expect(code).toBe(1)
     expect(failureIn(stderr)).toMatchObject({ reason: 'database_corrupt', message: expect.stringContaining(dataDir) })
-  })
-
-  test('the end of the database thread is logged and ends the server with 1; stored records are there at the next start', async () => {
-    const end = "process.on('worker', worker => process.on('SIGUSR2', () => worker.terminate()))"
-    const dataDir = await dataDirectory()
-    const server = await startEmbedded(dataDir, {
-      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(end)}`,
-    })
-    const user = await admin(server, ({ users }) => users.create.mutate({ username: 'kept' }))
-    server.kill('SIGUSR2')
-    expect(await server.logged(/^the embedded database has ended/)).toMatchObject({ level: 60 })
-    expect(await server.exited).toEqual({ code: 1, signal: null })
-    const again = await startEmbedded(dataDir)
-    expect(await admin(again, ({ users }) => users.list.query())).toContainEqual(user)
   })
 })
 
