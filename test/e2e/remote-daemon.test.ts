@@ -137,12 +137,14 @@ describe('two remote daemons', () => {
 
   test('a daemon with --no-content, and one with BRIDGE_CONTENT=false, record no words', async () => {
     const { key: daemonsKey } = await daemonKey()
-    for (const options of [{ args: ['--no-content'] }, { env: { BRIDGE_CONTENT: 'false' } }]) {
-      const daemon = await startDaemon(server.url, daemonsKey, options)
-      expect(await ask(sdk(daemon), 'MARKED words')).toBe(tokens.join(''))
-      daemon.kill('SIGTERM')
-      await daemon.exited
-    }
+    await Promise.all(
+      [{ args: ['--no-content'] }, { env: { BRIDGE_CONTENT: 'false' } }].map(async options => {
+        const daemon = await startDaemon(server.url, daemonsKey, options)
+        expect(await ask(sdk(daemon), 'MARKED words')).toBe(tokens.join(''))
+        daemon.kill('SIGTERM')
+        await daemon.exited
+      }),
+    )
     const details = await everyInterception()
     expect(details).toHaveLength(2)
     for (const { promptUsages, tokenUsages } of details) {
@@ -201,18 +203,19 @@ describe('a daemon key', () => {
       code: 'FORBIDDEN',
       reason: 'key_revoked',
     })
-    expect(await runDaemon(created.key)).toMatchObject({ code: 1, failure: { reason: 'key_revoked' } })
-    expect(await runDaemon(`${'a'.repeat(10)}-${'b'.repeat(22)}`)).toMatchObject({
-      code: 1,
-      failure: { code: 'UNAUTHORIZED', reason: 'key_invalid' },
-    })
+    const keys = [created.key, `${'a'.repeat(10)}-${'b'.repeat(22)}`]
+    expect(await Promise.all(keys.map(runDaemon))).toMatchObject([
+      { code: 1, failure: { reason: 'key_revoked' } },
+      { code: 1, failure: { code: 'UNAUTHORIZED', reason: 'key_invalid' } },
+    ])
     for (const output of [daemon.stdout(), daemon.stderr(), server.stderr()]) expect(output).not.toContain(created.key)
   })
 
   test('a daemon without a daemon key does not start, also with the admin token in its place', async () => {
     const url = 'http://127.0.0.1:9'
-    for (const env of [{}, { BRIDGE_DAEMON_KEY: 'MARKED-secret' }]) {
-      const { code, stderr } = await run(['daemon', '--url', url, '--port', '0'], { env })
+    const environments = [{}, { BRIDGE_DAEMON_KEY: 'MARKED-secret' }]
+    const args = ['daemon', '--url', url, '--port', '0']
+    for (const { code, stderr } of await Promise.all(environments.map(env => run(args, { env })))) {
       expect(code).toBe(1)
       expect(JSON.parse(stderr)).toMatchObject({ code: 'BAD_REQUEST', reason: 'config_invalid' })
       expect(stderr).not.toContain('MARKED')

@@ -383,12 +383,7 @@ describe('a running server', () => {
 
 /** Sends requests until one gets `status`; an earlier decision may be cached for five seconds. */
 async function untilStatus(server: ServeProcess, key: string, status: number, name?: string): Promise<void> {
-  const start = performance.now()
-  let last: number
-  do {
-    last = await statusWith(server, key, name)
-  } while (last !== status && performance.now() - start < 20_000)
-  expect(last).toBe(status)
+  await expect.poll(() => statusWith(server, key, name), { interval: 50, timeout: 20_000 }).toBe(status)
 }
 
 /** The one line of JSON that says why a command failed; log lines have a level. */
