@@ -4,6 +4,7 @@ import type { RpcError } from '../../shared/rpc/errors.js'
 import { heapBytes } from '../../shared/rpc/heap-bytes.js'
 import type { ConnectionLimits } from '../../shared/rpc/limits.js'
 import type { CallMessage, CallType } from '../../shared/rpc/messages.js'
+import { turnBudget } from '../../shared/rpc/turn-budget.js'
 import { duplicate, tooMany } from './rejections.js'
 import type { RunningProcedures } from './running-procedures.js'
 
@@ -32,8 +33,9 @@ const none: Map<string | number, HeldCall> = new Map()
  * ```
  * received ──a limit is reached──▶ rejected
  *     ├──room──▶ started
- *     └──no context yet, a slow reader, too many procedures──▶ held ──room, in order──▶ started
- *                                                               └──cancelled, closed, draining──▶ taken out
+ *     └──no context yet, a slow reader, too many procedures, no time left in this turn──▶ held
+ * held ──room, in order──▶ started
+ *   └──cancelled, closed, draining──▶ taken out
  * ```
  * Rejections count calls without a response, which the peer knows. Starts count running procedures: a cancelled call is
  * over for its peer before its procedure has returned.
@@ -50,6 +52,7 @@ export class Admission {
   #subscriptions = 0
   /** responses to calls that were rejected or stopped before there was a context */
   #earlyResponses = 0
+  #turn: 'not needed' | 'awaited' = 'not needed'
 
   constructor(owner: Owner, duplex: Duplex, running: RunningProcedures, limits: ConnectionLimits) {
     this.#owner = owner
@@ -60,9 +63,13 @@ export class Admission {
 
   /** Starts or holds a call. Returns the error of a call that is rejected. */
   admit(message: CallMessage, batchIndex: number): RpcError | undefined {
-    const mustHold = this.#held.size > 0 || !this.#mayStart
+    let mustHold = this.#held.size > 0 || !this.#mayStart
     const bytes = mustHold ? heapBytes(message) : 0
-    const rejection = this.#rejectionOf(message, bytes)
+    if (mustHold && this.#hasRoom && this.#heldBytes + bytes > this.#maxHeldBytes) {
+      this.#startAll()
+      mustHold = this.#held.size > 0
+    }
+    const rejection = this.#rejectionOf(message, mustHold ? bytes : 0)
     if (rejection) return rejection
     if (message.method === 'subscription') this.#subscriptions++
     if (mustHold) this.#hold(message, batchIndex, bytes)
@@ -75,9 +82,30 @@ export class Admission {
     if (this.#held.size === 0) return
     for (const held of this.#held.values()) {
       if (!this.#mayStart) return
-      this.#remove(held)
-      this.#owner.start(held.message, held.batchIndex, now() - held.receivedAt)
+      this.#startFrom(held)
     }
+  }
+
+  /** Starts held calls after a turn of the event loop, the first of them with the granted unit. */
+  readonly #onTurn = (): void => {
+    this.#turn = 'not needed'
+    const [first] = this.#held.values()
+    if (!first || !this.#hasRoom) return turnBudget.giveBack()
+    this.#startFrom(first)
+    this.startHeld()
+  }
+
+  /** Starts held calls although this turn of the event loop has no time left: their bytes would exceed the limit. */
+  #startAll(): void {
+    for (const held of this.#held.values()) {
+      if (!this.#hasRoom) return
+      this.#startFrom(held)
+    }
+  }
+
+  #startFrom(held: HeldCall): void {
+    this.#remove(held)
+    this.#owner.start(held.message, held.batchIndex, now() - held.receivedAt)
   }
 
   /** Takes out the held call with this id; does nothing without such a call. */
@@ -107,6 +135,16 @@ export class Admission {
   }
 
   get #mayStart(): boolean {
+    if (!this.#hasRoom) return false
+    if (turnBudget.begin()) return true
+    if (this.#turn === 'not needed') {
+      this.#turn = 'awaited'
+      turnBudget.wait('call', this.#onTurn)
+    }
+    return false
+  }
+
+  get #hasRoom(): boolean {
     return this.#owner.state === 'open' && !this.#duplex.full && this.#running.total < this.#limits.maxInFlight
   }
 

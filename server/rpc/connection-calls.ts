@@ -5,6 +5,7 @@ import type { Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError, transportError } from '../../shared/rpc/errors.js'
 import { type ConnectionLimits, times } from '../../shared/rpc/limits.js'
 import type { CallMessage } from '../../shared/rpc/messages.js'
+import { turnBudget } from '../../shared/rpc/turn-budget.js'
 import { Admission } from './admission.js'
 import { Call } from './call.js'
 import { toTrpcError } from './error-shape.js'
@@ -199,6 +200,7 @@ export class ConnectionCalls {
   }
 
   #release(call: Call): void {
+    turnBudget.end()
     this.running.delete(call.type)
     this.#admission.startHeld()
   }

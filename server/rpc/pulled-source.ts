@@ -1,3 +1,4 @@
+import { turnBudget } from '../../shared/rpc/turn-budget.js'
 import type { Call } from './call.js'
 
 /** The connection's functions that a pulled source needs. */
@@ -19,9 +20,10 @@ export interface PullSink {
  *    ├──failed, or an item cannot be sent──▶ returning ──return() has settled──▶ over
  *    └──aborted──▶ returning (a source without return(): when next() has settled)
  * ```
- * Pulls one item at a time, and only while the peer keeps up. No promise is raced per item: the pending `next()` of an
- * aborted call is left to the source. Callbacks rather than a loop with `await`: a suspended function keeps the values
- * of its registers alive, so that each idle subscription would hold its last event.
+ * Pulls one item at a time, and only while the peer keeps up and the turn of the event loop has time left. No promise is
+ * raced per item: the pending `next()` of an aborted call is left to the source. Callbacks rather than a loop with
+ * `await`: a suspended function keeps the values of its registers alive, so that each idle subscription would hold its
+ * last event.
  */
 export class PulledSource {
   /** Resolves, never rejects, when the source is over. */
@@ -59,6 +61,17 @@ export class PulledSource {
   readonly #pull = (): void => {
     if (this.#call.settled) return this.#end()
     if (this.#sink.full) return this.#sink.onDrained(this.#pull)
+    if (turnBudget.pull()) this.#next()
+    else turnBudget.wait('pull', this.#goOn)
+  }
+
+  /** Goes on after a turn of the event loop. */
+  readonly #goOn = (): void => {
+    if (this.#call.settled) this.#end()
+    else this.#next()
+  }
+
+  #next(): void {
     try {
       const next: unknown = this.#iterator.next()
       // A source of any program may return a foreign promise, or the result itself.

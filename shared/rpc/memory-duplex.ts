@@ -2,7 +2,7 @@ import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Me
 import { containerBytes } from './heap-bytes.js'
 import { copiedBytes, copiedContainers, copyJson } from './json-copy.js'
 import { connectionLimits, frameOverheadBytes } from './limits.js'
-import { afterTurn } from './turn.js'
+import { turnBudget } from './turn-budget.js'
 
 /** Settings of {@link memoryDuplexPair}. */
 export interface MemoryDuplexOptions {
@@ -14,8 +14,8 @@ export interface MemoryDuplexOptions {
 
 /**
  * Makes two ends in one process. A message arrives as a wire would have delivered it: a JSON-equivalent copy that
- * shares nothing with the sender. Delivery is in a microtask; after {@link deliveriesPerTurn} messages the event loop
- * gets a turn, so that a busy pair cannot keep timers and sockets waiting.
+ * shares nothing with the sender. Delivery is in a microtask, until the time of this turn of the event loop is used up,
+ * so that a busy pair cannot keep timers and sockets waiting.
  */
 export function memoryDuplexPair(options: MemoryDuplexOptions = {}): [Duplex, Duplex] {
   const maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
@@ -26,8 +26,6 @@ export function memoryDuplexPair(options: MemoryDuplexOptions = {}): [Duplex, Du
   there.onFailure = back.onFailure = reason => end.terminate(reason)
   return [end, new MemoryEnd(back, there)]
 }
-
-const deliveriesPerTurn = 1024
 
 class MemoryEnd implements Duplex {
   readonly #out: Pipe
@@ -96,8 +94,6 @@ class Pipe {
   #receiver: DuplexReceiver | undefined
   #messages: Message[] = []
   #bytes: number[] = []
-  /** since the event loop had its last turn */
-  #deliveries = 0
 
   constructor(maxMessageBytes: number, highWaterMarkBytes: number) {
     this.#maxMessageBytes = maxMessageBytes
@@ -145,15 +141,15 @@ class Pipe {
   }
 
   #schedule(): void {
-    if (!this.#receiver) return
-    if (this.#deliveries < deliveriesPerTurn) queueMicrotask(this.#deliver)
-    else {
-      this.#deliveries = 0
-      afterTurn(this.#deliver)
-    }
+    if (this.#receiver) queueMicrotask(this.#deliver)
   }
 
   readonly #deliver = (): void => {
+    if (turnBudget.deliver()) this.#deliverOn()
+    else turnBudget.wait('delivery', this.#deliverOn)
+  }
+
+  readonly #deliverOn = (): void => {
     const receiver = this.#receiver
     if (!receiver || this.#state === closed) return
     const messages = this.#messages
@@ -162,11 +158,14 @@ class Pipe {
     this.#bytes = []
     try {
       for (let index = 0; index < messages.length && this.#state.name !== 'cut'; index++) {
+        if (index > 0 && !turnBudget.deliver()) {
+          this.#putBack(messages.slice(index), bytes.slice(index))
+          break
+        }
         const message = messages[index]
         if (message === undefined) continue
         const size = bytes[index] ?? 0
         this.bufferedBytes -= size
-        this.#deliveries++
         receiver.onMessage(message, size)
       }
       if (this.full && this.bufferedBytes <= this.#highWaterMarkBytes / 2) {
@@ -180,6 +179,13 @@ class Pipe {
     }
     // Messages that were pushed meanwhile have their own delivery.
     if (this.#messages.length === 0) this.#close(receiver)
+  }
+
+  /** Keeps the rest of a delivery, before messages that were pushed meanwhile, for after a turn of the event loop. */
+  #putBack(messages: Message[], bytes: number[]): void {
+    this.#messages = [...messages, ...this.#messages]
+    this.#bytes = [...bytes, ...this.#bytes]
+    turnBudget.wait('delivery', this.#deliverOn)
   }
 
   #close(receiver: DuplexReceiver): void {

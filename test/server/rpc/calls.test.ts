@@ -801,14 +801,19 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
 
   it('calls that wait for procedures to return are held up to maxBufferedBytes', async () => {
     const release = gate()
+    let started = 0
     const router = t.router({
-      deaf: t.procedure.mutation(() => release.passed),
+      deaf: t.procedure.mutation(() => {
+        started++
+        return release.passed
+      }),
       size: t.procedure.input(z.string()).query(({ input }) => input.length),
     })
     const limits = { maxInFlight: 4, maxMessageBytes: 500_000, maxBufferedBytes: 1_000_000 }
     const { duplex } = await dialRaw(router, { limits })
     const { send, until } = peer(duplex)
     for (const id of [1, 2, 3, 4]) send({ id, method: 'mutation', params: { path: 'deaf' } })
+    await expect.poll(() => started).toBe(4)
     for (const id of [1, 2, 3, 4]) send({ id, method: 'subscription.stop' })
     const input = { json: 'x'.repeat(400_000) }
     const call = (id: number) => send({ id, method: 'query', params: { path: 'size', input } })
@@ -844,9 +849,19 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
 
   it('a peer that calls and does not read is cut off with 4008 and both numbers', async () => {
     passQuickly()
-    const { duplex, served } = await dialRaw(testRouter().router)
-    for (let id = 1; id <= 20; id++)
-      duplex.send({ id, method: 'query', params: { path: 'big', input: { json: 1_000_000 } } })
+    const burst = gate()
+    let started = 0
+    const router = t.router({
+      big: t.procedure.query(async () => {
+        started++
+        await burst.passed
+        return 'x'.repeat(1_000_000)
+      }),
+    })
+    const { duplex, served } = await dialRaw(router)
+    for (let id = 1; id <= 20; id++) duplex.send({ id, method: 'query', params: { path: 'big' } })
+    await expect.poll(() => started).toBe(20)
+    burst.open()
     expect(await served.closed).toMatchObject({
       code: 4008,
       message: expect.stringMatching(
@@ -1089,13 +1104,21 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
   it('no call starts while its reader is slow; held calls start once the reader has caught up', async () => {
     const ran: number[] = []
     const ends: CallEnd[] = []
+    const together = gate()
+    let started = 0
     const router = t.router({
-      large: t.procedure.query(() => 'x'.repeat(3_900_000)),
+      large: t.procedure.query(async () => {
+        started++
+        await together.passed
+        return 'x'.repeat(3_900_000)
+      }),
       run: t.procedure.input(z.number()).mutation(({ input }) => ran.push(input)),
     })
     const { duplex } = await dialRaw(router, { onCallEnd: end => ends.push(end) })
-    // All start together; the buffers of a socket hold less.
+    // All respond together; the buffers of a socket hold less.
     duplex.send([1, 2, 3].map(id => ({ id, method: 'query', params: { path: 'large' } })))
+    await expect.poll(() => started).toBe(3)
+    together.open()
     await expect.poll(() => ends.length).toBe(3)
     for (const id of [4, 5]) duplex.send({ id, method: 'mutation', params: { path: 'run', input: { json: id } } })
     duplex.send({ id: 5, method: 'subscription.stop' })

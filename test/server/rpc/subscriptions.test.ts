@@ -436,14 +436,21 @@ describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
 
   it('the end of a source without return() is awaited', async () => {
     const next = gate<IteratorResult<string>>()
+    const asked = gate()
+    const source = {
+      next: () => {
+        asked.open()
+        return next.passed
+      },
+    }
     const router = t.router({
-      silent: t.procedure.subscription(() => ({ [Symbol.asyncIterator]: () => ({ next: () => next.passed }) })),
+      silent: t.procedure.subscription(() => ({ [Symbol.asyncIterator]: () => source })),
       next: t.procedure.query(() => 'next'),
     })
     const { duplex } = await dialRaw(router, { limits: { maxInFlight: 1 } })
     const { send, until } = peer(duplex)
     send({ id: 1, method: 'subscription', params: { path: 'silent' } })
-    await until(1)
+    await asked.passed
     send({ id: 1, method: 'subscription.stop' })
     send({ id: 2, method: 'query', params: { path: 'next' } })
     send('PING')
