@@ -6,7 +6,8 @@
  * properties: AI tool schemas have them, and no code here follows a prototype.
  */
 import { SuperJSON } from 'superjson'
-import { isPlainObject, setOwn } from '../values/text.js'
+import { setOwn } from '../values/text.js'
+import { decodeAnnotated } from './annotated-json.js'
 import { OwnedJson } from './owned-json.js'
 
 /** superjson's output: JSON, and the types of the values outside JSON. */
@@ -34,12 +35,7 @@ export const transformer = {
     if (typeof encoded !== 'object' || encoded === null)
       throw new Error('not a superjson value: it must be an object with json')
     const { json, meta } = encoded as Encoded // an object, checked above; each field is checked where it is used
-    if (meta === undefined || meta === null) return json
-    if (meta.referentialEqualities === undefined && meta.v === 1) {
-      const root = { json }
-      if (applyPlain(root, meta.values)) return root.json
-    }
-    return superjson.deserialize(encoded as Parameters<typeof superjson.deserialize>[0]) // superjson checks it
+    return meta === undefined || meta === null ? json : decodeAnnotated(json, meta)
   },
 }
 
@@ -208,63 +204,4 @@ function annotate(key: string, parent: Place | undefined, type: string, walk: Wa
 
 function escapeKey(key: string): string {
   return key.includes('\\') || key.includes('.') ? key.replaceAll('\\', '\\\\').replaceAll('.', '\\.') : key
-}
-
-/** Puts the annotated values in place; returns false, with nothing changed, if an annotation needs superjson. */
-function applyPlain(root: { json: unknown }, values: unknown): boolean {
-  if (values === undefined) return true
-  if (Array.isArray(values)) return values.length === 1 && applyAt(root, 'json', values[0])
-  if (!isPlainObject(values)) return false
-  const paths = Object.keys(values)
-  for (const path of paths) {
-    const leaf = values[path]
-    if (!Array.isArray(leaf) || leaf.length !== 1 || !Object.hasOwn(decoders, String(leaf[0]))) return false
-  }
-  for (const path of paths) {
-    const keys = splitPath(path)
-    const last = keys.pop() ?? ''
-    let parent: unknown = root.json
-    for (const key of keys) {
-      if (!isContainer(parent) || !Object.hasOwn(parent, key)) throw new Error(`superjson: no value at ${path}`)
-      parent = parent[key]
-    }
-    const leaf = values[path]
-    if (!isContainer(parent) || !Array.isArray(leaf) || !applyAt(parent, last, leaf[0]))
-      throw new Error(`superjson: no value at ${path}`)
-  }
-  return true
-}
-
-function applyAt(parent: { [key: string]: unknown }, key: string, type: unknown): boolean {
-  if (typeof type !== 'string' || !Object.hasOwn(decoders, type) || !Object.hasOwn(parent, key)) return false
-  setOwn(parent, key, decoders[type]?.(parent[key]))
-  return true
-}
-
-const decoders: Record<string, (json: unknown) => unknown> = {
-  Date: json => new Date(json as string), // an invalid date where it is no text, as superjson gives
-  undefined: () => undefined,
-  number: Number,
-  bigint: json => BigInt(json as string), // throws where it is no integer, as superjson does
-}
-
-function isContainer(value: unknown): value is { [key: string]: unknown } {
-  return typeof value === 'object' && value !== null
-}
-
-function splitPath(path: string): string[] {
-  if (!path.includes('\\')) return path.split('.')
-  const keys: string[] = []
-  let key = ''
-  for (let index = 0; index < path.length; index++) {
-    const char = path[index]
-    if (char === '.') {
-      keys.push(key)
-      key = ''
-    } else if (char === '\\') {
-      key += path[++index] ?? ''
-    } else key += char
-  }
-  keys.push(key)
-  return keys
 }

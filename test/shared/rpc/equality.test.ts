@@ -54,7 +54,7 @@ describe('the transformer', () => {
     )
   })
 
-  it('repeated objects and cycles are left to superjson', () => {
+  it('repeated objects and cycles are encoded by superjson', () => {
     const shared = { at: new Date(0) }
     const cycle: { self?: unknown } = {}
     cycle.self = cycle
