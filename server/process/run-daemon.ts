@@ -123,6 +123,8 @@ async function createClient(
     onCallEnd: metrics.callEnded,
     ...(tls && { tls }),
     onError(error) {
+      // The daemon stops, and says so once.
+      if (error instanceof DialError && error.fatal) return
       const problem = error instanceof DialError ? dialProblem(error, url, 'the daemon dials again') : error.message
       // A control plane that is away for an hour is one line, not thousands.
       const level = problem === lastProblem ? 'debug' : 'warn'

@@ -204,9 +204,22 @@ describe('a daemon key', () => {
       reason: 'key_revoked',
     })
     const keys = [created.key, `${'a'.repeat(10)}-${'b'.repeat(22)}`]
+    // One line of the log and the failure of the command: parts that the rejection ends as well log nothing.
     expect(await Promise.all(keys.map(runDaemon))).toMatchObject([
-      { code: 1, failure: { reason: 'key_revoked' } },
-      { code: 1, failure: { code: 'UNAUTHORIZED', reason: 'key_invalid' } },
+      {
+        code: 1,
+        lines: [
+          { level: 50, reason: 'key_revoked' },
+          { code: 'FORBIDDEN', reason: 'key_revoked' },
+        ],
+      },
+      {
+        code: 1,
+        lines: [
+          { level: 50, reason: 'key_invalid' },
+          { code: 'UNAUTHORIZED', reason: 'key_invalid' },
+        ],
+      },
     ])
     for (const output of [daemon.stdout(), daemon.stderr(), server.stderr()]) expect(output).not.toContain(created.key)
   })
@@ -222,10 +235,12 @@ describe('a daemon key', () => {
     }
   })
 
-  async function runDaemon(text: string): Promise<{ code: number | null; failure: unknown }> {
-    const args = ['daemon', '--url', server.url, '--port', '0', '--log-level', 'silent']
-    const { code, stderr } = await run(args, { env: { BRIDGE_DAEMON_KEY: text } })
-    return { code, failure: JSON.parse(stderr) }
+  async function runDaemon(text: string): Promise<{ code: number | null; lines: unknown[] }> {
+    const { code, stderr } = await run(['daemon', '--url', server.url, '--port', '0'], {
+      env: { BRIDGE_DAEMON_KEY: text },
+    })
+    const lines = stderr.trim().split('\n')
+    return { code, lines: lines.map(line => JSON.parse(line)) }
   }
 })
 

@@ -3,6 +3,7 @@ import { type ProviderSettings, readProviderSettings } from '../../../shared/con
 import type { Logger } from '../../../shared/values/log.js'
 import { apiOf } from '../providers/apis.js'
 import type { ProviderApi } from '../providers/provider-api.js'
+import { isClosedForGood } from '../wire/rejection.js'
 
 /** A provider that the bridge can call, and its API. */
 export interface Target {
@@ -36,7 +37,7 @@ interface Snapshot {
 
 /**
  * Keeps a snapshot of the control plane's providers. Only one read is under way at a time, and all callers share it. A
- * failed read is logged and keeps the last good snapshot.
+ * failed read is logged and keeps the last good snapshot; a link that is closed for good is not logged with each read.
  */
 export class ProviderRegistry {
   readonly #options: ProviderRegistryOptions
@@ -147,7 +148,8 @@ export class ProviderRegistry {
       this.#readAt = startedAt
       return snapshot
     } catch (error) {
-      if (!signal.aborted) {
+      // The owner of the client learns from `closed` that the link has ended.
+      if (!signal.aborted && !isClosedForGood(error)) {
         this.#options.logger.warn(
           { err: error, keptSnapshot: this.#snapshot !== undefined },
           'providers could not be read',

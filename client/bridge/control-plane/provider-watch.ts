@@ -1,4 +1,5 @@
 import type { Logger } from '../../../shared/values/log.js'
+import { isClosedForGood } from '../wire/rejection.js'
 import type { ControlPlane } from './control-plane.js'
 
 /**
@@ -7,7 +8,10 @@ import type { ControlPlane } from './control-plane.js'
  */
 const againAfterMs = 1_000
 
-/** Calls `onChange` whenever the providers may have changed. Returns a function that stops the watch. */
+/**
+ * Calls `onChange` whenever the providers may have changed, until the link is closed for good. Returns a function that
+ * stops the watch.
+ */
 export function watchProviders(
   client: Pick<ControlPlane, 'providerConfigurator'>,
   onChange: () => void,
@@ -17,7 +21,8 @@ export function watchProviders(
   let timer: NodeJS.Timeout | undefined
   let subscription: { unsubscribe(): void } | undefined
   const again = (error?: unknown) => {
-    if (stopped) return
+    // On a link that is closed for good, no subscription begins any more.
+    if (stopped || isClosedForGood(error)) return
     logger.warn({ err: error }, 'changes of providers are not signalled; asking for them again')
     timer = setTimeout(subscribe, againAfterMs)
   }
