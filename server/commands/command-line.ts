@@ -83,7 +83,10 @@ function pointAtHelp(command: Command): void {
     const isUsageError = error.exitCode !== 0 && error.code !== 'commander.help'
     if (!isUsageError) throw error
     // Commander writes the similar option on a line of its own.
-    const problem = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
+    const problem = error.message
+      .replace(/^error: /, '')
+      .replaceAll('\n', ' ')
+      .replace(/\.$/, '')
     throw new CommanderError(error.exitCode, error.code, `${problem}; see: ${help}`)
   })
 }

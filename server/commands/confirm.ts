@@ -25,6 +25,8 @@ export async function confirmByTyping(
       terminal.once('close', () => resolve(undefined))
       terminal.question(`${question}\nType ${JSON.stringify(word)} to go on: `, resolve)
     })
+    // The cursor still stands behind the question.
+    if (typed === undefined) output.write('\n')
     if (typed?.trim() !== word) throw unconfirmed(`the typed word is not ${JSON.stringify(word)}; nothing was done`)
   } finally {
     terminal.close()

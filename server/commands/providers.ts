@@ -176,6 +176,8 @@ const warningTexts: Record<ProviderWarning, (provider: ProviderSummary, mountPat
     `the base URL ${baseUrl} lacks /v1, which APIs of type ${type} have at its end: ${exampleOf(baseUrl, mountPath)}`,
   base_url_doubles_v1: ({ baseUrl }, mountPath) =>
     `the base URL ${baseUrl} doubles /v1, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
+  base_url_names_endpoint: ({ baseUrl }, mountPath) =>
+    `the base URL ${baseUrl} ends with the path of one endpoint, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
 }
 
 function exampleOf(baseUrl: string, mountPath: string): string {

@@ -155,6 +155,8 @@ function notFoundProblem({ type, baseUrl }: ProviderRow): string {
       return 'nothing is found there: the base URL lacks /v1'
     case 'base_url_doubles_v1':
       return 'nothing is found there: the base URL doubles /v1'
+    case 'base_url_names_endpoint':
+      return 'nothing is found there: the base URL ends with the path of one endpoint'
     default:
       return 'nothing is found there: the base URL is wrong, or the provider does not list its models'
   }

@@ -21,18 +21,22 @@ export function modelsUrlOf(type: ProviderType, baseUrl: string): string {
 }
 
 /**
- * Returns the warning about the `/v1` of a base URL; undefined for a good URL. Vendors put other versions, such as
+ * Returns the warning about the path of a base URL; undefined for a good URL. Vendors put other versions, such as
  * `/v1beta`, anywhere into the path, so only a path without any version lacks one.
  */
 export function baseUrlWarning(type: ProviderType, baseUrl: string): ProviderWarning | undefined {
   const path = URL.canParse(baseUrl) ? trimmedBaseUrl(new URL(baseUrl).pathname) : undefined
   if (path === undefined) return undefined
+  if (endpoint.test(path)) return 'base_url_names_endpoint'
   if (isVersionInBaseUrl(type)) {
     if (path.endsWith('/v1/v1')) return 'base_url_doubles_v1'
     return /\/v\d/.test(path) ? undefined : 'base_url_lacks_v1'
   }
   return path.endsWith('/v1') ? 'base_url_doubles_v1' : undefined
 }
+
+/** The paths that the vendors' pages show whole, and that a base URL does not end with. */
+const endpoint = /\/(messages|chat\/completions|completions|responses|embeddings|models)$/
 
 function isVersionInBaseUrl(type: ProviderType): boolean {
   return defaultBaseUrls[type].endsWith('/v1')

@@ -39,7 +39,7 @@ export const providersRemoveInput = z.object({ name: slug })
 /** Asks a provider for its models, with the stored key. */
 export const providersTestInput = z.object({ name: slug })
 
-/** What looks wrong with a provider. A provider with warnings may work all the same. */
+/** Signs that a provider is not set up well. A provider with warnings may work all the same. */
 export const providerWarnings = [
   /** requests are sent without a key, unless the client brings its own */
   'no_key',
@@ -47,6 +47,8 @@ export const providerWarnings = [
   'base_url_lacks_v1',
   /** requests go to `/v1/v1/…` */
   'base_url_doubles_v1',
+  /** the path of one procedure was pasted with the base URL: requests go to `/v1/messages/v1/messages` */
+  'base_url_names_endpoint',
 ] as const
 
 /** One of {@link providerWarnings}. */

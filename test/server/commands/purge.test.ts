@@ -90,5 +90,7 @@ describe('on a terminal', () => {
       code: 'BAD_REQUEST',
       message: expect.stringContaining('nothing was done'),
     })
+    // The message begins on a line of its own: a typed line ends with the terminal's echo.
+    expect(tty.shown().endsWith('\n')).toBe(typed === '')
   })
 })

@@ -141,6 +141,7 @@ describe('a provider fails the test', () => {
     ['openai', '/v1/v1', 'nothing is found there: the base URL doubles /v1'],
     ['openai', '/api/v1', 'nothing is found there: the base URL is wrong, or the provider does not list its models'],
     ['anthropic', '/v1', 'nothing is found there: the base URL doubles /v1'],
+    ['openai', '/v1/responses', 'nothing is found there: the base URL ends with the path of one endpoint'],
     ['anthropic', '', 'nothing is found there: the base URL is wrong, or the provider does not list its models'],
   ])('of type %s with the path %j and 404', async (type, path, message) => {
     const provider = await responding(json({}, 404))
@@ -246,6 +247,10 @@ test.each<[ProviderType, string, ReturnType<typeof baseUrlWarning>]>([
   ['openai', 'https://vendor.example/v1beta/openai', undefined],
   ['openai', 'https://vendor.example/api/paas/v4', undefined],
   ['openai', 'https://api.openai.com/v1/v1', 'base_url_doubles_v1'],
+  ['anthropic', 'https://api.anthropic.com/v1/messages/', 'base_url_names_endpoint'],
+  ['openai', 'https://api.openai.com/v1/chat/completions', 'base_url_names_endpoint'],
+  ['openai', 'https://api.openai.com/v1/responses', 'base_url_names_endpoint'],
+  ['openai', 'https://proxy.example/models/v1', undefined],
 ])('the base URL of type %s %s: %s', (type, baseUrl, warning) => {
   expect(baseUrlWarning(type, baseUrl)).toBe(warning)
 })
