@@ -3,18 +3,19 @@ import { availableParallelism } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
-// Optimised WebAssembly pays only in a database that runs for minutes; test/e2e/process.ts has the same flag for processes.
+// Optimised WebAssembly pays only in a database that runs for minutes; test/e2e/process.ts has the same flag for
+// processes.
 setFlagsFromString('--liftoff-only')
 
 /**
- * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, or open an embedded database for each test.
- * All other files run from the sources alone.
+ * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, or open an
+ * embedded database for each test. All other files run from the sources alone.
  */
 const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
 
 /**
- * Files that need no build and take a second or more for each few tests: large tables, many databases, real networks and
- * real shutdowns. They run beside the processes, so that `npm run test:fast` stays short.
+ * Files that need no build and take a second or more for each few tests: large tables, many databases, real networks
+ * and real shutdowns. They run beside the processes, so that `npm run test:fast` stays short.
  */
 const slowFiles = [
   'test/interop/slow-networks.test.ts',
@@ -45,7 +46,8 @@ function project(
       env: { TEST_SEED: seed },
       // Threads of one process share what V8 compiles of PGlite; processes would compile it once for each file.
       pool: 'threads',
-      // Files of one thread share its modules: loading them again took a tenth of all time. A file restores what it changes.
+      // Files of one thread share its modules: loading them again took a tenth of all time. A file restores what it
+      // changes.
       isolate: false,
       // Only a condition that never comes true takes so long, also on a busy machine.
       expect: { poll: { timeout: 10_000 } },
@@ -71,7 +73,8 @@ export default defineConfig({
       ),
     ],
     globalSetup: ['test/fixtures/global-setup.ts'],
-    // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count too.
+    // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count
+    // too.
     coverage: { include: ['client/**', 'server/**', 'shared/**'], reporter: ['text', 'html'] },
   },
 })

@@ -1,4 +1,7 @@
-/** 300 clients whose server goes away and comes back on the same port: how many dial at once, and when the last one is back. */
+/**
+ * 300 clients whose server goes away and comes back on the same port: how many dial at once, and when the last one is
+ * back.
+ */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'

@@ -1,7 +1,9 @@
 import type { PendingCall } from './call.js'
 import type { LiveDuplex } from './live-duplex.js'
 
-/** The set of queues without a call that was sent before, which most stay: a set of their own would cost each 200 bytes. */
+/**
+ * The set of queues without a call that was sent before, which most stay: a set of their own would cost each 200 bytes.
+ */
 const none: Set<PendingCall> = new Set()
 
 /** The calls that are to be sent, oldest first. */

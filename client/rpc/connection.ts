@@ -30,9 +30,10 @@ import { PendingCalls } from './pending-calls.js'
 /** Settings of {@link connect}. */
 export interface ConnectOptions {
   /**
-   * Returns a fresh duplex each time, or throws; a duplex that was opened before, or none, counts as a failed dial. A fatal {@link DialError} stops the connection; after any other error
-   * the connection dials again, after a random wait of at most half of the time since the last connection was lost, at
-   * least 1 s and at most 10 s. The signal aborts when the connection is closed.
+   * Returns a fresh duplex each time, or throws; a duplex that was opened before, or none, counts as a failed dial. A
+   * fatal {@link DialError} stops the connection; after any other error the connection dials again, after a random wait
+   * of at most half of the time since the last connection was lost, at least 1 s and at most 10 s. The signal aborts
+   * when the connection is closed.
    */
   dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
   /** Returns the random part of each wait, in [0, 1): for tests and simulations. Default: `Math.random`. */

@@ -38,8 +38,8 @@ const ended: State = { name: 'ended' }
  *    ├──more than failBytes wait──▶ failed
  *    └──the source's end, an error, return(), abort──▶ ended or failed
  * ```
- * Items that wait are delivered before an end or an error. The rest is as with tRPC's own iterator: an error rejects one
- * `next()`, an aborted signal ends the iteration.
+ * Items that wait are delivered before an end or an error. The rest is as with tRPC's own iterator: an error rejects
+ * one `next()`, an aborted signal ends the iteration.
  */
 export class SubscriptionIterator implements AsyncIterableIterator<unknown>, CallObserver {
   readonly #connection: Connection

@@ -12,7 +12,9 @@ export interface HttpConnectionTimes {
   stallMs: number
 }
 
-/** The rest of a request gets the time of `bodyTimeoutMs`; a bridge has a shorter limit of its own for its responses. */
+/**
+ * The rest of a request gets the time of `bodyTimeoutMs`; a bridge has a shorter limit of its own for its responses.
+ */
 export const httpConnectionTimes: HttpConnectionTimes = { restMs: 30_000, stallMs: maxClientTimeoutMs }
 
 interface State {

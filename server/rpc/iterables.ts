@@ -7,7 +7,10 @@ export function isIterable(value: unknown): value is object {
   return typeof value === 'object' && value !== null && 'subscribe' in value && typeof value.subscribe === 'function'
 }
 
-/** Returns whether `for await` takes a value: an `asyncIterator` of null or undefined counts as none, as in the language. */
+/**
+ * Returns whether `for await` takes a value: an `asyncIterator` of null or undefined counts as none, as in the
+ * language.
+ */
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return (
     typeof value === 'object' &&

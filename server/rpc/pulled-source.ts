@@ -20,8 +20,8 @@ export interface PullSink {
  *    ├──failed, or an item cannot be sent──▶ returning ──return() has settled──▶ over
  *    └──aborted──▶ returning (a source without return(): when next() has settled)
  * ```
- * Pulls one item at a time, and only while the peer keeps up and the turn of the event loop has time left. No promise is
- * raced per item: the pending `next()` of an aborted call is left to the source. Callbacks rather than a loop with
+ * Pulls one item at a time, and only while the peer keeps up and the turn of the event loop has time left. No promise
+ * is raced per item: the pending `next()` of an aborted call is left to the source. Callbacks rather than a loop with
  * `await`: a suspended function keeps the values of its registers alive, so that each idle subscription would hold its
  * last event.
  */

@@ -160,7 +160,9 @@ export type ErrorFactory<T extends ReasonTable> = <R extends CodedReason<T>>(
  * creates errors with the other reasons.
  *
  * ```ts
- * const reasons = { seat_taken: { code: 'CONFLICT', meaning: 'another guest has this seat' } } as const satisfies ReasonTable
+ * const reasons = {
+ *   seat_taken: { code: 'CONFLICT', meaning: 'another guest has this seat' },
+ * } as const satisfies ReasonTable
  * const bookingError = errorFactory(reasons)
  * throw bookingError('seat_taken', 'seat 7 is taken')
  * ```

@@ -136,8 +136,8 @@ export const times = {
   /** pause that a draining or full server asks of a client before the next dial */
   retryAfterMs: 1_000,
   /**
-   * bounds of the wait for the next dial, which is uniform between 0 and half of the time since the connection was
-   * lost (contract). After an outage nearly all of 300 clients are back within half of its length, and a server is never
+   * bounds of the wait for the next dial, which is uniform between 0 and half of the time since the connection was lost
+   * (contract). After an outage nearly all of 300 clients are back within half of its length, and a server is never
    * dialled by many of them at once (docs/figures.md)
    */
   reconnectMinMs: 1_000,

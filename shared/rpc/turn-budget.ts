@@ -24,15 +24,16 @@ const immediate: unknown = Reflect.get(globalThis, 'setImmediate')
 
 /**
  * Shares the time between two turns of the event loop among all work of this thread that could go on for ever in
- * microtasks or that comes in bulk: events of sources that are always ready, the calls of a frame, deliveries in memory.
- * A *unit* is one event, one call or one delivery. A *run* is one callback of the event loop with its microtasks.
+ * microtasks or that comes in bulk: events of sources that are always ready, the calls of a frame, deliveries in
+ * memory. A *unit* is one event, one call or one delivery. A *run* is one callback of the event loop with its
+ * microtasks.
  *
  * ```
  * resting ──the first unit of a run──▶ running ──the run ends, and its time is added──▶ resting
  * ```
  * Once the added time reaches the budget, units wait until the event loop had a turn, which sets the sum to zero. Time
- * between runs does not count, so a process that waits for its peers takes no turn in vain. Few units look at the clock:
- * a look grants as many units as took {@link stepMs} before, and at most twice as many as the look before.
+ * between runs does not count, so a process that waits for its peers takes no turn in vain. Few units look at the
+ * clock: a look grants as many units as took {@link stepMs} before, and at most twice as many as the look before.
  */
 export class TurnBudget {
   /** in runs that have ended since the last turn */

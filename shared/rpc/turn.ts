@@ -19,8 +19,8 @@ export function afterTurn(run: () => void, immediate: unknown = Reflect.get(glob
 }
 
 /**
- * Runs a function after the microtasks of the running callback of the event loop; in a browser, which has no such place,
- * in a microtask.
+ * Runs a function after the microtasks of the running callback of the event loop; in a browser, which has no such
+ * place, in a microtask.
  */
 export function afterRun(run: () => void): void {
   const node: unknown = Reflect.get(globalThis, 'process')

@@ -23,7 +23,9 @@ export function guessDelayMs(trustedProxies: readonly string[]): number {
 /** Delay of the second wrong key; each further one doubles it. The first one is a slip. */
 const firstDelayMs = 50
 
-/** A key of unknown value that is being looked at. One of the functions has to be called; only the first call counts. */
+/**
+ * A key of unknown value that is being looked at. One of the functions has to be called; only the first call counts.
+ */
 export interface Guess {
   /** The key is good, or nobody can say: the next one may be looked at. */
   release(): void
@@ -43,9 +45,9 @@ interface Peer {
 
 /**
  * Bounds the keys that one address can try. The rejection of a wrong key is delayed, each further one longer, and only
- * `maxAtOnce` keys are under way: so the rate is bounded by `maxAtOnce` in `maxDelayMs`, however many connections a peer
- * has. A good key passes at once unless its address guesses as fast as that; the caller lets keys pass that were good
- * before.
+ * `maxAtOnce` keys are under way: so the rate is bounded by `maxAtOnce` in `maxDelayMs`, however many connections a
+ * peer has. A good key passes at once unless its address guesses as fast as that; the caller lets keys pass that were
+ * good before.
  */
 export class KeyGuesses {
   readonly #options: Required<KeyGuessesOptions>
@@ -68,8 +70,8 @@ export class KeyGuesses {
   }
 
   /**
-   * Resolves when a key of an address may be looked at; undefined if its turn does not come within `maxDelayMs`: then the
-   * key must not be looked at.
+   * Resolves when a key of an address may be looked at; undefined if its turn does not come within `maxDelayMs`: then
+   * the key must not be looked at.
    * @throws the signal's reason if the signal aborts before
    */
   async begin(address: string, signal: AbortSignal): Promise<Guess | undefined> {

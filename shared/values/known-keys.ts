@@ -1,6 +1,6 @@
 /**
- * Remembers keys that were good, by their hashes: they pass a bound for guesses, so that a guessing peer cannot keep out
- * the clients behind the same address. The control plane decides about such a key as about any other.
+ * Remembers keys that were good, by their hashes: they pass a bound for guesses, so that a guessing peer cannot keep
+ * out the clients behind the same address. The control plane decides about such a key as about any other.
  */
 export class KnownKeys {
   readonly #max: number

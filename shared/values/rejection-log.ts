@@ -6,8 +6,8 @@ const linesOfAddress = 10
 const linesOfAll = 1_000
 
 /**
- * Bounds the log lines of rejections that anybody can provoke: 10 for one address and 1,000 for all in 10 s. A line behind
- * the window says how many were left out.
+ * Bounds the log lines of rejections that anybody can provoke: 10 for one address and 1,000 for all in 10 s. A line
+ * behind the window says how many were left out.
  */
 export class RejectionLog {
   readonly #logger: Pick<Logger, 'info'>

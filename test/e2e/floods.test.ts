@@ -1,6 +1,6 @@
 /**
- * `serve` with a small heap under a flood of unauthenticated peers. CI runs a small flood; `npm run soak` runs the whole
- * one for a minute and prints the figures.
+ * `serve` with a small heap under a flood of unauthenticated peers. CI runs a small flood; `npm run soak` runs the
+ * whole one for a minute and prints the figures.
  */
 import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'

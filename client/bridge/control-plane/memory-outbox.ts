@@ -45,7 +45,9 @@ class MemoryOutbox implements Outbox {
   #pause: AbortController | undefined
   #idle: (() => void)[] = []
   #closed: Promise<{ left: number }> | undefined
-  /** the error of a link that is closed for good: nothing is sent any more, and records wait for `close()` to count them */
+  /**
+   * the error of a link that is closed for good: nothing is sent any more, and records wait for `close()` to count them
+   */
   #linkEnd: Error | undefined
 
   constructor({ send, logger, limits, deadLetter }: MemoryOutboxOptions) {

@@ -25,9 +25,9 @@ export interface Outbox {
   /** Resolves when no record is pending, or when the link to the control plane is closed for good. */
   flush(): Promise<void>
   /**
-   * Sends pending records until `timeoutMs` have passed or the link is closed for good, then stops for good. Resolves with the number of records
-   * `left` that the control plane did not get, which are lost unless the outbox is durable. A second call gets the same
-   * promise.
+   * Sends pending records until `timeoutMs` have passed or the link is closed for good, then stops for good. Resolves
+   * with the number of records `left` that the control plane did not get, which are lost unless the outbox is durable.
+   * A second call gets the same promise.
    */
   close(options: { timeoutMs: number }): Promise<{ left: number }>
 }

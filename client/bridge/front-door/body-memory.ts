@@ -10,8 +10,8 @@ const maxSmallBytes = 1024 * 1024
  * - large bodies leave an eighth of that to small ones, so that a few large requests stop no others;
  * - the bodies of one owner take a half, so that one owner stops no other.
  *
- * A body beside which the others of its kind hold next to nothing may pass the last two bounds: a body that is allowed at
- * all must be possible.
+ * A body beside which the others of its kind hold next to nothing may pass the last two bounds: a body that is allowed
+ * at all must be possible.
  */
 export class BodyMemory {
   readonly #maxBytes: number

@@ -2,8 +2,8 @@ import { type OutgoingBody, outgoingBody } from '../relay/outgoing-body.js'
 import type { BodyShare } from './body-memory.js'
 
 /**
- * The body of one request: in memory once, and only until the provider has taken it and no second attempt can follow. No
- * other object may keep a reference to the bytes, since a response may take minutes.
+ * The body of one request: in memory once, and only until the provider has taken it and no second attempt can follow.
+ * No other object may keep a reference to the bytes, since a response may take minutes.
  */
 export class HeldBody {
   readonly #share: BodyShare
@@ -30,7 +30,9 @@ export class HeldBody {
     return outgoingBody(this.#adapted ?? this.#original)
   }
 
-  /** Returns the body as received, for the last attempt. The memory is released when the provider has taken the body. */
+  /**
+   * Returns the body as received, for the last attempt. The memory is released when the provider has taken the body.
+   */
   forLastAttempt(): OutgoingBody {
     const body = outgoingBody(this.#original, () => this.#share.release())
     this.#drop()

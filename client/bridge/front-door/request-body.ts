@@ -17,10 +17,11 @@ export interface BodyBounds {
 export const minProgressBytes = 16 * 1024
 
 /**
- * Reads the whole body, as received, until the signal aborts. The body is in memory once: its chunks are copied into one buffer as they arrive
- * if the client announced the length.
+ * Reads the whole body, as received, until the signal aborts. The body is in memory once: its chunks are copied into
+ * one buffer as they arrive if the client announced the length.
  * @throws Rejection 413 as soon as the body is known to be larger than `maxBytes`, 503 if the share cannot grow, 408 if
- *   the body arrives too slowly. Up to `maxBytes` more are read and dropped, so that the client sees the response rather than a reset.
+ *   the body arrives too slowly. Up to `maxBytes` more are read and dropped, so that the client sees the response
+ *   rather than a reset.
  * @throws Rejection 400 if the client disconnects inside the body
  * @throws the signal's reason
  */
@@ -131,7 +132,8 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
  * @param encodings as {@link encodingsOf} returns them
  * @param maxBytes limit of the decoded body
  * @param share takes the memory of a decoded copy; the caller gives back what the share took here
- * @throws Rejection 413 if the decoded body is larger, 503 if the share cannot grow; 400 if the body is not a JSON object
+ * @throws Rejection 413 if the decoded body is larger, 503 if the share cannot grow; 400 if the body is not a JSON
+ *   object
  */
 export async function readContent(
   body: Buffer,

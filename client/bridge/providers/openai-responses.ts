@@ -333,8 +333,8 @@ function isThought({ type, phase }: Record<string, unknown>): boolean {
 }
 
 /**
- * Returns the thoughts of an item: each part of a summary is one, so is each part of the reasoning itself, and a message
- * of any number of parts is one.
+ * Returns the thoughts of an item: each part of a summary is one, so is each part of the reasoning itself, and a
+ * message of any number of parts is one.
  */
 function thoughtsOf({ type, summary, content }: Record<string, unknown>): Item['texts'] {
   if (type !== 'reasoning') {

@@ -82,8 +82,8 @@ export interface ResponseReader {
   /** Reads one event of a streamed response. */
   event(event: SseEvent): void
   /**
-   * Reads the parsed body of a blocking response. Error bodies too. Returns whether the body has the shape of a response
-   * or an error of the API.
+   * Reads the parsed body of a blocking response. Error bodies too. Returns whether the body has the shape of a
+   * response or an error of the API.
    */
   body(json: unknown): boolean
   /** whether a streamed response has sent its last event; later events do not count */

@@ -1,6 +1,7 @@
 /**
  * Reads the errors of providers. Every API has a shape of its own, and the servers before and behind it have further
- * ones: nested, flat, a list, a text. One reader takes them all, for the words that a person looks for are in any of them.
+ * ones: nested, flat, a list, a text. One reader takes them all, for the words that a person looks for are in any of
+ * them.
  */
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'

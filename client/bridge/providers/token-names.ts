@@ -72,7 +72,9 @@ export function countOf(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
-/** A provider that has a count under two names means one count; a name that the provider does not use is 0 or absent. */
+/**
+ * A provider that has a count under two names means one count; a name that the provider does not use is 0 or absent.
+ */
 function largest(usage: Fields, groups: readonly string[], names: readonly string[]): number | undefined {
   const places = [usage, ...groups.map(group => usage[group]).filter(isPlainObject)]
   const counts = places.flatMap(fields => names.flatMap(name => own(fields, name) ?? []))

@@ -28,8 +28,8 @@ export interface RelayOptions {
 
 /**
  * Passes a response on to a client: status, headers and every chunk unchanged and at once, except that the last bytes
- * wait for the observer and a filter may leave out events. A slow client slows the provider down; one that stands still is
- * cut off.
+ * wait for the observer and a filter may leave out events. A slow client slows the provider down; one that stands still
+ * is cut off.
  */
 export class Relay implements ResponseReceiver {
   readonly #response: ServerResponse

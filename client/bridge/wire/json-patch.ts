@@ -9,8 +9,9 @@ const spaces = bytesOf(' \t\n\r')
 const scalarEnds = bytesOf(' \t\n\r,]}')
 
 /**
- * Returns the body with one member set, in pieces: those of the body share its memory, so that nothing is copied. Objects on the path are made where they are missing or where another value
- * stands. Of several members with one name the last counts, as for `JSON.parse`.
+ * Returns the body with one member set, in pieces: those of the body share its memory, so that nothing is copied.
+ * Objects on the path are made where they are missing or where another value stands. Of several members with one name
+ * the last counts, as for `JSON.parse`.
  * @param body JSON text of an object, which `JSON.parse` has accepted
  * @param path names of members, from the outermost object inwards
  */

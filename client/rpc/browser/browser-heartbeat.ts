@@ -21,8 +21,8 @@ const unnoticedBytes = 64 * 1024
 
 /**
  * Finds a vanished peer. A page sees neither the bytes of its socket nor the pings of WebSocket, so the peer's messages
- * are the signs of life, and bytes that leave the browser's buffer while others wait there. After a silence, tRPC's text
- * `PING` asks the peer for its `PONG`. At most one `PING` is outstanding.
+ * are the signs of life, and bytes that leave the browser's buffer while others wait there. After a silence, tRPC's
+ * text `PING` asks the peer for its `PONG`. At most one `PING` is outstanding.
  *
  * The buffers of the system and the network hide whether an upload still moves. A `PING` behind each large upload shows
  * how much of it has arrived, and a peer with more bytes before it has more time for its `PONG`.

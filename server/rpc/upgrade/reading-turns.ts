@@ -1,6 +1,8 @@
 import { afterTurn } from '../../../shared/rpc/turn.js'
 
-/** Chunks of 64 KiB in one turn of the event loop: 10 ms of the shortest frames, as for a source that is always ready. */
+/**
+ * Chunks of 64 KiB in one turn of the event loop: 10 ms of the shortest frames, as for a source that is always ready.
+ */
 const readsPerTurn = 2
 
 /** Lets many sockets read one after the other, a few in each turn of the event loop, so that all others have theirs. */

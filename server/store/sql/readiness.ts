@@ -22,7 +22,10 @@ export async function checkReadiness(db: Kysely<Database>): Promise<void> {
     .execute()
 }
 
-/** A query of 256 KiB, four times the smallest `work_mem`: some milliseconds. A sort may stay below its memory, a CTE not. */
+/**
+ * A query of 256 KiB, four times the smallest `work_mem`: some milliseconds. A sort may stay below its memory, a CTE
+ * not.
+ */
 export const spilling = `
   with spilled as materialized (select repeat(md5(n::text), 32) as text from generate_series(1, 256) n)
   select sum(length(text)) from spilled`

@@ -61,7 +61,10 @@ function load(folder: string, conversations: Conversation[]): LoadedConversation
 /** Where more recorded conversations may lie, beside the project. */
 export const conversationsBesideProject = join(import.meta.dirname, '../../../../shared/fixtures')
 
-/** Loads the conversations beside the project, if there are any; test/client/bridge/apis.test.ts shows if there are none. */
+/**
+ * Loads the conversations beside the project, if there are any; test/client/bridge/apis.test.ts shows if there are
+ * none.
+ */
 function loadShared(folder: string, conversations: Conversation[]): LoadedConversation[] {
   const path = join(conversationsBesideProject, folder)
   return existsSync(path) ? loadFrom(path, conversations) : []

@@ -1,4 +1,7 @@
-/** Connections that send no valid request, or half of one, and clients that read no response. A hostile client is a script of bytes. */
+/**
+ * Connections that send no valid request, or half of one, and clients that read no response. A hostile client is a
+ * script of bytes.
+ */
 import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { connect, type Socket } from 'node:net'

@@ -1,6 +1,6 @@
 /**
- * Turns of the event loop beside work that would never give one. Each piece of work says how long it takes and only that
- * time is measured, so a busy machine changes nothing.
+ * Turns of the event loop beside work that would never give one. Each piece of work says how long it takes and only
+ * that time is measured, so a busy machine changes nothing.
  */
 import { initTRPC } from '@trpc/server'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'

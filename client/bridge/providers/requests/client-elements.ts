@@ -4,8 +4,8 @@
  */
 
 /**
- * Tags that no user writes, in lower case. A tag that a user's own program may write as well (`context`, `task`, `rules`)
- * stands in {@link frameTags}, for its client only.
+ * Tags that no user writes, in lower case. A tag that a user's own program may write as well (`context`, `task`,
+ * `rules`) stands in {@link frameTags}, for its client only.
  */
 const clientTags: readonly string[] = [
   // Claude Code, OpenCode, Qwen Code, droid; with an underscore Copilot CLI, Crush and Cursor.
@@ -134,7 +134,9 @@ interface Tag {
   isClosing: boolean
 }
 
-/** More than any client writes; a text with more is left as it is, because somebody wrote it to keep the process busy. */
+/**
+ * More than any client writes; a text with more is left as it is, because somebody wrote it to keep the process busy.
+ */
 const maxTags = 10_000
 
 /** Returns the tags of a text; undefined if there are too many. */
@@ -178,8 +180,8 @@ function cut(text: string, pattern: RegExp): string {
 }
 
 /**
- * Returns the partner of each tag. Nested elements of one name close in their order. A tag without a partner, as where a
- * reminder quotes its own tag, gets the nearest tag of the other kind.
+ * Returns the partner of each tag. Nested elements of one name close in their order. A tag without a partner, as where
+ * a reminder quotes its own tag, gets the nearest tag of the other kind.
  */
 function partnersOf(tags: readonly Tag[]): (Tag | undefined)[] {
   const partners: (Tag | undefined)[] = tags.map(() => undefined)

@@ -53,8 +53,8 @@ export function recogniseClient(headers: IncomingHttpHeaders): string | undefine
 }
 
 /**
- * Returns whether a request of `claude-cli` is Qwen Code's, which takes that name for Anthropic's API. Claude Code sends
- * a session or, in its older versions, a beta of its own; its version 1.0 is older than both.
+ * Returns whether a request of `claude-cli` is Qwen Code's, which takes that name for Anthropic's API. Claude Code
+ * sends a session or, in its older versions, a beta of its own; its version 1.0 is older than both.
  */
 function isQwenCode(userAgent: string, headers: IncomingHttpHeaders): boolean {
   if (!userAgent.startsWith('claude-cli/0.') || headers['x-claude-code-session-id'] !== undefined) return false

@@ -41,10 +41,10 @@ export function continuedCall({ results }: Turn): string | undefined {
 /**
  * Returns the prompt of a turn: the last text with words of the user, without the client's elements around them.
  *
- * The summary of a compacted conversation is no prompt, and neither is anything in front of it. Texts of client elements
- * alone are skipped, and so are the notes that clients write without an element. A recognised client's text that is one
- * element of any tag is skipped too; an unrecognised program may write its prompts in XML. If nothing else is left, the
- * last text is the prompt, unless the turn carries results of tools.
+ * The summary of a compacted conversation is no prompt, and neither is anything in front of it. Texts of client
+ * elements alone are skipped, and so are the notes that clients write without an element. A recognised client's text
+ * that is one element of any tag is skipped too; an unrecognised program may write its prompts in XML. If nothing else
+ * is left, the last text is the prompt, unless the turn carries results of tools.
  * @param client the recognised client
  */
 export function promptOf({ texts, results }: Turn, client: string | undefined): string | undefined {
@@ -88,7 +88,9 @@ function isSummary(text: string): boolean {
   return summaries.some(beginning => start.startsWith(beginning))
 }
 
-/** Returns whether a text is the client's although no element says so: instructions, marks of pictures and of breaks. */
+/**
+ * Returns whether a text is the client's although no element says so: instructions, marks of pictures and of breaks.
+ */
 function isNote(words: string): boolean {
   return words.startsWith('# AGENTS.md instructions for ') || notes.some(note => note.test(words))
 }

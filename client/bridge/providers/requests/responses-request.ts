@@ -31,8 +31,8 @@ function partsOf({ input, instructions }: JsonObject): RequestParts {
 }
 
 /**
- * Items without a role that stand for the model's speech, beside all calls (`…_call`). An item of any other type, also of
- * one that is invented later, says nothing: it is a setting.
+ * Items without a role that stand for the model's speech, beside all calls (`…_call`). An item of any other type, also
+ * of one that is invented later, says nothing: it is a setting.
  */
 const modelItems: ReadonlySet<string> = new Set([
   'reasoning',
@@ -55,7 +55,9 @@ function speechOf(item: Record<string, unknown>): Speech {
   return { texts: [], results: [result] }
 }
 
-/** Returns the id of the call whose result an item is, empty text for a result without an id; undefined for other items. */
+/**
+ * Returns the id of the call whose result an item is, empty text for a result without an id; undefined for other items.
+ */
 function resultOf(type: string, item: Record<string, unknown>): string | undefined {
   if (type === 'mcp_approval_response') return textOf(item.approval_request_id) ?? ''
   if (!type.endsWith('_output')) return undefined

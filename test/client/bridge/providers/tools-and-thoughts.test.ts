@@ -1,4 +1,6 @@
-/** Calls of tools and thoughts of responses, in the shapes of the vendors' pages (Anthropic SDK 1.11, OpenAI SDK 6.30). */
+/**
+ * Calls of tools and thoughts of responses, in the shapes of the vendors' pages (Anthropic SDK 1.11, OpenAI SDK 6.30).
+ */
 import { describe, expect, test } from 'vitest'
 import { anthropicMessages } from '../../../../client/bridge/providers/anthropic-messages.js'
 import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'

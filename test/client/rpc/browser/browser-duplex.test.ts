@@ -1,4 +1,6 @@
-/** The browser's duplex on a scripted socket: limits, times and closes, which a real browser shows slowly or not at all. */
+/**
+ * The browser's duplex on a scripted socket: limits, times and closes, which a real browser shows slowly or not at all.
+ */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type BrowserDuplexOptions, browserDuplex } from '../../../../client/rpc/browser/browser-duplex.js'
 import type { CloseReason, DuplexReceiver, Message } from '../../../../shared/rpc/duplex.js'
