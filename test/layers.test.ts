@@ -30,6 +30,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'shared/': [['values/'], ['rpc/'], ['contract/'], ['index.ts']],
   'server/services/': [['./'], ['tools/'], ['daemon/', 'admin/'], ['services.ts']],
   'server/store/': [
+    ['contract/'],
     ['store.ts'],
     ['sql/', 'migrations/'],
     ['tables/', 'records/'],
