@@ -16,7 +16,7 @@ export { type AppRouter, appRouter } from './routers/app.js'
 export type { ErrorShapeData } from './routers/trpc.js'
 export { lastEventIdOf } from './rpc/call.js'
 export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
-export { type CloseResult, ConnectionGroup, type GroupMember } from './rpc/connection-group.js'
+export { type CloseResult, ConnectionGroup, type GroupMember, type MemberObserver } from './rpc/connection-group.js'
 export type { ConnectionInfo, ContextRequirement } from './rpc/context-handshake.js'
 export type { ErrorReport } from './rpc/responses.js'
 export {

@@ -2,8 +2,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { type ClientOptions, WebSocket } from 'ws'
+import type { ClientOptions } from 'ws'
 import type { Duplex } from '../../shared/rpc/duplex.js'
+import { DuplexSocket } from '../../shared/rpc/duplex-socket.js'
 import { type ReasonTable, transportReasons } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
@@ -96,9 +97,9 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
 }
 
 /** @throws DialError for an option that Node rejects before any request: a header that no request can hold */
-function openSocket(target: URL, options: ClientOptions): WebSocket {
+function openSocket(target: URL, options: ClientOptions): DuplexSocket {
   try {
-    return new WebSocket(target, options)
+    return new DuplexSocket(target, options)
   } catch (cause) {
     // Node's message names a header at most, never its value.
     const problem = cause instanceof Error ? cause.message : String(cause)

@@ -56,7 +56,7 @@ export class ConnectionCalls {
   readonly #maxInFlight: number
   readonly #onCallEnd: ((end: CallEnd) => void) | undefined
   /** of subscriptions that wait for a slow reader */
-  #drainWaiters: (() => void)[] = []
+  #drainWaiters: (() => void)[] | undefined
 
   constructor(owner: Owner, { duplex, router, responses, limits, onCallEnd }: ConnectionCallsOptions) {
     this.#owner = owner
@@ -122,7 +122,9 @@ export class ConnectionCalls {
   }
 
   #resumeSubscriptions(): void {
-    for (const resume of this.#drainWaiters.splice(0)) resume()
+    const waiters = this.#drainWaiters
+    this.#drainWaiters = undefined
+    for (const resume of waiters ?? []) resume()
   }
 
   /** Whether a subscription must wait before the next pull. */
@@ -132,6 +134,7 @@ export class ConnectionCalls {
 
   /** Calls `listener` once, when the peer has caught up or the connection has closed. */
   onDrained(listener: () => void): void {
+    this.#drainWaiters ??= []
     this.#drainWaiters.push(listener)
   }
 

@@ -19,7 +19,14 @@ export interface GroupMember {
   /** Closes after the delivery of everything sent so far; running calls are aborted. `patienceMs` as for a duplex. */
   close(reason: CloseReason, patienceMs?: number): void
   terminate(reason: CloseReason): void
+  /** Reports the close to `observer`, once. A promise would take 350 bytes of an idle connection. */
+  observeClose(observer: MemberObserver): void
   readonly closed: Promise<CloseReason>
+}
+
+/** The part of a group that its members need. */
+export interface MemberObserver {
+  onMemberClosed(member: GroupMember): void
 }
 
 /** The outcome of the calls in flight at `close()`: ended by themselves, or aborted at the end of the grace. */
@@ -38,7 +45,7 @@ export interface CloseResult {
  * Adding is decided under the same state that waiting reads: members added before `close()` are waited for, and no
  * member is added later.
  */
-export class ConnectionGroup {
+export class ConnectionGroup implements MemberObserver {
   /** all members that have not closed, or whose procedures have not returned */
   readonly #members = new Set<GroupMember>()
   #state: 'open' | 'draining' | 'closed' = 'open'
@@ -68,11 +75,13 @@ export class ConnectionGroup {
     }
     this.#members.add(member)
     this.connections++
-    void member.closed.then(async () => {
-      this.connections--
-      await member.whenReleased()
-      this.#members.delete(member)
-    })
+    member.observeClose(this)
+  }
+
+  /** Called by a member of this group. */
+  onMemberClosed(member: GroupMember): void {
+    this.connections--
+    void member.whenReleased().then(() => this.#members.delete(member))
   }
 
   /**

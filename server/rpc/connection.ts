@@ -23,7 +23,7 @@ import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from
 import { InvalidMessage, parseClientMessage } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
 import { ConnectionCalls } from './connection-calls.js'
-import type { ConnectionGroup, GroupMember } from './connection-group.js'
+import type { ConnectionGroup, GroupMember, MemberObserver } from './connection-group.js'
 import { type ConnectionInfo, ContextHandshake, type ContextRequirement } from './context-handshake.js'
 import { invalidRequest } from './rejections.js'
 import { type ErrorReport, Responses } from './responses.js'
@@ -71,7 +71,7 @@ export function serveDuplex<R extends AnyRouter>(
   options: ServeDuplexOptions<R> & ContextRequirement<R>,
 ): ServerConnection {
   const peer = new UnauthenticatedPeer(options.group, options.expectConnectionParams)
-  const connection = serveAs(options, peer)
+  const connection = serveAs({ ...options, limits: { ...connectionLimits, ...options.limits } }, peer)
   void connection.closed.then(() => peer.release())
   return connection
 }
@@ -82,15 +82,15 @@ export interface AbandonableConnection extends ServerConnection {
   abandon(reason: CloseReason): void
 }
 
+/** Settings with all limits, one object for all connections of a listener. */
+type ServeAsOptions = ServeDuplexOptions<AnyRouter> & { limits: ConnectionLimits }
+
 /**
  * Serves as {@link serveDuplex} does.
  * @param peer limits what the peer sends until there is a context, and is the caller's to release after a close;
  *   undefined for a peer whose identity is known already
  */
-export function serveAs(
-  options: ServeDuplexOptions<AnyRouter>,
-  peer: UnauthenticatedPeer | undefined,
-): AbandonableConnection {
+export function serveAs(options: ServeAsOptions, peer: UnauthenticatedPeer | undefined): AbandonableConnection {
   const connection = new Connection(options, peer)
   try {
     options.group?.add(connection)
@@ -110,22 +110,25 @@ const rejectionCodes: { readonly [code in ErrorCode]?: number } = {
 }
 
 class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
-  readonly closed: Promise<CloseReason>
   readonly deadlines = new Deadlines()
   state: 'opening' | 'open' | 'draining' | 'closed' = 'opening'
   readonly #duplex: Duplex
   readonly #responses: Responses
-  readonly #handshake: ContextHandshake
+  /** until there is a context; while the context's factory has a signal, until the end */
+  #handshake: ContextHandshake | undefined
   readonly #calls: ConnectionCalls
   readonly #onRejected: ((error: RpcError<string>) => void) | undefined
   readonly #maxBufferedBytes: number
   /** until there is a context */
   #unauthenticated: UnauthenticatedPeer | undefined
-  #resolveClosed: (reason: CloseReason) => void = () => {}
+  #closeReason: CloseReason | undefined
+  /** made when it is asked for */
+  #closed: Promise<CloseReason> | undefined
+  #resolveClosed: ((reason: CloseReason) => void) | undefined
+  #observer: MemberObserver | undefined
 
-  constructor(options: ServeDuplexOptions<AnyRouter>, peer: UnauthenticatedPeer | undefined) {
-    const { duplex, router, onError, onCallEnd } = options
-    const limits = { ...connectionLimits, ...options.limits }
+  constructor(options: ServeAsOptions, peer: UnauthenticatedPeer | undefined) {
+    const { duplex, router, limits, onError, onCallEnd } = options
     const { maxBufferedBytes } = limits
     const responses = new Responses({ duplex, router, maxBufferedBytes, onError, owner: this })
     this.#duplex = duplex
@@ -134,9 +137,6 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     this.#onRejected = options.onRejected
     this.#maxBufferedBytes = maxBufferedBytes
     this.#unauthenticated = peer
-    this.closed = new Promise(resolve => {
-      this.#resolveClosed = resolve
-    })
     const { createContext, expectConnectionParams, handshakeTimeoutMs = times.handshakeTimeoutMs } = options
     const timeoutMs = timeoutOf('handshakeTimeoutMs', handshakeTimeoutMs)
     this.#handshake = new ContextHandshake(this, { createContext, expectConnectionParams, timeoutMs })
@@ -144,14 +144,34 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
 
   start(): void {
     this.#duplex.open(this)
-    this.#handshake.start()
+    this.#handshake?.start()
+  }
+
+  get closed(): Promise<CloseReason> {
+    this.#closed ??= new Promise(resolve => {
+      if (this.#closeReason) resolve(this.#closeReason)
+      else this.#resolveClosed = resolve
+    })
+    return this.#closed
+  }
+
+  observeClose(observer: MemberObserver): void {
+    this.#observer = observer
+  }
+
+  #reportClosed(reason: CloseReason): void {
+    if (this.#closeReason) return
+    this.#closeReason = reason
+    this.#observer?.onMemberClosed(this)
+    this.#resolveClosed?.(reason)
   }
 
   onMessage(message: Message, bytes: number): void {
     if (this.state === 'closed') return
     const fault = this.#unauthenticated?.take(message, bytes)
     if (fault !== undefined) return this.abandon({ code: closeCodes.policyViolation, message: fault })
-    if (this.#handshake.expectsParams && typeof message === 'object') return this.#handshake.takeParams(message)
+    const handshake = this.#handshake
+    if (handshake?.expectsParams && typeof message === 'object') return handshake.takeParams(message)
     if (message === 'PING') this.#pong()
     else if (message !== 'PONG') this.#receiveFrame(message)
   }
@@ -168,7 +188,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
 
   onClose(reason: CloseReason): void {
     this.#end(reason)
-    this.#resolveClosed(reason)
+    this.#reportClosed(reason)
   }
 
   close(reason: CloseReason, patienceMs?: number): void {
@@ -178,7 +198,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
 
   abandon(reason: CloseReason): void {
     this.close(reason)
-    this.#resolveClosed(reason)
+    this.#reportClosed(reason)
   }
 
   /** Closes for a peer that breaks the protocol. */
@@ -197,12 +217,13 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${message}`, { reason })
     this.#unauthenticated?.close()
     this.#calls.end(lost)
-    this.#handshake.abort(lost)
+    this.#handshake?.abort(lost)
     this.deadlines.clear()
   }
 
   /** Called by the handshake with the connection's context. */
   begin(context: unknown): void {
+    if (!this.#handshake?.hasSignal) this.#handshake = undefined
     this.#unauthenticated?.release()
     this.#unauthenticated = undefined
     this.#responses.context = context

@@ -56,6 +56,11 @@ export class ContextHandshake {
     this.#limitTime('connectionParams')
   }
 
+  /** Whether a factory has the signal of this connection. */
+  get hasSignal(): boolean {
+    return this.#lifetime !== undefined
+  }
+
   /** Returns whether the next message must be the parameters. */
   get expectsParams(): boolean {
     return this.#state === 'params'

@@ -51,13 +51,21 @@ export interface ResponsesOptions {
 export class Responses {
   /** the connection's context, once made; an argument of the error formatter */
   context: unknown
-  readonly #options: ResponsesOptions
+  readonly #duplex: Duplex
+  readonly #router: AnyRouter
+  readonly #maxBufferedBytes: number
+  readonly #owner: Owner
+  readonly #onError: ResponsesOptions['onError']
   #connectionId = ''
   /** while more bytes are buffered than allowed */
   #slowReader: Deadline | undefined
 
   constructor(options: ResponsesOptions) {
-    this.#options = options
+    this.#duplex = options.duplex
+    this.#router = options.router
+    this.#maxBufferedBytes = options.maxBufferedBytes
+    this.#owner = options.owner
+    this.#onError = options.onError
   }
 
   /**
@@ -115,17 +123,15 @@ export class Responses {
    * here.
    */
   send(message: Message): void {
-    const { duplex, maxBufferedBytes } = this.#options
-    duplex.send(message)
-    if (duplex.bufferedBytes > maxBufferedBytes) this.#limitBuffer()
+    this.#duplex.send(message)
+    if (this.#duplex.bufferedBytes > this.#maxBufferedBytes) this.#limitBuffer()
   }
 
   /** Reports to the server's log only. Returns the id of the request. */
   report(call: RespondedCall | undefined, thrown: unknown): string {
     const requestId = this.#requestId(call?.id ?? 0)
     try {
-      const { onError } = this.#options
-      onError?.({ error: toTrpcError(thrown), requestId, type: call?.type ?? 'unknown', path: call?.path })
+      this.#onError?.({ error: toTrpcError(thrown), requestId, type: call?.type ?? 'unknown', path: call?.path })
     } catch {
       // An observer that throws must not change the peer's response, and no other observer is left.
     }
@@ -139,28 +145,26 @@ export class Responses {
       this.#sendTo(to, { error: this.#encode({ code: -32603, message: 'internal server error', data }) })
     } catch (failure) {
       this.report(undefined, failure)
-      this.#options.owner.abandon({ code: closeCodes.internalError, message: 'a response could not be encoded' })
+      this.#owner.abandon({ code: closeCodes.internalError, message: 'a response could not be encoded' })
     }
   }
 
   /** Gives a burst of responses some time to get through, up to a multiple of the limit. */
   #limitBuffer(): void {
-    const { duplex, maxBufferedBytes, owner } = this.#options
-    if (duplex.bufferedBytes > maxBufferedBytes * maxBurstFactor) return this.closeIfSlow()
+    if (this.#duplex.bufferedBytes > this.#maxBufferedBytes * maxBurstFactor) return this.closeIfSlow()
     if (this.#slowReader) return
     this.#slowReader = { deadlineAt: now() + times.slowReaderMs, onDeadline: () => this.closeIfSlow() }
-    owner.deadlines.add(this.#slowReader)
+    this.#owner.deadlines.add(this.#slowReader)
   }
 
   /** Closes now, if more than `maxBufferedBytes` wait. */
   closeIfSlow(): void {
     this.#slowReader = undefined
-    const { duplex, maxBufferedBytes, owner } = this.#options
-    const { bufferedBytes } = duplex
-    if (bufferedBytes <= maxBufferedBytes) return
-    const [bytes, limit] = [bufferedBytes, maxBufferedBytes].map(number => number.toLocaleString('en'))
+    const { bufferedBytes } = this.#duplex
+    if (bufferedBytes <= this.#maxBufferedBytes) return
+    const [bytes, limit] = [bufferedBytes, this.#maxBufferedBytes].map(number => number.toLocaleString('en'))
     const message = `${bytes} bytes wait for a slow reader, more than maxBufferedBytes ${limit}`
-    owner.abandon({ code: closeCodes.slowReader, message })
+    this.#owner.abandon({ code: closeCodes.slowReader, message })
   }
 
   #sendTo(to: Addressee | undefined, body: { result: unknown } | { error: unknown; refused?: 'draining' }): void {
@@ -169,11 +173,11 @@ export class Responses {
   }
 
   #encode(value: unknown): unknown {
-    return serializeForMessage(this.#options.router._def._config.transformer.output, value)
+    return serializeForMessage(this.#router._def._config.transformer.output, value)
   }
 
   #encodeError(call: RespondedCall | undefined, error: TRPCError, requestId: string): unknown {
-    const encoded = this.#encode(errorShape(this.#options.router, error, this.context, call, requestId))
+    const encoded = this.#encode(errorShape(this.#router, error, this.context, call, requestId))
     // A response without its error would break the protocol.
     if (encoded === undefined || typeof encoded === 'function' || typeof encoded === 'symbol')
       throw new Error(`the error formatter's result is sent as ${typeof encoded}, which JSON leaves out`)

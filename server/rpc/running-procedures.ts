@@ -2,13 +2,14 @@ import type { CallType } from '../../shared/rpc/messages.js'
 
 /**
  * Counts the procedures of one connection from their start to their return. A procedure may run on after its call was
- * settled: after a cancel, a deadline or a lost connection.
+ * settled: after a cancel, a deadline or a lost connection. The lists are made for the first waiter: an idle connection
+ * has none.
  */
 export class RunningProcedures {
   #calls = 0
   #subscriptions = 0
-  #idleWaiters: (() => void)[] = []
-  #releaseWaiters: (() => void)[] = []
+  #idleWaiters: (() => void)[] | undefined
+  #releaseWaiters: (() => void)[] | undefined
 
   /** queries and mutations */
   get calls(): number {
@@ -29,23 +30,35 @@ export class RunningProcedures {
     if (type === 'subscription') this.#subscriptions--
     else this.#calls--
     if (this.#calls === 0) this.reportIdle()
-    if (this.total === 0) for (const resolve of this.#releaseWaiters.splice(0)) resolve()
+    if (this.total === 0) this.#reportReleased()
   }
 
   /** Resolves when no query or mutation runs any more, or at the next {@link reportIdle}. */
   whenIdle(): Promise<void> {
     if (this.#calls === 0) return Promise.resolve()
-    return new Promise(resolve => this.#idleWaiters.push(resolve))
+    this.#idleWaiters ??= []
+    const waiters = this.#idleWaiters
+    return new Promise(resolve => waiters.push(resolve))
   }
 
   /** Resolves when every procedure has returned, those of subscriptions included. */
   whenReleased(): Promise<void> {
     if (this.total === 0) return Promise.resolve()
-    return new Promise(resolve => this.#releaseWaiters.push(resolve))
+    this.#releaseWaiters ??= []
+    const waiters = this.#releaseWaiters
+    return new Promise(resolve => waiters.push(resolve))
   }
 
   /** Resolves all promises of {@link whenIdle}, whatever still runs. */
   reportIdle(): void {
-    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+    const waiters = this.#idleWaiters
+    this.#idleWaiters = undefined
+    for (const resolve of waiters ?? []) resolve()
+  }
+
+  #reportReleased(): void {
+    const waiters = this.#releaseWaiters
+    this.#releaseWaiters = undefined
+    for (const resolve of waiters ?? []) resolve()
   }
 }

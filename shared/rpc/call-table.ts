@@ -17,16 +17,18 @@ const mostSlots = 4096
  * so here a recent call stands in the slot of its number. Calls that stay, and calls with other ids, stand in a `Map`.
  */
 export class CallTable<C extends Identified> {
-  /** made with the first call: an idle connection has none */
+  /** the call of a connection that has one call at a time: an idle connection has no slots */
+  #only: C | undefined
   #slots: (C | undefined)[] = []
   #inSlots = 0
   #others: Map<CallId, C> | undefined
 
   get size(): number {
-    return this.#inSlots + (this.#others?.size ?? 0)
+    return (this.#only ? 1 : 0) + this.#inSlots + (this.#others?.size ?? 0)
   }
 
   get(id: CallId): C | undefined {
+    if (this.#only?.id === id) return this.#only
     if (typeof id === 'number') {
       const call = this.#slots[id & (this.#slots.length - 1)]
       if (call?.id === id) return call
@@ -40,6 +42,11 @@ export class CallTable<C extends Identified> {
 
   /** Adds a call whose id is not in the table. */
   add(call: C): void {
+    if (this.size === 0) this.#only = call
+    else this.#addBeside(call)
+  }
+
+  #addBeside(call: C): void {
     const { id } = call
     if (typeof id !== 'number') return this.#addOther(call)
     if (this.#inSlots * 2 >= this.#slots.length && this.#slots.length < mostSlots) this.#grow()
@@ -52,6 +59,10 @@ export class CallTable<C extends Identified> {
 
   /** Takes the call with this id out; does nothing without such a call. */
   delete(id: CallId): void {
+    if (this.#only?.id === id) {
+      this.#only = undefined
+      return
+    }
     if (typeof id === 'number') {
       const slot = id & (this.#slots.length - 1)
       if (this.#slots[slot]?.id === id) {
@@ -64,6 +75,7 @@ export class CallTable<C extends Identified> {
   }
 
   clear(): void {
+    this.#only = undefined
     this.#slots = []
     this.#inSlots = 0
     this.#others = undefined
@@ -72,6 +84,7 @@ export class CallTable<C extends Identified> {
   /** Returns the calls of this moment, in no order. */
   values(): C[] {
     const calls = this.#others ? [...this.#others.values()] : []
+    if (this.#only) calls.push(this.#only)
     for (const call of this.#slots) if (call) calls.push(call)
     return calls
   }
@@ -85,6 +98,6 @@ export class CallTable<C extends Identified> {
     const calls = this.#slots
     this.#slots = new Array<C | undefined>(Math.max(initialSlots, calls.length * 4)).fill(undefined)
     this.#inSlots = 0
-    for (const call of calls) if (call) this.add(call)
+    for (const call of calls) if (call) this.#addBeside(call)
   }
 }

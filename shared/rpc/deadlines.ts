@@ -64,7 +64,7 @@ export class Deadlines {
     this.#timerAt = at
     // Rounded up: a timer that fires early would be set again for a fraction of a millisecond.
     // A peer, a socket or the caller keeps the process alive, not the watch over them.
-    this.#timer = backgroundTimer(this.#fire, Math.min(longestTimeoutMs, Math.ceil(Math.max(0, at - now()))))
+    this.#timer = backgroundTimer(() => this.#fire(), Math.min(longestTimeoutMs, Math.ceil(Math.max(0, at - now()))))
   }
 
   #disarm(): void {
@@ -73,7 +73,7 @@ export class Deadlines {
     this.#timerAt = Infinity
   }
 
-  readonly #fire = (): void => {
+  #fire(): void {
     this.#disarm()
     const time = now()
     let earliest = Infinity

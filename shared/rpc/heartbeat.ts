@@ -33,7 +33,8 @@ export class Heartbeat {
   readonly #lookMs: number
   #timer: NodeJS.Timeout
   #turn: NodeJS.Immediate | undefined
-  #movedAt = now()
+  /** whole milliseconds, which take no memory of their own */
+  #movedAt = Math.round(now())
   #read = 0
   #written = 0
   #taken = 0
@@ -48,7 +49,7 @@ export class Heartbeat {
     this.#options = options
     this.#lookMs = Math.min(options.intervalMs, options.timeoutMs) / 2
     this.hasMoved()
-    this.#timer = this.#schedule(this.#lookMs, this.#look)
+    this.#timer = this.#schedule(this.#lookMs, look)
   }
 
   stop(): void {
@@ -75,7 +76,7 @@ export class Heartbeat {
   /** Returns whether the peer has given a sign of life since the last look. */
   hasMoved(): boolean {
     const { taken, read } = this.#sample()
-    if (taken || read) this.#movedAt = now()
+    if (taken || read) this.#movedAt = Math.round(now())
     return taken || read
   }
 
@@ -92,31 +93,41 @@ export class Heartbeat {
     return moved
   }
 
-  #schedule(delayMs: number, then: () => void): NodeJS.Timeout {
+  #schedule(delayMs: number, then: (heartbeat: Heartbeat) => void): NodeJS.Timeout {
     // The socket keeps the process alive, not the watch over the socket.
-    return setTimeout(then, delayMs).unref()
+    return setTimeout(then, delayMs, this).unref()
   }
 
-  readonly #look = (): void => {
-    const { intervalMs, timeoutMs, ping, pong } = this.#options
+  look(): void {
+    const options = this.#options
+    const { intervalMs, timeoutMs } = options
     const { bytesRead, bytesWritten } = this.#socket
     const isReceiving = bytesRead - this.#read >= minReceivedBytes && bytesWritten === this.#written
     const isSilent = !this.hasMoved() && now() - this.#movedAt > intervalMs - 1.5 * this.#lookMs
-    if (isReceiving) pong()
+    if (isReceiving) options.pong()
     if (isSilent) {
       this.#pinged = this.#socket.bytesWritten
-      ping(String(++this.#pings))
+      options.ping(String(++this.#pings))
     }
-    this.#timer = isSilent ? this.#schedule(timeoutMs, this.#judge) : this.#schedule(this.#lookMs, this.#look)
+    this.#timer = isSilent ? this.#schedule(timeoutMs, judge) : this.#schedule(this.#lookMs, look)
   }
 
-  readonly #judge = (): void => {
+  judge(): void {
     // A process that was busy for longer than the timeout has not read the latest bytes yet; the read happens before
     // the next turn.
     this.#turn = setImmediate(() => {
-      const { timeoutMs, onSilence } = this.#options
-      if (this.hasMoved()) this.#timer = this.#schedule(this.#lookMs, this.#look)
-      else onSilence(`no response to a ping within ${timeoutMs} ms`)
+      const options = this.#options
+      if (this.hasMoved()) this.#timer = this.#schedule(this.#lookMs, look)
+      else options.onSilence(`no response to a ping within ${options.timeoutMs} ms`)
     })
   }
+}
+
+// Functions of the module: closures for each connection would take 150 bytes of an idle one.
+function look(heartbeat: Heartbeat): void {
+  heartbeat.look()
+}
+
+function judge(heartbeat: Heartbeat): void {
+  heartbeat.judge()
 }

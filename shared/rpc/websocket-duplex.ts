@@ -3,25 +3,32 @@
  * the WebSocket is their own task.
  */
 import type { Socket } from 'node:net'
-import type { RawData, WebSocket } from 'ws'
+import type { RawData } from 'ws'
 import { now } from './deadlines.js'
 import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
+import type { DuplexSocket, SocketOwner } from './duplex-socket.js'
 import { EarlyMessages } from './early-messages.js'
-import { Heartbeat } from './heartbeat.js'
+import { Heartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { jsonShape, shapeFault } from './json-shape.js'
 import { connectionLimits, framesPerTurn } from './limits.js'
 import { afterTurn } from './turn.js'
 import { closeText, receivedTooLarge, remoteCloseReason, sendableCode, tooLargeText } from './websocket-close.js'
 import { WebSocketSender } from './websocket-sender.js'
-import { type WebSocketDuplexOptions, webSocketTimes } from './websocket-settings.js'
+import { type WebSocketDuplexOptions, type WebSocketTimes, webSocketTimes } from './websocket-settings.js'
 
 /**
  * Takes an open WebSocket over.
  * @param socket made with the settings of `webSocketSettings`
  * @param raw the TCP or TLS socket below it
+ * @param times those of `options`, for a caller that has checked them once for many duplexes
  */
-export function webSocketDuplex(socket: WebSocket, raw: Socket, options: WebSocketDuplexOptions = {}): Duplex {
-  return new WebSocketDuplex(socket, raw, options)
+export function webSocketDuplex(
+  socket: DuplexSocket,
+  raw: Socket,
+  options: WebSocketDuplexOptions = {},
+  times: WebSocketTimes = webSocketTimes(options),
+): Duplex {
+  return new WebSocketDuplex(socket, raw, options, times)
 }
 
 /** Fewer bytes than this pass within the time that a close has anyway, on every usable network. */
@@ -51,15 +58,12 @@ const over: Delivery = { name: 'over' }
  * Messages that arrive before `delivering` are kept. After `ended` the socket may live a little longer: until the peer
  * ends it too, or for `closeTimeoutMs`.
  */
-class WebSocketDuplex implements Duplex {
-  readonly #socket: WebSocket
+class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
+  readonly #socket: DuplexSocket
   readonly #maxMessageBytes: number
-  readonly #closeTimeoutMs: number
-  readonly #closeLimitMs: number
+  readonly #times: WebSocketTimes
   readonly #sender: WebSocketSender
   readonly #heartbeat: Heartbeat
-  /** sends a Close frame */
-  readonly #sendClose: (code: number, text: string) => void
   #state: State = open
   #delivery: Delivery
   /** frames received since the event loop was given a turn for the other sockets */
@@ -70,27 +74,34 @@ class WebSocketDuplex implements Duplex {
   #closeTimer: NodeJS.Timeout | undefined
   #closeTurn: NodeJS.Immediate | undefined
 
-  constructor(socket: WebSocket, raw: Socket, options: WebSocketDuplexOptions) {
+  constructor(socket: DuplexSocket, raw: Socket, options: WebSocketDuplexOptions, times: WebSocketTimes) {
     this.#socket = socket
     this.#maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
-    const { pingIntervalMs, pongTimeoutMs, closeTimeoutMs, closeLimitMs } = webSocketTimes(options)
+    this.#times = times
     this.#delivery = { name: 'unopened', early: new EarlyMessages(options.maxBufferedBytes) }
-    this.#closeTimeoutMs = closeTimeoutMs
-    this.#closeLimitMs = closeLimitMs
-    this.#sender = new WebSocketSender(socket, raw, options, () => this.#onDrain())
-    this.#heartbeat = new Heartbeat(raw, {
-      intervalMs: pingIntervalMs,
-      timeoutMs: pongTimeoutMs,
-      ping: data => socket.ping(data),
-      pong: () => socket.pong(),
-      onSilence: message => this.terminate({ code: closeCodes.abnormal, message }),
-    })
-    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
-    socket.on('ping', data => this.#onPing(data))
-    socket.on('pong', data => this.#onPong(data))
-    socket.on('error', error => this.#onError(error))
-    socket.on('close', (code, text) => this.#onSocketClosed(code, text.toString()))
-    this.#sendClose = this.#takeOverClose(socket)
+    this.#sender = new WebSocketSender(socket, raw, options, this)
+    this.#heartbeat = new Heartbeat(raw, this)
+    socket.reportTo(this)
+  }
+
+  get intervalMs(): number {
+    return this.#times.pingIntervalMs
+  }
+
+  get timeoutMs(): number {
+    return this.#times.pongTimeoutMs
+  }
+
+  ping(data: string): void {
+    this.#socket.ping(data)
+  }
+
+  pong(): void {
+    this.#socket.pong()
+  }
+
+  onSilence(message: string): void {
+    this.terminate({ code: closeCodes.abnormal, message })
   }
 
   open(receiver: DuplexReceiver): void {
@@ -127,7 +138,7 @@ class WebSocketDuplex implements Duplex {
     this.#state = { name: 'closing', reason }
     this.#sender.flush()
     this.#heartbeat.stop()
-    this.#sendClose(sendableCode(reason.code), closeText(reason.message))
+    this.#socket.sendClose(sendableCode(reason.code), closeText(reason.message))
     this.#awaitClose(patienceMs)
   }
 
@@ -139,7 +150,7 @@ class WebSocketDuplex implements Duplex {
     queueMicrotask(() => this.#reportEnd())
   }
 
-  #onMessage(data: RawData, isBinary: boolean): void {
+  onMessage(data: RawData, isBinary: boolean): void {
     // Messages that arrive after a close of this side are dropped: the peer has lost the right to send, or sends them
     // again elsewhere.
     if (this.#state !== open) return
@@ -172,7 +183,7 @@ class WebSocketDuplex implements Duplex {
     }
   }
 
-  #onDrain(): void {
+  onDrain(): void {
     const delivery = this.#delivery
     if (this.#state === open && delivery.name === 'delivering') this.#guard(() => delivery.receiver.onDrain())
   }
@@ -193,7 +204,7 @@ class WebSocketDuplex implements Duplex {
     this.#breakOff({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
   }
 
-  #onPing(data: Buffer): void {
+  onPing(data: Buffer): void {
     if (++this.#framesInTurn >= framesPerTurn) this.#giveTurn()
     this.#sender.pong(data)
   }
@@ -209,30 +220,22 @@ class WebSocketDuplex implements Duplex {
     afterTurn(() => this.#socket.resume())
   }
 
-  #onPong(data: Buffer): void {
+  onPong(data: Buffer): void {
     if (++this.#framesInTurn >= framesPerTurn) this.#giveTurn()
     this.#pongs++
     this.#heartbeat.onPong(data)
   }
 
-  /**
-   * `ws` calls its own `close` with the contents of the peer's Close frame, and with a code only when a frame breaks
-   * the protocol. Both end the connection now, without a wait for the peer's end of the socket or for further frames.
-   */
-  #takeOverClose(socket: WebSocket): (code: number, text: Buffer | string) => void {
-    const close = socket.close.bind(socket)
-    socket.close = (code, text) => {
-      if (code !== undefined && text === undefined) {
-        // The code goes to the peer; the `error` event follows and ends the duplex.
-        return close(code, code === closeCodes.messageTooLarge ? tooLargeText(this.#maxMessageBytes) : '')
-      }
-      close(code, text)
-      this.#linger(remoteCloseReason(code ?? closeCodes.noStatus, String(text ?? ''), undefined))
-    }
-    return close
+  /** Ends the connection now, without a wait for the peer's end of the socket. */
+  onPeerClose(code: number | undefined, text: string): void {
+    this.#linger(remoteCloseReason(code ?? closeCodes.noStatus, text, undefined))
   }
 
-  #onError(error: Error): void {
+  closeTextFor(code: number): string {
+    return code === closeCodes.messageTooLarge ? tooLargeText(this.#maxMessageBytes) : ''
+  }
+
+  onError(error: Error): void {
     this.#error ??= error
     const code = String(Reflect.get(error, 'code'))
     if (!code.startsWith('WS_ERR_')) return
@@ -242,7 +245,7 @@ class WebSocketDuplex implements Duplex {
     )
   }
 
-  #onSocketClosed(code: number, text: string): void {
+  onSocketClosed(code: number, text: string): void {
     clearTimeout(this.#closeTimer)
     if (this.#state.name !== 'ended') this.#end(remoteCloseReason(code, text, this.#error))
     this.#reportEnd()
@@ -256,7 +259,8 @@ class WebSocketDuplex implements Duplex {
   #awaitClose(patienceMs: number): void {
     const closedAt = now()
     const patientUntil = closedAt + (this.#heartbeat.unconfirmedBytes > unnoticedBytes ? patienceMs : 0)
-    const giveUpAt = closedAt + Math.max(this.#closeLimitMs, patienceMs)
+    const { closeTimeoutMs, closeLimitMs } = this.#times
+    const giveUpAt = closedAt + Math.max(closeLimitMs, patienceMs)
     let pongs = this.#pongs
     this.#heartbeat.hasTaken() // the start of the first span
     const check = (): void => {
@@ -264,14 +268,14 @@ class WebSocketDuplex implements Duplex {
       pongs = this.#pongs
       const time = now()
       if (time < patientUntil || (isTaking && time < giveUpAt)) return wait()
-      const message = `no response to the close within ${this.#closeTimeoutMs} ms`
+      const message = `no response to the close within ${closeTimeoutMs} ms`
       this.terminate({ code: closeCodes.abnormal, message })
     }
     const wait = (): void => {
       // As in a heartbeat: a process that was busy first gets to its delayed reads and writes.
       this.#closeTimer = setTimeout(() => {
         this.#closeTurn = setImmediate(check)
-      }, this.#closeTimeoutMs).unref()
+      }, closeTimeoutMs).unref()
     }
     wait()
   }
@@ -279,7 +283,7 @@ class WebSocketDuplex implements Duplex {
   /** Closes without a wait for the peer, which has broken the protocol. */
   #breakOff(reason: CloseReason): void {
     this.#sender.flush()
-    this.#sendClose(sendableCode(reason.code), closeText(reason.message))
+    this.#socket.sendClose(sendableCode(reason.code), closeText(reason.message))
     this.#linger(reason)
   }
 
@@ -287,7 +291,7 @@ class WebSocketDuplex implements Duplex {
   #linger(reason: CloseReason): void {
     if (this.#state.name === 'ended') return
     this.#end(reason)
-    this.#closeTimer = setTimeout(() => this.#socket.terminate(), this.#closeTimeoutMs).unref()
+    this.#closeTimer = setTimeout(() => this.#socket.terminate(), this.#times.closeTimeoutMs).unref()
     queueMicrotask(() => this.#reportEnd())
   }
 

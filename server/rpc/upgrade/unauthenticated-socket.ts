@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
+import { closeCodes } from '../../../shared/rpc/duplex.js'
 import { heapBytesOfText } from '../../../shared/rpc/heap-bytes.js'
 import { unauthenticatedLimits } from '../../../shared/rpc/limits.js'
+import type { AbandonableConnection } from '../connection.js'
 import type { UnauthenticatedPeer } from '../unauthenticated-peer.js'
 import type { ReadingTurns } from './reading-turns.js'
 
@@ -15,11 +17,6 @@ const sliceBytes = 4 * 1024
 /** More than the close frame and a few responses. */
 const unreadBytes = 16 * 1024
 
-/** The connection of the peer. */
-interface Owner {
-  abandon(fault: string): void
-}
-
 /**
  * Stands between the socket of an unauthenticated peer and `ws`, until the peer is released: counts what reaches the
  * memory of this process below the messages (parts of a message, pings and pongs), measures a long message before it is
@@ -30,21 +27,21 @@ interface Owner {
 export class UnauthenticatedSocket {
   readonly #socket: Socket
   readonly #peer: UnauthenticatedPeer
-  readonly #owner: Owner
   readonly #turns: ReadingTurns
   /** `ws`'s own listener, the only one after the upgrade */
-  readonly #listener: (chunk: Buffer) => void
+  readonly #listener: (...args: unknown[]) => void
+  /** to be set before the first bytes arrive */
+  connection: AbandonableConnection | undefined
   #chunks: Buffer[] = []
   #state: 'limited' | 'released' | 'cut' = 'limited'
 
-  constructor(webSocket: WebSocket, socket: Socket, peer: UnauthenticatedPeer, turns: ReadingTurns, owner: Owner) {
+  constructor(webSocket: WebSocket, socket: Socket, peer: UnauthenticatedPeer, turns: ReadingTurns) {
     this.#socket = socket
     this.#peer = peer
-    this.#owner = owner
     this.#turns = turns
     const [listener] = socket.listeners('data')
     if (!listener) throw new Error('ws listens to the socket of its WebSocket')
-    this.#listener = chunk => void listener.call(socket, chunk)
+    this.#listener = listener as (...args: unknown[]) => void // of the event `data`
     socket.removeAllListeners('data')
     socket.on('data', this.#onChunk)
     socket.once('close', this.#onClose)
@@ -77,7 +74,7 @@ export class UnauthenticatedSocket {
   readonly #read = (): void => {
     for (const chunk of this.#chunks) {
       for (let start = 0; start < chunk.length && !this.#isCut; start += sliceBytes) {
-        this.#listener(chunk.subarray(start, start + sliceBytes))
+        this.#listener.call(this.#socket, chunk.subarray(start, start + sliceBytes))
         // Also a fault that the connection has found in a message.
         this.#check(this.#peer.fault)
       }
@@ -97,7 +94,7 @@ export class UnauthenticatedSocket {
   #check(fault: string | undefined): void {
     if (fault === undefined || this.#state === 'cut') return
     this.#state = 'cut'
-    this.#owner.abandon(fault)
+    this.connection?.abandon({ code: closeCodes.policyViolation, message: fault })
     // The peer gets a moment to read the close frame, unless more waits before that frame. Nothing more is read.
     const socket = this.#socket
     socket.pause()

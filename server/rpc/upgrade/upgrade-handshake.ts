@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { type CloseReason, closeCodes } from '../../../shared/rpc/duplex.js'
 import { RpcError, transportError } from '../../../shared/rpc/errors.js'
-import type { GroupMember } from '../connection-group.js'
+import type { GroupMember, MemberObserver } from '../connection-group.js'
 import { rejectUpgrade, type UpgradeDetails } from './upgrade-rejection.js'
 
 /**
@@ -17,12 +17,15 @@ export class UpgradeHandshake implements GroupMember {
   readonly activeCalls = 0
   /** Resolves when the upgrade has become a connection or its socket is gone. */
   readonly closed: Promise<CloseReason>
+  /** Called for a socket that closes before the upgrade. */
+  onSocketClosed: ((this: Socket) => void) | undefined
   readonly #socket: Socket
   readonly #lifetime = new AbortController()
   readonly #timer: NodeJS.Timeout
   readonly #onRejected: ((error: RpcError<string>) => void) | undefined
   #state: 'pending' | 'rejected' | 'connected' = 'pending'
   #resolveClosed: (reason: CloseReason) => void = () => {}
+  #observer: MemberObserver | undefined
 
   /** @param onRejected is called with the cause; its own errors are ignored */
   constructor(socket: Socket, timeoutMs: number, onRejected?: (error: RpcError<string>) => void) {
@@ -53,7 +56,7 @@ export class UpgradeHandshake implements GroupMember {
     this.#decide('connected')
     this.#socket.off('error', this.#onError)
     this.#socket.off('close', this.#onClose)
-    this.#resolveClosed({ code: closeCodes.normal, message: 'it has become a connection' })
+    this.#end({ code: closeCodes.normal, message: 'it has become a connection' })
   }
 
   /** Sends the rejection and ends the socket. Does nothing after a decision. */
@@ -83,7 +86,18 @@ export class UpgradeHandshake implements GroupMember {
       this.#decide('rejected')
       this.#lifetime.abort(new RpcError('CLIENT_CLOSED_REQUEST', reason.message))
     }
+    this.onSocketClosed?.call(this.#socket)
+    this.#end(reason)
+  }
+
+  #end(reason: CloseReason): void {
+    this.#observer?.onMemberClosed(this)
+    this.#observer = undefined
     this.#resolveClosed(reason)
+  }
+
+  observeClose(observer: MemberObserver): void {
+    this.#observer = observer
   }
 
   drain(): void {

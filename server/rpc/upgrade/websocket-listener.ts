@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import { type ServerOptions, WebSocketServer } from 'ws'
+import type { ServerOptions } from 'ws'
 import type { CallEnd } from '../../../shared/rpc/call-end.js'
-import { closeCodes } from '../../../shared/rpc/duplex.js'
+import { type DuplexServer, duplexServer } from '../../../shared/rpc/duplex-socket.js'
 import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import {
   type ConnectionLimits,
@@ -19,7 +19,7 @@ import type { ConnectionParams } from '../../../shared/rpc/messages.js'
 import { timeoutOf } from '../../../shared/rpc/timeouts.js'
 import type { Version } from '../../../shared/rpc/version.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
-import { type WebSocketTimes, webSocketSettings, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
+import { type WebSocketTimes, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
 import { serveAs } from '../connection.js'
 import { ConnectionGroup } from '../connection-group.js'
 import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js'
@@ -132,12 +132,14 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   readonly #limits: ConnectionLimits
   readonly #handshakeTimeoutMs: number
   readonly #times: WebSocketTimes
-  readonly #server: WebSocketServer
+  readonly #server: DuplexServer
   /** for clients that are authenticated after the upgrade */
-  readonly #unauthenticatedServer: WebSocketServer
+  readonly #unauthenticatedServer: DuplexServer
   readonly #readingTurns = new ReadingTurns()
   /** sockets of clients that announced `connectionParams` and are not authenticated yet */
   readonly #unauthenticated = new Set<Socket>()
+  /** one for all sockets */
+  readonly #onSocketClosed: (this: Socket) => void
 
   constructor(options: ServeWebSocketsOptions<R, I>) {
     // Callers without types would learn of a missing group from the first client.
@@ -148,13 +150,17 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     this.#limits = { ...connectionLimits, ...options.limits }
     this.#handshakeTimeoutMs = timeoutOf('handshakeTimeoutMs', options.handshakeTimeoutMs ?? times.handshakeTimeoutMs)
     this.#times = webSocketTimes(options)
+    const listener = this
+    this.#onSocketClosed = function (this: Socket) {
+      listener.connections--
+      listener.#unauthenticated.delete(this)
+    }
     this.#server = this.#createServer({})
     this.#unauthenticatedServer = this.#createServer({ maxFragments: unauthenticatedLimits.maxFragments })
   }
 
-  #createServer(options: ServerOptions): WebSocketServer {
-    const settings = webSocketSettings(this.#limits)
-    const server = new WebSocketServer({ ...settings, ...options, noServer: true, clientTracking: false })
+  #createServer(options: ServerOptions): DuplexServer {
+    const server = duplexServer(this.#limits, { ...options, noServer: true, clientTracking: false })
     // `ws` itself finds a fault in the upgrade.
     return server.on('wsClientError', (error, socket) => {
       rejectUpgrade(socket as Socket, new RpcError('BAD_REQUEST', error.message)) // the socket that `ws` was given
@@ -179,10 +185,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     }
     this.connections++
     if (isUnauthenticated) this.#unauthenticated.add(socket)
-    socket.once('close', () => {
-      this.connections--
-      this.#unauthenticated.delete(socket)
-    })
+    handshake.onSocketClosed = this.#onSocketClosed
     const { version } = this.#options
     const mismatch = version && checkVersion(query.get('version'), version)
     if (mismatch) handshake.reject(mismatch.error, mismatch.details)
@@ -239,25 +242,21 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     }
     // Rejected meanwhile: by the timeout or a drain, or the client has left.
     if (!handshake.pending) return
-    const peer = authenticated ? undefined : new UnauthenticatedPeer(this.#options.group, expectConnectionParams)
+    const { router, group, onError, onCallEnd, onRejected, createContext } = this.#options
+    const hasContext = authenticate !== undefined || createContext !== undefined
+    const isKnown = authenticated !== undefined || !(hasContext || expectConnectionParams)
+    const peer = isKnown ? undefined : new UnauthenticatedPeer(group, expectConnectionParams)
     const server = peer ? this.#unauthenticatedServer : this.#server
     server.handleUpgrade(request, socket, head, webSocket => {
-      const { router, group, onError, onCallEnd, onRejected, createContext } = this.#options
-      if (peer) {
-        const abandon = (message: string): void => connection.abandon({ code: closeCodes.policyViolation, message })
-        new UnauthenticatedSocket(webSocket, socket, peer, this.#readingTurns, { abandon })
-      }
-      const duplex = webSocketDuplex(webSocket, socket, {
-        ...this.#limits,
-        batch: query.get('batch') === '1',
-        ...this.#times,
-      })
+      const limited = peer && new UnauthenticatedSocket(webSocket, socket, peer, this.#readingTurns)
+      const duplexOptions = { ...this.#limits, batch: query.get('batch') === '1' }
+      const duplex = webSocketDuplex(webSocket, socket, duplexOptions, this.#times)
       const options = {
         duplex,
         router,
         group,
         limits: this.#limits,
-        ...((authenticate || createContext) && {
+        ...(hasContext && {
           createContext: (info: ConnectionInfo) => this.#createContext(request, socket, authenticated, info),
         }),
         expectConnectionParams,
@@ -267,7 +266,10 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
         ...(onRejected && { onRejected }),
       }
       const connection = serveAs(options, peer)
+      if (limited) limited.connection = connection
       handshake.become()
+      // Not earlier: an array of listeners that once held three keeps room for twenty.
+      socket.on('close', this.#onSocketClosed)
     })
   }
 

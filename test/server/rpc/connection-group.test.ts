@@ -312,6 +312,7 @@ function member() {
       closed.open(reason)
     },
     closed: closed.passed,
+    observeClose: observer => void closed.passed.then(() => observer.onMemberClosed(connection)),
   }
   return { connection, end, observed, patience }
 }

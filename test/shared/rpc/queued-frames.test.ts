@@ -2,13 +2,13 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { WebSocket, WebSocketServer } from 'ws'
+import { WebSocket } from 'ws'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
+import { duplexServer } from '../../../shared/rpc/duplex-socket.js'
 import { heapBytes } from '../../../shared/rpc/heap-bytes.js'
 import { frameOverheadBytes } from '../../../shared/rpc/limits.js'
 import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
-import { webSocketSettings } from '../../../shared/rpc/websocket-settings.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 import { listening } from '../../fixtures/listening.js'
 
@@ -33,7 +33,7 @@ const overWebSocket: Row = {
   name: 'over a WebSocket',
   async blocked() {
     const server = createServer()
-    const sockets = new WebSocketServer({ server, ...webSocketSettings({}) })
+    const sockets = duplexServer({}, { server })
     const connected = once(sockets, 'connection')
     // Before the server, whose end waits for its sockets.
     opened.add({ groups: [], close: async () => sockets.clients.forEach(each => void each.terminate()) })

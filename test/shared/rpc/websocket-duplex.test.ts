@@ -2,10 +2,11 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { WebSocket, WebSocketServer } from 'ws'
+import { WebSocket } from 'ws'
 import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../../shared/rpc/duplex.js'
+import { duplexServer } from '../../../shared/rpc/duplex-socket.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
-import { type WebSocketDuplexOptions, webSocketSettings } from '../../../shared/rpc/websocket-settings.js'
+import type { WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { gate } from '../../fixtures/peer.js'
 
@@ -22,7 +23,7 @@ async function pair(
 ) {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const wss = new WebSocketServer({ server, ...webSocketSettings(options) })
+  const wss = duplexServer(options, { server })
   const accepted = gate<{ duplex: Duplex; raw: Socket }>()
   wss.on('connection', (socket, request) => {
     accepted.open({ duplex: webSocketDuplex(socket, request.socket, options), raw: request.socket })
@@ -147,12 +148,12 @@ describe('a WebSocket as a duplex', () => {
     await expect.poll(() => frames).toEqual(['[{"a":1},{"b":2}]', 'PONG', '{"c":3}', '[{"d":4}]', '[{"e":5},{"f":6}]'])
   })
 
-  it('a batching duplex sends no frame of more than 64 Ki characters, and fills them', async () => {
+  it('a batching duplex sends no frame of more than 32 Ki characters, and fills them', async () => {
     const { duplex, frames } = await pair({ batch: true })
-    for (let index = 0; index < 50; index++) duplex.send({ text: '€'.repeat(20_000) })
+    for (let index = 0; index < 50; index++) duplex.send({ text: '€'.repeat(10_000) })
     await expect.poll(() => frames.flatMap(frame => JSON.parse(frame)).length).toBe(50)
     expect(frames).toHaveLength(17)
-    for (const frame of frames) expect(frame.length).toBeLessThanOrEqual(64 * 1024 + 2)
+    for (const frame of frames) expect(frame.length).toBeLessThanOrEqual(32 * 1024 + 2)
   })
 
   it('a batch may be larger than maxMessageBytes, none of its messages may', async () => {
@@ -223,7 +224,7 @@ describe('a WebSocket as a duplex', () => {
     const messages: Message[] = []
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const wss = new WebSocketServer({ server, ...webSocketSettings({}) })
+    const wss = duplexServer({}, { server })
     const accepted = gate<Duplex>()
     wss.on('connection', (socket, request) => accepted.open(webSocketDuplex(socket, request.socket)))
     const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`) // it listens on TCP
@@ -388,7 +389,7 @@ describe('a WebSocket as a duplex', () => {
   it('a duplex that is opened and terminated in one turn reports one close', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const wss = new WebSocketServer({ server, ...webSocketSettings({}) })
+    const wss = duplexServer({}, { server })
     const observed: CloseReason[] = []
     wss.on('connection', (socket, request) => {
       const duplex = webSocketDuplex(socket, request.socket)

@@ -117,7 +117,7 @@ describe('a duplex on a browser’s WebSocket', () => {
 
   it('a frame of many messages ends where the peer has enough to begin with', async () => {
     const { socket, duplex } = opened()
-    for (let n = 0; n < 10; n++) duplex.send({ a: text(15_000) })
+    for (let n = 0; n < 10; n++) duplex.send({ a: text(7_500) })
     await microtasks()
     expect(socket.sent.map(frame => JSON.parse(frame).length)).toEqual([4, 4, 2])
   })
