@@ -54,7 +54,6 @@ export class UnauthenticatedSocket {
     webSocket.on('ping', onPing).on('pong', onPing).on('message', onMessage)
     peer.onRelease = () => {
       webSocket.off('ping', onPing).off('pong', onPing).off('message', onMessage)
-      socket.off('close', this.#onClose)
       if (this.#state === 'limited') this.#state = 'released'
       if (this.#chunks.length === 0) this.#giveBack()
     }
@@ -87,6 +86,7 @@ export class UnauthenticatedSocket {
 
   #giveBack(): void {
     if (this.#state !== 'released') return
+    this.#socket.off('close', this.#onClose)
     this.#socket.off('data', this.#onChunk)
     this.#socket.on('data', this.#listener)
   }
@@ -103,6 +103,7 @@ export class UnauthenticatedSocket {
     socket.once('close', () => clearTimeout(timer))
   }
 
+  /** Also of a released peer whose chunks wait for their turn: `ws` reads nothing after the end of its socket. */
   readonly #onClose = (): void => {
     this.#state = 'cut'
     this.#chunks = []

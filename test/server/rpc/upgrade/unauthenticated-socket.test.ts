@@ -10,12 +10,17 @@ import { serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listen
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { leavesNothing, opened } from '../../../fixtures/leaves-nothing.js'
 import { listening } from '../../../fixtures/listening.js'
+import { gate } from '../../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create()
 const router = t.router({ echo: t.procedure.query(() => 'here') })
 
-async function serve(): Promise<{ port: number; connections: () => number }> {
+async function serve(
+  createContext: () => object | Promise<object> = () => ({}),
+): Promise<{ port: number; connections: () => number; accepted: readonly Socket[] }> {
   const server = createServer()
+  const accepted: Socket[] = []
+  server.on('connection', socket => accepted.push(socket))
   const group = new ConnectionGroup()
   const listener = serveWebSockets({
     server,
@@ -25,9 +30,10 @@ async function serve(): Promise<{ port: number; connections: () => number }> {
     authenticate({ authorization }) {
       if (authorization !== 'Bearer good') throw new RpcError('UNAUTHORIZED', 'no')
     },
-    createContext: () => ({}),
+    createContext,
   })
   return {
+    accepted,
     port: await listening(server, { groups: [group], cut: true }),
     connections: () => listener.connections,
   }
@@ -92,6 +98,28 @@ describe('a flood before authentication', () => {
     socket.resume()
     await end
     clearInterval(flood)
+    await expect.poll(connections).toBe(0)
+  })
+
+  it('a socket that is lost in the moment of authentication ends no process', async () => {
+    const reading = gate()
+    const authenticated = gate()
+    const { port, accepted, connections } = await serve(async () => {
+      reading.open()
+      await authenticated.passed
+      return {}
+    })
+    const client = await upgraded(port)
+    for (let peer = 0; peer < 6; peer++) await upgraded(port)
+    const [socket, ...others] = accepted
+    client.write(frame(0x81, firstFrame.replace('bad', 'good')))
+    await reading.passed
+    // Each chunk waits for its turn, the last one longest. Before that the context comes, and the connection is lost.
+    for (const other of others) other.emit('data', frame(0x89))
+    socket?.emit('data', frame(0x81, '{"id":1,"method":"query","params":{"path":"echo"}}'))
+    authenticated.open()
+    for (let microtask = 0; microtask < 20; microtask++) await undefined
+    for (const one of accepted) one.destroy()
     await expect.poll(connections).toBe(0)
   })
 
