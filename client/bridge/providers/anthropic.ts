@@ -2,8 +2,9 @@
  * Anthropic's platform (https://docs.anthropic.com/en/api): its routes, its credential header and the shape of its
  * errors.
  */
-import { anthropicMessages } from './anthropic-messages.js'
+
 import type { ProviderApi } from './provider-api.js'
+import { anthropicMessages } from './responses/anthropic-messages.js'
 
 /** The API of providers of type `anthropic`. */
 export const anthropic: ProviderApi = {

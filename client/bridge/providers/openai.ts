@@ -2,11 +2,12 @@
  * OpenAI's platform (https://platform.openai.com/docs/api-reference): its routes, each with its API, and its credential
  * header.
  */
-import { openaiChat } from './openai-chat.js'
-import { openaiEmbeddings } from './openai-embeddings.js'
+
 import { openaiErrorBody } from './openai-error-body.js'
-import { openaiCompaction, openaiResponses } from './openai-responses.js'
 import type { ProviderApi } from './provider-api.js'
+import { openaiChat } from './responses/openai-chat.js'
+import { openaiEmbeddings } from './responses/openai-embeddings.js'
+import { openaiCompaction, openaiResponses } from './responses/openai-responses.js'
 
 /** The API of providers of type `openai`. */
 export const openai: ProviderApi = {

@@ -8,7 +8,8 @@ import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts, TokenCounts } from '../providers/provider-api.js'
 import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { controlPlaneUnreachable, isClosedForGood, maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
-import { countsOf, endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
+import { endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
+import { countsOf } from './token-facts.js'
 
 /** The parts of a daemon that the recorder uses. */
 export interface RecorderParts extends RecordOptions {

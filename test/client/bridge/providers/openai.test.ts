@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, test, vi } from 'vitest'
 import { openai } from '../../../../client/bridge/providers/openai.js'
-import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
-import { openaiEmbeddings } from '../../../../client/bridge/providers/openai-embeddings.js'
-import { openaiCompaction, openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
 import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
+import { openaiChat } from '../../../../client/bridge/providers/responses/openai-chat.js'
+import { openaiEmbeddings } from '../../../../client/bridge/providers/responses/openai-embeddings.js'
+import { openaiCompaction, openaiResponses } from '../../../../client/bridge/providers/responses/openai-responses.js'
 import { recordLimits } from '../../../../shared/contract/limits.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
 

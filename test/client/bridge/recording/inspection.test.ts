@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
+import { openaiChat } from '../../../../client/bridge/providers/responses/openai-chat.js'
 import { Inspection } from '../../../../client/bridge/recording/inspection.js'
 import { memoryLogger } from '../running-bridge.js'
 

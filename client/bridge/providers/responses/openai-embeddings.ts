@@ -1,10 +1,10 @@
 /** OpenAI Embeddings (https://platform.openai.com/docs/api-reference/embeddings). */
-import { isPlainObject } from '../../../shared/values/text.js'
+import { isPlainObject } from '../../../../shared/values/text.js'
+import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, TokenCounts } from '../provider-api.js'
+import { errorIn, unnamedError } from '../provider-errors.js'
+import { textOf } from '../reading.js'
+import { readChatRequest } from '../requests/chat-request.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, TokenCounts } from './provider-api.js'
-import { errorIn, unnamedError } from './provider-errors.js'
-import { textOf } from './reading.js'
-import { readChatRequest } from './requests/chat-request.js'
 import { totalOf } from './token-names.js'
 
 /** The route `POST /embeddings`: its tokens are recorded, its input is no prompt. */

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { anthropicMessages } from '../../../../client/bridge/providers/anthropic-messages.js'
-import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
-import { openaiEmbeddings } from '../../../../client/bridge/providers/openai-embeddings.js'
-import { openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
-import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
-import { fc } from '../../../fixtures/random.js'
+import type { BridgedRoute, ResponseFacts } from '../../../../../client/bridge/providers/provider-api.js'
+import { anthropicMessages } from '../../../../../client/bridge/providers/responses/anthropic-messages.js'
+import { openaiChat } from '../../../../../client/bridge/providers/responses/openai-chat.js'
+import { openaiEmbeddings } from '../../../../../client/bridge/providers/responses/openai-embeddings.js'
+import { openaiResponses } from '../../../../../client/bridge/providers/responses/openai-responses.js'
+import { fc } from '../../../../fixtures/random.js'
 
 function readBody(route: BridgedRoute, body: object): ResponseFacts {
   const reader = route.createResponseReader()

@@ -2,12 +2,12 @@
  * Calls of tools and thoughts of responses, in the shapes of the vendors' pages (Anthropic SDK 1.11, OpenAI SDK 6.30).
  */
 import { describe, expect, test } from 'vitest'
-import { anthropicMessages } from '../../../../client/bridge/providers/anthropic-messages.js'
-import { openaiChat } from '../../../../client/bridge/providers/openai-chat.js'
-import { openaiResponses } from '../../../../client/bridge/providers/openai-responses.js'
-import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
-import type { JsonObject } from '../../../../shared/values/text.js'
-import { fc } from '../../../fixtures/random.js'
+import type { BridgedRoute, ResponseFacts } from '../../../../../client/bridge/providers/provider-api.js'
+import { anthropicMessages } from '../../../../../client/bridge/providers/responses/anthropic-messages.js'
+import { openaiChat } from '../../../../../client/bridge/providers/responses/openai-chat.js'
+import { openaiResponses } from '../../../../../client/bridge/providers/responses/openai-responses.js'
+import type { JsonObject } from '../../../../../shared/values/text.js'
+import { fc } from '../../../../fixtures/random.js'
 
 function readBody(route: BridgedRoute, body: object, request?: JsonObject): ResponseFacts {
   const reader = route.createResponseReader(request)

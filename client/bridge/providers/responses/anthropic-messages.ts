@@ -1,12 +1,10 @@
 /** Anthropic Messages (https://docs.anthropic.com/en/api/messages and …/messages-streaming). */
-import { isPlainObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
-import { compactJson } from '../wire/compact-json.js'
-import type { SseEvent } from '../wire/sse.js'
-import { AnthropicUsage } from './anthropic-usage.js'
-import type { Failure } from './error-type.js'
-import { GrowingText } from './growing-text.js'
-import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { errorIn, errorInstead, unnamedError } from './provider-errors.js'
+import { isPlainObject, type JsonValue, setOwn } from '../../../../shared/values/text.js'
+import { compactJson } from '../../wire/compact-json.js'
+import type { SseEvent } from '../../wire/sse.js'
+import type { Failure } from '../error-type.js'
+import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from '../provider-api.js'
+import { errorIn, errorInstead, unnamedError } from '../provider-errors.js'
 import {
   idOf,
   jsonTextOf,
@@ -17,8 +15,10 @@ import {
   serverUrls,
   textOf,
   typeNameOf,
-} from './reading.js'
-import { readAnthropicRequest } from './requests/anthropic-request.js'
+} from '../reading.js'
+import { readAnthropicRequest } from '../requests/anthropic-request.js'
+import { AnthropicUsage } from './anthropic-usage.js'
+import { GrowingText } from './growing-text.js'
 import { countOf } from './token-names.js'
 
 /** The route `POST /v1/messages`. */

@@ -1,13 +1,29 @@
 /** OpenAI Responses (https://platform.openai.com/docs/api-reference/responses and …/responses-streaming). */
-import { isPlainObject } from '../../../shared/values/text.js'
-import type { SseEvent } from '../wire/sse.js'
-import type { Failure } from './error-type.js'
-import { GrowingText } from './growing-text.js'
+import { isPlainObject } from '../../../../shared/values/text.js'
+import type { SseEvent } from '../../wire/sse.js'
+import type { Failure } from '../error-type.js'
+import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from '../provider-api.js'
+import { errorIn, errorInstead, unnamedError } from '../provider-errors.js'
+import { objectsOf, parsed, serverUrls, textOf } from '../reading.js'
+import { readCompactionRequest, readResponsesRequest } from '../requests/responses-request.js'
+import {
+  append,
+  callOf,
+  charactersOf,
+  hasText,
+  type Item,
+  inputOf,
+  isCall,
+  isThought,
+  isUnknown,
+  reasoningPart,
+  replaceInput,
+  runsElsewhere,
+  sumOf,
+  thoughtsOf,
+  wholeText,
+} from './openai-items.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought, ToolCall } from './provider-api.js'
-import { errorIn, errorInstead, unnamedError } from './provider-errors.js'
-import { jsonTextOf, metadataOf, objectsOf, parsed, qualified, serverUrls, textOf, typeNameOf } from './reading.js'
-import { readCompactionRequest, readResponsesRequest } from './requests/responses-request.js'
 import { countOf } from './token-names.js'
 
 /** The route `POST /responses`. */
@@ -22,40 +38,6 @@ export const openaiCompaction: BridgedRoute = {
   ...openaiResponses,
   name: 'openai/responses/compact',
   readRequest: readCompactionRequest,
-}
-
-/** Type of call → the fields that may hold its input. */
-const calls: Readonly<Record<string, readonly string[]>> = {
-  function_call: ['arguments'],
-  custom_tool_call: ['input'],
-  local_shell_call: ['action'],
-  shell_call: ['action'],
-  computer_call: ['actions', 'action'],
-  apply_patch_call: ['operation'],
-  tool_search_call: ['arguments'],
-  mcp_approval_request: ['arguments'],
-  // The provider runs these itself, on MCP servers that the request names.
-  mcp_call: ['arguments'],
-}
-
-/** Types of items that leave no record, apart from outputs of calls (`…_output`). */
-const itemsWithoutRecord = new Set([
-  'message',
-  'web_search_call',
-  'file_search_call',
-  'code_interpreter_call',
-  'image_generation_call',
-  'mcp_list_tools',
-  'compaction',
-  'context_compaction',
-])
-
-/** An item of the response that leaves a record: a call, or thoughts. */
-interface Item {
-  call: Omit<ToolCall, 'input' | 'at'> | undefined
-  /** the input of a call; or thoughts, by their place in the item */
-  texts: Map<unknown, GrowingText>
-  at: Date
 }
 
 class ResponsesReader implements ResponseReader {
@@ -248,36 +230,14 @@ class ResponsesReader implements ResponseReader {
     const type = textOf(json.type) ?? ''
     this.#types.set(place ?? json.id, type)
     this.#characters.set(place ?? json.id, charactersOf(json))
-    const inputFields = Object.hasOwn(calls, type) ? calls[type] : undefined
-    if (inputFields) {
+    if (isCall(type)) {
       if (runsElsewhere(json)) return
-      const call = this.#callOf(type, json)
-      const texts = new Map([[undefined, wholeText(inputFields.map(field => json[field]).find(isPresent))]])
+      const call = callOf(type, json, this.#serverUrls)
+      const texts = new Map([[undefined, wholeText(inputOf(json))]])
       const key = textOf(json.call_id) === undefined ? `place ${place ?? json.id}` : `call ${call.callId}`
       this.#set(key, place ?? json.id, { call, texts })
     } else if (isThought(json)) {
       this.#set(`thought ${place ?? json.id}`, place ?? json.id, { call: undefined, texts: thoughtsOf(json) }, at)
-    }
-  }
-
-  #callOf(type: string, json: Record<string, unknown>): NonNullable<Item['call']> {
-    const { id, call_id: callId, name, namespace, server_label: label, caller, error } = json
-    const isMcp = type === 'mcp_call' || type === 'mcp_approval_request'
-    const serverUrl = this.#serverUrls.get(textOf(label) ?? '')
-    const metadata = metadataOf({
-      namespace: textOf(namespace),
-      mcp_server: textOf(label),
-      caller: typeNameOf(caller),
-      request: type === 'mcp_approval_request' ? 'approval' : undefined,
-    })
-    return {
-      // The result of an MCP call, or the user's approval, names the item.
-      callId: textOf(callId) ?? (isMcp ? textOf(id) : undefined) ?? '',
-      itemId: textOf(id),
-      tool: qualified(textOf(namespace), textOf(name) ?? type.replace(/_call$/, '')),
-      ...(serverUrl !== undefined && { serverUrl }),
-      ...(type === 'mcp_call' && isPresent(error) && { invocationError: errorIn(error)?.message ?? jsonTextOf(error) }),
-      ...(metadata && { metadata }),
     }
   }
 
@@ -291,89 +251,3 @@ class ResponsesReader implements ResponseReader {
 }
 
 const cancelled: Failure = { type: 'unknown', message: 'the response was cancelled' }
-
-/**
- * Returns whether the provider runs a call of the client's tools itself: a shell in a container of the provider, or the
- * search for tools that the request lists.
- */
-function runsElsewhere({ type, environment, execution }: Record<string, unknown>): boolean {
-  if (type === 'tool_search_call') return execution !== 'client'
-  return isPlainObject(environment) && textOf(environment.type)?.startsWith('container') === true
-}
-
-function isUnknown(type: string): boolean {
-  const isKnown = Object.hasOwn(calls, type) || type === 'reasoning' || itemsWithoutRecord.has(type)
-  return !isKnown && !type.endsWith('_output')
-}
-
-function isPresent(value: unknown): boolean {
-  return value !== undefined && value !== null
-}
-
-/** Returns the number of characters of text, and of inputs of calls, that an item holds. */
-function charactersOf(item: Record<string, unknown>): number {
-  const texts = [...objectsOf(item.content), ...objectsOf(item.summary)].map(
-    ({ text, refusal }) => textOf(text) ?? textOf(refusal) ?? '',
-  )
-  const type = textOf(item.type) ?? ''
-  const fields = Object.hasOwn(calls, type) ? (calls[type] ?? []) : []
-  const input = fields.map(field => item[field]).find(isPresent)
-  const inputText = typeof input === 'string' ? input : input === undefined ? '' : jsonTextOf(input)
-  return sumOf([...texts, inputText].map(text => text.length))
-}
-
-function sumOf(numbers: Iterable<number>): number {
-  let sum = 0
-  for (const number of numbers) sum += number
-  return sum
-}
-
-function isThought({ type, phase }: Record<string, unknown>): boolean {
-  return type === 'reasoning' || (type === 'message' && phase === 'commentary')
-}
-
-/**
- * Returns the thoughts of an item: each part of a summary is one, so is each part of the reasoning itself, and a
- * message of any number of parts is one.
- */
-function thoughtsOf({ type, summary, content }: Record<string, unknown>): Item['texts'] {
-  if (type !== 'reasoning') {
-    const texts = objectsOf(content).map(({ text }) => textOf(text) ?? '')
-    return new Map([[0, wholeText(texts.join(''))]])
-  }
-  const summaries = objectsOf(summary).map(({ text }, index) => [index, wholeText(text)] as const)
-  const parts = objectsOf(content).filter(part => part.type === 'reasoning_text')
-  return new Map<unknown, GrowingText>([
-    ...summaries,
-    ...parts.map(({ text }, index) => [reasoningPart(index), wholeText(text)] as const),
-  ])
-}
-
-/** Returns the key of a part of the reasoning itself, which has places of its own beside the summary. */
-function reasoningPart(index: unknown): string {
-  return `reasoning ${index ?? 0}`
-}
-
-function hasText(texts: Item['texts']): boolean {
-  return [...texts.values()].some(text => !text.empty)
-}
-
-/** Replaces the input that was received in parts, unless the whole input is empty. */
-function replaceInput(call: Item | undefined, input: unknown): void {
-  const text = wholeText(input)
-  if (!text.empty) call?.texts.set(undefined, text)
-}
-
-function append(item: Item | undefined, part: unknown, delta: unknown): void {
-  if (!item || typeof delta !== 'string') return
-  const text = item.texts.get(part) ?? new GrowingText()
-  text.append(delta)
-  item.texts.set(part, text)
-}
-
-/** Returns text as it is, and any other value as JSON. */
-function wholeText(value: unknown): GrowingText {
-  const text = new GrowingText()
-  if (value !== undefined && value !== null) text.append(typeof value === 'string' ? value : jsonTextOf(value))
-  return text
-}

@@ -1,5 +1,5 @@
-import { recordLimits } from '../../../shared/contract/limits.js'
-import type { KeptText } from './provider-api.js'
+import { recordLimits } from '../../../../shared/contract/limits.js'
+import type { KeptText } from '../provider-api.js'
 
 /**
  * Text that grows with a stream in bounded memory: the part that a record can hold is kept, the rest is only counted.

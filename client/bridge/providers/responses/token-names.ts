@@ -2,7 +2,7 @@
  * The names that providers give to counts of tokens. One count may have several names, for a provider speaks the words
  * of the APIs that its own is modelled on; a name may stand at the top of a usage or in one of its groups.
  */
-import { isPlainObject } from '../../../shared/values/text.js'
+import { isPlainObject } from '../../../../shared/values/text.js'
 
 type Fields = Readonly<Record<string, unknown>>
 

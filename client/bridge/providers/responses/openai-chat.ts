@@ -1,15 +1,15 @@
 /** OpenAI Chat Completions (https://platform.openai.com/docs/api-reference/chat and …/chat-streaming). */
-import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { setMember } from '../wire/json-patch.js'
-import type { SseEvent } from '../wire/sse.js'
-import type { Failure } from './error-type.js'
+import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
+import { setMember } from '../../wire/json-patch.js'
+import type { SseEvent } from '../../wire/sse.js'
+import type { Failure } from '../error-type.js'
+import type { Adaptation, BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought } from '../provider-api.js'
+import { errorIn, errorInstead, unnamedError } from '../provider-errors.js'
+import { jsonTextOf, objectsOf, parsed, textOf } from '../reading.js'
+import { readChatRequest } from '../requests/chat-request.js'
 import { GrowingText } from './growing-text.js'
 import { ObjectEnd } from './object-end.js'
 import { OpenaiUsage } from './openai-usage.js'
-import type { Adaptation, BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought } from './provider-api.js'
-import { errorIn, errorInstead, unnamedError } from './provider-errors.js'
-import { jsonTextOf, objectsOf, parsed, textOf } from './reading.js'
-import { readChatRequest } from './requests/chat-request.js'
 import { countOf } from './token-names.js'
 
 /** The route `POST /chat/completions`. */

@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { anthropic } from '../../../../client/bridge/providers/anthropic.js'
-import type { BridgedRoute, ResponseFacts } from '../../../../client/bridge/providers/provider-api.js'
-import { SseReader } from '../../../../client/bridge/wire/sse.js'
-import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
-import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
+import { anthropic } from '../../../../../client/bridge/providers/anthropic.js'
+import type { BridgedRoute, ResponseFacts } from '../../../../../client/bridge/providers/provider-api.js'
+import { SseReader } from '../../../../../client/bridge/wire/sse.js'
+import { isPlainObject, type JsonObject } from '../../../../../shared/values/text.js'
+import { readTxtar, sectionOf } from '../../../../fixtures/txtar.js'
 
-const responses = join(import.meta.dirname, '../../../fixtures/responses/anthropic')
+const responses = join(import.meta.dirname, '../../../../fixtures/responses/anthropic')
 const bridged = anthropic.route('POST', '/v1/messages') as BridgedRoute // it is the bridged one
 
 function readStream(chunks: Buffer[]): ResponseFacts {

@@ -1,6 +1,6 @@
-import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
-import type { BilledPart, TokenCounts } from './provider-api.js'
-import { objectsOf, textOf } from './reading.js'
+import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../../shared/values/text.js'
+import type { BilledPart, TokenCounts } from '../provider-api.js'
+import { objectsOf, textOf } from '../reading.js'
 import { cacheReadOf, cacheWriteOf, countOf, inputOf, outputOf, sumOfClasses } from './token-names.js'
 
 /** Fields with a count of their own in {@link TokenCounts}, and the iterations, whose records are their own. */

@@ -1,5 +1,5 @@
-import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
-import type { TokenCounts } from './provider-api.js'
+import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../../shared/values/text.js'
+import type { TokenCounts } from '../provider-api.js'
 import { cacheReadOf, cacheWriteOf, inputOf, outputOf, reasoningOf, totalOf } from './token-names.js'
 
 /** The fields that {@link TokenCounts} has apart from its details. */
