@@ -21,7 +21,7 @@ const slowFiles = [
   'test/interop/slow-networks.test.ts',
   'test/server/routers/{mcp,watch}.test.ts',
   'test/server/rpc/equality-of-links.test.ts',
-  'test/server/services/admin/{retention,secret-rotation}.test.ts',
+  'test/server/services/admin/{records/retention,secret-rotation}.test.ts',
   'test/server/store/pglite/embedded.test.ts',
   'test/server/store/plans.test.ts',
   'test/server/store/records/{erasure,feed,lineage}.test.ts',

@@ -26,7 +26,7 @@ export {
   type WebSocketInfo,
   type WebSocketListener,
 } from './rpc/upgrade/websocket-listener.js'
-export type { ProviderSeed } from './services/admin/provider-seeds.js'
+export type { ProviderSeed } from './services/admin/providers/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { AdminIdentity, DaemonIdentity, Identity } from './services/identity.js'
 export {

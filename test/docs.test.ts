@@ -5,7 +5,7 @@ import { posix } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
-import { failureOf } from '../server/commands/failure.js'
+import { failureOf } from '../server/commands/common/failure.js'
 import { createServerMetrics } from '../server/metrics/prometheus.js'
 import { serviceCloseCodes } from '../shared/contract/close-codes.js'
 import { errorReasons, rpcError } from '../shared/contract/error-reasons.js'
@@ -80,6 +80,13 @@ test('the README and the table in docs lead to every page in docs', () => {
     expect(textOf('docs/README.md'), page).toContain(`](${page})`)
     expect(textOf('README.md'), page).toContain(`](docs/${page})`)
   }
+})
+
+test('the table of rooms in ARCHITECTURE.md names every room of the sources', () => {
+  const rows = textOf('ARCHITECTURE.md').match(/^\| `.*$/gm) ?? []
+  const rooms = new Set(files.filter(path => /^(server|client|shared|bench)\/.*\//.test(path)).map(posix.dirname))
+  expect(rooms.size).toBeGreaterThan(30)
+  expect([...rooms].filter(room => !rows.some(row => row.includes(`\`${room}/\``)))).toEqual([])
 })
 
 test('the examples’ table names every example', () => {
@@ -198,7 +205,7 @@ describe('docs/commands.md', async () => {
 /** The command line, put together from every file of the folder that adds commands. */
 async function programOf(folder: string): Promise<Command> {
   const program = new Command('aibridge')
-  for (const name of readdirSync(folder)) {
+  for (const name of readdirSync(folder).filter(name => name.endsWith('.ts'))) {
     const module: Record<string, unknown> = await import(`../${folder}/${name}`)
     for (const [key, add] of Object.entries(module)) {
       if (/^add\w+Commands?$/.test(key) && typeof add === 'function') add(program)

@@ -39,7 +39,9 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['open/'],
   ],
   'server/rpc/': [['./'], ['upgrade/']],
+  'server/commands/': [['common/'], ['./']],
   'client/rpc/': [['./'], ['browser/']],
+  'client/bridge/front-door/': [['body/'], ['./']],
   'client/bridge/': [
     ['wire/'],
     ['providers/'],

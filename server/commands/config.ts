@@ -1,8 +1,8 @@
 /** `aibridge config check`: the settings of a command and the source of each. */
 import type { Command } from 'commander'
 import type { FileInUse, ShownSetting } from '../config/shown-config.js'
+import { type Column, print, printResult, printTable } from './common/output.js'
 import { withDaemonOptions } from './daemon.js'
-import { type Column, print, printResult, printTable } from './output.js'
 import { withServeOptions } from './serve.js'
 
 /** Adds `config check serve|daemon`. */

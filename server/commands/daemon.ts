@@ -1,7 +1,7 @@
 /** `aibridge daemon`: a bridge in its own process, apart from the control plane. */
 import type { Command } from 'commander'
 import { daemonSettings } from '../config/settings.js'
-import { withJsonOption, withSettingsAndFile } from './options.js'
+import { withJsonOption, withSettingsAndFile } from './common/options.js'
 
 /** Adds `daemon`. */
 export function addDaemonCommand(program: Command): void {

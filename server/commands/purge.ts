@@ -1,10 +1,10 @@
 /** `aibridge purge`: erases a person. */
 import type { Command } from 'commander'
 import type { PurgeProgress } from '../../shared/contract/admin/users.js'
-import type { AdminClient } from './admin-client.js'
-import { callAdmin } from './call-admin.js'
-import { type CommonOptions, withCommonOptions } from './options.js'
-import { print, printResult } from './output.js'
+import type { AdminClient } from './common/admin-client.js'
+import { callAdmin } from './common/call-admin.js'
+import { type CommonOptions, withCommonOptions } from './common/options.js'
+import { print, printResult } from './common/output.js'
 
 interface PurgeOptions extends CommonOptions {
   user: string
@@ -23,7 +23,7 @@ export function addPurgeCommand(program: Command): void {
     .addHelpText('after', helpText)
     .action(async ({ user, yes, ...options }: PurgeOptions) => {
       if (!yes) {
-        const { confirmByTyping } = await import('./confirm.js')
+        const { confirmByTyping } = await import('./common/confirm.js')
         await confirmByTyping(user, `This erases user ${JSON.stringify(user)} and all records for good.`)
       }
       const purged = await callAdmin(options, admin => purge(admin, user))

@@ -1,9 +1,9 @@
 /** `aibridge secrets`: the key that seals the secrets in the database. */
 import type { Command } from 'commander'
 import type { RotationResult } from '../../shared/contract/admin/secrets.js'
-import { callAdmin } from './call-admin.js'
-import { type CommonOptions, withCommonOptions } from './options.js'
-import { print, printResult } from './output.js'
+import { callAdmin } from './common/call-admin.js'
+import { type CommonOptions, withCommonOptions } from './common/options.js'
+import { print, printResult } from './common/output.js'
 
 /** Adds `secrets rotate`. */
 export function addSecretsCommands(program: Command): void {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { seedVariables, serveSettings } from '../config/settings.js'
-import { withEnvironmentHelp, withJsonOption, withSettingsAndFile } from './options.js'
+import { withEnvironmentHelp, withJsonOption, withSettingsAndFile } from './common/options.js'
 
 /** Adds `serve`. */
 export function addServeCommand(program: Command): void {

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import type { User } from '../../shared/contract/admin/users.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
-import { callAdmin } from './call-admin.js'
-import { type CommonOptions, withCommonOptions } from './options.js'
-import { type Column, print, printResult, printTable } from './output.js'
+import { callAdmin } from './common/call-admin.js'
+import { type CommonOptions, withCommonOptions } from './common/options.js'
+import { type Column, print, printResult, printTable } from './common/output.js'
 
 /** Adds `users create|list|suspend|activate|delete`. */
 export function addUsersCommands(program: Command): void {
@@ -44,7 +44,7 @@ export function addUsersCommands(program: Command): void {
     .option('--yes', 'do not ask')
     .action(async (user: string, { yes, ...options }: CommonOptions & { yes?: boolean }) => {
       if (!yes) {
-        const { confirmByTyping } = await import('./confirm.js')
+        const { confirmByTyping } = await import('./common/confirm.js')
         await confirmByTyping(user, `This rejects the keys of user ${JSON.stringify(user)} for good; the records stay.`)
       }
       const changed = await callAdmin(options, admin => admin.users.delete.mutate({ user }))

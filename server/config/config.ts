@@ -1,5 +1,5 @@
 /** The configuration of each command, made from its settings. */
-import type { ProviderSeed } from '../services/admin/provider-seeds.js'
+import type { ProviderSeed } from '../services/admin/providers/provider-seeds.js'
 import { checkSettings } from './check.js'
 import { invalid } from './config-error.js'
 import { parseEncryptionKeys } from './keys.js'

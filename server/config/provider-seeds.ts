@@ -2,7 +2,7 @@
 import { httpUrl } from '../../shared/contract/admin/fields.js'
 import { providerKey } from '../../shared/contract/admin/providers.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
-import type { ProviderSeed } from '../services/admin/provider-seeds.js'
+import type { ProviderSeed } from '../services/admin/providers/provider-seeds.js'
 import { invalid } from './config-error.js'
 import { seedVariables } from './settings.js'
 import type { Environment } from './sources.js'

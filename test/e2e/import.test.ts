@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
-import { withAdmin } from '../../server/commands/admin-client.js'
+import { withAdmin } from '../../server/commands/common/admin-client.js'
 import { makeDatabase } from '../fixtures/stores.js'
 import { runWords } from '../server/commands/command-line.js'
 import { cleanUp, dataDirectory, run, type ServeProcess, startServe, temporaryDirectory } from './process.js'

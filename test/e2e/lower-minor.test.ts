@@ -1,7 +1,7 @@
 /** This build beside the newest one whose contract has a lower minor, as during an upgrade. */
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import { type AdminClient, withAdmin } from '../../server/commands/common/admin-client.js'
 import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
 import { apiVersion } from '../../shared/contract/version.js'
 import { formatVersion } from '../../shared/rpc/version.js'

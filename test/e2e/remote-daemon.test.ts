@@ -1,6 +1,6 @@
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import { type AdminClient, withAdmin } from '../../server/commands/common/admin-client.js'
 import type { CreatedDaemonKey, DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
 import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
 import { makeDatabase } from '../fixtures/stores.js'

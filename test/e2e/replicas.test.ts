@@ -1,7 +1,7 @@
 /** Several control planes on one PostgreSQL, as processes, behind a balancer. */
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import { type AdminClient, withAdmin } from '../../server/commands/common/admin-client.js'
 import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
 import type { WatchEvent } from '../../shared/contract/admin/watch.js'
 import { PostgresServer } from '../fixtures/postgres-server.js'

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { type AdminClient, withAdmin } from '../../server/commands/admin-client.js'
+import { type AdminClient, withAdmin } from '../../server/commands/common/admin-client.js'
 import type { RotationResult } from '../../shared/contract/admin/secrets.js'
 import { runWords, runWordsJson } from '../server/commands/command-line.js'
 import { cleanUp, dataDirectory, type ServeProcess, startServe } from './process.js'

@@ -12,10 +12,10 @@ import type { BridgeMetrics } from '../metrics/metrics.js'
 import type { Recorder } from '../recording/recorder.js'
 import type { Upstream } from '../relay/upstream.js'
 import type { HeaderTest } from '../wire/headers.js'
-import type { BodyMemory } from './body-memory.js'
+import type { BodyMemory } from './body/body-memory.js'
+import type { Turns } from './body/turns.js'
 import type { Credentials, InProcessCaller } from './credentials.js'
 import type { Mount } from './mount.js'
-import type { Turns } from './turns.js'
 import type { UsageRequests } from './usage-requests.js'
 
 /** The parts of a daemon that serve a request. */

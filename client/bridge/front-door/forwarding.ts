@@ -14,13 +14,13 @@ import { UpstreamError } from '../relay/upstream-error.js'
 import { encodingsOf } from '../wire/content-encoding.js'
 import { EventFilter } from '../wire/event-filter.js'
 import { requestHeaders } from '../wire/headers.js'
-import type { BodyShare } from './body-memory.js'
+import type { BodyShare } from './body/body-memory.js'
+import { HeldBody } from './body/held-body.js'
+import { readBody, readContent } from './body/request-body.js'
 import { clientKey, secretsOf, shownKey } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
-import { HeldBody } from './held-body.js'
 import { outliveClient } from './outlive-client.js'
-import { readBody, readContent } from './request-body.js'
 
 /** Passes a request on without a record. */
 export async function passThrough(exchange: Exchange): Promise<void> {

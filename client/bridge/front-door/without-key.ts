@@ -4,9 +4,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { loopHeader } from '../wire/headers.js'
 import { loopRejection, Rejection } from '../wire/rejection.js'
+import { dropRest } from './body/request-body.js'
 import { allowPreflight, isPreflight } from './cors.js'
 import { apiPath, type Mount } from './mount.js'
-import { dropRest } from './request-body.js'
 
 /**
  * Serves a request that needs no key: a preflight, a probe by which Claude Code warms up its connection (`HEAD /`,

@@ -1,7 +1,6 @@
 import { type ApiKeysAdmin, type ApiKeysAdminOptions, createApiKeysAdmin } from './api-keys.js'
 import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
 import type { DaemonKeys } from './daemon-keys.js'
-import { createInterceptionsAdmin, type InterceptionsAdmin, type InterceptionsAdminOptions } from './interceptions.js'
 import {
   createExternalAuthLinksAdmin,
   createMcpServersAdmin,
@@ -9,10 +8,15 @@ import {
   type McpAdminOptions,
   type McpServersAdmin,
 } from './mcp.js'
-import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './providers.js'
-import { createRecordWatch, type RecordWatch, type RecordWatchOptions } from './record-watch.js'
+import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './providers/providers.js'
+import {
+  createInterceptionsAdmin,
+  type InterceptionsAdmin,
+  type InterceptionsAdminOptions,
+} from './records/interceptions.js'
+import { createRecordWatch, type RecordWatch, type RecordWatchOptions } from './records/record-watch.js'
+import { createUsage, type Usage, type UsageOptions } from './records/usage.js'
 import { createSecretRotation, type SecretRotation, type SecretRotationOptions } from './secret-rotation.js'
-import { createUsage, type Usage, type UsageOptions } from './usage.js'
 import { createUsersAdmin, type UsersAdmin, type UsersAdminOptions } from './users.js'
 
 /** The operators' services, by noun. */

@@ -1,6 +1,6 @@
 /** `aibridge keys` against a server that listens. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { keyIdOf } from '../../../server/commands/key-id.js'
+import { keyIdOf } from '../../../server/commands/common/key-id.js'
 import { addKeysCommands } from '../../../server/commands/keys.js'
 import type { ApiKey, CreatedApiKey } from '../../../shared/contract/admin/api-keys.js'
 import { daemon, oneStore } from '../services/running-server.js'

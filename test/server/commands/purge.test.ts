@@ -1,8 +1,8 @@
 /** `aibridge purge` against a server that listens. */
 import { PassThrough } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { AdminClient } from '../../../server/commands/admin-client.js'
-import { confirmByTyping } from '../../../server/commands/confirm.js'
+import type { AdminClient } from '../../../server/commands/common/admin-client.js'
+import { confirmByTyping } from '../../../server/commands/common/confirm.js'
 import { addPurgeCommand, purge } from '../../../server/commands/purge.js'
 import type { PurgeProgress } from '../../../shared/contract/admin/users.js'
 import { oneStore } from '../services/running-server.js'

@@ -1,7 +1,7 @@
 /** Who gets memory for a body while others hold theirs. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { BodyMemory } from '../../../../client/bridge/front-door/body-memory.js'
+import { BodyMemory } from '../../../../../client/bridge/front-door/body/body-memory.js'
 
 const mib = 1024 * 1024
 const total = 64 * mib

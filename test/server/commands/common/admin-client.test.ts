@@ -6,12 +6,12 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { withAdmin } from '../../../server/commands/admin-client.js'
-import type { CommonOptions } from '../../../server/commands/options.js'
-import { addUsersCommands } from '../../../server/commands/users.js'
-import { cleanUp, temporaryDirectory } from '../../e2e/process.js'
-import { caFile, startTlsProxy } from '../../fixtures/tls-proxy.js'
-import { adminToken, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { withAdmin } from '../../../../server/commands/common/admin-client.js'
+import type { CommonOptions } from '../../../../server/commands/common/options.js'
+import { addUsersCommands } from '../../../../server/commands/users.js'
+import { cleanUp, temporaryDirectory } from '../../../e2e/process.js'
+import { caFile, startTlsProxy } from '../../../fixtures/tls-proxy.js'
+import { adminToken, oneStore, refusalOf, startServer } from '../../services/running-server.js'
 
 const store = oneStore()
 

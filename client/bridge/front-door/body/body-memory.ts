@@ -1,4 +1,4 @@
-import { Rejection } from '../wire/rejection.js'
+import { Rejection } from '../../wire/rejection.js'
 
 /** Bodies up to this size are small: they find room when large ones fill their part. */
 const maxSmallBytes = 1024 * 1024

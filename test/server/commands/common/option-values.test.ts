@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { timeOrAge, timeOrDuration, wholeNumber } from '../../../server/commands/option-values.js'
+import { timeOrAge, timeOrDuration, wholeNumber } from '../../../../server/commands/common/option-values.js'
 
 const now = Date.parse('2030-01-31T12:00:00Z')
 

@@ -1,9 +1,9 @@
-import type { WatchEvent } from '../../../shared/contract/admin/watch.js'
-import { rpcError } from '../../../shared/contract/error-reasons.js'
-import { feedPollMs } from '../../../shared/contract/limits.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
-import type { ChangeStore, FeedPage, FeedStore } from '../../store/store.js'
-import { signals } from '../signals.js'
+import type { WatchEvent } from '../../../../shared/contract/admin/watch.js'
+import { rpcError } from '../../../../shared/contract/error-reasons.js'
+import { feedPollMs } from '../../../../shared/contract/limits.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
+import type { ChangeStore, FeedPage, FeedStore } from '../../../store/store.js'
+import { signals } from '../../signals.js'
 
 export interface RecordWatch {
   /**

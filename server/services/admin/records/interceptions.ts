@@ -5,13 +5,13 @@ import type {
   InterceptionsPage,
   interceptionsGetInput,
   interceptionsListInput,
-} from '../../../shared/contract/admin/interceptions.js'
-import { isShortId } from '../../../shared/values/short-id.js'
-import type { InterceptionStore } from '../../store/store.js'
-import { unknownRow } from '../unknown-row.js'
-import { initiatorOf, type UserFinder } from './find-user.js'
-import { pageOf } from './pages.js'
-import { idOfShortId } from './short-ids.js'
+} from '../../../../shared/contract/admin/interceptions.js'
+import { isShortId } from '../../../../shared/values/short-id.js'
+import type { InterceptionStore } from '../../../store/store.js'
+import { unknownRow } from '../../unknown-row.js'
+import { initiatorOf, type UserFinder } from '../find-user.js'
+import { pageOf } from '../pages.js'
+import { idOfShortId } from '../short-ids.js'
 
 /** Reads the records. */
 export interface InterceptionsAdmin {

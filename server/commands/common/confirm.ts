@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline'
-import { RpcError } from '../../shared/rpc/errors.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 
 /** The terminal of a question. */
 export interface Terminal {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { cellText } from '../../../server/commands/output.js'
+import { cellText } from '../../../../server/commands/common/output.js'
 
 test.each([
   [null, '-'],

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
-import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { decodeBody } from '../wire/content-encoding.js'
-import { Rejection } from '../wire/rejection.js'
+import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
+import { decodeBody } from '../../wire/content-encoding.js'
+import { Rejection } from '../../wire/rejection.js'
 import type { BodyShare } from './body-memory.js'
 
 /** The bounds of a body. */

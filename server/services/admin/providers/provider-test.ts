@@ -1,13 +1,17 @@
 import type { z } from 'zod'
-import type { ProviderTest, ProviderTestFailure, providersTestInput } from '../../../shared/contract/admin/providers.js'
-import { adminLimits } from '../../../shared/contract/limits.js'
-import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
-import { isPlainObject } from '../../../shared/values/text.js'
-import type { AuditedWrites, ProviderRow, ProviderStore } from '../../store/store.js'
-import { providerKeyPlace, type SecretBox } from '../secrets.js'
-import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
+import type {
+  ProviderTest,
+  ProviderTestFailure,
+  providersTestInput,
+} from '../../../../shared/contract/admin/providers.js'
+import { adminLimits } from '../../../../shared/contract/limits.js'
+import type { ProviderType } from '../../../../shared/contract/provider-configurator.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
+import { isPlainObject } from '../../../../shared/values/text.js'
+import type { AuditedWrites, ProviderRow, ProviderStore } from '../../../store/store.js'
+import { providerKeyPlace, type SecretBox } from '../../secrets.js'
+import { unknownRow } from '../../unknown-row.js'
+import { auditEntry } from '../audit.js'
 import { requestModels } from './models-request.js'
 import { baseUrlWarning, modelsUrlOf } from './provider-urls.js'
 

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createRetention, type RetentionOptions } from '../../../../server/services/admin/retention.js'
-import type { Store } from '../../../../server/store/store.js'
-import { retention as limits } from '../../../../shared/contract/limits.js'
-import { stores } from '../../../fixtures/stores.js'
-import { ended, interception, tokenUsage } from '../../store/records/records.js'
-import { deferred, recordingLogger } from '../running-server.js'
+import { createRetention, type RetentionOptions } from '../../../../../server/services/admin/records/retention.js'
+import type { Store } from '../../../../../server/store/store.js'
+import { retention as limits } from '../../../../../shared/contract/limits.js'
+import { stores } from '../../../../fixtures/stores.js'
+import { ended, interception, tokenUsage } from '../../../store/records/records.js'
+import { deferred, recordingLogger } from '../../running-server.js'
 
 const dayMs = 86_400_000
 const time = new Date('2026-06-01T00:00:00Z')

@@ -7,16 +7,16 @@ import type {
   providersRemoveInput,
   providersSetEnabledInput,
   providersUpsertInput,
-} from '../../../shared/contract/admin/providers.js'
-import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
-import { readProviderSettings, unsetProviderSettings } from '../../../shared/contract/provider-settings.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
-import { credentialHint } from '../../../shared/values/credential-hint.js'
-import type { JsonObject } from '../../../shared/values/text.js'
-import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../store/store.js'
-import { providerKeyPlace, type SecretBox } from '../secrets.js'
-import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
+} from '../../../../shared/contract/admin/providers.js'
+import type { ProviderType } from '../../../../shared/contract/provider-configurator.js'
+import { readProviderSettings, unsetProviderSettings } from '../../../../shared/contract/provider-settings.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
+import { credentialHint } from '../../../../shared/values/credential-hint.js'
+import type { JsonObject } from '../../../../shared/values/text.js'
+import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../../store/store.js'
+import { providerKeyPlace, type SecretBox } from '../../secrets.js'
+import { unknownRow } from '../../unknown-row.js'
+import { auditEntry } from '../audit.js'
 import { createProviderTester, type ProviderTester, type ProviderTesterOptions } from './provider-test.js'
 import { baseUrlWarning, defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
 

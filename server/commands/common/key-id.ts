@@ -1,5 +1,5 @@
-import { RpcError } from '../../shared/rpc/errors.js'
-import { parseApiKey } from '../services/api-key.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
+import { parseApiKey } from '../../services/api-key.js'
 
 /**
  * Returns the id of the key that a person names: an id as it is, or the part of a whole key before its dash. The secret

@@ -3,8 +3,8 @@
  * few.
  */
 import { type Command, Option } from 'commander'
-import { defaultOf, flagOf, type Setting, type Settings } from '../config/setting.js'
-import { clientSettings, configSetting } from '../config/settings.js'
+import { defaultOf, flagOf, type Setting, type Settings } from '../../config/setting.js'
+import { clientSettings, configSetting } from '../../config/settings.js'
 
 /** The options of every command that calls a server, unchecked. */
 export interface CommonOptions {

@@ -1,6 +1,6 @@
-import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
-import type { ProviderStore } from '../../store/store.js'
-import type { SecretBox } from '../secrets.js'
+import type { ProviderType } from '../../../../shared/contract/provider-configurator.js'
+import type { ProviderStore } from '../../../store/store.js'
+import type { SecretBox } from '../../secrets.js'
 import { defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
 import { sealProviderKey } from './providers.js'
 

@@ -1,4 +1,4 @@
-import { type OutgoingBody, outgoingBody } from '../relay/outgoing-body.js'
+import { type OutgoingBody, outgoingBody } from '../../relay/outgoing-body.js'
 import type { BodyShare } from './body-memory.js'
 
 /**

@@ -1,7 +1,7 @@
-import { retention as limits } from '../../../shared/contract/limits.js'
-import { abortablePause } from '../../../shared/values/abortable.js'
-import type { Logger } from '../../../shared/values/log.js'
-import type { Erased, ErasureStore } from '../../store/store.js'
+import { retention as limits } from '../../../../shared/contract/limits.js'
+import { abortablePause } from '../../../../shared/values/abortable.js'
+import type { Logger } from '../../../../shared/values/log.js'
+import type { Erased, ErasureStore } from '../../../store/store.js'
 
 /**
  * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or started a

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { failureOf, failureText } from '../../../server/commands/failure.js'
-import { rpcError } from '../../../shared/contract/error-reasons.js'
+import { failureOf, failureText } from '../../../../server/commands/common/failure.js'
+import { rpcError } from '../../../../shared/contract/error-reasons.js'
 
 describe('failureOf', () => {
   test('an error of the contract keeps code, reason and message', () => {

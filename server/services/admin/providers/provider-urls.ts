@@ -1,5 +1,5 @@
-import type { ProviderWarning } from '../../../shared/contract/admin/providers.js'
-import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
+import type { ProviderWarning } from '../../../../shared/contract/admin/providers.js'
+import type { ProviderType } from '../../../../shared/contract/provider-configurator.js'
 
 /** The base URL of each type's own vendor: of a new provider without a base URL. */
 export const defaultBaseUrls: Record<ProviderType, string> = {

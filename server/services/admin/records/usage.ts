@@ -1,7 +1,7 @@
 import type { z } from 'zod'
-import type { UsageReport, usageInput } from '../../../shared/contract/admin/usage.js'
-import type { UsageStore } from '../../store/store.js'
-import { initiatorOf, type UserFinder } from './find-user.js'
+import type { UsageReport, usageInput } from '../../../../shared/contract/admin/usage.js'
+import type { UsageStore } from '../../../store/store.js'
+import { initiatorOf, type UserFinder } from '../find-user.js'
 
 export interface Usage {
   /**

@@ -2,9 +2,9 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { BodyMemory } from '../../../../client/bridge/front-door/body-memory.js'
-import { minProgressBytes, readBody, readContent } from '../../../../client/bridge/front-door/request-body.js'
-import { Turns } from '../../../../client/bridge/front-door/turns.js'
+import { BodyMemory } from '../../../../../client/bridge/front-door/body/body-memory.js'
+import { minProgressBytes, readBody, readContent } from '../../../../../client/bridge/front-door/body/request-body.js'
+import { Turns } from '../../../../../client/bridge/front-door/body/turns.js'
 
 const turn = () => new Promise(setImmediate)
 
