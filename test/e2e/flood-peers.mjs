@@ -20,7 +20,7 @@ const upgrade = Buffer.from(
   'GET /rpc?version=1.0&connectionParams=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
     'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
 )
-const params = frame(0x81, '{"method":"connectionParams","data":{"authorization":"Bearer nobody"}}')
+const params = frame(0x81, '{"method":"connectionParams","data":{"authorization":"Bearer unknown"}}')
 const longFrame = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0])
 const arrays = `[${'[],'.repeat(20_000)}[]]`
 const call = `{"id":1,"method":"query","params":{"path":"x","input":${arrays}}}`.slice(0, 65_000)

@@ -109,16 +109,16 @@ describe('two remote daemons', () => {
         }
       }),
     )
-    const answered = (count: number): Promise<void> =>
+    const responded = (count: number): Promise<void> =>
       expect.poll(() => asked.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(count)
 
-    await answered(12)
+    await responded(12)
     server.kill('SIGTERM')
     expect(await server.exited).toEqual({ code: 0, signal: null })
-    // Requests go on, or wait, while nobody is there.
+    // Requests go on, or wait, while no control plane is there.
     await Promise.all(daemons.map(daemon => daemon.logged('the link to the control plane failed')))
     await restart()
-    await answered(asked.length + 12)
+    await responded(asked.length + 12)
     loading = false
     await Promise.all(load)
     for (const daemon of daemons) {

@@ -39,7 +39,7 @@ afterEach(async () => {
   await cleanUp()
 })
 
-/** A provider that fails as providers do, with the key that it was shown in the answer. */
+/** A provider that fails as providers do, with the key that it was shown in the response. */
 const echoing: RequestListener = async (request, response) => {
   let body = ''
   for await (const chunk of request) body += chunk
@@ -134,15 +134,15 @@ test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, tabl
     const message = (model: string) =>
       JSON.stringify({ model, max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] })
     expect(await ask({ 'x-api-key': key }, message('ok'))).toMatchObject({ status: 200 })
-    const rejected = await ask({ 'x-api-key': key }, message('no'))
-    expect(rejected).toMatchObject({ status: 401, text: expect.stringContaining(`bad key ${'*'.repeat(33)}`) })
-    outputs.push(rejected.text)
+    const unauthorized = await ask({ 'x-api-key': key }, message('no'))
+    expect(unauthorized).toMatchObject({ status: 401, text: expect.stringContaining(`bad key ${'*'.repeat(33)}`) })
+    outputs.push(unauthorized.text)
     // A client's own key comes back verbatim, and is not written down anywhere.
     expect(await ask({ 'x-api-key': byokKey, 'x-bridge-token': key }, message('no'))).toMatchObject({
       status: 401,
       text: expect.stringContaining(byokKey),
     })
-    const refused = [
+    const rejected = [
       await ask({ 'x-api-key': key }, message('die')),
       await ask({ 'x-api-key': `${key.slice(0, 11)}${'x'.repeat(22)}` }, message('ok')),
       await ask({ authorization: `Bearer ${byokKey}` }, message('ok')),
@@ -150,10 +150,10 @@ test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, tabl
       await ask({ 'x-api-key': key }, message('ok'), `/bridge/none/v1/messages?key=${byokKey}`),
       await ask({ authorization: `Bearer ${adminToken}` }, '', '/rpc'),
     ]
-    outputs.push(...refused.map(({ text }) => text))
+    outputs.push(...rejected.map(({ text }) => text))
     outputs.push(await (await fetch(`${url}/readyz`)).text())
   }
-  // What a daemon asks for MCP: the expired token is refreshed at a server that answers with what it was sent.
+  // What a daemon asks for MCP: the expired token is refreshed at a server whose response repeats the request.
   const remote = createBridgeClient({ url: server.url, key: daemonKey })
   const { ownerId: userId } = await remote.authorizer.isAuthorized.query({ key })
   const batch = { userId, serverIds: ['wiki'] }
@@ -187,7 +187,7 @@ test.each(['embedded', 'PostgreSQL'] as const)('no secret is in any output, tabl
     ['providers', 'add', 'echo', '--type', providerKey],
     ['interceptions', 'list', '--user', byokKey],
   ]) {
-    // A word that the operator types is not a secret that this program tells; only looked-up rows are searched.
+    // A word that the operator types is not a secret of this program; only looked-up rows are searched.
     if (words.includes(providerKey) || words.includes(byokKey) || words.includes(key))
       await runWords([...words, ...server.flags])
     else await command(...words)

@@ -233,10 +233,10 @@ describe('a data directory', () => {
     await once(other, 'listening')
     const address = other.address()
     const port = typeof address === 'object' ? String(address?.port) : ''
-    const refused = await run(['serve', '--data', dataDir, '--port', port])
+    const rejected = await run(['serve', '--data', dataDir, '--port', port])
     other.close()
-    expect(refused).toMatchObject({ code: 1, stdout: '' })
-    expect(failureIn(refused.stderr)).toEqual({
+    expect(rejected).toMatchObject({ code: 1, stdout: '' })
+    expect(failureIn(rejected.stderr)).toEqual({
       code: 'PRECONDITION_FAILED',
       reason: 'port_in_use',
       message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,

@@ -380,10 +380,10 @@ describe('shutting down', () => {
     await once(response, 'data')
     const closing = bridge.daemon.close({ graceMs: 10_000 })
     expect(bridge.daemon.close({ graceMs: 0 })).toBe(closing)
-    const refused = await send(bridge, { headers: { 'x-api-key': testKey, origin } })
-    expect(refused.headers['access-control-allow-origin']).toBe(origin)
-    expect([refused.status, refused.headers['retry-after'], refused.headers.connection]).toEqual([503, '1', 'close'])
-    expect(JSON.parse(refused.body.toString())).toEqual({
+    const rejected = await send(bridge, { headers: { 'x-api-key': testKey, origin } })
+    expect(rejected.headers['access-control-allow-origin']).toBe(origin)
+    expect([rejected.status, rejected.headers['retry-after'], rejected.headers.connection]).toEqual([503, '1', 'close'])
+    expect(JSON.parse(rejected.body.toString())).toEqual({
       type: 'error',
       error: { type: 'api_error', message: 'the bridge is shutting down' },
     })

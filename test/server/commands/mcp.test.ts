@@ -72,7 +72,7 @@ test('adding a server that is there keeps what is left out; an empty value takes
   expect(await json<McpServer>(...add, '--allow', '')).toMatchObject({ toolAllowRegex: null, toolDenyRegex: 'secret$' })
 })
 
-test('a pattern that cannot be used, and a variable that is empty, are refused', async () => {
+test('a pattern that cannot be used, and a variable that is empty, are rejected', async () => {
   const { print } = await commandLine(store(), addMcpCommands)
   const add = ['mcp', 'add', 'wiki', '--url', 'https://wiki.example.com/mcp']
   await expect(print(...add, '--deny', '(a+)+')).rejects.toMatchObject({

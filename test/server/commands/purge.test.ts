@@ -47,9 +47,9 @@ test('calls until nothing is left, by the id after the first time, and says how 
 })
 
 test('asks nobody where stdin is no terminal', async () => {
-  const refused = await runWords(['purge', '--user', 'edith', '--port', '1'])
-  expect(refused.code).toBe(1)
-  expect(JSON.parse(refused.stderr)).toEqual({
+  const rejected = await runWords(['purge', '--user', 'edith', '--port', '1'])
+  expect(rejected.code).toBe(1)
+  expect(JSON.parse(rejected.stderr)).toEqual({
     code: 'BAD_REQUEST',
     reason: 'config_invalid',
     message: '--yes: is missing; without a terminal on stdin the command cannot ask',

@@ -77,12 +77,12 @@ describe('serveConfig', () => {
       [{ databaseUrl: url }, {}],
       [{}, { DATABASE_URL: url }],
     ] as const) {
-      const refused = expect.objectContaining({
+      const rejected = expect.objectContaining({
         reason: 'config_invalid',
         message: expect.stringMatching(/^(?!.*MARKED)(--database-url|DATABASE_URL): must be postgres:/),
       })
-      expect(() => serveConfig(flags, environment)).toThrow(refused)
-      expect(() => databaseUrlFrom(flags, environment)).toThrow(refused)
+      expect(() => serveConfig(flags, environment)).toThrow(rejected)
+      expect(() => databaseUrlFrom(flags, environment)).toThrow(rejected)
     }
   })
 
@@ -134,12 +134,12 @@ describe('serveConfig', () => {
   test.each([
     ['{"adminToken": "MARKED', 'it is no JSON'],
     ['["MARKED"]', 'must hold a JSON object'],
-  ])('a file that is no object of settings is refused without its content: %j', async (text, problem) => {
+  ])('a file that is no object of settings is rejected without its content: %j', async (text, problem) => {
     const file = await configFile(text)
-    const refused = expect.objectContaining({
+    const rejected = expect.objectContaining({
       message: expect.stringMatching(new RegExp(`^(?!.*MARKED)--config .*${problem}`)),
     })
-    expect(() => serveConfig({ config: file }, {})).toThrow(refused)
+    expect(() => serveConfig({ config: file }, {})).toThrow(rejected)
     expect(() => serveConfig({ config: `${file}.missing` }, {})).toThrow('ENOENT')
   })
 
@@ -195,7 +195,7 @@ describe('serveConfig', () => {
     [{ logLevel: 'loud' }, {}, '--log-level "loud": must be one of trace, debug, info'],
     [{}, { BRIDGE_LOG_LEVEL: 'loud' }, 'BRIDGE_LOG_LEVEL "loud": must be one of'],
     [{}, { BRIDGE_STRUCTURED_LOGGING: 'yes' }, 'BRIDGE_STRUCTURED_LOGGING "yes": must be true or false'],
-  ])('%j with %j is refused by name and value', (flags, environment, message) => {
+  ])('%j with %j is rejected by name and value', (flags, environment, message) => {
     expect(() => serveConfig(flags, environment)).toThrow(
       expect.objectContaining({
         code: 'BAD_REQUEST',
@@ -292,7 +292,7 @@ describe('daemon', () => {
     [{ url: 'ws://bridge.example.com' }, /^--url: must begin with http/],
     [{ url: 'http://' }, /^--url: must begin with http/],
     [{ url: 'https://a', port: '70000' }, /--port "70000"/],
-  ])('%j is refused', (flags, message) => {
+  ])('%j is rejected', (flags, message) => {
     expect(() => daemonConfig({ key, ...flags }, {})).toThrow(
       expect.objectContaining({ reason: 'config_invalid', message: expect.stringMatching(message) }),
     )

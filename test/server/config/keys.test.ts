@@ -18,7 +18,7 @@ describe('parseEncryptionKeys', () => {
     [`${hexKey}ff`, 'key 1 must be 32 bytes'],
     [`${base64Key.slice(0, -4)}!!!!`, 'key 1 must be 32 bytes'],
     [`${hexKey},${hexKey},${hexKey}`, 'must be one key or two'],
-  ])('%s is refused without being shown', (text, message) => {
+  ])('%s is rejected without being shown', (text, message) => {
     expect(() => parseEncryptionKeys(text, 'BRIDGE_ENCRYPTION_KEY')).toThrow(
       expect.objectContaining({
         reason: 'config_invalid',

@@ -18,7 +18,7 @@ import {
   deferred,
   oneStore,
   type Running,
-  refusalOf,
+  rejectionOf,
   startServer,
 } from '../services/running-server.js'
 
@@ -171,12 +171,12 @@ describe('RPC over a WebSocket', () => {
     const { url } = await listening()
     const { admin, recorder } = remote(url, adminToken)
     expect(await admin.users.list.query()).toEqual(await store().listUsers())
-    const refused = await refusalOf(recorder.recordBatch.mutate({ records: [] }))
-    expect(refused.code).toMatch(/FORBIDDEN|BAD_REQUEST/)
-    expect(await refusalOf(remote(url, adminToken).providerConfigurator.getProviders.query())).toMatchObject({
+    const rejected = await rejectionOf(recorder.recordBatch.mutate({ records: [] }))
+    expect(rejected.code).toMatch(/FORBIDDEN|BAD_REQUEST/)
+    expect(await rejectionOf(remote(url, adminToken).providerConfigurator.getProviders.query())).toMatchObject({
       code: 'FORBIDDEN',
     })
-    expect(await refusalOf(admin.users.delete.mutate({ user: 'nobody' }))).toEqual({
+    expect(await rejectionOf(admin.users.delete.mutate({ user: 'nobody' }))).toEqual({
       code: 'NOT_FOUND',
       reason: 'unknown_row',
       message: 'no user has the id or name "nobody"',
@@ -189,7 +189,7 @@ describe('RPC over a WebSocket', () => {
     const { key, id } = await operator.daemonKeys.create.mutate({ name: 'paris' })
     const daemon = remote(url, key)
     expect(await daemon.providerConfigurator.getProviders.query()).toMatchObject({ providers: expect.any(Array) })
-    expect(await refusalOf(daemon.admin.users.list.query())).toMatchObject({ code: 'FORBIDDEN' })
+    expect(await rejectionOf(daemon.admin.users.list.query())).toMatchObject({ code: 'FORBIDDEN' })
     const seen = (await operator.daemonKeys.list.query()).find(row => row.id === id)
     expect(seen).toMatchObject({ buildVersion: '9.9.9', lastSeenAt: expect.any(Date) })
     expect(JSON.stringify(seen)).not.toContain(key.slice(11))
@@ -202,7 +202,7 @@ describe('RPC over a WebSocket', () => {
     const { id: keyId } = await operator.apiKeys.create.mutate({ user })
     const plain = await operator.daemonKeys.create.mutate({})
     const delegate = await operator.daemonKeys.create.mutate({ delegate: true })
-    expect(await refusalOf(remote(url, plain.key).authorizer.isAuthorized.query({ keyId }))).toMatchObject({
+    expect(await rejectionOf(remote(url, plain.key).authorizer.isAuthorized.query({ keyId }))).toMatchObject({
       code: 'FORBIDDEN',
       reason: 'delegation_not_allowed',
     })
@@ -242,7 +242,7 @@ describe('RPC over a WebSocket', () => {
     ['an empty token', { authorization: 'Bearer ' }, 401, 'key_invalid'],
     ['an unknown daemon key', { authorization: `Bearer ${'a'.repeat(10)}-${'b'.repeat(22)}` }, 401, 'key_invalid'],
     ['an origin', { authorization, origin: 'http://127.0.0.1' }, 403, 'origin_not_allowed'],
-  ])('with %s is refused before the upgrade', async (_, headers, status, reason) => {
+  ])('with %s is rejected before the upgrade', async (_, headers, status, reason) => {
     const { url, logger } = await listening()
     expect(await upgrade(url, headers)).toEqual({ status, body: { message: expect.any(String), reason } })
     expect(logger.text()).not.toContain(adminToken)
@@ -339,7 +339,7 @@ describe('RPC over a WebSocket', () => {
 
   test('an answer that the contract foresees is no error in the log', async () => {
     const { url, logger } = await listening()
-    await refusalOf(remote(url, adminToken).admin.users.delete.mutate({ user: 'nobody' }))
+    await rejectionOf(remote(url, adminToken).admin.users.delete.mutate({ user: 'nobody' }))
     expect(logger.lines).toMatchObject([{ level: 'debug', fields: { code: 'NOT_FOUND', reason: 'unknown_row' } }])
   })
 
@@ -350,7 +350,7 @@ describe('RPC over a WebSocket', () => {
   })
 
   test.each(['TRACE', 'OPTIONS', 'HEAD', 'PUT', 'DELETE', 'PROPFIND'])(
-    '%s with the admin token is refused, and is no fault of the server',
+    '%s with the admin token is rejected, and is no fault of the server',
     async method => {
       const { url, logger } = await listening()
       const upgradeHeaders = 'upgrade: websocket\r\nconnection: upgrade\r\n'
@@ -481,7 +481,7 @@ describe('listening', () => {
     const { url } = await listening()
     const port = Number(new URL(url).port)
     const { server } = await startServer(store())
-    expect(await refusalOf(server.listen({ host, port }))).toEqual({
+    expect(await rejectionOf(server.listen({ host, port }))).toEqual({
       code: 'PRECONDITION_FAILED',
       reason: 'port_in_use',
       message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,
@@ -491,8 +491,8 @@ describe('listening', () => {
 
   test('is done once', async () => {
     const { server, url } = await listening()
-    const refused = await refusalOf(server.listen({ host, port: 0 }))
-    expect(refused).toMatchObject({ code: 'PRECONDITION_FAILED', message: `the server listens already at ${url}` })
+    const rejected = await rejectionOf(server.listen({ host, port: 0 }))
+    expect(rejected).toMatchObject({ code: 'PRECONDITION_FAILED', message: `the server listens already at ${url}` })
   })
 
   test('on every address it gives the loopback one', async () => {
@@ -535,7 +535,7 @@ describe('closing', () => {
     const { server } = await listening()
     const closed = server.close()
     expect(() => server.connectInMemory({ identity: daemon })).toThrow(/draining|clos/)
-    expect(await refusalOf(server.listen({ host, port: 0 }))).toMatchObject({ reason: 'draining' })
+    expect(await rejectionOf(server.listen({ host, port: 0 }))).toMatchObject({ reason: 'draining' })
     await closed
   })
 

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws'
 import { createBridgeClient } from '../../../client/bridge-client.js'
 import { createServerMetrics } from '../../../server/metrics/prometheus.js'
 import { sample, samples } from '../../fixtures/samples.js'
-import { admin, adminToken, daemon, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, adminToken, daemon, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 const store = oneStore()
 const host = '127.0.0.1'
@@ -57,7 +57,7 @@ test('calls of every link are counted by path, type and code', async () => {
   const remote = createBridgeClient({ url, key: adminToken })
   await remote.admin.users.list.query()
   await connect(admin).admin.users.list.query()
-  await refusalOf(remote.admin.users.delete.mutate({ user: 'nobody' }))
+  await rejectionOf(remote.admin.users.delete.mutate({ user: 'nobody' }))
   const text = await scrape()
   const path = 'admin.users.list'
   expect(sample(text, 'rpc_call_seconds_count', { path, type: 'query', code: 'OK' })).toBe(2)
@@ -81,9 +81,9 @@ test('procedures that a peer makes up share one label', async () => {
   expect(counted).toEqual([{ labels: { path: 'unknown', type: 'query', code: 'NOT_FOUND' }, value: 5 }])
 })
 
-test('connections that are refused are counted by reason, before and after the upgrade', async () => {
+test('connections that are rejected are counted by reason, before and after the upgrade', async () => {
   const { url, scrape, server } = await listening()
-  const refused = async (query: string, headers: Record<string, string> = {}): Promise<void> => {
+  const rejected = async (query: string, headers: Record<string, string> = {}): Promise<void> => {
     const socket = new WebSocket(`${url.replace('http', 'ws')}/rpc?${query}`, { headers })
     socket.on('error', () => {})
     socket.on('open', () =>
@@ -91,11 +91,11 @@ test('connections that are refused are counted by reason, before and after the u
     )
     await new Promise(resolve => socket.once('close', resolve))
   }
-  await refused('version=1.0')
-  await refused('version=1.0', { authorization: 'Bearer MARKED' })
-  await refused('version=9.0', { authorization: `Bearer ${adminToken}` })
-  await refused('version=1.0', { origin: 'https://example.com' })
-  await refused('connectionParams=1')
+  await rejected('version=1.0')
+  await rejected('version=1.0', { authorization: 'Bearer MARKED' })
+  await rejected('version=9.0', { authorization: `Bearer ${adminToken}` })
+  await rejected('version=1.0', { origin: 'https://example.com' })
+  await rejected('connectionParams=1')
   const text = await scrape()
   expect(
     Object.fromEntries(

@@ -10,9 +10,9 @@ import {
   daemon,
   deployments,
   oneStore,
-  type Refused,
+  type Rejected,
   recordingLogger,
-  refusalOf,
+  rejectionOf,
   startServer,
 } from '../services/running-server.js'
 
@@ -51,7 +51,7 @@ describe.each(deployments)('$name', deployment => {
       const { admin } = await operator()
       const username = uniqueName('grace')
       await admin.users.create.mutate({ username })
-      expect(await refusalOf(admin.users.create.mutate({ username }))).toMatchObject({
+      expect(await rejectionOf(admin.users.create.mutate({ username }))).toMatchObject({
         code: 'CONFLICT',
         reason: 'name_taken',
       })
@@ -62,17 +62,17 @@ describe.each(deployments)('$name', deployment => {
     test('that do not exist are unknown', async () => {
       const { admin } = await operator()
       for (const user of ['nobody', uuidv7()]) {
-        expect(await refusalOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
-        expect(await refusalOf(admin.users.setStatus.mutate({ user, status: 'active' }))).toMatchObject(unknownRow)
-        expect(await refusalOf(admin.apiKeys.create.mutate({ user }))).toMatchObject(unknownRow)
+        expect(await rejectionOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
+        expect(await rejectionOf(admin.users.setStatus.mutate({ user, status: 'active' }))).toMatchObject(unknownRow)
+        expect(await rejectionOf(admin.apiKeys.create.mutate({ user }))).toMatchObject(unknownRow)
       }
     })
 
     test.each(['', '-a', 'a b', 'a/b', 'ä', 'a\0', 'x'.repeat(65), uuidv7()])('are not called %j', async username => {
       const { admin } = await operator()
-      const refused = await refusalOf(admin.users.create.mutate({ username }))
-      expect(refused.code).toBe('BAD_REQUEST')
-      expect(refused.message).toMatch(/^username: /)
+      const rejected = await rejectionOf(admin.users.create.mutate({ username }))
+      expect(rejected.code).toBe('BAD_REQUEST')
+      expect(rejected.message).toMatch(/^username: /)
     })
   })
 
@@ -89,7 +89,7 @@ describe.each(deployments)('$name', deployment => {
       expect(await admin.interceptions.list.query({ user })).toMatchObject({ interceptions: [] })
       expect(await admin.users.delete.mutate({ user })).toMatchObject({ id, username })
       expect(await admin.users.purge.mutate({ user })).toMatchObject({ userId: id, done: true })
-      expect(await refusalOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
     })
 
     test('are ambiguous when two ids end alike, or one ends as another is called; the message has the candidates', async () => {
@@ -97,13 +97,13 @@ describe.each(deployments)('$name', deployment => {
       const end = ending()
       const ids = [withEnding(end), withEnding(end)].sort()
       for (const id of ids) await store().createUser({ id, username: uniqueName('alike') })
-      const alike = await refusalOf(admin.users.setStatus.mutate({ user: end, status: 'suspended' }))
+      const alike = await rejectionOf(admin.users.setStatus.mutate({ user: end, status: 'suspended' }))
       expect(alike).toMatchObject({ code: 'BAD_REQUEST', reason: 'ambiguous_id' })
       expect(alike.message).toBe(`${end} stands for several users: ${ids.join(', ')}; give a whole id`)
       const named = await admin.users.create.mutate({ username: ending() })
       expect(await admin.users.setStatus.mutate({ user: named.username, status: 'active' })).toEqual(named)
       await store().createUser({ id: withEnding(named.username), username: uniqueName('other') })
-      expect(await refusalOf(admin.users.delete.mutate({ user: named.username }))).toMatchObject({
+      expect(await rejectionOf(admin.users.delete.mutate({ user: named.username }))).toMatchObject({
         reason: 'ambiguous_id',
         message: expect.stringContaining(named.id),
       })
@@ -151,8 +151,8 @@ describe.each(deployments)('$name', deployment => {
       const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       expect(await admin.apiKeys.create.mutate({ user: username })).toMatchObject({ name: null })
       for (const name of ['', 'x'.repeat(257)]) {
-        const refused = await refusalOf(admin.apiKeys.create.mutate({ user: username, name }))
-        expect(refused).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringMatching(/^name: /) })
+        const rejected = await rejectionOf(admin.apiKeys.create.mutate({ user: username, name }))
+        expect(rejected).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringMatching(/^name: /) })
       }
     })
 
@@ -164,18 +164,18 @@ describe.each(deployments)('$name', deployment => {
       expect(expiresAt?.getTime()).toBeLessThanOrEqual(Date.now())
       expect((await admin.apiKeys.expire.mutate({ id })).expiresAt).toEqual(expiresAt)
       expect(await admin.apiKeys.delete.mutate({ id })).toEqual({})
-      expect(await refusalOf(admin.apiKeys.delete.mutate({ id }))).toMatchObject(unknownRow)
-      expect(await refusalOf(admin.apiKeys.expire.mutate({ id }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.apiKeys.delete.mutate({ id }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.apiKeys.expire.mutate({ id }))).toMatchObject(unknownRow)
     })
 
     test('are not made for the past, nor for a deleted user', async () => {
       const { admin } = await operator()
       const { id, username } = await admin.users.create.mutate({ username: uniqueName('keys') })
-      const past = await refusalOf(admin.apiKeys.create.mutate({ user: username, expiresAt: new Date(1_000) }))
+      const past = await rejectionOf(admin.apiKeys.create.mutate({ user: username, expiresAt: new Date(1_000) }))
       expect(past.code).toBe('BAD_REQUEST')
       expect(past.message).toContain('1970-01-01T00:00:01.000Z')
       await admin.users.delete.mutate({ user: username })
-      expect(await refusalOf(admin.apiKeys.create.mutate({ user: id }))).toMatchObject({
+      expect(await rejectionOf(admin.apiKeys.create.mutate({ user: id }))).toMatchObject({
         code: 'PRECONDITION_FAILED',
         reason: 'deleted_user',
       })
@@ -230,16 +230,16 @@ describe.each(deployments)('$name', deployment => {
 
     test('that do not exist are unknown', async () => {
       const { admin } = await operator()
-      expect(await refusalOf(admin.daemonKeys.revoke.mutate({ id: 'unknown000' }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.daemonKeys.revoke.mutate({ id: 'unknown000' }))).toMatchObject(unknownRow)
     })
 
-    test('a whole key where its id belongs is refused, and not shown', async () => {
+    test('a whole key where its id belongs is rejected, and not shown', async () => {
       const { admin, logger } = await operator()
       const { key } = await admin.daemonKeys.create.mutate({})
-      const refused = await refusalOf(admin.daemonKeys.revoke.mutate({ id: key }))
-      expect(refused.code).toBe('BAD_REQUEST')
-      expect(refused.message).toMatch(/^id: /)
-      for (const text of [refused.message, logger.text()]) expect(text).not.toContain(key.slice(11))
+      const rejected = await rejectionOf(admin.daemonKeys.revoke.mutate({ id: key }))
+      expect(rejected.code).toBe('BAD_REQUEST')
+      expect(rejected.message).toMatch(/^id: /)
+      for (const text of [rejected.message, logger.text()]) expect(text).not.toContain(key.slice(11))
     })
 
     test.each<[string, object, RegExp]>([
@@ -251,9 +251,9 @@ describe.each(deployments)('$name', deployment => {
     ])('are not made for %s', async (_what, input, message) => {
       const { admin } = await operator()
       const before = await admin.daemonKeys.list.query()
-      const refused = await refusalOf(admin.daemonKeys.create.mutate(input))
-      expect(refused.code).toBe('BAD_REQUEST')
-      expect(refused.message).toMatch(message)
+      const rejected = await rejectionOf(admin.daemonKeys.create.mutate(input))
+      expect(rejected.code).toBe('BAD_REQUEST')
+      expect(rejected.message).toMatch(message)
       expect(await admin.daemonKeys.list.query()).toEqual(before)
     })
 
@@ -275,9 +275,9 @@ describe.each(deployments)('$name', deployment => {
       const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       const { key: apiKey } = await admin.apiKeys.create.mutate({ user: username })
       const { key: daemonKey, id } = await admin.daemonKeys.create.mutate({})
-      const asDaemon = await refusalOf(services.daemonKeys.authenticate(apiKey, null))
+      const asDaemon = await rejectionOf(services.daemonKeys.authenticate(apiKey, null))
       expect(asDaemon).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
-      const asUser = await refusalOf(connect(daemon).authorizer.isAuthorized.query({ key: daemonKey }))
+      const asUser = await rejectionOf(connect(daemon).authorizer.isAuthorized.query({ key: daemonKey }))
       expect(asUser).toMatchObject({ code: 'UNAUTHORIZED', reason: 'unknown_key' })
       expect(await services.daemonKeys.authenticate(daemonKey, '1.0')).toMatchObject({
         role: 'daemon',
@@ -380,7 +380,7 @@ describe.each(deployments)('$name', deployment => {
       await admin.providers.upsert.mutate({ name, baseUrl: 'https://proxy.example', keys: ['sk-ant-0123456789'] })
       const before = (await admin.providers.list.query()).find(row => row.name === name)
       expect(before).toMatchObject({ type: 'anthropic' })
-      expect(await refusalOf(admin.providers.upsert.mutate({ name, type: 'openai' }))).toMatchObject({
+      expect(await rejectionOf(admin.providers.upsert.mutate({ name, type: 'openai' }))).toMatchObject({
         code: 'PRECONDITION_FAILED',
         message: expect.stringMatching(/moved.*anthropic.*openai/),
       })
@@ -407,7 +407,7 @@ describe.each(deployments)('$name', deployment => {
         'https://\\u:p@host',
         'https://h?k=1',
       ]) {
-        expect(await refusalOf(upsert(baseUrl))).toMatchObject({ code: 'BAD_REQUEST' })
+        expect(await rejectionOf(upsert(baseUrl))).toMatchObject({ code: 'BAD_REQUEST' })
       }
     })
 
@@ -421,8 +421,8 @@ describe.each(deployments)('$name', deployment => {
 
     test('that do not exist are unknown', async () => {
       const { admin } = await operator()
-      expect(await refusalOf(admin.providers.remove.mutate({ name: 'none' }))).toMatchObject(unknownRow)
-      expect(await refusalOf(admin.providers.setEnabled.mutate({ name: 'none', enabled: true }))).toMatchObject(
+      expect(await rejectionOf(admin.providers.remove.mutate({ name: 'none' }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.providers.setEnabled.mutate({ name: 'none', enabled: true }))).toMatchObject(
         unknownRow,
       )
     })
@@ -430,12 +430,12 @@ describe.each(deployments)('$name', deployment => {
     test('can be tested, enabled or not, which the audit log notes', async () => {
       const { admin, connect } = await operator()
       await admin.providers.upsert.mutate({ name: 'tested', baseUrl: 'http://127.0.0.1:1', enabled: false })
-      const refused = { name: 'tested', ok: false, failure: 'refused', status: null, models: null, key: null }
-      expect(await admin.providers.test.mutate({ name: 'tested' })).toMatchObject(refused)
+      const rejected = { name: 'tested', ok: false, failure: 'refused', status: null, models: null, key: null }
+      expect(await admin.providers.test.mutate({ name: 'tested' })).toMatchObject(rejected)
       const { entries } = await admin.audit.list.query({ action: 'providers.test', target: 'tested' })
       expect(entries).toMatchObject([{ details: { failure: 'refused', status: null, models: null } }])
-      expect(await refusalOf(admin.providers.test.mutate({ name: 'none' }))).toMatchObject(unknownRow)
-      expect(await refusalOf(connect(daemon).admin.providers.test.mutate({ name: 'tested' }))).toMatchObject({
+      expect(await rejectionOf(admin.providers.test.mutate({ name: 'none' }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(connect(daemon).admin.providers.test.mutate({ name: 'tested' }))).toMatchObject({
         code: 'FORBIDDEN',
       })
     })
@@ -444,7 +444,7 @@ describe.each(deployments)('$name', deployment => {
       const { admin, connect, logger } = await operator()
       const marked = 'sk-ant-MARKED-SECRET-0123456789'
       const provider = { name: 'marked', type: 'anthropic' } as const
-      const refusals: Refused[] = []
+      const rejections: Rejected[] = []
       const answers: unknown[] = [await admin.providers.upsert.mutate({ ...provider, keys: [marked] })]
       for (const input of [
         { ...provider, keys: [`${marked} `] },
@@ -453,7 +453,7 @@ describe.each(deployments)('$name', deployment => {
         { ...provider, keys: [marked], name: 'Not A Slug' },
         { ...provider, keys: [marked], baseUrl: `http://user:${marked}@host` },
       ]) {
-        refusals.push(await refusalOf(admin.providers.upsert.mutate(input)))
+        rejections.push(await rejectionOf(admin.providers.upsert.mutate(input)))
       }
       answers.push(await admin.providers.list.query())
       await connect(daemon).providerConfigurator.getProviders.query()
@@ -467,8 +467,8 @@ describe.each(deployments)('$name', deployment => {
       const { providers } = await other.connect(daemon).providerConfigurator.getProviders.query()
       expect(providers.map(({ name }) => name)).not.toContain('marked')
       expect(other.logger.lines.some(({ level }) => level === 'error')).toBe(true)
-      expect(refusals.map(({ code }) => code)).toEqual(Array.from({ length: 5 }, () => 'BAD_REQUEST'))
-      for (const text of [JSON.stringify(refusals), JSON.stringify(answers), logger.text(), other.logger.text()]) {
+      expect(rejections.map(({ code }) => code)).toEqual(Array.from({ length: 5 }, () => 'BAD_REQUEST'))
+      for (const text of [JSON.stringify(rejections), JSON.stringify(answers), logger.text(), other.logger.text()]) {
         expect(text).not.toContain('MARKED')
       }
     })
@@ -555,11 +555,11 @@ describe.each(deployments)('$name', deployment => {
       Buffer.from(`[-1,"${uuidv7()}"]`).toString('base64url'),
       Buffer.from(`[1e300,"${uuidv7()}"]`).toString('base64url'),
       'x'.repeat(257),
-    ])('a malformed cursor is refused: %j', async cursor => {
+    ])('a malformed cursor is rejected: %j', async cursor => {
       const { admin } = await operator()
-      const refused = await refusalOf(admin.interceptions.list.query({ cursor }))
-      expect(refused.code).toBe('BAD_REQUEST')
-      expect(refused.message).toMatch(/^cursor: /)
+      const rejected = await rejectionOf(admin.interceptions.list.query({ cursor }))
+      expect(rejected.code).toBe('BAD_REQUEST')
+      expect(rejected.message).toMatch(/^cursor: /)
     })
 
     test('a filter with U+0000 finds nothing, and is no fault of the server', async () => {
@@ -576,7 +576,7 @@ describe.each(deployments)('$name', deployment => {
       const end = randomUUID().slice(-12)
       const ids: string[] = []
       const get = (id: string) => admin.interceptions.get.query({ id })
-      expect(await refusalOf(get(end))).toMatchObject(unknownRow)
+      expect(await rejectionOf(get(end))).toMatchObject(unknownRow)
       for (let count = 0; count < 7; count++) {
         const id = `${randomUUID().slice(0, -12)}${end}`
         const fields = { initiatorId: uuidv7(), apiKeyId: 'abcdefghij', provider: 'anthropic', model: 'm' }
@@ -585,13 +585,13 @@ describe.each(deployments)('$name', deployment => {
         if (count === 0) expect((await get(end.toUpperCase())).interception.id).toBe(id)
       }
       const candidates = `${ids.toSorted().slice(0, 5).join(', ')} and more`
-      expect(await refusalOf(get(end))).toEqual({
+      expect(await rejectionOf(get(end))).toEqual({
         code: 'BAD_REQUEST',
         reason: 'ambiguous_id',
         message: `${end} stands for several interceptions: ${candidates}; give a whole id`,
       })
       for (const id of ['', end.slice(1), `${end}0`, 'x'.repeat(12)]) {
-        expect(await refusalOf(get(id))).toMatchObject({
+        expect(await rejectionOf(get(id))).toMatchObject({
           code: 'BAD_REQUEST',
           message: expect.stringContaining("id: must be an interception's id, or its last 12 digits"),
         })
@@ -601,7 +601,7 @@ describe.each(deployments)('$name', deployment => {
     test('an unknown error type is rejected with the list of all', async () => {
       const { admin } = await operator()
       const errorType = 'rate_limit' as 'rate_limited' // what a caller without the types may send
-      const rejected = await refusalOf(admin.interceptions.list.query({ errorType }))
+      const rejected = await rejectionOf(admin.interceptions.list.query({ errorType }))
       expect(rejected.code).toBe('BAD_REQUEST')
       expect(rejected.message).toMatch(/^errorType: .*"rate_limited".*"unknown".* \(got "rate_limit"\)$/)
     })
@@ -610,15 +610,15 @@ describe.each(deployments)('$name', deployment => {
       const { admin } = await operator()
       const { username } = await admin.users.create.mutate({ username: uniqueName('quiet') })
       expect(await admin.interceptions.list.query({ user: username })).toEqual({ interceptions: [], nextCursor: null })
-      expect(await refusalOf(admin.interceptions.list.query({ user: 'nobody' }))).toMatchObject(unknownRow)
-      expect(await refusalOf(admin.interceptions.get.query({ id: uuidv7() }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.interceptions.list.query({ user: 'nobody' }))).toMatchObject(unknownRow)
+      expect(await rejectionOf(admin.interceptions.get.query({ id: uuidv7() }))).toMatchObject(unknownRow)
     })
   })
 
   test('an unknown action of the audit log is rejected with the list of all, which has every mutation', async () => {
     const { admin } = await operator()
     const action = 'users.make' as 'users.create' // what a caller without the types may send
-    const rejected = await refusalOf(admin.audit.list.query({ action }))
+    const rejected = await rejectionOf(admin.audit.list.query({ action }))
     expect(rejected.code).toBe('BAD_REQUEST')
     expect(rejected.message).toMatch(/^action: .*"users\.create".*"secrets\.rotate".* \(got "users\.make"\)$/)
     const procedures: object = appRouter._def.procedures // by path; the type is that of the nested router
@@ -643,7 +643,7 @@ describe.each(deployments)('$name', deployment => {
       admin.providers.upsert.mutate({ name: 'x', type: 'anthropic' }),
       admin.interceptions.list.query({}),
     ]
-    const refusals = await Promise.all(calls.map(refusalOf))
-    expect(new Set(refusals.map(({ code }) => code))).toEqual(new Set(['FORBIDDEN']))
+    const rejections = await Promise.all(calls.map(rejectionOf))
+    expect(new Set(rejections.map(({ code }) => code))).toEqual(new Set(['FORBIDDEN']))
   })
 })

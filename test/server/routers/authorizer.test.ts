@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { hashSecret } from '../../../server/services/api-key.js'
 import type { Identity } from '../../../server/services/identity.js'
-import { admin, daemon, deployments, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, daemon, deployments, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {
   const store = oneStore(deployment)
@@ -26,7 +26,7 @@ describe.each(deployments)('$name', deployment => {
   test('the first check that fails decides, from the last to the first', async () => {
     const { authorizer, operator, user, created } = await withKey()
     const wrong = `${created.id}-${'x'.repeat(22)}`
-    const reason = async (key: string) => (await refusalOf(authorizer.isAuthorized.query({ key }))).reason
+    const reason = async (key: string) => (await rejectionOf(authorizer.isAuthorized.query({ key }))).reason
     await operator.users.setStatus.mutate({ user: user.id, status: 'suspended' })
     expect(await reason(created.key)).toBe('inactive_user')
     await operator.users.delete.mutate({ user: user.id })
@@ -39,7 +39,7 @@ describe.each(deployments)('$name', deployment => {
     expect(await reason('malformed')).toBe('invalid_key')
   })
 
-  test('a system user and a user who does not exist are refused', async () => {
+  test('a system user and a user who does not exist are rejected', async () => {
     const { authorizer } = await withKey()
     const system = { id: uuidv7(), username: `system-${uuidv7().slice(-12)}`, isSystem: true }
     await store().createUser(system)
@@ -49,7 +49,7 @@ describe.each(deployments)('$name', deployment => {
       ['nobodykey1', uuidv7(), 'unknown_user'],
     ] as const) {
       await store().createApiKey({ id, userId, secretHash: hashSecret(secret), expiresAt: null })
-      expect(await refusalOf(authorizer.isAuthorized.query({ key: `${id}-${secret}` }))).toMatchObject({
+      expect(await rejectionOf(authorizer.isAuthorized.query({ key: `${id}-${secret}` }))).toMatchObject({
         code: 'UNAUTHORIZED',
         reason,
       })
@@ -60,7 +60,7 @@ describe.each(deployments)('$name', deployment => {
     test('is closed to a connection without the capability', async () => {
       const { connect, created } = await withKey()
       const { authorizer } = connect(remote)
-      expect(await refusalOf(authorizer.isAuthorized.query({ keyId: created.id }))).toMatchObject({
+      expect(await rejectionOf(authorizer.isAuthorized.query({ keyId: created.id }))).toMatchObject({
         code: 'FORBIDDEN',
         reason: 'delegation_not_allowed',
       })
@@ -71,7 +71,7 @@ describe.each(deployments)('$name', deployment => {
   test('both or neither is ambiguous', async () => {
     const { authorizer, created } = await withKey()
     for (const input of [{}, { key: created.key, keyId: created.id }]) {
-      expect(await refusalOf(authorizer.isAuthorized.query(input))).toMatchObject({
+      expect(await rejectionOf(authorizer.isAuthorized.query(input))).toMatchObject({
         code: 'BAD_REQUEST',
         reason: 'ambiguous_auth',
       })
@@ -82,14 +82,14 @@ describe.each(deployments)('$name', deployment => {
     const { authorizer, operator, created, logger } = await withKey()
     const secret = created.key.slice(11)
     const messages: string[] = []
-    const refuse = async (call: Promise<unknown>) => messages.push((await refusalOf(call)).message)
-    await refuse(authorizer.isAuthorized.query({ key: `${created.key}x` }))
-    await refuse(authorizer.isAuthorized.query({ keyId: created.key }))
-    await refuse(authorizer.isAuthorized.query({ key: created.key, keyId: created.key }))
-    await refuse(operator.apiKeys.expire.mutate({ id: created.key }))
-    await refuse(operator.users.delete.mutate({ user: created.key }))
+    const reject = async (call: Promise<unknown>) => messages.push((await rejectionOf(call)).message)
+    await reject(authorizer.isAuthorized.query({ key: `${created.key}x` }))
+    await reject(authorizer.isAuthorized.query({ keyId: created.key }))
+    await reject(authorizer.isAuthorized.query({ key: created.key, keyId: created.key }))
+    await reject(operator.apiKeys.expire.mutate({ id: created.key }))
+    await reject(operator.users.delete.mutate({ user: created.key }))
     await operator.apiKeys.expire.mutate({ id: created.id })
-    await refuse(authorizer.isAuthorized.query({ key: created.key }))
+    await reject(authorizer.isAuthorized.query({ key: created.key }))
     expect(JSON.stringify(await operator.apiKeys.list.query({}))).not.toContain(secret)
     expect(messages).toHaveLength(6)
     expect(messages.join('\n')).not.toContain(secret)
@@ -100,7 +100,7 @@ describe.each(deployments)('$name', deployment => {
   test('an admin cannot ask', async () => {
     const { connect, created } = await withKey()
     const { authorizer, providerConfigurator } = connect(admin)
-    expect(await refusalOf(authorizer.isAuthorized.query({ key: created.key }))).toMatchObject({ code: 'FORBIDDEN' })
-    expect(await refusalOf(providerConfigurator.getProviders.query())).toMatchObject({ code: 'FORBIDDEN' })
+    expect(await rejectionOf(authorizer.isAuthorized.query({ key: created.key }))).toMatchObject({ code: 'FORBIDDEN' })
+    expect(await rejectionOf(providerConfigurator.getProviders.query())).toMatchObject({ code: 'FORBIDDEN' })
   })
 })

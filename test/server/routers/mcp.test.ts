@@ -13,7 +13,7 @@ import {
   deployments,
   oneStore,
   recordingLogger,
-  refusalOf,
+  rejectionOf,
   startServer,
 } from '../services/running-server.js'
 
@@ -82,7 +82,7 @@ describe.each(deployments)('$name', deployment => {
     expect(list.find(({ id }) => id === b)).toMatchObject({ hasClientSecret: true })
     expect(JSON.stringify(list)).not.toContain('MARKED')
     expect(await operator.mcpServers.remove.mutate({ id: a })).toEqual({})
-    expect(await refusalOf(operator.mcpServers.remove.mutate({ id: a }))).toMatchObject({ reason: 'unknown_row' })
+    expect(await rejectionOf(operator.mcpServers.remove.mutate({ id: a }))).toMatchObject({ reason: 'unknown_row' })
   })
 
   test('what is left out of a server that is there stays, and goes with null', async () => {
@@ -106,9 +106,9 @@ describe.each(deployments)('$name', deployment => {
       { url, ...all },
     ])
     // A token URL is of no use without the client's id, wherever the two come from.
-    const refused = { code: 'BAD_REQUEST', message: expect.stringContaining('clientId') }
-    expect(await refusalOf(upsert.mutate({ id, url, clientId: null }))).toMatchObject(refused)
-    expect(await refusalOf(upsert.mutate({ id: `${id}-2`, url, tokenUrl: all.tokenUrl }))).toMatchObject(refused)
+    const rejected = { code: 'BAD_REQUEST', message: expect.stringContaining('clientId') }
+    expect(await rejectionOf(upsert.mutate({ id, url, clientId: null }))).toMatchObject(rejected)
+    expect(await rejectionOf(upsert.mutate({ id: `${id}-2`, url, tokenUrl: all.tokenUrl }))).toMatchObject(rejected)
     expect((await operator.mcpServers.list.query()).filter(row => row.id.startsWith(id))).toMatchObject([
       { ...all, url: moved },
     ])
@@ -120,12 +120,12 @@ describe.each(deployments)('$name', deployment => {
   })
 
   test.each(['(', '[a', '(a+)+', '((a|b)*x)*', '(?i)a', '(a{2,})+', `${'a'.repeat(513)}`])(
-    'the pattern %j is refused when it is configured',
+    'the pattern %j is rejected when it is configured',
     async pattern => {
       const { operator } = await connect()
       for (const field of ['toolAllowRegex', 'toolDenyRegex']) {
         const call = operator.mcpServers.upsert.mutate({ id: 'x', url: 'https://a', [field]: pattern })
-        expect(await refusalOf(call)).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
+        expect(await rejectionOf(call)).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
       }
     },
   )
@@ -151,12 +151,12 @@ describe.each(deployments)('$name', deployment => {
     const { linked, tokens } = await connect()
     const [expired, revoked] = [await linked(past()), await linked(past())]
     await oauth.revokeRefresh(revoked.refreshToken)
-    const refused = oauth.refused()
+    const rejected = oauth.rejected()
     const answer = await tokens(expired.id, revoked.id)
     expect(answer.errors).toEqual({ [revoked.id]: 'expired_or_invalid' })
     expect(Object.keys(answer.accessTokens)).toEqual([expired.id])
     expect((await tokens(revoked.id)).errors).toEqual({ [revoked.id]: 'expired_or_invalid' })
-    expect(oauth.refused()).toBe(refused + 1)
+    expect(oauth.rejected()).toBe(rejected + 1)
   })
 
   test('what is unknown, or not linked, is told for each; nothing asked for is nothing answered', async () => {
@@ -168,7 +168,7 @@ describe.each(deployments)('$name', deployment => {
     expect(Object.keys(accessTokens)).toEqual([id])
     expect(errors).toEqual({ [unknown]: 'unknown_server', [unlinked]: 'no_link' })
     expect(await tokens()).toEqual({ accessTokens: {}, errors: {} })
-    expect(await refusalOf(tokens('No Slug'))).toMatchObject({ code: 'BAD_REQUEST' })
+    expect(await rejectionOf(tokens('No Slug'))).toMatchObject({ code: 'BAD_REQUEST' })
   })
 
   test('links are kept without showing a token, audited, and forgotten with their server', async () => {
@@ -183,10 +183,10 @@ describe.each(deployments)('$name', deployment => {
       expect(text).not.toContain(refreshToken)
     }
     await operator.externalAuthLinks.remove.mutate({ user: user.id, serverId: id })
-    const removed = refusalOf(operator.externalAuthLinks.remove.mutate({ user: user.id, serverId: id }))
+    const removed = rejectionOf(operator.externalAuthLinks.remove.mutate({ user: user.id, serverId: id }))
     expect(await removed).toMatchObject({ code: 'NOT_FOUND' })
     const link = { user: user.id, serverId: uniqueId('none'), accessToken: 'a' }
-    expect(await refusalOf(operator.externalAuthLinks.set.mutate(link))).toMatchObject({ reason: 'unknown_row' })
+    expect(await rejectionOf(operator.externalAuthLinks.set.mutate(link))).toMatchObject({ reason: 'unknown_row' })
   })
 })
 

@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { admin, daemon, deployments, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, daemon, deployments, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {
   const store = oneStore(deployment)
@@ -28,11 +28,11 @@ describe.each(deployments)('$name', deployment => {
       links: 0,
     })
     const [own, , other] = ids
-    expect(await refusalOf(operator.interceptions.get.query({ id: own?.id ?? '' }))).toMatchObject({
+    expect(await rejectionOf(operator.interceptions.get.query({ id: own?.id ?? '' }))).toMatchObject({
       code: 'NOT_FOUND',
     })
     expect(await operator.interceptions.get.query({ id: other?.id ?? '' })).toMatchObject({ promptUsages: [{}] })
-    expect(await refusalOf(authorizer.isAuthorized.query({ key }))).toMatchObject({ reason: 'unknown_key' })
+    expect(await rejectionOf(authorizer.isAuthorized.query({ key }))).toMatchObject({ reason: 'unknown_key' })
     expect((await operator.users.list.query()).map(({ id }) => id)).not.toContain(userId)
     const { entries } = await operator.audit.list.query({})
     expect(JSON.stringify(entries)).not.toContain(username)
@@ -42,15 +42,17 @@ describe.each(deployments)('$name', deployment => {
       'users.create',
     ])
     const child = { id: uuidv7(), interceptionId: own?.id ?? '', createdAt: at, content: 'late' }
-    expect(await refusalOf(recorder.recordModelThought.mutate(child))).toMatchObject({ reason: 'unknown_interception' })
+    expect(await rejectionOf(recorder.recordModelThought.mutate(child))).toMatchObject({
+      reason: 'unknown_interception',
+    })
   })
 
   test('users.purge of an unknown user says so, and a daemon may not', async () => {
     const { connect } = await startServer(store(), {}, deployment)
     for (const user of ['nobody', uuidv7()]) {
       const unknown = { code: 'NOT_FOUND', reason: 'unknown_row' }
-      expect(await refusalOf(connect(admin).admin.users.purge.mutate({ user }))).toMatchObject(unknown)
-      expect(await refusalOf(connect(daemon).admin.users.purge.mutate({ user }))).toMatchObject({ code: 'FORBIDDEN' })
+      expect(await rejectionOf(connect(admin).admin.users.purge.mutate({ user }))).toMatchObject(unknown)
+      expect(await rejectionOf(connect(daemon).admin.users.purge.mutate({ user }))).toMatchObject({ code: 'FORBIDDEN' })
     }
   })
 })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { BridgeClient } from '../../../client/bridge-client.js'
 import { recordLimits } from '../../../shared/contract/limits.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
-import { admin, daemon, deployments, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, daemon, deployments, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {
   const store = oneStore(deployment)
@@ -101,19 +101,19 @@ describe.each(deployments)('$name', deployment => {
       await recorder.recordTokenUsage.mutate(usage)
       const conflict = { code: 'CONFLICT', reason: 'content_differs' }
       const otherModel = recorder.recordInterception.mutate({ ...record, model: 'other' })
-      expect(await refusalOf(otherModel)).toMatchObject(conflict)
+      expect(await rejectionOf(otherModel)).toMatchObject(conflict)
       const otherCount = recorder.recordTokenUsage.mutate({ ...usage, inputTokens: 2 })
-      expect(await refusalOf(otherCount)).toMatchObject(conflict)
+      expect(await rejectionOf(otherCount)).toMatchObject(conflict)
     })
 
-    test('of an unknown interception are refused', async () => {
+    test('of an unknown interception are rejected', async () => {
       const { recorder } = await connect()
-      const refusals = await Promise.all([
-        refusalOf(recorder.recordTokenUsage.mutate(tokens(uuidv7()))),
-        refusalOf(recorder.recordInterceptionEnded.mutate({ id: uuidv7(), endedAt: at })),
+      const rejections = await Promise.all([
+        rejectionOf(recorder.recordTokenUsage.mutate(tokens(uuidv7()))),
+        rejectionOf(recorder.recordInterceptionEnded.mutate({ id: uuidv7(), endedAt: at })),
       ])
       const unknown = { code: 'NOT_FOUND', reason: 'unknown_interception' }
-      expect(refusals).toMatchObject([unknown, unknown])
+      expect(rejections).toMatchObject([unknown, unknown])
     })
 
     test('name the daemon that brought the interception first, and no other field tells it', async () => {
@@ -203,15 +203,15 @@ describe.each(deployments)('$name', deployment => {
       ],
       ['large metadata', { metadata: { a: 'x'.repeat(70_000) } }, /^metadata: .*larger than 65,536 bytes/],
       ['a date in metadata', { metadata: { a: new Date() } }, /^metadata: .*neither plain nor an array/],
-    ])('%s is refused by name, and nothing is stored', async (_, change, message) => {
+    ])('%s is rejected by name, and nothing is stored', async (_, change, message) => {
       const { recorder, admin } = await connect()
       const id = await started({ recorder })
       // What the types forbid is what a peer may still send.
-      const refused = await refusalOf(
+      const rejected = await rejectionOf(
         recorder.recordTokenUsage.mutate({ ...tokens(id), ...change } as ReturnType<typeof tokens>),
       )
-      expect(refused.code).toBe('BAD_REQUEST')
-      expect(refused.message).toMatch(message)
+      expect(rejected.code).toBe('BAD_REQUEST')
+      expect(rejected.message).toMatch(message)
       expect((await admin.interceptions.get.query({ id })).tokenUsages).toEqual([])
     })
   })
@@ -249,9 +249,9 @@ describe.each(deployments)('$name', deployment => {
       const { recorder } = await connect()
       const record: BatchRecord = { kind: 'interception', ...interception() }
       for (const records of [[], Array.from({ length: 501 }, () => record)]) {
-        const refused = await refusalOf(recorder.recordBatch.mutate({ records }))
-        expect(refused.code).toBe('BAD_REQUEST')
-        expect(refused.message).toMatch(/^records: .* \(got a list of (0|501)\)$/)
+        const rejected = await rejectionOf(recorder.recordBatch.mutate({ records }))
+        expect(rejected.code).toBe('BAD_REQUEST')
+        expect(rejected.message).toMatch(/^records: .* \(got a list of (0|501)\)$/)
       }
     })
 
@@ -262,9 +262,9 @@ describe.each(deployments)('$name', deployment => {
         ...child(uuidv7()),
         prompt: 'x'.repeat(600_000),
       }))
-      const refused = await refusalOf(recorder.recordBatch.mutate({ records }))
-      expect(refused).toMatchObject({ code: 'BAD_REQUEST' })
-      expect(refused.message).toMatch(/1,200,\d{3} bytes is larger than maxBatchBytes 1,048,576/)
+      const rejected = await rejectionOf(recorder.recordBatch.mutate({ records }))
+      expect(rejected).toMatchObject({ code: 'BAD_REQUEST' })
+      expect(rejected.message).toMatch(/1,200,\d{3} bytes is larger than maxBatchBytes 1,048,576/)
     })
   })
 
@@ -276,9 +276,9 @@ describe.each(deployments)('$name', deployment => {
       recorder.recordInterception.mutate(record),
       recorder.recordBatch.mutate({ records: [{ kind: 'interception', ...record }] }),
     ]) {
-      const refused = await refusalOf(call)
-      expect(refused.code).toBe('FORBIDDEN')
-      expect(refused.message).toMatch(/^recorder\.record\w+ needs the role daemon; "admin" has the role admin$/)
+      const rejected = await rejectionOf(call)
+      expect(rejected.code).toBe('FORBIDDEN')
+      expect(rejected.message).toMatch(/^recorder\.record\w+ needs the role daemon; "admin" has the role admin$/)
     }
     expect(await store().getInterception(record.id)).toBeNull()
   })

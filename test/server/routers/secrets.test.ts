@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { admin, daemon, deployments, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, daemon, deployments, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {
   const store = oneStore(deployment)
@@ -66,6 +66,6 @@ describe.each(deployments)('$name', deployment => {
 
   test('a daemon may not', async () => {
     const { connect } = await startServer(store(), { encryptionKeys: [newKey] }, deployment)
-    expect(await refusalOf(connect(daemon).admin.secrets.rotate.mutate())).toMatchObject({ code: 'FORBIDDEN' })
+    expect(await rejectionOf(connect(daemon).admin.secrets.rotate.mutate())).toMatchObject({ code: 'FORBIDDEN' })
   })
 })

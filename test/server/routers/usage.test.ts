@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { admin, daemon, deployments, oneStore, refusalOf, startServer } from '../services/running-server.js'
+import { admin, daemon, deployments, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {
   const store = oneStore(deployment)
@@ -88,14 +88,17 @@ describe.each(deployments)('$name', deployment => {
     }
   })
 
-  test('usage refuses what it does not know, and daemons', async () => {
+  test('usage rejects unknown groups, and daemons', async () => {
     const { connect } = await startServer(store(), {}, deployment)
     const { usage } = connect(admin).admin
-    expect(await refusalOf(usage.query({ user: 'nobody' }))).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_row' })
+    expect(await rejectionOf(usage.query({ user: 'nobody' }))).toMatchObject({
+      code: 'NOT_FOUND',
+      reason: 'unknown_row',
+    })
     for (const limit of [0, 1001, 1.5])
-      expect(await refusalOf(usage.query({ limit }))).toMatchObject({ code: 'BAD_REQUEST' })
+      expect(await rejectionOf(usage.query({ limit }))).toMatchObject({ code: 'BAD_REQUEST' })
     const unknown = JSON.parse('{"by": ["colour"]}')
-    expect(await refusalOf(usage.query(unknown))).toMatchObject({ code: 'BAD_REQUEST' })
-    expect(await refusalOf(connect(daemon).admin.usage.query({}))).toMatchObject({ code: 'FORBIDDEN' })
+    expect(await rejectionOf(usage.query(unknown))).toMatchObject({ code: 'BAD_REQUEST' })
+    expect(await rejectionOf(connect(daemon).admin.usage.query({}))).toMatchObject({ code: 'FORBIDDEN' })
   })
 })

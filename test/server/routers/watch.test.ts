@@ -105,7 +105,7 @@ describe.each(stores.flatMap(({ name, openTwo }) => links.map(link => ({ name, o
         watcher.stop()
       })
 
-      test('what changes nothing is no event: a repeat, a second end, a refused record', async () => {
+      test('what changes nothing is no event: a repeat, a second end, a rejected record', async () => {
         const [one] = await connect()
         const watcher = watch(one.admin)
         await watcher.next()
@@ -214,7 +214,7 @@ describe.each(stores.flatMap(({ name, openTwo }) => links.map(link => ({ name, o
       })
 
       test.each(['x', '', '-1', '1e3', '9'.repeat(15)])(
-        'an id that is none of ours is refused: %j',
+        'an id that is none of ours is rejected: %j',
         async lastEventId => {
           const [one] = await connect()
           await expect(watch(one.admin, lastEventId).next()).rejects.toMatchObject({ data: { code: 'BAD_REQUEST' } })

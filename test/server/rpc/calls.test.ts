@@ -576,9 +576,9 @@ describe.each(clientLinks)('calls, $name', ({ link, dialRaw }) => {
     await cancelled
     const response = client.run.mutate()
     // One more than may wait: the earlier calls wait.
-    const refused = failure(client.run.mutate())
+    const rejected = failure(client.run.mutate())
     await held.passed
-    expect((await refused).data).toMatchObject({ reason: 'too_many_calls' })
+    expect((await rejected).data).toMatchObject({ reason: 'too_many_calls' })
     replace()
     const closing = group.close()
     expect(await response).toBe(1)

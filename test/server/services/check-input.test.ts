@@ -111,6 +111,6 @@ describe('a message holds neither secrets nor content', () => {
   })
 })
 
-test('a user name that is a UUID is refused', () => {
+test('a user name that is a UUID is rejected', () => {
   expect(messageFor(usersCreateInput, { username: id })).toContain('must not be a UUID')
 })

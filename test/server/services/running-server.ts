@@ -134,21 +134,21 @@ async function keyOf(store: Store, identity: Identity): Promise<string> {
   return `${id}-${secret}`
 }
 
-/** What a call was refused with. */
-export interface Refused {
+/** The code, reason and message of a rejected call. */
+export interface Rejected {
   code: string | undefined
   reason: string | undefined
   message: string
 }
 
-export async function refusalOf(call: Promise<unknown>): Promise<Refused> {
+export async function rejectionOf(call: Promise<unknown>): Promise<Rejected> {
   try {
     await call
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     return { code: errorCodeOf(error), reason: errorReasonOf(error), message }
   }
-  throw new Error('the call was not refused')
+  throw new Error('the call was not rejected')
 }
 
 /** A promise and what settles it. Node 20 has no Promise.withResolvers. */

@@ -23,7 +23,7 @@ describe.each(stores)('the store: $name', ({ open }) => {
     await closing
   })
 
-  test('a batch that the database refuses stores nothing of it', async () => {
+  test('a batch that the database rejects stores nothing of it', async () => {
     const store = await open()
     const good = interception()
     const bad = interception({ apiKeyId: 'a\0b' })

@@ -38,7 +38,7 @@ const allOk = (records: readonly BatchRecord[]): RecordOutcome[] => records.map(
 function outboxWith(respond: SendRecords, limits: Partial<BridgeLimits> = {}) {
   const { logger, lines } = memoryLogger()
   const sent: string[][] = []
-  const refused: string[] = []
+  const rejected: string[] = []
   const send: SendRecords = (records, signal) => {
     sent.push(records.map(record => record.id))
     return respond(records, signal)
@@ -47,10 +47,10 @@ function outboxWith(respond: SendRecords, limits: Partial<BridgeLimits> = {}) {
     send,
     logger,
     limits: { outboxRetryMinMs: 1, outboxRetryMaxMs: 2, ...limits },
-    deadLetter: record => refused.push(record.id),
+    deadLetter: record => rejected.push(record.id),
   })
   outboxes.push(outbox)
-  return { outbox, sent, refused, lines }
+  return { outbox, sent, rejected, lines }
 }
 
 let outboxes: Outbox[] = []
@@ -171,14 +171,14 @@ test('an idle outbox has no timer', async () => {
 })
 
 test('a record that is rejected for good goes to the dead letters and does not stop the others', async () => {
-  const { outbox, refused, lines } = outboxWith(async records =>
+  const { outbox, rejected, lines } = outboxWith(async records =>
     records.map(({ id }) =>
       id === uuid(2) ? { ok: false, code: 'NOT_FOUND', message: 'no such interception' } : { ok: true },
     ),
   )
   await outbox.put([interception(1), prompt(2, 9), prompt(3, 1)])
   await outbox.flush()
-  expect(refused).toEqual([uuid(2)])
+  expect(rejected).toEqual([uuid(2)])
   expect(outbox.deadLetters).toBe(1)
   expect(lines.find(line => line.level === 'error')?.fields).toMatchObject({
     id: uuid(2),

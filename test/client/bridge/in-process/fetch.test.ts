@@ -366,8 +366,8 @@ describe('createBridgeFetch', () => {
     provider.respondWith(eventStream(section('short', 'streaming'), { 3: gate }))
     const response = await fetchWith()(url, post)
     const closed = bridge.daemon.close({ graceMs: 30_000 })
-    const refused = await fetchWith()(url, post)
-    expect([refused.status, refused.headers.get('retry-after'), await refused.json()]).toMatchObject([
+    const rejected = await fetchWith()(url, post)
+    expect([rejected.status, rejected.headers.get('retry-after'), await rejected.json()]).toMatchObject([
       503,
       '1',
       { error: { message: 'the bridge is shutting down' } },

@@ -11,7 +11,7 @@ import type { CommonOptions } from '../../../../server/commands/common/options.j
 import { addUsersCommands } from '../../../../server/commands/users.js'
 import { cleanUp, temporaryDirectory } from '../../../e2e/process.js'
 import { caFile, startTlsProxy } from '../../../fixtures/tls-proxy.js'
-import { adminToken, oneStore, refusalOf, startServer } from '../../services/running-server.js'
+import { adminToken, oneStore, rejectionOf, startServer } from '../../services/running-server.js'
 
 const store = oneStore()
 
@@ -34,7 +34,7 @@ async function listeningServer(): Promise<number> {
 }
 
 /** What a command with these options fails with. */
-const failureWith = (options: CommonOptions) => refusalOf(listUsers(options))
+const failureWith = (options: CommonOptions) => rejectionOf(listUsers(options))
 
 describe('a server behind a TLS proxy', () => {
   test('is reached by --url and --ca, with a path or without, with the token of the environment or of the data directory', async () => {

@@ -6,7 +6,7 @@ import { hashSecret } from '../../../../server/services/api-key.js'
 import type { AuditEntry, AuditedWrites, DaemonKeyStore, Tables } from '../../../../server/store/store.js'
 import type { DaemonKey } from '../../../../shared/contract/admin/daemon-keys.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
-import { recordingLogger, refusalOf } from '../running-server.js'
+import { recordingLogger, rejectionOf } from '../running-server.js'
 
 const start = new Date('2026-05-01T12:00:00Z')
 const later = (ms: number) => new Date(start.getTime() + ms)
@@ -84,7 +84,7 @@ describe('a good key', () => {
     const expiring = service({ ...good, expiresAt: later(1) })
     await expect(expiring.authenticate(key, null)).resolves.toMatchObject({ daemonKeyId: id })
     expiring.clock.now = later(1)
-    expect(await refusalOf(expiring.authenticate(key, null))).toMatchObject({
+    expect(await rejectionOf(expiring.authenticate(key, null))).toMatchObject({
       code: 'UNAUTHORIZED',
       reason: 'key_expired',
     })
@@ -108,9 +108,9 @@ describe('what is no key', () => {
     'x'.repeat(100_000),
   ])('is invalid, and the store is not asked: %j', async malformed => {
     const { authenticate, store } = service()
-    const refused = await refusalOf(authenticate(malformed, null))
-    expect(refused).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
-    expect(refused.message).not.toContain(secret.slice(0, 5))
+    const rejected = await rejectionOf(authenticate(malformed, null))
+    expect(rejected).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
+    expect(rejected.message).not.toContain(secret.slice(0, 5))
     expect(store.findDaemonKey).not.toHaveBeenCalled()
   })
 })
@@ -131,19 +131,19 @@ const table: [code: string, reason: string, what: string, found: Found | null, k
 describe('the first check that fails decides', () => {
   test.each(table)('%s %s: %s', async (code, reason, _what, found, given) => {
     const { authenticate, store } = service(found)
-    const refused = await refusalOf(authenticate(given, '1.0'))
-    expect(refused).toMatchObject({ code, reason })
-    expect(refused.message).not.toMatch(/SSSS|TTTT/)
+    const rejected = await rejectionOf(authenticate(given, '1.0'))
+    expect(rejected).toMatchObject({ code, reason })
+    expect(rejected.message).not.toMatch(/SSSS|TTTT/)
     expect(store.recordDaemonSeen).not.toHaveBeenCalled()
   })
 
   test('whoever has no secret learns nothing of a key, not even whether it is there', async () => {
-    const refusals = await Promise.all(
+    const rejections = await Promise.all(
       table
         .filter(([, reason]) => reason === 'key_invalid')
-        .map(row => refusalOf(service(row[3]).authenticate(row[4], null))),
+        .map(row => rejectionOf(service(row[3]).authenticate(row[4], null))),
     )
-    expect(new Set(refusals.map(refusal => JSON.stringify(refusal))).size).toBe(1)
+    expect(new Set(rejections.map(rejection => JSON.stringify(rejection))).size).toBe(1)
   })
 
   test('an id that no key has costs the same hash and comparison as another secret', async () => {
@@ -157,7 +157,7 @@ describe('the first check that fails decides', () => {
     })
     const work = async (found: Found | null) => {
       vi.clearAllMocks()
-      await refusalOf(service(found).authenticate(`${id}-${otherSecret}`, null))
+      await rejectionOf(service(found).authenticate(`${id}-${otherSecret}`, null))
       return { hashes: createHash.mock.calls, comparisons: timingSafeEqual.mock.calls.length }
     }
     const known = await work(good)
@@ -167,8 +167,8 @@ describe('the first check that fails decides', () => {
 })
 
 test('a store that fails is an internal error, never an invalid key', async () => {
-  const refused = await refusalOf(service(good, { findDaemonKey: failed }).authenticate(key, null))
-  expect(refused).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', reason: undefined })
+  const rejected = await rejectionOf(service(good, { findDaemonKey: failed }).authenticate(key, null))
+  expect(rejected).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', reason: undefined })
 })
 
 describe('that a daemon was seen', () => {
@@ -196,7 +196,7 @@ describe('that a daemon was seen', () => {
     expect(seen.map(({ buildVersion }) => buildVersion)).toEqual(['1.0', '1.1', null])
   })
 
-  test('and cannot be stored is logged, without the key, and refuses nobody', async () => {
+  test('and cannot be stored is logged, without the key, and rejects no daemon', async () => {
     const { authenticate, logger } = service(good, { recordDaemonSeen: failed })
     await expect(authenticate(key, '1.0')).resolves.toMatchObject({ daemonKeyId: id })
     expect(logger.lines).toMatchObject([{ level: 'warn', fields: { daemonKeyId: id, err: expect.any(RpcError) } }])
@@ -254,9 +254,9 @@ describe('revoking', () => {
 
   test('what is not there, or could not be revoked, is noted nowhere', async () => {
     const unknown = service(null)
-    expect(await refusalOf(unknown.revoke({ id }, 'ada'))).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_row' })
+    expect(await rejectionOf(unknown.revoke({ id }, 'ada'))).toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_row' })
     const failing = service(good, { revokeDaemonKey: failed })
-    expect(await refusalOf(failing.revoke({ id }, 'ada'))).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
+    expect(await rejectionOf(failing.revoke({ id }, 'ada'))).toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
     expect([...unknown.entries, ...failing.entries]).toEqual([])
   })
 })
@@ -272,11 +272,11 @@ describe('making a key', () => {
     ])
   })
 
-  test.each([-1, 0])('that would have expired is refused with both times: %i ms', async ms => {
+  test.each([-1, 0])('that would have expired is rejected with both times: %i ms', async ms => {
     const { create, store } = service()
-    const refused = await refusalOf(create({ delegate: false, expiresAt: later(ms) }, 'ada'))
-    expect(refused.code).toBe('BAD_REQUEST')
-    expect(refused.message).toContain(`${later(ms).toISOString()} is not after ${start.toISOString()}`)
+    const rejected = await rejectionOf(create({ delegate: false, expiresAt: later(ms) }, 'ada'))
+    expect(rejected.code).toBe('BAD_REQUEST')
+    expect(rejected.message).toContain(`${later(ms).toISOString()} is not after ${start.toISOString()}`)
     expect(store.createDaemonKey).not.toHaveBeenCalled()
   })
 

@@ -4,7 +4,7 @@ import { createAuthorizer } from '../../../../server/services/daemon/authorizer.
 import type { Store } from '../../../../server/store/store.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { interception, promptUsage } from '../../store/records/records.js'
-import { oneStore, refusalOf } from '../running-server.js'
+import { oneStore, rejectionOf } from '../running-server.js'
 
 describe('a purge', () => {
   const store = oneStore()
@@ -82,14 +82,14 @@ describe('a purge', () => {
   test('refuses the keys first, and erases what is recorded meanwhile', async () => {
     const { id, keyId } = await userWith(3)
     const { isAuthorized } = createAuthorizer({ store: store() })
-    const refusals: unknown[] = []
+    const rejections: unknown[] = []
     let late = 3
     const { purge } = purgeWith({ purgeSliceMs: endless }, async () => {
-      refusals.push(await refusalOf(isAuthorized({ keyId }, { delegate: true })))
+      rejections.push(await rejectionOf(isAuthorized({ keyId }, { delegate: true })))
       if (late-- > 0) await store().record([interception({ initiatorId: id })])
     })
     expect(await purge({ user: id }, 'admin', undefined)).toMatchObject({ done: true, interceptions: 6, records: 3 })
-    expect(new Set(refusals.map(refusal => (refusal as { reason: string }).reason))).toEqual(new Set(['expired']))
+    expect(new Set(rejections.map(rejection => (rejection as { reason: string }).reason))).toEqual(new Set(['expired']))
   })
 
   test('finds users who are deleted or have nothing but records; of others nothing is known', async () => {
@@ -100,7 +100,7 @@ describe('a purge', () => {
     await store().record([interception({ initiatorId: onlyRecords })])
     expect(await purge({ user: onlyRecords }, 'admin', undefined)).toMatchObject({ done: true, interceptions: 1 })
     for (const user of [crypto.randomUUID(), 'nobody', deleted.username]) {
-      expect(await refusalOf(purge({ user }, 'admin', undefined))).toMatchObject({
+      expect(await rejectionOf(purge({ user }, 'admin', undefined))).toMatchObject({
         code: 'NOT_FOUND',
         reason: 'unknown_row',
       })
@@ -113,7 +113,7 @@ describe('a purge', () => {
     await store().deleteUser(first.id)
     const second = (await store().createUser({ id: crypto.randomUUID(), username })) ?? expect.fail('it is free')
     await store().deleteUser(second.id)
-    const ambiguous = await refusalOf(purge({ user: username }, 'admin', undefined))
+    const ambiguous = await rejectionOf(purge({ user: username }, 'admin', undefined))
     expect(ambiguous).toMatchObject({ code: 'PRECONDITION_FAILED' })
     for (const id of [first.id, second.id]) expect(ambiguous.message).toContain(id)
     const third = (await store().createUser({ id: crypto.randomUUID(), username })) ?? expect.fail('it is free')

@@ -4,7 +4,7 @@ import { createSecretRotation, type SecretRotationOptions } from '../../../../se
 import { createSecretBox, providerKeyPlace, type SecretBox } from '../../../../server/services/secrets.js'
 import type { Store } from '../../../../server/store/store.js'
 import { stores } from '../../../fixtures/stores.js'
-import { deferred, oneStore, recordingLogger, refusalOf } from '../running-server.js'
+import { deferred, oneStore, recordingLogger, rejectionOf } from '../running-server.js'
 
 const [oldKey, newKey, foreignKey] = [1, 2, 3].map(value => new Uint8Array(32).fill(value)) as [
   Uint8Array,
@@ -117,7 +117,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
         },
       },
     })
-    expect(await refusalOf(rotate('ada'))).toMatchObject({ code: 'CONFLICT' })
+    expect(await rejectionOf(rotate('ada'))).toMatchObject({ code: 'CONFLICT' })
     expect(await readable(before)).toEqual(['a'])
   })
 

@@ -5,7 +5,7 @@ import type { ApiKeyStore } from '../../../../server/store/store.js'
 import type { User } from '../../../../shared/contract/admin/users.js'
 import type { IsAuthorizedInput } from '../../../../shared/contract/authorizer.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
-import { refusalOf } from '../running-server.js'
+import { rejectionOf } from '../running-server.js'
 
 const now = new Date('2026-05-01T12:00:00Z')
 const id = 'abcdefghij'
@@ -33,7 +33,7 @@ function authorizer(found: Found | null) {
 }
 
 function reasonFor(found: Found | null, input: IsAuthorizedInput, delegate = true) {
-  return refusalOf(authorizer(found).isAuthorized(input, { delegate }))
+  return rejectionOf(authorizer(found).isAuthorized(input, { delegate }))
 }
 
 test('a good key answers its owner', async () => {
@@ -91,9 +91,9 @@ const table: [reason: string, found: Found | null, key: string][] = [
 
 describe('the first check that fails decides', () => {
   test.each(table)('%s', async (reason, found, given) => {
-    const refused = await reasonFor(found, { key: given })
-    expect(refused).toMatchObject({ code: 'UNAUTHORIZED', reason })
-    expect(refused.message).not.toMatch(/SSSS|TTTT/)
+    const rejected = await reasonFor(found, { key: given })
+    expect(rejected).toMatchObject({ code: 'UNAUTHORIZED', reason })
+    expect(rejected.message).not.toMatch(/SSSS|TTTT/)
   })
 
   test.each(table.filter(([reason]) => reason !== 'invalid_key'))('%s, delegated', async (reason, found) => {
@@ -116,8 +116,8 @@ describe('the delegated path', () => {
   test('needs the capability, and without it says nothing of the key', async () => {
     for (const found of [good, null]) {
       for (const keyId of [id, 'malformed']) {
-        const refused = await reasonFor(found, { keyId }, false)
-        expect(refused).toMatchObject({ code: 'FORBIDDEN', reason: 'delegation_not_allowed' })
+        const rejected = await reasonFor(found, { keyId }, false)
+        expect(rejected).toMatchObject({ code: 'FORBIDDEN', reason: 'delegation_not_allowed' })
       }
     }
   })
@@ -135,6 +135,6 @@ test('a store that fails is an internal error, never an unknown key', async () =
       },
     },
   })
-  const refused = await refusalOf(failing.isAuthorized({ key }, { delegate: false }))
-  expect(refused).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', reason: undefined })
+  const rejected = await rejectionOf(failing.isAuthorized({ key }, { delegate: false }))
+  expect(rejected).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', reason: undefined })
 })

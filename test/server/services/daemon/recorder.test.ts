@@ -6,7 +6,7 @@ import type { StoredRecord } from '../../../../server/store/store.js'
 import { recordLimits } from '../../../../shared/contract/limits.js'
 import { type BatchRecord, type RecordOutcome, recordSchemas } from '../../../../shared/contract/recorder.js'
 import { fc } from '../../../fixtures/random.js'
-import { recordingLogger, refusalOf } from '../running-server.js'
+import { recordingLogger, rejectionOf } from '../running-server.js'
 
 const interceptionId = '019a0000-0000-7000-8000-000000000001'
 const at = new Date('2026-05-01T12:00:00.123Z')
@@ -172,10 +172,10 @@ describe('one record', () => {
   test.each([
     ['NOT_FOUND', 'unknown_interception'],
     ['CONFLICT', 'content_differs'],
-  ] as const)('that is refused with %s rejects with the reason %s', async (code, reason) => {
+  ] as const)('that is rejected with %s rejects with the reason %s', async (code, reason) => {
     const { recorder } = recorderWith([{ ok: false, code, message: 'because' }])
-    const refused = await refusalOf(recorder.record({ kind: 'tokenUsage', record }))
-    expect(refused).toEqual({ code, reason, message: 'because' })
+    const rejected = await rejectionOf(recorder.record({ kind: 'tokenUsage', record }))
+    expect(rejected).toEqual({ code, reason, message: 'because' })
   })
 })
 
@@ -216,17 +216,17 @@ describe('a batch', () => {
     expect(calls).toEqual([])
   })
 
-  test('above maxBatchBytes is refused as a whole, with both numbers', async () => {
+  test('above maxBatchBytes is rejected as a whole, with both numbers', async () => {
     const { recorder, calls } = recorderWith()
     const half = 'x'.repeat(recordLimits.maxBatchBytes / 2)
-    const refused = await refusalOf(
+    const rejected = await rejectionOf(
       recorder.recordBatch([
         { ...prompt, prompt: half },
         { ...prompt, prompt: half },
       ]),
     )
-    expect(refused.code).toBe('BAD_REQUEST')
-    expect(refused.message).toMatch(/a batch of 1,04\d,\d{3} bytes is larger than maxBatchBytes 1,048,576/)
+    expect(rejected.code).toBe('BAD_REQUEST')
+    expect(rejected.message).toMatch(/a batch of 1,04\d,\d{3} bytes is larger than maxBatchBytes 1,048,576/)
     expect(calls).toEqual([])
   })
 
@@ -235,8 +235,8 @@ describe('a batch', () => {
     const rest = recordLimits.maxBatchBytes - Buffer.byteLength(JSON.stringify({ ...prompt, prompt: '' }))
     const { results } = await recorder.recordBatch([{ ...prompt, prompt: 'x'.repeat(rest) }])
     expect(results).toEqual([{ ok: true }])
-    const refused = await refusalOf(recorder.recordBatch([{ ...prompt, prompt: 'x'.repeat(rest + 1) }]))
-    expect(refused.message).toContain('1,048,577')
+    const rejected = await rejectionOf(recorder.recordBatch([{ ...prompt, prompt: 'x'.repeat(rest + 1) }]))
+    expect(rejected.message).toContain('1,048,577')
   })
 })
 

@@ -141,7 +141,7 @@ describe('importing an embedded store into PostgreSQL', () => {
     expect(await importEmbeddedStore({ from, url: database.url, logger })).toMatchObject({ model_thoughts: 1 })
   })
 
-  test('that loses a row is refused with both counts, and leaves an empty target', async () => {
+  test('that loses a row is rejected with both counts, and leaves an empty target', async () => {
     await fill()
     const lossy = await openPostgresDatabase({ url: database.url, logger })
     await sql`create rule lose_one as on insert to interceptions where new.client = 'cli' do instead nothing`.execute(
@@ -160,7 +160,7 @@ describe('importing an embedded store into PostgreSQL', () => {
     await lossy.destroy()
   })
 
-  test('a directory without a store, or one that a server uses, is refused', async () => {
+  test('a directory without a store, or one that a server uses, is rejected', async () => {
     const missing = `${from}/nothing`
     await expect(importEmbeddedStore({ from: missing, url: database.url, logger })).rejects.toMatchObject({
       reason: 'import_refused',

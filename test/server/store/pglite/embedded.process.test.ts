@@ -19,7 +19,7 @@ import { interception } from '../records/records.js'
 const inUse = { code: 'PRECONDITION_FAILED', reason: 'data_in_use' }
 
 describe('one process per data directory', () => {
-  test('a second process is refused with the pid of the first, and starts after kill -9 of it', {
+  test('a second process is rejected with the pid of the first, and starts after kill -9 of it', {
     timeout: 60_000,
   }, async () => {
     const dataDir = await dataDirectory()

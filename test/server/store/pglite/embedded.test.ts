@@ -19,7 +19,7 @@ const inUse = { code: 'PRECONDITION_FAILED', reason: 'data_in_use' }
 const corrupt = { code: 'PRECONDITION_FAILED', reason: 'database_corrupt' }
 
 describe('one process per data directory', () => {
-  test('the same process is refused as well, until it has closed the store', async () => {
+  test('the same process is rejected as well, until it has closed the store', async () => {
     const dataDir = await dataDirectory()
     const store = await openEmbeddedStore({ dataDir })
     await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
@@ -159,7 +159,7 @@ describe('a database that cannot be opened', () => {
     await store.close()
   })
 
-  test('one migrated by a newer version is refused with the name of the migration', async () => {
+  test('one migrated by a newer version is rejected with the name of the migration', async () => {
     const dataDir = await dataDirectory()
     await (await openEmbeddedStore({ dataDir })).close()
     const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
@@ -183,7 +183,7 @@ describe('a database that cannot be opened', () => {
 })
 
 describe('the database thread', () => {
-  test('that ends takes what waits with it, refuses what comes later, and the process lives', async () => {
+  test('that ends ends pending calls, rejects later ones, and the process lives', async () => {
     const dataDir = await dataDirectory()
     const thread = await PGliteThread.open(join(dataDir, 'pg'))
     const db = new Kysely<object>({ dialect: pgliteDialect(thread) })

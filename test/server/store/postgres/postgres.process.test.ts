@@ -93,11 +93,11 @@ describe('a PostgreSQL server of its own', () => {
     await expect.poll(() => told).toBe(3)
   })
 
-  test('is refused at the start when it does not answer, without its password in the message', async () => {
+  test('is rejected at the start when it does not answer, without its password in the message', async () => {
     const url = 'postgres://ada:MARKED-secret@127.0.0.1:9/x'
-    const refused = await openPostgresStore({ url, logger, outageMs: 300 }).catch((error: unknown) => error)
-    expect(refused).toMatchObject({ code: 'PRECONDITION_FAILED', reason: 'database_unreachable' })
-    expect(String(refused)).not.toContain('MARKED')
+    const rejected = await openPostgresStore({ url, logger, outageMs: 300 }).catch((error: unknown) => error)
+    expect(rejected).toMatchObject({ code: 'PRECONDITION_FAILED', reason: 'database_unreachable' })
+    expect(String(rejected)).not.toContain('MARKED')
   })
 })
 
@@ -162,7 +162,7 @@ describe('the schema', () => {
     await database.drop()
   })
 
-  test('of a newer version is refused', async () => {
+  test('of a newer version is rejected', async () => {
     const database = await makeDatabase()
     await execute(database.url, `insert into kysely_migration (name, timestamp) values ('9999-later', 'now')`)
     await expect(openPostgresStore({ url: database.url, logger })).rejects.toMatchObject({ reason: 'database_newer' })

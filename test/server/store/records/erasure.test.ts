@@ -130,7 +130,7 @@ describe.each(stores)('erasing: $name', ({ open }) => {
     for (const outcome of (await Promise.all(writers)).flat()) {
       expect(outcome.ok || outcome.code).toSatisfy(value => value === true || value === 'NOT_FOUND')
     }
-    // An orphan would keep its id: with other content it would be refused.
+    // An orphan would keep its id: with other content it would be rejected.
     const heir = interception({ initiatorId })
     await store.record([heir])
     const reused = parents.flatMap((_, index) => children(heir.record.id, childIds.slice(index * 4, index * 4 + 4), 9))

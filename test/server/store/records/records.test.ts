@@ -297,7 +297,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       expect(detail.interception.endedAt).toEqual(secondsLater(2))
     })
 
-    test('a child that is refused before its interception is stored where it stands again behind it', async () => {
+    test('a child that is rejected before its interception is stored where it stands again behind it', async () => {
       const parent = interception()
       const child = promptUsage(parent.record.id)
       expect(await store.record([child, parent, child])).toEqual([notFound(parent.record.id), ok, ok])

@@ -38,7 +38,7 @@ describe.each(stores)('purging a user: $name', ({ open }) => {
     expect(await store.holdsUser(randomUUID())).toBe(false)
   })
 
-  test('keys are refused: valid ones expire, the others stay as they are, the user is deleted, once', async () => {
+  test('keys are rejected: valid ones expire, the others stay as they are, the user is deleted, once', async () => {
     const [user, other] = [await newUser(), await newUser()]
     const at = new Date(Date.now() - 1000)
     const before = new Date(at.getTime() - 1000)

@@ -14,7 +14,7 @@ import type { AuditEntry, AuditedWrites, ProviderRow, Tables } from '../../../..
 import { type ProviderType, providerTypes } from '../../../../../shared/contract/provider-configurator.js'
 import { createGate, hangUp, json, type Responder, raw, stall, startProvider } from '../../../../fixtures/provider.js'
 import { startTlsProxy } from '../../../../fixtures/tls-proxy.js'
-import { refusalOf } from '../../running-server.js'
+import { rejectionOf } from '../../running-server.js'
 
 const secrets = createSecretBox([new Uint8Array(32).fill(7)])
 const providerKey = 'sk-MARKED-SECRET-of-the-vendor-wxyz'
@@ -222,7 +222,7 @@ test('a test whose caller leaves ends, closes its connection and adds no entry',
 })
 
 test('a provider of the server itself cannot be tested before the server listens', async () => {
-  expect(await refusalOf(tester({ baseUrl: '/demo' }).run())).toMatchObject({ code: 'PRECONDITION_FAILED' })
+  expect(await rejectionOf(tester({ baseUrl: '/demo' }).run())).toMatchObject({ code: 'PRECONDITION_FAILED' })
 })
 
 test.each(providerTypes)('the test of type %s authenticates and asks as the bridge does', type => {
