@@ -167,7 +167,7 @@ export class Admission {
     return undefined
   }
 
-  /** Less for a peer without a context, who may never be authenticated. */
+  /** Less for a peer without a context: that peer may never be authenticated. */
   get #maxHeldBytes(): number {
     const { maxBufferedBytes, maxMessageBytes } = this.#limits
     return this.#owner.state === 'opening' ? maxMessageBytes : maxBufferedBytes

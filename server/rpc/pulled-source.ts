@@ -35,7 +35,7 @@ export class PulledSource {
   #resolveOver: () => void = () => {}
   #returning: Promise<boolean> | undefined
 
-  /** @param send sends one item; what it throws ends the subscription */
+  /** @param send sends one item; an error that it throws ends the subscription */
   constructor(sink: PullSink, call: Call, iterator: AsyncIterator<unknown>, send: (item: unknown) => void) {
     this.#sink = sink
     this.#call = call

@@ -11,7 +11,7 @@ interface RecordKindRow {
   readonly label: string
   /** `record_type` of its log line */
   readonly logType: string
-  /** fields that hold what a user, a model or a tool said: cut to a limit when they are too long, and never logged */
+  /** fields with words of a user, a model or a tool: cut to a limit when they are too long, and never logged */
   readonly contentFields: readonly string[]
 }
 

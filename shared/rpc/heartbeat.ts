@@ -40,7 +40,7 @@ export class Heartbeat {
   #taken = 0
   #waiting = false
   #pings = 0
-  /** bytes written at the newest ping, and at the newest answered ping */
+  /** bytes written at the newest ping, and at the newest ping with a pong */
   #pinged = 0
   #confirmed = 0
 

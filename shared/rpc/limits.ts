@@ -77,7 +77,7 @@ export const maxConnections = 10_000
  */
 export const unauthenticatedShare = 10
 
-/** What peers may send until their identity is known; more of it closes the connection with 1008. */
+/** Bounds of the messages of peers whose identity is unknown; a peer above one is closed with 1008. */
 export const unauthenticatedLimits = {
   /** the first frame, `connectionParams`: as much as all headers of a request, four times (contract) */
   firstFrameBytes: 64 * 1024,

@@ -27,7 +27,7 @@ const firstDelayMs = 50
  * A key of unknown value that is being looked at. One of the functions has to be called; only the first call counts.
  */
 export interface Guess {
-  /** The key is good, or nobody can say: the next one may be looked at. */
+  /** The key is good, or its value stays unknown: the next one may be looked at. */
   release(): void
   /** The key is wrong: resolves when its rejection may be sent, or when the signal aborts. */
   reject(signal: AbortSignal): Promise<void>

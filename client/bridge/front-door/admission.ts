@@ -64,8 +64,8 @@ export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; rou
 /**
  * Rejects a request that a bridge of this control plane has sent, through a proxy that dropped the header which says
  * so: its key is the key of a provider too, and the chain goes on, because its target has a key of this form as well. A
- * client with such a key may use all other providers. Looked at behind the check of the key, so that nobody can find
- * out the keys of providers.
+ * client with such a key may use all other providers. Looked at behind the check of the key, so that no client finds
+ * the keys of providers by guessing.
  */
 function rejectHiddenLoop({ providers }: FrontDoorParts, credentials: Credentials, { provider }: Target): void {
   const key = shownKey(credentials)

@@ -89,7 +89,7 @@ export class Inspection {
     else encoded.chunks = []
   }
 
-  /** Reads what was kept. Returns whether it could be decoded. */
+  /** Reads the kept bytes. Returns whether it could be decoded. */
   async #decode({ encodings, chunks, bytes }: Encoded): Promise<boolean> {
     const body =
       bytes > this.#maxBytes ? 'too large' : await decodeBody(Buffer.concat(chunks), encodings, this.#maxBytes)

@@ -1,7 +1,7 @@
 /**
  * Drops interim responses (1xx) before they reach undici. Some providers and proxies send a `100 Continue` that no
  * request asked for; undici closes the connection on it (`bad response`), although RFC 9110, section 15.2, has clients
- * ignore it. A 101 passes: nobody asked to switch protocols, and undici rejects it.
+ * ignore it. A 101 passes: no client asked to switch protocols, and undici rejects it.
  */
 import type { Socket } from 'node:net'
 

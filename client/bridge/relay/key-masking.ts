@@ -53,7 +53,7 @@ export function maskKeys(receiver: ResponseReceiver, keys: readonly string[]): M
     return passed.length > 0 ? receiver.chunk(passed) : undefined
   }
 
-  /** Passes on the head and what was held: unchanged without a key in it, else its content with the key masked. */
+  /** Passes on the head and the held bytes: unchanged without a key in it, else its content with the key masked. */
   async function passHeld(): Promise<void> {
     state = 'dropping'
     if (!head) return

@@ -48,13 +48,13 @@ export function createApiKeysAdmin({ store, now = () => new Date() }: ApiKeysAdm
         throw new RpcError('BAD_REQUEST', message)
       }
       const user = await findUser(store, ref)
-      const refused = user.deletedAt ? 'deleted_user' : user.isSystem ? 'system_user' : undefined
-      if (refused) {
+      const obstacle = user.deletedAt ? 'deleted_user' : user.isSystem ? 'system_user' : undefined
+      if (obstacle) {
         throw new RpcError<ErrorReason>(
           'PRECONDITION_FAILED',
-          `user ${user.username}: ${errorReasons[refused].meaning}`,
+          `user ${user.username}: ${errorReasons[obstacle].meaning}`,
           {
-            reason: refused,
+            reason: obstacle,
           },
         )
       }

@@ -128,14 +128,14 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
 
     async authenticate(text, buildVersion) {
       const given = parseApiKey(text)
-      if (!given) throw refused('key_invalid')
+      if (!given) throw rejection('key_invalid')
       const found = await store.findDaemonKey(given.id)
       // An unknown id costs a hash too, so the time does not reveal which ids exist.
       const matches = isSecretOf(found?.secretHash ?? noHash, given.secret)
-      if (!found || !matches) throw refused('key_invalid')
+      if (!found || !matches) throw rejection('key_invalid')
       const { secretHash: _secretHash, ...key } = found
-      if (key.revokedAt) throw refused('key_revoked')
-      if (key.expiresAt && key.expiresAt <= now()) throw refused('key_expired')
+      if (key.revokedAt) throw rejection('key_revoked')
+      if (key.expiresAt && key.expiresAt <= now()) throw rejection('key_expired')
       await noteSeen(key, buildVersion)
       return { role: 'daemon', name: key.name ?? key.id, delegate: key.delegate, daemonKeyId: key.id }
     },
@@ -150,6 +150,6 @@ export function createDaemonKeys({ store, logger, now = () => new Date() }: Daem
 
 const noHash = new Uint8Array(32)
 
-function refused(reason: 'key_invalid' | 'key_revoked' | 'key_expired'): RpcError<ErrorReason> {
+function rejection(reason: 'key_invalid' | 'key_revoked' | 'key_expired'): RpcError<ErrorReason> {
   return rpcError(reason, errorReasons[reason].meaning)
 }

@@ -46,7 +46,7 @@ const port = parentPort
 if (!port) throw new Error('pglite-worker.js runs as a worker thread only')
 
 /**
- * @type {{ dataDir: string, code: WebAssembly.Module }} where PGlite opens what is there, or else makes a new database;
+ * @type {{ dataDir: string, code: WebAssembly.Module }} where PGlite opens the database, or else makes a new one;
  *   PGlite's file pglite.wasm
  */
 const { dataDir, code } = workerData

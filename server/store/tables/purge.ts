@@ -71,7 +71,7 @@ async function scrubAuditLog(tx: Kysely<Database>, user: NamedUser): Promise<voi
     .execute()
   for (const { id, at, action, target, details } of candidates) {
     const isAboutUser = target === user.id || JSON.stringify(details).includes(user.id)
-    // Another user may have the name before and after. While this one had it nobody else did.
+    // Another user may have the name before and after. At one time a name has one owner.
     const hadName = user.createdAt <= at && (user.deletedAt === null || at < user.deletedAt)
     if (!isAboutUser && !hadName) continue
     await tx

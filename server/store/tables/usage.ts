@@ -1,4 +1,4 @@
-/** Sums over what was recorded, in SQL; the guarantees stand in store.ts. */
+/** Sums over records, in SQL; the guarantees stand in the store's contract. */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { type UsageGroup, type UsageRow, usageGroups } from '../../../shared/contract/admin/usage.js'
 import type { Database } from '../sql/schema.js'
@@ -26,7 +26,7 @@ const groupColumns: Record<UsageGroup, GroupColumn> = {
   day: { name: 'day', value: sql`to_char(i.started_at at time zone 'UTC', 'YYYY-MM-DD') collate "C"`, type: sql`text` },
 }
 
-/** What a part of the totals counts. */
+/** The counts of a part of the totals. */
 type UsagePart = 'interceptions' | 'tokens'
 
 interface GroupColumn {

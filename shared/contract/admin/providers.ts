@@ -96,7 +96,7 @@ export const providerTestFailures = [
 /** One of {@link providerTestFailures}. */
 export type ProviderTestFailure = (typeof providerTestFailures)[number]
 
-/** The result of `providers.test`: what the server saw when it asked the provider for its models. */
+/** The result of `providers.test`: the provider's response to a request for its models, as the server saw it. */
 export interface ProviderTest {
   name: string
   ok: boolean

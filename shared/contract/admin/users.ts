@@ -1,4 +1,4 @@
-/** Users: who may use the bridge, and the erasure of a user. */
+/** Users, who own API keys, and the erasure of a user. */
 import { z } from 'zod'
 import { uuid } from '../fields.js'
 import { adminLimits } from '../limits.js'
@@ -9,7 +9,7 @@ export const username = z
   .max(adminLimits.maxUsernameLength)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._@-]*$/, 'must be letters, digits and ._@-, the first a letter or digit')
 
-/** The states of a user who is not deleted. The keys of a suspended user are rejected. */
+/** The states of users, besides deleted ones. The keys of a suspended user are rejected. */
 export const userStatuses = ['active', 'suspended'] as const
 
 /** `active` or `suspended`. */

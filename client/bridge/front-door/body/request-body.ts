@@ -131,7 +131,7 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
  * Reads the JSON object of a body.
  * @param encodings as {@link encodingsOf} returns them
  * @param maxBytes limit of the decoded body
- * @param share takes the memory of a decoded copy; the caller gives back what the share took here
+ * @param share takes the memory of a decoded copy; the caller gives that memory back
  * @throws Rejection 413 if the decoded body is larger, 503 if the share cannot grow; 400 if the body is not a JSON
  *   object
  */

@@ -135,7 +135,7 @@ interface Tag {
 }
 
 /**
- * More than any client writes; a text with more is left as it is, because somebody wrote it to keep the process busy.
+ * More than any client writes; a text with more is left as it is, because its author wants to keep the process busy.
  */
 const maxTags = 10_000
 

@@ -20,7 +20,7 @@ export function instructionsOf(messages: readonly Record<string, unknown>[]): st
   return messages.filter(isInstruction).flatMap(({ content }) => textsOf(content))
 }
 
-/** Returns whether a message holds instructions, which nobody speaks. */
+/** Returns whether a message holds instructions, which are no speech. */
 export function isInstruction({ role }: Record<string, unknown>): boolean {
   return role === 'system' || role === 'developer'
 }

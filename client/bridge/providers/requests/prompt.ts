@@ -3,7 +3,7 @@ import { isOneElement, unframe } from './client-elements.js'
 
 /** One message or item of a request. */
 export type Speech =
-  /** instructions and settings: nobody speaks */
+  /** instructions and settings: no speech */
   | 'silent'
   /** the model's speech, or an item behind which the user has not spoken yet */
   | 'model'

@@ -65,7 +65,7 @@ class ChatReader implements ResponseReader {
   readonly #open = new Map<string, Call>()
   /** index of a choice → whether the choice has finished */
   readonly #choices = new Map<unknown, boolean>()
-  /** index of a choice → the reasoning before its answer */
+  /** index of a choice → the reasoning before its text */
   readonly #thoughts = new Map<unknown, { text: GrowingText; at: Date }>()
 
   /** True without `[DONE]` too: some providers leave it out, and no client misses it. `[DONE]` alone is no response. */
@@ -202,7 +202,7 @@ class ChatReader implements ResponseReader {
     this.#countUnknown(part)
     const slot = `${choice} ${place}`
     const open = this.#open.get(slot)
-    // Some providers give all calls of a function the same id; the index, if there is one, tells the calls apart.
+    // Some providers give all calls of a function the same id; the index, if there is one, keeps the calls apart.
     const idIn = (id: string) => `${choice} ${part.index} ${id}`
     const known = selection.callId === '' ? undefined : this.#byId.get(idIn(selection.callId))
     const call = this.#addCall(selection, known ?? (open && continues(open, selection) ? open : undefined))
