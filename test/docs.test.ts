@@ -189,7 +189,7 @@ describe('docs/commands.md', async () => {
   const leaves = leavesOf(await programOf('server/commands'))
 
   test.each(leaves.map(({ words, options }) => [words.join(' '), words, options] as const))(
-    'has %s with its options',
+    'docs/commands.md has %s with its options',
     (_name, [first = '', second = ''], options) => {
       const isSecond = new RegExp(`\\b${second}\\b`)
       const row =
@@ -232,7 +232,7 @@ describe('docs/troubleshooting.md', () => {
   const sources = sourceTexts.join('\n')
   const messages = [...textOf('docs/troubleshooting.md').matchAll(/^> `(.+)`$/gm)].map(([, message = '']) => message)
 
-  test('has messages', () => {
+  test('docs/troubleshooting.md has messages', () => {
     expect(messages.length).toBeGreaterThan(30)
   })
 

@@ -409,7 +409,7 @@ describe('a made-up violation is found', () => {
     expect(violations(importsOf(path, source))).toEqual([expect.stringContaining(`${rule}: ${path} → `)])
   })
 
-  test('of every rule', () => {
+  test('a made-up violation of every rule is found', () => {
     expect(new Set(madeUp.map(([rule]) => rule))).toEqual(new Set([...rules.map(({ name }) => name), oneWay]))
   })
 

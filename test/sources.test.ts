@@ -39,3 +39,33 @@ test.each([
 ])('a made-up wide comment is found', (source, count) => {
   expect(wideComments('shared/a.ts', source)).toHaveLength(count)
 })
+
+/**
+ * First words of names that need the title around them for a subject, such as "is read once". Words that are nouns too
+ * (calls, reads, names) are not among them.
+ */
+const withoutSubject = new RegExp(
+  `^(${[
+    'is|are|was|were|has|have|had|that|which|whose|does|do|can|may|must|and',
+    'takes|gets|rejects|sends|shows|goes|ends|says|answers|opens|keeps|prints|gives|makes|leaves|aborts|cancels|closes',
+    'drops|fails|finds|follows|holds|lets|loses|moves|needs|passes|reaches|returns|runs|sees|serves|skips|starts|stays',
+    'stops|stores|tells|throws|works|wins|becomes|begins|belongs|carries|covers|creates|delivers|ignores|knows|matches',
+    'never|removes|repeats|replaces|reports|resolves|resumes|retries|survives|tries|uses|asks|adds|accepts',
+  ].join('|')})\\b`,
+)
+
+/** Returns the names of a file's tests that are no fact by themselves. */
+function namesWithoutSubject(path: string, source: string): string[] {
+  const names = source.matchAll(/^\s*(?:(?:test|it)(?:\.\w+)*\(|\]( as const)?\)\()(['"`])(.*?)\2, /gm)
+  return [...names].flatMap(([, , , name = '']) => (withoutSubject.test(name) ? [`${path}: ${name}`] : []))
+}
+
+test('the name of a test is a fact that stands alone', () => {
+  const tests = [...sources].filter(([path]) => path.startsWith('test/') && path.endsWith('.test.ts'))
+  expect(tests.flatMap(([path, source]) => namesWithoutSubject(path, source))).toEqual([])
+})
+
+test('a made-up name without a subject is found', () => {
+  const source = "test('is read once', () => {})\n  test.each([\n    1,\n  ])('that fails %i times is kept', () => {})"
+  expect(namesWithoutSubject('test/a.test.ts', source)).toHaveLength(2)
+})

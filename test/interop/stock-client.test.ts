@@ -45,7 +45,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(await api.later.hello.query()).toBe('hello')
   })
 
-  it('sends the calls of one tick as one frame; each gets a response, and knows its place', async () => {
+  it('a stock client sends the calls of one tick as one frame; each gets a response, and knows its place', async () => {
     const { router } = testRouter()
     const { url } = await serve(router)
     const { client, sent } = stockClient({ url })
@@ -62,7 +62,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(sent.length - frames).toBe(1)
   })
 
-  it('gets errors as the router’s formatter made them', async () => {
+  it('a stock client gets errors as the router’s formatter made them', async () => {
     const { router } = testRouter()
     const reports: (string | undefined)[] = []
     const { url } = await serve(router, {
@@ -108,7 +108,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(noted).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
   })
 
-  it('unsubscribes: it completes, and the source is cleaned up', async () => {
+  it('a stock client unsubscribes: it completes, and the source is cleaned up', async () => {
     const { router, cleaned } = testRouter()
     const { url } = await serve(router)
     const { client, sent } = stockClient({ url })
@@ -124,7 +124,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(messagesOf(sent).at(-1)).toMatchObject({ method: 'subscription.stop' })
   })
 
-  it('aborts a subscription by its signal: it completes, and the source is cleaned up', async () => {
+  it('a stock client aborts a subscription by its signal: it completes, and the source is cleaned up', async () => {
     const { router, cleaned } = testRouter()
     const { url } = await serve(router)
     const api = connectTo(stockClient({ url }).client)
@@ -139,7 +139,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     await Promise.all([completed.passed, cleaned])
   })
 
-  it('aborts a query by its signal, and the connection goes on', async () => {
+  it('a stock client aborts a query by its signal, and the connection goes on', async () => {
     const { router, started, release } = testRouter()
     const { url } = await serve(router)
     const api = connectTo(stockClient({ url }).client)
@@ -166,7 +166,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     await cleaned
   })
 
-  it('gets one error of a failed subscription, also of one that never began', async () => {
+  it('a stock client gets one error of a failed subscription, also of one that never began', async () => {
     const { router } = testRouter()
     const { url } = await serve(router)
     const { client, received } = stockClient({ url })
@@ -189,7 +189,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(JSON.stringify(received)).not.toContain('INTERNAL_SERVER_ERROR')
   })
 
-  it('resumes after its last event each time the socket is cut: no gap, no repeat', async () => {
+  it('a stock client resumes after its last event each time the socket is cut: no gap, no repeat', async () => {
     const { router, runs } = testRouter()
     const { url, cut, accepted } = await serve(router)
     const api = connectTo(stockClient({ url }).client)
@@ -209,7 +209,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(accepted()).toBe(3)
   })
 
-  it('moves at a reconnect: a call in flight ends on the old socket, a subscription goes on, the old socket closes', async () => {
+  it('a stock client moves at a reconnect: a call in flight ends on the old socket, a subscription goes on, the old socket closes', async () => {
     const { router, started, release, runs } = testRouter()
     const [first, second] = [await serve(router), await serve(router)]
     let url = first.url
@@ -243,7 +243,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(states).toEqual(['connecting', 'pending'])
   })
 
-  it('sends its connectionParams first, an object, a function of one, or null', async () => {
+  it('a stock client sends its connectionParams first, an object, a function of one, or null', async () => {
     const { router } = testRouter()
     const params: unknown[] = []
     const { url } = await serve(router, {
@@ -295,7 +295,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     },
   )
 
-  it('gets PONG for each PING, in a connection that goes on', async () => {
+  it('a stock client gets PONG for each PING, in a connection that goes on', async () => {
     const { router } = testRouter()
     const { url, accepted } = await serve(router)
     const { client, sent, received } = stockClient({
@@ -339,7 +339,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(states).toEqual(['idle', 'connecting', 'pending', 'idle', 'connecting', 'pending', 'idle'])
   })
 
-  it('reports the state of the connection: connecting, pending, and connecting with the error of a loss', async () => {
+  it('a stock client reports the state of the connection: connecting, pending, and connecting with the error of a loss', async () => {
     const { router } = testRouter()
     const { url, cut } = await serve(router)
     const noted: string[] = []
@@ -357,7 +357,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(noted).toEqual(['connecting', 'open', 'pending', 'close', 'connecting: WebSocket closed', 'open', 'pending'])
   })
 
-  it('works behind loggerLink, splitLink and retryLink; a retried subscription goes on after its last event', async () => {
+  it('a stock client works behind loggerLink, splitLink and retryLink; a retried subscription goes on after its last event', async () => {
     const { router, runs } = testRouter()
     const { url } = await serve(router)
     const log: string[] = []
@@ -417,7 +417,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
     expect(noted).toEqual([{ id: 'a', data: at }, at])
   })
 
-  it('goes on when it subscribes and unsubscribes a thousand times', async () => {
+  it('a stock client goes on when it subscribes and unsubscribes a thousand times', async () => {
     const { router } = testRouter()
     const { url, accepted } = await serve(router)
     const api = connectTo(stockClient({ url }).client)
@@ -433,7 +433,7 @@ describe.each(servers)('a stock client and the server $name', ({ name, serve }) 
 describe('a stock client while this server drains', () => {
   leavesNothing()
 
-  it('gets SERVICE_UNAVAILABLE for a late call, which retryLink sends to the next server', async () => {
+  it('a stock client gets SERVICE_UNAVAILABLE for a late call to a draining server; retryLink sends the call to the next one', async () => {
     const { router, started, release } = testRouter()
     const [first, second] = [await ours.serve(router), await ours.serve(router)]
     let url = first.url

@@ -55,7 +55,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(await api.later.hello.query()).toBe('hello')
   })
 
-  it('sends the calls of one tick as one frame, and each gets a response', async () => {
+  it('a client sends the calls of one tick as one frame, and each gets a response', async () => {
     const { router } = testRouter()
     const { url, frames } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -71,7 +71,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(frames.length - before).toBe(1)
   })
 
-  it('gets errors as the router’s formatter made them', async () => {
+  it('a client gets errors as the router’s formatter made them', async () => {
     const { router } = testRouter()
     const { url } = await stock.serve(router, { createContext: () => ({ user: 'ann' }) })
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -108,7 +108,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(noted).toEqual(['started', { id: '99', data: 99 }, { id: '100', data: 100 }, 'stopped'])
   })
 
-  it('unsubscribes, breaks out of a loop, or aborts by a signal: it completes, and the source is cleaned up', async () => {
+  it('a client unsubscribes, breaks out of a loop, or aborts by a signal: it completes, and the source is cleaned up', async () => {
     for (const how of ['unsubscribe', 'break', 'abort'] as const) {
       const { router, cleaned } = testRouter()
       const { url, frames } = await stock.serve(router)
@@ -146,7 +146,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     await cleaned
   })
 
-  it('gets one error of a failed subscription, also of one that never began; a later stopped is ignored', async () => {
+  it('a client gets one error of a failed subscription, also of one that never began; a later stopped is ignored', async () => {
     const { router } = testRouter()
     const { url } = await stock.serve(router)
     const reported: unknown[] = []
@@ -171,7 +171,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(reported).toEqual([])
   })
 
-  it('resumes after its last event each time the socket is cut: no gap, no repeat', async () => {
+  it('a client resumes after its last event each time the socket is cut: no gap, no repeat', async () => {
     const { router, runs } = testRouter()
     const { url, cut, accepted } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -185,7 +185,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(accepted()).toBe(3)
   })
 
-  it('moves at broadcastReconnectNotification: a call in flight ends on the old socket, a subscription goes on, the old socket closes', async () => {
+  it('a client moves at broadcastReconnectNotification: a call in flight ends on the old socket, a subscription goes on, the old socket closes', async () => {
     const { router, started, release, runs } = testRouter()
     const [first, second] = [await stock.serve(router), await stock.serve(router)]
     let { url } = first
@@ -218,7 +218,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(reported).toEqual([])
   })
 
-  it('sends the connectionParams of its dial on every connection, null too', async () => {
+  it('a client sends the connectionParams of its dial on every connection, null too', async () => {
     const { router } = testRouter()
     const params: unknown[] = []
     const { url, cut } = await stock.serve(router, {
@@ -237,7 +237,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(params).toEqual([{ user: 'ann', lang: 'fr' }, { user: 'ann', lang: 'fr' }, null])
   })
 
-  it('is rejected by a failing context, reports to onError, and connects once the context succeeds', async () => {
+  it('a client is rejected by a failing context, reports to onError, and connects once the context succeeds', async () => {
     const { router } = testRouter()
     const admitted = gate()
     let asked = 0
@@ -260,7 +260,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     ])
   })
 
-  it('sends PONG for each PING of the server’s keepAlive, in a connection that goes on', async () => {
+  it('a client sends PONG for each PING of the server’s keepAlive, in a connection that goes on', async () => {
     const { router } = testRouter()
     const { url, frames, accepted } = await stock.serve(router, { pingMs: 2 })
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -306,7 +306,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(noted).toEqual([{ id: 'a', data: at }, at])
   })
 
-  it('cancels a call although a stock server does not: the late response is ignored', async () => {
+  it('a client cancels a call although a stock server does not: the late response is ignored', async () => {
     const { router, started, release } = testRouter()
     const { url } = await stock.serve(router)
     const reported: unknown[] = []
@@ -323,7 +323,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     expect(reported).toEqual([])
   })
 
-  it('fails a mutation whose socket is cut with the close code and mayHaveRun', async () => {
+  it('a client fails a mutation whose socket is cut with the close code and mayHaveRun', async () => {
     const { router, started, release } = testRouter()
     const { url, cut } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -337,7 +337,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
     release()
   })
 
-  it('goes on when it subscribes and unsubscribes a thousand times', async () => {
+  it('a client goes on when it subscribes and unsubscribes a thousand times', async () => {
     const { router } = testRouter()
     const { url, accepted } = await stock.serve(router)
     const api = create<TestRouter>({ connection: connectTo({ url }) })
@@ -353,7 +353,7 @@ describe.each(clients)('$name and a stock server', ({ create }) => {
 describe('duplexLink behind the links of tRPC', () => {
   leavesNothing()
 
-  it('works behind loggerLink, splitLink and retryLink; a retried subscription goes on after its last event', async () => {
+  it('duplexLink behind the links of tRPC works behind loggerLink, splitLink and retryLink; a retried subscription goes on after its last event', async () => {
     const { router, runs } = testRouter()
     const { url } = await stock.serve(router)
     const log: string[] = []

@@ -35,12 +35,12 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }))
 
 describe.each(entries)('aibridge/%s', entry => {
-  test('has the public names of its report, which `npm run api` writes anew', async () => {
+  test('an entry point has the public names of its report, which `npm run api` writes anew', async () => {
     const help = 'the public API has changed: see that it should, then write the report anew with `npm run api`'
     await expect(reportOf(entry), help).toMatchFileSnapshot(`${entry.replace('/', '-')}.api.txt`)
   })
 
-  test('has a docstring for every public name', () => {
+  test('an entry point has a docstring for every public name', () => {
     expect(namesOf(entry).flatMap(({ name, isDocumented }) => (isDocumented ? [] : [name]))).toEqual([])
   })
 })

@@ -16,7 +16,8 @@ export function untilTaken(response: ServerResponse, events: readonly string[], 
     let looksWithout = 0
     const look = () => {
       const now = socket ? takenBytes(socket) : 0
-      // A caller in this process has no socket that counts (NaN), and may take its time: it holds no other client's bytes.
+      // A caller in this process has no socket that counts (NaN), and may take its time: it holds no other client's
+      // bytes.
       looksWithout = now === taken ? looksWithout + 1 : 0
       taken = now
       if (looksWithout >= looks) response.destroy(tookNothing(limitMs))

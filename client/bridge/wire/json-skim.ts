@@ -1,7 +1,7 @@
 /**
  * Reads JSON that is too large to keep: the structure and short texts stay, long texts become empty, and of lists that
- * are longer than the bound the rest is dropped. The facts of a large response that a record needs (counts, names, a status)
- * stands beside its large parts (images, embeddings), not in them.
+ * are longer than the bound the rest is dropped. The facts of a large response that a record needs (counts, names, a
+ * status) stands beside its large parts (images, embeddings), not in them.
  */
 
 /** a longer string is left out, in bytes */

@@ -153,7 +153,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       [401, OpenAI.AuthenticationError, 'unauthorized'],
       [429, OpenAI.RateLimitError, 'rate_limited'],
       [500, OpenAI.InternalServerError, 'server_error'],
-    ])("throws the provider's error of status %i, with its code", async (status, kind, errorType) => {
+    ])("the OpenAI SDK throws the provider's error of status %i, with its code", async (status, kind, errorType) => {
       the.provider.respondWith(json({ error: { message: 'no', type: 'x', param: 'p', code: 'c' } }, status))
       const error: unknown = await the.bridge.openai.responses
         .create({ model: 'm', input: 'hello' })
@@ -236,7 +236,7 @@ describe.each(controlPlanes)('with $name', ({ start }) => {
       [400, Anthropic.BadRequestError, 'bad_request'],
       [429, Anthropic.RateLimitError, 'rate_limited'],
       [529, Anthropic.InternalServerError, 'overloaded'],
-    ])("throws the provider's error of status %i", async (status, kind, errorType) => {
+    ])("the Anthropic SDK throws the provider's error of status %i", async (status, kind, errorType) => {
       the.provider.respondWith(json({ type: 'error', error: { type: 'x', message: 'no' } }, status))
       await expect(the.bridge.sdk.messages.create(ask)).rejects.toBeInstanceOf(kind)
       expect((await the.recordedOf(1))[0]?.end).toMatchObject({ errorType, errorMessage: 'no' })

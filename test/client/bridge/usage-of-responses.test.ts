@@ -63,14 +63,14 @@ describe('a response that ends without its usage', () => {
   const requestTokens = Math.ceil(chat.body.length / 4)
   const estimate = [{ counts: [requestTokens, 3], estimated: true }]
 
-  test('is estimated where the provider sends none', async () => {
+  test('a response that ends without its usage is estimated where the provider sends none', async () => {
     await start()
     provider.respondWith(eventStream(`${text}${last}data: [DONE]\n\n`))
     await send(bridge, chat)
     expect(await recorded()).toEqual({ errorType: undefined, usages: estimate })
   })
 
-  test('is estimated where the connection is cut', async () => {
+  test('a response that ends without its usage is estimated where the connection is cut', async () => {
     await start()
     const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9999\r\n\r\n'
     provider.respondWith(raw(head + text))
@@ -78,7 +78,7 @@ describe('a response that ends without its usage', () => {
     expect(await recorded()).toEqual({ errorType: 'unknown', usages: estimate })
   })
 
-  test('is estimated where the client leaves', async () => {
+  test('a response that ends without its usage is estimated where the client leaves', async () => {
     await start()
     provider.respondWith(eventStream(`${text}${last}`, { 1: createGate() }))
     const response = await begin(bridge, chat)
@@ -86,7 +86,7 @@ describe('a response that ends without its usage', () => {
     expect(await recorded()).toEqual({ errorType: 'client_closed', usages: estimate })
   })
 
-  test('is estimated from the bytes of a blocking response that is cut', async () => {
+  test('a response that ends without its usage is estimated from the bytes of a blocking response that is cut', async () => {
     await start()
     const body = '{"id":"msg_1","content":[{"type":"text","text":"hello'
     provider.respondWith(raw(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n${body}`))
@@ -95,7 +95,7 @@ describe('a response that ends without its usage', () => {
     expect(await recorded()).toEqual({ errorType: 'unknown', usages: [{ counts, estimated: true }] })
   })
 
-  test('is not estimated where the provider reports an error, responds with an error, or sends a foreign body', async () => {
+  test('a response that ends without its usage is not estimated where the provider reports an error, responds with an error, or sends a foreign body', async () => {
     await start()
     const error = { error: { message: 'no', type: 'server_error' } }
     const page = '<!doctype html><title>Just a moment...</title>'
@@ -115,7 +115,7 @@ describe('a response that ends without its usage', () => {
 describe('a client that leaves when it has the whole response', () => {
   const sent = data(chunk('hi'), chunk('', 'stop'), usageChunk, '[DONE]')
 
-  test('has succeeded, and the usage that follows is recorded', async () => {
+  test('a client that leaves when it has the whole response has succeeded, and the usage that follows is recorded', async () => {
     await start()
     const gate = createGate()
     provider.respondWith(eventStream(sent.join(''), { 2: gate }))
@@ -133,7 +133,7 @@ describe('a client that leaves when it has the whole response', () => {
     expect(await recorded()).toEqual({ errorType: undefined, usages: [{ counts: [90, 4], estimated: false }] })
   })
 
-  test('has succeeded where the usage does not follow in time', async () => {
+  test('a client that leaves when it has the whole response has succeeded where the usage does not follow in time', async () => {
     await start({ drainMs: 30 })
     provider.respondWith(eventStream(sent.join(''), { 2: createGate() }))
     const response = await begin(bridge, chat)
@@ -153,7 +153,7 @@ describe('a request for usage that the client did not make', () => {
   const asked = () => provider.calls.map(({ body }) => body.toString().includes('include_usage'))
 
   test.each([400, 422])(
-    'that is rejected with %i is made once more without it, and not again for an hour',
+    'a request for usage that is rejected with %i is made once more without it, and not again for an hour',
     async status => {
       await start()
       const no = json({ error: { message: 'no' } }, status)
@@ -176,7 +176,7 @@ describe('a request for usage that the client did not make', () => {
     ],
     ['is compressed', json(gzipSync('{}').toString('latin1'), 400, { 'content-encoding': 'gzip' })],
     ['is empty', json('', 400)],
-  ])('is made once more without it when the body of the rejection %s', async (_, no) => {
+  ])('a request for usage is made once more without it when the body of the rejection %s', async (_, no) => {
     await start()
     provider.respondWith(no, good)
     expect((await send(bridge, chat)).body.toString()).toBe(data(chunk('hi', 'stop'), '[DONE]').join(''))
@@ -190,7 +190,7 @@ describe('a request for usage that the client did not make', () => {
     [500, false],
     [400, true],
     [422, true],
-  ])('whose repeat gets %i is made again later: %s', async (status, again) => {
+  ])('a request for usage whose repeat gets %i is made again later: %s', async (status, again) => {
     await start()
     provider.respondWith(rejection, status === 200 ? good : json({ error: { message: 'no' } }, status), good)
     expect((await send(bridge, chat)).status).toBe(status)
@@ -198,7 +198,7 @@ describe('a request for usage that the client did not make', () => {
     expect(asked()).toEqual([true, false, again])
   })
 
-  test('that is rejected for another model is made for this one', async () => {
+  test('a request for usage that is rejected for another model is made for this one', async () => {
     await start()
     provider.respondWith(rejection, good, good)
     await send(bridge, chat)
@@ -206,7 +206,7 @@ describe('a request for usage that the client did not make', () => {
     expect(asked()).toEqual([true, false, true])
   })
 
-  test('is not blamed for a request that the provider rejects either way', async () => {
+  test('a request for usage is not blamed for a request that the provider rejects either way', async () => {
     await start()
     provider.respondWith(rejection, json({ error: { message: 'bad request' } }, 400), good)
     const { status, body } = await send(bridge, chat)
@@ -277,7 +277,7 @@ describe('a request for usage that the client did not make', () => {
     },
   )
 
-  test('is never made where the provider has the setting `never`, and usage that comes is hidden', async () => {
+  test('a request for usage is never made where the provider has the setting `never`, and usage that comes is hidden', async () => {
     await start({}, { includeUsage: 'never' })
     provider.respondWith(eventStream(data(chunk('hi', 'stop'), usageChunk, '[DONE]').join('')))
     const { body } = await send(bridge, chat)
@@ -290,7 +290,7 @@ describe('a request for usage that the client did not make', () => {
     ['an empty list of choices', usageChunk],
     ['no choices', { id: 'c', usage: usageChunk.usage }],
     ['choices of null', { ...usageChunk, choices: null }],
-  ])('has its chunk with %s hidden', async (_, usage) => {
+  ])('a request for usage has its chunk with %s hidden', async (_, usage) => {
     await start()
     provider.respondWith(eventStream(data(chunk('hi', 'stop'), usage, '[DONE]').join('')))
     const { body } = await send(bridge, chat)

@@ -324,29 +324,36 @@ describe('a call that was sent twice', () => {
     [false, true],
     [true, true],
     [undefined, undefined],
-  ])('may have run on its first connection: %s of the second is %s', async (given, mayHaveRun) => {
-    let dials = 0
-    const connection = connect({
-      random: () => 0,
-      dial() {
-        const isFirst = ++dials === 1
-        const [serverEnd, clientEnd] = memoryDuplexPair()
-        serverEnd.open({
-          onMessage(message) {
-            const error = { message: 'too many', code: -32029, data: { code: 'TOO_MANY_REQUESTS', mayHaveRun: given } }
-            if (isFirst) serverEnd.terminate({ code: 1006, message: 'lost' })
-            else serverEnd.send({ id: Reflect.get(Object(message), 'id'), error })
-          },
-          onDrain() {},
-          onClose() {},
-        })
-        return clientEnd
-      },
-    })
-    const error: unknown = await createDuplexClient<typeof plain>({ connection })
-      .read.query()
-      .catch((thrown: unknown) => thrown)
-    expect(Reflect.get(Object(error), 'data')).toEqual({ code: 'TOO_MANY_REQUESTS', mayHaveRun })
-    await connection.close()
-  })
+  ])(
+    'a call that was sent twice may have run on its first connection: %s of the second is %s',
+    async (given, mayHaveRun) => {
+      let dials = 0
+      const connection = connect({
+        random: () => 0,
+        dial() {
+          const isFirst = ++dials === 1
+          const [serverEnd, clientEnd] = memoryDuplexPair()
+          serverEnd.open({
+            onMessage(message) {
+              const error = {
+                message: 'too many',
+                code: -32029,
+                data: { code: 'TOO_MANY_REQUESTS', mayHaveRun: given },
+              }
+              if (isFirst) serverEnd.terminate({ code: 1006, message: 'lost' })
+              else serverEnd.send({ id: Reflect.get(Object(message), 'id'), error })
+            },
+            onDrain() {},
+            onClose() {},
+          })
+          return clientEnd
+        },
+      })
+      const error: unknown = await createDuplexClient<typeof plain>({ connection })
+        .read.query()
+        .catch((thrown: unknown) => thrown)
+      expect(Reflect.get(Object(error), 'data')).toEqual({ code: 'TOO_MANY_REQUESTS', mayHaveRun })
+      await connection.close()
+    },
+  )
 })

@@ -15,7 +15,7 @@ afterEach(() => {
 describe('audit list', () => {
   const operator = () => commandLine(store(), addAuditCommands)
 
-  test('is newest first, by actor, action and target, page by page', async () => {
+  test('audit list is newest first, by actor, action and target, page by page', async () => {
     const { admin, json, print } = await operator()
     const users = []
     for (const username of ['edith', 'rosa']) users.push(await admin.users.create.mutate({ username }))

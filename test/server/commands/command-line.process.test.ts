@@ -16,19 +16,19 @@ function failureIn({ stderr, stdout }: { stderr: string; stdout: string }): unkn
 }
 
 describe('the program as a process', () => {
-  test('prints its help and exits 0', async () => {
+  test('the program as a process prints its help and exits 0', async () => {
     const { code, stdout, stderr } = await run(['--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^Usage: aibridge /)
   })
 
-  test('prints a failure as JSON where stderr is no terminal, and exits 1', async () => {
+  test('the program as a process prints a failure as JSON where stderr is no terminal, and exits 1', async () => {
     const result = await run(['fly'])
     expect(result.code).toBe(1)
     expect(failureIn(result)).toMatchObject({ message: expect.stringContaining("unknown command 'fly'") })
   })
 
-  test('ends without a failure when its reader has seen enough', async () => {
+  test('the program as a process ends without a failure when its reader has seen enough', async () => {
     const child = spawn(process.execPath, [program, 'serve', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.destroy()
     const [stderr, [code]] = await Promise.all([textOf(child.stderr), once(child, 'close')])

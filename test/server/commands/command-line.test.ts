@@ -85,14 +85,14 @@ describe('a failure', () => {
   const words = ['users', 'list', '--port', '70000']
   const message = '--port "70000": must be a whole number from 1 to 65535'
 
-  test('is JSON where stderr is no terminal, and with --json', async () => {
+  test('a failure is JSON where stderr is no terminal, and with --json', async () => {
     for (const result of [await runWords(words), await runWords([...words, '--json'], { isTerminal: true })]) {
       expect(result.code).toBe(1)
       expect(failureIn(result)).toEqual({ code: 'BAD_REQUEST', reason: 'config_invalid', message })
     }
   })
 
-  test('is text with its reason on a terminal', async () => {
+  test('a failure is text with its reason on a terminal', async () => {
     expect(await runWords(words, { isTerminal: true })).toEqual({
       code: 1,
       stdout: '',
@@ -100,7 +100,7 @@ describe('a failure', () => {
     })
   })
 
-  test('shows no secret and steers no terminal', async () => {
+  test('a failure shows no secret and steers no terminal', async () => {
     const { stderr } = await runWords(['users', 'list', '--data', '\u001b[2J', '--host', 'a b sk-MARKED-MARKED'], {
       isTerminal: true,
     })
@@ -110,7 +110,7 @@ describe('a failure', () => {
 })
 
 describe('config check', () => {
-  test('prints the settings, then the files in use; as JSON one list', async () => {
+  test('config check prints the settings, then the files in use; as JSON one list', async () => {
     const data = await temporaryDirectory()
     const file = join(data, 'config.json')
     await writeFile(file, JSON.stringify({ port: 4200, databaseUrl: 'postgres://u:MARKED@h/d' }), { mode: 0o644 })
@@ -126,7 +126,7 @@ describe('config check', () => {
     expect(text.stdout + json.stdout).not.toContain('MARKED')
   })
 
-  test('of a daemon that cannot start, fails with every problem and no secret', async () => {
+  test('config check of a daemon that cannot start, fails with every problem and no secret', async () => {
     const result = await runWords(['config', 'check', 'daemon', '--port', 'x', '--key', 'MARKED'])
     expect(result.code).toBe(1)
     expect(failureIn(result)).toMatchObject({

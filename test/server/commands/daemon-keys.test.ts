@@ -52,7 +52,7 @@ test('the command line has them', async () => {
 })
 
 describe('create', () => {
-  test('gives the key once; what was not asked for is null and false', async () => {
+  test('daemon-keys create gives the key once; what was not asked for is null and false', async () => {
     const { json, daemonKeys } = await operator()
     const { key, ...created } = await json<CreatedDaemonKey>('create')
     expect(key).toMatch(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/)
@@ -60,7 +60,7 @@ describe('create', () => {
     expect((await daemonKeys.list.query()).map(({ id }) => id)).toContain(created.id)
   })
 
-  test('takes a name, the capability and an expiry', async () => {
+  test('daemon-keys create takes a name, the capability and an expiry', async () => {
     const { json } = await operator()
     const words = ['create', '--name', 'rack 1', '--delegate', '--expires', '2099-01-31']
     expect(await json<CreatedDaemonKey>(...words)).toMatchObject({
@@ -70,12 +70,12 @@ describe('create', () => {
     })
   })
 
-  test('prints nothing but the key where that was asked for', async () => {
+  test('daemon-keys create prints nothing but the key where that was asked for', async () => {
     const { print } = await operator()
     expect(await print('create', '--key-only')).toMatch(/^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}\n$/)
   })
 
-  test('shows people the key and what it may', async () => {
+  test('daemon-keys create shows people the key and what it may', async () => {
     const { print } = await operator()
     const shown = await print('create', '--name', 'rack 2', '--delegate')
     expect(shown).toMatch(/^key +[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/m)
@@ -84,7 +84,7 @@ describe('create', () => {
     expect(shown).toMatch(/^expires +never$/m)
   })
 
-  test('refuses a time that is none, and one that has passed', async () => {
+  test('daemon-keys create rejects a time that is none, and one that has passed', async () => {
     const { print } = await operator()
     await expect(print('create', '--expires', 'soon')).rejects.toThrow("'soon' is invalid")
     await expect(print('create', '--expires', '2020-01-31')).rejects.toMatchObject({ code: 'BAD_REQUEST' })
@@ -92,7 +92,7 @@ describe('create', () => {
 })
 
 describe('list', () => {
-  test('is as the contract has it, newest first and without secrets', async () => {
+  test('daemon-keys list is as the contract has it, newest first and without secrets', async () => {
     const { json, print } = await operator()
     const first = await json<CreatedDaemonKey>('create', '--name', 'older')
     await vi.waitUntil(() => Date.now() > Date.parse(first.createdAt))
@@ -113,7 +113,7 @@ describe('list', () => {
     for (const { key } of [first, second]) expect(shown).not.toContain(key.slice(11))
   })
 
-  test('says which keys are valid, revoked or expired', async () => {
+  test('daemon-keys list says which keys are valid, revoked or expired', async () => {
     const { json, print } = await operator()
     const valid = await json<CreatedDaemonKey>('create', '--expires', '60d')
     const expired = await json<CreatedDaemonKey>('create', '--expires', '30d')
@@ -127,7 +127,7 @@ describe('list', () => {
 })
 
 describe('revoke', () => {
-  test('answers the row, and the same row again', async () => {
+  test('daemon-keys revoke returns the row, and the same row again', async () => {
     const { json, print } = await operator()
     const { id } = await json<CreatedDaemonKey>('create')
     const revoked = await json<DaemonKey>('revoke', id)
@@ -136,14 +136,14 @@ describe('revoke', () => {
     expect(await print('revoke', id)).toBe(`revoked daemon key ${id}\n`)
   })
 
-  test('takes a whole key and sends its id', async () => {
+  test('daemon-keys revoke takes a whole key and sends its id', async () => {
     const { json, daemonKeys } = await operator()
     const { key, id } = await json<CreatedDaemonKey>('create')
     expect(await json<DaemonKey>('revoke', key)).toMatchObject({ id, revokedAt: expect.any(String) })
     expect((await daemonKeys.list.query()).find(row => row.id === id)?.revokedAt).toBeInstanceOf(Date)
   })
 
-  test('of an unknown id says so', async () => {
+  test('daemon-keys revoke of an unknown id says so', async () => {
     const { print } = await operator()
     const unknown = { code: 'NOT_FOUND', reason: 'unknown_row' }
     await expect(print('revoke', 'unknown000')).rejects.toMatchObject(unknown)

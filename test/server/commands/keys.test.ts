@@ -16,16 +16,19 @@ afterEach(() => {
 })
 
 describe('revoke', () => {
-  test.each(['the id', 'the whole key'])('takes %s of a key, which has expired from then on', async form => {
-    const { admin, json, print } = await operator()
-    await admin.users.create.mutate({ username: 'ada' }).catch(() => {}) // there from the row before
-    const { id, key } = await json<CreatedApiKey>('keys', 'create', '--user', 'ada')
-    expect(await print('keys', 'revoke', form === 'the id' ? id : key)).toBe(`revoked key ${id} of user ada\n`)
-    const revoked = (await json<ApiKey[]>('keys', 'list')).find(row => row.id === id)
-    expect(Date.parse(revoked?.expiresAt ?? '')).toBeLessThanOrEqual(Date.now())
-  })
+  test.each(['the id', 'the whole key'])(
+    'daemon-keys revoke takes %s of a key, which has expired from then on',
+    async form => {
+      const { admin, json, print } = await operator()
+      await admin.users.create.mutate({ username: 'ada' }).catch(() => {}) // there from the row before
+      const { id, key } = await json<CreatedApiKey>('keys', 'create', '--user', 'ada')
+      expect(await print('keys', 'revoke', form === 'the id' ? id : key)).toBe(`revoked key ${id} of user ada\n`)
+      const revoked = (await json<ApiKey[]>('keys', 'list')).find(row => row.id === id)
+      expect(Date.parse(revoked?.expiresAt ?? '')).toBeLessThanOrEqual(Date.now())
+    },
+  )
 
-  test('sends no part of the secret to the server', async () => {
+  test('daemon-keys revoke sends no part of the secret to the server', async () => {
     const { admin, json, print } = await operator()
     await admin.users.create.mutate({ username: 'grace' })
     const { id, key } = await json<CreatedApiKey>('keys', 'create', '--user', 'grace')
@@ -37,7 +40,7 @@ describe('revoke', () => {
 
   const marked = 'MARKED'.repeat(4)
   test.each(['', 'abcdefghi', 'abcdefghij-', `abcdefghij-${marked.slice(0, 21)}`, `abcdefghij-${marked}`])(
-    'rejects %j without repeating it',
+    'daemon-keys revoke rejects %j without repeating it',
     async word => {
       const { print } = await operator()
       const rejection: unknown = await print('keys', 'revoke', word).catch((error: unknown) => error)
@@ -47,7 +50,7 @@ describe('revoke', () => {
     },
   )
 
-  test('of an unknown id says so', async () => {
+  test('daemon-keys revoke of an unknown id says so', async () => {
     const { print } = await operator()
     await expect(print('keys', 'revoke', 'unknown000')).rejects.toMatchObject({ reason: 'unknown_row' })
   })

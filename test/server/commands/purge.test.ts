@@ -46,7 +46,7 @@ test('calls until nothing is left, by the id after the first time, and says how 
   expect(stderr.mock.calls).toEqual([['user the id: 500 interceptions are erased, more are left\n']])
 })
 
-test('asks nobody where stdin is no terminal', async () => {
+test('a question without a terminal on stdin is rejected', async () => {
   const rejected = await runWords(['purge', '--user', 'edith', '--port', '1'])
   expect(rejected.code).toBe(1)
   expect(JSON.parse(rejected.stderr)).toEqual({
@@ -56,7 +56,7 @@ test('asks nobody where stdin is no terminal', async () => {
   })
 })
 
-test('of an unknown user says so', async () => {
+test('a purge of an unknown user is rejected', async () => {
   const { print } = await operator()
   const unknown = { code: 'NOT_FOUND', reason: 'unknown_row' }
   await expect(print('purge', '--user', 'nobody', '--yes')).rejects.toMatchObject(unknown)

@@ -16,7 +16,7 @@ const interception = () => ({
   startedAt: new Date(),
 })
 
-test('shows records as they are stored, goes on when its server comes back, and ends with 0 at Ctrl-C', async () => {
+test('tail shows records as they are stored, goes on when its server comes back, and ends with 0 at Ctrl-C', async () => {
   const first = await startServer(store())
   const { url } = await first.server.listen({ host: '127.0.0.1', port: 0 })
   const { port } = new URL(url)

@@ -23,7 +23,7 @@ describe('tail --since', () => {
   })
 
   test.each(['x', '999999999', '-1', '1'.repeat(65)])(
-    'rejects %s, which is no event, by the name of the option',
+    'tail --since rejects %s, which is no event, by the name of the option',
     async since => {
       const { print } = await commandLine(store(), addInterceptionsCommands)
       const listeners = process.listenerCount('SIGINT')
@@ -35,7 +35,7 @@ describe('tail --since', () => {
     },
   )
 
-  test('says that later records are gone, when they are', async () => {
+  test('tail --since says that later records are gone, when they are', async () => {
     const { connect, print } = await commandLine(store(), addInterceptionsCommands)
     await connect(daemon).recorder.recordInterception.mutate(interception())
     await store().trimFeed({ notedBefore: new Date(Date.now() + 1_000), limit: 1_000 })

@@ -16,7 +16,7 @@ afterEach(() => {
 describe('usage', () => {
   const operator = () => commandLine(store(), addUsageCommand)
 
-  test('is a table by what was asked for, and as JSON what the contract has', async () => {
+  test('usage is a table by what was asked for, and as JSON what the contract has', async () => {
     const { admin, print, json } = await operator()
     const { id: initiatorId } = await admin.users.create.mutate({ username: 'ada' })
     const rows = ['big', 'small', 'big'].map(model => interception({ initiatorId, model }))
@@ -50,7 +50,7 @@ describe('usage', () => {
     })
   })
 
-  test('refuses other groups', async () => {
+  test('usage rejects other groups', async () => {
     const { print } = await operator()
     await expect(print('usage', '--by', 'user,colour')).rejects.toThrow('It must be any of user, provider, model, day.')
     await expect(print('usage', '--limit', '1001')).rejects.toMatchObject({ code: 'BAD_REQUEST' })

@@ -33,7 +33,7 @@ const door = {
 }
 
 describe('serveConfig', () => {
-  test('has a default for everything', () => {
+  test('serveConfig has a default for everything', () => {
     expect(serveConfig({}, {})).toEqual({
       dataDir: join(homedir(), '.aibridge'),
       host: '127.0.0.1',
@@ -241,7 +241,7 @@ describe('lists', () => {
 describe('daemon', () => {
   const key = `${'a'.repeat(10)}-${'B'.repeat(22)}`
 
-  test('takes flags before the environment, and its own port', () => {
+  test('daemon takes flags before the environment, and its own port', () => {
     expect(daemonConfig({ url: 'https://bridge.example.com/base', ca: 'ca.pem' }, { BRIDGE_DAEMON_KEY: key })).toEqual({
       url: 'https://bridge.example.com/base',
       key,

@@ -5,7 +5,7 @@ const hexKey = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 const base64Key = Buffer.alloc(32, 7).toString('base64')
 
 describe('parseEncryptionKeys', () => {
-  test('takes hex and base64, the current key first', () => {
+  test('parseEncryptionKeys takes hex and base64, the current key first', () => {
     expect(parseEncryptionKeys(`${hexKey}, ${base64Key}`, 'X')).toEqual([
       new Uint8Array(Buffer.from(hexKey, 'hex')),
       new Uint8Array(32).fill(7),

@@ -30,7 +30,7 @@ async function secretFile(name: string, content: string): Promise<string> {
 }
 
 describe('config check', () => {
-  test('shows the value of every setting and its source, and no secret', async () => {
+  test('config check shows the value of every setting and its source, and no secret', async () => {
     const file = await configFile({ port: 5000, databaseUrl: 'postgres://u:MARKED@h/d' })
     const environment = { BRIDGE_GRACE_MS: '5', BRIDGE_ENCRYPTION_KEY: encryptionKey }
     const shown = await shownConfig('serve', { config: file, host: '::1', data, content: false }, environment)
@@ -52,7 +52,7 @@ describe('config check', () => {
     expect(ofDaemon).toContainEqual({ name: 'key', value: 'set', source: 'BRIDGE_DAEMON_KEY', file: null })
   })
 
-  test('shows the files in use, and that missing ones are missing', async () => {
+  test('config check shows the files in use, and that missing ones are missing', async () => {
     const file = await configFile({ port: 5000 })
     const token = await secretFile('admin-token', 'MARKED-admin-token')
     const shown = await shownConfig('serve', { data }, { BRIDGE_CONFIG: file })
@@ -98,7 +98,7 @@ describe('config check', () => {
       () => shownConfig('daemon', { url: 'https://a', key: daemonKey, ca: import.meta.filename }, {}),
       /^--ca .*: holds no certificate/,
     ],
-  ])('fails as the command would: %s', async (_, check, message) => {
+  ])('config check fails as the command would: %s', async (_, check, message) => {
     await expect(check()).rejects.toMatchObject({
       reason: 'config_invalid',
       message: expect.stringMatching(message),

@@ -22,7 +22,7 @@ const client = () => new Anthropic({ apiKey: 'any', baseURL: url, maxRetries: 0 
 const ask = { model: 'demo', max_tokens: 500, messages: [{ role: 'user' as const, content: 'one two three' }] }
 
 describe('the official SDK', () => {
-  test('gets a message', async () => {
+  test('the official SDK gets a message', async () => {
     const message = await client().messages.create(ask)
     expect(message).toMatchObject({ type: 'message', role: 'assistant', model: 'demo', stop_reason: 'end_turn' })
     const [block] = message.content
@@ -45,7 +45,7 @@ describe('the official SDK', () => {
     })
   })
 
-  test('is cut at max_tokens', async () => {
+  test('the official SDK is cut at max_tokens', async () => {
     const message = await client().messages.create({ ...ask, max_tokens: 3 })
     expect(message).toMatchObject({ stop_reason: 'max_tokens', usage: { output_tokens: 3 } })
     expect(
@@ -80,7 +80,7 @@ describe('the official SDK', () => {
     ['no model', { model: '' }, 400, 'invalid_request_error'],
     ['max_tokens of zero', { max_tokens: 0 }, 400, 'invalid_request_error'],
     ['content that is a number', { messages: [{ role: 'user', content: 5 }] }, 400, 'invalid_request_error'],
-  ])('gets a typed error for %s', async (_, change, status, type) => {
+  ])('the official SDK gets a typed error for %s', async (_, change, status, type) => {
     const call = client().messages.create({ ...ask, ...change })
     const error: unknown = await call.catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(APIError)

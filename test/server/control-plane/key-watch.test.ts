@@ -37,7 +37,7 @@ function connection() {
 }
 
 describe('the watch over daemon keys', () => {
-  test('closes every connection of a key that is revoked as soon as it is told of a change, and no other', async () => {
+  test('the watch over daemon keys closes every connection of a key that is revoked as soon as it is notified of a change, and no other', async () => {
     const { keyWatch, asked, change } = watch(async ids => ids.filter(id => id === 'a'))
     await change()
     const [first, second, other] = [connection(), connection(), connection()]
@@ -55,7 +55,7 @@ describe('the watch over daemon keys', () => {
     keyWatch.stop()
   })
 
-  test('asks for the keys of open connections once in an interval, and closes those of invalid ones', async () => {
+  test('the watch over daemon keys asks for the keys of open connections once in an interval, and closes those of invalid ones', async () => {
     const { keyWatch, asked } = watch(async ids => ids.filter(id => id === 'b'))
     const [kept, expired] = [connection(), connection()]
     keyWatch.add('a', kept)

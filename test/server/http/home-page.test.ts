@@ -40,7 +40,7 @@ async function get(headers: Record<string, string> = {}, method = 'GET', at = po
 }
 
 describe('GET /', () => {
-  test('is a page with the first steps for a browser', async () => {
+  test('GET / is a page with the first steps for a browser', async () => {
     const { status, headers, body } = await get({ accept: browser })
     expect(status).toBe(200)
     expect(headers).toMatchObject({
@@ -89,7 +89,7 @@ describe('GET /', () => {
     expect(await get({ accept: browser }, 'HEAD')).toMatchObject({ status: 200, body: '' })
   })
 
-  test('is not found on a daemon', async () => {
+  test('GET / is not found on a daemon', async () => {
     expect(await get({ accept: browser }, 'GET', await serve(routes()))).toMatchObject({ status: 404 })
   })
 })
@@ -103,7 +103,7 @@ describe('the address on the page', () => {
     [{ host: '[::1]:4100' }, 'http://[::1]:4100'],
     [{ host: 'LOCALHOST:80' }, 'http://localhost'],
     [{ host: 'bridge.example.com', 'x-forwarded-proto': 'javascript' }, 'http://bridge.example.com'],
-  ])('is that of the request: %j', (headers, url) => {
+  ])('the address on the page is that of the request: %j', (headers, url) => {
     expect(requestedUrl({ headers }, own)).toBe(url)
   })
 
@@ -120,7 +120,7 @@ describe('the address on the page', () => {
     'a:99999',
     '..',
     `${'a'.repeat(300)}`,
-  ])('is the own one for the host "%s"', host => {
+  ])('the address on the page is the own one for the host "%s"', host => {
     expect(requestedUrl({ headers: { host } }, own)).toBe(own)
   })
 

@@ -76,7 +76,7 @@ describe('health', () => {
     expect((await fetch(`${url}/healthz`)).status).toBe(200)
   })
 
-  test('checks of readiness share one write of the store in a second, and never make two at once', async () => {
+  test('health checks of readiness share one write of the store in a second, and never make two at once', async () => {
     const begun: (() => void)[] = []
     const slow = Object.assign(Object.create(store()), {
       ping: () => new Promise<void>(resolve => begun.push(resolve)),
@@ -242,7 +242,7 @@ describe('RPC over a WebSocket', () => {
     ['an empty token', { authorization: 'Bearer ' }, 401, 'key_invalid'],
     ['an unknown daemon key', { authorization: `Bearer ${'a'.repeat(10)}-${'b'.repeat(22)}` }, 401, 'key_invalid'],
     ['an origin', { authorization, origin: 'http://127.0.0.1' }, 403, 'origin_not_allowed'],
-  ])('with %s is rejected before the upgrade', async (_, headers, status, reason) => {
+  ])('a WebSocket with %s is rejected before the upgrade', async (_, headers, status, reason) => {
     const { url, logger } = await listening()
     expect(await upgrade(url, headers)).toEqual({ status, body: { message: expect.any(String), reason } })
     expect(logger.text()).not.toContain(adminToken)
@@ -489,7 +489,7 @@ describe('listening', () => {
     await expect(server.listen({ host, port: 0 })).resolves.toMatchObject({ url: expect.any(String) })
   })
 
-  test('is done once', async () => {
+  test('listening is done once', async () => {
     const { server, url } = await listening()
     const rejected = await rejectionOf(server.listen({ host, port: 0 }))
     expect(rejected).toMatchObject({ code: 'PRECONDITION_FAILED', message: `the server listens already at ${url}` })
@@ -504,7 +504,7 @@ describe('listening', () => {
 })
 
 describe('closing', () => {
-  test('waits for a request in flight, and not for connections without one', async () => {
+  test('closing waits for a request in flight, and not for connections without one', async () => {
     const asked = deferred<ServerResponse>()
     const { server, url } = await listening({ handler: (_, response) => asked.resolve(response), ready: () => true })
     await (await fetch(`${url}/healthz`)).text() // leaves a connection that waits for its next request
@@ -531,7 +531,7 @@ describe('closing', () => {
     await expect(response.text()).rejects.toThrow()
   })
 
-  test('refuses what comes after it', async () => {
+  test('closing rejects what comes after it', async () => {
     const { server } = await listening()
     const closed = server.close()
     expect(() => server.connectInMemory({ identity: daemon })).toThrow(/draining|clos/)
@@ -539,7 +539,7 @@ describe('closing', () => {
     await closed
   })
 
-  test('ends a call in memory that is in flight with its answer', async () => {
+  test('closing ends a call in memory that is in flight with its response', async () => {
     const gate = deferred<void>()
     const called = deferred<void>()
     const slow = Object.assign(Object.create(store()), {
@@ -565,7 +565,7 @@ describe('the demo provider', () => {
     for (const close of stop.splice(0)) await close()
   })
 
-  test('is reached by the bridge like any other, and its answer recorded', async () => {
+  test('the demo provider is reached by the bridge like any other, and its response recorded', async () => {
     const { server, connect, logger } = await startServer(store())
     const bridge = createBridgeDaemon({ client: connect(daemon), logger })
     stop.push(() => bridge.close({ graceMs: 1_000 }))
@@ -600,7 +600,7 @@ describe('the demo provider', () => {
     ['fe80::1', 'fe80::2', false],
     ['127.evil', '10.0.0.1', false],
     [undefined, undefined, false],
-  ])('answers this machine only: %s at %s is it: %s', (peer, local, expected) => {
+  ])('the demo provider responds to this machine only: %s at %s is it: %s', (peer, local, expected) => {
     expect(isThisMachine(peer, local)).toBe(expected)
   })
 })

@@ -36,7 +36,7 @@ describe('the log', () => {
     expect(line).toMatchObject({ apiKeyId: 'abcdefghij', request: { path: '/x', init: { 'x-api-key': '[secret]' } } })
   })
 
-  test('of an error type, message, stack, code and causes are written, and nothing else', () => {
+  test('type, message, stack, code and causes of an error are logged, and nothing else', () => {
     const quoting = Object.assign(new Error(`connect postgres://u:MARKED@h: ${key}`), {
       code: '23505',
       detail: 'Key (secret)=(MARKED) already exists',

@@ -16,7 +16,7 @@ afterEach(async () => {
 })
 
 describe('ensureSecrets', () => {
-  test('makes a directory and two files that only the owner may read', async () => {
+  test('ensureSecrets makes a directory and two files that only the owner may read', async () => {
     const dataDir = join(await temporaryDirectory(), 'a/b')
     const secrets = await ensure(dataDir)
     expect((await stat(dataDir)).mode & 0o777).toBe(0o700)
@@ -27,13 +27,13 @@ describe('ensureSecrets', () => {
     expect((await readdir(dataDir)).sort()).toEqual(['admin-token', 'encryption-key'])
   })
 
-  test('answers the same the next time', async () => {
+  test('ensureSecrets returns the same the next time', async () => {
     const dataDir = await temporaryDirectory()
     const { rotateKeys: _, ...secrets } = await ensure(dataDir)
     expect(await ensure(dataDir)).toMatchObject(secrets)
   })
 
-  test('answers one secret to all of twenty that start at once', async () => {
+  test('ensureSecrets returns one secret to all of twenty that start at once', async () => {
     const dataDir = await temporaryDirectory()
     const all = await Promise.all(Array.from({ length: 20 }, () => ensure(dataDir)))
     expect(new Set(all.map(({ adminToken }) => adminToken)).size).toBe(1)
@@ -41,7 +41,7 @@ describe('ensureSecrets', () => {
     expect((await readdir(dataDir)).sort()).toEqual(['admin-token', 'encryption-key'])
   })
 
-  test('makes no file for what the environment gives', async () => {
+  test('ensureSecrets makes no file for what the environment gives', async () => {
     const dataDir = await temporaryDirectory()
     const secrets = await ensure(dataDir, {
       BRIDGE_ADMIN_TOKEN: 'x'.repeat(20),
@@ -51,7 +51,7 @@ describe('ensureSecrets', () => {
     expect(await readdir(dataDir)).toEqual([])
   })
 
-  test('never makes a new key for a database that has lost its own', async () => {
+  test('ensureSecrets never makes a new key for a database that has lost its own', async () => {
     const dataDir = await temporaryDirectory()
     await mkdir(join(dataDir, 'pg'))
     await expect(ensure(dataDir)).rejects.toMatchObject({
@@ -72,13 +72,13 @@ describe('ensureSecrets', () => {
     )
   })
 
-  test('says which file holds no secret', async () => {
+  test('ensureSecrets says which file holds no secret', async () => {
     const dataDir = await temporaryDirectory()
     await writeFile(join(dataDir, 'encryption-key'), '')
     await expect(ensure(dataDir)).rejects.toThrow(`${join(dataDir, 'encryption-key')}: key 1 must be 32 bytes`)
   })
 
-  test('says that the data directory cannot be used', async () => {
+  test('ensureSecrets says that the data directory cannot be used', async () => {
     const dataDir = await temporaryDirectory()
     await writeFile(join(dataDir, 'file'), '')
     await expect(ensure(join(dataDir, 'file/x'))).rejects.toMatchObject({
@@ -107,7 +107,7 @@ describe('the key file of a server that rotates its key', () => {
   }
   const bytes = (keys: readonly Uint8Array[]) => keys.map(key => [...key])
 
-  test('holds NEW,OLD from the begin and NEW alone from the end, and only the owner may read it', async () => {
+  test('the key file of a server that rotates its key holds NEW,OLD from the begin and NEW alone from the end, and only the owner may read it', async () => {
     const { dataDir, old, rotate } = await server()
     const { keys, finish } = await rotate()
     expect(keys).toHaveLength(2)
@@ -140,7 +140,7 @@ describe('the key file of a server that rotates its key', () => {
     expect((await readdir(dataDir)).sort()).toEqual(['admin-token', 'encryption-key', 'pg'])
   })
 
-  test('with other keys than the server has is left alone', async () => {
+  test('a key file with other keys than the server has is left alone', async () => {
     const { dataDir, rotate } = await server()
     const path = join(dataDir, 'encryption-key')
     await writeFile(path, Buffer.alloc(32, 3).toString('base64'))

@@ -31,7 +31,7 @@ describe.each(deployments)('$name', deployment => {
   }
 
   describe('users', () => {
-    test('are created, suspended, activated and deleted, by name or id', async () => {
+    test('users are created, suspended, activated and deleted, by name or id', async () => {
       const { admin } = await operator()
       const username = uniqueName('ada')
       const user = await admin.users.create.mutate({ username })
@@ -59,7 +59,7 @@ describe.each(deployments)('$name', deployment => {
       await expect(admin.users.create.mutate({ username })).resolves.toMatchObject({ username })
     })
 
-    test('that do not exist are unknown', async () => {
+    test('users that do not exist are unknown', async () => {
       const { admin } = await operator()
       for (const user of ['nobody', uuidv7()]) {
         expect(await rejectionOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
@@ -68,19 +68,22 @@ describe.each(deployments)('$name', deployment => {
       }
     })
 
-    test.each(['', '-a', 'a b', 'a/b', 'ä', 'a\0', 'x'.repeat(65), uuidv7()])('are not called %j', async username => {
-      const { admin } = await operator()
-      const rejected = await rejectionOf(admin.users.create.mutate({ username }))
-      expect(rejected.code).toBe('BAD_REQUEST')
-      expect(rejected.message).toMatch(/^username: /)
-    })
+    test.each(['', '-a', 'a b', 'a/b', 'ä', 'a\0', 'x'.repeat(65), uuidv7()])(
+      'users are not called %j',
+      async username => {
+        const { admin } = await operator()
+        const rejected = await rejectionOf(admin.users.create.mutate({ username }))
+        expect(rejected.code).toBe('BAD_REQUEST')
+        expect(rejected.message).toMatch(/^username: /)
+      },
+    )
   })
 
   describe('users by the short form of an id', () => {
     const ending = () => randomUUID().slice(-12)
     const withEnding = (end: string) => `${randomUUID().slice(0, -12)}${end}`
 
-    test('are found wherever a user is named, deleted or not', async () => {
+    test('users by the short form of an id are found wherever a user is named, deleted or not', async () => {
       const { admin } = await operator()
       const { id, username } = await admin.users.create.mutate({ username: uniqueName('short') })
       const user = id.slice(-12).toUpperCase()
@@ -92,7 +95,7 @@ describe.each(deployments)('$name', deployment => {
       expect(await rejectionOf(admin.users.delete.mutate({ user }))).toMatchObject(unknownRow)
     })
 
-    test('are ambiguous when two ids end alike, or one ends as another is called; the message has the candidates', async () => {
+    test('users by the short form of an id are ambiguous when two ids end alike, or one ends as another is called; the message has the candidates', async () => {
       const { admin } = await operator()
       const end = ending()
       const ids = [withEnding(end), withEnding(end)].sort()
@@ -111,7 +114,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   describe('API keys', () => {
-    test('are answered whole once, and listed without their secret', async () => {
+    test('API keys are returned whole once, and listed without their secret', async () => {
       const { admin } = await operator()
       const { id: userId, username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       const expiresAt = new Date(Date.now() + 60_000)
@@ -122,7 +125,7 @@ describe.each(deployments)('$name', deployment => {
       expect(await admin.apiKeys.list.query({})).toContainEqual(created)
     })
 
-    test('have a name and the time of their last use, which the response to a request does not wait for', async () => {
+    test('API keys have a name and the time of their last use, which the response to a request does not wait for', async () => {
       const { admin, connect } = await operator()
       const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       const created = await admin.apiKeys.create.mutate({ user: username, name: 'laptop' })
@@ -137,7 +140,7 @@ describe.each(deployments)('$name', deployment => {
       await expect.poll(lastUse).toBeGreaterThanOrEqual(before)
     })
 
-    test('that a server was about to note as used are noted when it closes', async () => {
+    test('API keys that a server was about to note as used are noted when it closes', async () => {
       const { admin, connect, server } = await operator()
       const { username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       const { key, id } = await admin.apiKeys.create.mutate({ user: username })
@@ -168,7 +171,7 @@ describe.each(deployments)('$name', deployment => {
       expect(await rejectionOf(admin.apiKeys.expire.mutate({ id }))).toMatchObject(unknownRow)
     })
 
-    test('are not made for the past, nor for a deleted user', async () => {
+    test('API keys are not made for the past, nor for a deleted user', async () => {
       const { admin } = await operator()
       const { id, username } = await admin.users.create.mutate({ username: uniqueName('keys') })
       const past = await rejectionOf(admin.apiKeys.create.mutate({ user: username, expiresAt: new Date(1_000) }))
@@ -183,7 +186,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   describe('daemon keys', () => {
-    test('are answered whole once, and listed without their secret', async () => {
+    test('daemon keys are returned whole once, and listed without their secret', async () => {
       const { admin } = await operator()
       const expiresAt = new Date(Date.now() + 60_000)
       const { key, ...created } = await admin.daemonKeys.create.mutate({ name: 'rack 1', delegate: true, expiresAt })
@@ -203,13 +206,13 @@ describe.each(deployments)('$name', deployment => {
       expect(created.createdAt).toBeInstanceOf(Date)
     })
 
-    test('may do the least unless more is asked for', async () => {
+    test('daemon keys may do the least unless more is asked for', async () => {
       const { admin } = await operator()
       const created = await admin.daemonKeys.create.mutate({})
       expect(created).toMatchObject({ name: null, delegate: false, expiresAt: null })
     })
 
-    test('are listed newest first', async () => {
+    test('daemon keys are listed newest first', async () => {
       const { admin } = await operator()
       const older = await admin.daemonKeys.create.mutate({})
       while (Date.now() <= older.createdAt.getTime()) await admin.daemonKeys.list.query()
@@ -218,7 +221,7 @@ describe.each(deployments)('$name', deployment => {
       expect(ids.slice(0, 2)).toEqual([newer.id, older.id])
     })
 
-    test('are revoked once: a second time succeeds and changes nothing', async () => {
+    test('daemon keys are revoked once: a second time succeeds and changes nothing', async () => {
       const { admin } = await operator()
       const { id } = await admin.daemonKeys.create.mutate({})
       const revoked = await admin.daemonKeys.revoke.mutate({ id })
@@ -228,7 +231,7 @@ describe.each(deployments)('$name', deployment => {
       expect(await admin.daemonKeys.list.query()).toContainEqual(revoked)
     })
 
-    test('that do not exist are unknown', async () => {
+    test('daemon keys that do not exist are unknown', async () => {
       const { admin } = await operator()
       expect(await rejectionOf(admin.daemonKeys.revoke.mutate({ id: 'unknown000' }))).toMatchObject(unknownRow)
     })
@@ -248,7 +251,7 @@ describe.each(deployments)('$name', deployment => {
       ['an empty name', { name: '' }, /^name: /],
       ['a name above 256', { name: 'x'.repeat(257) }, /^name: /],
       ['a delegate that is no boolean', { delegate: 'yes' }, /^delegate: /],
-    ])('are not made for %s', async (_what, input, message) => {
+    ])('daemon keys are not made for %s', async (_what, input, message) => {
       const { admin } = await operator()
       const before = await admin.daemonKeys.list.query()
       const rejected = await rejectionOf(admin.daemonKeys.create.mutate(input))
@@ -257,13 +260,13 @@ describe.each(deployments)('$name', deployment => {
       expect(await admin.daemonKeys.list.query()).toEqual(before)
     })
 
-    test('have a name that the database can hold', async () => {
+    test('daemon keys have a name that the database can hold', async () => {
       const { admin } = await operator()
       const created = await admin.daemonKeys.create.mutate({ name: 'a\0b\ud800' })
       expect(created.name).toBe('a\uFFFDb\uFFFD')
     })
 
-    test('and API keys are not taken for each other', async () => {
+    test('daemon keys and API keys are not taken for each other', async () => {
       const { admin, connect } = await operator()
       const services = createServices({
         store: store(),
@@ -285,7 +288,7 @@ describe.each(deployments)('$name', deployment => {
       })
     })
 
-    test('that were used are listed with the time and the build of their daemon', async () => {
+    test('daemon keys that were used are listed with the time and the build of their daemon', async () => {
       const { admin } = await operator()
       const { key, id } = await admin.daemonKeys.create.mutate({})
       const seenAt = new Date('2026-05-01T12:00:00.123Z')
@@ -317,7 +320,7 @@ describe.each(deployments)('$name', deployment => {
       expect((await second.admin.providers.list.query()).map(({ name }) => name)).not.toContain('demo')
     })
 
-    test('have the default base URL of their type, and keep their keys when none are given', async () => {
+    test('providers have the default base URL of their type, and keep their keys when none are given', async () => {
       const { admin, connect } = await operator()
       const key = 'sk-ant-api03-0123456789-wxyz'
       const added = await admin.providers.upsert.mutate({ name: 'one', type: 'anthropic', keys: [key] })
@@ -374,7 +377,7 @@ describe.each(deployments)('$name', deployment => {
       ])
     })
 
-    test('of another type have its base URL, and need keys of it: those of one vendor are not sent to another', async () => {
+    test('providers of another type have its base URL, and need keys of it: those of one vendor are not sent to another', async () => {
       const { admin } = await operator()
       const name = 'moved'
       await admin.providers.upsert.mutate({ name, baseUrl: 'https://proxy.example', keys: ['sk-ant-0123456789'] })
@@ -395,7 +398,7 @@ describe.each(deployments)('$name', deployment => {
       })
     })
 
-    test('may have U+0000 and an @ in the path of their base URL, but no credentials', async () => {
+    test('providers may have U+0000 and an @ in the path of their base URL, but no credentials', async () => {
       const { admin } = await operator()
       const upsert = (baseUrl: string) => admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', baseUrl })
       expect(await upsert('https://host/a\0b\ud800')).toMatchObject({ baseUrl: 'https://host/a\uFFFDb\uFFFD' })
@@ -411,7 +414,7 @@ describe.each(deployments)('$name', deployment => {
       }
     })
 
-    test('that are disabled give a daemon no keys', async () => {
+    test('providers that are disabled give a daemon no keys', async () => {
       const { admin, connect } = await operator()
       await admin.providers.upsert.mutate({ name: 'two', type: 'anthropic', keys: ['sk-two'] })
       expect(await admin.providers.setEnabled.mutate({ name: 'two', enabled: false })).toMatchObject({ enabled: false })
@@ -419,7 +422,7 @@ describe.each(deployments)('$name', deployment => {
       expect(providers.find(({ name }) => name === 'two')).toMatchObject({ enabled: false, keys: [] })
     })
 
-    test('that do not exist are unknown', async () => {
+    test('providers that do not exist are unknown', async () => {
       const { admin } = await operator()
       expect(await rejectionOf(admin.providers.remove.mutate({ name: 'none' }))).toMatchObject(unknownRow)
       expect(await rejectionOf(admin.providers.setEnabled.mutate({ name: 'none', enabled: true }))).toMatchObject(
@@ -427,7 +430,7 @@ describe.each(deployments)('$name', deployment => {
       )
     })
 
-    test('can be tested, enabled or not, which the audit log notes', async () => {
+    test('providers can be tested, enabled or not, which the audit log notes', async () => {
       const { admin, connect } = await operator()
       await admin.providers.upsert.mutate({ name: 'tested', baseUrl: 'http://127.0.0.1:1', enabled: false })
       const rejected = { name: 'tested', ok: false, failure: 'refused', status: null, models: null, key: null }
@@ -475,7 +478,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   describe('interceptions', () => {
-    test('are listed newest first, page by page, without gap or repeat', async () => {
+    test('interceptions are listed newest first, page by page, without gap or repeat', async () => {
       const { admin, connect } = await operator()
       const initiatorId = uuidv7()
       const { recorder } = connect(daemon)
@@ -510,7 +513,7 @@ describe.each(deployments)('$name', deployment => {
       expect(exact.nextCursor).toBeNull()
     })
 
-    test('are listed once each while others arrive between the pages, before and behind the cursor', async () => {
+    test('interceptions are listed once each while others arrive between the pages, before and behind the cursor', async () => {
       const { admin, connect } = await operator()
       const initiatorId = uuidv7()
       const { recorder } = connect(daemon)
@@ -570,7 +573,7 @@ describe.each(deployments)('$name', deployment => {
       })
     })
 
-    test('are found by the short form of their id, unless it is unknown or several have it', async () => {
+    test('interceptions are found by the short form of their id, unless it is unknown or several have it', async () => {
       const { admin, connect } = await operator()
       const { recorder } = connect(daemon)
       const end = randomUUID().slice(-12)
@@ -606,7 +609,7 @@ describe.each(deployments)('$name', deployment => {
       expect(rejected.message).toMatch(/^errorType: .*"rate_limited".*"unknown".* \(got "rate_limit"\)$/)
     })
 
-    test('of a user without any are none; of an unknown name, an error', async () => {
+    test('interceptions of a user without any are none; of an unknown name, an error', async () => {
       const { admin } = await operator()
       const { username } = await admin.users.create.mutate({ username: uniqueName('quiet') })
       expect(await admin.interceptions.list.query({ user: username })).toEqual({ interceptions: [], nextCursor: null })

@@ -57,7 +57,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   describe('the delegated path', () => {
-    test('is closed to a connection without the capability', async () => {
+    test('the delegated path is closed to a connection without the capability', async () => {
       const { connect, created } = await withKey()
       const { authorizer } = connect(remote)
       expect(await rejectionOf(authorizer.isAuthorized.query({ keyId: created.id }))).toMatchObject({

@@ -232,7 +232,7 @@ describe.each(stores)('the token batch on $name', ({ openTwo }) => {
     return { userId, serverId }
   }
 
-  test('is refreshed once when many ask at once, in two processes', async () => {
+  test('a token of the batch is refreshed once when many ask at once, in two processes', async () => {
     let refreshes = 0
     const server = await startStandIn((_request, response) => {
       refreshes++

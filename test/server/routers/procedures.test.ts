@@ -226,15 +226,18 @@ test('every procedure has a row with its role and its inputs', () => {
 })
 
 describe.each(Object.entries(table))('%s', (path, { role, taken, rejected = {} }) => {
-  test(`is for the role ${role}`, async () => {
+  test(`the procedure is for the role ${role}`, async () => {
     expect((await causeOf(thrownBy(path, role, taken))).message).toBe(reached.message)
     const forbidden = RpcError.from(await thrownBy(path, otherRole[role], taken))
     expect(forbidden).toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining(`needs the role ${role}`) })
   })
 
-  test.each(Object.entries(rejected))('rejects %s before any service is reached', async (_rule, input) => {
-    expect(RpcError.from(await thrownBy(path, role, input))).toMatchObject({ code: 'BAD_REQUEST' })
-  })
+  test.each(Object.entries(rejected))(
+    'the procedure rejects %s before any service is reached',
+    async (_rule, input) => {
+      expect(RpcError.from(await thrownBy(path, role, input))).toMatchObject({ code: 'BAD_REQUEST' })
+    },
+  )
 })
 
 // A strict schema without the field rejects the first resume; a schema that drops the field begins anew.

@@ -58,7 +58,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   describe('the six records', () => {
-    test('are read back as they were recorded', async () => {
+    test('the six records are read back as they were recorded', async () => {
       const { recorder, admin } = await connect()
       const record = interception({ userAgent: 'claude-cli/2.0', metadata: { a: 1 }, clientSessionId: 's1' })
       const usage = { ...tokens(record.id), model: 'advisor', metadata: { tier: 'standard' } }
@@ -91,7 +91,7 @@ describe.each(deployments)('$name', deployment => {
       expect(detail.modelThoughts).toEqual([{ ...thought, metadata: null }])
     })
 
-    test('may be repeated, and the same id with other content is a conflict', async () => {
+    test('the six records may be repeated, and the same id with other content is a conflict', async () => {
       const { recorder } = await connect()
       const record = interception({ metadata: { a: 1, b: 2 } })
       await recorder.recordInterception.mutate(record)
@@ -106,7 +106,7 @@ describe.each(deployments)('$name', deployment => {
       expect(await rejectionOf(otherCount)).toMatchObject(conflict)
     })
 
-    test('of an unknown interception are rejected', async () => {
+    test('the six records of an unknown interception are rejected', async () => {
       const { recorder } = await connect()
       const rejections = await Promise.all([
         rejectionOf(recorder.recordTokenUsage.mutate(tokens(uuidv7()))),
@@ -217,7 +217,7 @@ describe.each(deployments)('$name', deployment => {
   })
 
   describe('recordBatch', () => {
-    test('stores the good ones and answers each in order', async () => {
+    test('recordBatch stores the good ones and returns an outcome for each in order', async () => {
       const { recorder, admin } = await connect()
       const record = interception()
       const usage = tokens(record.id)
@@ -245,7 +245,7 @@ describe.each(deployments)('$name', deployment => {
       expect(detail.tokenUsages).toMatchObject([{ inputTokens: 1 }])
     })
 
-    test('refuses none and more than 500', async () => {
+    test('recordBatch rejects none and more than 500', async () => {
       const { recorder } = await connect()
       const record: BatchRecord = { kind: 'interception', ...interception() }
       for (const records of [[], Array.from({ length: 501 }, () => record)]) {
@@ -255,7 +255,7 @@ describe.each(deployments)('$name', deployment => {
       }
     })
 
-    test('refuses more than 1 MiB', async () => {
+    test('recordBatch rejects more than 1 MiB', async () => {
       const { recorder } = await connect()
       const records: BatchRecord[] = [1, 2].map(() => ({
         kind: 'promptUsage',

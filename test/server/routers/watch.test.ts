@@ -48,7 +48,7 @@ describe.each(stores.flatMap(({ name, openTwo }) => links.map(link => ({ name, o
     }
 
     describe('admin.watch', () => {
-      test('shows every record that any server stores, as it is stored, from the moment of watching', async () => {
+      test('admin.watch shows every record that any server stores, as it is stored, from the moment of watching', async () => {
         const [one, two] = await connect()
         const before = interception()
         await one.daemon.recorder.recordInterception.mutate(before)

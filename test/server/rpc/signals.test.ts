@@ -33,7 +33,7 @@ describe.each(links)('the signal of a procedure, $name', ({ dialRaw }) => {
   leavesNothing()
 
   it.each(types.flatMap(type => causes.map(cause => ({ type, cause }))))(
-    'aborts: a $type, by $cause',
+    'the signal of a procedure aborts: a $type, by $cause',
     async ({ type, cause }) => {
       const { router, started, aborted } = waitingRouter()
       const { duplex, group } = await dialRaw(router)

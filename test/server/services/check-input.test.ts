@@ -72,7 +72,7 @@ describe('a message names the path, the rule and what stood there', () => {
     expect(messageFor(recordSchemas.tokenUsage, { ...tokens, ...change })).toBe(message)
   })
 
-  test('of the whole input, where it is no object', () => {
+  test('a message names the path, the rule and the value of the whole input, where it is no object', () => {
     for (const input of [undefined, null, 5, 'x', []]) {
       expect(messageFor(recordSchemas.tokenUsage, input)).toMatch(/^input: Invalid input: expected object/)
     }
@@ -84,7 +84,7 @@ describe('a message names the path, the rule and what stood there', () => {
     expect(message).toMatch(/; and 5 more$/)
   })
 
-  test('of a user given by neither id nor name', () => {
+  test('a message names the path, the rule and the value of a user given by neither id nor name', () => {
     expect(messageFor(usersDeleteInput, { user: 'not a name' })).toBe(
       `user: must be a user's id or name (got "not a name")`,
     )

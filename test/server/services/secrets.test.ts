@@ -10,7 +10,7 @@ const newKey = randomBytes(32)
 const secret = 'sk-ant-MARKED-SECRET-0123456789'
 
 describe('a secret box', () => {
-  test('opens what it sealed', () => {
+  test('a secret box opens what it sealed', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), text => {
         const box = createSecretBox([oldKey])
@@ -35,7 +35,7 @@ describe('a secret box', () => {
     expect(() => createSecretBox([oldKey]).open(sealedByNew, place)).toThrow(/not configured/)
   })
 
-  test('does not open for another place', () => {
+  test('a secret box does not open for another place', () => {
     const box = createSecretBox([oldKey])
     const sealed = box.seal(secret, providerKeyPlace('a', 'b-c'))
     for (const other of [providerKeyPlace('a', 'b'), providerKeyPlace('a-b', 'c'), providerKeyPlace('b-c', 'a')]) {
@@ -43,7 +43,7 @@ describe('a secret box', () => {
     }
   })
 
-  test('notices a change of any byte', () => {
+  test('a secret box notices a change of any byte', () => {
     const box = createSecretBox([oldKey])
     const sealed = box.seal(secret, place)
     for (let index = 0; index < sealed.length; index++) {
@@ -52,7 +52,7 @@ describe('a secret box', () => {
     }
   })
 
-  test('opens no rubbish', () => {
+  test('a secret box opens no rubbish', () => {
     const box = createSecretBox([oldKey])
     const sealed = box.seal(secret, place)
     for (const length of [0, 1, 20, 36, sealed.length - 1]) {
@@ -65,7 +65,7 @@ describe('a secret box', () => {
     )
   })
 
-  test('opens a view into a larger buffer', () => {
+  test('a secret box opens a view into a larger buffer', () => {
     const box = createSecretBox([oldKey])
     const sealed = box.seal(secret, place)
     const larger = new Uint8Array(sealed.length + 20)
@@ -73,7 +73,7 @@ describe('a secret box', () => {
     expect(box.open(larger.subarray(10, 10 + sealed.length), place)).toBe(secret)
   })
 
-  test('tells whether the first key sealed a secret', () => {
+  test('a secret box says whether the first key sealed a secret', () => {
     const box = createSecretBox([oldKey])
     const sealed = box.seal(secret, place)
     expect(box.isCurrent(sealed)).toBe(true)
@@ -84,7 +84,7 @@ describe('a secret box', () => {
     }
   })
 
-  test('goes on with other keys when they are replaced, and keeps its own when those are none', () => {
+  test('a secret box goes on with other keys when they are replaced, and keeps its own when those are none', () => {
     const box = createSecretBox([oldKey])
     const sealed = box.seal(secret, place)
     box.replaceKeys([newKey, oldKey])
@@ -98,19 +98,19 @@ describe('a secret box', () => {
     expect(createSecretBox([newKey]).isCurrent(box.seal(secret, place))).toBe(true)
   })
 
-  test('takes keys of 32 bytes and at least one', () => {
+  test('a secret box takes keys of 32 bytes and at least one', () => {
     expect(() => createSecretBox([])).toThrow(/needs a key/)
     expect(() => createSecretBox([randomBytes(16)])).toThrow('an encryption key has 32 bytes, not 16')
   })
 })
 
 describe('an API key', () => {
-  test('is made as it is read', () => {
+  test('an API key is made as it is read', () => {
     const made = generateApiKey()
     expect(parseApiKey(`${made.id}-${made.secret}`)).toEqual(made)
   })
 
-  test('uses every character, each about as often as the others', () => {
+  test('an API key uses every character, each about as often as the others', () => {
     const counts = new Map<string, number>()
     for (let index = 0; index < 1000; index++) {
       for (const character of generateApiKey().secret) counts.set(character, (counts.get(character) ?? 0) + 1)

@@ -4,7 +4,7 @@ import { stores } from '../../fixtures/stores.js'
 import { interception } from './records/records.js'
 
 describe.each(stores)('the store: $name', ({ open }) => {
-  test('answers a ping until it is closed, and fails with INTERNAL_SERVER_ERROR afterwards', async () => {
+  test('the store responds to a ping until it is closed, and fails with INTERNAL_SERVER_ERROR afterwards', async () => {
     const store = await open()
     await store.ping()
     await store.close()

@@ -14,7 +14,7 @@ describe('the size of metadata', () => {
     ['two fields and a list', { a: filler(30), b: [1, true, null, 'c'] }],
     ['escapes', { a: `${'\u0001"'.repeat(100)}${filler(8 + 800)}` }],
     ['characters of several bytes', { a: `${'é€'.repeat(100)}${filler(8 + 500)}` }],
-  ])('is that of its JSON text: %s', (_name, value) => {
+  ])('the size of metadata is that of its JSON text: %s', (_name, value) => {
     expect(Buffer.byteLength(JSON.stringify(value))).toBe(maxMetadataBytes)
     expect(cleanJsonObject(value, maxMetadataBytes, maxMetadataDepth)).toEqual(value)
     const larger = { ...value, a: `${value.a}x` }

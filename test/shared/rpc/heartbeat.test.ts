@@ -31,7 +31,7 @@ async function pass(seconds: number, each: () => void = () => {}): Promise<void>
 
 describe('a heartbeat', () => {
   test.each([0, 256 * 1024, 16 * 1024 * 1024])(
-    'finds a peer that vanishes after %d bytes were sent within interval and timeout',
+    'a heartbeat finds a peer that vanishes after %d bytes were sent within interval and timeout',
     async bytes => {
       const { socket, observed, beat } = heartbeat()
       await pass(3)

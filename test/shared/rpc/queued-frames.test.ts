@@ -97,7 +97,7 @@ describe('the memory of a value', () => {
     ['text', { text: 'x'.repeat(10_000) }, 10_000],
     ['empty arrays', Array.from({ length: 1_000 }, () => []), 40_000],
     ['fields', Array.from({ length: 1_000 }, (_, id) => ({ id, kind: 'x' })), 60_000],
-  ])('is at least the measured memory, and not many times as much: %s', (_, value, measured) => {
+  ])('the memory of a value is at least the measured memory, and not many times as much: %s', (_, value, measured) => {
     expect(heapBytes(value)).toBeGreaterThanOrEqual(measured)
     expect(heapBytes(value)).toBeLessThan(measured * 3)
   })

@@ -221,7 +221,7 @@ describe('a large request that is sent with a further field', () => {
   const path = '/bridge/openai/v1/chat/completions'
   const large = JSON.stringify({ model: 'm', stream: true, pad: 'x'.repeat(200_000) })
 
-  test('is sent once more as received, if the provider rejects it', async () => {
+  test('a large request that is sent with a further field is sent once more as received, if the provider rejects it', async () => {
     const bridge = await start({ maxTotalBodyBytes: 300_000 })
     provider.respondWith(json({}, 400), json({}))
     expect((await send(bridge, { path, headers, body: large })).status).toBe(200)
@@ -230,7 +230,7 @@ describe('a large request that is sent with a further field', () => {
     expect(second).toBe(large)
   })
 
-  test('is held until the provider begins a response that does not reject it', async () => {
+  test('a large request that is sent with a further field is held until the provider begins a response that does not reject it', async () => {
     const bridge = await start({ maxTotalBodyBytes: 300_000 })
     const [begin, end] = [createGate(), createGate()]
     provider.respondWith(eventStream(event + event, { 0: begin, 1: end }), json({}))

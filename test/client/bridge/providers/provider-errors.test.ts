@@ -78,11 +78,11 @@ describe('the error of a provider', () => {
   })
 
   test.each([[{}], [[]], [null], [7], [''], [{ error: {} }], [{ error: null }], [{ type: 'error' }], [{ ok: true }]])(
-    'is not in %j',
+    'the error of a provider is not in %j',
     value => expect(errorIn(value)).toBeUndefined(),
   )
 
-  test('is read from any value without a fault, and its message is a text', () => {
+  test('the error of a provider is read from any value without a fault, and its message is a text', () => {
     const keys = fc.constantFrom('error', 'errors', 'detail', 'message', 'code', 'type', 'status', 'msg', '__proto__')
     const { value } = fc.letrec(tie => ({
       value: fc.oneof(

@@ -48,7 +48,7 @@ test('no field of an interception holds a key of its request', () => {
 })
 
 describe('token usages of a response', () => {
-  test('are one for the response and one for each part that is billed beside it, with ids in the order of the parts', () => {
+  test('token usages of a response are one for the response and one for each part that is billed beside it, with ids in the order of the parts', () => {
     const billedBeside = [10, 20, 30, 40].map(n => ({ ...counts(n), model: n === 20 ? 'advisor' : undefined }))
     const usages = usagesOf({ usage: counts(1), billedBeside, usageIsFinal: true })
     expect(usages.map(({ inputTokens, model }) => [inputTokens, model])).toEqual([
@@ -62,14 +62,14 @@ describe('token usages of a response', () => {
     expect(ids.toSorted()).toEqual(ids)
   })
 
-  test('have the facts of the response in the first one only', () => {
+  test('token usages of a response have the facts of the response in the first one only', () => {
     const outcome: Outcome = { served_model: 'claude-x', stop_reason: 'end_turn', searches: 2 }
     const [first, second] = usagesOf({ usage: counts(1), billedBeside: [{ ...counts(2), model: 'a' }], outcome })
     expect(first?.metadata).toEqual({ response: outcome })
     expect(second?.metadata).toBeUndefined()
   })
 
-  test('have no metadata without facts and details, so that hashes of older records stay', () => {
+  test('token usages of a response have no metadata without facts and details, so that hashes of older records stay', () => {
     expect(usagesOf({ usage: counts(1), outcome: {} })[0]).not.toHaveProperty('metadata')
   })
 
@@ -133,7 +133,7 @@ describe('token usages of a response', () => {
       { mayBeEstimated: false, relayedCharacters: 90, usage: counts(7) },
       [[7, 8, false]],
     ],
-  ])('are estimated or not where %s', (_, response, expected) => {
+  ])('token usages of a response are estimated or not where %s', (_, response, expected) => {
     const usages = usagesOf(response)
     expect(
       usages.map(({ inputTokens, outputTokens, metadata }) => [

@@ -128,7 +128,7 @@ describe.each<[string, (text: string | Buffer) => Buffer]>([
   /** bytes that do not compress */
   const noise = Buffer.from(Array.from({ length: 1_500_000 }, (_, index) => (index * 2_654_435_761) >>> 24))
 
-  test('with a key is masked and passes decoded', async () => {
+  test('an error body with a key is masked and passes decoded', async () => {
     const body = encode(shown)
     const received = await pass(head(body), [body.subarray(0, 9), body.subarray(9)])
     expect([textOf(received), received.head?.headers]).toEqual([masked, ['content-length', String(shown.length)]])
@@ -141,13 +141,13 @@ describe.each<[string, (text: string | Buffer) => Buffer]>([
     expect(received.head?.headers).toEqual(head(body).headers)
   })
 
-  test('with a key that is cut short is masked', async () => {
+  test('an error body with a key that is cut short is masked', async () => {
     const body = encode(Buffer.concat([Buffer.from(shown), noise.subarray(0, 400_000)]))
     const received = await pass(head(body), [body.subarray(0, body.length - 20)])
     expect(textOf(received).slice(0, masked.length)).toBe(masked)
   })
 
-  test('with a key that is larger than the bound is masked, and its beginning passes', async () => {
+  test('an error body with a key that is larger than the bound is masked, and its beginning passes', async () => {
     const random = crypto.getRandomValues.bind(crypto)
     for (let at = 0; at < noise.length; at += 65_536) random(noise.subarray(at, at + 65_536))
     const body = encode(Buffer.concat([Buffer.from(shown), noise]))
@@ -160,7 +160,7 @@ describe.each<[string, (text: string | Buffer) => Buffer]>([
     expect(received.head?.headers).toEqual([])
   })
 
-  test('that is plain, in spite of its label, is masked', async () => {
+  test('an error body that is plain, in spite of its label, is masked', async () => {
     expect(textOf(await pass(head(Buffer.from(shown)), [Buffer.from(shown)]))).toBe(masked)
   })
 

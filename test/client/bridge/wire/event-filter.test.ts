@@ -71,7 +71,7 @@ describe('events with the marker are left out, and every other byte passes', () 
     test.each([
       [65_536 - 2, ''],
       [65_536 - 1, sized(65_536 - 1)],
-    ])('of an event with %i bytes and a blank line, whole or in two, the same passes', (bytes, passed) => {
+    ])('an event with %i bytes and a blank line passes the same, whole or in two', (bytes, passed) => {
       const event = `${sized(bytes)}\n\n`
       const shown = passed === '' ? '' : event
       expect(filtered([event]).join('')).toBe(shown)

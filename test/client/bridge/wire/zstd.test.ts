@@ -39,11 +39,11 @@ describe.each([
     expect((await decompress(frame, content.length)).toString()).toBe(content)
   })
 
-  test.each(frames)('stops at the limit in a frame %s', async (_, frame) => {
+  test.each(frames)('the decoder stops at the limit in a frame %s', async (_, frame) => {
     await expect(decompress(frame, content.length - 1)).rejects.toMatchObject({ code: 'ERR_BUFFER_TOO_LARGE' })
   })
 
-  test.each(frames)('rejects every cut of a frame %s', async (_, frame) => {
+  test.each(frames)('the decoder rejects every cut of a frame %s', async (_, frame) => {
     for (let length = 1; length < frame.length; length++) {
       const decoded = await decompress(frame.subarray(0, length), 10_000).catch(() => undefined)
       // A cut between two frames leaves whole ones.

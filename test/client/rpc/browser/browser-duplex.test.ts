@@ -58,7 +58,7 @@ describe('a duplex on a browser’s WebSocket', () => {
     vi.useRealTimers()
   })
 
-  it('keeps messages until it is opened, and sizes are those of UTF-8', async () => {
+  it('a duplex keeps messages until it is opened, and sizes are those of UTF-8', async () => {
     const { socket, received, bytes, open } = make()
     socket.receive({ a: 'é' })
     socket.receive('PING')

@@ -37,7 +37,7 @@ async function listeningServer(): Promise<number> {
 const failureWith = (options: CommonOptions) => rejectionOf(listUsers(options))
 
 describe('a server behind a TLS proxy', () => {
-  test('is reached by --url and --ca, with a path or without, with the token of the environment or of the data directory', async () => {
+  test('a server behind a TLS proxy is reached by --url and --ca, with a path or without, with the token of the environment or of the data directory', async () => {
     const port = await listeningServer()
     const [plain, below] = [await startTlsProxy({ port }), await startTlsProxy({ port, path: '/team/aibridge' })]
     vi.stubEnv('BRIDGE_ADMIN_TOKEN', adminToken)
@@ -49,7 +49,7 @@ describe('a server behind a TLS proxy', () => {
     expect(await listUsers({ url: below, ca: caFile })).toEqual(users)
   })
 
-  test('is reached by BRIDGE_URL and BRIDGE_CA; --port goes before them', async () => {
+  test('a server behind a TLS proxy is reached by BRIDGE_URL and BRIDGE_CA; --port goes before them', async () => {
     const port = await listeningServer()
     vi.stubEnv('BRIDGE_ADMIN_TOKEN', adminToken)
     vi.stubEnv('BRIDGE_URL', await startTlsProxy({ port }))
@@ -63,7 +63,7 @@ describe('a server behind a TLS proxy', () => {
     expect(await failureWith({ port: String(await closedPort()) })).toMatchObject({ reason: 'server_unreachable' })
   })
 
-  test('whose authority is unknown is not called, and --ca is named', async () => {
+  test('a server behind a TLS proxy whose authority is unknown is not called, and --ca is named', async () => {
     const url = await startTlsProxy({ port: await listeningServer() })
     expect(await failureWith({ url })).toEqual({
       code: 'SERVICE_UNAVAILABLE',
@@ -104,7 +104,7 @@ describe('a server behind a TLS proxy', () => {
 })
 
 describe('the admin token', () => {
-  test('that is missing is asked for by its file and its variable', async () => {
+  test('the admin token that is missing is asked for by its file and its variable', async () => {
     const port = await listeningServer()
     expect(await failureWith({ port: String(port) })).toEqual({
       code: 'UNAUTHORIZED',
@@ -118,7 +118,7 @@ describe('the admin token', () => {
     })
   })
 
-  test('of another server is rejected without being shown', async () => {
+  test('the admin token of another server is rejected without being shown', async () => {
     const port = String(await listeningServer())
     await writeFile(join(data, 'admin-token'), 'MARKED-token-of-another-server')
     const ofFile = await failureWith({ port })

@@ -74,20 +74,23 @@ describe('a flood before authentication', () => {
     ['pongs', repeat(frame(0x8a), 1_025), /^more than 1,024 pings before authentication$/],
     ['a first frame that does not end', Buffer.concat([longFrame, Buffer.alloc(200_000)]), /^a first frame of more/],
     ['parts of a first frame', Buffer.concat([frame(0x01, '{'), repeat(frame(0x00, ' '), 300)]), /^$/],
-  ])('of %s closes the connection with 1008 and ends the socket', async (_, bytes, text) => {
-    const { port, connections } = await serve()
-    const socket = await upgraded(port)
-    const received: Buffer[] = []
-    socket.on('data', chunk => received.push(chunk))
-    const end = ended(socket)
-    socket.write(bytes)
-    await end
-    const all = Buffer.concat(received)
-    const close = all.subarray(all.lastIndexOf(Buffer.from([0x03, 0xf0])))
-    expect(close.readUInt16BE()).toBe(1008)
-    expect(close.subarray(2).toString()).toMatch(text)
-    await expect.poll(connections).toBe(0)
-  })
+  ])(
+    'a flood before authentication of %s closes the connection with 1008 and ends the socket',
+    async (_, bytes, text) => {
+      const { port, connections } = await serve()
+      const socket = await upgraded(port)
+      const received: Buffer[] = []
+      socket.on('data', chunk => received.push(chunk))
+      const end = ended(socket)
+      socket.write(bytes)
+      await end
+      const all = Buffer.concat(received)
+      const close = all.subarray(all.lastIndexOf(Buffer.from([0x03, 0xf0])))
+      expect(close.readUInt16BE()).toBe(1008)
+      expect(close.subarray(2).toString()).toMatch(text)
+      await expect.poll(connections).toBe(0)
+    },
+  )
 
   it('after a rejection ends the socket, which else may stay for the peer to close', async () => {
     const { port, connections } = await serve()
@@ -123,7 +126,7 @@ describe('a flood before authentication', () => {
     await expect.poll(connections).toBe(0)
   })
 
-  it('leaves clients with a key alone: their pings have no such limit', async () => {
+  it('a flood before authentication leaves clients with a key alone: their pings have no such limit', async () => {
     const { port } = await serve()
     const client = new WebSocket(`ws://127.0.0.1:${port}/rpc`, { headers: { authorization: 'Bearer good' } })
     await once(client, 'open')

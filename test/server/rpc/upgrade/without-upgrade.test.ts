@@ -259,7 +259,7 @@ describe('a request for a WebSocket', () => {
 })
 
 describe('serving WebSockets without a group', () => {
-  it('fails at once', () => {
+  it('serving WebSockets without a group fails at once', () => {
     const options = { server: createServer(), path: '/rpc', router } as unknown as ServeWebSocketsOptions<typeof router> // an untyped caller
     expect(() => serveWebSockets(options)).toThrow(
       expect.objectContaining({ code: 'BAD_REQUEST', reason: 'config_invalid' }),

@@ -75,12 +75,12 @@ describe('a good key', () => {
     [false, 'rack 1', 'rack 1'],
     [true, 'rack 1', 'rack 1'],
     [false, null, id],
-  ])('says who comes: delegate %j, name %j', async (delegate, name, shown) => {
+  ])('a good key says who comes: delegate %j, name %j', async (delegate, name, shown) => {
     const identity = { role: 'daemon', name: shown, delegate, daemonKeyId: id }
     expect(await service({ ...good, delegate, name }).authenticate(key, null)).toEqual(identity)
   })
 
-  test('is valid until the moment of its expiry, and not at it', async () => {
+  test('a good key is valid until the moment of its expiry, and not at it', async () => {
     const expiring = service({ ...good, expiresAt: later(1) })
     await expect(expiring.authenticate(key, null)).resolves.toMatchObject({ daemonKeyId: id })
     expiring.clock.now = later(1)
@@ -106,7 +106,7 @@ describe('what is no key', () => {
     `${id}-${secret.slice(1)}é`,
     `abcdefghi\0-${secret}`,
     'x'.repeat(100_000),
-  ])('is invalid, and the store is not asked: %j', async malformed => {
+  ])('anything but a key is invalid, and the store is not asked: %j', async malformed => {
     const { authenticate, store } = service()
     const rejected = await rejectionOf(authenticate(malformed, null))
     expect(rejected).toMatchObject({ code: 'UNAUTHORIZED', reason: 'key_invalid' })
@@ -172,7 +172,7 @@ test('a store that fails is an internal error, never an invalid key', async () =
 })
 
 describe('that a daemon was seen', () => {
-  test('is stored at its first connection, then once a minute', async () => {
+  test('the time of a daemon is stored at its first connection, then once a minute', async () => {
     const { authenticate, clock, seen } = service()
     for (const ms of [0, 1, 59_999, 60_000, 60_001, 119_999, 120_000]) {
       clock.now = later(ms)
@@ -181,7 +181,7 @@ describe('that a daemon was seen', () => {
     expect(seen).toEqual([0, 60_000, 120_000].map(ms => ({ id, at: later(ms), buildVersion: '1.0' })))
   })
 
-  test('is stored at once where it has become another build', async () => {
+  test('the time of a daemon is stored at once where the daemon has another build', async () => {
     const { authenticate, clock, seen } = service()
     for (const [ms, buildVersion] of [
       [0, '1.0'],
@@ -196,7 +196,7 @@ describe('that a daemon was seen', () => {
     expect(seen.map(({ buildVersion }) => buildVersion)).toEqual(['1.0', '1.1', null])
   })
 
-  test('and cannot be stored is logged, without the key, and rejects no daemon', async () => {
+  test('a time of a daemon that cannot be stored is logged, without the key, and rejects no daemon', async () => {
     const { authenticate, logger } = service(good, { recordDaemonSeen: failed })
     await expect(authenticate(key, '1.0')).resolves.toMatchObject({ daemonKeyId: id })
     expect(logger.lines).toMatchObject([{ level: 'warn', fields: { daemonKeyId: id, err: expect.any(RpcError) } }])
@@ -205,7 +205,7 @@ describe('that a daemon was seen', () => {
 })
 
 describe('keys of open connections', () => {
-  test('are checked as of now by the store; the others were seen now, once a minute', async () => {
+  test('keys of open connections are checked as of now by the store; the others were seen now, once a minute', async () => {
     const { authenticate, checkConnected, store, clock } = service()
     await authenticate(key, '1')
     store.findInvalidDaemonKeys.mockResolvedValue(['b'])
@@ -223,7 +223,7 @@ describe('keys of open connections', () => {
     ])
   })
 
-  test('are known to this process also where another one saw them a moment before', async () => {
+  test('keys of open connections are known to this process also where another one saw them a moment before', async () => {
     const { authenticate, checkConnected, store, clock } = service({ ...good, lastSeenAt: start, buildVersion: '1' })
     clock.now = later(1)
     await authenticate(key, '1')
@@ -233,7 +233,7 @@ describe('keys of open connections', () => {
     expect(store.recordDaemonsConnected.mock.calls).toEqual([[[id], later(60_000)]])
   })
 
-  test('whose being seen cannot be stored are checked all the same, and it is logged', async () => {
+  test('keys of open connections whose being seen cannot be stored are checked all the same, and it is logged', async () => {
     const { authenticate, checkConnected, clock, logger } = service(good, { recordDaemonsConnected: failed })
     await authenticate(key, '1')
     clock.now = later(60_000)
@@ -262,7 +262,7 @@ describe('revoking', () => {
 })
 
 describe('making a key', () => {
-  test('stores the hash of its secret, never the secret', async () => {
+  test('making a key stores the hash of its secret, never the secret', async () => {
     const { create, store } = service()
     const created = await create({ delegate: true, name: 'rack 2', expiresAt: later(1) }, 'ada')
     const [createdId = '', createdSecret = ''] = created.key.split('-')
@@ -272,7 +272,7 @@ describe('making a key', () => {
     ])
   })
 
-  test.each([-1, 0])('that would have expired is rejected with both times: %i ms', async ms => {
+  test.each([-1, 0])('making a key that would have expired is rejected with both times: %i ms', async ms => {
     const { create, store } = service()
     const rejected = await rejectionOf(create({ delegate: false, expiresAt: later(ms) }, 'ada'))
     expect(rejected.code).toBe('BAD_REQUEST')
@@ -280,7 +280,7 @@ describe('making a key', () => {
     expect(store.createDaemonKey).not.toHaveBeenCalled()
   })
 
-  test('takes another id where the first is taken, and gives up where the second is too', async () => {
+  test('making a key takes another id where the first is taken, and gives up where the second is too', async () => {
     const { create, store } = service()
     store.createDaemonKey.mockResolvedValueOnce(null)
     const { key: made } = await create({ delegate: false }, 'ada')

@@ -33,7 +33,7 @@ describe('a purge', () => {
     })
   const entriesOf = async (target: string) => (await store().listAudit({ limit: 50, target })).reverse()
 
-  test('of many records goes slice by slice, and says how far it is', async () => {
+  test('a purge of many records goes slice by slice, and says how far it is', async () => {
     const { id, username, keyId } = await userWith(5)
     const { purge } = purgeWith({ purgeSliceMs: 0 })
     const rest = { apiKeys: 0, links: 0 }
@@ -55,7 +55,7 @@ describe('a purge', () => {
     )
   })
 
-  test('that broke off in any place goes on when it is called again', async () => {
+  test('a purge that broke off in any place goes on when it is called again', async () => {
     const { id, username } = await userWith(4)
     let batch = 0
     const { purge } = purgeWith({ purgeSliceMs: endless }, async () => {
@@ -71,7 +71,7 @@ describe('a purge', () => {
     expect((await entriesOf(id)).at(-1)).toMatchObject({ action: 'users.purge', details: { done: true } })
   })
 
-  test('ends with its batch when the caller goes away', async () => {
+  test('a purge ends with its batch when the caller goes away', async () => {
     const { id } = await userWith(4)
     const caller = new AbortController()
     const { purge } = purgeWith({ purgeSliceMs: endless }, async () => caller.abort())
@@ -79,7 +79,7 @@ describe('a purge', () => {
     expect(await purge({ user: id }, 'admin', undefined)).toMatchObject({ done: true, interceptions: 4, apiKeys: 1 })
   })
 
-  test('refuses the keys first, and erases what is recorded meanwhile', async () => {
+  test('a purge rejects the keys first, and erases what is recorded meanwhile', async () => {
     const { id, keyId } = await userWith(3)
     const { isAuthorized } = createAuthorizer({ store: store() })
     const rejections: unknown[] = []
@@ -92,7 +92,7 @@ describe('a purge', () => {
     expect(new Set(rejections.map(rejection => (rejection as { reason: string }).reason))).toEqual(new Set(['expired']))
   })
 
-  test('finds users who are deleted or have nothing but records; of others nothing is known', async () => {
+  test('a purge finds users who are deleted or have nothing but records; of others nothing is known', async () => {
     const { purge } = purgeWith({})
     const [deleted, onlyRecords] = [await userWith(1), crypto.randomUUID()]
     await store().deleteUser(deleted.id)

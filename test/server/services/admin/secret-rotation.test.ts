@@ -75,14 +75,14 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
     expect(await store().listAudit({ limit: 10, action: 'secrets.rotate', actor: 'ada' })).toHaveLength(entries.length)
   })
 
-  test('with one key that is configured says that there is none to change to', async () => {
+  test('a rotation with one configured key says that there is none to change to', async () => {
     await reset()
     const secrets = createSecretBox([oldKey])
     await addProvider('one', ['one'], secrets)
     expect(await rotation(secrets).rotate('ada')).toEqual({ rotated: 0, kept: 1, unreadable: 0, oldKey: 'none' })
   })
 
-  test('never overwrites what is changed meanwhile, and seals that anew too', async () => {
+  test('a rotation never overwrites what is changed meanwhile, and seals that anew too', async () => {
     await reset()
     const before = createSecretBox([oldKey])
     await addProvider('a', ['first'], before)
@@ -103,7 +103,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
     expect(await readable(createSecretBox([newKey]))).toEqual(['second', 'stays'])
   })
 
-  test('gives up where secrets change without end', async () => {
+  test('a rotation gives up where secrets change without end', async () => {
     await reset()
     const before = createSecretBox([oldKey])
     await addProvider('a', ['a'], before)
@@ -139,7 +139,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
       }
     }
 
-    test('ends with the new key alone, in the file and in the server', async () => {
+    test('the rotation of a server with keys of its own ends with the new key alone, in the file and in the server', async () => {
       await reset()
       const secrets = createSecretBox([oldKey])
       await addProvider('a', ['a', 'b'], secrets)
@@ -155,7 +155,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
       expect(last).toMatchObject({ actor: 'ada', target: null, details: first })
     })
 
-    test('keeps the old key while something is unreadable', async () => {
+    test('the rotation of a server with keys of its own keeps the old key while something is unreadable', async () => {
       await reset()
       const secrets = createSecretBox([oldKey])
       await addProvider('a', ['a'], secrets)
@@ -170,7 +170,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
     })
 
     test.each(['listSecrets', 'audited'] as const)(
-      'that fails in %s leaves keys that open everything, and the next one ends it',
+      'the rotation of a server with keys of its own that fails in %s leaves keys that open everything, and the next one ends it',
       async method => {
         await reset()
         const secrets = createSecretBox([oldKey])
@@ -189,7 +189,7 @@ describe.each(stores)('the rotation of secrets: $name', ({ open }) => {
       },
     )
 
-    test('waits for what was sealed before and is on its way to the store', async () => {
+    test('the rotation of a server with keys of its own waits for what was sealed before and is on its way to the store', async () => {
       await reset()
       const secrets = createSecretBox([oldKey])
       const file = keyFile()

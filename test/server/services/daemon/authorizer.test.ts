@@ -113,7 +113,7 @@ test('a key is valid until the moment of its expiry, and not at it', async () =>
 })
 
 describe('the delegated path', () => {
-  test('needs the capability, and without it says nothing of the key', async () => {
+  test('the delegated path needs the capability, and without it says nothing of the key', async () => {
     for (const found of [good, null]) {
       for (const keyId of [id, 'malformed']) {
         const rejected = await reasonFor(found, { keyId }, false)

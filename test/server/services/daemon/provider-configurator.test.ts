@@ -36,7 +36,7 @@ function configurator(rows: ProviderRow[], ownUrl: string | undefined = 'http://
 }
 
 describe('getProviders', () => {
-  test('opens the keys', async () => {
+  test('getProviders opens the keys', async () => {
     const { getProviders, logger } = configurator([row('a', { settings: { region: 'x' } })])
     expect(await getProviders()).toEqual({
       providers: [
@@ -53,7 +53,7 @@ describe('getProviders', () => {
     expect(logger.lines).toEqual([])
   })
 
-  test('gives neither keys nor settings of a disabled provider', async () => {
+  test('getProviders gives neither keys nor settings of a disabled provider', async () => {
     const { getProviders } = configurator([row('a', { enabled: false, settings: { region: 'x' } })])
     const { providers } = await getProviders()
     expect(providers).toEqual([
@@ -61,7 +61,7 @@ describe('getProviders', () => {
     ])
   })
 
-  test('leaves out and logs a provider whose key cannot be opened, and gives the others', async () => {
+  test('getProviders leaves out and logs a provider whose key cannot be opened, and gives the others', async () => {
     const sealedElsewhere = row('elsewhere').keys
     const { getProviders, logger } = configurator([
       row('a'),

@@ -111,13 +111,13 @@ describe('the content hash', () => {
     expect(await hashOf({ ...tokens, model: 'advisor' })).not.toBe(hash('sha256', usage))
   })
 
-  test('is the same in whatever order the fields come', async () => {
+  test('the content hash is the same in whatever order the fields come', async () => {
     const one = await hashOf({ ...interception, metadata: { a: { x: 1, y: 2 }, b: 2 } })
     const reversed = Object.fromEntries(Object.entries(interception).reverse())
     expect(await hashOf({ metadata: { b: 2, a: { y: 2, x: 1 } }, ...reversed })).toBe(one)
   })
 
-  test('is the same for a default and for nothing', async () => {
+  test('the content hash is the same for a default and for nothing', async () => {
     const one = await hashOf(interception)
     expect(await hashOf({ ...interception, providerName: 'anthropic', credentialKind: 'centralized' })).toBe(one)
     expect(await hashOf({ ...interception, providerName: ' ', client: undefined })).toBe(one)
@@ -140,7 +140,7 @@ describe('the content hash', () => {
     expect(new Set(hashes).size).toBe(hashes.length)
   })
 
-  test('has 32 bytes', () => expect(contentHash({})).toHaveLength(32))
+  test('the content hash has 32 bytes', () => expect(contentHash({})).toHaveLength(32))
 
   test('canonical JSON is JSON of the same value, with sorted keys', () => {
     fc.assert(
@@ -163,7 +163,7 @@ describe('the content hash', () => {
 describe('one record', () => {
   const record = recordSchemas.tokenUsage.parse(tokens)
 
-  test('that is stored answers nothing', async () => {
+  test('one record that is stored answers nothing', async () => {
     const { recorder, calls } = recorderWith()
     expect(await recorder.record({ kind: 'tokenUsage', record })).toEqual({})
     expect(calls).toHaveLength(1)
@@ -172,7 +172,7 @@ describe('one record', () => {
   test.each([
     ['NOT_FOUND', 'unknown_interception'],
     ['CONFLICT', 'content_differs'],
-  ] as const)('that is rejected with %s rejects with the reason %s', async (code, reason) => {
+  ] as const)('one record that is rejected with %s rejects with the reason %s', async (code, reason) => {
     const { recorder } = recorderWith([{ ok: false, code, message: 'because' }])
     const rejected = await rejectionOf(recorder.record({ kind: 'tokenUsage', record }))
     expect(rejected).toEqual({ code, reason, message: 'because' })
@@ -180,7 +180,7 @@ describe('one record', () => {
 })
 
 describe('a batch', () => {
-  test('keeps the order of its outcomes, and bad records stop no others', async () => {
+  test('a batch keeps the order of its outcomes, and bad records stop no others', async () => {
     const { recorder, calls } = recorderWith([
       { ok: true },
       { ok: false, code: 'NOT_FOUND', message: 'no such interception' },
@@ -205,7 +205,7 @@ describe('a batch', () => {
     expect(calls.map(call => call.map(({ kind }) => kind))).toEqual([['interception', 'promptUsage', 'tokenUsage']])
   })
 
-  test('of bad records alone asks the store nothing', async () => {
+  test('a batch of bad records alone asks the store nothing', async () => {
     const { recorder, calls } = recorderWith()
     for (const record of [null, 5, 'x', [], {}, { kind: '__proto__' }, { kind: 'toString' }, { kind: null }]) {
       const { results } = await recorder.recordBatch([record as unknown as BatchRecord])
@@ -230,7 +230,7 @@ describe('a batch', () => {
     expect(calls).toEqual([])
   })
 
-  test('of exactly maxBatchBytes is taken', async () => {
+  test('a batch of exactly maxBatchBytes is taken', async () => {
     const { recorder } = recorderWith()
     const rest = recordLimits.maxBatchBytes - Buffer.byteLength(JSON.stringify({ ...prompt, prompt: '' }))
     const { results } = await recorder.recordBatch([{ ...prompt, prompt: 'x'.repeat(rest) }])
@@ -272,7 +272,7 @@ describe('structured logging', () => {
     expect(logger.text()).not.toContain('MARKED')
   })
 
-  test('is off by default', async () => {
+  test('structured logging is off by default', async () => {
     const { recorder, logger } = recorderWith()
     await recorder.recordBatch([interception])
     expect(logger.lines).toEqual([])

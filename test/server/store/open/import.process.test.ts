@@ -106,7 +106,7 @@ describe('importing an embedded store into PostgreSQL', () => {
     await store.close()
   })
 
-  test('knows every table there is', async () => {
+  test('importing an embedded store into PostgreSQL knows every table there is', async () => {
     const target = await openPostgresDatabase({ url: database.url, logger })
     const { rows } = await sql<{
       name: string
@@ -116,7 +116,7 @@ describe('importing an embedded store into PostgreSQL', () => {
     expect(rows.map(({ name }) => name).sort()).toEqual([...copiedTables, ...left].sort())
   })
 
-  test('refuses a target that has rows, and leaves it as it is', async () => {
+  test('importing an embedded store into PostgreSQL rejects a target that has rows, and leaves it as it is', async () => {
     await fill()
     const store = await openPostgresStore({ url: database.url, logger })
     await store.createUser({ id: randomUUID(), username: 'grace' })
@@ -130,7 +130,7 @@ describe('importing an embedded store into PostgreSQL', () => {
     await store.close()
   })
 
-  test('that fails half-way leaves an empty target, into which a second one goes', async () => {
+  test('importing an embedded store into PostgreSQL that fails half-way leaves an empty target, into which a second one goes', async () => {
     await fill()
     const blocked = await openPostgresDatabase({ url: database.url, logger })
     await sql`alter table model_thoughts add constraint refuse_all check (false) not valid`.execute(blocked)
@@ -141,7 +141,7 @@ describe('importing an embedded store into PostgreSQL', () => {
     expect(await importEmbeddedStore({ from, url: database.url, logger })).toMatchObject({ model_thoughts: 1 })
   })
 
-  test('that loses a row is rejected with both counts, and leaves an empty target', async () => {
+  test('importing an embedded store into PostgreSQL that loses a row is rejected with both counts, and leaves an empty target', async () => {
     await fill()
     const lossy = await openPostgresDatabase({ url: database.url, logger })
     await sql`create rule lose_one as on insert to interceptions where new.client = 'cli' do instead nothing`.execute(

@@ -78,13 +78,13 @@ describe('the first start', () => {
     return () => rm(directory, { recursive: true, force: true })
   }, 60_000)
 
-  test('makes the directory for its owner only, in a long path too, and tells that it creates a database', () => {
+  test('the first start makes the directory for its owner only, in a long path too, and says that it creates a database', () => {
     expect(modes).toEqual([0o700, 0o700])
     expect(messages).toEqual(['creating the database'])
     expect(leftOpen).toEqual(['pg'])
   })
 
-  test('that is killed half-way leaves nothing that looks like a database, and the next one is whole', () => {
+  test('the first start that is killed half-way leaves nothing that looks like a database, and the next one is whole', () => {
     expect(hadDatabase).toBe(false)
     expect(outcomes).toEqual([{ ok: true }])
   })

@@ -101,20 +101,24 @@ describe('a database that cannot be opened', () => {
     ['pg_control is missing', 'global/pg_control', null],
     ['the configuration is garbage', 'postgresql.conf', 'garbage = {{{\n'],
     ['its catalogues are missing', 'base', null],
-  ])('is reported with its path and left as it is: %s', { timeout: 60_000 }, async (_name, file, content) => {
-    const dataDir = await dataDirectory()
-    const path = join(dataDir, 'pg', file)
-    if (content === null) await rename(path, join(dataDir, 'kept'))
-    else await writeFile(path, content)
-    await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
-      ...corrupt,
-      message: expect.stringContaining(join(dataDir, 'pg')),
-    })
-    expect(existsSync(path)).toBe(content !== null)
-    if (content !== null) return
-    await rename(join(dataDir, 'kept'), path)
-    await (await openEmbeddedStore({ dataDir })).close()
-  })
+  ])(
+    'a database that cannot be opened is reported with its path and left as it is: %s',
+    { timeout: 60_000 },
+    async (_name, file, content) => {
+      const dataDir = await dataDirectory()
+      const path = join(dataDir, 'pg', file)
+      if (content === null) await rename(path, join(dataDir, 'kept'))
+      else await writeFile(path, content)
+      await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
+        ...corrupt,
+        message: expect.stringContaining(join(dataDir, 'pg')),
+      })
+      expect(existsSync(path)).toBe(content !== null)
+      if (content !== null) return
+      await rename(join(dataDir, 'kept'), path)
+      await (await openEmbeddedStore({ dataDir })).close()
+    },
+  )
 
   test('damage that only its version table shows is reported alike', async () => {
     const dataDir = await dataDirectory()
@@ -129,7 +133,7 @@ describe('a database that cannot be opened', () => {
     })
   })
 
-  test('that others may enter is closed to them', async () => {
+  test('a database that cannot be opened that others may enter is closed to them', async () => {
     const dataDir = await dataDirectory()
     await chmod(join(dataDir, 'pg'), 0o755)
     await (await openEmbeddedStore({ dataDir })).close()
@@ -183,7 +187,7 @@ describe('a database that cannot be opened', () => {
 })
 
 describe('the database thread', () => {
-  test('that ends ends pending calls, rejects later ones, and the process lives', async () => {
+  test('the database thread that ends ends pending calls, rejects later ones, and the process lives', async () => {
     const dataDir = await dataDirectory()
     const thread = await PGliteThread.open(join(dataDir, 'pg'))
     const db = new Kysely<object>({ dialect: pgliteDialect(thread) })
@@ -199,7 +203,7 @@ describe('the database thread', () => {
     await db.destroy()
   })
 
-  test('ends when the write-ahead log cannot be written, instead of hanging at the next statement', async () => {
+  test('the database thread ends when the write-ahead log cannot be written, instead of hanging at the next statement', async () => {
     const dataDir = await dataDirectory()
     const path = join(dataDir, 'pg')
     const thread = await PGliteThread.open(path)
@@ -219,7 +223,7 @@ describe('the database thread', () => {
     await again.close()
   })
 
-  test('keeps the SQLSTATE of an error and goes on', async () => {
+  test('the database thread keeps the SQLSTATE of an error and goes on', async () => {
     const dataDir = await dataDirectory()
     const thread = await PGliteThread.open(join(dataDir, 'pg'))
     await expect(thread.query('select 1/$1::int', [0])).rejects.toMatchObject({ code: '22012' })

@@ -17,7 +17,7 @@ const nothing: SqlResult = { rows: [], rowCount: 0 }
 afterEach(() => void vi.useRealTimers())
 
 describe('a commit that fails', () => {
-  test('is rolled back before anybody else gets the session, which then has one owner at a time', async () => {
+  test('a commit that fails is rolled back before any other caller gets the session, which then has one owner at a time', async () => {
     const statements: string[] = []
     const db = scripted(async statement => {
       statements.push(statement)
@@ -37,7 +37,7 @@ describe('a commit that fails', () => {
 })
 
 describe('a database that hangs', () => {
-  test('does not keep the store from closing', async () => {
+  test('a database that hangs does not keep the store from closing', async () => {
     vi.useFakeTimers()
     let released = false
     const afterClose = async () => {

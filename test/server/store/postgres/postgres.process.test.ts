@@ -25,7 +25,7 @@ describe('a PostgreSQL server of its own', () => {
   afterAll(() => server.remove())
 
   test.each(['SIGINT', 'SIGKILL'] as const)(
-    'that ends by %s under load and starts again costs no record',
+    'a PostgreSQL server of its own that ends by %s under load and starts again costs no record',
     async signal => {
       const opened = await openPostgresStore({ url: server.url(), logger })
       store = opened
@@ -53,7 +53,7 @@ describe('a PostgreSQL server of its own', () => {
     },
   )
 
-  test('that only reads, as a standby or a full disk does, does not answer a ping', async () => {
+  test('a PostgreSQL server of its own that only reads, as a standby or a full disk does, does not respond to a ping', async () => {
     await (await openPostgresStore({ url: server.url(), logger })).close()
     const url = new URL(server.url())
     url.searchParams.set('options', '-c default_transaction_read_only=on')
@@ -63,7 +63,7 @@ describe('a PostgreSQL server of its own', () => {
     await expect(opened.ping()).rejects.toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
   })
 
-  test('that is away answers with an error after a while, and never ends the process', async () => {
+  test('a PostgreSQL server of its own that is away rejects with an error after a while, and never ends the process', async () => {
     const opened = await openPostgresStore({ url: server.url(), logger, outageMs: 300 })
     store = opened
     await opened.ping()
@@ -76,7 +76,7 @@ describe('a PostgreSQL server of its own', () => {
     expect(await opened.findUser('ada')).toBeNull()
   })
 
-  test('that was away is listened to again, and what may have been missed is signalled', async () => {
+  test('a PostgreSQL server of its own that was away is listened to again, and what may have been missed is signalled', async () => {
     const lines = recordingLogger()
     const opened = await openPostgresStore({ url: server.url(), logger: lines })
     store = opened
@@ -93,7 +93,7 @@ describe('a PostgreSQL server of its own', () => {
     await expect.poll(() => told).toBe(3)
   })
 
-  test('is rejected at the start when it does not answer, without its password in the message', async () => {
+  test('a PostgreSQL server of its own is rejected at the start when it does not respond, without its password in the message', async () => {
     const url = 'postgres://ada:MARKED-secret@127.0.0.1:9/x'
     const rejected = await openPostgresStore({ url, logger, outageMs: 300 }).catch((error: unknown) => error)
     expect(rejected).toMatchObject({ code: 'PRECONDITION_FAILED', reason: 'database_unreachable' })
@@ -102,7 +102,7 @@ describe('a PostgreSQL server of its own', () => {
 })
 
 describe('a network between store and server', () => {
-  test('that swallows everything is found out: calls fail in time, and the listener comes back', async () => {
+  test('a network between store and server that swallows everything is found out: calls fail in time, and the listener comes back', async () => {
     const database = await makeDatabase()
     const network = await networkTo(new URL(database.url))
     const store = await openPostgresStore({ url: network.url, logger, statementTimeoutMs: 200, listenerCheckMs: 300 })
@@ -126,7 +126,7 @@ describe('a network between store and server', () => {
 })
 
 describe('a store in PostgreSQL', () => {
-  test('opens no more connections than it may, and one that listens, however many call', async () => {
+  test('a store in PostgreSQL opens no more connections than it may, and one that listens, however many call', async () => {
     const database = await makeDatabase()
     const store = await openPostgresStore({ url: database.url, logger, maxConnections: 3 })
     await Promise.all(Array.from({ length: 50 }, () => store.record([interception({ correlatingToolCallId: 'c' })])))
@@ -136,7 +136,7 @@ describe('a store in PostgreSQL', () => {
     await database.drop()
   })
 
-  test('has the server end a statement that takes too long', async () => {
+  test('a store in PostgreSQL has the server end a statement that takes too long', async () => {
     const database = await makeDatabase()
     const store = await openPostgresStore({ url: database.url, logger, statementTimeoutMs: 300 })
     const locker = new pg.Client({ connectionString: database.url })
@@ -152,7 +152,7 @@ describe('a store in PostgreSQL', () => {
 })
 
 describe('the schema', () => {
-  test('is made once by eight processes that start at the same moment', async () => {
+  test('the schema is made once by eight processes that start at the same moment', async () => {
     const database = await makeDatabase({ migrated: false })
     const opened = await Promise.all(
       Array.from({ length: 8 }, () => openPostgresStore({ url: database.url, logger, maxConnections: 2 })),
@@ -162,14 +162,14 @@ describe('the schema', () => {
     await database.drop()
   })
 
-  test('of a newer version is rejected', async () => {
+  test('the schema of a newer version is rejected', async () => {
     const database = await makeDatabase()
     await execute(database.url, `insert into kysely_migration (name, timestamp) values ('9999-later', 'now')`)
     await expect(openPostgresStore({ url: database.url, logger })).rejects.toMatchObject({ reason: 'database_newer' })
     await database.drop()
   })
 
-  test('needs no right to change it once it is made: reading and writing rows is enough', async () => {
+  test('the schema needs no right to change it once it is made: reading and writing rows is enough', async () => {
     const database = await makeDatabase({ migrated: false })
     await migratePostgres({ url: database.url, logger })
     const role = `clerk_${randomUUID().slice(0, 8)}`

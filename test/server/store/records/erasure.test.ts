@@ -26,7 +26,7 @@ describe.each(stores)('erasing: $name', ({ open }) => {
       limit,
     })
 
-  test('takes what is older and has ended, with all its records, and leaves the rest', async () => {
+  test('erasing takes what is older and has ended, with all its records, and leaves the rest', async () => {
     const [old, running, young] = [
       interception(),
       interception({ startedAt: secondsLater(1) }),
@@ -58,7 +58,7 @@ describe.each(stores)('erasing: $name', ({ open }) => {
     expect(await eraseBefore(11)).toEqual({ interceptions: 0, records: 0 })
   })
 
-  test('takes the oldest first, as many as a batch has', async () => {
+  test('erasing takes the oldest first, as many as a batch has', async () => {
     const records = [3, 1, 2].map(second => interception({ startedAt: secondsLater(second) }))
     await store.record([...records, ...records.map(({ record }) => ended(record.id))])
     const query = { startedBefore: secondsLater(4), unendedBefore: new Date(0), limit: 2 }
@@ -78,7 +78,7 @@ describe.each(stores)('erasing: $name', ({ open }) => {
     await store.eraseInterceptionsOf({ initiatorId, limit })
   })
 
-  test("takes one user's and nobody else's", async () => {
+  test("erasing takes one user's and no other user's", async () => {
     const [initiatorId, other] = [randomUUID(), interception()]
     const own = [interception({ initiatorId }), interception({ initiatorId }), interception({ initiatorId })]
     await store.record([...own, other, ...own.flatMap(({ record }) => children(record.id, ids(4)))])

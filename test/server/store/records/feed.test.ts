@@ -14,7 +14,7 @@ describe.each(stores)('the feed of records: $name', ({ open }) => {
   })
   afterAll(() => store.close())
 
-  test('is read page by page, in the order of storing, and ends where nothing more is', async () => {
+  test('the feed of records is read page by page, in the order of storing, and ends where nothing more is', async () => {
     expect(await store.feedEnd()).toBe(0)
     const records = [interception(), interception(), interception()]
     for (const record of records) await store.record([record])
@@ -33,7 +33,7 @@ describe.each(stores)('the feed of records: $name', ({ open }) => {
     expect(await store.readFeed({ after: end, limit: 2 })).toEqual({ known: true, isWhole: true, end, events: [] })
   })
 
-  test('has the name of the user beside each kind of record, and null where the user is gone', async () => {
+  test('the feed of records has the name of the user beside each kind of record, and null where the user is gone', async () => {
     const user = await store.createUser({ id: randomUUID(), username: 'ada' })
     const after = await store.feedEnd()
     for (const initiatorId of [user?.id ?? '', randomUUID()]) {
@@ -53,7 +53,7 @@ describe.each(stores)('the feed of records: $name', ({ open }) => {
     expect(new Set(withName)).toEqual(new Set(['interception']))
   })
 
-  test('tells whoever listens, once for the records of a batch', async () => {
+  test('the feed of records notifies its listeners, once for the records of a batch', async () => {
     let told = 0
     let tell = () => {}
     const stop = store.onChange('records', () => {

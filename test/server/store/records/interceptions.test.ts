@@ -15,7 +15,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
   const idsOf = async (query: Partial<InterceptionQuery>) =>
     (await store.listInterceptions({ limit: 100, ...query })).map(({ id }) => id)
 
-  test('is newest first, by start and then id', async () => {
+  test('the list of interceptions is newest first, by start and then id', async () => {
     const initiatorId = randomUUID()
     const ids = Array.from({ length: 6 }, () => randomUUID()).sort()
     const started = [2, 0, 1, 1, 1, 3]
@@ -23,7 +23,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect(await idsOf({ initiatorId })).toEqual([5, 0, 4, 3, 2, 1].map(i => ids[i]))
   })
 
-  test('goes on behind a position without a gap or a repeat, also among equal times', async () => {
+  test('the list of interceptions goes on behind a position without a gap or a repeat, also among equal times', async () => {
     const initiatorId = randomUUID()
     const records = Array.from({ length: 11 }, (_, i) => interception({ initiatorId, startedAt: secondsLater(i % 3) }))
     await store.record(records)
@@ -39,7 +39,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect(paged).toEqual(all)
   })
 
-  test('has all initiators where none is asked for', async () => {
+  test('the list of interceptions has all initiators where none is asked for', async () => {
     const startedAt = new Date('2099-01-01T00:00:00Z')
     const records = [interception({ startedAt }), interception({ startedAt })]
     await store.record(records)
@@ -70,7 +70,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect(newest).toMatchObject({ parentId: parent.record.id, userAgent: 'agent', endedAt: secondsLater(1) })
   })
 
-  test('can be narrowed by each filter and by all together', async () => {
+  test('the list of interceptions can be narrowed by each filter and by all together', async () => {
     const initiatorId = randomUUID()
     const fields = { initiatorId, providerName: 'team', model: 'm', client: 'c', clientSessionId: 's' }
     const wanted = interception({ ...fields, startedAt: secondsLater(10) })
@@ -93,7 +93,7 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect(await idsOf({ initiatorId: randomUUID(), model: 'm' })).toEqual([])
   })
 
-  test("leaves out the clients' own requests on demand, alone and with other filters", async () => {
+  test("the list of interceptions leaves out the clients' own requests on demand, alone and with other filters", async () => {
     const initiatorId = randomUUID()
     const kinds = [undefined, 'turn', 'user', 'agent', 'main', ...internalRequestKinds]
     const records = kinds.map(kind =>

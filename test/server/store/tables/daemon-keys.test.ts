@@ -93,7 +93,7 @@ describe.each(stores)('daemon keys in the store: $name', ({ open }) => {
     expect(await store.findDaemonKey(other.id)).toMatchObject(other)
   })
 
-  test('that a daemon was seen is stored with what it said of itself then', async () => {
+  test('the store keeps when a daemon was seen, and what the daemon said of itself', async () => {
     const key = await newKey()
     const other = await newKey()
     await store.recordDaemonSeen(key.id, { at: secondsLater(1), buildVersion: '1.2.3+abc' })
@@ -107,7 +107,7 @@ describe.each(stores)('daemon keys in the store: $name', ({ open }) => {
     expect(await store.findDaemonKey(other.id)).toMatchObject(other)
   })
 
-  test('that daemons are connected is stored with the time alone, which never goes back', async () => {
+  test('the store keeps when daemons were connected, without a step back in time', async () => {
     const [one, two, other] = [await newKey(), await newKey(), await newKey()]
     await store.recordDaemonSeen(one.id, { at: secondsLater(1), buildVersion: '1.2.3' })
     await store.recordDaemonsConnected([one.id, two.id, 'unknown000'], secondsLater(5))
@@ -119,7 +119,7 @@ describe.each(stores)('daemon keys in the store: $name', ({ open }) => {
   })
 
   describe('the invalid ones of some ids', () => {
-    test('are those that were revoked, have expired or are not stored', async () => {
+    test('the invalid ones of some ids are those that were revoked, have expired or are not stored', async () => {
       const at = secondsLater(100)
       const endless = await newKey()
       const later = await newKey({ expiresAt: new Date(at.getTime() + 1) })
@@ -134,14 +134,14 @@ describe.each(stores)('daemon keys in the store: $name', ({ open }) => {
       )
     })
 
-    test('are none of none, and never one that was not asked for', async () => {
+    test('the invalid ones of some ids are none of none, and never one that was not asked for', async () => {
       const { id } = await newKey()
       await store.revokeDaemonKey(id, secondsLater(0))
       expect(await store.findInvalidDaemonKeys([], secondsLater(0))).toEqual([])
       expect(await store.findInvalidDaemonKeys(['unknown000'], secondsLater(0))).toEqual(['unknown000'])
     })
 
-    test('are found among as many as may be connected', async () => {
+    test('the invalid ones of some ids are found among as many as may be connected', async () => {
       const { id } = await newKey()
       const unknown = Array.from({ length: 9_999 }, (_, index) => `none${String(index).padStart(6, '0')}`)
       expect(await store.findInvalidDaemonKeys([id, ...unknown], secondsLater(0))).toHaveLength(unknown.length)

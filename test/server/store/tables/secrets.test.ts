@@ -18,7 +18,7 @@ describe.each(stores)('sealed secrets in the store: $name', ({ open }) => {
   })
   afterAll(() => store.close())
 
-  test('are listed page by page in the order of their keys, without a gap or a repeat', async () => {
+  test('sealed secrets in the store are listed page by page in the order of their keys, without a gap or a repeat', async () => {
     const seen: StoredSecret[] = []
     let after: readonly string[] | undefined
     do {
@@ -32,7 +32,7 @@ describe.each(stores)('sealed secrets in the store: $name', ({ open }) => {
     expect([...(seen[1]?.sealed ?? [])]).toEqual([...bytes(10)])
   })
 
-  test('are replaced where they are as expected, and nowhere else', async () => {
+  test('sealed secrets in the store are replaced where they are as expected, and nowhere else', async () => {
     const at = async (key: string[]) =>
       (await store.listSecrets({ column, limit: 100 })).find(row => String(row.key) === String(key))?.sealed[0]
     const key = ['a', '1']

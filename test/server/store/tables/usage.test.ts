@@ -87,7 +87,7 @@ describe.each(stores)('usage in the store: $name', ({ open }) => {
     [{ to: at('02T00:00:00') }, 1],
     [{ initiatorId: ada, provider: 'team', model: 'big', from: at('01T00:00:00'), to: at('02T00:00:00') }, 1],
     [{ model: 'none' }, 0],
-  ])('of %j counts what matches', async (query, interceptions) => {
+  ])('usage of %j counts what matches', async (query, interceptions) => {
     expect(await read(query)).toMatchObject([{ interceptions }])
     expect(await read({ ...query, by: ['user', 'day'] })).toHaveLength(interceptions)
   })

@@ -136,7 +136,7 @@ describe('an item of Responses', () => {
     }
   })
 
-  test('that failed on an MCP server has the error', () => {
+  test('an item of Responses that failed on an MCP server has the error', () => {
     const item = {
       type: 'mcp_call',
       id: 'm',
@@ -148,7 +148,7 @@ describe('an item of Responses', () => {
     expect(readBody(openaiResponses, { output: [item] }).tools[0]?.invocationError).toBe('down')
   })
 
-  test('of an unknown type is counted once, and known ones are not', () => {
+  test('an item of Responses of an unknown type is counted once, and known ones are not', () => {
     const known = [
       'message',
       'reasoning',
@@ -239,7 +239,7 @@ describe('a block of Anthropic', () => {
     expect(reader.facts().unknownItems).toBe(0)
   })
 
-  test('of an unknown type is counted', () => {
+  test('a block of Anthropic of an unknown type is counted', () => {
     const types = [
       'text',
       'thinking',
@@ -258,7 +258,7 @@ describe('a block of Anthropic', () => {
 })
 
 describe('thoughts', () => {
-  test('of Responses are each part of a summary and each part of the reasoning itself, streamed or not', () => {
+  test('thoughts of Responses are each part of a summary and each part of the reasoning itself, streamed or not', () => {
     const part = fc.string({ minLength: 1 })
     fc.assert(
       fc.property(fc.array(part, { maxLength: 3 }), fc.array(part, { maxLength: 3 }), (summaries, texts) => {
@@ -292,7 +292,7 @@ describe('thoughts', () => {
     )
   })
 
-  test.each(['reasoning_content', 'reasoning'])('of Chat are the field %s of each choice', field => {
+  test.each(['reasoning_content', 'reasoning'])('thoughts of Chat are the field %s of each choice', field => {
     const delta = (index: number, text: string) => ({ choices: [{ index, delta: { [field]: text } }] })
     expect(thoughtsOf(readEvents(openaiChat, delta(0, 'a'), delta(1, 'x'), delta(0, 'b')))).toEqual(['ab', 'x'])
     const message = { role: 'assistant', content: 'c', [field]: 'whole' }
@@ -303,7 +303,7 @@ describe('thoughts', () => {
 describe('facts beside usage', () => {
   const known = ({ outcome }: ResponseFacts) => JSON.parse(JSON.stringify(outcome))
 
-  test('of Anthropic are read from a body and from a stream', () => {
+  test('facts beside usage of Anthropic are read from a body and from a stream', () => {
     const usage = {
       input_tokens: 1,
       output_tokens: 1,
@@ -364,7 +364,7 @@ describe('facts beside usage', () => {
     expect(known(stream)).toEqual(expected)
   })
 
-  test('of Chat are read from a body and from a stream', () => {
+  test('facts beside usage of Chat are read from a body and from a stream', () => {
     const rest = {
       model: 'vendor/real',
       service_tier: 'priority',
@@ -391,7 +391,7 @@ describe('facts beside usage', () => {
     expect(known(stream)).toEqual(expected)
   })
 
-  test('of Responses are read from a body and from a stream', () => {
+  test('facts beside usage of Responses are read from a body and from a stream', () => {
     const output = ['image_generation_call', 'image_generation_call', 'web_search_call'].map((type, id) => ({
       type,
       id: `${id}`,
@@ -492,7 +492,7 @@ describe('an error where a response was expected', () => {
     },
   )
 
-  test('of success, or empty beside choices, is none', () => {
+  test('an error of success, or empty beside choices, is none', () => {
     const choices = [{ index: 0, message: { content: 'x' }, finish_reason: 'stop' }]
     expect(
       readBody(openaiChat, { choices, error: {}, usage: { prompt_tokens: 1, completion_tokens: 1 } }).error,
@@ -503,7 +503,7 @@ describe('an error where a response was expected', () => {
     expect(readEvents(openaiChat, { choices: [], base_resp: { status_code: 0, status_msg: '' } }).error).toBeUndefined()
   })
 
-  test('is not needed for `[DONE]` alone to be no response', () => {
+  test('an error where a response was expected is not needed for `[DONE]` alone to be no response', () => {
     const reader = openaiChat.createResponseReader()
     reader.event({ event: '', data: '[DONE]' })
     expect([reader.complete, reader.mayEnd]).toEqual([true, false])
@@ -550,7 +550,7 @@ describe('the end of a stream', () => {
     ['openai/chat/completions', openaiChat],
     ['openai/responses', openaiResponses],
     ['anthropic/messages', anthropicMessages],
-  ])('of %s is an event `error` whose data is the bare error', (_, route) => {
+  ])('the end of a stream of %s is an event `error` whose data is the bare error', (_, route) => {
     for (const data of ['{"message":"no","type":"server_error"}', '{"error":{"message":"no","type":"server_error"}}']) {
       const reader = route.createResponseReader()
       reader.event({ event: 'error', data })

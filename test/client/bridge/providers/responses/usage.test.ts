@@ -293,7 +293,7 @@ describe('a total that the parts do not reach', () => {
     expect([facts.usage?.output, facts.usageMismatch]).toEqual([outputTokens, isMismatched])
   })
 
-  test('of an older chunk does not count against newer counts', () => {
+  test('a missed total of an older chunk does not count against newer counts', () => {
     const chunk = (usage: object) => ({ choices: [], usage })
     const facts = readEvents(openaiChat, [
       chunk({ ...usage, total_tokens: 150 }),
@@ -373,7 +373,7 @@ describe('the usage of embeddings', () => {
     const facts = readBody(openaiEmbeddings, { data: [], usage })
     return [countsOf(facts), facts.usageMismatch]
   }
-  test('is all input, and a total that differs is a mismatch', () => {
+  test('the usage of embeddings is all input, and a total that differs is a mismatch', () => {
     expect(read({ prompt_tokens: 8, total_tokens: 8 })).toEqual([[8, 0, 0, 0], false])
     expect(read({ total_tokens: 10 })).toEqual([[10, 0, 0, 0], false])
     expect(read({ prompt_tokens: 8, total_tokens: 20 })).toEqual([[8, 0, 0, 0], true])

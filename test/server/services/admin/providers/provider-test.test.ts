@@ -130,7 +130,7 @@ describe('a provider fails the test', () => {
     expect(JSON.stringify([result, entries])).not.toContain('MARKED')
   })
 
-  test('that wants a key, where none is configured', async () => {
+  test('a provider fails the test that wants a key, where none is configured', async () => {
     const provider = await responding(json({}, 401))
     const { run } = tester({ baseUrl: `${provider.url}/v1`, keys: [] })
     expect(await run()).toMatchObject({
@@ -146,13 +146,13 @@ describe('a provider fails the test', () => {
     ['anthropic', '/v1', 'nothing is found there: the base URL doubles /v1'],
     ['openai', '/v1/responses', 'nothing is found there: the base URL ends with the path of one endpoint'],
     ['anthropic', '', 'nothing is found there: the base URL is wrong, or the provider does not list its models'],
-  ])('of type %s with the path %j and 404', async (type, path, message) => {
+  ])('a provider fails the test of type %s with the path %j and 404', async (type, path, message) => {
     const provider = await responding(json({}, 404))
     const { run } = tester({ type, baseUrl: provider.url + path })
     expect(await run()).toMatchObject({ status: 404, failure: 'not_found', message })
   })
 
-  test('that redirects, and the target sees no request', async () => {
+  test('a provider fails the test that redirects, and the target sees no request', async () => {
     const target = await responding()
     const provider = await responding(json({}, 307, { location: `${target.url}/v1/models` }))
     const { run } = tester({ baseUrl: `${provider.url}/v1` })
@@ -160,7 +160,7 @@ describe('a provider fails the test', () => {
     expect(target.calls).toEqual([])
   })
 
-  test('that is silent for too long, before the response or inside it', async () => {
+  test('a provider fails the test that is silent for too long, before the response or inside it', async () => {
     const provider = await responding(stall, raw('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{', 'stall'))
     const { run } = tester({ baseUrl: `${provider.url}/v1` }, { providerTestTimeoutMs: 50 })
     const late = { status: null, failure: 'timeout', message: 'no whole response within 50 ms' }
@@ -178,13 +178,13 @@ describe('a provider fails the test', () => {
     expect(await run()).toMatchObject({ status: null, failure: 'refused', message })
   })
 
-  test('whose name has no address', async () => {
+  test('a provider fails the test whose name has no address', async () => {
     const { run } = tester({ baseUrl: 'http://no-such-host.invalid/v1' })
     const message = expect.stringMatching(/^the name no-such-host\.invalid has no address \((ENOTFOUND|EAI_AGAIN)\)$/)
     expect(await run()).toMatchObject({ failure: 'dns', message })
   })
 
-  test('whose certificate is signed by an unknown authority', async () => {
+  test('a provider fails the test whose certificate is signed by an unknown authority', async () => {
     const url = await startTlsProxy({ port: 1 })
     const { run } = tester({ baseUrl: `${url}/v1` })
     expect(await run()).toMatchObject({
@@ -193,13 +193,13 @@ describe('a provider fails the test', () => {
     })
   })
 
-  test('that speaks plain HTTP where TLS is expected', async () => {
+  test('a provider fails the test that speaks plain HTTP where TLS is expected', async () => {
     const provider = await responding()
     const { run } = tester({ baseUrl: `${provider.url.replace('http:', 'https:')}/v1` })
     expect(await run()).toMatchObject({ failure: 'tls', message: expect.stringMatching(/^no TLS connection to /) })
   })
 
-  test('whose key the server cannot open, and no request is sent', async () => {
+  test('a provider fails the test whose key the server cannot open, and no request is sent', async () => {
     const provider = await responding()
     const other = createSecretBox([new Uint8Array(32).fill(8)])
     const { run } = tester({ baseUrl: provider.url, keys: [sealProviderKey(other, providerKey, 'work')] })

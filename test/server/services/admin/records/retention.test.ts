@@ -64,7 +64,7 @@ describe('with a fake clock', () => {
     await subject.stop()
   })
 
-  test('goes on, with pauses, while batches are full', async () => {
+  test('retention goes on, with pauses, while batches are full', async () => {
     const {
       retention: subject,
       calls,
@@ -96,7 +96,7 @@ describe('with a fake clock', () => {
     await subject.stop()
   })
 
-  test('leaves the work to another process that is at it', async () => {
+  test('retention leaves the work to another process that is at it', async () => {
     const { retention: subject, calls } = retention([full, null], { feed: [null], now: () => time })
     subject.start()
     await vi.advanceTimersByTimeAsync(limits.firstRunMs + limits.pauseMs)
