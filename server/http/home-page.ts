@@ -81,6 +81,7 @@ pre { overflow-x: auto; padding: .75rem 1rem; border-radius: .4rem; background: 
 code, pre { font: .9rem/1.5 ui-monospace, monospace }
 table { border-collapse: collapse }
 th, td { padding: .25rem 1.5rem .25rem 0; text-align: left }
+p code, td code { overflow-wrap: anywhere }
 `
 
 /** No scripts, no foreign resources, no frames. The policy allows the one style by its hash. */

@@ -61,7 +61,7 @@ describe('GET /', () => {
     expect(body).toContain(`http://127.0.0.1:${port}/bridge/anthropic`)
   })
 
-  test('loads nothing: the policy forbids scripts and other places, and allows the one style', async () => {
+  test('the page loads nothing: the policy forbids scripts and other places, and allows the one style', async () => {
     const { headers, body } = await get({ accept: browser })
     const [, style = ''] = /<style>([\s\S]*?)<\/style>/.exec(body) ?? []
     const hash = createHash('sha256').update(style).digest('base64')
