@@ -2,4 +2,4 @@
 // Old syntax, and no import before the check, so that an old Node gets as far as the sentence about its age.
 import './process/require-node.cjs'
 
-void import('./process/main.js')
+void import('./commands/main.js')

@@ -205,7 +205,7 @@ describe('docs/commands.md', async () => {
 /** The command line, put together from every file of the folder that adds commands. */
 async function programOf(folder: string): Promise<Command> {
   const program = new Command('aibridge')
-  for (const name of readdirSync(folder).filter(name => name.endsWith('.ts'))) {
+  for (const name of readdirSync(folder).filter(name => name.endsWith('.ts') && name !== 'main.ts')) {
     const module: Record<string, unknown> = await import(`../${folder}/${name}`)
     for (const [key, add] of Object.entries(module)) {
       if (/^add\w+Commands?$/.test(key) && typeof add === 'function') add(program)

@@ -28,6 +28,15 @@ const outside = /^(server|client|test|bench|web)\//
  */
 const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'shared/': [['values/'], ['rpc/'], ['contract/'], ['index.ts']],
+  'server/': [
+    ['store/', 'rpc/'],
+    ['services/'],
+    ['routers/', 'metrics/', 'http/', 'config/'],
+    ['control-plane/'],
+    ['process/'],
+    ['commands/'],
+    ['index.ts', 'cli.ts'],
+  ],
   'server/services/': [['./'], ['tools/'], ['daemon/', 'admin/'], ['services.ts']],
   'server/store/': [
     ['contract/'],
@@ -92,7 +101,7 @@ const rules: Rule[] = [
     name: 'only cli.ts imports commands',
     from: /^(server|client|shared)\//,
     never: /^server\/commands\//,
-    except: joiners,
+    except: /^server\/(cli\.ts|commands\/)/,
   },
   { name: 'rpc knows no router, service or store', from: /^server\/rpc\//, never: /^server\/(?!rpc\/)/ },
   { name: 'the client rpc knows nothing above it', from: /^client\/rpc\//, never: /^(server|client\/(?!rpc\/))/ },
@@ -400,13 +409,14 @@ const madeUp = [
   ['one file per side knows how metrics are counted', 'server/rpc/a.ts', "import { Counter } from 'prom-client'"],
   [oneWay, 'shared/rpc/a.ts', "import { b } from '../contract/b.js'"],
   [oneWay, 'client/bridge/relay/a.ts', "import { b } from '../daemon.js'"],
+  [oneWay, 'server/process/a.ts', "import { b } from '../commands/common/options.js'"],
   [oneWay, 'server/services/daemon/a.ts', "import type { B } from '../admin/b.js'"],
   [oneWay, 'server/store/attic/a.ts', "import { b } from '../store.js'"],
 ] as const
 
 describe('a made-up violation is found', () => {
   test.each(madeUp)('%s (%s)', (rule, path, source) => {
-    expect(violations(importsOf(path, source))).toEqual([expect.stringContaining(`${rule}: ${path} → `)])
+    expect(violations(importsOf(path, source))).toContainEqual(expect.stringContaining(`${rule}: ${path} → `))
   })
 
   test('a made-up violation of every rule is found', () => {

@@ -2,10 +2,10 @@
 import { type Command, Option } from 'commander'
 import { type AuditAction, type AuditRecord, auditActions } from '../../shared/contract/admin/audit.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
+import { type Column, print, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { wholeNumber } from './common/option-values.js'
 import { type CommonOptions, ownOptions, withCommonOptions } from './common/options.js'
-import { type Column, print, printResult, printTable } from './common/output.js'
 
 interface ListOptions extends CommonOptions {
   limit?: number

@@ -1,7 +1,7 @@
 /** `aibridge config check`: the settings of a command and the source of each. */
 import type { Command } from 'commander'
 import type { FileInUse, ShownSetting } from '../config/shown-config.js'
-import { type Column, print, printResult, printTable } from './common/output.js'
+import { type Column, print, printResult, printTable } from '../process/output.js'
 import { withDaemonOptions } from './daemon.js'
 import { withServeOptions } from './serve.js'
 

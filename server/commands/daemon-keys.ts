@@ -1,11 +1,11 @@
 /** `aibridge daemon-keys`: keys with which remote daemons come to the server. */
 import type { Command } from 'commander'
 import type { DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
+import { type Column, print, printFields, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { keyIdOf } from './common/key-id.js'
 import { timeOrDuration } from './common/option-values.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
-import { type Column, print, printFields, printResult, printTable } from './common/output.js'
 
 interface CreateOptions extends CommonOptions {
   name?: string

@@ -5,8 +5,8 @@ import type { Command } from 'commander'
 import { secretFiles } from '../config/keys.js'
 import { databaseSettings } from '../config/settings.js'
 import { invocation, shellWord } from '../process/invocation.js'
+import { print, printFields, printResult } from '../process/output.js'
 import { withJsonOption, withSettingsAndFile } from './common/options.js'
-import { print, printFields, printResult } from './common/output.js'
 
 interface DatabaseOptions {
   config?: string

@@ -10,10 +10,6 @@ import { requestKindKey } from '../../shared/contract/request-kinds.js'
 import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { isPlainObject, type JsonObject } from '../../shared/values/text.js'
-import type { AdminClient } from './common/admin-client.js'
-import { callAdmin } from './common/call-admin.js'
-import { timeOrAge, wholeNumber } from './common/option-values.js'
-import { type CommonOptions, idHelp, ownOptions, withCommonOptions } from './common/options.js'
 import {
   type Column,
   cellText,
@@ -23,7 +19,11 @@ import {
   printResult,
   printTable,
   visible,
-} from './common/output.js'
+} from '../process/output.js'
+import type { AdminClient } from './common/admin-client.js'
+import { callAdmin } from './common/call-admin.js'
+import { timeOrAge, wholeNumber } from './common/option-values.js'
+import { type CommonOptions, idHelp, ownOptions, withCommonOptions } from './common/options.js'
 
 interface ListOptions extends CommonOptions {
   limit?: number

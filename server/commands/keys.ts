@@ -2,11 +2,11 @@
 import type { Command } from 'commander'
 import type { ApiKey } from '../../shared/contract/admin/api-keys.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
+import { type Column, print, printFields, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { keyIdOf } from './common/key-id.js'
 import { timeOrDuration } from './common/option-values.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
-import { type Column, print, printFields, printResult, printTable } from './common/output.js'
 
 interface CreateOptions extends CommonOptions {
   user: string

@@ -5,10 +5,10 @@ import type { McpServer } from '../../shared/contract/admin/mcp-servers.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { clientSettings } from '../config/settings.js'
+import { type Column, print, printFields, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { timeOrDuration } from './common/option-values.js'
 import { type CommonOptions, withCommonOptions, withJsonOption, withSettings } from './common/options.js'
-import { type Column, print, printFields, printResult, printTable } from './common/output.js'
 
 interface AddOptions extends CommonOptions {
   url: string

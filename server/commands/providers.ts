@@ -5,10 +5,10 @@ import { rpcError } from '../../shared/contract/error-reasons.js'
 import { type ProviderType, providerTypes } from '../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { invocation } from '../process/invocation.js'
+import { type Column, print, printFields, printResult, printTable, printWarning } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { wholeNumberOrDefault } from './common/option-values.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
-import { type Column, print, printFields, printResult, printTable, printWarning } from './common/output.js'
 
 /** `default` stands for the server's setting. */
 type Limit = number | 'default'

@@ -1,10 +1,10 @@
 /** `aibridge purge`: erases a person. */
 import type { Command } from 'commander'
 import type { PurgeProgress } from '../../shared/contract/admin/users.js'
+import { print, printResult } from '../process/output.js'
 import type { AdminClient } from './common/admin-client.js'
 import { callAdmin } from './common/call-admin.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
-import { print, printResult } from './common/output.js'
 
 interface PurgeOptions extends CommonOptions {
   user: string

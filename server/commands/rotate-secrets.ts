@@ -1,9 +1,9 @@
 /** `aibridge secrets`: the key that seals the secrets in the database. */
 import type { Command } from 'commander'
 import type { RotationResult } from '../../shared/contract/admin/secrets.js'
+import { print, printResult } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
-import { print, printResult } from './common/output.js'
 
 /** Adds `secrets rotate`. */
 export function addSecretsCommands(program: Command): void {

@@ -2,10 +2,10 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin/usage.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
+import { type Column, print, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { timeOrAge, wholeNumber } from './common/option-values.js'
 import { type CommonOptions, ownOptions, withCommonOptions } from './common/options.js'
-import { type Column, print, printResult, printTable } from './common/output.js'
 
 interface UsageOptions extends CommonOptions {
   by?: UsageGroup[]

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import type { User } from '../../shared/contract/admin/users.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
+import { type Column, print, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
-import { type Column, print, printResult, printTable } from './common/output.js'
 
 /** Adds `users create|list|suspend|activate|delete`. */
 export function addUsersCommands(program: Command): void {

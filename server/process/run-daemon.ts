@@ -10,7 +10,6 @@ import { type BridgeClient, createBridgeClient } from '../../client/bridge-clien
 import { DialError } from '../../client/rpc/errors.js'
 import type { CloseReason } from '../../shared/rpc/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
-import { print, printJson } from '../commands/common/output.js'
 import { readCaFile } from '../config/ca-file.js'
 import { type DaemonConfig, daemonConfig } from '../config/config.js'
 import { fileWarning } from '../config/shown-config.js'
@@ -22,6 +21,7 @@ import { buildVersion } from './build-version.js'
 import { dialProblem } from './dial-problem.js'
 import { doorOptions } from './door-options.js'
 import { createLogger } from './logger.js'
+import { print, printJson } from './output.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
 /**

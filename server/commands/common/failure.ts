@@ -1,7 +1,7 @@
 /** How a failure ends a command: text for people, JSON for programs, an exit code. */
 import { CommanderError } from 'commander'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import { visible } from './output.js'
+import { visible } from '../../process/output.js'
 
 /** The failure of a command, as one line of JSON on stderr. */
 export interface Failure {

@@ -35,7 +35,7 @@ test('the check and package.json name the same version', () => {
 describe('an old Node can read the files that come before the check', () => {
   test.each([
     [check, []],
-    ['server/cli.ts', ['./process/require-node.cjs', './process/main.js']],
+    ['server/cli.ts', ['./process/require-node.cjs', './commands/main.js']],
     ['scripts/start.js', ['../server/process/require-node.cjs', './build-and-serve.js']],
   ])('%s', async (path, imports) => {
     const source = readFileSync(path, 'utf8')

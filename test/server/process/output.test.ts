@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { cellText } from '../../../../server/commands/common/output.js'
+import { cellText } from '../../../server/process/output.js'
 
 test.each([
   [null, '-'],

@@ -1,5 +1,5 @@
 /** Runs the words of the process as a command, and ends the process with the command's exit code. */
-import { runCommandLine } from '../commands/command-line.js'
+import { runCommandLine } from './command-line.js'
 
 // A reader that stops early, such as `head`, is no failure.
 process.stdout.on('error', error => {
