@@ -91,7 +91,7 @@ export function addProvidersCommands(program: Command): void {
           'clients use': `/bridge/${provider.name}${mountPath}, behind the address of the server or of a daemon`,
         }),
       )
-      for (const warning of provider.warnings) printWarning(warningTexts[warning](provider, mountPath))
+      for (const warning of provider.warnings) printWarning(warningText(warning, provider, mountPath))
     })
 
   withCommonOptions(
@@ -178,6 +178,12 @@ const warningTexts: Record<ProviderWarning, (provider: ProviderSummary, mountPat
     `the base URL ${baseUrl} doubles /v1, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
   base_url_names_endpoint: ({ baseUrl }, mountPath) =>
     `the base URL ${baseUrl} ends with the path of one endpoint, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
+}
+
+/** Returns the sentence of a warning; the warning itself if only a newer server knows it. */
+export function warningText(warning: string, provider: ProviderSummary, mountPath: string): string {
+  const isKnown = Object.hasOwn(warningTexts, warning)
+  return isKnown ? warningTexts[warning as ProviderWarning](provider, mountPath) : warning // checked on the line before
 }
 
 function exampleOf(baseUrl: string, mountPath: string): string {

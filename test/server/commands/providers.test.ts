@@ -1,6 +1,6 @@
 /** `aibridge providers` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
-import { addProvidersCommands } from '../../../server/commands/providers.js'
+import { addProvidersCommands, warningText } from '../../../server/commands/providers.js'
 import type { ProviderSummary, ProviderTest } from '../../../shared/contract/admin/providers.js'
 import { oneStore } from '../services/running-server.js'
 import { ended, interception, secondsLater } from '../store/records/records.js'
@@ -73,6 +73,12 @@ test('adding a provider warns on stderr of a missing key and of a base URL that 
       ['whole'],
     ]),
   )
+})
+
+test('a warning that only a newer server knows is shown as it is', () => {
+  const provider = { name: 'new', type: 'openai', baseUrl: 'https://x.example/v1' } as ProviderSummary // the fields in use
+  expect(warningText('base_url_is_a_poem', provider, '/v1')).toBe('base_url_is_a_poem')
+  expect(warningText('no_key', provider, '/v1')).toMatch(/^provider new has no key/)
 })
 
 test('testing a provider says what the server saw, and fails with the cause', async () => {
