@@ -2,6 +2,7 @@ import { type Deadline, type Deadlines, now } from '../../shared/rpc/deadlines.j
 import { RpcError } from '../../shared/rpc/errors.js'
 import type { CallMessage } from '../../shared/rpc/messages.js'
 import type { Invocation } from './invoke.js'
+import type { Straggler } from './stragglers.js'
 import type { AnyRouter } from './trpc-internals.js'
 
 /** The connection's functions that a call needs. */
@@ -30,6 +31,10 @@ export class Call implements Invocation, Deadline {
   readonly batchIndex: number
   /** the one terminal message is sent, or will never be */
   settled = false
+  /** the procedure has returned or thrown; of a subscription never set */
+  returned = false
+  /** set while the procedure runs on after the call was settled */
+  straggler: Straggler | undefined
   deadlineAt = Infinity
   previousDeadline: Deadline | undefined
   nextDeadline: Deadline | undefined

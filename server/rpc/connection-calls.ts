@@ -8,12 +8,13 @@ import type { CallMessage } from '../../shared/rpc/messages.js'
 import { turnBudget } from '../../shared/rpc/turn-budget.js'
 import { Admission } from './admission.js'
 import { Call } from './call.js'
-import { toTrpcError } from './error-shape.js'
+import { isAbort, toTrpcError } from './error-shape.js'
 import { invoke } from './invoke.js'
 import { disposeIterable, isIterable } from './iterables.js'
 import { cancelledUnstarted, draining } from './rejections.js'
 import type { RespondedCall, Responses } from './responses.js'
 import { RunningProcedures } from './running-procedures.js'
+import { ConnectionStragglers, type Stragglers } from './stragglers.js'
 import { pump } from './subscription.js'
 import { type AnyRouter, TRPCError } from './trpc-internals.js'
 import { withUnknownProcedure } from './unknown-procedure.js'
@@ -24,6 +25,8 @@ interface Owner {
   readonly deadlines: Deadlines
   /** Closes for a peer that breaks the protocol. */
   closeInvalid(problem: string): void
+  /** Asks the client to go on elsewhere, because too many procedures of this connection hang. */
+  moveAway(error: RpcError): void
 }
 
 /** Settings of {@link ConnectionCalls}. */
@@ -32,6 +35,8 @@ export interface ConnectionCallsOptions {
   router: AnyRouter
   responses: Responses
   limits: ConnectionLimits
+  /** of the connection's group */
+  stragglers: Stragglers
   onCallEnd: ((end: CallEnd) => void) | undefined
 }
 
@@ -53,12 +58,14 @@ export class ConnectionCalls {
   readonly #router: AnyRouter
   readonly #responses: Responses
   readonly #admission: Admission
+  readonly #stragglers: ConnectionStragglers
   readonly #maxInFlight: number
   readonly #onCallEnd: ((end: CallEnd) => void) | undefined
   /** of subscriptions that wait for a slow reader */
   #drainWaiters: (() => void)[] | undefined
 
-  constructor(owner: Owner, { duplex, router, responses, limits, onCallEnd }: ConnectionCallsOptions) {
+  constructor(owner: Owner, options: ConnectionCallsOptions) {
+    const { duplex, router, responses, limits, stragglers, onCallEnd } = options
     this.#owner = owner
     this.#duplex = duplex
     this.#router = router
@@ -66,6 +73,7 @@ export class ConnectionCalls {
     this.#maxInFlight = limits.maxInFlight
     this.#onCallEnd = onCallEnd
     this.#admission = new Admission(this, duplex, this.running, limits)
+    this.#stragglers = new ConnectionStragglers(stragglers, limits.maxInFlight, error => owner.moveAway(error))
   }
 
   get state(): Owner['state'] {
@@ -79,7 +87,8 @@ export class ConnectionCalls {
   /** Takes a new call. */
   receive(message: CallMessage, batchIndex: number): void {
     if (this.state === 'draining') return this.#rejectDraining(message)
-    const rejection = this.#admission.admit(message, batchIndex)
+    const hanging = this.#stragglers.rejectionOf(message.params.path)
+    const rejection = hanging ?? this.#admission.admit(message, batchIndex)
     if (rejection) this.#reject(message, rejection)
   }
 
@@ -102,6 +111,11 @@ export class ConnectionCalls {
   /** Rejects all held calls: the client makes the calls elsewhere. */
   drain(): void {
     for (const message of this.#admission.takeAll()) this.#rejectDraining(message)
+  }
+
+  /** Whether a caller waits for the response of a query or mutation. */
+  get isAwaited(): boolean {
+    return [...this.calls.values()].some(call => call.type !== 'subscription')
   }
 
   /** Sends the error of a shutdown to queries and mutations, and aborts all calls. */
@@ -188,6 +202,7 @@ export class ConnectionCalls {
   async #run(call: Call): Promise<void> {
     try {
       const value = await invoke(this.#router, this.#responses.context, call)
+      call.returned = true
       if (isIterable(value)) {
         disposeIterable(value, thrown => this.report(call, thrown))
         const message = `a ${call.type} cannot return an async iterable or observable on this link`
@@ -197,12 +212,14 @@ export class ConnectionCalls {
         this.#settle(call)
       }
     } catch (thrown) {
+      call.returned = true
       this.fail(call, thrown)
     }
     this.#release(call)
   }
 
   #release(call: Call): void {
+    if (call.straggler) this.#stragglers.delete(call.straggler)
     turnBudget.end()
     this.running.delete(call.type)
     this.#admission.startHeld()
@@ -242,6 +259,7 @@ export class ConnectionCalls {
     call.clearDeadline()
     this.calls.delete(call.id)
     this.#admission.settled(call.type)
+    if (!call.returned) call.straggler = this.#stragglers.add(call.path)
   }
 
   #rejectDraining(message: CallMessage): void {
@@ -286,15 +304,4 @@ function observe(callback: () => void): void {
 
 function respondedCall({ id, jsonrpc, method, params }: CallMessage): RespondedCall {
   return { id, jsonrpc, type: method, path: params.path }
-}
-
-/** Whether a procedure gave up because of its signal. */
-function isAbort(thrown: unknown): boolean {
-  try {
-    if (!(thrown instanceof Error)) return false
-    const cause = thrown.cause instanceof Error ? thrown.cause : thrown
-    return cause.name === 'AbortError' || cause instanceof RpcError
-  } catch {
-    return false // an error that throws while it is read
-  }
 }

@@ -3,6 +3,7 @@ import { type CloseReason, closeCodes } from '../../shared/rpc/duplex.js'
 import { transportError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
+import { stragglersOf } from './stragglers.js'
 
 /** A connection as seen by its group. */
 export interface GroupMember {
@@ -134,6 +135,7 @@ export class ConnectionGroup implements MemberObserver {
       patience.stop()
     }
     this.#state = 'closed'
+    stragglersOf(this).stop()
     return { drained: inFlight - aborted, aborted }
   }
 }

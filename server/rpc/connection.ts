@@ -3,14 +3,14 @@
  *
  * The connection:
  * ```
- * opening ──a context is ready──▶ open ──drain()──▶ draining ──▶ closed
+ * opening ──a context is ready──▶ open ──drain(), moveAway()──▶ draining ──▶ closed
  *    └──────────────────────────────┴──────────────────────────────▲
  * ```
  * Draining rejects new calls and lets calls in flight end. Closed begins with the close of this side: no response can
  * leave any more, so no call starts and running calls are aborted.
  */
 import type { CallEnd } from '../../shared/rpc/call-end.js'
-import { Deadlines } from '../../shared/rpc/deadlines.js'
+import { Deadlines, now } from '../../shared/rpc/deadlines.js'
 import {
   type CloseReason,
   closeCodes,
@@ -27,6 +27,7 @@ import type { ConnectionGroup, GroupMember, MemberObserver } from './connection-
 import { type ConnectionInfo, ContextHandshake, type ContextRequirement } from './context-handshake.js'
 import { invalidRequest } from './rejections.js'
 import { type ErrorReport, Responses } from './responses.js'
+import { stragglersOf } from './stragglers.js'
 import type { AnyRouter, inferRouterContext } from './trpc-internals.js'
 import { UnauthenticatedPeer } from './unauthenticated-peer.js'
 
@@ -130,10 +131,11 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
   constructor(options: ServeAsOptions, peer: UnauthenticatedPeer | undefined) {
     const { duplex, router, limits, onError, onCallEnd } = options
     const { maxBufferedBytes } = limits
+    const stragglers = stragglersOf(options.group)
     const responses = new Responses({ duplex, router, maxBufferedBytes, onError, owner: this })
     this.#duplex = duplex
     this.#responses = responses
-    this.#calls = new ConnectionCalls(this, { duplex, router, responses, limits, onCallEnd })
+    this.#calls = new ConnectionCalls(this, { duplex, router, responses, limits, stragglers, onCallEnd })
     this.#onRejected = options.onRejected
     this.#maxBufferedBytes = maxBufferedBytes
     this.#unauthenticated = peer
@@ -253,6 +255,22 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     // A client without a context has nothing here that would have to move.
     if (before === 'opening')
       this.close({ code: closeCodes.goingAway, message: 'the server shuts down', reason: 'draining' })
+  }
+
+  /** Called by the calls when procedures that hang take half of the places; a client that stays is closed with 1001. */
+  moveAway(error: RpcError): void {
+    if (this.state !== 'open') return
+    this.#responses.report(undefined, error)
+    this.drain()
+    this.#closeOnceMoved()
+  }
+
+  #closeOnceMoved(): void {
+    const onDeadline = (): void => {
+      if (this.#calls.isAwaited) this.#closeOnceMoved()
+      else this.close({ code: closeCodes.goingAway, message: 'procedures of this connection do not return' })
+    }
+    this.deadlines.add({ deadlineAt: now() + times.settleMs, onDeadline })
   }
 
   get activeCalls(): number {

@@ -68,6 +68,17 @@ export function errorShape(
   return { ...shape, message, ...(data && { data }) }
 }
 
+/** Returns whether a procedure gave up because of its signal. */
+export function isAbort(thrown: unknown): boolean {
+  try {
+    if (!(thrown instanceof Error)) return false
+    const cause = thrown.cause instanceof Error ? thrown.cause : thrown
+    return cause.name === 'AbortError' || cause instanceof RpcError
+  } catch {
+    return false // an error that throws while it is read
+  }
+}
+
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null
 }

@@ -131,6 +131,11 @@ export const times = {
   closeLimitMs: 30_000,
   /** time for the clients of a draining server to dial elsewhere and close; calls under way are rejected (contract) */
   settleMs: 2_000,
+  /**
+   * from the end of a call until its procedure counts as hanging; as long as a call without a deadline of its own may
+   * take
+   */
+  hangingMs: 30_000,
   /** longest time with more than maxBufferedBytes waiting: a burst of responses is not a slow reader */
   slowReaderMs: 2_000,
   /** pause that a draining or full server asks of a client before the next dial */

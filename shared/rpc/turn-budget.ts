@@ -117,7 +117,8 @@ export class TurnBudget {
   }
 
   readonly #onRunEnd = (): void => {
-    const spentMs = now() - (this.#startedAt ?? 0)
+    // A clock that was set back in between, as a test may do, gives no time.
+    const spentMs = Math.max(0, now() - (this.#startedAt ?? 0))
     // A run that was mostly about other units says nothing about calls.
     if (this.#begins > (this.#delivered.total + this.#pulled.total) / 4) {
       this.#maxBegun = Math.max(minBegun, nextStep(this.#maxBegun, spentMs / this.#begins))

@@ -32,6 +32,19 @@ test('the runs of one turn share its time, and the time between them does not co
   expect(budget.pull()).toBe(true)
 })
 
+test('a clock that is set back gives no time', async () => {
+  const budget = new TurnBudget()
+  clock = 1_000
+  await turn()
+  expect(budget.pull()).toBe(true)
+  clock = 0
+  await run()
+  expect(budget.pull()).toBe(true)
+  clock += 6
+  await run()
+  expect(budget.pull()).toBe(false)
+})
+
 test('deliveries go first, and one pull goes on in each turn whatever calls take', async () => {
   const budget = new TurnBudget()
   const gone: string[] = []
