@@ -1,5 +1,12 @@
 /** tRPC's own ways to call a router. */
-import { createTRPCClient, createWSClient, type TRPCLink, unstable_localLink, wsLink } from '@trpc/client'
+import {
+  createTRPCClient,
+  createWSClient,
+  TRPCClientError,
+  type TRPCLink,
+  unstable_localLink,
+  wsLink,
+} from '@trpc/client'
 import { applyWSSHandler } from '@trpc/server/adapters/ws'
 import { observable } from '@trpc/server/observable'
 import { WebSocket } from 'ws'
@@ -7,7 +14,7 @@ import { transformer } from '../../shared/rpc/transformer.js'
 import { serveBare } from './listening.js'
 import { type BenchRouter, callsOf, routerOf, streamOf } from './router.js'
 import { overLoopback, type Row } from './row.js'
-import type { Service, TokenUsage } from './service.js'
+import type { Service } from './service.js'
 
 const nothingToClose = async (): Promise<void> => {}
 
@@ -36,7 +43,7 @@ const localLink: Row = {
 
 const emptyChain: Row = {
   name: 'trpc chain, empty link',
-  does: 'createTRPCClient with one link that at once emits a result and completes: the floor of every tRPC link',
+  does: 'createTRPCClient with one link that encodes, checks and decodes as every row does, and completes: the floor of every tRPC link',
   async open(service) {
     const client = createTRPCClient<BenchRouter>({ links: [emptyLink(service)] })
     return { ...callsOf(client), close: nothingToClose }
@@ -47,11 +54,21 @@ function emptyLink(service: Service): TRPCLink<BenchRouter> {
   return () =>
     ({ op }) =>
       observable(observer => {
-        const record = op.input as TokenUsage // both procedures take one
-        const data = op.path === 'recorder.echo' ? service.echo(record) : service.recordTokenUsage(record)
-        observer.next({ result: { type: 'data', data }, context: op.context })
-        observer.complete()
+        const respond = async (): Promise<void> => {
+          const record = await service.schema.parseAsync(throughJson(op.input))
+          const data = throughJson(
+            op.path === 'recorder.echo' ? service.echo(record) : service.recordTokenUsage(record),
+          )
+          observer.next({ result: { type: 'data', data }, context: op.context })
+          observer.complete()
+        }
+        respond().catch(cause => observer.error(TRPCClientError.from(cause)))
       })
+}
+
+/** The value as a wire would deliver it. */
+function throughJson(value: unknown): unknown {
+  return transformer.deserialize(transformer.serialize(value))
 }
 
 const webSocketLink = overLoopback({
