@@ -5,17 +5,9 @@ import { heapBytes } from '../../shared/rpc/heap-bytes.js'
 import type { ConnectionLimits } from '../../shared/rpc/limits.js'
 import type { CallMessage, CallType } from '../../shared/rpc/messages.js'
 import { turnBudget } from '../../shared/rpc/turn-budget.js'
+import { type HeldCall, HeldCalls } from './held-calls.js'
 import { duplicate, tooMany } from './rejections.js'
 import type { RunningProcedures } from './running-procedures.js'
-
-/** A call that was received and may not start yet. */
-interface HeldCall {
-  readonly message: CallMessage
-  readonly batchIndex: number
-  readonly receivedAt: number
-  /** memory of the message */
-  readonly bytes: number
-}
 
 /** The parts of the connection that admission needs. */
 interface Owner {
@@ -25,8 +17,8 @@ interface Owner {
   start(message: CallMessage, batchIndex: number, waitedMs: number): void
 }
 
-/** The map of connections that have held no call, as most: a map of their own would cost each 200 bytes. */
-const none: Map<string | number, HeldCall> = new Map()
+/** Of connections that have held no call, as most. */
+const none = new HeldCalls()
 
 /**
  * Decides for each call of one connection whether it starts, is held back or is rejected:
@@ -45,7 +37,6 @@ export class Admission {
   readonly #duplex: Duplex
   readonly #running: RunningProcedures
   readonly #limits: ConnectionLimits
-  /** by id, oldest first */
   #held = none
   #heldBytes = 0
   /** subscriptions that are held or started, without those that were settled */
@@ -63,13 +54,10 @@ export class Admission {
 
   /** Starts or holds a call. Returns the error of a call that is rejected. */
   admit(message: CallMessage, batchIndex: number): RpcError | undefined {
-    let mustHold = this.#held.size > 0 || !this.#mayStart
-    const bytes = mustHold ? heapBytes(message) : 0
-    if (mustHold && this.#hasRoom && this.#heldBytes + bytes > this.#maxHeldBytes) {
-      this.#startAll()
-      mustHold = this.#held.size > 0
-    }
-    const rejection = this.#rejectionOf(message, mustHold ? bytes : 0)
+    const mustHold = this.#held.size > 0 || !this.#mayStart
+    // A call that waits for its turn only takes no more memory than a call that runs.
+    const bytes = mustHold && !this.#hasRoom ? heapBytes(message) : 0
+    const rejection = this.#rejectionOf(message, bytes)
     if (rejection) return rejection
     if (message.method === 'subscription') this.#subscriptions++
     if (mustHold) this.#hold(message, batchIndex, bytes)
@@ -79,28 +67,20 @@ export class Admission {
 
   /** Starts held calls while the connection has room. */
   startHeld(): void {
-    if (this.#held.size === 0) return
-    for (const held of this.#held.values()) {
-      if (!this.#mayStart) return
-      this.#startFrom(held)
+    for (;;) {
+      const { first } = this.#held
+      if (!first || !this.#mayStart) return
+      this.#startFrom(first)
     }
   }
 
   /** Starts held calls after a turn of the event loop, the first of them with the granted unit. */
   readonly #onTurn = (): void => {
     this.#turn = 'not needed'
-    const [first] = this.#held.values()
+    const { first } = this.#held
     if (!first || !this.#hasRoom) return turnBudget.giveBack()
     this.#startFrom(first)
     this.startHeld()
-  }
-
-  /** Starts held calls although this turn of the event loop has no time left: their bytes would exceed the limit. */
-  #startAll(): void {
-    for (const held of this.#held.values()) {
-      if (!this.#hasRoom) return
-      this.#startFrom(held)
-    }
   }
 
   #startFrom(held: HeldCall): void {
@@ -119,8 +99,10 @@ export class Admission {
 
   /** Takes all held calls out: the connection starts no call any more. */
   takeAll(): CallMessage[] {
-    const messages = Array.from(this.#held.values(), ({ message }) => message)
-    this.#held.clear()
+    const messages: CallMessage[] = []
+    for (let held = this.#held.first; held; held = held.next) messages.push(held.message)
+    this.#held = none
+    this.#heldBytes = 0
     return messages
   }
 
@@ -152,7 +134,7 @@ export class Admission {
   #rejectionOf({ id, method }: CallMessage, bytes: number): RpcError | undefined {
     const { maxInFlight, maxSubscriptions } = this.#limits
     const { calls } = this.#owner
-    if (calls.has(id) || this.#held.has(id)) return duplicate
+    if (calls.has(id) || this.#held.get(id)) return duplicate
     if (calls.size + this.#held.size >= maxInFlight) {
       return tooMany('too_many_calls', `${maxInFlight} calls are in flight, as many as maxInFlight allows`)
     }
@@ -175,12 +157,20 @@ export class Admission {
 
   #hold(message: CallMessage, batchIndex: number, bytes: number): void {
     this.#heldBytes += bytes
-    if (this.#held === none) this.#held = new Map()
-    this.#held.set(message.id, { message, batchIndex, receivedAt: now(), bytes })
+    if (this.#held === none) this.#held = new HeldCalls()
+    this.#held.add({
+      id: message.id,
+      message,
+      batchIndex,
+      receivedAt: now(),
+      bytes,
+      previous: undefined,
+      next: undefined,
+    })
   }
 
-  #remove({ message, bytes }: HeldCall): void {
-    this.#held.delete(message.id)
-    this.#heldBytes -= bytes
+  #remove(held: HeldCall): void {
+    this.#held.delete(held)
+    this.#heldBytes -= held.bytes
   }
 }
