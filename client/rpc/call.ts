@@ -1,4 +1,4 @@
-import { type Deadline, now } from '../../shared/rpc/deadlines.js'
+import type { Deadline } from '../../shared/rpc/deadlines.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import type { CallMessage } from '../../shared/rpc/messages.js'
 import type { CallFailure, CallObserver, CallOptions } from './call-observer.js'
@@ -48,12 +48,15 @@ export class PendingCall implements Deadline {
     return this.sends > 0
   }
 
-  /** Returns the call's message, with the rest of the call's time. */
-  message(): CallMessage {
+  /**
+   * Returns the call's message, with the rest of the call's time.
+   * @param time on the clock of `now()`
+   */
+  message(time: number): CallMessage {
     const { type, path, input } = this.options
     const params: CallMessage['params'] = { path, input }
     if (this.lastEventId !== undefined) params.lastEventId = this.lastEventId
-    if (this.deadlineAt !== Infinity) params.timeoutMs = Math.max(0, Math.round(this.deadlineAt - now()))
+    if (this.deadlineAt !== Infinity) params.timeoutMs = Math.max(0, Math.round(this.deadlineAt - time))
     return { id: this.id, method: type, params }
   }
 

@@ -79,13 +79,14 @@ export class PendingCalls {
     } else if (!(timeoutMs > 0)) {
       queueMicrotask(() => call.fail(noTimeError(options.path, timeoutMs)))
     } else {
+      const time = now()
       if (timeoutMs !== Infinity) {
-        call.deadlineAt = now() + Math.min(timeoutMs, times.maxCallTimeoutMs)
+        call.deadlineAt = time + Math.min(timeoutMs, times.maxCallTimeoutMs)
         this.#deadlines.add(call)
       }
       if (options.signal) call.listen(options.signal)
       const live = this.#queue.size === 0 ? this.#liveWithRoom() : undefined
-      if (live) this.#send(live, call)
+      if (live) this.#send(live, call, time)
       else this.#queue.add(call)
     }
     return () => this.cancel(call)
@@ -115,7 +116,7 @@ export class PendingCalls {
     if (this.#queue.size === 0) return
     this.#queue.sendAll(
       () => this.#liveWithRoom(),
-      (live, call) => this.#send(live, call),
+      (live, call) => this.#send(live, call, now()),
     )
   }
 
@@ -211,11 +212,11 @@ export class PendingCalls {
     return live?.hasRoom(this.#maxInFlight) ? live : undefined
   }
 
-  #send(live: Live, call: PendingCall): void {
+  #send(live: Live, call: PendingCall, time: number): void {
     live.calls.add(call)
     call.place = live
     try {
-      live.duplex.send(call.message())
+      live.duplex.send(call.message(time))
       call.sends++
     } catch (thrown) {
       this.#takeFrom(live, call)

