@@ -19,13 +19,13 @@ export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './r
 export { type CloseResult, ConnectionGroup, type GroupMember, type MemberObserver } from './rpc/connection-group.js'
 export type { ConnectionInfo, ContextRequirement } from './rpc/context-handshake.js'
 export type { ErrorReport } from './rpc/responses.js'
-export {
-  type Credentials,
-  type ServeWebSocketsOptions,
-  serveWebSockets,
-  type WebSocketInfo,
-  type WebSocketListener,
-} from './rpc/upgrade/websocket-listener.js'
+export type {
+  Credentials,
+  ServeWebSocketsOptions,
+  WebSocketInfo,
+  WebSocketListener,
+} from './rpc/upgrade/listener-options.js'
+export { serveWebSockets } from './rpc/upgrade/websocket-listener.js'
 export type { ProviderSeed } from './services/admin/providers/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { AdminIdentity, DaemonIdentity, Identity } from './services/identity.js'

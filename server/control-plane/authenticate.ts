@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
-import type { Credentials } from '../rpc/upgrade/websocket-listener.js'
+import type { Credentials } from '../rpc/upgrade/listener-options.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
 import type { Identity } from '../services/identity.js'
 

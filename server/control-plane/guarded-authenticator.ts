@@ -6,7 +6,7 @@ import { guessDelayMs, KeyGuesses } from '../../shared/values/key-guesses.js'
 import { KnownKeys } from '../../shared/values/known-keys.js'
 import type { Logger } from '../../shared/values/log.js'
 import { RejectionLog } from '../../shared/values/rejection-log.js'
-import type { Credentials } from '../rpc/upgrade/websocket-listener.js'
+import type { Credentials } from '../rpc/upgrade/listener-options.js'
 
 /** Shorter than the handshake of a WebSocket may take: a guess gets its rejection, and not a timeout that passes. */
 const maxDelayMs = 5_000

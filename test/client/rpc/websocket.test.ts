@@ -13,11 +13,8 @@ import { DialError } from '../../../client/rpc/errors.js'
 import { type WebSocketDialOptions, webSocketDial } from '../../../client/rpc/websocket.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
 import type { ErrorReport } from '../../../server/rpc/responses.js'
-import {
-  type Credentials,
-  type ServeWebSocketsOptions,
-  serveWebSockets,
-} from '../../../server/rpc/upgrade/websocket-listener.js'
+import type { Credentials, ServeWebSocketsOptions } from '../../../server/rpc/upgrade/listener-options.js'
+import { serveWebSockets } from '../../../server/rpc/upgrade/websocket-listener.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 import { listening } from '../../fixtures/listening.js'
 import { ownError, ownReasons } from '../../fixtures/own-reasons.js'
