@@ -115,11 +115,15 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   /** Gives up a duplex that throws errors against its contract; nothing that it says is relied on any more. */
   breakDown(cause: unknown): void {
     if (this.#state !== 'open') return
-    this.#state = 'broken'
     const message = `the duplex broke down: ${textOf(cause)}`
+    this.#abandon({ code: closeCodes.abnormal, message })
     this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', message, { reason: 'connection_lost', cause }))
+  }
+
+  /** Ends a duplex on which nothing is sent or received any more. */
+  #abandon(reason: CloseReason): void {
+    this.#state = 'broken'
     queueMicrotask(() => {
-      const reason = { code: closeCodes.abnormal, message }
       try {
         this.duplex.terminate(reason)
       } catch {
@@ -146,12 +150,16 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   #receive(raw: unknown, bytes: number): void {
+    // Behind an invalid message, which may be one of thousands in a frame.
+    if (this.#state !== 'open') return
     const message = parseServerMessage(raw)
     if (message instanceof InvalidMessage) return this.#closeInvalid(message)
     if (message.id === null) {
       if (!('error' in message)) return this.#owner.move(this)
       const cause = message.error
+      const isFirst = this.rejection === undefined
       this.rejection = cause
+      if (!isFirst) return
       this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server rejected the connection', { cause }))
       return
     }
@@ -184,8 +192,8 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   #closeInvalid({ problem }: InvalidMessage): void {
+    this.#abandon({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
     this.#owner.report(new RpcError('PARSE_ERROR', `the server sent no valid message: ${problem}`))
-    this.duplex.terminate({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
   }
 
   /** Reports the error of a caller's callback: the connection and all other calls go on. */

@@ -351,4 +351,28 @@ describe('where stock falls short, on sockets', () => {
     expect(await createDuplexClient<typeof router>({ connection }).ping.query()).toBe('pong')
     expect(errors[0]).toBe('the server sent no valid message: result must be an object')
   })
+
+  it.each([
+    ['invalid messages', { id: 1 }, /^the server sent no valid message/],
+    ['errors of the connection', { id: null, error: 'made up' }, /^the server rejected the connection/],
+  ])('a frame of 1,000 %s is one report', async (_name, item, text) => {
+    const errors: string[] = []
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const ends = [clientEnd]
+    const connection = connect({
+      dial: () => ends.pop() ?? new Promise(() => {}),
+      onError: error => errors.push(error.message),
+    })
+    opened.add({ groups: [], close: () => connection.close() })
+    const { received, until, send, closed } = peer(serverEnd)
+    const call = failure(createDuplexClient<typeof router>({ connection }).ping.query())
+    await until(1)
+    expect(received).toHaveLength(1)
+    send(Array.from({ length: 1_000 }, () => item))
+    serverEnd.close({ code: 1001, message: 'the end' })
+    await closed
+    await connection.close()
+    await call
+    expect(errors.filter(error => text.test(error))).toHaveLength(1)
+  })
 })
