@@ -25,6 +25,7 @@ const slowFiles = [
   'test/server/store/pglite/embedded.test.ts',
   'test/server/store/plans.test.ts',
   'test/server/store/records/{erasure,feed,lineage}.test.ts',
+  'test/soak/transport/{drops,half-open,heap,lying-peers-over-tcp}.test.ts',
 ]
 
 /** The seed of all random values of a run; test/fixtures/random.ts prints it if a test fails. */

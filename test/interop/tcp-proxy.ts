@@ -11,6 +11,8 @@ export interface TcpProxy {
   accepted(): number
   /** From now on the connections that are open forward nothing, and are not closed: the other end has vanished. */
   swallow(): void
+  /** Ends one of the open connections, `which` of [0, 1), at both ends. Returns whether there was one. */
+  cut(which: number): boolean
 }
 
 /** bytes that a slow network takes at once */
@@ -28,6 +30,7 @@ export async function tcpProxy(to: number, portionMs: { up?: number; down?: numb
     accepted++
     const link = { near, far: dialTcp(to, '127.0.0.1'), swallows: false }
     links.add(link)
+    near.once('close', () => links.delete(link))
     void forward(link, near, link.far, portionMs.up ?? 0, bytes => {
       uploaded += bytes
     })
@@ -49,6 +52,14 @@ export async function tcpProxy(to: number, portionMs: { up?: number; down?: numb
     port: (server.address() as AddressInfo).port, // it listens on TCP
     uploaded: () => uploaded,
     accepted: () => accepted,
+    cut(which) {
+      const open = [...links].filter(({ near, far }) => !near.destroyed && !far.destroyed)
+      const link = open[Math.floor(which * open.length)]
+      // A reset, as from a system that knows the connection no more: bytes under way are lost.
+      link?.near.resetAndDestroy()
+      link?.far.resetAndDestroy()
+      return link !== undefined
+    },
     swallow() {
       for (const link of links) link.swallows = true
     },
