@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { BrowserReporter } from './test/browser/reporter.js'
 
 // Optimised WebAssembly pays only in a database that runs for minutes; test/e2e/process.ts has the same flag for
 // processes.
@@ -73,6 +74,8 @@ export default defineConfig({
         { maxWorkers: cores + 1, sequence: { groupOrder: 0 } },
       ),
     ],
+    // Vitest's own summary comes last.
+    reporters: [new BrowserReporter(), 'default'],
     globalSetup: ['test/fixtures/global-setup.ts'],
     // `npm run coverage`: of project fast, because the processes of the other one run the build. Untested files count
     // too.
