@@ -8,10 +8,17 @@ import {
   type Message,
 } from '../../shared/rpc/duplex.js'
 import { mayHaveRunOf, RpcError } from '../../shared/rpc/errors.js'
+import { heapBytes } from '../../shared/rpc/heap-bytes.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
 import { InvalidMessage, parseServerMessage, type ResultMessage, type WireError } from '../../shared/rpc/messages.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
 import { textOf } from './errors.js'
+
+/**
+ * Longest error of a connection, in bytes of memory: each call in flight decodes a copy. A server of this project sends
+ * some hundred bytes.
+ */
+const maxRejectionBytes = 16 * 1024
 
 /** The part of a call that a duplex needs. */
 interface SentCall {
@@ -156,12 +163,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     if (message instanceof InvalidMessage) return this.#closeInvalid(message)
     if (message.id === null) {
       if (!('error' in message)) return this.#owner.move(this)
-      const cause = message.error
-      const isFirst = this.rejection === undefined
-      this.rejection = cause
-      if (!isFirst) return
-      this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server rejected the connection', { cause }))
-      return
+      return this.#receiveRejection(message.error)
     }
     const call = this.calls.get(message.id)
     if (!call) return // settled or moved on this side while the message was under way
@@ -169,6 +171,15 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     else if (message.refused === 'draining') return this.#owner.sendElsewhere(this, call)
     else this.#receiveError(call, message.error)
     this.#owner.sendQueued()
+  }
+
+  #receiveRejection(cause: WireError): void {
+    if (heapBytes(cause, maxRejectionBytes) > maxRejectionBytes)
+      return this.#closeInvalid(new InvalidMessage(null, 'the error of the connection is too large'))
+    const isFirst = this.rejection === undefined
+    this.rejection = cause
+    if (!isFirst) return
+    this.#owner.report(new RpcError('SERVICE_UNAVAILABLE', 'the server rejected the connection', { cause }))
   }
 
   #receiveError(call: C, error: unknown): void {

@@ -352,6 +352,29 @@ describe('where stock falls short, on sockets', () => {
     expect(errors[0]).toBe('the server sent no valid message: result must be an object')
   })
 
+  it('an error of the connection above 16 KiB is an invalid message, which no call in flight copies', async () => {
+    const errors: string[] = []
+    const [serverEnd, clientEnd] = memoryDuplexPair()
+    const ends = [clientEnd]
+    const connection = connect({
+      dial: () => ends.pop() ?? new Promise(() => {}),
+      onError: error => errors.push(error.message),
+    })
+    opened.add({ groups: [], close: () => connection.close() })
+    const { until, send, closed } = peer(serverEnd)
+    const decodeError = vi.fn(() => new Error('made up'))
+    const outcome = new Promise(resolve => {
+      const observer = { onData() {}, onError: resolve, decodeError }
+      connection.call({ type: 'mutation', path: 'x', input: 1 }, observer)
+    })
+    await until(1)
+    send({ id: null, error: Array.from({ length: 300 }, () => ({})) })
+    expect(await closed).toMatchObject({ code: 1002 })
+    expect(await outcome).toMatchObject({ local: { reason: 'connection_lost' } })
+    expect(decodeError).not.toHaveBeenCalled()
+    expect(errors[0]).toBe('the server sent no valid message: the error of the connection is too large')
+  })
+
   it.each([
     ['invalid messages', { id: 1 }, /^the server sent no valid message/],
     ['errors of the connection', { id: null, error: 'made up' }, /^the server rejected the connection/],
