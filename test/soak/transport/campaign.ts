@@ -25,6 +25,8 @@ export interface CampaignResult {
 /** cases under way at once: timers of one are waited for while others run */
 const atOnce = 64
 
+const stoodStill = 'the event loop stood still'
+
 /** The whole process may be busy with other work; a case that blocks takes longer than this by itself. */
 const blockedMs = 3_000
 
@@ -48,7 +50,7 @@ export async function campaign(target: Target, firstSeed: number, cases: number)
     const values = prototypeValues()
     if (values.length !== prototypes.length || values.some((value, index) => value !== prototypes[index]))
       return 'a prototype has changed'
-    if (delay.max > blockedMs * 1e6) return `the event loop stood still for ${Math.round(delay.max / 1e6)} ms`
+    if (delay.max > blockedMs * 1e6) return `${stoodStill} for ${Math.round(delay.max / 1e6)} ms`
     return target.left()
   }
   const startedAt = performance.now()
@@ -63,12 +65,13 @@ export async function campaign(target: Target, firstSeed: number, cases: number)
         target.make(seed + index),
       )
       const problem = await check(scripts)
-      if (problem === undefined) {
-        if (heapBefore === 0 && seed + atOnce - firstSeed >= cases / 10) heapBefore = heapUsed()
-        continue
+      if (problem !== undefined) {
+        Error.stackTraceLimit = stackTraceLimit
+        const error = await explained(problem, scripts, check)
+        if (error) throw error
+        Error.stackTraceLimit = 0
       }
-      Error.stackTraceLimit = stackTraceLimit
-      throw await explained(problem, scripts, check)
+      if (heapBefore === 0 && seed + atOnce - firstSeed >= cases / 10) heapBefore = heapUsed()
     }
     const seconds = (performance.now() - startedAt) / 1_000
     await expect.poll(handles).toBeLessThanOrEqual(handlesBefore)
@@ -81,18 +84,19 @@ export async function campaign(target: Target, firstSeed: number, cases: number)
   }
 }
 
-/** Finds the case of a broken rule by running each alone. */
+/** Finds the case of a broken rule by running each alone. Returns undefined for a pause that was not this process's. */
 async function explained(
   problem: string,
   scripts: readonly Script[],
   check: (scripts: readonly Script[]) => Promise<string | undefined>,
-): Promise<Error> {
+): Promise<Error | undefined> {
   for (const script of scripts) {
     const alone = await check([script])
     if (alone === undefined) continue
     const shortest = await minimise(script, async shorter => (await check([shorter])) !== undefined)
     return new Error(`case ${script.seed}: ${alone}\n${JSON.stringify(shortest, undefined, 1)}`)
   }
+  if (problem.startsWith(stoodStill)) return undefined
   return new Error(`cases ${scripts[0]?.seed} to ${scripts.at(-1)?.seed}, none of them alone: ${problem}`)
 }
 

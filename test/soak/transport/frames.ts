@@ -138,6 +138,11 @@ const kinds: readonly (readonly [note: string, isSound: boolean, make: (making: 
       Buffer.concat([frame(opcodes.close, none, isMasked), frame(opcodes.text, payload, isMasked)]),
   ],
   [
+    'a close, and much behind it',
+    false,
+    ({ isMasked }) => Buffer.concat([frame(opcodes.close, none, isMasked), Buffer.alloc(12_000, 0x81)]),
+  ],
+  [
     'the begin of a frame',
     false,
     ({ choice, payload, isMasked }) => {
