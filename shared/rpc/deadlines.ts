@@ -37,13 +37,17 @@ export class Deadlines {
 
   /** Takes a deadline out; does nothing for a deadline that has fired or was never added. */
   delete(deadline: Deadline): void {
+    if (!this.#has(deadline)) return
     const { previousDeadline: previous, nextDeadline: next } = deadline
-    if (!previous && this.#first !== deadline) return
     if (previous) previous.nextDeadline = next
     else this.#first = next
     if (next) next.previousDeadline = previous
     else this.#last = previous
     deadline.previousDeadline = deadline.nextDeadline = undefined
+  }
+
+  #has(deadline: Deadline): boolean {
+    return deadline.previousDeadline !== undefined || this.#first === deadline
   }
 
   /** Stops the timer; nothing fires any more. */
@@ -78,6 +82,8 @@ export class Deadlines {
     const time = now()
     let earliest = Infinity
     for (const entry of this.#entries()) {
+      // Another deadline of this moment may have taken it out: one that closes a connection ends its calls.
+      if (!this.#has(entry)) continue
       if (entry.deadlineAt <= time) {
         this.delete(entry)
         entry.onDeadline()

@@ -42,6 +42,19 @@ describe('deadlines', () => {
     expect(fired).toEqual([20])
   })
 
+  it('a deadline that is deleted while another fires does not fire', () => {
+    for (const end of ['delete', 'clear'] as const) {
+      const deadlines = new Deadlines()
+      const fired: number[] = []
+      const later = deadlineIn(10, fired)
+      deadlines.add({ deadlineAt: now() + 10, onDeadline: () => deadlines[end](later) })
+      deadlines.add(later)
+      vi.advanceTimersByTime(100)
+      expect(fired).toEqual([])
+      expect(vi.getTimerCount()).toBe(0)
+    }
+  })
+
   it('clear() leaves no timer', () => {
     const deadlines = new Deadlines()
     deadlines.add(deadlineIn(100, []))
