@@ -94,9 +94,9 @@ export class ContextHandshake {
     } catch (error) {
       return this.#reject(error)
     }
-    if (!(context instanceof Promise)) return this.#begin(context)
+    if (!isThenable(context)) return this.#begin(context)
     // Also if the factory itself has closed the connection: the promise's outcome changes nothing then.
-    context.then(
+    Promise.resolve(context).then(
       value => this.#begin(value),
       error => this.#reject(error),
     )
@@ -129,4 +129,9 @@ export class ContextHandshake {
     if (this.#deadline) this.#owner.deadlines.delete(this.#deadline)
     return true
   }
+}
+
+/** A factory of any program may return a promise of another library; taken for the context, it would admit anybody. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof Reflect.get(Object(value), 'then') === 'function'
 }

@@ -351,6 +351,26 @@ describe.each(clientLinks)('a client that may not connect, $name', ({ link, dial
     expect(received).toMatchObject([{ id: null, error: { message: 'internal server error' } }])
   })
 
+  it.each(['rejects', 'throws'])(
+    'a context in a promise of another library that %s closes the connection, and no call runs',
+    async how => {
+      const { router } = testRouter()
+      const { TRPCError } = await import('@trpc/server')
+      const error = new TRPCError({ code: 'UNAUTHORIZED', message: 'not you' })
+      const then = (_: unknown, reject: (thrown: unknown) => void): void => {
+        if (how === 'throws') throw error
+        reject(error)
+      }
+      // A promise of the language by its type only.
+      const { connection } = link(router, {
+        createContext: () => ({ ['then' as string]: then }) as Promise<object> & object,
+      })
+      const rejected = failure(createDuplexClient<typeof router>({ connection }).ping.query())
+      expect(await connection.closed).toMatchObject({ code: 4401, message: 'not you' })
+      expect((await rejected).data).toMatchObject({ code: 'UNAUTHORIZED', mayHaveRun: false })
+    },
+  )
+
   it('a context that never comes closes the connection after handshakeTimeoutMs', async () => {
     const { router } = testRouter()
     const { duplex } = await dialRaw(router, { createContext: () => new Promise(() => {}), handshakeTimeoutMs: 20 })
