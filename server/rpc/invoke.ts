@@ -124,6 +124,8 @@ function dataOf(result: Result | undefined): unknown {
   return result.data
 }
 
+const callOf = Symbol('call')
+
 /**
  * The argument of a middleware or resolver. A class, and one accessor for all calls: an object literal with `get
  * signal()` makes a hidden class for each call, which costs 1 µs and survives until the next full collection.
@@ -137,7 +139,8 @@ class MiddlewareOptions {
   readonly getRawInput: () => Promise<unknown>
   readonly meta: unknown
   readonly next: (options?: NextOptions) => Promise<Result>
-  readonly #call: Invocation
+  /** No private field: a proxy of these options, or an object that inherits from them, has the signal too. */
+  readonly [callOf]: Invocation
 
   constructor(walk: Walk, index: number, ctx: unknown, input: unknown, getRawInput: () => Promise<unknown>) {
     const { call } = walk
@@ -153,11 +156,11 @@ class MiddlewareOptions {
       const nextInput = options && 'input' in options ? options.input : input
       return step(walk, index + 1, nextCtx, nextInput, options?.getRawInput ?? getRawInput)
     }
-    this.#call = call
+    this[callOf] = call
   }
 
   get signal(): AbortSignal {
-    return this.#call.signal
+    return this[callOf].signal
   }
 }
 

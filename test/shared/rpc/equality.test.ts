@@ -177,17 +177,22 @@ describe('invoking a procedure', () => {
       .meta({ name: 'm' })
       .query(({ ctx }) => ctx.user),
     replaced: t.procedure.use(({ next }) => next({ ctx: { user: 'eve' } })).query(({ ctx }) => ctx),
-    lazySpread: t.procedure.query(options => ({
-      ...options,
-      router: undefined,
-      next: undefined,
-      getRawInput: undefined,
-      signal: options.signal instanceof AbortSignal,
-    })),
+    lazySpread: t.procedure.query(options => {
+      const copy = { ...options, router: undefined, next: undefined, getRawInput: undefined }
+      // Without the symbols, of which JSON and tRPC know nothing.
+      return Object.fromEntries(Object.entries({ ...copy, signal: options.signal instanceof AbortSignal }))
+    }),
     spread: t.procedure.query(options => {
       const copy = { ...options, router: undefined } // tRPC's own call adds the router
       return { fields: Object.keys(copy).sort(), signal: copy.signal instanceof AbortSignal }
     }),
+    wrapped: t.procedure
+      .use(options => Object.create(options).next())
+      .use(options => new Proxy(options, {}).next({ ctx: { user: 'eve' } }))
+      .query(options => {
+        const views = [new Proxy(options, {}), Object.create(options)]
+        return views.map(({ ctx, path, signal }) => [ctx, path, signal instanceof AbortSignal])
+      }),
     throws: t.procedure.query(() => {
       throw new RpcError('CONFLICT', 'taken')
     }),
@@ -220,6 +225,7 @@ describe('invoking a procedure', () => {
     ['replaced', 'query', undefined],
     ['lazySpread', 'query', undefined],
     ['spread', 'query', undefined],
+    ['wrapped', 'query', undefined],
     ['throws', 'query', undefined],
     ['throwsText', 'query', undefined],
     ['noNext', 'query', undefined],
