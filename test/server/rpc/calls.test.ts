@@ -1150,6 +1150,45 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     await closing
   })
 
+  it('subscriptions that are stopped while they wait for the context make room for others', async () => {
+    const context = gate<object>()
+    const limits = { maxSubscriptions: 2 }
+    const { duplex } = await dialRaw(testRouter().router, { limits, createContext: () => context.passed })
+    const { send, until } = peer(duplex)
+    for (const id of [1, 2, 3]) {
+      send({ id, method: 'subscription', params: { path: 'absent' } })
+      send({ id, method: 'subscription.stop' })
+    }
+    expect(await until(3)).toEqual([1, 2, 3].map(id => ({ id, result: { type: 'stopped' } })))
+    context.open({})
+  })
+
+  it('calls start in the order of their arrival, also behind calls that wait for a turn', async () => {
+    const started: number[] = []
+    const release = gate()
+    const router = t.router({
+      note: t.procedure.input(z.number()).query(({ input }) => {
+        started.push(input)
+        return release.passed
+      }),
+    })
+    const { duplex } = await dialRaw(router)
+    const { send, until } = peer(duplex)
+    const numbers = Array.from({ length: 200 }, (_, index) => index)
+    const frame = numbers
+      .slice(0, -1)
+      .map(number => ({ id: number, method: 'query', params: { path: 'note', input: { json: number } } }))
+    send(frame)
+    // A later frame comes before the turn: in memory in the next run of the same turn.
+    await new Promise(resolve => process.nextTick(resolve))
+    await new Promise(resolve => process.nextTick(resolve))
+    send({ id: 199, method: 'query', params: { path: 'note', input: { json: 199 } } })
+    await expect.poll(() => started.length).toBe(200)
+    expect(started).toEqual(numbers)
+    release.open()
+    await until(200)
+  })
+
   it('a duplicate id among held calls is rejected', async () => {
     const context = gate<object>()
     const { duplex } = await dialRaw(testRouter().router, { createContext: () => context.passed })

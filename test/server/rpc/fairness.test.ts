@@ -165,14 +165,18 @@ describe('deliveries in memory', () => {
       const [near, far] = memoryDuplexPair()
       const received: unknown[] = []
       const closed = gate()
+      const over = { code: 1000, message: 'over' }
       near.open({ onMessage() {}, onDrain() {}, onClose() {} })
       const turns = watchTurns()
       far.open({
         onMessage(message) {
           work(1)
           received.push(Reflect.get(Object(message), 'n'))
-          if (received.length === 50) near.send({ n: 100 }) // behind the others
-          if (received.length === 101) near[end === 'ends' ? 'close' : 'terminate']({ code: 1000, message: 'over' })
+          if (received.length === 50) {
+            near.send({ n: 100 }) // behind the others
+            if (end === 'ends') near.close(over)
+          }
+          if (received.length === 101) near.terminate(over)
         },
         onDrain() {},
         onClose: () => closed.open(),

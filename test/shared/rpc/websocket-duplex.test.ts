@@ -276,6 +276,20 @@ describe('a WebSocket as a duplex', () => {
     expect(messages).toEqual([{ id: 1 }])
   })
 
+  it('messages sent before a fault of the peer arrive before the close', async () => {
+    const receiver: Partial<DuplexReceiver> = {}
+    const { duplex, client, frames, clientClosed } = await pair({}, receiver)
+    receiver.onMessage = () => duplex.send({ id: 1 })
+    const raw: Socket = Reflect.get(client, '_socket')
+    // Both frames arrive together: the response to the first is still queued at the fault in the second.
+    raw.cork()
+    client.send('{}')
+    client.send('no JSON')
+    raw.uncork()
+    await clientClosed
+    expect(frames).toEqual(['{"id":1}'])
+  })
+
   it('close codes that may not be sent become 1011', async () => {
     const { duplex, clientClosed } = await pair()
     duplex.close({ code: 1006, message: 'lost' })

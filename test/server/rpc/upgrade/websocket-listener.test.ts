@@ -303,6 +303,16 @@ describe('accepting WebSockets', () => {
     for (const socket of strangers) socket.terminate()
   })
 
+  it('a client that announces parameters is limited until they come, also where nobody asks who it is', async () => {
+    const { url, listener } = await serve({ createContext: undefined } as object)
+    const socket = new WebSocket(`${url}?connectionParams=1`)
+    await once(socket, 'open')
+    for (let ping = 0; ping <= 1_024; ping++) socket.ping()
+    const [code, text] = await once(socket, 'close')
+    expect([code, String(text)]).toEqual([1008, 'more than 1,024 pings before authentication'])
+    await expect.poll(() => listener.connections).toBe(0)
+  })
+
   it('several paths share a server; one that is stopped is 404; a path is served once', async () => {
     const { server, port, group, listener } = await serve()
     await serve({ path: '/other', group, authenticate: () => 'from the other' }, server)
