@@ -15,8 +15,9 @@ export interface HeldCall {
 }
 
 /**
- * The held calls of one connection, by id and in the order of arrival. A linked list beside a {@link CallTable}: thousands
- * of calls a second wait for a turn of the event loop, and a `Map` of short-lived entries keeps garbage alive.
+ * The held calls of one connection, by id and in the order of arrival. A linked list beside a {@link CallTable}:
+ * thousands of calls a second wait for a turn of the event loop, and a `Map` of short-lived entries keeps garbage
+ * alive.
  */
 export class HeldCalls {
   readonly #byId = new CallTable<HeldCall>()

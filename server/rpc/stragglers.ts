@@ -82,7 +82,9 @@ export class Stragglers {
 
 const ofGroups = new WeakMap<object, Stragglers>()
 
-/** Returns the procedures of a group's connections; for a connection without a group, those of that connection alone. */
+/**
+ * Returns the procedures of a group's connections; for a connection without a group, those of that connection alone.
+ */
 export function stragglersOf(group: object | undefined): Stragglers {
   const known = group && ofGroups.get(group)
   if (known) return known

@@ -45,7 +45,7 @@ describe.skipIf(!executable)('an operator in Chromium', () => {
     return page
   }
 
-  test('calls admin procedures with the admin token, and watches records', async () => {
+  test('a page with the admin token calls admin procedures and watches records', async () => {
     const page = await openPage()
     const result = await page.evaluate(async key => {
       const { client, shared, location } = globalThis as unknown as Scope // the program's
@@ -68,7 +68,7 @@ describe.skipIf(!executable)('an operator in Chromium', () => {
     expect(result).toEqual({ isSame: true, isDate: true, error: ['CONFLICT', 'name_taken'], watches: true, code: 1000 })
   })
 
-  test('is stopped with 4401 by a wrong token', async () => {
+  test('a wrong token stops a page with 4401', async () => {
     const page = await openPage()
     const [close, error] = await page.evaluate(async () => {
       const { client, location } = globalThis as unknown as Scope // the program's

@@ -44,7 +44,7 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
         const user = await tx
           .deleteFrom('users')
           .where('id', '=', id)
-          .returning(['id', 'username', 'created_at as createdAt', 'deleted_at as deletedAt'])
+          .returning(['id', 'username', textOf('created_at').as('createdAt'), textOf('deleted_at').as('deletedAt')])
           .executeTakeFirst()
         if (user) await scrubAuditLog(tx, user)
         return { apiKeys: Number(keys.numDeletedRows), links: Number(links.numDeletedRows) }
@@ -53,26 +53,35 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
   }
 }
 
+/** Times as text: a `Date` drops the microseconds, within which a name may change its owner. */
 interface NamedUser {
   id: string
   username: string
-  createdAt: Date
-  deletedAt: Date | null
+  createdAt: string | null
+  deletedAt: string | null
+}
+
+function textOf(column: 'created_at' | 'deleted_at') {
+  return sql<string | null>`${sql.ref(column)}::text`
 }
 
 /** Puts the user's id where entries have the name. */
 async function scrubAuditLog(tx: Kysely<Database>, user: NamedUser): Promise<void> {
   const candidates = await tx
     .selectFrom('audit_log')
-    .select(['id', 'at', 'action', 'target', 'details'])
+    .select(['id', 'action', 'target', 'details'])
+    // Another user may have the name before and after. At one time a name has one owner.
+    .select(
+      sql<boolean>`at >= ${user.createdAt}::timestamptz and at < coalesce(${user.deletedAt}::timestamptz, 'infinity')`.as(
+        'hadName',
+      ),
+    )
     .where(
       sql<boolean>`(target = ${user.username} or strpos(details::text, ${JSON.stringify(user.username)}::text) > 0)`,
     )
     .execute()
-  for (const { id, at, action, target, details } of candidates) {
+  for (const { id, action, target, details, hadName } of candidates) {
     const isAboutUser = target === user.id || JSON.stringify(details).includes(user.id)
-    // Another user may have the name before and after. At one time a name has one owner.
-    const hadName = user.createdAt <= at && (user.deletedAt === null || at < user.deletedAt)
     if (!isAboutUser && !hadName) continue
     await tx
       .updateTable('audit_log')

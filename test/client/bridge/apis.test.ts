@@ -7,12 +7,12 @@ import { providerTypes } from '../../../shared/contract/provider-configurator.js
 import { apiRows, conversationsBesideProject } from './apis.js'
 import { clientsBesideProject } from './real-clients.js'
 
-const providersFolder = join(import.meta.dirname, '../../../client/bridge/providers')
+const responsesFolder = join(import.meta.dirname, '../../../client/bridge/providers/responses')
 
 /** Returns the routes whose requests are recorded: exported values that read requests. */
 async function bridgedRoutes(): Promise<BridgedRoute[]> {
-  const files = readdirSync(providersFolder).filter(name => name.endsWith('.ts'))
-  const modules: object[] = await Promise.all(files.map(name => import(/* @vite-ignore */ join(providersFolder, name))))
+  const files = readdirSync(responsesFolder).filter(name => name.endsWith('.ts'))
+  const modules: object[] = await Promise.all(files.map(name => import(/* @vite-ignore */ join(responsesFolder, name))))
   const routes = modules.flatMap(module => Object.values(module)).filter(value => Object(value).readRequest)
   return [...new Set<BridgedRoute>(routes)]
 }

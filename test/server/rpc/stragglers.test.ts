@@ -1,4 +1,6 @@
-/** Procedures that never return after their calls were settled: a fault of their code, which must stay in its bounds. */
+/**
+ * Procedures that never return after their calls were settled: a fault of their code, which must stay in its bounds.
+ */
 import { initTRPC } from '@trpc/server'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createDuplexClient } from '../../../client/rpc/client.js'

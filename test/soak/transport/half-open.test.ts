@@ -1,4 +1,7 @@
-/** Peers that stop in the middle: after any byte of a request, of an upgrade's response, of a frame's head or of a frame. */
+/**
+ * Peers that stop in the middle: after any byte of a request, of an upgrade's response, of a frame's head or of a
+ * frame.
+ */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createServer as createTcpServer, connect as dialTcp, type Socket } from 'node:net'

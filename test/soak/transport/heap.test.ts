@@ -1,6 +1,6 @@
 /**
- * The heap of both ends under a steady load: calls, subscriptions, resets, rejections and junk, on connections that stay
- * and on connections that come and go. `npm run soak -- heap` takes SOAK_MINUTES, by default 10.
+ * The heap of both ends under a steady load: calls, subscriptions, resets, rejections and junk, on connections that
+ * stay and on connections that come and go. `npm run soak -- heap` takes SOAK_MINUTES, by default 10.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

@@ -1,4 +1,7 @@
-/** Counts the messages of a lying client, and what it may get for them. Reads the wire's rules afresh, not the product's. */
+/**
+ * Counts the messages of a lying client, and what it may get for them. Reads the wire's rules afresh, not the
+ * product's.
+ */
 import type { ProcedureKind } from './messages.js'
 
 interface Account {

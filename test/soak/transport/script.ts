@@ -7,7 +7,10 @@ export type Step =
   | { readonly do: 'send'; readonly text: string }
   /** over a WebSocket only */
   | ({ readonly do: 'bytes' } & Frames)
-  /** `turn`: one turn of the event loop; `stall`: some; `wait`: time for a dial; `cut`: the connection is lost; `end`: one half is closed */
+  /**
+   * `turn`: one turn of the event loop; `stall`: some; `wait`: time for a dial; `cut`: the connection is lost; `end`:
+   * one half is closed
+   */
   | { readonly do: 'turn' | 'stall' | 'wait' | 'cut' | 'end' | 'drain' | 'stop reading' | 'read on' }
   | { readonly do: 'close'; readonly code?: number }
 
