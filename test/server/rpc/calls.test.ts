@@ -1189,6 +1189,16 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     await until(200)
   })
 
+  it('PONGs that wait for a slow reader close the connection at the limit, without the time of a burst', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    const { duplex, served } = await dialRaw(testRouter().router, { limits: { maxBufferedBytes: 26_000 } })
+    for (let ping = 0; ping < 150; ping++) duplex.send('PING')
+    expect(await served.closed).toMatchObject({
+      code: 4008,
+      message: expect.stringContaining('maxBufferedBytes 26,000'),
+    })
+  })
+
   it('a duplicate id among held calls is rejected', async () => {
     const context = gate<object>()
     const { duplex } = await dialRaw(testRouter().router, { createContext: () => context.passed })

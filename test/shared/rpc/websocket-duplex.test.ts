@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { CloseReason, Duplex, DuplexReceiver, Message } from '../../../shared/rpc/duplex.js'
 import { duplexServer } from '../../../shared/rpc/duplex-socket.js'
+import { framesPerTurn } from '../../../shared/rpc/limits.js'
 import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
 import type { WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
@@ -288,6 +289,31 @@ describe('a WebSocket as a duplex', () => {
     raw.uncork()
     await clientClosed
     expect(frames).toEqual(['{"id":1}'])
+  })
+
+  it('a flood of short frames leaves the other sockets their turns', async () => {
+    let inTurn = 0
+    let most = 0
+    let all = 0
+    const receiver = {
+      onMessage() {
+        all++
+        if (++inTurn === 1) setImmediate(() => (inTurn = 0))
+        most = Math.max(most, inTurn)
+      },
+    }
+    const { client, raw } = await pair({}, receiver)
+    // The system fills up first.
+    raw.pause()
+    const clientRaw: Socket = Reflect.get(client, '_socket')
+    clientRaw.cork()
+    for (let frame = 0; frame < 16_000; frame++) client.send(JSON.stringify(['x'.repeat(118)]))
+    clientRaw.uncork()
+    for (let turn = 0; turn < 20; turn++) await nextTurn()
+    raw.resume()
+    await expect.poll(() => all).toBe(16_000)
+    // A frame here has 128 bytes, and Node reads 64 KiB at once.
+    expect(most).toBeLessThanOrEqual(2 * framesPerTurn)
   })
 
   it('close codes that may not be sent become 1011', async () => {

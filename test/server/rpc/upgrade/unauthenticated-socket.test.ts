@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect as dialTcp, type Socket } from 'node:net'
 import { initTRPC } from '@trpc/server'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listener.js'
@@ -102,6 +102,26 @@ describe('a flood before authentication', () => {
     await end
     clearInterval(flood)
     await expect.poll(connections).toBe(0)
+  })
+
+  it('a long message that would take too much memory is not parsed', async () => {
+    const reading = gate()
+    const { port } = await serve(() => {
+      reading.open()
+      return new Promise<never>(() => {})
+    })
+    const socket = await upgraded(port)
+    socket.write(frame(0x81, firstFrame.replace('bad', 'good')))
+    await reading.passed
+    const parse = vi.spyOn(JSON, 'parse')
+    const text = `[${'[],'.repeat(200_000)}0]`
+    const head = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    head.writeUInt32BE(text.length, 6)
+    socket.write(Buffer.concat([head, Buffer.from(text)]))
+    const [close] = await once(socket, 'data')
+    expect(close.readUInt16BE(2)).toBe(1008)
+    expect(parse).not.toHaveBeenCalled()
+    parse.mockRestore()
   })
 
   it('a socket that is lost in the moment of authentication ends no process', async () => {
