@@ -58,7 +58,10 @@ export class Admission {
     // A call that waits for its turn only takes no more memory than a call that runs.
     const bytes = mustHold && !this.#hasRoom ? heapBytes(message) : 0
     const rejection = this.#rejectionOf(message, bytes)
-    if (rejection) return rejection
+    if (rejection) {
+      if (!mustHold) turnBudget.giveBack()
+      return rejection
+    }
     if (message.method === 'subscription') this.#subscriptions++
     if (mustHold) this.#hold(message, batchIndex, bytes)
     else this.#owner.start(message, batchIndex, 0)

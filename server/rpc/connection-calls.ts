@@ -186,6 +186,7 @@ export class ConnectionCalls {
     const { timeoutMs = Infinity } = message.params
     if (timeoutMs <= waitedMs) {
       this.#admission.settled(message.method)
+      turnBudget.giveBack()
       const problem = `not started within timeoutMs ${timeoutMs}`
       return this.#reject(message, new RpcError('TIMEOUT', problem, { mayHaveRun: false }))
     }

@@ -1199,6 +1199,36 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     })
   })
 
+  it.each([
+    ['a duplicate id', { id: 1, method: 'query', params: { path: 'first' } }],
+    ['no time left', { id: 5, method: 'query', params: { path: 'first', timeoutMs: 0 } }],
+  ])('calls that are rejected for %s leave the turn to other calls of their frame', async (_, rejected) => {
+    let isTurnOver = false
+    const release = gate()
+    const router = t.router({
+      first: t.procedure.query(() => {
+        setImmediate(() => {
+          isTurnOver = true
+        })
+        return release.passed
+      }),
+      last: t.procedure.query(() => isTurnOver),
+    })
+    const { duplex } = await dialRaw(router)
+    const { send, until } = peer(duplex)
+    const time = performance.now()
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(time)
+    const call = (id: number, path: string) => ({ id, method: 'query', params: { path } })
+    send([call(1, 'first'), ...new Array<object>(70).fill(rejected), call(2, 'last')])
+    try {
+      expect((await until(71)).at(-1)).toEqual({ id: 2, result: { type: 'data', data: { json: false } } })
+    } finally {
+      clock.mockRestore()
+    }
+    release.open()
+    await until(72)
+  })
+
   it('a duplicate id among held calls is rejected', async () => {
     const context = gate<object>()
     const { duplex } = await dialRaw(testRouter().router, { createContext: () => context.passed })
