@@ -47,13 +47,22 @@ function applyBelow(value: unknown, trees: unknown, isLegacy: boolean): void {
     const keys = splitPath(path, isLegacy)
     const last = keys.pop() ?? ''
     let parent: unknown = value
-    for (const key of keys) {
-      if (!hasField(parent, key)) throw noValue(path)
-      parent = parent[key]
-    }
+    for (const key of keys) parent = isPrimitive(parent) ? parent : fieldOf(parent, key, path)
+    // The sender's own toJSON has put a primitive in place of an annotated object; superjson ignores that too.
+    if (isPrimitive(parent)) continue
     if (!hasField(parent, last)) throw noValue(path)
     applyTree(parent, last, trees[path], isLegacy)
   }
+}
+
+/** In JSON: absent values are none. */
+function isPrimitive(value: unknown): boolean {
+  return value !== undefined && (typeof value !== 'object' || value === null)
+}
+
+function fieldOf(parent: unknown, key: string, path: string): unknown {
+  if (!hasField(parent, key)) throw noValue(path)
+  return parent[key]
 }
 
 function decodeAs(type: unknown, json: unknown): unknown {

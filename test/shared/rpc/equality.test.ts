@@ -77,6 +77,12 @@ describe('the transformer', () => {
     expect(Reflect.get({}, 'a')).toBeUndefined()
   })
 
+  it.each([1, 'text', false, null])('annotations below %j, which a toJSON has put there, are left out', json => {
+    const message = () => ({ json: { a: json }, meta: { values: { 'a.b': ['map'], 'a.b.c': ['Date'] }, v: 1 } })
+    expect(transformer.deserialize(message())).toEqual({ a: json })
+    expect(transformer.deserialize(message())).toEqual(new SuperJSON().deserialize(message() as never)) // not its own type
+  })
+
   it.each([
     [{ json: 1, meta: { values: ['nonsense'], v: 1 } }],
     [{ json: {}, meta: { values: { 'a.b': ['Date'] }, v: 1 } }],
