@@ -127,6 +127,23 @@ function attempt(value: unknown, through: (value: unknown) => unknown): Outcome 
   }
 }
 
+/**
+ * Whether superjson is a model for a value. Its annotations of functions, and of an object whose own toJSON replaces
+ * the object, have no place in the JSON, and its decoder looks for their places on prototypes.
+ */
+function isModelled(value: unknown, expected: Outcome | 'rejected'): boolean {
+  return !holdsFunction(value) && !holdsFunction(expected)
+}
+
+function holdsFunction(value: unknown): boolean {
+  return [value, ...objectsIn(value)].some(object => {
+    if (typeof object !== 'object' || object === null) return typeof object === 'function'
+    const parts =
+      object instanceof Map ? [...object].flat() : object instanceof Set ? [...object] : Object.values(object)
+    return parts.some(part => typeof part === 'function')
+  })
+}
+
 /** All objects in a value. */
 function objectsIn(value: unknown, found = new Set<object>()): Set<object> {
   if (typeof value !== 'object' || value === null || found.has(value)) return found
@@ -181,7 +198,8 @@ describe.each([
   it('any value arrives as superjson and JSON deliver it', async () => {
     await fc.assert(
       fc.asyncProperty(fc.oneof({ weight: 9, arbitrary: valueWith(key) }, deep), async value => {
-        await check(value, attempt(value, through))
+        const expected = attempt(value, through)
+        await check(value, !withTransformer || isModelled(value, expected) ? expected : 'unknown')
       }),
       { numRuns: 600 },
     )

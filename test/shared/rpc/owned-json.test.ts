@@ -15,6 +15,15 @@ function copied(message: object): { copy: object; bytes: number; containers: num
   return { copy, bytes: copiedBytes, containers: copiedContainers }
 }
 
+/** superjson throws on the keys `__proto__`, `constructor` and `prototype` beside values that only it encodes. */
+function serializedOrNothing(value: unknown): unknown {
+  try {
+    return transformer.serialize(value)
+  } catch {
+    return undefined
+  }
+}
+
 function owned(value: unknown): OwnedJson {
   const encoded = serializeForMessage(transformer, value)
   if (!(encoded instanceof OwnedJson)) throw new Error('superjson has encoded the value')
@@ -25,7 +34,8 @@ describe('the transformer’s output for one message', () => {
   it('it has the text, the copy and the size of the plain output', () => {
     fc.assert(
       fc.property(anyValue, value => {
-        const plain = transformer.serialize(value)
+        const plain = serializedOrNothing(value)
+        fc.pre(plain !== undefined)
         const once = serializeForMessage(transformer, value)
         expect(JSON.stringify({ once })).toBe(JSON.stringify({ once: plain }))
         expect(copied({ once })).toStrictEqual(copied({ once: plain }))
