@@ -171,6 +171,8 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
       return this.#reject('it is not JSON')
     }
     if (typeof message !== 'object' || message === null) return this.#reject('it is neither an object nor an array')
+    // Each message of a batch takes the time of a frame; the next frame waits for the turn.
+    if (Array.isArray(message)) this.#framesInTurn += message.length
     this.#deliver(message, length)
   }
 

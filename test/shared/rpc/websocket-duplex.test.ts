@@ -526,8 +526,11 @@ describe('a WebSocket as a duplex', () => {
     expect(pongs.length).toBeLessThanOrEqual(2)
   })
 
+  const batchOf = (messages: number): string => `[${Array(messages).fill('{}').join(',')}]`
+
   it.each<[string, (client: WebSocket) => void]>([
     ['messages', client => client.send('PING')],
+    ['messages in batches', client => client.send(batchOf(50))],
     ['pings', client => client.ping()],
     ['pongs', client => client.pong()],
   ])('a flood of %s leaves the other sockets their turns', async (_, sendOne) => {
