@@ -30,7 +30,10 @@ export const connectionLimits = {
  */
 export const frameOverheadBytes = 256
 
-/** Frames, or messages in batches, of one WebSocket after which the other sockets get their turn: about 64 KiB of short calls, 5 to 10 ms. */
+/**
+ * Frames, or messages in batches, of one WebSocket after which the other sockets get their turn: about 64 KiB of short
+ * calls, 5 to 10 ms.
+ */
 export const framesPerTurn = 512
 
 /**
