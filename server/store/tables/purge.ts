@@ -53,7 +53,7 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
   }
 }
 
-/** Times as text: a `Date` drops the microseconds, within which a name may change its owner. */
+/** Times as text: a `Date` drops the microseconds. */
 interface NamedUser {
   id: string
   username: string
@@ -70,9 +70,9 @@ async function scrubAuditLog(tx: Kysely<Database>, user: NamedUser): Promise<voi
   const candidates = await tx
     .selectFrom('audit_log')
     .select(['id', 'action', 'target', 'details'])
-    // Another user may have the name before and after. At one time a name has one owner.
+    // Another user may have the name before and after. Entries have whole milliseconds.
     .select(
-      sql<boolean>`at >= ${user.createdAt}::timestamptz and at < coalesce(${user.deletedAt}::timestamptz, 'infinity')`.as(
+      sql<boolean>`at >= date_trunc('milliseconds', ${user.createdAt}::timestamptz) and at <= coalesce(${user.deletedAt}::timestamptz, 'infinity')`.as(
         'hadName',
       ),
     )

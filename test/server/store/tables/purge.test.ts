@@ -72,6 +72,7 @@ describe.each(stores)('purging a user: $name', ({ open }) => {
     const earlier = await newUser(username)
     await log({ action: 'users.create', target: earlier.id, details: { username } })
     await store.deleteUser(earlier.id)
+    await new Promise(resolve => setTimeout(resolve, 2)) // times of entries are in milliseconds
     const user = await newUser(username)
     const mark = uniqueName()
     await log({ actor: mark, action: 'users.create', target: user.id, details: { username, note: `"${username}` } })
@@ -80,6 +81,7 @@ describe.each(stores)('purging a user: $name', ({ open }) => {
     await log({ actor: mark, action: 'x', target: username, details: { user: username, name: username } })
     await log({ actor: mark, action: 'x', target: 'none' })
     await store.deleteUser(user.id)
+    await new Promise(resolve => setTimeout(resolve, 2))
     const heir = await newUser(username)
     await log({ actor: mark, action: 'users.create', target: heir.id, details: { username } })
     await store.eraseUser(user.id)
