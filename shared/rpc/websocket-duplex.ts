@@ -5,9 +5,9 @@
 import type { Socket } from 'node:net'
 import type { RawData } from 'ws'
 import { now } from './deadlines.js'
-import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
+import { Delivery } from './delivery.js'
+import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message } from './duplex.js'
 import type { DuplexSocket, SocketOwner } from './duplex-socket.js'
-import { EarlyMessages } from './early-messages.js'
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { jsonShape, shapeFault } from './json-shape.js'
 import { connectionLimits, framesPerTurn } from './limits.js'
@@ -38,25 +38,13 @@ type State = { readonly name: 'open' } | { readonly name: 'closing' | 'ended'; r
 
 const open: State = { name: 'open' }
 
-type Delivery =
-  | { readonly name: 'unopened' | 'opening'; readonly early: EarlyMessages }
-  | { readonly name: 'delivering'; readonly receiver: DuplexReceiver }
-  | { readonly name: 'over' }
-
-const over: Delivery = { name: 'over' }
-
 /**
  * The connection:
  * ```
  * open ──close()──▶ closing ──the peer's Close, or its silence──▶ ended
  *   └──the peer's Close, a broken protocol, terminate(), a lost socket──▶ ended
  * ```
- * The receiver's view of it:
- * ```
- * unopened ──open()──▶ opening ──microtask──▶ delivering ──onClose, once the connection has ended──▶ over
- * ```
- * Messages that arrive before `delivering` are kept. After `ended` the socket may live a little longer: until the peer
- * ends it too, or for `closeTimeoutMs`.
+ * After `ended` the socket may live a little longer: until the peer ends it too, or for `closeTimeoutMs`.
  */
 class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   readonly #socket: DuplexSocket
@@ -65,7 +53,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   readonly #sender: WebSocketSender
   readonly #heartbeat: Heartbeat
   #state: State = open
-  #delivery: Delivery
+  readonly #delivery: Delivery
   /** frames received since the event loop was given a turn for the other sockets */
   #framesInTurn = 0
   /** number of pongs received */
@@ -78,7 +66,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     this.#socket = socket
     this.#maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
     this.#times = times
-    this.#delivery = { name: 'unopened', early: new EarlyMessages(options.maxBufferedBytes) }
+    this.#delivery = new Delivery(this, options.maxBufferedBytes)
     this.#sender = new WebSocketSender(socket, raw, options, this)
     this.#heartbeat = new Heartbeat(raw, this)
     socket.reportTo(this)
@@ -104,21 +92,12 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     this.terminate({ code: closeCodes.abnormal, message })
   }
 
+  get state(): State {
+    return this.#state
+  }
+
   open(receiver: DuplexReceiver): void {
-    const delivery = this.#delivery
-    if (delivery.name !== 'unopened') return queueMicrotask(() => receiver.onClose(openedTwice))
-    const { early } = delivery
-    this.#delivery = { name: 'opening', early }
-    queueMicrotask(() => {
-      this.#delivery = { name: 'delivering', receiver }
-      const state = this.#state
-      for (const [message, bytes] of early.taken()) {
-        this.#deliver(message, bytes)
-        // The receiver has closed: the rest is not delivered any more.
-        if (this.#state !== state) break
-      }
-      this.#reportEnd()
-    })
+    this.#delivery.open(receiver)
   }
 
   get full(): boolean {
@@ -147,7 +126,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     this.#end(reason)
     this.#socket.terminate()
     // Not at the `close` event of `ws`: a peer that has vanished is given up now.
-    queueMicrotask(() => this.#reportEnd())
+    queueMicrotask(() => this.#delivery.reportEnd())
   }
 
   onMessage(data: RawData, isBinary: boolean): void {
@@ -157,10 +136,10 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     if (++this.#framesInTurn >= framesPerTurn) this.#giveTurn()
     if (isBinary) return this.#reject('a binary frame; messages are JSON in text frames')
     const text = data.toString()
-    if (text === 'PING' || text === 'PONG') return this.#deliver(text, text.length)
+    if (text === 'PING' || text === 'PONG') return this.#delivery.deliver(text, text.length)
     const { length } = data as Buffer // `ws` gives text as one Buffer by default
     if (length > this.#maxMessageBytes && !isBatchOfSmaller(text, this.#maxMessageBytes)) {
-      return this.#breakOff(receivedTooLarge(this.#maxMessageBytes))
+      return this.breakOff(receivedTooLarge(this.#maxMessageBytes))
     }
     const fault = shapeFault(text)
     if (fault) return this.#reject(fault)
@@ -173,37 +152,15 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     if (typeof message !== 'object' || message === null) return this.#reject('it is neither an object nor an array')
     // Each message of a batch takes the time of a frame; the next frame waits for the turn.
     if (Array.isArray(message)) this.#framesInTurn += message.length
-    this.#deliver(message, length)
-  }
-
-  #deliver(message: Message, bytes: number): void {
-    const delivery = this.#delivery
-    if (delivery.name === 'delivering') this.#guard(() => delivery.receiver.onMessage(message, bytes))
-    else if (delivery.name !== 'over') {
-      const fault = delivery.early.keep(message, bytes)
-      if (fault) this.#breakOff(fault)
-    }
+    this.#delivery.deliver(message, length)
   }
 
   onDrain(): void {
-    const delivery = this.#delivery
-    if (this.#state === open && delivery.name === 'delivering') this.#guard(() => delivery.receiver.onDrain())
-  }
-
-  /**
-   * Receivers catch their own errors; an error that gets here all the same must not end the process from within an
-   * event.
-   */
-  #guard(callback: () => void): void {
-    try {
-      callback()
-    } catch (error) {
-      this.terminate({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
-    }
+    if (this.#state === open) this.#delivery.drain()
   }
 
   #reject(problem: string): void {
-    this.#breakOff({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
+    this.breakOff({ code: closeCodes.protocolError, message: `not a valid message: ${problem}` })
   }
 
   onPing(data: Buffer): void {
@@ -250,7 +207,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   onSocketClosed(code: number, text: string): void {
     clearTimeout(this.#closeTimer)
     if (this.#state.name !== 'ended') this.#end(remoteCloseReason(code, text, this.#error))
-    this.#reportEnd()
+    this.#delivery.reportEnd()
   }
 
   /**
@@ -283,7 +240,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   }
 
   /** Closes without a wait for the peer, which has broken the protocol. */
-  #breakOff(reason: CloseReason): void {
+  breakOff(reason: CloseReason): void {
     this.#sender.flush()
     this.#socket.sendClose(sendableCode(reason.code), closeText(reason.message))
     this.#linger(reason)
@@ -294,28 +251,17 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     if (this.#state.name === 'ended') return
     this.#end(reason)
     this.#closeTimer = setTimeout(() => this.#socket.terminate(), this.#times.closeTimeoutMs).unref()
-    queueMicrotask(() => this.#reportEnd())
+    queueMicrotask(() => this.#delivery.reportEnd())
   }
 
   /** @param reason counts unless this side closed before with its own */
   #end(reason: CloseReason): void {
     this.#state = { name: 'ended', reason: this.#state.name === 'closing' ? this.#state.reason : reason }
+    this.#delivery.end(this.#state.reason)
     this.#sender.clear()
     this.#heartbeat.stop()
     clearTimeout(this.#closeTimer)
     clearImmediate(this.#closeTurn)
-  }
-
-  #reportEnd(): void {
-    const state = this.#state
-    const delivery = this.#delivery
-    if (state.name !== 'ended' || delivery.name !== 'delivering') return
-    this.#delivery = over
-    try {
-      delivery.receiver.onClose(state.reason)
-    } catch {
-      // This was the last call; nothing is left to end.
-    }
   }
 }
 

@@ -1,15 +1,14 @@
 /** A browser's WebSocket as a duplex: JSON in text frames, beside them tRPC's bare `PING` and `PONG`. */
 import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
 import { now } from '../../../shared/rpc/deadlines.js'
+import { Delivery } from '../../../shared/rpc/delivery.js'
 import {
   type CloseReason,
   closeCodes,
   type Duplex,
   type DuplexReceiver,
   type Message,
-  openedTwice,
 } from '../../../shared/rpc/duplex.js'
-import { EarlyMessages } from '../../../shared/rpc/early-messages.js'
 import { remoteCloseReason } from '../../../shared/rpc/websocket-close.js'
 import { type WebSocketDuplexOptions, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
 import { closeBrowserSocket } from './browser-close.js'
@@ -33,20 +32,11 @@ type State = { readonly name: 'open' } | { readonly name: 'closing' | 'ended'; r
 
 const open: State = { name: 'open' }
 
-type Delivery =
-  | { readonly name: 'unopened' | 'opening'; readonly early: EarlyMessages }
-  | { readonly name: 'delivering'; readonly receiver: DuplexReceiver }
-  | { readonly name: 'over' }
-
-const over: Delivery = { name: 'over' }
-
 /**
  * The states are those of a WebSocket in Node:
  * ```
  * open ──close()──▶ closing ──the peer's Close, or its silence──▶ ended
  *   └──the peer's Close, a broken protocol, terminate(), a lost socket──▶ ended
- *
- * unopened ──open()──▶ opening ──microtask──▶ delivering ──onClose, once the connection has ended──▶ over
  * ```
  * A page cannot cut a socket: after `terminate` the browser goes on to send its buffer and waits for the peer's Close,
  * out of sight of the owner.
@@ -59,7 +49,7 @@ class BrowserDuplex implements Duplex {
   readonly #sender: BrowserSender
   readonly #heartbeat: BrowserHeartbeat
   #state: State = open
-  #delivery: Delivery = { name: 'unopened', early: new EarlyMessages() }
+  readonly #delivery = new Delivery(this)
   #closeTimer: NodeJS.Timeout | undefined
 
   constructor(socket: BrowserSocket, options: BrowserDuplexOptions) {
@@ -82,21 +72,12 @@ class BrowserDuplex implements Duplex {
     socket.onerror = null
   }
 
+  get state(): State {
+    return this.#state
+  }
+
   open(receiver: DuplexReceiver): void {
-    const delivery = this.#delivery
-    if (delivery.name !== 'unopened') return queueMicrotask(() => receiver.onClose(openedTwice))
-    const { early } = delivery
-    this.#delivery = { name: 'opening', early }
-    queueMicrotask(() => {
-      this.#delivery = { name: 'delivering', receiver }
-      const state = this.#state
-      for (const [message, bytes] of early.taken()) {
-        this.#deliver(message, bytes)
-        // The receiver has closed: the rest is not delivered any more.
-        if (this.#state !== state) break
-      }
-      this.#reportEnd()
-    })
+    this.#delivery.open(receiver)
   }
 
   get full(): boolean {
@@ -125,6 +106,10 @@ class BrowserDuplex implements Duplex {
     if (this.#state.name !== 'ended') this.#end(reason)
   }
 
+  breakOff(reason: CloseReason): void {
+    this.#end(reason)
+  }
+
   #onMessage(data: unknown): void {
     // Messages that arrive after a close of this side are dropped: the peer has lost the right to send, or sends them
     // again elsewhere.
@@ -132,34 +117,15 @@ class BrowserDuplex implements Duplex {
     const frame = this.#reader.read(data)
     if ('code' in frame) {
       this.#sender.flush()
-      return this.#end(frame)
+      return this.breakOff(frame)
     }
     const isOwnPong = this.#heartbeat.onMessage(frame.message === 'PONG')
-    if (!isOwnPong) this.#deliver(frame.message, frame.bytes)
+    if (!isOwnPong) this.#delivery.deliver(frame.message, frame.bytes)
     this.#sender.checkDrain()
   }
 
-  #deliver(message: Message, bytes: number): void {
-    const delivery = this.#delivery
-    if (delivery.name === 'delivering') this.#guard(() => delivery.receiver.onMessage(message, bytes))
-    else if (delivery.name !== 'over') {
-      const fault = delivery.early.keep(message, bytes)
-      if (fault) this.#end(fault)
-    }
-  }
-
   #onDrain(): void {
-    const delivery = this.#delivery
-    if (this.#state === open && delivery.name === 'delivering') this.#guard(() => delivery.receiver.onDrain())
-  }
-
-  /** Receivers catch their own errors; an error that gets here all the same must not get lost in an event. */
-  #guard(callback: () => void): void {
-    try {
-      callback()
-    } catch (error) {
-      this.terminate({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
-    }
+    if (this.#state === open) this.#delivery.drain()
   }
 
   #onSocketClosed(code: number, text: string): void {
@@ -187,6 +153,7 @@ class BrowserDuplex implements Duplex {
   #end(reason: CloseReason): void {
     const isClosing = this.#state.name === 'closing'
     this.#state = { name: 'ended', reason: this.#state.name === 'closing' ? this.#state.reason : reason }
+    this.#delivery.end(this.#state.reason)
     this.#sender.clear()
     this.#heartbeat.stop()
     clearTimeout(this.#closeTimer)
@@ -194,18 +161,6 @@ class BrowserDuplex implements Duplex {
     this.#socket.onclose = null
     // Does nothing where the browser has closed the socket.
     if (!isClosing) closeBrowserSocket(this.#socket, reason)
-    queueMicrotask(() => this.#reportEnd())
-  }
-
-  #reportEnd(): void {
-    const state = this.#state
-    const delivery = this.#delivery
-    if (state.name !== 'ended' || delivery.name !== 'delivering') return
-    this.#delivery = over
-    try {
-      delivery.receiver.onClose(state.reason)
-    } catch {
-      // This was the last call; nothing is left to end.
-    }
+    queueMicrotask(() => this.#delivery.reportEnd())
   }
 }
