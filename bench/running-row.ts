@@ -4,7 +4,7 @@ import { median } from './median.js'
 import type { OpenRow, Row } from './rows/row.js'
 import { checksumOf, records, Service, type TokenUsage } from './rows/service.js'
 
-/** What is measured in rounds; a row without subscriptions has no items. */
+/** Figures of all rounds of one row; a row without subscriptions has no items. */
 export interface Figures {
   /** µs of one call, one after another: the median */
   seqP50Us?: number
@@ -17,7 +17,7 @@ export interface Figures {
 }
 type Figure = keyof Figures
 
-/** An open row, which compares what was sent with what arrived. */
+/** Runs an open row, and compares sent with received values. */
 export class RunningRow {
   /** of all rounds, in their order */
   readonly samples = new Map<Figure, number[]>()

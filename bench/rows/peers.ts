@@ -15,7 +15,7 @@ import type { Service } from './service.js'
 const folder = fileURLToPath(new URL('../../../bench/', import.meta.url))
 const stamp = join(folder, 'node_modules/.installed')
 
-/** What a file in bench/peers/ exports. */
+/** The exports of a file in bench/peers/. */
 type Peer = { does: string } & (
   | { open(service: Service): Promise<OpenRow> }
   | {

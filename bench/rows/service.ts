@@ -39,7 +39,7 @@ export function checksumOf({ id, inputTokens, outputTokens, metadata, createdAt 
   return sum | 0
 }
 
-/** The handlers of one row, with the sum of what they received. */
+/** The handlers of one row, with the checksum of the received records. */
 export class Service {
   /** of all received records; their order does not matter */
   checksum = 0
