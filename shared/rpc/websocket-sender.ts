@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import { batchFrames, sentBatchLength } from './batch-frames.js'
 import type { Message } from './duplex.js'
 import { encodeMessage } from './encode-message.js'
 import { connectionLimits, frameOverheadBytes } from './limits.js'
 import { PongSender } from './pong-sender.js'
-import { sentBatchLength, type WebSocketDuplexOptions } from './websocket-settings.js'
+import type { WebSocketDuplexOptions } from './websocket-settings.js'
 
 /**
  * The sending half of a WebSocket: encodes messages and queues the texts of one turn. They go out together once all
@@ -88,31 +89,8 @@ export class WebSocketSender {
     if (queue.length === 1 && !this.full && this.#raw.writableLength === 0) return this.#socket.send(first)
     // One system call for all texts, also if they are several frames.
     this.#raw.cork()
-    if (this.#batches) this.#writeBatches(queue)
-    else for (const text of queue) this.#write(text)
+    for (const text of this.#batches ? batchFrames(queue) : queue) this.#write(text)
     this.#raw.uncork()
-  }
-
-  #writeBatches(queue: readonly string[]): void {
-    let batch: string[] = []
-    let length = 0
-    const writeBatch = (): void => {
-      if (batch.length === 0) return
-      this.#write(batch.length === 1 ? (batch[0] ?? '') : `[${batch.join(',')}]`)
-      batch = []
-      length = 0
-    }
-    for (const text of queue) {
-      if (length + text.length > sentBatchLength || text[0] !== '{') writeBatch()
-      // PING, PONG, and messages that are arrays themselves.
-      if (text[0] !== '{') {
-        this.#write(text)
-        continue
-      }
-      batch.push(text)
-      length += text.length + 1
-    }
-    writeBatch()
   }
 
   #write(text: string): void {

@@ -35,12 +35,6 @@ export function webSocketTimes(options: Partial<WebSocketTimes>): WebSocketTimes
 }
 
 /**
- * Longest array frame that is sent, in UTF-16 code units: large enough that the cost of its header and system call is
- * nothing, small enough that a peer begins to work before all of a long queue has arrived.
- */
-export const sentBatchLength = 32 * 1024
-
-/**
  * Largest batch that is received, in bytes: 256 Ki code units, as builds up to contract 1.3 send, of one to three bytes
  * of UTF-8. A batch of this size is accepted whatever `maxMessageBytes` is, since that limit is about each message in
  * the batch, and a sender does not know the limit of its peer.

@@ -1,8 +1,9 @@
 import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
+import { batchFrames } from '../../../shared/rpc/batch-frames.js'
 import type { Message } from '../../../shared/rpc/duplex.js'
 import { encodeMessage } from '../../../shared/rpc/encode-message.js'
 import { connectionLimits } from '../../../shared/rpc/limits.js'
-import { sentBatchLength, type WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
+import type { WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
 import type { BrowserSocket } from './browser-socket.js'
 
 /**
@@ -71,7 +72,7 @@ export class BrowserSender {
     if (queue.length === 0) return
     this.#queue = []
     this.#queuedLength = 0
-    for (const text of batchesOf(queue)) this.#write(text)
+    for (const text of batchFrames(queue)) this.#write(text)
   }
 
   /** Notes whether the buffer has room again. A hidden page's timers are late, so each message is an occasion too. */
@@ -99,28 +100,4 @@ export class BrowserSender {
     this.checkDrain()
     if (this.full) this.#drainTimer = backgroundTimer(this.#pollDrain, drainPollMs)
   }
-}
-
-/** Joins the texts of neighbouring messages to arrays. PING, PONG, and messages that are arrays themselves, stay. */
-function batchesOf(texts: readonly string[]): string[] {
-  const frames: string[] = []
-  let batch: string[] = []
-  let length = 0
-  const endBatch = (): void => {
-    if (batch.length > 0) frames.push(batch.length === 1 ? (batch[0] ?? '') : `[${batch.join(',')}]`)
-    batch = []
-    length = 0
-  }
-  for (const text of texts) {
-    const isMessage = text[0] === '{'
-    if (length + text.length > sentBatchLength || !isMessage) endBatch()
-    if (!isMessage) {
-      frames.push(text)
-      continue
-    }
-    batch.push(text)
-    length += text.length + 1
-  }
-  endBatch()
-  return frames
 }
