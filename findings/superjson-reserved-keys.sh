@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # superjson throws when an object has a key `constructor`, `prototype` or `__proto__`, which the schemas of AI tools may have.
-# Versions: superjson 2.2.6. Depends on this: shared/rpc/transformer.ts carries such keys by itself.
+# Versions: superjson 2.2.6. Depends on this: shared/rpc/json/transformer.ts carries such keys by itself.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -8,7 +8,7 @@ export const parts = {
   fuzz: [
     'test/server/rpc/fuzz.test.ts',
     'test/server/rpc/nesting.test.ts',
-    'test/shared/rpc/annotated-json.test.ts',
+    'test/shared/rpc/json/annotated-json.test.ts',
     'test/soak/transport/lying-clients.test.ts',
     'test/soak/transport/lying-servers.test.ts',
   ],

@@ -152,6 +152,7 @@ export {
   transportError,
   transportReasons,
 } from './rpc/errors.js'
+export { type Encoded, transformer } from './rpc/json/transformer.js'
 export {
   type ConnectionLimits,
   connectionLimits,
@@ -163,7 +164,8 @@ export {
   times,
   unauthenticatedShare,
 } from './rpc/limits.js'
-export { type MemoryDuplexOptions, memoryDuplexPair } from './rpc/memory-duplex.js'
+export { type MemoryDuplexOptions, memoryDuplexPair } from './rpc/links/memory-duplex.js'
+export type { WebSocketDuplexOptions } from './rpc/links/websocket-settings.js'
 export {
   type CallId,
   type CallMessage,
@@ -182,8 +184,6 @@ export {
   type StopMessage,
   type WireError,
 } from './rpc/messages.js'
-export { type Encoded, transformer } from './rpc/transformer.js'
 export type { Version } from './rpc/version.js'
-export type { WebSocketDuplexOptions } from './rpc/websocket-settings.js'
 export { type Logger, silentLogger } from './values/log.js'
 export type { JsonObject, JsonValue } from './values/text.js'

@@ -28,6 +28,7 @@ const outside = /^(server|client|test|bench|web)\//
  */
 const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'shared/': [['values/'], ['rpc/'], ['contract/'], ['index.ts']],
+  'shared/rpc/': [['./'], ['json/'], ['links/']],
   'server/': [
     ['store/', 'rpc/'],
     ['services/'],

@@ -1,7 +1,7 @@
 /** The service as a tRPC router, and the calls of a tRPC client. */
 import { initTRPC } from '@trpc/server'
 import { z } from 'zod'
-import { transformer } from '../../shared/rpc/transformer.js'
+import { transformer } from '../../shared/rpc/json/transformer.js'
 import type { OpenRow } from './row.js'
 import type { Item, Service, TokenUsage } from './service.js'
 

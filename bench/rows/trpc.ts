@@ -10,7 +10,7 @@ import {
 import { applyWSSHandler } from '@trpc/server/adapters/ws'
 import { observable } from '@trpc/server/observable'
 import { WebSocket } from 'ws'
-import { transformer } from '../../shared/rpc/transformer.js'
+import { transformer } from '../../shared/rpc/json/transformer.js'
 import { serveBare } from './listening.js'
 import { type BenchRouter, callsOf, routerOf, streamOf } from './router.js'
 import { overLoopback, type Row } from './row.js'

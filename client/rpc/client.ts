@@ -1,5 +1,5 @@
+import { serializeForMessage } from '../../shared/rpc/json/transformer.js'
 import type { CallType } from '../../shared/rpc/messages.js'
-import { serializeForMessage } from '../../shared/rpc/transformer.js'
 import type { CallFailure, CallObserver } from './call-observer.js'
 import type { Connection } from './connection.js'
 import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'

@@ -1,4 +1,4 @@
-import { serializeForMessage } from '../../shared/rpc/transformer.js'
+import { serializeForMessage } from '../../shared/rpc/json/transformer.js'
 import type { Connection, ConnectionState } from './connection.js'
 import { failureError, noResponse, notDecodable, notEncodable, remoteError } from './errors.js'
 import { clientTransformer } from './transformer.js'

@@ -8,7 +8,7 @@ import {
   type Message,
 } from '../../shared/rpc/duplex.js'
 import { mayHaveRunOf, RpcError } from '../../shared/rpc/errors.js'
-import { heapBytes } from '../../shared/rpc/heap-bytes.js'
+import { heapBytes } from '../../shared/rpc/json/heap-bytes.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
 import { InvalidMessage, parseServerMessage, type ResultMessage, type WireError } from '../../shared/rpc/messages.js'
 import type { CallObserver, CallOptions } from './call-observer.js'

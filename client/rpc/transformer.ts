@@ -1,4 +1,4 @@
-import { copyJsonValue } from '../../shared/rpc/json-copy.js'
+import { copyJsonValue } from '../../shared/rpc/json/json-copy.js'
 
 /** Encodes values as JSON and decodes them; the same as the router's. Absent for a router without a transformer. */
 export interface DataTransformer {

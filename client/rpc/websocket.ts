@@ -4,13 +4,17 @@ import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { ClientOptions } from 'ws'
 import type { Duplex } from '../../shared/rpc/duplex.js'
-import { DuplexSocket } from '../../shared/rpc/duplex-socket.js'
 import { type ReasonTable, transportReasons } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
+import { DuplexSocket } from '../../shared/rpc/links/duplex-socket.js'
+import { webSocketDuplex } from '../../shared/rpc/links/websocket-duplex.js'
+import {
+  type WebSocketDuplexOptions,
+  webSocketSettings,
+  webSocketTimes,
+} from '../../shared/rpc/links/websocket-settings.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
-import { webSocketDuplex } from '../../shared/rpc/websocket-duplex.js'
-import { type WebSocketDuplexOptions, webSocketSettings, webSocketTimes } from '../../shared/rpc/websocket-settings.js'
 import { DialError } from './errors.js'
 import { dialUrl } from './websocket-url.js'
 

@@ -9,7 +9,7 @@
 import { initTRPC, tracked } from '@trpc/server'
 import type { z } from 'zod'
 import { type ErrorData, errorCodes, RpcError } from '../../shared/rpc/errors.js'
-import { transformer } from '../../shared/rpc/transformer.js'
+import { transformer } from '../../shared/rpc/json/transformer.js'
 import { checkInput } from '../services/check-input.js'
 import type { Identity } from '../services/identity.js'
 import type { Services } from '../services/services.js'

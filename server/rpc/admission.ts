@@ -1,7 +1,7 @@
 import { now } from '../../shared/rpc/deadlines.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import type { RpcError } from '../../shared/rpc/errors.js'
-import { heapBytes } from '../../shared/rpc/heap-bytes.js'
+import { heapBytes } from '../../shared/rpc/json/heap-bytes.js'
 import type { ConnectionLimits } from '../../shared/rpc/limits.js'
 import type { CallMessage, CallType } from '../../shared/rpc/messages.js'
 import { turnBudget } from '../../shared/rpc/turn-budget.js'

@@ -1,5 +1,5 @@
 import type { Message } from '../../shared/rpc/duplex.js'
-import { heapBytes } from '../../shared/rpc/heap-bytes.js'
+import { heapBytes } from '../../shared/rpc/json/heap-bytes.js'
 import { frameOverheadBytes, unauthenticatedLimits } from '../../shared/rpc/limits.js'
 import type { ConnectionGroup } from './connection-group.js'
 

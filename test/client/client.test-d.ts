@@ -10,7 +10,7 @@ import type { AppRouter } from '../../server/routers/app.js'
 import type { CreatedDaemonKey, DaemonKey } from '../../shared/contract/admin/daemon-keys.js'
 import type { Authorization } from '../../shared/contract/authorizer.js'
 import type { RecordBatchOutput, RecordInput } from '../../shared/contract/recorder.js'
-import { transformer } from '../../shared/rpc/transformer.js'
+import { transformer } from '../../shared/rpc/json/transformer.js'
 
 const plainRouter = initTRPC.create().router({})
 declare const connection: Connection

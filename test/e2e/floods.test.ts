@@ -10,7 +10,7 @@ import { createDuplexClient } from '../../client/rpc/client.js'
 import { connect } from '../../client/rpc/connection.js'
 import { webSocketDial } from '../../client/rpc/websocket.js'
 import type { AppRouter } from '../../server/routers/app.js'
-import { transformer } from '../../shared/rpc/transformer.js'
+import { transformer } from '../../shared/rpc/json/transformer.js'
 import { runSeed } from '../fixtures/random.js'
 import { cleanUp, dataDirectory, type ServeProcess, startServe, textOf } from './process.js'
 

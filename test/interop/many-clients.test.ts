@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { connect } from '../../client/rpc/connection.js'
 import { DialError } from '../../client/rpc/errors.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
-import { memoryDuplexPair } from '../../shared/rpc/memory-duplex.js'
+import { memoryDuplexPair } from '../../shared/rpc/links/memory-duplex.js'
 import { leavesNothing } from '../fixtures/leaves-nothing.js'
 import { randomFrom } from '../fixtures/random.js'
 

@@ -7,7 +7,7 @@
  * - backpressure, error and then stopped: test/server/rpc/subscriptions.test.ts
  * - draining: test/server/rpc/connection-group.test.ts; deadlines while the server is down, full jitter, rejections
  *   that are final: test/client/rpc/reconnecting.test.ts
- * - keepalive and slow uploads, a frame that is too large: test/shared/rpc/websocket-duplex.test.ts
+ * - keepalive and slow uploads, a frame that is too large: test/shared/rpc/links/websocket-duplex.test.ts
  * - no timer tick per call: `npm run bench`, and below
  */
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ import { lastEventIdOf } from '../../server/rpc/call.js'
 import { serveDuplex } from '../../server/rpc/connection.js'
 import { ConnectionGroup } from '../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../server/rpc/upgrade/websocket-listener.js'
-import { memoryDuplexPair } from '../../shared/rpc/memory-duplex.js'
+import { memoryDuplexPair } from '../../shared/rpc/links/memory-duplex.js'
 import { leavesNothing, opened } from '../fixtures/leaves-nothing.js'
 import { links } from '../fixtures/links.js'
 import { listening } from '../fixtures/listening.js'

@@ -1,5 +1,5 @@
 import { closeCodes } from '../../../shared/rpc/duplex.js'
-import { closeText } from '../../../shared/rpc/websocket-close.js'
+import { closeText } from '../../../shared/rpc/links/websocket-close.js'
 import type { BrowserSocket } from './browser-socket.js'
 
 /**

@@ -1,7 +1,6 @@
 /** A browser's WebSocket as a duplex: JSON in text frames, beside them tRPC's bare `PING` and `PONG`. */
 import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
 import { now } from '../../../shared/rpc/deadlines.js'
-import { Delivery } from '../../../shared/rpc/delivery.js'
 import {
   type CloseReason,
   closeCodes,
@@ -9,8 +8,9 @@ import {
   type DuplexReceiver,
   type Message,
 } from '../../../shared/rpc/duplex.js'
-import { remoteCloseReason } from '../../../shared/rpc/websocket-close.js'
-import { type WebSocketDuplexOptions, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
+import { Delivery } from '../../../shared/rpc/links/delivery.js'
+import { remoteCloseReason } from '../../../shared/rpc/links/websocket-close.js'
+import { type WebSocketDuplexOptions, webSocketTimes } from '../../../shared/rpc/links/websocket-settings.js'
 import { closeBrowserSocket } from './browser-close.js'
 import { BrowserHeartbeat } from './browser-heartbeat.js'
 import { BrowserSender } from './browser-sender.js'

@@ -1,9 +1,9 @@
 import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
-import { batchFrames } from '../../../shared/rpc/batch-frames.js'
 import type { Message } from '../../../shared/rpc/duplex.js'
-import { encodeMessage } from '../../../shared/rpc/encode-message.js'
+import { encodeMessage } from '../../../shared/rpc/json/encode-message.js'
 import { connectionLimits } from '../../../shared/rpc/limits.js'
-import type { WebSocketDuplexOptions } from '../../../shared/rpc/websocket-settings.js'
+import { batchFrames } from '../../../shared/rpc/links/batch-frames.js'
+import type { WebSocketDuplexOptions } from '../../../shared/rpc/links/websocket-settings.js'
 import type { BrowserSocket } from './browser-socket.js'
 
 /**

@@ -1,8 +1,8 @@
 import { type CloseReason, closeCodes, type Message } from '../../../shared/rpc/duplex.js'
-import { messageTooLarge } from '../../../shared/rpc/json-copy.js'
-import { jsonShape, shapeFault } from '../../../shared/rpc/json-shape.js'
+import { messageTooLarge } from '../../../shared/rpc/json/json-copy.js'
+import { jsonShape, shapeFault } from '../../../shared/rpc/json/json-shape.js'
 import { connectionLimits } from '../../../shared/rpc/limits.js'
-import { webSocketSettings } from '../../../shared/rpc/websocket-settings.js'
+import { webSocketSettings } from '../../../shared/rpc/links/websocket-settings.js'
 import { utf8Bytes } from '../../../shared/values/text.js'
 
 /** Reads received frames. A browser hands over whole frames of any size, so the limits are checked here. */

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ServerOptions } from 'ws'
-import { type DuplexServer, duplexServer } from '../../../shared/rpc/duplex-socket.js'
 import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import {
   type ConnectionLimits,
@@ -13,9 +12,10 @@ import {
   unauthenticatedLimits,
   unauthenticatedShare,
 } from '../../../shared/rpc/limits.js'
+import { type DuplexServer, duplexServer } from '../../../shared/rpc/links/duplex-socket.js'
+import { webSocketDuplex } from '../../../shared/rpc/links/websocket-duplex.js'
+import { type WebSocketTimes, webSocketTimes } from '../../../shared/rpc/links/websocket-settings.js'
 import { timeoutOf } from '../../../shared/rpc/timeouts.js'
-import { webSocketDuplex } from '../../../shared/rpc/websocket-duplex.js'
-import { type WebSocketTimes, webSocketTimes } from '../../../shared/rpc/websocket-settings.js'
 import { serveAs } from '../connection.js'
 import { ConnectionGroup } from '../connection-group.js'
 import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js'

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Dialler } from '../../../client/rpc/dialler.js'
 import { DialError } from '../../../client/rpc/errors.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
-import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
+import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { randomFrom } from '../../fixtures/random.js'
 
 const clients = 300

@@ -7,7 +7,7 @@ import { serveDuplex } from '../../../server/rpc/connection.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
+import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 
 const router = initTRPC.create().router({ ping: initTRPC.create().procedure.query(() => 'pong') })

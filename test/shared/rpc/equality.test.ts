@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { invoke, invokeByTrpc } from '../../../server/rpc/invoke.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
-import { copyJson } from '../../../shared/rpc/json-copy.js'
-import { transformer } from '../../../shared/rpc/transformer.js'
+import { copyJson } from '../../../shared/rpc/json/json-copy.js'
+import { transformer } from '../../../shared/rpc/json/transformer.js'
 import { fc } from '../../fixtures/random.js'
 
 const leaf = fc.oneof(

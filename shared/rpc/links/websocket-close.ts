@@ -1,7 +1,7 @@
 /** Close frames: codes and texts of a WebSocket's end, to and from close reasons (RFC 6455, sections 5.5.1 and 7.4). */
-import { cutToBytes } from '../values/text.js'
-import { type CloseReason, closeCodes } from './duplex.js'
-import type { TransportReason } from './errors.js'
+import { cutToBytes } from '../../values/text.js'
+import { type CloseReason, closeCodes } from '../duplex.js'
+import type { TransportReason } from '../errors.js'
 
 /** RFC 6455, section 5.5: a control frame holds 125 bytes, two of them the code. */
 const maxCloseTextBytes = 123

@@ -6,7 +6,7 @@
  * properties: AI tool schemas have them, and no code here follows a prototype.
  */
 import { SuperJSON } from 'superjson'
-import { setOwn } from '../values/text.js'
+import { setOwn } from '../../values/text.js'
 import { decodeAnnotated } from './annotated-json.js'
 import { OwnedJson } from './owned-json.js'
 

@@ -1,7 +1,7 @@
 import { SuperJSON } from 'superjson'
 import { describe, expect, it } from 'vitest'
-import { transformer } from '../../../shared/rpc/transformer.js'
-import { fc } from '../../fixtures/random.js'
+import { transformer } from '../../../../shared/rpc/json/transformer.js'
+import { fc } from '../../../fixtures/random.js'
 
 const superjson = new SuperJSON()
 

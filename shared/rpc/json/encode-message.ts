@@ -1,4 +1,4 @@
-import { utf8Bytes } from '../values/text.js'
+import { utf8Bytes } from '../../values/text.js'
 import { copyJson, messageTooLarge, notEncodable } from './json-copy.js'
 import { shapeFault } from './json-shape.js'
 

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import type { Message } from '../duplex.js'
+import { encodeMessage } from '../json/encode-message.js'
+import { connectionLimits, frameOverheadBytes } from '../limits.js'
 import { batchFrames, sentBatchLength } from './batch-frames.js'
-import type { Message } from './duplex.js'
-import { encodeMessage } from './encode-message.js'
-import { connectionLimits, frameOverheadBytes } from './limits.js'
 import { PongSender } from './pong-sender.js'
 import type { WebSocketDuplexOptions } from './websocket-settings.js'
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import { takenBytes } from '../values/taken-bytes.js'
-import { now } from './deadlines.js'
+import { takenBytes } from '../../values/taken-bytes.js'
+import { now } from '../deadlines.js'
 
 export interface HeartbeatOptions {
   /** longest silence until a ping is sent */

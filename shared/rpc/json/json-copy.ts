@@ -4,10 +4,10 @@
  * 0.
  */
 
-import { setOwn } from '../values/text.js'
-import { RpcError, transportError } from './errors.js'
+import { setOwn } from '../../values/text.js'
+import { RpcError, transportError } from '../errors.js'
+import { maxContainers, maxDepth } from '../limits.js'
 import { nestedTooDeeply, tooManyContainers } from './json-shape.js'
-import { maxContainers, maxDepth } from './limits.js'
 import { OwnedJson } from './owned-json.js'
 
 /**

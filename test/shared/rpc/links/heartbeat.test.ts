@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { Heartbeat } from '../../../shared/rpc/heartbeat.js'
+import { Heartbeat } from '../../../../shared/rpc/links/heartbeat.js'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

@@ -1,6 +1,6 @@
-import { type CloseReason, closeCodes, type Message } from './duplex.js'
-import { heapBytes } from './heap-bytes.js'
-import { connectionLimits, frameOverheadBytes } from './limits.js'
+import { type CloseReason, closeCodes, type Message } from '../duplex.js'
+import { heapBytes } from '../json/heap-bytes.js'
+import { connectionLimits, frameOverheadBytes } from '../limits.js'
 
 /** Messages that arrived before there was a receiver, in bounded memory: the peer may be anyone. */
 export class EarlyMessages {

@@ -1,4 +1,4 @@
-import { type CloseReason, closeCodes, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
+import { type CloseReason, closeCodes, type DuplexReceiver, type Message, openedTwice } from '../duplex.js'
 import { EarlyMessages } from './early-messages.js'
 
 /** The functions of the duplex that a delivery needs. */

@@ -1,6 +1,6 @@
-import { isPlainObject, setOwn } from '../values/text.js'
+import { isPlainObject, setOwn } from '../../values/text.js'
+import { maxDepth } from '../limits.js'
 import { containerBytes, leafBytes } from './heap-bytes.js'
-import { maxDepth } from './limits.js'
 
 /** Memory of a value that references may always make, in bytes, whatever the size of the message. */
 const freeBytes = 1024 * 1024

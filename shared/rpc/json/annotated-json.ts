@@ -2,7 +2,7 @@
  * Decodes superjson's annotated JSON in time and memory that are linear in the message: superjson's own decoder is made
  * for messages of a trusted peer.
  */
-import { isPlainObject, setOwn } from '../values/text.js'
+import { isPlainObject, setOwn } from '../../values/text.js'
 import { copyJsonValue } from './json-copy.js'
 import { SharedValues } from './shared-values.js'
 

@@ -2,7 +2,7 @@
  * The shape of JSON text, found without a parser: a few bytes of text can stand for a hundred times as many bytes of
  * memory, or for more levels than any recursion survives.
  */
-import { maxContainers, maxDepth } from './limits.js'
+import { maxContainers, maxDepth } from '../limits.js'
 
 /** Numbers of a JSON text, and the fault that makes it unfit for a parser. */
 export interface JsonShape {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import type { Message } from '../../../shared/rpc/duplex.js'
-import { copiedBytes, copiedContainers, copyJson } from '../../../shared/rpc/json-copy.js'
-import { maxDepth } from '../../../shared/rpc/limits.js'
-import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
-import { OwnedJson } from '../../../shared/rpc/owned-json.js'
-import { serializeForMessage, transformer } from '../../../shared/rpc/transformer.js'
-import { fc } from '../../fixtures/random.js'
+import type { Message } from '../../../../shared/rpc/duplex.js'
+import { copiedBytes, copiedContainers, copyJson } from '../../../../shared/rpc/json/json-copy.js'
+import { OwnedJson } from '../../../../shared/rpc/json/owned-json.js'
+import { serializeForMessage, transformer } from '../../../../shared/rpc/json/transformer.js'
+import { maxDepth } from '../../../../shared/rpc/limits.js'
+import { memoryDuplexPair } from '../../../../shared/rpc/links/memory-duplex.js'
+import { fc } from '../../../fixtures/random.js'
 
 const anyValue = fc.anything({ withDate: true, withBigInt: true, withMap: true, withNullPrototype: true })
 

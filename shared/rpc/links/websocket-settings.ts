@@ -1,5 +1,5 @@
-import { connectionLimits, times } from './limits.js'
-import { longestTimeoutMs, timeoutOf } from './timeouts.js'
+import { connectionLimits, times } from '../limits.js'
+import { longestTimeoutMs, timeoutOf } from '../timeouts.js'
 
 /** Settings of a WebSocket as a duplex. */
 export interface WebSocketDuplexOptions {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { jsonShape, shapeFault } from '../../../shared/rpc/json-shape.js'
-import { maxContainers, maxDepth } from '../../../shared/rpc/limits.js'
-import { memoryDuplexPair } from '../../../shared/rpc/memory-duplex.js'
-import { fc } from '../../fixtures/random.js'
+import { jsonShape, shapeFault } from '../../../../shared/rpc/json/json-shape.js'
+import { maxContainers, maxDepth } from '../../../../shared/rpc/limits.js'
+import { memoryDuplexPair } from '../../../../shared/rpc/links/memory-duplex.js'
+import { fc } from '../../../fixtures/random.js'
 
 const text = fc.oneof(
   fc.string(),

@@ -1,8 +1,8 @@
-import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from './duplex.js'
-import { containerBytes } from './heap-bytes.js'
-import { copiedBytes, copiedContainers, copyJson } from './json-copy.js'
-import { connectionLimits, frameOverheadBytes } from './limits.js'
-import { turnBudget } from './turn-budget.js'
+import { type CloseReason, closeCodes, type Duplex, type DuplexReceiver, type Message, openedTwice } from '../duplex.js'
+import { containerBytes } from '../json/heap-bytes.js'
+import { copiedBytes, copiedContainers, copyJson } from '../json/json-copy.js'
+import { connectionLimits, frameOverheadBytes } from '../limits.js'
+import { turnBudget } from '../turn-budget.js'
 
 /** Settings of {@link memoryDuplexPair}. */
 export interface MemoryDuplexOptions {
