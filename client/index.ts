@@ -5,12 +5,12 @@
 
 export type { CallEnd } from '../shared/rpc/call-end.js'
 export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'
-export type { Outbox } from './bridge/control-plane/outbox.js'
 export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
 export type { InProcessCaller } from './bridge/front-door/credentials.js'
 export { type BridgeFetchOptions, createBridgeFetch } from './bridge/in-process/fetch.js'
 export type { BridgeMetrics, InterceptionEnd, PassedThrough } from './bridge/metrics/metrics.js'
 export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/metrics/prometheus.js'
+export type { Outbox } from './bridge/outbox/outbox.js'
 export { type RejectionReason, rejectionReasons } from './bridge/wire/rejection.js'
 export {
   type BridgeClient,

@@ -56,6 +56,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['wire/'],
     ['providers/'],
     ['control-plane/'],
+    ['outbox/'],
     ['metrics/'],
     ['recording/'],
     ['relay/'],

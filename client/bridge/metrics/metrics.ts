@@ -1,6 +1,6 @@
 /** The observations of a bridge, for metrics. */
 import type { ErrorType } from '../../../shared/contract/recorder.js'
-import type { Outbox } from '../control-plane/outbox.js'
+import type { Outbox } from '../outbox/outbox.js'
 import type { RejectionReason } from '../wire/rejection.js'
 
 /**

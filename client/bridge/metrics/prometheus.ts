@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CallEnd } from '../../../shared/rpc/call-end.js'
 import { errorCodes } from '../../../shared/rpc/errors.js'
 import type { Connection, ConnectionState } from '../../rpc/connection.js'
-import type { Outbox } from '../control-plane/outbox.js'
+import type { Outbox } from '../outbox/outbox.js'
 import { LabelValues } from './label-values.js'
 import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
 

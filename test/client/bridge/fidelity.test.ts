@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Outbox } from '../../../client/bridge/control-plane/outbox.js'
+import type { Outbox } from '../../../client/bridge/outbox/outbox.js'
 import {
   createGate,
   eventStream,

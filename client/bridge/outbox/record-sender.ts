@@ -4,7 +4,7 @@ import { recordLimits } from '../../../shared/contract/limits.js'
 import { type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
-import type { ControlPlane, RecordProcedure } from './control-plane.js'
+import type { ControlPlane, RecordProcedure } from '../control-plane/control-plane.js'
 import type { SendRecords } from './outbox.js'
 
 /**
