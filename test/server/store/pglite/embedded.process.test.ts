@@ -174,7 +174,7 @@ async function holder(dataDir: string): Promise<ChildProcess> {
 async function racer(dataDir: string) {
   const child = spawnNode(`
     import { createInterface } from 'node:readline'
-    import { lockDataDir } from ${dist('data-lock.js')}
+    import { lockDataDir } from ${dist('../../../shared/files/folder-lock.js')}
     let lock
     console.log('ready')
     for await (const line of createInterface({ input: process.stdin })) {

@@ -7,7 +7,7 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
-import { isPlainObject } from '../../../shared/values/text.js'
+import { isPlainObject } from '../values/text.js'
 
 /** Longest wait for the holder's description; without a response the pid in the flag's name has to do. */
 const responseTimeoutMs = 1_000

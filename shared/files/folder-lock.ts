@@ -19,8 +19,8 @@ import { rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { rpcError } from '../../../shared/contract/error-reasons.js'
-import type { RpcError } from '../../../shared/rpc/errors.js'
+import { rpcError } from '../contract/error-reasons.js'
+import type { RpcError } from '../rpc/errors.js'
 import {
   askFlag,
   type Claim,
