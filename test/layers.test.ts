@@ -52,6 +52,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'server/commands/': [['common/'], ['./']],
   'client/rpc/': [['./'], ['browser/']],
   'client/bridge/front-door/': [['body/'], ['./']],
+  'client/bridge/outbox/': [['journal/'], ['./']],
   'client/bridge/': [
     ['wire/'],
     ['providers/'],
@@ -140,6 +141,11 @@ const rules: Rule[] = [
     name: 'index.ts opens stores through store/open',
     from: /^server\/index\.ts$/,
     never: /^server\/store\/(?!store\.ts$|open\/open-store\.ts$)/,
+  },
+  {
+    name: 'the journal knows no record',
+    from: /^client\/bridge\/outbox\/journal\//,
+    never: /^(server|client\/(?!bridge\/outbox\/journal\/)|shared\/(rpc|contract))\//,
   },
   {
     name: 'one file per side knows how metrics are counted',
@@ -408,6 +414,11 @@ const madeUp = [
     "import { a } from '../store/pglite/embedded.js'",
   ],
   ['index.ts opens stores through store/open', 'server/index.ts', "export { a } from './store/postgres/postgres.js'"],
+  [
+    'the journal knows no record',
+    'client/bridge/outbox/journal/a.ts',
+    "import type { A } from '../../../../shared/contract/recorder.js'",
+  ],
   ['one file per side knows how metrics are counted', 'server/rpc/a.ts', "import { Counter } from 'prom-client'"],
   [oneWay, 'shared/rpc/a.ts', "import { b } from '../contract/b.js'"],
   [oneWay, 'client/bridge/relay/a.ts', "import { b } from '../daemon.js'"],
