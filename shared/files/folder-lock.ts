@@ -1,6 +1,6 @@
 /**
- * One process per data directory, under a lock that never outlives its holder: the lock is a listening UNIX socket in
- * the directory, and the kernel stops responding for the socket the moment the process is gone. The lock holds across
+ * One process per folder, under a lock that never outlives its holder: the lock is a listening UNIX socket in the
+ * folder, and the kernel stops responding for the socket the moment the process is gone. The lock holds across
  * containers that share the volume on one machine.
  *
  * Each process raises a flag, a socket file `lock-<pid>-<random>`, then looks at the flags of the others:
@@ -35,32 +35,33 @@ import {
 /** Longest time for processes that start at the same moment to agree. */
 const claimTimeoutMs = 30_000
 
-/** A data directory under this process's lock, until `release()` or the end of the process. */
-export interface DataLock {
+/** A folder under this process's lock, until `release()` or the end of the process. */
+export interface FolderLock {
   release(): Promise<void>
 }
 
 /**
- * Takes the lock of a directory.
+ * Takes the lock of a folder.
+ * @param what the folder in a message's words, for instance `data directory`
  * @throws PRECONDITION_FAILED `data_in_use`, naming the process that holds the lock
  */
-export async function lockDataDir(dataDir: string): Promise<DataLock> {
+export async function lockFolder(folder: string, what: string): Promise<FolderLock> {
   const deadline = Date.now() + claimTimeoutMs
-  const directory = await openForSockets(dataDir)
+  const directory = await openForSockets(folder)
   try {
     for (;;) {
-      const flag = await raiseFlag(dataDir, directory)
+      const flag = await raiseFlag(folder, directory)
       if (!flag) continue
       let winner: Claim | 'us'
       try {
-        winner = await lookAround(dataDir, directory, flag, deadline)
+        winner = await lookAround(folder, directory, flag, deadline)
       } catch (error) {
         await flag.lower()
         throw error
       }
       if (winner === 'us') return { release: flag.lower }
       await flag.lower()
-      if (winner.holding || Date.now() > deadline) throw inUse(dataDir, winner)
+      if (winner.holding || Date.now() > deadline) throw inUse(`${what} ${folder}`, winner)
       await delay(10 + Math.random() * 40)
     }
   } finally {
@@ -70,34 +71,34 @@ export async function lockDataDir(dataDir: string): Promise<DataLock> {
 
 /** The possible holder by the flags: this process, or the peer that responded. */
 async function lookAround(
-  dataDir: string,
+  folder: string,
   directory: SocketDirectory,
   own: Flag,
   deadline: number,
 ): Promise<Claim | 'us'> {
   for (;;) {
-    const others = (await flagsIn(dataDir)).filter(name => name !== own.name)
+    const others = (await flagsIn(folder)).filter(name => name !== own.name)
     let candidates = 0
     for (const name of others) {
       const claim = await askFlag(directory, name)
-      if (claim === 'dead') await rm(join(dataDir, name), { force: true })
+      if (claim === 'dead') await rm(join(folder, name), { force: true })
       else if (claim.holding || name < own.name || Date.now() > deadline) return claim
       else candidates++
     }
     if (candidates === 0) {
       own.hold()
-      await removeUnfinished(dataDir)
+      await removeUnfinished(folder)
       return 'us'
     }
     await delay(10)
   }
 }
 
-function inUse(dataDir: string, { pid, host, command, since }: Claim): RpcError<'data_in_use'> {
+function inUse(folder: string, { pid, host, command, since }: Claim): RpcError<'data_in_use'> {
   const where = host === hostname() ? '' : ` on ${host}`
   const details = [command, since && `since ${since}`].filter(Boolean).join(', ')
   return rpcError(
     'data_in_use',
-    `data directory ${dataDir} is in use by process ${pid}${where}${details && ` (${details})`}; stop it first, or choose another directory`,
+    `${folder} is in use by process ${pid}${where}${details && ` (${details})`}; stop it first, or choose another directory`,
   )
 }

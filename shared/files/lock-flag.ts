@@ -1,5 +1,5 @@
 /**
- * The flags of {@link lockDataDir}: sockets in a data directory, one for each process that holds the directory or wants
+ * The flags of {@link lockFolder}: sockets in a folder, one for each process that holds the folder or wants
  * to. A flag responds with its process's claim. The file of a flag appears, by a rename, only when the socket listens.
  */
 import { randomBytes } from 'node:crypto'
@@ -32,7 +32,7 @@ export interface Flag {
 }
 
 /** Raises a flag. Returns undefined if a new holder took the socket for a left-over. */
-export async function raiseFlag(dataDir: string, directory: SocketDirectory): Promise<Flag | undefined> {
+export async function raiseFlag(folder: string, directory: SocketDirectory): Promise<Flag | undefined> {
   const suffix = `${process.pid}-${randomBytes(8).toString('hex')}`
   const name = `${flagPrefix}${suffix}`
   const claim: Claim = {
@@ -55,7 +55,7 @@ export async function raiseFlag(dataDir: string, directory: SocketDirectory): Pr
   server.unref()
   await listen(server, directory.path(`${unfinishedPrefix}${suffix}`))
   try {
-    await rename(join(dataDir, `${unfinishedPrefix}${suffix}`), join(dataDir, name))
+    await rename(join(folder, `${unfinishedPrefix}${suffix}`), join(folder, name))
   } catch (error) {
     await closeServer(server)
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
@@ -67,7 +67,7 @@ export async function raiseFlag(dataDir: string, directory: SocketDirectory): Pr
       claim.holding = true
     },
     lower: async () => {
-      await rm(join(dataDir, name), { force: true })
+      await rm(join(folder, name), { force: true })
       for (const peer of peers) peer.destroy()
       await closeServer(server)
     },
@@ -90,9 +90,9 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-/** Returns the names of all flags in a directory. */
-export async function flagsIn(dataDir: string): Promise<string[]> {
-  return (await readdir(dataDir)).filter(name => name.startsWith(flagPrefix))
+/** Returns the names of all flags in a folder. */
+export async function flagsIn(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter(name => name.startsWith(flagPrefix))
 }
 
 /**
@@ -150,9 +150,9 @@ function parseClaim(line: string): Claim | undefined {
  * Removes sockets of processes that were killed between listening and renaming. A live process whose rename fails
  * therefore raises a new flag.
  */
-export async function removeUnfinished(dataDir: string): Promise<void> {
-  for (const name of await readdir(dataDir)) {
-    if (name.startsWith(unfinishedPrefix)) await rm(join(dataDir, name), { force: true })
+export async function removeUnfinished(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(unfinishedPrefix)) await rm(join(folder, name), { force: true })
   }
 }
 
@@ -174,8 +174,8 @@ export interface SocketDirectory {
  * A socket's path has at most 107 bytes (sun_path, unix(7)), a directory's may have 4,095. On Linux the directory is
  * reached through its descriptor; elsewhere the system rejects a longer path.
  */
-export async function openForSockets(dataDir: string): Promise<SocketDirectory> {
-  const handle = await open(dataDir, 'r')
-  const base = process.platform === 'linux' ? `/proc/self/fd/${handle.fd}` : dataDir
+export async function openForSockets(folder: string): Promise<SocketDirectory> {
+  const handle = await open(folder, 'r')
+  const base = process.platform === 'linux' ? `/proc/self/fd/${handle.fd}` : folder
   return { handle, path: name => join(base, name) }
 }

@@ -11,7 +11,7 @@ import type { ApiKey, CreatedApiKey } from '../../shared/contract/admin/api-keys
 import type { InterceptionDetail, InterceptionsPage } from '../../shared/contract/admin/interceptions.js'
 import type { ProviderSummary } from '../../shared/contract/admin/providers.js'
 import type { User } from '../../shared/contract/admin/users.js'
-import { lockDataDir } from '../../shared/files/folder-lock.js'
+import { lockFolder } from '../../shared/files/folder-lock.js'
 import { makeDatabase } from '../fixtures/stores.js'
 import { runWordsJson } from '../server/commands/command-line.js'
 import { cleanUp, dataDirectory, run, type ServeProcess, startServe, temporaryDirectory } from './process.js'
@@ -241,7 +241,7 @@ describe('a data directory', () => {
       reason: 'port_in_use',
       message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,
     })
-    const lock = await lockDataDir(dataDir)
+    const lock = await lockFolder(dataDir, 'data directory')
     await lock.release()
   })
 

@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Kysely } from 'kysely'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
-import { lockDataDir } from '../../../shared/files/folder-lock.js'
+import { lockFolder } from '../../../shared/files/folder-lock.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { migrate } from '../migrations/index.js'
@@ -55,7 +55,7 @@ export async function openEmbeddedDatabase(options: {
 }): Promise<EmbeddedDatabase> {
   const { dataDir, logger } = options
   await makeDirectory(dataDir)
-  const lock = await lockDataDir(dataDir)
+  const lock = await lockFolder(dataDir, 'data directory')
   let thread: PGliteThread | undefined
   try {
     await removeUnfinished(dataDir)

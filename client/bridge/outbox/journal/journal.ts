@@ -1,6 +1,6 @@
 import { chmod, type FileHandle, mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { lockDataDir } from '../../../../shared/files/folder-lock.js'
+import { lockFolder } from '../../../../shared/files/folder-lock.js'
 import type { Logger } from '../../../../shared/values/log.js'
 
 /** When entries reach the disk itself: with each write, within 200 ms, or when the system pleases. */
@@ -66,7 +66,7 @@ export async function openJournal(options: OpenJournalOptions): Promise<Journal>
   const { folder, fsync } = options
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
-  const lock = await lockDataDir(folder)
+  const lock = await lockFolder(folder, 'outbox')
   try {
     const path = join(folder, 'journal')
     const { live, order } = await readEntries(path)

@@ -1,7 +1,5 @@
-import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kysely, Migrator, sql } from 'kysely'
@@ -11,7 +9,6 @@ import { migrations } from '../../../../server/store/migrations/index.js'
 import { openEmbeddedStore } from '../../../../server/store/pglite/embedded.js'
 import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
 import { PGliteThread } from '../../../../server/store/pglite/pglite-thread.js'
-import { lockDataDir } from '../../../../shared/files/folder-lock.js'
 import { makeDataDir } from '../../../fixtures/data-dir.js'
 import { interception, tokenUsage } from '../records/records.js'
 
@@ -29,53 +26,6 @@ describe('one process per data directory', () => {
     await store.ping()
     await store.close()
     await (await openEmbeddedStore({ dataDir })).close()
-  })
-
-  test('of calls that race in one process exactly one wins', async () => {
-    const dataDir = await temporaryDirectory()
-    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => lockDataDir(dataDir)))
-    const locks = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []))
-    expect(locks).toHaveLength(1)
-    await locks[0]?.release()
-  })
-
-  test('a path that is too long for a socket is locked too', async () => {
-    const dataDir = join(await temporaryDirectory(), 'd'.repeat(200), 'e'.repeat(200))
-    await mkdir(dataDir, { recursive: true })
-    const lock = await lockDataDir(dataDir)
-    expect(readdirSync(dataDir)).toEqual([expect.stringMatching(/^lock-/)])
-    await expect(lockDataDir(dataDir)).rejects.toMatchObject(inUse)
-    await lock.release()
-    expect(readdirSync(dataDir)).toEqual([])
-  })
-
-  test('a holder that does not answer is named by its flag', async () => {
-    const dataDir = await temporaryDirectory()
-    const silent = createServer()
-    await new Promise<void>(resolve => silent.listen(join(dataDir, 'lock-4711-x'), resolve))
-    onTestFinished(() => void silent.close())
-    await expect(lockDataDir(dataDir)).rejects.toMatchObject({
-      ...inUse,
-      message: expect.stringContaining('process 4711'),
-    })
-  })
-
-  test('a holder is not disturbed by a peer that hangs up, sends something or stays, and can release the lock', async () => {
-    const dataDir = await temporaryDirectory()
-    const lock = await lockDataDir(dataDir)
-    const [flag = ''] = readdirSync(dataDir)
-    for (let i = 0; i < 20; i++) {
-      const peer = connect(join(dataDir, flag), () => peer.write('x'.repeat(100_000), () => peer.destroy()))
-      peer.on('error', () => {})
-      await once(peer, 'close')
-    }
-    const staying = connect({ path: join(dataDir, flag), allowHalfOpen: true })
-    await once(
-      staying.on('error', () => {}),
-      'data',
-    )
-    await expect(lockDataDir(dataDir)).rejects.toMatchObject(inUse)
-    await lock.release()
   })
 })
 

@@ -1,9 +1,9 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { openJournal } from '../../../../../client/bridge/outbox/journal/journal.js'
 import { silentLogger } from '../../../../../shared/values/log.js'
+import { temporaryFolder } from '../../../../fixtures/temporary-folder.js'
 
 test('the newest payload of each slot of a key that is not removed is recovered in the order of the keys', async () => {
   const folder = await temporaryFolder()
@@ -44,10 +44,4 @@ test('a folder is made for its owner alone', async () => {
 
 function open(folder: string) {
   return openJournal({ folder, fsync: 'never', logger: silentLogger })
-}
-
-async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'aibridge-journal-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
-  return folder
 }
