@@ -1,21 +1,28 @@
 /**
  * `npm run bench`: this project beside its peers in one run.
  *
- *     npm run bench                                all parts but `million` and `reconnect`
+ *     npm run bench                                all parts but `million`, `reconnect` and `gateway`
  *     npm run bench -- calls store                 some parts
  *     npm run bench -- calls --quick               a rough result in half a minute
  *     npm run bench -- calls --only aibridge,ws    rows with such names
  *     npm run bench -- calls --cpu                 rates per second of CPU time, for a busy machine
  *     npm run bench -- --json                      calls, subscriptions and idle connections, one object per row
+ *     npm run bench -- gateway                     requests through `serve` beside other gateways
+ *     npm run bench -- gateway --build DIR         and beside another build of this project, DIR being its dist/
  */
 import { parseArgs } from 'node:util'
 import type { Effort } from './effort.js'
+import type { GatewayEffort } from './gateway/run.js'
 import { benchLinks, linkParts } from './links.js'
 
 const full: Effort = { rounds: 9, warmUps: 4, measureMs: 150, turns: 4, connections: 500 }
 const quick: Effort = { rounds: 5, warmUps: 3, measureMs: 60, turns: 4, connections: 200 }
 /** Shows that every row works; the figures say nothing. */
 const smoke: Effort = { rounds: 1, warmUps: 0, measureMs: 1, turns: 1 / 16, connections: 4 }
+/** A round of all rows takes half a minute. */
+const fullGateway: GatewayEffort = { rounds: 5, warmUps: 2, loadMs: 2_000 }
+const quickGateway: GatewayEffort = { rounds: 3, warmUps: 1, loadMs: 1_000 }
+const smokeGateway: GatewayEffort = { rounds: 1, warmUps: 0, loadMs: 50 }
 
 type Bench = () => Promise<void>
 /** Imported when they run: the other parts need no store. */
@@ -27,6 +34,11 @@ const others: Readonly<Record<string, Bench>> = {
 const long: Readonly<Record<string, Bench>> = {
   million: async () => (await import('./million.js')).benchMillion(),
   reconnect: async () => (await import('./reconnect.js')).benchReconnect(),
+  gateway: async () => {
+    const { json, build, 'no-peers': noPeers } = options
+    const effort = options.smoke ? smokeGateway : options.quick ? quickGateway : fullGateway
+    await (await import('./gateway.js')).benchGateway({ effort, json, peers: !noPeers, only, build })
+  },
 }
 
 const { values: options, positionals } = parseArgs({
@@ -38,12 +50,14 @@ const { values: options, positionals } = parseArgs({
     cpu: { type: 'boolean', default: false },
     'no-peers': { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
+    build: { type: 'string' },
   },
 })
 const known = [...linkParts, ...Object.keys(others), ...Object.keys(long)]
 const unknown = positionals.filter(name => !known.includes(name))
 if (unknown.length > 0) throw new Error(`no benchmark is called ${unknown}; there are ${known}`)
 
+const only = options.only.split(',').filter(name => name !== '')
 const asked = (name: string): boolean => positionals.includes(name)
 const wantsAll = positionals.length === 0
 const parts = linkParts.filter(part => wantsAll || asked(part))
@@ -54,7 +68,7 @@ if (parts.length > 0) {
     clock: options.cpu ? cpuMs : () => performance.now(),
     json: options.json,
     peers: !options['no-peers'],
-    only: options.only.split(',').filter(name => name !== ''),
+    only,
   })
 }
 for (const [name, bench] of Object.entries({ ...others, ...long })) {

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { openBare, serveBare } from './listening.js'
 import { type OpenRow, overLoopback, type Row } from './row.js'
 import type { Service } from './service.js'
@@ -32,15 +32,12 @@ export const peerNames: readonly string[] = Object.keys(files)
 
 /** Returns no rows, after a line that says so, where the peers cannot be installed. */
 export async function loadPeers(): Promise<readonly Row[]> {
-  if (!(await install())) {
-    console.error(`without the rows ${peerNames.join(', ')}: npm cannot install them here`)
-    return []
-  }
+  if (!(await installPeers(peerNames))) return []
   return Promise.all(Object.entries(files).map(([name, file]) => load(name, file)))
 }
 
 async function load(name: string, file: string): Promise<Row> {
-  const peer: Peer = await import(join(folder, 'peers', `${file}.js`))
+  const peer: Peer = await import(peerFile(file).href)
   if ('open' in peer) return { name, does: peer.does, open: peer.open }
   return overLoopback({
     name,
@@ -52,6 +49,21 @@ async function load(name: string, file: string): Promise<Row> {
   })
 }
 
+/** Returns the script of a peer, in bench/peers/. */
+export function peerFile(file: string): URL {
+  return pathToFileURL(join(folder, 'peers', `${file}.js`))
+}
+
+/**
+ * Installs the peers unless they are there. Resolves with whether they are there now; a line says so if not.
+ * @param rows names of the rows that need them
+ */
+export async function installPeers(rows: readonly string[]): Promise<boolean> {
+  if (await install()) return true
+  console.error(`without the rows ${rows.join(', ')}: npm cannot install them here`)
+  return false
+}
+
 /** Installs the locked versions unless they are there. Resolves with whether they are there now. */
 async function install(): Promise<boolean> {
   const lock = createHash('sha256')
@@ -59,7 +71,8 @@ async function install(): Promise<boolean> {
     .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return true
   console.error('installing the peers in bench/node_modules …')
-  const quickly = ['--no-audit', '--no-fund', '--fetch-retries=0']
+  // A peer's script patches packages that only its own developers have.
+  const quickly = ['--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=0']
   if (!(await run('npm', ['ci', '--prefix', folder, ...quickly]))) return false
   writeFileSync(stamp, lock)
   return true

@@ -1,4 +1,4 @@
-/** `npm run bench -- --json` in its shortest form, without the peers, which would have to be installed. */
+/** `npm run bench -- … --json` in its shortest form, without the peers, which would have to be installed. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
@@ -11,13 +11,7 @@ const inMemory = { ...calls, itemsPerSecond: positive, heapBytesPerConnection: n
 const overWebSocket = { ...calls, itemsPerSecond: positive, heapBytesPerConnection: expect.any(Number) }
 
 test('the benchmark prints an object with all figures for each row of its own and of tRPC', async () => {
-  const args = ['--expose-gc', 'dist/bench/main.js', '--json', '--smoke', '--no-peers']
-  const { stdout } = await promisify(execFile)(process.execPath, args)
-  const rows = stdout
-    .trim()
-    .split('\n')
-    .map(line => JSON.parse(line))
-  expect(rows).toEqual([
+  expect(await rowsOf()).toEqual([
     { name: 'trpc createCaller', ...withoutItems },
     { name: 'trpc localLink', ...inMemory },
     { name: 'trpc chain, empty link', ...withoutItems },
@@ -29,3 +23,27 @@ test('the benchmark prints an object with all figures for each row of its own an
     { name: 'aibridge websocket createTRPCClient', ...withoutItems },
   ])
 })
+
+test('the benchmark of gateways prints an object with all figures for each row of its own', async () => {
+  const isLinux = process.platform === 'linux'
+  const rows = isLinux ? await rowsOf('gateway') : []
+  const rates = { requestsPerSecond: positive, firstByteAddedMs: expect.any(Number) }
+  const unmeasured = { ...rates, cpuUs: null, mainThreadUs: null, busiestOtherThreadUs: null }
+  const measured = { ...rates, cpuUs: positive, mainThreadUs: positive, busiestOtherThreadUs: expect.any(Number) }
+  const memory = { idleMiB: positive, peakMiB: positive }
+  const expected = [
+    { name: 'provider', blocking: unmeasured, streams: unmeasured, idleMiB: null, peakMiB: null },
+    { name: 'bare', blocking: measured, streams: measured, ...memory },
+    { name: 'aibridge', blocking: measured, streams: measured, ...memory },
+  ]
+  expect(rows).toEqual(isLinux ? expected : [])
+})
+
+async function rowsOf(...parts: string[]): Promise<unknown[]> {
+  const args = ['--expose-gc', 'dist/bench/main.js', ...parts, '--json', '--smoke', '--no-peers']
+  const { stdout } = await promisify(execFile)(process.execPath, args)
+  return stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+}

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+import { gatewayTargets } from '../../bench/gateway/targets.js'
+import { gatewayNames } from '../../bench/gateway.js'
 import type { RowFigures } from '../../bench/row-figures.js'
 import { allRows } from '../../bench/rows/all.js'
 import { peerNames } from '../../bench/rows/peers.js'
@@ -7,6 +9,11 @@ import { targetLines, targets } from '../../bench/targets.js'
 test('each target compares rows of the table', async () => {
   const names = [...(await allRows({ peers: false })).map(({ name }) => name), ...peerNames]
   expect(targets.flatMap(({ row, against }) => [row, ...against]).filter(name => !names.includes(name))).toEqual([])
+})
+
+test('each target of the gateways compares with a row of theirs', () => {
+  const names: readonly string[] = Object.values(gatewayNames)
+  expect(gatewayTargets.filter(({ against }) => !names.includes(against))).toEqual([])
 })
 
 function row(name: string, figures: Partial<RowFigures>): RowFigures {
