@@ -116,7 +116,9 @@ export {
 export {
   type BatchRecord,
   type CheckedRecord,
+  type EndedBy,
   type ErrorType,
+  endedBy,
   errorTypes,
   type ReadyOutput,
   type RecordBatchOutput,

@@ -5,7 +5,7 @@ import type { WatchEvent, WatchedRecord, WatchedRecords } from '../../shared/con
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
-import { type ErrorType, errorTypes } from '../../shared/contract/recorder.js'
+import { type EndedBy, type ErrorType, endedBy, errorTypes } from '../../shared/contract/recorder.js'
 import { requestKindKey } from '../../shared/contract/request-kinds.js'
 import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
@@ -34,6 +34,7 @@ interface ListOptions extends CommonOptions {
   client?: string
   session?: string
   errorType?: ErrorType
+  endedBy?: EndedBy
   from?: Date
   to?: Date
   internal?: boolean
@@ -56,6 +57,7 @@ export function addInterceptionsCommands(program: Command): void {
     .option('--client <client>')
     .option('--session <id>', "the client's session")
     .addOption(new Option('--error-type <type>', 'how a request failed').choices(errorTypes))
+    .addOption(new Option('--ended-by <author>', 'not ended by its daemon, but by').choices(endedBy))
     .option('--from <when>', 'started then or later: a time, or an age such as 12h', value => timeOrAge(value))
     .option('--to <when>', 'started before: a time, or an age', value => timeOrAge(value))
     .option('--no-internal', 'without the requests that clients make for themselves: titles, compactions, sub-agents')
@@ -161,8 +163,8 @@ const lines: { [K in RecordKind]: (record: WatchedRecords[K]) => LineParts } = {
     const detail = [providerName, model, client].map(cellText).join('  ')
     return { at: startedAt, interceptionId: id, event: 'started', detail }
   },
-  interceptionEnded({ id, endedAt, errorType }) {
-    return { at: endedAt, interceptionId: id, event: 'ended', detail: cellText(errorType) }
+  interceptionEnded({ id, endedAt, errorType, endedBy: author }) {
+    return { at: endedAt, interceptionId: id, event: 'ended', detail: errorText({ errorType, endedBy: author }) }
   },
   tokenUsage(record) {
     const { inputTokens, outputTokens, cacheReadInputTokens } = record
@@ -189,8 +191,13 @@ const columns: Column<Interception>[] = [
   ['MODEL', row => row.model],
   ['CLIENT', row => row.client],
   ['TOOK', tookOf],
-  ['ERROR', row => row.errorType],
+  ['ERROR', errorText],
 ]
+
+/** Returns the error type, and the author of an end that is not the daemon's. */
+function errorText({ errorType, endedBy: author }: Pick<Interception, 'errorType' | 'endedBy'>): string {
+  return author === null ? cellText(errorType) : `${cellText(errorType)} (ended by ${author})`
+}
 
 function tookOf({ startedAt, endedAt }: Interception): string {
   return endedAt === null ? 'no end yet' : `${((endedAt.getTime() - startedAt.getTime()) / 1000).toFixed(2)} s`

@@ -1,6 +1,7 @@
 /** `aibridge usage`: tokens and requests by user, provider, model and day. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin/usage.js'
+import { type EndedBy, endedBy } from '../../shared/contract/recorder.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { type Column, print, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
@@ -14,6 +15,7 @@ interface UsageOptions extends CommonOptions {
   user?: string
   provider?: string
   model?: string
+  endedBy?: EndedBy
   limit?: number
 }
 
@@ -32,6 +34,7 @@ export function addUsageCommand(program: Command): void {
     .option('--user <user>', 'who asked, by name or id')
     .option('--provider <provider>', 'by type or name')
     .option('--model <model>')
+    .addOption(new Option('--ended-by <author>', 'not ended by their daemons, but by').choices(endedBy))
     .option('--limit <n>', 'rows, at most 1000 (default: 1000)', wholeNumber)
     .action(async (options: UsageOptions) => {
       const query = ownOptions(options)

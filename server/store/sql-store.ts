@@ -1,6 +1,7 @@
 /** The store on any PostgreSQL that kysely can talk to, embedded or not. */
 import type { Kysely } from 'kysely'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { endStore } from './records/ends.js'
 import { erasureStore } from './records/erasure.js'
 import { feedStore } from './records/feed.js'
 import { interceptionStore } from './records/interceptions.js'
@@ -12,6 +13,7 @@ import { isPassing } from './sql/sql-error.js'
 import type { Store, Tables } from './store.js'
 import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
+import { daemonInstanceStore } from './tables/daemon-instances.js'
 import { daemonKeyStore } from './tables/daemon-keys.js'
 import { mcpStore } from './tables/mcp.js'
 import { providerStore } from './tables/providers.js'
@@ -46,6 +48,13 @@ const repeatable = new Set<keyof Tables>([
   'findInvalidDaemonKeys',
   'recordDaemonSeen',
   'recordDaemonsConnected',
+  'recordDaemonsPresent',
+  'recordDaemonsLeft',
+  'recordUnnotedDaemons',
+  'listAbsentDaemons',
+  'declareDaemonsGone',
+  'settleDaemon',
+  'forgetDaemons',
   'listProviders',
   'listLastFailures',
   'listSecrets',
@@ -137,6 +146,8 @@ function tablesOf(db: Kysely<Database>): Tables {
     ...userStore(db),
     ...apiKeyStore(db),
     ...daemonKeyStore(db),
+    ...daemonInstanceStore(db),
+    ...endStore(db),
     ...providerStore(db),
     ...mcpStore(db),
     ...secretStore(db),

@@ -10,6 +10,7 @@
  *   meanwhile.
  */
 import type { AuditRecord } from '../../shared/contract/admin/audit.js'
+import type { DaemonInstanceStore, EndStore } from './contract/ends.js'
 import type {
   ErasureStore,
   FeedStore,
@@ -20,6 +21,15 @@ import type {
 } from './contract/records.js'
 import type { ApiKeyStore, DaemonKeyStore, McpStore, ProviderStore, SecretStore, UserStore } from './contract/tables.js'
 
+export type {
+  AbsentDaemon,
+  DaemonInstanceStore,
+  DaemonProcess,
+  EndedPart,
+  EndStore,
+  InterceptionPosition,
+  OpenInterceptionsQuery,
+} from './contract/ends.js'
 export type {
   Carrier,
   Erased,
@@ -79,6 +89,8 @@ export interface Tables
     UserStore,
     ApiKeyStore,
     DaemonKeyStore,
+    DaemonInstanceStore,
+    EndStore,
     ProviderStore,
     McpStore,
     SecretStore,

@@ -31,6 +31,15 @@ export const errorTypes = [
 export type ErrorType = (typeof errorTypes)[number]
 
 /**
+ * The authors of an end beside the daemon itself. An end by the `control_plane` is provisional: the daemon was gone,
+ * and the daemon's own end replaces it, whenever that end comes.
+ */
+export const endedBy = ['control_plane'] as const
+
+/** One of {@link endedBy}. */
+export type EndedBy = (typeof endedBy)[number]
+
+/**
  * One AI request, recorded before the provider is called. The same `id` with the same content changes nothing.
  * - `initiatorId` the user; `apiKeyId` the key of the request
  * - `provider` the type (`anthropic`), `providerName` the configured name; blank becomes `provider`
@@ -64,7 +73,8 @@ export const recordInterceptionInput = z.object({
 export const userAgentKey = 'request_user_agent'
 
 /**
- * The end of an interception; the first end wins, a later end succeeds and changes nothing.
+ * The end of an interception; the first end wins, a later end succeeds and changes nothing. An end by the control plane
+ * ({@link endedBy}) does not count: the daemon's own end replaces it.
  * - `errorMessage` kept only with an `errorType`, cut to 1,024 bytes
  */
 export const recordInterceptionEndedInput = z

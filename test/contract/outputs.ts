@@ -6,7 +6,7 @@ import { providerTestFailures, providerWarnings } from '../../shared/contract/ad
 import { userStatuses } from '../../shared/contract/admin/users.js'
 import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
-import { errorTypes } from '../../shared/contract/recorder.js'
+import { endedBy, errorTypes } from '../../shared/contract/recorder.js'
 import type { JsonObject } from '../../shared/values/text.js'
 
 /** The response of a procedure: what a query or a mutation resolves with, and one item of a subscription. */
@@ -155,6 +155,7 @@ const interception = z.object({
   rootId: z.string().nullable(),
   daemonKeyId: z.string().nullable(),
   daemonInstance: z.string().nullable(),
+  endedBy: z.enum(endedBy).nullable(),
 })
 
 const interceptionEnd = z.object({
@@ -163,6 +164,7 @@ const interceptionEnd = z.object({
   errorType: z.enum(errorTypes).nullable(),
   errorMessage: z.string().nullable(),
   credentialHint: z.string().nullable(),
+  endedBy: z.enum(endedBy).nullable(),
 })
 
 const child = { id: z.string(), interceptionId: z.string(), metadata: json.nullable(), createdAt: z.date() }

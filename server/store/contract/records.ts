@@ -3,7 +3,7 @@ import type { Interception, InterceptionDetail } from '../../../shared/contract/
 import type { UsageGroup, UsageRow } from '../../../shared/contract/admin/usage.js'
 import type { WatchedRecord } from '../../../shared/contract/admin/watch.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
-import type { CheckedRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
+import type { CheckedRecord, EndedBy, RecordOutcome } from '../../../shared/contract/recorder.js'
 
 /** The feed: every stored record in the order of the commits. */
 export interface FeedStore {
@@ -63,7 +63,8 @@ export interface RecordStore {
    * record:
    * - same id and kind, same hash: ok, nothing changes; other hash: `CONFLICT`
    * - a child or an end whose interception neither is stored nor stands earlier in `records`: `NOT_FOUND`
-   * - an end: the first end wins, a later end is ok and changes nothing; its hint is applied to `centralized` rows only
+   * - an end: the first end of a daemon wins, a later end is ok and changes nothing; its hint is applied to
+   *   `centralized` rows only
    *
    * Lineage: the parent of an interception with a `correlatingToolCallId` is the interception of the newest tool usage
    * (by `createdAt`, then id) of the same initiator with that `toolCallId`, other than the interception's own; without
@@ -94,6 +95,7 @@ export interface InterceptionQuery {
   client?: string | undefined
   clientSessionId?: string | undefined
   errorType?: string | undefined
+  endedBy?: EndedBy | undefined
   /** leaves out the requests that clients make for themselves (`internalRequestKinds`) */
   excludeInternal?: boolean | undefined
   /** `from` ≤ startedAt < `to` */
@@ -113,7 +115,7 @@ export interface UsageStore {
 
 /** The groups and filters of totals; `limit` is a number of rows. */
 export interface UsageQuery
-  extends Pick<InterceptionQuery, 'limit' | 'initiatorId' | 'provider' | 'model' | 'from' | 'to'> {
+  extends Pick<InterceptionQuery, 'limit' | 'initiatorId' | 'provider' | 'model' | 'endedBy' | 'from' | 'to'> {
   by: readonly UsageGroup[]
 }
 

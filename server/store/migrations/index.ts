@@ -7,6 +7,7 @@ import * as daemonKeys from './0002-daemon-keys.js'
 import * as controlPlane from './0003-control-plane.js'
 import * as operators from './0004-operators.js'
 import * as recordFacts from './0005-record-facts.js'
+import * as ends from './0006-ends.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -15,6 +16,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0003-control-plane': controlPlane,
   '0004-operators': operators,
   '0005-record-facts': recordFacts,
+  '0006-ends': ends,
 }
 
 /**

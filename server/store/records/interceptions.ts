@@ -39,8 +39,16 @@ function newestFirst(a: Pick<Interception, 'startedAt' | 'id'>, b: Pick<Intercep
 type Filter = readonly [column: keyof Database['interceptions'] & string, value: string]
 
 /** All filters but the provider. */
-function filtersOf({ initiatorId, model, client, clientSessionId, errorType }: InterceptionQuery): Filter[] {
-  const values = { initiator_id: initiatorId, model, client, client_session_id: clientSessionId, error_type: errorType }
+function filtersOf(query: InterceptionQuery): Filter[] {
+  const { initiatorId, model, client, clientSessionId, errorType, endedBy } = query
+  const values = {
+    initiator_id: initiatorId,
+    model,
+    client,
+    client_session_id: clientSessionId,
+    error_type: errorType,
+    ended_by: endedBy,
+  }
   return Object.entries(values).flatMap(([column, value]) => (value === undefined ? [] : [[column, value] as Filter]))
 }
 
@@ -138,6 +146,7 @@ export async function readEnds(
       'error_type as errorType',
       'error_message as errorMessage',
       'credential_hint as credentialHint',
+      'ended_by as endedBy',
       usernameOf('interceptions.initiator_id'),
     ])
     .where('id', 'in', ids)
@@ -205,6 +214,7 @@ const interceptionColumns = [
   'root_id as rootId',
   'daemon_key_id as daemonKeyId',
   'daemon_instance as daemonInstance',
+  'ended_by as endedBy',
 ] as const
 
 const childColumns = ['id', 'interception_id as interceptionId', 'metadata', 'created_at as createdAt'] as const

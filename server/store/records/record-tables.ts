@@ -66,8 +66,8 @@ export async function readHashes(
 }
 
 /**
- * Writes the ends of interceptions without an end. The ids must be distinct. Returns the ids whose interception is
- * stored.
+ * Writes the ends of interceptions without an end of their daemon. The ids must be distinct. Returns the ids whose
+ * interception is stored.
  */
 export async function writeEnds(
   db: Kysely<Database>,
@@ -263,9 +263,9 @@ const endStatement = `
   ),
   ended as (
     update interceptions i
-    set ended_at = r.ended_at, error_type = r.error_type, error_message = r.error_message,
+    set ended_at = greatest(r.ended_at, i.started_at), error_type = r.error_type, error_message = r.error_message, ended_by = null,
       credential_hint = case when i.credential_kind = 'centralized' then coalesce(r.credential_hint, i.credential_hint) else i.credential_hint end
-    from input r where i.id = r.id and i.id = any(array(select id from input)) and i.ended_at is null
+    from input r where i.id = r.id and i.id = any(array(select id from input)) and (i.ended_at is null or i.ended_by is not null)
   )
   select r.id from input r where (select i.id from interceptions i where i.id = r.id) is not null`
 

@@ -3,7 +3,7 @@ import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { UserStatus } from '../../../shared/contract/admin/users.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
-import type { ErrorType } from '../../../shared/contract/recorder.js'
+import type { EndedBy, ErrorType } from '../../../shared/contract/recorder.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 
 /** Table → row. The record tables are written by record-tables.ts only. */
@@ -11,6 +11,7 @@ export interface Database {
   users: UsersTable
   api_keys: ApiKeysTable
   daemon_keys: DaemonKeysTable
+  daemon_instances: DaemonInstancesTable
   interceptions: InterceptionsTable
   token_usages: TokenUsagesTable
   user_prompts: UserPromptsTable
@@ -57,6 +58,15 @@ interface DaemonKeysTable {
   build_version: Generated<string | null>
 }
 
+interface DaemonInstancesTable {
+  instance: string
+  daemon_key_id: string | null
+  connected_to: string | null
+  last_seen_at: Date
+  declared_gone_at: Date | null
+  settled_at: Date | null
+}
+
 interface InterceptionsTable {
   id: string
   initiator_id: string
@@ -76,6 +86,7 @@ interface InterceptionsTable {
   ended_at: Date | null
   error_type: ErrorType | null
   error_message: string | null
+  ended_by: EndedBy | null
   linked_id: string | null
   parent_id: string | null
   root_id: string | null

@@ -85,12 +85,14 @@ async function readUsage(db: Kysely<Database>, query: UsageQuery): Promise<Usage
   })
 }
 
-function conditionOf({ initiatorId, provider, model, from, to }: UsageQuery, of: UsagePart): RawBuilder<unknown> {
+function conditionOf(query: UsageQuery, of: UsagePart): RawBuilder<unknown> {
+  const { initiatorId, provider, model, endedBy, from, to } = query
   const conditions = [sql`true`]
   if (initiatorId !== undefined) conditions.push(sql`i.initiator_id = ${initiatorId}::uuid`)
   if (provider !== undefined) conditions.push(sql`(i.provider_name = ${provider} or i.provider = ${provider})`)
   if (model !== undefined)
     conditions.push(sql`${of === 'tokens' ? sql`coalesce(t.model, i.model)` : sql`i.model`} = ${model}`)
+  if (endedBy !== undefined) conditions.push(sql`i.ended_by = ${endedBy}`)
   if (from) conditions.push(sql`i.started_at >= ${from}::timestamptz`)
   if (to) conditions.push(sql`i.started_at < ${to}::timestamptz`)
   return sql.join(conditions, sql` and `)

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { JsonObject } from '../../values/text.js'
 import { name, shortId, time, uuid } from '../fields.js'
 import { adminLimits } from '../limits.js'
-import { type ErrorType, errorTypes } from '../recorder.js'
+import { type EndedBy, type ErrorType, endedBy, errorTypes } from '../recorder.js'
 import { userRef } from './users.js'
 
 /**
@@ -19,6 +19,7 @@ export const interceptionsListInput = z.object({
   client: name.optional(),
   clientSessionId: name.optional(),
   errorType: z.enum(errorTypes).optional(),
+  endedBy: z.enum(endedBy).optional(),
   from: time.optional(),
   to: time.optional(),
   excludeInternal: z.boolean().optional(),
@@ -58,6 +59,8 @@ export interface Interception {
   daemonKeyId: string | null
   /** the daemon process that carried the request: a UUID of its own; null for a process that sent none */
   daemonInstance: string | null
+  /** null for the daemon's own end, and without an end */
+  endedBy: EndedBy | null
 }
 
 /** The fields that every record of an interception has. */

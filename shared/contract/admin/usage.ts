@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { name, time } from '../fields.js'
 import { adminLimits } from '../limits.js'
+import { endedBy } from '../recorder.js'
 import { userRef } from './users.js'
 
 /** The groups by which usage is totalled. `day` is the day of the start, in UTC. */
@@ -18,6 +19,7 @@ export const usageInput = z.object({
   user: userRef.optional(),
   provider: name.optional(),
   model: name.optional(),
+  endedBy: z.enum(endedBy).optional(),
   limit: z.number().int().min(1).max(adminLimits.maxUsageRows).default(adminLimits.maxUsageRows),
 })
 

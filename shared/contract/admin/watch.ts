@@ -6,10 +6,13 @@ import type { Interception, ModelThought, PromptUsage, TokenUsage, ToolUsage } f
 /** `lastEventId`: the id of the last event that the caller has seen. Absent: the stream begins now. */
 export const watchInput = z.object({ lastEventId: z.string().max(64).optional() }).optional()
 
-/** The end of an interception. */
+/**
+ * The end of an interception. An end by the control plane and the daemon's own end after it are two events, which show
+ * the end at the moment of the read.
+ */
 export type InterceptionEnd = Pick<
   Interception & { endedAt: Date },
-  'id' | 'endedAt' | 'errorType' | 'errorMessage' | 'credentialHint'
+  'id' | 'endedAt' | 'errorType' | 'errorMessage' | 'credentialHint' | 'endedBy'
 >
 
 /**

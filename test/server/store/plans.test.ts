@@ -4,10 +4,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openPostgresStore } from '../../../server/store/postgres/postgres.js'
 import type { InterceptionQuery, Store } from '../../../server/store/store.js'
 import { makeDatabase, silentLogger } from '../../fixtures/stores.js'
-import { ended, interception, promptUsage, secondsLater, tokenUsage, toolUsage } from './records/records.js'
+import { ended, interception, promptUsage, secondsLater, someTime, tokenUsage, toolUsage } from './records/records.js'
 
 const rows = 20_000
 const user = randomUUID()
+/** a daemon with every second interception; the others name none */
+const common = randomUUID()
 let database: Awaited<ReturnType<typeof makeDatabase>>
 beforeAll(async () => {
   database = await makeDatabase()
@@ -61,6 +63,29 @@ async function everything(store: Store): Promise<void> {
   await store.getInterception(id)
   const end = await store.feedEnd()
   await store.readFeed({ after: end - 5, limit: 5 })
+  await endOfDaemon(store)
+}
+
+/** What happens when a daemon comes and goes: it has three interceptions. */
+async function endOfDaemon(store: Store): Promise<void> {
+  const daemonInstance = randomUUID()
+  const daemon = { daemonInstance, daemonKeyId: null }
+  const seen = { server: randomUUID(), at: someTime }
+  await store.recordDaemonsPresent([daemon], seen)
+  const records = [0, 1, 2].map(second => interception({ startedAt: secondsLater(second) }))
+  for (const record of records) await store.record([{ ...record, carrier: { daemonInstance } }])
+  await store.recordDaemonsLeft([daemonInstance], seen)
+  await store.recordUnnotedDaemons(someTime)
+  await store.declareDaemonsGone([daemonInstance], { daemonKeyId: null, at: someTime })
+  const times = { startedFrom: someTime, startedBefore: secondsLater(2) }
+  for (const part of [{ daemonInstance }, { daemonInstance, ...times }, { daemonInstance: null, ...times }]) {
+    const { next } = await store.endOpenInterceptions({ ...part, limit: 1 }, { at: someTime, errorMessage: '' })
+    const query = { ...part, before: next ?? { startedAt: secondsLater(1), id: randomUUID() }, limit: 2 }
+    await store.endOpenInterceptions(query, { at: someTime, errorMessage: '' })
+  }
+  await store.listAbsentDaemons({ notSeenSince: secondsLater(1), at: secondsLater(2), limit: 2 })
+  await store.settleDaemon({ daemonInstance, lastSeenAt: someTime, at: someTime })
+  await store.forgetDaemons({ notSeenSince: secondsLater(1) })
 }
 
 test('plans that were made while the tables were empty fit large ones: no statement reads more than its own rows', async () => {
@@ -70,13 +95,15 @@ test('plans that were made while the tables were empty fit large ones: no statem
   await execute(`
     set session_replication_role = replica;
     insert into interceptions (id, initiator_id, api_key_id, provider, provider_name, model, started_at, client, client_session_id,
-      correlating_tool_call_id, credential_kind, error_type, content_hash, previous_msg_id, conversation_id, metadata)
+      correlating_tool_call_id, credential_kind, error_type, content_hash, previous_msg_id, conversation_id, metadata, daemon_instance,
+      ended_by)
     select gen_random_uuid(), case when n % 5000 = 0 then '${user}'::uuid else gen_random_uuid() end, 'k',
       case when n % 5000 = 0 then 'rare' else 'anthropic' end, case when n % 5000 = 0 then 'rare-name' else 'anthropic' end,
       case when n % 5000 = 0 then 'rare' else 'm' end, now() - n * interval '1 second',
       case when n % 5000 = 0 then 'rare' else 'c' end, case when n % 5000 = 0 then 'rare' else 's' end, 'call-' || n, 'byok',
       case when n % 5000 = 0 then 'timeout' when n % 2 = 0 then 'unknown' end, '', 'msg-' || n, 'conv-' || n,
-      case when n < ${rows} / 2 then '{"request_kind": "subagent"}'::jsonb end
+      case when n < ${rows} / 2 then '{"request_kind": "subagent"}'::jsonb end,
+      case when n % 2 = 0 then '${common}'::uuid end, case when n % 5000 = 0 then 'control_plane' end
     from generate_series(1, ${rows}) as n;
     insert into token_usages (id, interception_id, initiator_id, msg_id, input_tokens, output_tokens, cache_read_input_tokens,
       cache_write_input_tokens, created_at, content_hash)
@@ -144,6 +171,7 @@ test('a page of each filter reads little more than its rows, whether they are ra
     { clientSessionId: 'rare' },
     { errorType: 'timeout' },
     { errorType: 'unknown' },
+    { endedBy: 'control_plane' },
     { client: 'c' },
     { clientSessionId: 's' },
     { before: { startedAt: middle, id: randomUUID() } },
@@ -160,5 +188,20 @@ test('a page of each filter reads little more than its rows, whether they are ra
     await store.listInterceptions({ ...query, limit: 20 })
     await store.close()
     expect({ query, read: (await rowsRead()) - before < rows / 20 }).toEqual({ query, read: true })
+  }
+})
+
+test('a part of the interceptions of a daemon, or of none, reads little more than its rows', async () => {
+  const middle = new Date(Date.now() - 10_000_000)
+  const before = { startedAt: middle, id: randomUUID() }
+  for (const daemonInstance of [common, randomUUID(), null]) {
+    for (const bounds of [{}, { before }, { startedBefore: middle }, { before, startedFrom: new Date(0) }]) {
+      const readBefore = await rowsRead()
+      const store = await open()
+      const query = { daemonInstance, ...bounds, limit: 20 }
+      await store.endOpenInterceptions(query, { at: new Date(), errorMessage: '' })
+      await store.close()
+      expect({ query, read: (await rowsRead()) - readBefore < rows / 20 }).toEqual({ query, read: true })
+    }
   }
 })

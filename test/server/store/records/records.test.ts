@@ -55,6 +55,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       rootId: null,
       daemonKeyId: null,
       daemonInstance: null,
+      endedBy: null,
     })
   })
 
@@ -84,6 +85,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       rootId: null,
       daemonKeyId: null,
       daemonInstance: null,
+      endedBy: null,
     })
   })
 
