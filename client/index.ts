@@ -10,7 +10,10 @@ export type { InProcessCaller } from './bridge/front-door/credentials.js'
 export { type BridgeFetchOptions, createBridgeFetch } from './bridge/in-process/fetch.js'
 export type { BridgeMetrics, InterceptionEnd, PassedThrough } from './bridge/metrics/metrics.js'
 export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/metrics/prometheus.js'
-export type { Outbox } from './bridge/outbox/outbox.js'
+export type { FsyncMode } from './bridge/outbox/journal/journal.js'
+export { type JournalOutboxOptions, openJournalOutbox } from './bridge/outbox/journal-outbox.js'
+export type { Outbox, OutboxRest, SendRecords } from './bridge/outbox/outbox.js'
+export { createRecordSender } from './bridge/outbox/record-sender.js'
 export { type RejectionReason, rejectionReasons } from './bridge/wire/rejection.js'
 export {
   type BridgeClient,

@@ -18,7 +18,7 @@ import { serveExchange } from './front-door/serve-exchange.js'
 import { UsageRequests } from './front-door/usage-requests.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { createMemoryOutbox } from './outbox/memory-outbox.js'
-import type { Outbox } from './outbox/outbox.js'
+import type { Outbox, OutboxRest } from './outbox/outbox.js'
 import { createRecordSender } from './outbox/record-sender.js'
 import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
@@ -67,9 +67,10 @@ export interface BridgeDaemon {
   /**
    * Rejects new requests with 503, lets requests in flight end, aborts them after `graceMs` milliseconds, and hands all
    * records to the control plane until `graceMs` have passed, for `outboxFlushMs` at least. When the promise resolves,
-   * no timer, socket or call is left. A second call gets the same promise.
+   * no timer, socket or call is left. Resolves with the records that the control plane did not get. A second call gets
+   * the same promise.
    */
-  readonly close: (options: { graceMs: number }) => Promise<void>
+  readonly close: (options: { graceMs: number }) => Promise<OutboxRest>
 }
 
 /**
@@ -109,7 +110,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   }
   const parts = partsFor(logger)
   const exchanges = new Map<Promise<void>, AbortController>()
-  let closed: Promise<void> | undefined
+  let closed: Promise<OutboxRest> | undefined
   providers.refresh()
   const stopWatching = watchProviders(client, () => providers.changed(), logger)
 
@@ -143,13 +144,14 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     await exchange
   }
 
-  const close = async (graceMs: number): Promise<void> => {
+  const close = async (graceMs: number): Promise<OutboxRest> => {
     const deadline = performance.now() + graceMs
     stopWatching()
     await drain(exchanges, graceMs)
     providers.close()
-    await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
+    const rest = await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
     await upstream.close()
+    return rest
   }
 
   return {

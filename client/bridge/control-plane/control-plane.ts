@@ -21,6 +21,10 @@ export interface ControlPlane {
     recordBatch: {
       mutate(input: { records: BatchRecord[] }, options?: ControlPlaneCallOptions): Promise<RecordBatchOutput>
     }
+    /** Ends what processes of this daemon left open that are gone. */
+    endAbandoned?: {
+      mutate(input: { daemonInstances: string[] }, options?: ControlPlaneCallOptions): Promise<unknown>
+    }
   }
   authorizer: {
     isAuthorized: { query(input: IsAuthorizedInput, options?: ControlPlaneCallOptions): Promise<Authorization> }
@@ -38,12 +42,4 @@ export interface ControlPlane {
       ): { unsubscribe(): void }
     }
   }
-}
-
-/** Returns whether a failed call may have taken effect: only the error of a call without a response says so. */
-export function mayHaveRun(thrown: unknown): boolean {
-  if (!(thrown instanceof Error)) return false
-  if (Reflect.get(thrown, 'mayHaveRun') === true) return true
-  const data: unknown = Reflect.get(thrown, 'data')
-  return typeof data === 'object' && data !== null && Reflect.get(data, 'mayHaveRun') === true
 }

@@ -63,6 +63,9 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     } catch (error) {
       await observer.finish(failureOf(error))
       await fail(exchange, relay, error)
+    } finally {
+      // The client may be gone before the records are made.
+      await observer.finish(undefined)
     }
   })
 }
@@ -148,7 +151,7 @@ function mayAdapt({ parts, target }: Exchange, { model }: RequestFacts): boolean
 }
 
 function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): Promise<Recording> {
-  const { parts, request, signal, target, owner, credentials, startedAt } = exchange
+  const { parts, request, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
   const { type, name } = target.provider
   const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
   const start = {
@@ -162,6 +165,7 @@ function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): P
     userAgent: request.headers['user-agent'],
     requestBytes,
     startedAt,
+    arrivedAt,
   }
   return withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, deadline => parts.recorder.begin(start, deadline))
 }

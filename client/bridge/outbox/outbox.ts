@@ -4,6 +4,14 @@ import type { BatchRecord, RecordOutcome } from '../../../shared/contract/record
 /**
  * Sends records in the order in which they were put, repeats them until the control plane has them, and never drops
  * one: the bounds hold at admission only. A record that the control plane rejects for good goes to the dead letters.
+ *
+ * The life of an interception in an outbox:
+ * ```
+ * admit() ──▶ begin() ──▶ note()* ──▶ put() ──▶ the control plane has all records
+ *                │
+ *                └──▶ forget(): the interception was not recorded
+ * ```
+ * An outbox on disk hands over what `begin()` and the last `note()` gave if its process dies before `put()`.
  */
 export interface Outbox {
   /**
@@ -12,8 +20,21 @@ export interface Outbox {
    */
   admit(): boolean
   /**
-   * Adds records. Resolves when the records are as durable as this outbox makes them. All records of one call are kept,
-   * or none.
+   * Takes an interception that begins. Resolves when the records are as durable as this outbox makes them.
+   * @param ifLost the records of the interception if the process died now: the prompt, if any, and the end
+   */
+  begin(interception: BatchRecord<'interception'>, ifLost: readonly BatchRecord[]): Promise<void>
+  /**
+   * Replaces the last note.
+   * @param ifLost the further records of the interception if the process died now: tokens so far, and the end, in place
+   *   of the end that `begin()` gave
+   */
+  note(interceptionId: string, ifLost: readonly BatchRecord[]): void
+  /** Takes back `begin()`: the interception was not recorded, and never will be. */
+  forget(interceptionId: string): void
+  /**
+   * Adds records of one interception. Resolves when the records are as durable as this outbox makes them, or when the
+   * control plane has them. All records of one call are kept, or none.
    */
   put(records: readonly BatchRecord[]): Promise<void>
   /** number of pending records, the batch being sent included */
@@ -25,11 +46,18 @@ export interface Outbox {
   /** Resolves when no record is pending, or when the link to the control plane is closed for good. */
   flush(): Promise<void>
   /**
-   * Sends pending records until `timeoutMs` have passed or the link is closed for good, then stops for good. Resolves
-   * with the number of records `left` that the control plane did not get, which are lost unless the outbox is durable.
-   * A second call gets the same promise.
+   * Sends pending records until `timeoutMs` have passed or the link is closed for good, then stops for good. A second
+   * call gets the same promise.
    */
-  close(options: { timeoutMs: number }): Promise<{ left: number }>
+  close(options: { timeoutMs: number }): Promise<OutboxRest>
+}
+
+/** The records that an outbox did not hand over. */
+export interface OutboxRest {
+  /** number of records that the control plane did not get */
+  left: number
+  /** number of these that the next process hands over; the others are lost */
+  kept: number
 }
 
 /**
@@ -38,5 +66,8 @@ export interface Outbox {
  */
 export type SendRecords = (records: readonly BatchRecord[], signal: AbortSignal) => Promise<RecordOutcome[]>
 
+/** The rejection of a record for good. */
+export type RecordRejection = Exclude<RecordOutcome, { ok: true }>
+
 /** Takes a record that the control plane rejected for good, and the rejection. */
-export type DeadLetterSink = (record: BatchRecord, rejection: Exclude<RecordOutcome, { ok: true }>) => void
+export type DeadLetterSink = (record: BatchRecord, rejection: RecordRejection) => void

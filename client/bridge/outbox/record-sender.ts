@@ -59,7 +59,7 @@ function callOwnProcedure(
  * Returns the code of an error that rejects the record for good; undefined for any other error. The transport uses some
  * of these codes for errors that pass.
  */
-function rejectionCode(error: unknown): 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | undefined {
+export function rejectionCode(error: unknown): 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | undefined {
   switch (errorCodeOf(error)) {
     case 'BAD_REQUEST':
     case 'PAYLOAD_TOO_LARGE':

@@ -111,6 +111,15 @@ export class Inspection {
     return this.#status >= 200 && this.#status < 300
   }
 
+  /** Returns the facts of the response so far. */
+  soFar(): ResponseFacts {
+    let facts: ResponseFacts = { tools: [], thoughts: [] }
+    this.#guard(() => {
+      facts = this.#reader.facts()
+    })
+    return { ...facts, mayBeEstimated: this.#isSuccess && facts.error === undefined }
+  }
+
   /** Returns the facts of the response. A stream without its last event counts as failed. */
   async end(): Promise<ResponseFacts> {
     let facts: ResponseFacts = { tools: [], thoughts: [] }

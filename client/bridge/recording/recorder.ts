@@ -1,14 +1,16 @@
 /** An interception's way into the record: the beginning, which is awaited, then all other records and the end. */
-import type { BatchRecord, RecordInput } from '../../../shared/contract/recorder.js'
-import { errorCodeOf, isRetryable } from '../../../shared/rpc/errors.js'
-import { type ControlPlane, mayHaveRun } from '../control-plane/control-plane.js'
+import type { BatchRecord } from '../../../shared/contract/recorder.js'
+import { errorCodeOf, isRetryable, mayHaveRunOf } from '../../../shared/rpc/errors.js'
+import { abortable } from '../../../shared/values/abortable.js'
+import type { ControlPlane } from '../control-plane/control-plane.js'
 import type { BridgeMetrics, InterceptionEnd } from '../metrics/metrics.js'
 import type { Outbox } from '../outbox/outbox.js'
+import { rejectionCode } from '../outbox/record-sender.js'
 import type { Failure } from '../providers/error-type.js'
 import type { ResponseFacts, TokenCounts } from '../providers/provider-api.js'
 import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { controlPlaneUnreachable, isClosedForGood, maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
-import { endOf, type InterceptionStart, interceptionOf, type RecordOptions, recordsOf } from './records.js'
+import { InterceptionRecords, type InterceptionStart, type RecordOptions } from './records.js'
 import { countsOf } from './token-facts.js'
 
 /** The parts of a daemon that the recorder uses. */
@@ -21,11 +23,13 @@ export interface RecorderParts extends RecordOptions {
 /** An interception that was recorded and has not ended. */
 export interface Recording {
   readonly id: string
+  /** Notes the facts of the response so far, in case the process dies before its end. */
+  note(soFar: ResponseFacts): void
   /**
-   * Puts the records of the response and the end into the outbox. Resolves when the outbox has them, never rejects.
-   * Later calls change nothing and get the first promise.
+   * Puts the records of the response and the end into the outbox. Resolves with whether the outbox has them: as durable
+   * as it makes them. Never rejects. Later calls change nothing and get the first promise.
    */
-  end(response: ResponseFacts, failure: Failure | undefined): Promise<void>
+  end(response: ResponseFacts, failure: Failure | undefined): Promise<boolean>
 }
 
 /** Records interceptions. */
@@ -51,39 +55,56 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
     logger.warn({ waiting: outbox.size }, 'a request was rejected: too many records wait for the control plane')
     throw new Rejection(503, 'outbox_full', 'too many records wait for the control plane; try again later')
   }
-  const interception = interceptionOf(start)
-  try {
-    await client.recorder.recordInterception.mutate(interception, { signal })
-  } catch (error) {
-    logger.error(
-      { err: error, code: errorCodeOf(error), interceptionId: interception.id },
-      'an interception could not be recorded',
-    )
-    // The control plane may have the record in spite of the error, so an end follows; a repeated beginning is harmless.
-    if (signal.aborted || mayHaveRun(error)) await endUnserved(parts, start, interception, signal)
-    signal.throwIfAborted()
-    if (isClosedForGood(error)) throw controlPlaneUnreachable(error)
-    throw new Rejection(503, 'not_recorded', 'the request could not be recorded, so the provider was not called', {
-      ...(!isRetryable(error) && { retryAfterSeconds: maxRetryAfterSeconds }),
-      cause: error,
-    })
+  const records = new InterceptionRecords(parts, start)
+  const { interception } = records
+  const written = outbox.begin({ kind: 'interception', ...interception }, records.beforeResponse(lostBefore))
+  const [recorded, kept] = await Promise.allSettled([
+    client.recorder.recordInterception.mutate(interception, { signal }),
+    abortable(written, signal),
+  ])
+  if (recorded.status === 'fulfilled' && kept.status === 'fulfilled') return createRecording(parts, start, records)
+  const error: unknown = recorded.status === 'rejected' ? recorded.reason : Reflect.get(kept, 'reason')
+  logger.error(
+    { err: error, code: errorCodeOf(error), interceptionId: interception.id },
+    'an interception could not be recorded',
+  )
+  // The control plane may have the record in spite of the error, so an end follows; a repeated beginning is harmless.
+  if (recorded.status === 'fulfilled' || signal.aborted || !isNotRecorded(error)) endUnserved(parts, records, signal)
+  else outbox.forget(interception.id)
+  signal.throwIfAborted()
+  if (recorded.status === 'fulfilled') {
+    const message = 'the outbox cannot be written, so the provider was not called; try again later'
+    throw new Rejection(503, 'outbox_unwritable', message, { cause: error })
   }
-  return createRecording(parts, start, interception)
+  if (isClosedForGood(error)) throw controlPlaneUnreachable(error)
+  throw new Rejection(503, 'not_recorded', 'the request could not be recorded, so the provider was not called', {
+    ...(!isRetryable(error) && { retryAfterSeconds: maxRetryAfterSeconds }),
+    cause: error,
+  })
 }
 
-function createRecording(
-  parts: RecorderParts,
-  start: InterceptionStart,
-  { id, model }: RecordInput<'interception'>,
-): Recording {
+/** Returns whether an error says for certain that nothing was recorded. */
+function isNotRecorded(error: unknown): boolean {
+  return mayHaveRunOf(error) === false || rejectionCode(error) !== undefined
+}
+
+/** The ends of interceptions whose process dies. */
+const lostBefore: Failure = { type: 'unknown', message: 'the bridge ended before the response' }
+const lostInside: Failure = { type: 'unknown', message: 'the bridge ended inside the response' }
+
+function createRecording(parts: RecorderParts, start: InterceptionStart, records: InterceptionRecords): Recording {
+  const { id, model } = records.interception
   const startedAt = performance.now()
   const countEnd = parts.metrics.interceptionStarted()
-  let ended: Promise<void> | undefined
+  let ended: Promise<boolean> | undefined
   return {
     id,
+    note(soFar) {
+      if (!ended) parts.outbox.note(id, records.insideResponse(soFar, lostInside))
+    },
     end(response, failure) {
       if (!ended) {
-        ended = put(parts, id, recordsOrEnd(parts, id, start, response, failure))
+        ended = put(parts, id, wholeOrEnd(parts, records, response, failure))
         countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, response, failure) })
       }
       return ended
@@ -115,28 +136,31 @@ function countable(
   }
 }
 
-async function endUnserved(
-  parts: RecorderParts,
-  start: InterceptionStart,
-  interception: RecordInput<'interception'>,
-  signal: AbortSignal,
-): Promise<void> {
+function endUnserved(parts: RecorderParts, records: InterceptionRecords, signal: AbortSignal): void {
   const reason: unknown = signal.aborted ? signal.reason : undefined
   const message =
     reason instanceof Error ? reason.message : 'the request could not be recorded, so the provider was not called'
   const type = reason instanceof ExchangeAborted && reason.by === 'client' ? 'client_closed' : 'unknown'
-  const rest = recordsOf(parts, interception.id, start, { tools: [], thoughts: [] }, { type, message })
-  await put(parts, interception.id, [{ kind: 'interception', ...interception }, ...rest])
+  const { interception } = records
+  const all = [{ kind: 'interception' as const, ...interception }, ...records.beforeResponse({ type, message })]
+  // Nobody waits for these records.
+  void put(parts, interception.id, all)
 }
 
-async function put({ outbox, logger }: RecorderParts, interceptionId: string, records: BatchRecord[]): Promise<void> {
+async function put(
+  { outbox, logger }: RecorderParts,
+  interceptionId: string,
+  records: BatchRecord[],
+): Promise<boolean> {
   try {
     await outbox.put(records)
+    return true
   } catch (error) {
     logger.error(
       { err: error, interceptionId, records: records.length },
       'records were lost: the outbox did not take them',
     )
+    return false
   }
 }
 
@@ -144,17 +168,19 @@ async function put({ outbox, logger }: RecorderParts, interceptionId: string, re
  * Returns the records of a response, or only the end if an error prevents the others: it must cost neither the end nor
  * the response.
  */
-function recordsOrEnd(
-  parts: RecorderParts,
-  id: string,
-  start: InterceptionStart,
+function wholeOrEnd(
+  { logger }: RecorderParts,
+  records: InterceptionRecords,
   response: ResponseFacts,
   failure: Failure | undefined,
 ): BatchRecord[] {
   try {
-    return recordsOf(parts, id, start, response, failure)
+    return records.whole(response, failure)
   } catch (error) {
-    parts.logger.error({ err: error, interceptionId: id }, 'a response could not be recorded; its end is')
-    return [endOf(id, failure, start.secrets, parts.recordContent)]
+    logger.error(
+      { err: error, interceptionId: records.interception.id },
+      'a response could not be recorded; its end is',
+    )
+    return [records.end(failure)]
   }
 }

@@ -31,6 +31,8 @@ export interface InterceptionStart {
   /** size of the request's body */
   requestBytes: number
   startedAt: Date
+  /** the same time on the clock of `performance` */
+  arrivedAt: number
 }
 
 /** Options of the records. */
@@ -41,7 +43,7 @@ export interface RecordOptions {
 }
 
 /** Makes the record of an interception, with a new id. */
-export function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
+function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
   const { owner, provider, request, secrets } = start
   // A client may write its key into any header or field.
   const clean = (text: string | undefined) => text && maskSecrets(cleanText(text), secrets)
@@ -68,91 +70,152 @@ export function interceptionOf(start: InterceptionStart): RecordInput<'intercept
   }
 }
 
-/** Makes the records of a response and, as the last one, the end of the interception. */
-export function recordsOf(
-  { recordContent, logger }: RecordOptions,
-  interceptionId: string,
-  { request, secrets, requestBytes }: InterceptionStart,
-  response: ResponseFacts,
-  failure: Failure | undefined,
-): BatchRecord[] {
-  const createdAt = new Date()
-  const msgId = nameOf(response.msgId) ?? interceptionId
-  const common = () => ({ id: uuidv7(), interceptionId })
-  const content = recordContent ? keptContent : omittedContent
-  const records: BatchRecord[] = []
-  if (request.prompt !== undefined) {
+/**
+ * The records of one interception. A record that is written before the response has ended, in case the process dies,
+ * and again at the end, is one record: its id is made once.
+ */
+export class InterceptionRecords {
+  readonly interception: RecordInput<'interception'>
+  readonly #options: RecordOptions
+  readonly #start: InterceptionStart
+  /** without the id of the response, which comes later */
+  readonly #prompt: Omit<BatchRecord<'promptUsage'>, 'msgId' | 'createdAt'> | undefined
+  readonly #tokenIds: string[] = []
+
+  constructor(options: RecordOptions, start: InterceptionStart) {
+    this.#options = options
+    this.#start = start
+    this.interception = interceptionOf(start)
+    this.#prompt = this.#makePrompt()
+  }
+
+  /** Returns the records of the request, and the end, for a process that dies before the response. */
+  beforeResponse(failure: Failure): BatchRecord[] {
+    return [...this.#promptOf(undefined), this.end(failure)]
+  }
+
+  /** Returns the tokens so far, and the end, for a process that dies inside the response. */
+  insideResponse(soFar: ResponseFacts, failure: Failure): BatchRecord[] {
+    return [...this.#tokensOf(soFar), this.end(failure)]
+  }
+
+  /** Returns the records of the request and its response and, as the last one, the end. */
+  whole(response: ResponseFacts, failure: Failure | undefined): BatchRecord[] {
+    return [
+      ...this.#promptOf(response.msgId),
+      ...this.#tokensOf(response),
+      ...this.#thoughtsOf(response),
+      ...this.#toolsOf(response),
+      this.end(failure),
+    ]
+  }
+
+  /** Makes the end of the interception, at the current time. Secrets in the failure's message are masked. */
+  end(failure: Failure | undefined): BatchRecord {
+    const end = { kind: 'interceptionEnded', id: this.interception.id, endedAt: this.#now() } as const
+    if (!failure) return end
+    if (failure.isQuoted && !this.#options.recordContent) return { ...end, errorType: failure.type }
+    // Masking comes before cutting: half a secret could not be recognised.
+    const message = maskSecrets(cleanText(failure.message), this.#start.secrets)
+    const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
+    return { ...end, errorType: failure.type, errorMessage }
+  }
+
+  /** Returns the current time by a clock that nobody sets: no record is older than the interception. */
+  #now(): Date {
+    const { startedAt, arrivedAt } = this.#start
+    return new Date(startedAt.getTime() + Math.max(0, Math.round(performance.now() - arrivedAt)))
+  }
+
+  #common() {
+    return { id: uuidv7(), interceptionId: this.interception.id }
+  }
+
+  #msgId(response: string | undefined): string {
+    return nameOf(response) ?? this.interception.id
+  }
+
+  #makePrompt() {
+    const { request } = this.#start
+    if (request.prompt === undefined) return undefined
     const text: KeptText = { text: request.prompt, bytes: request.promptBytes ?? Buffer.byteLength(request.prompt) }
-    const { metadata, ...prompt } = content('prompt', text)
+    const { metadata, ...prompt } = this.#content('prompt', text)
     const all = { ...metadata, ...internalKindOf(request) }
     const noted = Object.keys(all).length === 0 ? {} : { metadata: all }
-    records.push({ kind: 'promptUsage', ...common(), msgId, ...prompt, ...noted, createdAt })
+    return { kind: 'promptUsage' as const, ...this.#common(), ...prompt, ...noted }
   }
-  const [main, ...beside] = billedParts(response, requestBytes)
-  for (const part of [main, ...beside]) {
-    if (!part) continue
-    // The facts stand in the first record.
-    const facts =
-      part === main
-        ? { [outcomeKey]: outcomeOf(response.outcome ?? {}), ...(part.estimated && { estimated: true }) }
-        : {}
-    const metadata = detailsOf(logger, interceptionId, part.details, recordContent, facts)
-    const model = nameOf(part.model)
-    records.push({
-      kind: 'tokenUsage',
-      ...common(),
-      msgId,
-      ...(model !== undefined && { model }),
-      ...countsOf(part),
-      ...metadata,
-      createdAt,
+
+  #promptOf(msgId: string | undefined): BatchRecord[] {
+    return this.#prompt ? [{ ...this.#prompt, msgId: this.#msgId(msgId), createdAt: this.#now() }] : []
+  }
+
+  #tokensOf(response: ResponseFacts): BatchRecord[] {
+    const { logger, recordContent } = this.#options
+    const createdAt = this.#now()
+    const msgId = this.#msgId(response.msgId)
+    return billedParts(response, this.#start.requestBytes).map((part, index) => {
+      // The facts stand in the first record.
+      const facts =
+        index === 0
+          ? { [outcomeKey]: outcomeOf(response.outcome ?? {}), ...(part.estimated && { estimated: true }) }
+          : {}
+      const { id: interceptionId } = this.interception
+      const metadata = detailsOf(logger, interceptionId, part.details, recordContent, facts)
+      const model = nameOf(part.model)
+      this.#tokenIds[index] ??= uuidv7()
+      const id = this.#tokenIds[index]
+      const counts = countsOf(part)
+      return {
+        kind: 'tokenUsage',
+        id,
+        interceptionId,
+        msgId,
+        ...(model !== undefined && { model }),
+        ...counts,
+        ...metadata,
+        createdAt,
+      }
     })
   }
-  for (const thought of response.thoughts) {
-    records.push({ kind: 'modelThought', ...common(), ...content('content', thought.content), createdAt: thought.at })
+
+  #thoughtsOf({ thoughts }: ResponseFacts): BatchRecord[] {
+    return thoughts.map(thought => ({
+      kind: 'modelThought',
+      ...this.#common(),
+      ...this.#content('content', thought.content),
+      createdAt: thought.at,
+    }))
   }
-  for (const call of response.tools) {
-    const optional = withoutUndefined({
-      toolCallId: nameOf(call.callId),
-      itemId: nameOf(call.itemId),
-      serverUrl: call.serverUrl && cutToLength(cleanText(call.serverUrl), recordLimits.maxUrlLength),
-    })
-    const tool = nameOf(call.tool) ?? 'unknown'
-    records.push({
-      kind: 'toolUsage',
-      ...common(),
-      msgId,
-      ...optional,
-      tool,
-      ...callContent(call, recordContent),
-      injected: false,
-      createdAt: call.at,
+
+  #toolsOf({ tools, msgId }: ResponseFacts): BatchRecord[] {
+    return tools.map(call => {
+      const optional = withoutUndefined({
+        toolCallId: nameOf(call.callId),
+        itemId: nameOf(call.itemId),
+        serverUrl: call.serverUrl && cutToLength(cleanText(call.serverUrl), recordLimits.maxUrlLength),
+      })
+      return {
+        kind: 'toolUsage',
+        ...this.#common(),
+        msgId: this.#msgId(msgId),
+        ...optional,
+        tool: nameOf(call.tool) ?? 'unknown',
+        ...callContent(call, this.#options.recordContent),
+        injected: false,
+        createdAt: call.at,
+      }
     })
   }
-  records.push(endOf(interceptionId, failure, secrets, recordContent))
-  return records
+
+  #content<F extends string>(field: F, text: KeptText): Content<F> {
+    return this.#options.recordContent ? keptContent(field, text) : omittedContent(field, text)
+  }
 }
 
 /** Returns the mark of a prompt that is no new word of the user: the client made the request for itself. */
 function internalKindOf({ metadata }: RequestFacts): JsonObject {
   const kind = metadata?.[requestKindKey]
   return kind !== undefined && isInternalRequestKind(kind) ? { [requestKindKey]: kind } : {}
-}
-
-/** Makes the end of an interception, at the current time. Secrets in the failure's message are masked. */
-export function endOf(
-  id: string,
-  failure: Failure | undefined,
-  secrets: readonly string[],
-  recordContent: boolean,
-): BatchRecord {
-  const end = { kind: 'interceptionEnded', id, endedAt: new Date() } as const
-  if (!failure) return end
-  if (failure.isQuoted && !recordContent) return { ...end, errorType: failure.type }
-  // Masking comes before cutting: half a secret could not be recognised.
-  const message = maskSecrets(cleanText(failure.message), secrets)
-  const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
-  return { ...end, errorType: failure.type, errorMessage }
 }
 
 /** Returns the input of a call, the names that say more of the call, and the error of one that the provider ran. */

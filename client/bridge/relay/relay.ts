@@ -5,13 +5,16 @@ import { findHeader, isEventStream, isPlain, type ResponseHead, withoutHeaders }
 import { untilTaken } from './client-stall.js'
 import type { ResponseReceiver } from './upstream-call.js'
 
-/** Observes the response that passes a relay. Its methods never throw or reject. */
+/** Observes the response that passes a relay. `head` and `chunk` never throw. */
 export interface ResponseObserver {
   /** Takes status line and headers. */
   head(head: ResponseHead): void
   /** Takes a chunk. Returns whether the chunk holds the end of the response. */
   chunk(chunk: Buffer): boolean
-  /** Resolves when the last bytes of the response may pass. */
+  /**
+   * Resolves when the last bytes of the response may pass.
+   * @throws ExchangeAborted if they must not: the client's connection is cut off
+   */
   beforeLastBytes(): Promise<void>
 }
 
@@ -83,8 +86,14 @@ export class Relay implements ResponseReceiver {
    * abort of the signal closes the connection.
    */
   async end(signal: AbortSignal): Promise<void> {
-    await this.#observe()
     const response = this.#response
+    try {
+      await abortable(this.#observe() ?? Promise.resolve(), signal)
+    } catch (error) {
+      if (!signal.aborted) throw error
+      // The observer may take longer than the client, or the bridge, has.
+      response.destroy()
+    }
     if (response.destroyed) return
     const done = this.#taken('finish', 'close')
     response.end(this.#filter?.end())

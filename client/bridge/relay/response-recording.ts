@@ -1,11 +1,21 @@
+import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
 import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
 import { Inspection } from '../recording/inspection.js'
 import type { Recording } from '../recording/recorder.js'
+import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import type { ResponseHead } from '../wire/headers.js'
 import type { ResponseObserver } from './relay.js'
+
+/** Whether the outbox has the records of a response, once that is known. */
+interface Kept {
+  kept: Promise<boolean>
+}
+
+/** time from a chunk until the tokens so far are noted: what a process that dies may lose of a response under way */
+const noteMs = 200
 
 /** Options of {@link ResponseRecording}. */
 export interface ResponseRecordingOptions {
@@ -30,7 +40,8 @@ export class ResponseRecording implements ResponseObserver {
   readonly #calledAt = performance.now()
   #status: number | undefined
   #inspection: Inspection | undefined
-  #finished: Promise<void> | undefined
+  #finished: Promise<Kept> | undefined
+  #noteTimer: NodeJS.Timeout | undefined
 
   constructor(options: ResponseRecordingOptions) {
     this.#options = options
@@ -54,28 +65,39 @@ export class ResponseRecording implements ResponseObserver {
   }
 
   chunk(chunk: Buffer): boolean {
-    return this.#inspection?.write(chunk) ?? false
+    const ended = this.#inspection?.write(chunk) ?? false
+    if (!ended) this.#noteTimer ??= backgroundTimer(() => this.#note(), noteMs)
+    return ended
   }
 
-  beforeLastBytes(): Promise<void> {
-    return this.finish(undefined)
+  async beforeLastBytes(): Promise<void> {
+    const { kept } = await this.finish(undefined)
+    if (!(await kept)) throw new ExchangeAborted('bridge', 'the records of the response could not be kept')
   }
 
   /**
-   * Ends the interception. Resolves when the records are in the outbox. Only the first call counts.
+   * Ends the interception. Resolves when the records are made, with the promise that the outbox has them. Only the
+   * first call counts.
    * @param failure the reason of a bad end that the provider's response does not show
    */
-  finish(failure: Failure | undefined): Promise<void> {
+  finish(failure: Failure | undefined): Promise<Kept> {
     this.#finished ??= this.#finish(failure)
     return this.#finished
   }
 
-  async #finish(failure: Failure | undefined): Promise<void> {
+  /** Notes the tokens so far: the process may die at any moment. */
+  #note(): void {
+    this.#noteTimer = undefined
+    if (this.#inspection && !this.#finished) this.#options.recording.note(this.#inspection.soFar())
+  }
+
+  async #finish(failure: Failure | undefined): Promise<Kept> {
+    clearTimeout(this.#noteTimer)
     const facts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
     const { recording, apiName, metrics } = this.#options
     if (facts.unknownItems) metrics.unknownItems(apiName, facts.unknownItems)
     if (facts.usageMismatch) metrics.usageMismatch(apiName)
-    await recording.end(facts, this.#failureOf(facts, failure))
+    return { kept: recording.end(facts, this.#failureOf(facts, failure)) }
   }
 
   /** A client that leaves a whole response did not fail it: some leave before its usage. */

@@ -28,6 +28,7 @@ export const rejectionReasons = [
   'body_not_json',
   'memory_full',
   'outbox_full',
+  'outbox_unwritable',
   'not_recorded',
   'control_plane_unreachable',
   'shutting_down',

@@ -433,6 +433,9 @@ describe('responses', () => {
     const [asked, kept] = [createGate(), createGate()]
     const outbox: Outbox = {
       admit: () => true,
+      begin: async () => {},
+      note: () => {},
+      forget: () => {},
       put() {
         asked.open()
         return kept.opened
@@ -441,7 +444,7 @@ describe('responses', () => {
       oldestMs: 0,
       deadLetters: 0,
       flush: async () => {},
-      close: async () => ({ left: 0 }),
+      close: async () => ({ left: 0, kept: 0 }),
     }
     await bridge.close()
     bridge = await startBridge(plane, {}, testKey, { outbox })

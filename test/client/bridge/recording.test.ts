@@ -230,6 +230,7 @@ test('facts that cannot become records cost neither the end nor the response', a
     userAgent: undefined,
     requestBytes: 1,
     startedAt: new Date(),
+    arrivedAt: performance.now(),
   }
   const recording = await recorder.begin(start, new AbortController().signal)
   const at = new Date(Number.NaN)

@@ -281,16 +281,33 @@ describe('a rejected request', () => {
     },
   )
 
-  test('an interception that cannot be recorded gives 503, and the provider is not called', async () => {
+  test.each([
+    ['is away', new RpcError('SERVICE_UNAVAILABLE', 'draining', { mayHaveRun: false }), '1'],
+    ['rolled back', new RpcError('INTERNAL_SERVER_ERROR', 'internal server error', { mayHaveRun: false }), '1'],
+    ['rejects the record', new RpcError('BAD_REQUEST', 'model: is too long'), '60'],
+    ['has another record of the id', rpcError('content_differs', 'recorded before'), '60'],
+  ])('an interception gives 503 and leaves nothing where the control plane %s', async (_, error, retryAfter) => {
+    plane.before = path => {
+      if (path === 'recorder.recordInterception') throw error
+    }
+    await start()
+    const response = await send(bridge)
+    expect([response.status, response.headers['retry-after']]).toEqual([503, retryAfter])
+    await bridge.close()
+    expect(provider.calls).toHaveLength(0)
+    expect(plane.records).toHaveLength(0)
+  })
+
+  test('an interception whose record failed for an unknown reason is ended, as it may be stored', async () => {
     plane.before = path => {
       if (path === 'recorder.recordInterception') throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
     }
     await start()
     const response = await send(bridge)
-    expect(response.status).toBe(503)
-    expect(response.headers['retry-after']).toBe('1')
+    expect([response.status, response.headers['retry-after']]).toEqual([503, '1'])
+    await bridge.close()
     expect(provider.calls).toHaveLength(0)
-    expect(plane.records).toHaveLength(0)
+    expect(plane.records.map(({ kind }) => kind)).toEqual(['interception', 'promptUsage', 'interceptionEnded'])
   })
 
   test('an interception whose record got no response is ended, as it may be stored', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Outcome, ResponseFacts, TokenCounts } from '../../../../client/bridge/providers/provider-api.js'
-import { type InterceptionStart, interceptionOf, recordsOf } from '../../../../client/bridge/recording/records.js'
+import { InterceptionRecords, type InterceptionStart } from '../../../../client/bridge/recording/records.js'
 import { recordSchemas } from '../../../../shared/contract/recorder.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import { silentLogger } from '../../../fixtures/stores.js'
@@ -17,6 +17,7 @@ const start: InterceptionStart = {
   userAgent: undefined,
   requestBytes: 400,
   startedAt: new Date(),
+  arrivedAt: performance.now(),
 }
 
 const counts = (n: number, details: JsonObject = {}): TokenCounts => ({
@@ -30,7 +31,7 @@ const counts = (n: number, details: JsonObject = {}): TokenCounts => ({
 /** Returns the token usages of a response, checked as the control plane checks them. */
 function usagesOf(response: Partial<ResponseFacts>, recordContent = true) {
   const options = { recordContent, logger: silentLogger }
-  const records = recordsOf(options, crypto.randomUUID(), start, { tools: [], thoughts: [], ...response }, undefined)
+  const records = new InterceptionRecords(options, start).whole({ tools: [], thoughts: [], ...response }, undefined)
   return records.filter(({ kind }) => kind === 'tokenUsage').map(record => recordSchemas.tokenUsage.parse(record))
 }
 
@@ -43,7 +44,8 @@ test('no field of an interception holds a key of its request', () => {
     previousMsgId: key,
     correlatingToolCallId: key,
   }
-  const record = interceptionOf({ ...start, secrets: [key], userAgent: `x ${key}`, request })
+  const withKey = { ...start, secrets: [key], userAgent: `x ${key}`, request }
+  const record = new InterceptionRecords({ recordContent: true, logger: silentLogger }, withKey).interception
   expect(JSON.stringify(record)).not.toContain(key)
 })
 

@@ -1,0 +1,169 @@
+/** Records that the control plane rejected for good, as files that an operator can read and send again. */
+import { randomUUID } from 'node:crypto'
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
+import type { BatchRecord } from '../../../shared/contract/recorder.js'
+import { isPlainObject } from '../../../shared/values/text.js'
+import type { RejectedRecord } from './delivery.js'
+import { recordOf } from './record-text.js'
+
+/** A rejected record. */
+export interface DeadLetter {
+  /** name of its file without the suffix: the record's kind and id */
+  name: string
+  record: BatchRecord
+  /** the interception to which the record belongs, where it is known */
+  interception: BatchRecord | undefined
+  /** the code of the rejection */
+  code: string
+  message: string
+  rejectedAt: Date
+}
+
+/** How long dead letters are kept. */
+export const deadLetterDays = 30
+
+const dayMs = 86_400_000
+const suffix = '.json'
+const lettersFolder = 'dead-letters'
+const retryFolder = 'retry'
+
+/**
+ * The dead letters of one outbox, each a file in `dead-letters/`. A file that is moved to `retry/` is sent again by the
+ * daemon that uses the outbox, also while it runs.
+ */
+export class DeadLetters {
+  readonly #letters: string
+  readonly #retries: string
+
+  /** @param folder the outbox's folder */
+  constructor(folder: string) {
+    this.#letters = join(folder, lettersFolder)
+    this.#retries = join(folder, retryFolder)
+  }
+
+  /** Makes the folders, and removes letters that are older than {@link deadLetterDays}. */
+  async open(): Promise<void> {
+    for (const folder of [this.#letters, this.#retries]) {
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      await chmod(folder, 0o700)
+    }
+    await this.expire(new Date())
+  }
+
+  /** Writes a letter. When the promise resolves, the file is synced. */
+  async keep({ record, interception, rejection }: RejectedRecord): Promise<void> {
+    const { code, message } = rejection
+    const text = JSON.stringify({ record, interception, code, message, rejectedAt: new Date() })
+    const unfinished = join(this.#letters, `unfinished-${randomUUID()}`)
+    const file = await open(unfinished, 'wx', 0o600)
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(unfinished, join(this.#letters, `${nameOf(record)}${suffix}`))
+  }
+
+  /** Returns the letters, the oldest first. Files that are no letter are left out. */
+  async list(): Promise<DeadLetter[]> {
+    const letters = await lettersIn(this.#letters)
+    return letters.sort((a, b) => a.rejectedAt.getTime() - b.rejectedAt.getTime())
+  }
+
+  /**
+   * Marks letters to be sent again, all without names.
+   * @returns their names
+   */
+  async retry(names?: readonly string[]): Promise<string[]> {
+    const all = (await namesIn(this.#letters)).filter(name => names === undefined || names.includes(name))
+    await mkdir(this.#retries, { recursive: true, mode: 0o700 })
+    for (const name of all) await rename(join(this.#letters, name + suffix), join(this.#retries, name + suffix))
+    return all
+  }
+
+  /** Returns the letters that are to be sent again. */
+  retries(): Promise<DeadLetter[]> {
+    return lettersIn(this.#retries)
+  }
+
+  /** Removes a letter that was taken over for another attempt. */
+  async takenOver({ name }: DeadLetter): Promise<void> {
+    await rm(join(this.#retries, name + suffix), { force: true })
+  }
+
+  /** Removes the letters whose interception a test names; returns their number. */
+  async erase(isErased: (interceptionId: string) => boolean): Promise<number> {
+    let erased = 0
+    for (const folder of [this.#letters, this.#retries]) {
+      for (const { name, record } of await lettersIn(folder)) {
+        if (!isErased(interceptionIdOf(record))) continue
+        await rm(join(folder, name + suffix), { force: true })
+        erased++
+      }
+    }
+    return erased
+  }
+
+  /** Removes letters that are too old at a time. */
+  async expire(now: Date): Promise<void> {
+    for (const name of await namesIn(this.#letters)) {
+      const path = join(this.#letters, name + suffix)
+      const { mtime } = await stat(path)
+      if (now.getTime() - mtime.getTime() > deadLetterDays * dayMs) await rm(path, { force: true })
+    }
+  }
+}
+
+function nameOf(record: BatchRecord): string {
+  return `${record.kind}-${record.id}`
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    const files = await readdir(folder)
+    return files.filter(file => file.endsWith(suffix)).map(file => file.slice(0, -suffix.length))
+  } catch (error) {
+    if (isMissing(error)) return []
+    throw error
+  }
+}
+
+async function lettersIn(folder: string): Promise<DeadLetter[]> {
+  const letters: DeadLetter[] = []
+  for (const name of await namesIn(folder)) {
+    const letter = readLetter(name, await readFile(join(folder, name + suffix), 'utf8').catch(unlessMissing))
+    if (letter) letters.push(letter)
+  }
+  return letters
+}
+
+function readLetter(name: string, text: string | undefined): DeadLetter | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? '')
+    if (!isPlainObject(value)) return undefined
+    const { code, message, rejectedAt } = value
+    return {
+      name,
+      record: recordOf(value.record),
+      interception: value.interception === undefined ? undefined : recordOf(value.interception),
+      code: String(code),
+      message: String(message),
+      rejectedAt: new Date(String(rejectedAt)),
+    }
+  } catch {
+    return undefined // a file of somebody else
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return Reflect.get(Object(error), 'code') === 'ENOENT'
+}
+
+/** A letter may be moved or removed by another process between two steps. */
+function unlessMissing(error: unknown): undefined {
+  if (!isMissing(error)) throw error
+  return undefined
+}

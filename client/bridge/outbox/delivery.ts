@@ -1,0 +1,303 @@
+import { type BridgeLimits, recordLimits } from '../../../shared/contract/limits.js'
+import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
+import type { BatchRecord, RecordOutcome } from '../../../shared/contract/recorder.js'
+import { errorCodeOf } from '../../../shared/rpc/errors.js'
+import { abortablePause } from '../../../shared/values/abortable.js'
+import type { Logger } from '../../../shared/values/log.js'
+import { isClosedForGood } from '../wire/rejection.js'
+import type { RecordRejection, SendRecords } from './outbox.js'
+
+/** Options of {@link Delivery}. */
+export interface DeliveryOptions {
+  /** hands records to the control plane */
+  send: SendRecords
+  logger: Logger
+  limits: Pick<BridgeLimits, 'outboxRetryMinMs' | 'outboxRetryMaxMs'>
+  /** Takes a record that the control plane rejected for good. Never rejects; false: the record could not be kept. */
+  keepRejected: (rejected: RejectedRecord) => Promise<boolean>
+}
+
+/** A record that the control plane rejected for good. */
+export interface RejectedRecord {
+  record: BatchRecord
+  /** the interception to which the record belongs, where it is known */
+  interception: BatchRecord<'interception'> | undefined
+  rejection: RecordRejection
+}
+
+/** Records that are delivered in their order. */
+export interface Parcel {
+  readonly records: readonly SizedRecord[]
+  /** the interception of the records, sent before them if the control plane does not know it */
+  readonly interception?: BatchRecord<'interception'> | undefined
+  /** Called once, when the control plane has taken or rejected every record and each rejected one is kept. */
+  onDelivered?(): void
+}
+
+/** A record and its size. */
+export interface SizedRecord {
+  readonly record: BatchRecord
+  /** bytes of its JSON text */
+  readonly bytes: number
+}
+
+interface Entry extends SizedRecord {
+  readonly parcel: OpenParcel
+}
+
+interface OpenParcel {
+  readonly parcel: Parcel
+  readonly addedAt: number
+  /** records without an outcome, and rejected ones that are not kept */
+  open: number
+  /** whether the interception was sent again */
+  isIntroduced: boolean
+}
+
+/**
+ * Hands records to the control plane: in batches, in order within an interception, at any number of attempts, until the
+ * outcome of each is known.
+ */
+export class Delivery {
+  /** number of records rejected for good */
+  rejected = 0
+  readonly #options: DeliveryOptions
+  readonly #stopped = new AbortController()
+  #entries: Entry[] = []
+  #bytes = 0
+  #pumping = false
+  #settling: Promise<void> | undefined
+  #failures = 0
+  /** halved when a batch fails as a whole, so that one record cannot block the others */
+  #batchRecords: number = recordLimits.maxBatchRecords
+  /** set between a failure and the next attempt; aborting it ends the pause */
+  #pause: AbortController | undefined
+  #idle: (() => void)[] = []
+  #linkEnd: Error | undefined
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options
+  }
+
+  /** number of records without an outcome */
+  get size(): number {
+    return this.#entries.length
+  }
+
+  /** bytes of these records */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** the records without an outcome, in the order of sending */
+  get pending(): BatchRecord[] {
+    return this.#entries.map(({ record }) => record)
+  }
+
+  /** whether `stop()` was called */
+  get isStopped(): boolean {
+    return this.#stopped.signal.aborted
+  }
+
+  /** age of the oldest record in milliseconds; 0 without one */
+  get oldestMs(): number {
+    // The first entry need not be the oldest: a record that fails by itself is moved back.
+    let oldest = Number.POSITIVE_INFINITY
+    for (const { parcel } of this.#entries) oldest = Math.min(oldest, parcel.addedAt)
+    return Math.max(0, performance.now() - oldest)
+  }
+
+  /**
+   * the error of a link that is closed for good; nothing is sent any more then, and added records wait for the next
+   * process, or are counted as lost
+   */
+  get linkEnd(): Error | undefined {
+    return this.#linkEnd
+  }
+
+  /** Adds records behind the others. After `stop()` they are only counted. */
+  add(parcel: Parcel): void {
+    const open: OpenParcel = {
+      parcel,
+      addedAt: performance.now(),
+      open: parcel.records.length,
+      isIntroduced: parcel.interception === undefined,
+    }
+    for (const sized of parcel.records) this.#push({ ...sized, parcel: open })
+    if (!this.#pumping && !this.#isOver && this.#entries.length > 0) void this.#pump()
+  }
+
+  /** Resolves when every record has an outcome, or when no more can be sent. */
+  flush(): Promise<void> {
+    if (!this.#pumping || this.#isOver) return Promise.resolve()
+    this.#pause?.abort()
+    return new Promise(resolve => this.#idle.push(resolve))
+  }
+
+  /** Sends for `timeoutMs` at most, then stops. Resolves when every record has an outcome, or when it has stopped. */
+  async finish(timeoutMs: number): Promise<void> {
+    const timer = setTimeout(() => this.stop(), timeoutMs)
+    await this.flush()
+    clearTimeout(timer)
+    this.stop()
+    await this.#settling
+  }
+
+  /** Ends the call under way; nothing is sent any more. */
+  stop(): void {
+    this.#stopped.abort(new Error('the outbox is closed'))
+    this.#pause?.abort()
+    this.#becomeIdle()
+  }
+
+  get #isOver(): boolean {
+    return this.#linkEnd !== undefined || this.isStopped
+  }
+
+  #push(...entries: Entry[]): void {
+    this.#entries.push(...entries)
+    for (const { bytes } of entries) this.#bytes += bytes
+  }
+
+  /** Runs while records are pending. Only one batch is under way at a time, which keeps the order. Never rejects. */
+  async #pump(): Promise<void> {
+    this.#pumping = true
+    while (this.#entries.length > 0 && !this.#isOver) {
+      const batch = this.#nextBatch()
+      try {
+        const outcomes = await this.#options.send(
+          batch.map(entry => entry.record),
+          this.#stopped.signal,
+        )
+        this.#failures = 0
+        this.#batchRecords = Math.min(recordLimits.maxBatchRecords, this.#batchRecords * 2)
+        this.#drop(batch)
+        this.#settling = this.#settleAll(batch, outcomes)
+        await this.#settling
+      } catch (error) {
+        if (error instanceof Error && isClosedForGood(error)) this.#endLink(error)
+        else if (!this.#stopped.signal.aborted) await this.#failed(batch, error)
+      }
+    }
+    this.#pumping = false
+    this.#becomeIdle()
+  }
+
+  /** Takes the outcomes of a batch. Resolves when its rejected records are kept. */
+  async #settleAll(batch: readonly Entry[], outcomes: readonly RecordOutcome[]): Promise<void> {
+    const unknown: Entry[] = []
+    for (const [index, entry] of batch.entries()) {
+      const outcome = outcomes[index]
+      if (!outcome || outcome.ok) this.#settle(entry)
+      else if (outcome.code === 'NOT_FOUND' && !entry.parcel.isIntroduced) unknown.push(entry)
+      else await this.#reject(entry, outcome)
+    }
+    this.#introduce(unknown)
+  }
+
+  #endLink(error: Error): void {
+    this.#linkEnd = error
+    const fields = { code: errorCodeOf(error), reason: error.message, waiting: this.size }
+    this.#options.logger.error(
+      fields,
+      'records cannot be handed over any more: the link to the control plane is closed for good',
+    )
+  }
+
+  #nextBatch(): Entry[] {
+    const batch: Entry[] = []
+    let bytes = 0
+    for (const entry of this.#entries) {
+      bytes += entry.bytes
+      if (batch.length > 0 && (bytes > recordLimits.maxBatchBytes || batch.length >= this.#batchRecords)) break
+      batch.push(entry)
+    }
+    return batch
+  }
+
+  #drop(batch: Entry[]): void {
+    this.#entries.splice(0, batch.length)
+    for (const { bytes } of batch) this.#bytes -= bytes
+  }
+
+  /**
+   * Sends records again whose interception the control plane does not know, behind their interception: a database that
+   * was restored, or that lost its last commits, may have forgotten it.
+   */
+  #introduce(entries: readonly Entry[]): void {
+    const again: Entry[] = []
+    for (const entry of entries) {
+      const { parcel } = entry
+      if (!parcel.isIntroduced && parcel.parcel.interception) {
+        parcel.isIntroduced = true
+        parcel.open++
+        const record = parcel.parcel.interception
+        again.push({ record, bytes: Buffer.byteLength(JSON.stringify(record)), parcel })
+      }
+      again.push(entry)
+    }
+    const rest = this.#entries
+    this.#entries = []
+    this.#push(...again)
+    this.#entries.push(...rest)
+  }
+
+  #settle({ parcel }: Entry): void {
+    if (--parcel.open === 0) parcel.parcel.onDelivered?.()
+  }
+
+  async #reject(entry: Entry, rejection: RecordRejection): Promise<void> {
+    this.rejected++
+    const { record } = entry
+    const { code, message } = rejection
+    this.#options.logger.error(
+      { kind: record.kind, id: record.id, interceptionId: interceptionIdOf(record), code, reason: message },
+      'the control plane rejected a record for good',
+    )
+    const { interception } = entry.parcel.parcel
+    if (await this.#options.keepRejected({ record, interception, rejection })) this.#settle(entry)
+  }
+
+  async #failed(batch: Entry[], error: unknown): Promise<void> {
+    this.#failures++
+    this.#batchRecords = Math.max(1, Math.floor(batch.length / 2))
+    const delayMs = this.#backoffMs()
+    const fields = {
+      err: error,
+      code: errorCodeOf(error),
+      records: batch.length,
+      waiting: this.size,
+      attempt: this.#failures,
+      delayMs,
+    }
+    this.#options.logger.warn(fields, 'records could not be handed to the control plane; they are sent again')
+    const [first] = batch
+    if (first && batch.length === 1) this.#moveBack(interceptionIdOf(first.record))
+    this.#pause = new AbortController()
+    await abortablePause(delayMs, this.#pause.signal)
+    this.#pause = undefined
+  }
+
+  /**
+   * Moves an interception with a failing record to the end of the queue, so that others pass. The order of its own
+   * records stays.
+   */
+  #moveBack(interceptionId: string): void {
+    const others = this.#entries.filter(entry => interceptionIdOf(entry.record) !== interceptionId)
+    const own = this.#entries.filter(entry => interceptionIdOf(entry.record) === interceptionId)
+    this.#entries = [...others, ...own]
+  }
+
+  #backoffMs(): number {
+    const { outboxRetryMinMs, outboxRetryMaxMs } = this.#options.limits
+    const longest = Math.min(outboxRetryMaxMs, outboxRetryMinMs * 2 ** Math.min(this.#failures - 1, 30))
+    return longest * (0.5 + Math.random() / 2)
+  }
+
+  #becomeIdle(): void {
+    if (this.#pumping && !this.#isOver) return
+    const waiting = this.#idle
+    this.#idle = []
+    for (const resolve of waiting) resolve()
+  }
+}

@@ -1,0 +1,330 @@
+import { type BridgeLimits, bridgeLimits } from '../../../shared/contract/limits.js'
+import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
+import type { BatchRecord } from '../../../shared/contract/recorder.js'
+import { errorCodeOf } from '../../../shared/rpc/errors.js'
+import { abortable, abortablePause } from '../../../shared/values/abortable.js'
+import type { Logger } from '../../../shared/values/log.js'
+import { DeadLetters } from './dead-letters.js'
+import { Delivery, type Parcel, type RejectedRecord } from './delivery.js'
+import { type FsyncMode, type Journal, openJournal } from './journal/journal.js'
+import type { Outbox, OutboxRest, SendRecords } from './outbox.js'
+import { textOfRecords } from './record-text.js'
+import { recoveredParcels } from './recovery.js'
+import { logRest } from './rest.js'
+
+/** Options of {@link openJournalOutbox}. */
+export interface JournalOutboxOptions {
+  /** hands records to the control plane */
+  send: SendRecords
+  /** lets the control plane end what these earlier processes of the daemon left open; default: nobody is told */
+  declareGone?: (daemonInstances: string[], signal: AbortSignal) => Promise<unknown>
+  /** the outbox's own folder, made if it is missing; one process at a time */
+  folder: string
+  /** when records are synced to the disk; default `interval`: 200 ms after they were written, at most */
+  fsync?: FsyncMode
+  /** the UUID with which this process connects to the control plane */
+  daemonInstance: string
+  logger: Logger
+  limits?: Partial<BridgeLimits>
+}
+
+/**
+ * Opens an {@link Outbox} on disk, in a journal, and hands over what an earlier process left there. Records that this
+ * outbox has taken outlive the process; after a power cut, those of the last 200 ms may be missing with `interval`, and
+ * more with `never`.
+ * @throws PRECONDITION_FAILED `data_in_use` if another process has the folder; the error of the disk if the folder
+ *   cannot be read or written
+ */
+export async function openJournalOutbox(options: JournalOutboxOptions): Promise<Outbox> {
+  const { folder, fsync = 'interval', logger } = options
+  const journal = await openJournal({ folder, fsync, logger })
+  try {
+    const letters = new DeadLetters(folder)
+    await letters.open()
+    await journal.put(instanceKey(options.daemonInstance), 'opened', '')
+    return new JournalOutbox(options, journal, letters)
+  } catch (error) {
+    await journal.close()
+    throw error
+  }
+}
+
+/** Time between two attempts to write records that the disk did not take, and between two looks for retries. */
+const diskRetryMs = 1_000
+const lookMs = 5_000
+
+const instancePrefix = 'instance:'
+const letterPrefix = 'letter:'
+
+function instanceKey(instance: string): string {
+  return instancePrefix + instance
+}
+
+/**
+ * The keys of the journal:
+ *
+ * - an interception's id, with the slots `start` (the interception, and its records if the process dies), `progress`
+ *   (such records with the tokens so far) and `finished` (the records of the response and the end)
+ * - `letter:NAME`: a dead letter that is sent again
+ * - `instance:UUID`: a process that used the journal, until the control plane knows that it is gone
+ */
+class JournalOutbox implements Outbox {
+  readonly #journal: Journal
+  readonly #letters: DeadLetters
+  readonly #declare: JournalOutboxOptions['declareGone']
+  readonly #folder: string
+  readonly #ownKey: string
+  readonly #logger: Logger
+  readonly #limits: BridgeLimits
+  readonly #delivery: Delivery
+  readonly #stopped = new AbortController()
+  /** interceptions that have begun, by id */
+  readonly #open = new Map<string, BatchRecord<'interception'>>()
+  /** interceptions whose records are in memory only */
+  readonly #unwritten = new Set<string>()
+  readonly #puts = new Set<Promise<void>>()
+  readonly #tasks = new Set<Promise<void>>()
+  #closed: Promise<OutboxRest> | undefined
+
+  constructor(options: JournalOutboxOptions, journal: Journal, letters: DeadLetters) {
+    const { send, declareGone, folder, daemonInstance, logger, limits } = options
+    this.#journal = journal
+    this.#letters = letters
+    this.#declare = declareGone
+    this.#folder = folder
+    this.#ownKey = instanceKey(daemonInstance)
+    this.#logger = logger
+    this.#limits = { ...bridgeLimits, ...limits }
+    this.#delivery = new Delivery({
+      send,
+      logger,
+      limits: this.#limits,
+      keepRejected: rejected => this.#keepRejected(rejected),
+    })
+    this.#recover()
+    track(this.#tasks, this.#watchRetries())
+  }
+
+  get size(): number {
+    return this.#delivery.size
+  }
+
+  get oldestMs(): number {
+    return this.#delivery.oldestMs
+  }
+
+  get deadLetters(): number {
+    return this.#delivery.rejected
+  }
+
+  admit(): boolean {
+    if (this.#closed) return false
+    return this.#delivery.size < this.#limits.outboxMaxRecords && this.#delivery.bytes < this.#limits.outboxMaxBytes
+  }
+
+  async begin(interception: BatchRecord<'interception'>, ifLost: readonly BatchRecord[]): Promise<void> {
+    const { id } = interception
+    this.#open.set(id, interception)
+    await this.#journal.put(id, 'start', textOfRecords([interception, ...ifLost]).text)
+  }
+
+  note(interceptionId: string, ifLost: readonly BatchRecord[]): void {
+    if (!this.#open.has(interceptionId)) return
+    // A note that the disk did not take changes nothing: the next one, or the end, comes soon.
+    this.#journal.put(interceptionId, 'progress', textOfRecords(ifLost).text).catch(() => {})
+  }
+
+  forget(interceptionId: string): void {
+    this.#open.delete(interceptionId)
+    this.#journal.remove(interceptionId)
+  }
+
+  async put(records: readonly BatchRecord[]): Promise<void> {
+    const [first] = records
+    if (!first) return
+    if (this.#stopped.signal.aborted) throw new Error(`the outbox is closed, ${records.length} records were not taken`)
+    const id = interceptionIdOf(first)
+    const interception = this.#open.get(id)
+    this.#open.delete(id)
+    const { sized, text } = textOfRecords(records)
+    const keeping = this.#keep(id, text, { records: sized, interception })
+    track(this.#puts, keeping)
+    await keeping
+  }
+
+  flush(): Promise<void> {
+    return this.#delivery.flush()
+  }
+
+  close({ timeoutMs }: { timeoutMs: number }): Promise<OutboxRest> {
+    this.#closed ??= this.#close(timeoutMs)
+    return this.#closed
+  }
+
+  /** Writes the records, then begins to send them; no record is sent before all are written. */
+  async #keep(key: string, text: string, parcel: Parcel): Promise<void> {
+    const onDelivered = () => this.#journal.remove(key)
+    try {
+      await this.#journal.put(key, 'finished', text)
+    } catch (error) {
+      return this.#keepWithoutDisk(key, text, parcel, error)
+    }
+    this.#delivery.add({ ...parcel, onDelivered })
+  }
+
+  /**
+   * Sends records that the disk does not take, and tries to write them meanwhile. Resolves when the control plane or
+   * the disk has them.
+   */
+  async #keepWithoutDisk(key: string, text: string, parcel: Parcel, error: unknown): Promise<void> {
+    const { signal } = this.#stopped
+    this.#logger.error(
+      { err: error, interceptionId: key, folder: this.#folder },
+      'the outbox cannot be written: the last bytes of a response wait until the control plane has its records',
+    )
+    this.#unwritten.add(key)
+    const delivered = new AbortController()
+    const onDelivered = () => {
+      this.#unwritten.delete(key)
+      this.#journal.remove(key)
+      delivered.abort()
+    }
+    this.#delivery.add({ ...parcel, onDelivered })
+    const over = AbortSignal.any([signal, delivered.signal])
+    for (;;) {
+      await abortablePause(diskRetryMs, over)
+      if (delivered.signal.aborted) return
+      if (signal.aborted) throw new Error('the outbox is closed, and its disk did not take the records')
+      try {
+        await this.#journal.put(key, 'finished', text)
+        this.#unwritten.delete(key)
+        return
+      } catch {
+        // The first failure is logged; the journal has the newest one.
+      }
+    }
+  }
+
+  /** Returns whether a rejected record is kept; if not, it stays in the journal and is sent at the next start. */
+  async #keepRejected(rejected: RejectedRecord): Promise<boolean> {
+    try {
+      await this.#letters.keep(rejected)
+      return true
+    } catch (error) {
+      const { record } = rejected
+      this.#logger.error({ err: error, kind: record.kind, id: record.id }, 'a dead letter could not be kept')
+      return false
+    }
+  }
+
+  /** Sends what an earlier process left, then tells the control plane that this process is gone. */
+  #recover(): void {
+    const recovered = this.#journal.takeRecovered()
+    const gone = recovered.flatMap(({ key }) =>
+      key.startsWith(instancePrefix) && key !== this.#ownKey ? [key.slice(instancePrefix.length)] : [],
+    )
+    const parcels = recoveredParcels(
+      recovered.filter(({ key }) => !key.startsWith(instancePrefix)),
+      this.#logger,
+    )
+    let open = parcels.length
+    const settle = () => {
+      if (open === 0 && gone.length > 0) track(this.#tasks, this.#declareGone(gone))
+    }
+    for (const { key, records } of parcels) {
+      const onDelivered = () => {
+        this.#journal.remove(key)
+        open--
+        settle()
+      }
+      this.#delivery.add({ records, onDelivered })
+    }
+    if (parcels.length > 0) {
+      const records = parcels.reduce((sum, parcel) => sum + parcel.records.length, 0)
+      this.#logger.warn(
+        { interceptions: parcels.length, records, folder: this.#folder },
+        'an earlier process left records in the outbox; they are handed over now',
+      )
+    }
+    settle()
+  }
+
+  /** Lets the control plane end what the processes before this one left open and did not write. */
+  async #declareGone(instances: readonly string[]): Promise<void> {
+    const { signal } = this.#stopped
+    while (!signal.aborted && !this.#delivery.linkEnd) {
+      try {
+        for (let at = 0; at < instances.length; at += maxInstances) {
+          const daemonInstances = instances.slice(at, at + maxInstances)
+          await this.#declare?.(daemonInstances, signal)
+          for (const instance of daemonInstances) this.#journal.remove(instanceKey(instance))
+        }
+        return
+      } catch (error) {
+        this.#logger.debug(
+          { err: error, code: errorCodeOf(error) },
+          'processes before this one could not be reported gone',
+        )
+        await abortablePause(this.#limits.outboxRetryMaxMs, signal)
+      }
+    }
+  }
+
+  /** Takes over the dead letters that an operator wants to be sent again. */
+  async #watchRetries(): Promise<void> {
+    const { signal } = this.#stopped
+    while (!signal.aborted) {
+      try {
+        for (const letter of await this.#letters.retries()) {
+          const key = letterPrefix + letter.name
+          const { sized, text } = textOfRecords([...(letter.interception ? [letter.interception] : []), letter.record])
+          await this.#journal.put(key, 'finished', text)
+          await this.#letters.takenOver(letter)
+          this.#delivery.add({ records: sized, onDelivered: () => this.#journal.remove(key) })
+        }
+      } catch (error) {
+        this.#logger.warn({ err: error, folder: this.#folder }, 'dead letters cannot be sent again')
+      }
+      await abortablePause(lookMs, signal)
+    }
+  }
+
+  async #close(timeoutMs: number): Promise<OutboxRest> {
+    const deadline = performance.now() + timeoutMs
+    // Records that are being written are sent afterwards.
+    await withinTime(Promise.all(this.#puts), timeoutMs)
+    await this.#delivery.finish(Math.max(0, deadline - performance.now()))
+    this.#stopped.abort(new Error('the outbox is closed'))
+    await Promise.all([...this.#puts, ...this.#tasks])
+    const { pending, linkEnd } = this.#delivery
+    if (pending.length === 0 && this.#open.size === 0) this.#journal.remove(this.#ownKey)
+    await this.#journal.close()
+    const isLost = (record: BatchRecord) => this.#unwritten.has(interceptionIdOf(record))
+    const lost = pending.filter(isLost)
+    const kept = pending.filter(record => !isLost(record))
+    const rest = { linkEnd, timeoutMs }
+    if (lost.length > 0) logRest(this.#logger, 'records were lost', { records: lost, ...rest })
+    if (kept.length > 0) {
+      const what = 'records wait in the outbox for the next start'
+      logRest(this.#logger, what, { records: kept, folder: this.#folder, ...rest })
+    }
+    return { left: pending.length, kept: kept.length }
+  }
+}
+
+/** Holds a promise in a set until it settles. */
+function track(set: Set<Promise<void>>, work: Promise<void>): void {
+  const tracked = work.catch(() => {}).finally(() => set.delete(tracked))
+  set.add(tracked)
+}
+
+/** Waits for a promise for some time at most. */
+async function withinTime(work: Promise<unknown>, timeoutMs: number): Promise<void> {
+  const timeout = new AbortController()
+  const timer = setTimeout(() => timeout.abort(), timeoutMs)
+  await abortable(work, timeout.signal).catch(() => {})
+  clearTimeout(timer)
+}
+
+/** instances in one call */
+const maxInstances = 100

@@ -1,0 +1,43 @@
+/** Records as text: the form in which they stand in the journal and in dead letters. */
+import { isRecordKind } from '../../../shared/contract/record-kinds.js'
+import type { BatchRecord } from '../../../shared/contract/recorder.js'
+import { isPlainObject } from '../../../shared/values/text.js'
+import type { SizedRecord } from './delivery.js'
+
+/** Returns records with the sizes of their texts, and the text of all. */
+export function textOfRecords(records: readonly BatchRecord[]): { sized: SizedRecord[]; text: string } {
+  const texts = records.map(record => JSON.stringify(record))
+  const sized = records.map((record, index) => ({ record, bytes: Buffer.byteLength(texts[index] ?? '') }))
+  return { sized, text: `[${texts.join(',')}]` }
+}
+
+/**
+ * Reads the text of records.
+ * @throws Error if the text is no list of records
+ */
+export function recordsOfText(text: string | Buffer): SizedRecord[] {
+  const values: unknown = JSON.parse(text.toString())
+  if (!Array.isArray(values)) throw new Error('the text is no list of records')
+  return values.map(value => ({ record: recordOf(value), bytes: Buffer.byteLength(JSON.stringify(value)) }))
+}
+
+/**
+ * Returns a parsed record with its times.
+ * @throws Error if the value is no record
+ */
+export function recordOf(value: unknown): BatchRecord {
+  if (!isPlainObject(value) || !isRecordKind(value.kind) || typeof value.id !== 'string' || !idForm.test(value.id)) {
+    throw new Error('a value is no record')
+  }
+  const times = timeFields.flatMap(field => {
+    const time = value[field]
+    return typeof time === 'string' ? [[field, new Date(time)] as const] : []
+  })
+  return { ...value, ...Object.fromEntries(times) } as BatchRecord // its other fields are checked by the control plane
+}
+
+/** ids become names of files */
+const idForm = /^[\w-]{1,64}$/
+
+/** the fields with a time, of all kinds */
+const timeFields = ['startedAt', 'endedAt', 'createdAt']

@@ -1,0 +1,41 @@
+import type { Logger } from '../../../shared/values/log.js'
+import type { SizedRecord } from './delivery.js'
+import type { RecoveredKey } from './journal/journal.js'
+import { recordsOfText } from './record-text.js'
+
+/** The records that a process left under one key of the journal. */
+export interface RecoveredParcel {
+  key: string
+  records: SizedRecord[]
+}
+
+/**
+ * Returns the records of each key, in the order of sending: of a finished interception all of them, of one under way
+ * those for the case that the process dies. An entry that this version cannot read is logged and stays in the journal.
+ */
+export function recoveredParcels(recovered: readonly RecoveredKey[], logger: Logger): RecoveredParcel[] {
+  return recovered.flatMap(({ key, slots }) => {
+    try {
+      return [{ key, records: recordsOfSlots(slots) }]
+    } catch (error) {
+      logger.error({ err: error, key }, 'an entry of the outbox cannot be read, and stays there')
+      return []
+    }
+  })
+}
+
+function recordsOfSlots(slots: RecoveredKey['slots']): SizedRecord[] {
+  const [start, progress, finished] = ['start', 'progress', 'finished'].map(slot => {
+    const text = slots.get(slot)
+    return text === undefined ? [] : recordsOfText(text)
+  }) as [SizedRecord[], SizedRecord[], SizedRecord[]] // three slots
+  const last = finished.length > 0 ? finished : progress
+  if (last.length === 0) return start
+  // The control plane may have lost the interception, or may never have had it.
+  const before = start.filter(
+    ({ record }) => record.kind === 'interception' || (last === progress && record.kind !== 'interceptionEnded'),
+  )
+  const isRepeated = (sized: SizedRecord) =>
+    last.some(({ record }) => record.id === sized.record.id && record.kind === sized.record.kind)
+  return [...before.filter(sized => !isRepeated(sized)), ...last]
+}

@@ -1,0 +1,257 @@
+import { randomUUID } from 'node:crypto'
+import { cp, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { DeadLetters } from '../../../../client/bridge/outbox/dead-letters.js'
+import { type JournalOutboxOptions, openJournalOutbox } from '../../../../client/bridge/outbox/journal-outbox.js'
+import type { SendRecords } from '../../../../client/bridge/outbox/outbox.js'
+import type { BatchRecord } from '../../../../shared/contract/recorder.js'
+import { eventually } from '../../../fixtures/eventually.js'
+import { memoryLogger } from '../running-bridge.js'
+import { testOwner } from '../scripted-control-plane.js'
+import { outboxFolder } from './outbox-kinds.js'
+
+const uuid = (n: number) => `0198c5d4-0000-7000-8000-${String(n).padStart(12, '0')}`
+const at = new Date('2026-01-02T03:04:05.678Z')
+
+function interception(n: number): BatchRecord<'interception'> {
+  const { ownerId, apiKeyId } = testOwner
+  return {
+    kind: 'interception',
+    id: uuid(n),
+    initiatorId: ownerId,
+    apiKeyId,
+    provider: 'openai',
+    model: 'm',
+    startedAt: at,
+    metadata: { startedAt: '2026-01-01T00:00:00.000Z', words: ['\u0000', '\ud800', 'ü'] },
+  }
+}
+
+const prompt = (n: number, of: number): BatchRecord => ({
+  kind: 'promptUsage',
+  id: uuid(n),
+  interceptionId: uuid(of),
+  msgId: 'm',
+  prompt: 'hello',
+  createdAt: at,
+})
+
+const tokens = (n: number, of: number, outputTokens: number): BatchRecord => ({
+  kind: 'tokenUsage',
+  id: uuid(n),
+  interceptionId: uuid(of),
+  msgId: 'm',
+  inputTokens: 1,
+  outputTokens,
+  cacheReadInputTokens: 0,
+  cacheWriteInputTokens: 0,
+  createdAt: at,
+})
+
+const end = (of: number, errorType?: 'unknown'): BatchRecord => ({
+  kind: 'interceptionEnded',
+  id: uuid(of),
+  endedAt: at,
+  ...(errorType && { errorType }),
+})
+
+/** Opens an outbox that a test may leave as a killed process leaves it. */
+async function open(options: Partial<JournalOutboxOptions> = {}) {
+  const { logger, lines } = memoryLogger()
+  const folder = options.folder ?? (await outboxFolder())
+  const sent: BatchRecord[] = []
+  const send: SendRecords = async records => {
+    sent.push(...records)
+    return records.map(() => ({ ok: true }))
+  }
+  const outbox = await openJournalOutbox({ send, logger, daemonInstance: randomUUID(), ...options, folder })
+  onTestFinished(async () => void (await outbox.close({ timeoutMs: 0 })))
+  return { outbox, folder, sent, lines }
+}
+
+/** A control plane that never responds. */
+const silent: SendRecords = (_, signal) =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+
+/** Opens the files of an outbox as they are now: what the next process finds if this one is killed. */
+async function afterKill(folder: string, options: Partial<JournalOutboxOptions> = {}) {
+  const copy = await outboxFolder()
+  for (const name of await readdir(folder)) {
+    if (!(await stat(join(folder, name))).isSocket())
+      await cp(join(folder, name), join(copy, name), { recursive: true })
+  }
+  const opened = await open({ ...options, folder: copy })
+  await opened.outbox.flush()
+  return opened
+}
+
+test('records that were put are handed over by the next process, the same ones by any number of processes', async () => {
+  const { outbox, folder } = await open({ send: silent })
+  await outbox.begin(interception(1), [prompt(2, 1), end(1, 'unknown')])
+  outbox.note(uuid(1), [tokens(3, 1, 5), end(1, 'unknown')])
+  await outbox.put([prompt(2, 1), tokens(3, 1, 9), end(1)])
+  const expected = [interception(1), prompt(2, 1), tokens(3, 1, 9), end(1)]
+  for (let attempt = 0; attempt < 3; attempt++) expect((await afterKill(folder)).sent).toStrictEqual(expected)
+})
+
+test('an interception that has begun is ended by the next process, with its prompt', async () => {
+  const { outbox, folder } = await open({ send: silent })
+  await outbox.begin(interception(1), [prompt(2, 1), end(1, 'unknown')])
+  expect((await afterKill(folder)).sent).toStrictEqual([interception(1), prompt(2, 1), end(1, 'unknown')])
+})
+
+test('the newest tokens of a response under way are handed over by the next process', async () => {
+  const { outbox, folder } = await open({ send: silent })
+  await outbox.begin(interception(1), [prompt(2, 1), end(1, 'unknown')])
+  outbox.note(uuid(1), [tokens(3, 1, 5), end(1, 'unknown')])
+  outbox.note(uuid(1), [tokens(3, 1, 7), end(1, 'unknown')])
+  // Notes are not awaited; a later put is written behind them.
+  await outbox.put([prompt(4, 9)])
+  const { sent } = await afterKill(folder)
+  expect(sent.slice(0, -1)).toStrictEqual([interception(1), prompt(2, 1), tokens(3, 1, 7), end(1, 'unknown')])
+})
+
+test('an interception that was not recorded leaves nothing', async () => {
+  const { outbox, folder } = await open({ send: silent })
+  await outbox.begin(interception(1), [end(1, 'unknown')])
+  outbox.forget(uuid(1))
+  outbox.note(uuid(1), [tokens(3, 1, 5), end(1, 'unknown')])
+  await outbox.put([prompt(4, 9)])
+  expect((await afterKill(folder)).sent).toStrictEqual([prompt(4, 9)])
+})
+
+test('records that the control plane has are not handed over again', async () => {
+  const first = await open()
+  await first.outbox.begin(interception(1), [end(1, 'unknown')])
+  await first.outbox.put([end(1)])
+  await first.outbox.flush()
+  expect(await first.outbox.close({ timeoutMs: 1_000 })).toEqual({ left: 0, kept: 0 })
+  const { sent, outbox } = await open({ folder: first.folder })
+  await outbox.flush()
+  expect(sent).toEqual([])
+})
+
+test('an outbox that closes while the control plane is away keeps its records and says so', async () => {
+  const { outbox, folder, lines } = await open({ send: silent })
+  await outbox.begin(interception(1), [end(1, 'unknown')])
+  await outbox.put([tokens(3, 1, 9), end(1)])
+  expect(await outbox.close({ timeoutMs: 10 })).toEqual({ left: 2, kept: 2 })
+  expect(lines.at(-1)).toMatchObject({ level: 'error', fields: { left: 2, folder } })
+  expect(lines.at(-1)?.message).toMatch(/^records wait in the outbox for the next start: /)
+  const { sent, outbox: next, lines: words } = await open({ folder })
+  await next.flush()
+  expect(sent).toStrictEqual([interception(1), tokens(3, 1, 9), end(1)])
+  expect(words[0]).toMatchObject({ level: 'warn', fields: { interceptions: 1, records: 3 } })
+})
+
+test('no record is sent before all records of its interception are written', async () => {
+  const folder = await outboxFolder()
+  let seen: BatchRecord[] | undefined
+  const send: SendRecords = async records => {
+    seen ??= (await afterKill(folder)).sent
+    return records.map(() => ({ ok: true }))
+  }
+  const { outbox } = await open({ folder, send })
+  await outbox.put([prompt(2, 1), tokens(3, 1, 9), end(1)])
+  await outbox.flush()
+  expect(seen).toStrictEqual([prompt(2, 1), tokens(3, 1, 9), end(1)])
+})
+
+test('an interception that the control plane has forgotten is sent again before its records', async () => {
+  const known = new Set<string>()
+  const sent: string[] = []
+  const send: SendRecords = async records =>
+    records.map(record => {
+      sent.push(record.kind)
+      const { id, interceptionId = id } = record as { id: string; interceptionId?: string }
+      if (record.kind === 'interception') known.add(id)
+      return known.has(interceptionId) ? { ok: true } : { ok: false, code: 'NOT_FOUND', message: 'no interception' }
+    })
+  const { outbox } = await open({ send })
+  await outbox.begin(interception(1), [end(1, 'unknown')])
+  await outbox.put([tokens(3, 1, 9), end(1)])
+  await outbox.flush()
+  expect(sent).toEqual(['tokenUsage', 'interceptionEnded', 'interception', 'tokenUsage', 'interceptionEnded'])
+  expect(outbox.deadLetters).toBe(0)
+})
+
+test('a dead letter outlives the process, for its owner only, and is sent again at the wish of an operator', async () => {
+  let isRejecting = true
+  const sent: string[] = []
+  const send: SendRecords = async records =>
+    records.map(record => {
+      sent.push(record.kind)
+      if (isRejecting && record.kind === 'tokenUsage') return { ok: false, code: 'BAD_REQUEST', message: 'too many' }
+      return { ok: true }
+    })
+  const { outbox, folder } = await open({ send })
+  await outbox.begin(interception(1), [end(1, 'unknown')])
+  await outbox.put([tokens(3, 1, 9), end(1)])
+  await outbox.close({ timeoutMs: 1_000 })
+  const letters = new DeadLetters(folder)
+  const [letter] = await letters.list()
+  expect(letter).toMatchObject({
+    record: tokens(3, 1, 9),
+    interception: interception(1),
+    code: 'BAD_REQUEST',
+    message: 'too many',
+  })
+  const file = join(folder, 'dead-letters', `${letter?.name}.json`)
+  expect([(await stat(file)).mode & 0o777, (await stat(join(folder, 'dead-letters'))).mode & 0o777]).toEqual([
+    0o600, 0o700,
+  ])
+
+  isRejecting = false
+  sent.splice(0)
+  expect(await letters.retry()).toEqual([letter?.name])
+  await open({ folder, send })
+  await eventually(() => expect(sent).toEqual(['interception', 'tokenUsage']))
+  await eventually(async () => expect([await letters.list(), await letters.retries()]).toEqual([[], []]))
+})
+
+test('dead letters are removed after 30 days', async () => {
+  const folder = await outboxFolder()
+  const letters = new DeadLetters(folder)
+  await letters.open()
+  await letters.keep({
+    record: end(1),
+    interception: undefined,
+    rejection: { ok: false, code: 'NOT_FOUND', message: 'no' },
+  })
+  const days = (n: number) => new Date(Date.now() + n * 86_400_000)
+  await letters.expire(days(29.9))
+  expect(await letters.list()).toHaveLength(1)
+  await letters.expire(days(30.1))
+  expect(await letters.list()).toEqual([])
+})
+
+test('a process before this one is declared gone when its records are handed over, and no process of a clean end', async () => {
+  const declared: string[][] = []
+  const declareGone = async (instances: string[]) => void declared.push(instances)
+  const order: string[] = []
+  const send: SendRecords = async records => {
+    order.push(...records.map(({ kind }) => kind))
+    return records.map(() => ({ ok: true }))
+  }
+  const killed = randomUUID()
+  const { outbox, folder } = await open({ send: silent, daemonInstance: killed })
+  await outbox.begin(interception(1), [end(1, 'unknown')])
+  const next = await afterKill(folder, {
+    send,
+    declareGone: async instances => {
+      order.push('gone')
+      await declareGone(instances)
+    },
+  })
+  await eventually(() => expect(declared).toEqual([[killed]]))
+  expect(order).toEqual(['interception', 'interceptionEnded', 'gone'])
+  await next.outbox.close({ timeoutMs: 1_000 })
+  await open({ folder: next.folder, declareGone })
+  expect(declared).toHaveLength(1)
+})
+
+test('a second process cannot use the folder', async () => {
+  const { folder } = await open()
+  await expect(open({ folder })).rejects.toMatchObject({ reason: 'data_in_use' })
+})
