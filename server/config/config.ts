@@ -1,4 +1,5 @@
 /** The configuration of each command, made from its settings. */
+import { join } from 'node:path'
 import type { ProviderSeed } from '../services/admin/providers/provider-seeds.js'
 import { checkSettings } from './check.js'
 import { invalid } from './config-error.js'
@@ -38,8 +39,16 @@ export interface DoorConfig {
   trustedProxies: readonly string[]
 }
 
+/** The configuration of a bridge's outbox. */
+export interface OutboxConfig {
+  /** absolute path; undefined: in memory */
+  outboxFolder: string | undefined
+  /** when records are synced to the disk */
+  outboxFsync: 'always' | 'interval' | 'never'
+}
+
 /** The configuration of `serve`. */
-export interface ServeConfig extends Address, DoorConfig {
+export interface ServeConfig extends Address, DoorConfig, OutboxConfig {
   logLevel: LogLevel
   /** how long requests in flight may run on after a signal */
   graceMs: number
@@ -62,7 +71,7 @@ export interface ServeConfig extends Address, DoorConfig {
 }
 
 /** The configuration of `daemon`. */
-export interface DaemonConfig extends Pick<Address, 'host' | 'port'>, DoorConfig {
+export interface DaemonConfig extends Pick<Address, 'host' | 'port'>, DoorConfig, OutboxConfig {
   /** base URL of the control plane */
   url: string
   /** the daemon key */
@@ -118,7 +127,7 @@ export function urlOf({ host, port }: Pick<Address, 'host' | 'port'>): string {
  */
 export function serveConfig(flags: Flags, environment: Environment): ServeConfig {
   const { values } = checkSettings(serveSettings, readSources(flags, environment))
-  const { data: dataDir, structuredLogging, content, encryptionKey, databaseUrl, adminToken, ...rest } = values
+  const { data: dataDir, structuredLogging, content, encryptionKey, databaseUrl, adminToken, outbox, ...rest } = values
   if (databaseUrl !== undefined && encryptionKey === undefined) {
     throw invalid(
       'BRIDGE_ENCRYPTION_KEY: is missing; with an external database every server must be given the same key, for instance one from: openssl rand -base64 32',
@@ -129,6 +138,7 @@ export function serveConfig(flags: Flags, environment: Environment): ServeConfig
     ...rest,
     structuredLogging: structuredLogging === 'true',
     recordContent: content === 'true',
+    outboxFolder: outboxFolder(outbox, dataDir, 'local'),
     databaseUrl,
     adminToken,
     encryptionKeys: encryptionKey === undefined ? undefined : parseEncryptionKeys(encryptionKey, 'encryptionKey'),
@@ -141,8 +151,25 @@ export function serveConfig(flags: Flags, environment: Environment): ServeConfig
  * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret
  */
 export function daemonConfig(flags: Flags, environment: Environment): DaemonConfig {
-  const { ca, content, ...rest } = checkSettings(daemonSettings, readSources(flags, environment)).values
-  return { ...rest, caFile: ca, recordContent: content === 'true' }
+  const { values } = checkSettings(daemonSettings, readSources(flags, environment))
+  const { ca, content, data, outbox, ...rest } = values
+  const [keyId = ''] = rest.key.split('-')
+  return {
+    ...rest,
+    caFile: ca,
+    recordContent: content === 'true',
+    outboxFolder: outboxFolder(outbox, data, keyId),
+  }
+}
+
+/** Returns the folder of an outbox; undefined for one in memory. */
+function outboxFolder(setting: string | undefined, dataDir: string, name: string): string | undefined {
+  return setting === 'none' ? undefined : (setting ?? join(outboxesIn(dataDir), name))
+}
+
+/** Returns the folder in which the outboxes of a data directory stand. */
+export function outboxesIn(dataDir: string): string {
+  return join(dataDir, 'outbox')
 }
 
 /**

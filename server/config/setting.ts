@@ -132,6 +132,15 @@ export function secretText(accepts: string, problemOf: (text: string) => string 
 /** The kind of paths. A relative path begins at the working directory. */
 export const path = { schema: z.string().min(1, 'must not be empty').transform(absolutePath), accepts: 'a path' }
 
+/** The kind of paths where the word `none` stands for no path. */
+export const pathOrNone = {
+  schema: z
+    .string()
+    .min(1, 'must not be empty')
+    .transform(text => (text === 'none' ? text : absolutePath(text))),
+  accepts: 'a path, or none',
+}
+
 /** Returns an absolute path. A leading tilde is the home directory: a shell leaves the tilde of `--data=~/x` alone. */
 export function absolutePath(path: string): string {
   return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : resolve(path)

@@ -17,6 +17,7 @@ import {
   oneOf,
   optional,
   path,
+  pathOrNone,
   preset,
   type Setting,
   type Settings,
@@ -217,6 +218,25 @@ const doorSettings = {
   },
 } as const satisfies Settings
 
+/** When the outbox syncs its records to the disk; see {@link FsyncMode} of the journal. */
+const fsyncModes = ['always', 'interval', 'never'] as const
+
+/** Settings of a bridge's outbox, in `serve` and in `daemon`. */
+const outboxSettings = {
+  outbox: {
+    ...optional(pathOrNone),
+    variables: ['BRIDGE_OUTBOX'],
+    flag: { value: 'dir' },
+    help: 'folder of the records that wait for the control plane; none keeps them in memory, and a killed process loses them',
+  },
+  outboxFsync: {
+    ...preset(oneOf(fsyncModes), 'interval'),
+    variables: ['BRIDGE_OUTBOX_FSYNC'],
+    flag: { value: 'mode' },
+    help: 'when the outbox is synced to the disk, for power cuts: always before the last bytes of a response, at an interval of 200 ms, never',
+  },
+} as const satisfies Settings
+
 /** Returns whether a text is an address, or a network in the form `ADDRESS/BITS`. */
 function isNetwork(text: string): boolean {
   const [address = '', bits, ...more] = text.split('/')
@@ -240,6 +260,8 @@ export const serveSettings = {
   content,
   graceMs,
   ...doorSettings,
+  outbox: { ...outboxSettings.outbox, unset: 'DATA/outbox/local' },
+  outboxFsync: outboxSettings.outboxFsync,
   databaseUrl: { ...databaseUrl, unset: 'the embedded database in the data directory' },
   databasePool: {
     ...preset(wholeNumber(1, 200), 10),
@@ -287,6 +309,9 @@ export const daemonSettings = {
   content,
   graceMs,
   ...doorSettings,
+  data: { ...data, help: 'data directory of the daemon, which holds its outbox' },
+  outbox: { ...outboxSettings.outbox, unset: 'DATA/outbox/ID, by the id of the daemon key' },
+  outboxFsync: outboxSettings.outboxFsync,
 } as const satisfies Settings
 
 /** Settings of every command that calls a running server. */

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger as PinoLogger } from 'pino'
 import { type BridgeDaemon, createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
+import type { Outbox, OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { DialError } from '../../client/rpc/errors.js'
 import type { CloseReason } from '../../shared/rpc/duplex.js'
@@ -21,11 +22,13 @@ import { buildVersion } from './build-version.js'
 import { dialProblem } from './dial-problem.js'
 import { doorOptions } from './door-options.js'
 import { createLogger } from './logger.js'
+import { hasLost, openOutbox } from './open-outbox.js'
 import { print, printJson } from './output.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
 /**
- * Runs a bridge until the first SIGINT or SIGTERM, and returns the exit code: 0, or 1 after an uncaught exception.
+ * Runs a bridge until the first SIGINT or SIGTERM, and returns the exit code: 0, or 1 after an uncaught exception or if
+ * records were lost: neither handed over nor kept in the outbox.
  * @throws RpcError if the daemon cannot start; `UNAUTHORIZED` or `FORBIDDEN` with the control plane's reason if the
  *   control plane rejects or revokes the key, after the requests in flight have ended
  */
@@ -36,18 +39,28 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
   const metrics = createBridgeMetrics({ version: buildVersion() })
-  const client = await createClient(config, logger, metrics)
+  const daemonInstance = randomUUID()
+  const client = await createClient(config, daemonInstance, logger, metrics)
+  let outbox: Outbox | undefined
+  try {
+    outbox = await openOutbox(config, { client, daemonInstance, logger })
+  } catch (error) {
+    await client.close()
+    throw error
+  }
   const daemon = createBridgeDaemon({
     client,
     logger,
     metrics,
     recordContent: config.recordContent,
+    ...(outbox && { outbox }),
     ...doorOptions(config),
   })
   let front: HttpFront | undefined
-  const close = async (graceMs: number): Promise<void> => {
-    await Promise.all([front?.close(graceMs), daemon.close({ graceMs })])
+  const close = async (graceMs: number): Promise<OutboxRest> => {
+    const [rest] = await Promise.all([daemon.close({ graceMs }), front?.close(graceMs)])
     await client.close()
+    return rest
   }
   try {
     front = await openHttpFront({
@@ -79,9 +92,9 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
     throw rejectedBy(cause)
   }
   logger.info({ cause: cause.name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
-  await close(cause.kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
-  logger.info({}, 'stopped')
-  return cause.kind === 'fault' ? 1 : 0
+  const rest = await close(cause.kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
+  logger.info({ left: rest.left, kept: rest.kept }, 'stopped')
+  return cause.kind === 'fault' || hasLost(rest) ? 1 : 0
 }
 
 /** A slower control plane counts as not responding. */
@@ -110,6 +123,7 @@ async function isStoreWritable(recorder: BridgeClient['recorder']): Promise<bool
 
 async function createClient(
   { url, key, caFile }: DaemonConfig,
+  daemonInstance: string,
   logger: PinoLogger,
   metrics: PrometheusBridgeMetrics,
 ): Promise<BridgeClient> {
@@ -119,7 +133,7 @@ async function createClient(
     url,
     key,
     buildVersion: buildVersion(),
-    daemonInstance: randomUUID(),
+    daemonInstance,
     onCallEnd: metrics.callEnded,
     ...(tls && { tls }),
     onError(error) {

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { Logger as PinoLogger } from 'pino'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
+import type { OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { type ServeConfig, serveConfig } from '../config/config.js'
 import { secretFiles } from '../config/keys.js'
@@ -20,6 +21,7 @@ import { buildVersion } from './build-version.js'
 import { doorOptions } from './door-options.js'
 import { commandFor, firstSteps } from './first-steps.js'
 import { createLogger } from './logger.js'
+import { hasLost, openOutbox } from './open-outbox.js'
 import { print, printJson } from './output.js'
 import { ensureSecrets, hasDatabase } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
@@ -27,8 +29,8 @@ import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.
 /**
  * Runs a server until the first SIGINT or SIGTERM, and returns the exit code: 0, or 1 after an uncaught exception. Such
  * an exception is an error of this program, after which the state of the process is unknown: the server logs the
- * exception, rejects new requests, stores the records in memory, and ends. The exit code is also 1 if the embedded
- * database has ended by itself.
+ * exception, rejects new requests, hands over its records, and ends. The exit code is also 1 if the embedded database
+ * has ended by itself, and if records were lost: neither handed over nor kept in the outbox.
  * @throws RpcError if the server cannot start; the parts that were opened until then are closed again
  */
 export async function runServer(flags: Flags, environment: Environment): Promise<number> {
@@ -41,9 +43,9 @@ export async function runServer(flags: Flags, environment: Environment): Promise
   if (!stop.cause) announce(server, config, flags)
   const { kind, name } = await stop.requested
   logger.info({ cause: name, graceMs: config.graceMs }, 'stopping: requests in flight may end')
-  await server.close(kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
-  logger.info({}, 'stopped')
-  return kind === 'fault' ? 1 : 0
+  const rest = await server.close(kind === 'fault' ? Math.min(config.graceMs, faultGraceMs) : config.graceMs)
+  logger.info({ left: rest.left, kept: rest.kept }, 'stopped')
+  return kind === 'fault' || hasLost(rest) ? 1 : 0
 }
 
 /**
@@ -74,7 +76,8 @@ function secretsOf({ adminToken, databaseUrl, seeds }: ServeConfig): (string | u
 interface RunningServer {
   url: string
   isFirstStart: boolean
-  close(graceMs: number): Promise<void>
+  /** Resolves with the records that the bridge did not hand over. */
+  close(graceMs: number): Promise<OutboxRest>
 }
 
 async function start(
@@ -88,9 +91,11 @@ async function start(
   // Creating a database takes seconds and would waste the first start, so a busy port is found before.
   if (isFirstStart) await checkPort(config)
   const opened: ((graceMs: number) => Promise<unknown>)[] = []
-  const close = async (graceMs: number) => {
+  let rest: OutboxRest = { left: 0, kept: 0 }
+  const close = async (graceMs: number): Promise<OutboxRest> => {
     const deadline = Date.now() + graceMs
     for (const closeOne of opened.splice(0).reverse()) await closeOne(Math.max(0, deadline - Date.now()))
+    return rest
   }
   try {
     const secrets = await ensureSecrets({ ...config, logger })
@@ -122,7 +127,8 @@ async function start(
       metrics: createServerMetrics(),
     })
     opened.push(graceMs => server.close({ graceMs }))
-    const identity = { role: 'daemon', name: 'embedded', delegate: true, daemonInstance: randomUUID() } as const
+    const daemonInstance = randomUUID()
+    const identity = { role: 'daemon', name: 'embedded', delegate: true, daemonInstance } as const
     const metrics = createBridgeMetrics({ version: buildVersion() })
     const client = createBridgeClient({
       dial: () => server.connectInMemory({ identity }),
@@ -130,15 +136,19 @@ async function start(
     })
     metrics.watchConnection(client.connection)
     opened.push(() => client.close())
+    const outbox = await openOutbox(config, { client, daemonInstance, logger })
     const daemon = createBridgeDaemon({
       client,
       logger,
       metrics,
       recordContent: config.recordContent,
+      ...(outbox && { outbox }),
       ...doorOptions(config),
     })
     // Last in, first out: the daemon hands over its records while the server still accepts them.
-    opened.push(graceMs => daemon.close({ graceMs }))
+    opened.push(async graceMs => {
+      rest = await daemon.close({ graceMs })
+    })
     if (stop.cause) return { url: '', isFirstStart, close }
     const bridge = { handler: daemon.handler, ready: daemon.ready, metrics: metrics.text }
     const { url } = await server.listen({ host, port, bridge })

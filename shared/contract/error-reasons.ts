@@ -45,6 +45,7 @@ export const errorReasons = {
     meaning: 'the database server cannot be reached, or rejects the login',
   },
   import_refused: { code: 'PRECONDITION_FAILED', meaning: 'there is nothing to import, or the target is not empty' },
+  outbox_unwritable: { code: 'PRECONDITION_FAILED', meaning: 'the folder of the outbox cannot be opened or written' },
   port_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process listens on the port' },
   server_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no server responds at the address' },
 } as const satisfies ReasonTable

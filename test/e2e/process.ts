@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { makeDataDir } from '../fixtures/data-dir.js'
+import { makeDataDir, makeEmptyDir } from '../fixtures/data-dir.js'
 
 /** The built program. */
 export const program = resolve('dist/server/cli.js')
@@ -87,13 +87,14 @@ export async function startServe(dataDir: string, options: StartOptions = {}): P
   return { ...started, dataDir, port, flags: ['--data', dataDir, '--port', port] }
 }
 
-/** Starts `daemon` on a free port, as {@link startServe} does. */
-export function startDaemon(
+/** Starts `daemon` on a free port, as {@link startServe} does; without `BRIDGE_DATA` in an empty data directory. */
+export async function startDaemon(
   url: string,
   key: string,
   { args = [], env = {}, program }: StartOptions = {},
 ): Promise<RunningProcess> {
-  return start(['daemon', '--url', url, '--port', '0', ...args], { BRIDGE_DAEMON_KEY: key, ...env }, program)
+  const environment = { BRIDGE_DAEMON_KEY: key, BRIDGE_DATA: env.BRIDGE_DATA ?? (await makeEmptyDir('daemon')), ...env }
+  return start(['daemon', '--url', url, '--port', '0', ...args], environment, program)
 }
 
 async function start(

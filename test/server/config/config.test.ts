@@ -41,6 +41,8 @@ describe('serveConfig', () => {
       logLevel: 'info',
       graceMs: 30_000,
       ...door,
+      outboxFolder: join(homedir(), '.aibridge/outbox/local'),
+      outboxFsync: 'interval',
       structuredLogging: false,
       recordContent: true,
       databaseUrl: undefined,
@@ -251,6 +253,8 @@ describe('daemon', () => {
       logLevel: 'info',
       graceMs: 30_000,
       ...door,
+      outboxFolder: join(homedir(), '.aibridge/outbox', key.slice(0, 10)),
+      outboxFsync: 'interval',
       recordContent: true,
     })
     const other = `${'c'.repeat(10)}-${'D'.repeat(22)}`
@@ -262,6 +266,18 @@ describe('daemon', () => {
       logLevel: 'warn',
       caFile: undefined,
     })
+  })
+
+  test('the outbox has a folder of its own below the data directory, or is in memory', () => {
+    const given = { url: 'https://a', key }
+    expect(daemonConfig({ ...given, data: '/var/lib/x' }, {}).outboxFolder).toBe(
+      `/var/lib/x/outbox/${key.slice(0, 10)}`,
+    )
+    expect(daemonConfig({ ...given, outbox: '~/o' }, {}).outboxFolder).toBe(join(homedir(), 'o'))
+    expect(daemonConfig(given, { BRIDGE_OUTBOX: 'none' }).outboxFolder).toBeUndefined()
+    expect(serveConfig({ data: '/var/lib/x' }, {}).outboxFolder).toBe('/var/lib/x/outbox/local')
+    expect(serveConfig({ outbox: 'none' }, {}).outboxFolder).toBeUndefined()
+    expect(() => serveConfig({ outboxFsync: 'sometimes' }, {})).toThrow('must be one of always, interval, never')
   })
 
   test('content is recorded unless the flag, its variable or the file says no, in this order', async () => {
