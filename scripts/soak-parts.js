@@ -20,10 +20,22 @@ export const parts = {
   stops: ['test/e2e/stops.test.ts'],
   floods: ['test/e2e/floods.test.ts'],
   heap: ['test/soak/transport/heap.test.ts'],
+  crash: ['test/soak/crash/crash.process.test.ts', 'test/soak/crash/offences.test.ts'],
 }
 
 /** @type {Record<string, string[]>} */
-const groups = { transport: Object.keys(parts) }
+const groups = { transport: Object.keys(parts).filter(name => name !== 'crash') }
+
+/**
+ * Options on the command line and the variables that carry them to the tests.
+ *
+ * @type {Record<string, string>}
+ */
+const options = {
+  '--kills': 'SOAK_KILLS',
+  '--seed': 'SOAK_SEED',
+  '--mode': 'SOAK_MODE',
+}
 
 /**
  * Returns the files of parts and groups of parts, by default of all.
@@ -37,4 +49,23 @@ export function filesOf(asked) {
     throw new Error(`no part is named ${unknown.join(', ')}; the parts are ${Object.keys(all).join(', ')}`)
   const names = asked.length === 0 ? Object.keys(parts) : asked.flatMap(name => all[name] ?? [])
   return [...new Set(names)].flatMap(name => parts[name] ?? [])
+}
+
+/**
+ * Returns the variables of options such as `--kills 500`.
+ * @param {readonly string[]} words
+ * @throws Error for an unknown option, or one without a value
+ */
+export function variablesOf(words) {
+  /** @type {Record<string, string>} */
+  const variables = {}
+  for (let index = 0; index < words.length; index += 2) {
+    const [option = '', value] = words.slice(index, index + 2)
+    const variable = Object.hasOwn(options, option) ? options[option] : undefined
+    if (variable === undefined)
+      throw new Error(`no option is named ${option}; the options are ${Object.keys(options).join(', ')}`)
+    if (value === undefined) throw new Error(`${option} lacks a value`)
+    variables[variable] = value
+  }
+  return variables
 }

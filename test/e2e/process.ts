@@ -220,7 +220,7 @@ export async function cleanUp(): Promise<void> {
 }
 
 /** Without npm's and this project's variables, as in a terminal. */
-function bareEnvironment(): Record<string, string> {
+export function bareEnvironment(): Record<string, string> {
   const { PATH = '', HOME = '', TMPDIR = tmpdir() } = process.env
   return { PATH, HOME, TMPDIR }
 }
