@@ -122,8 +122,10 @@ export const bridgeLimits = {
   outboxMaxBytes: 256 * mib,
   outboxRetryMinMs: 50,
   outboxRetryMaxMs: 10_000,
-  /** shortest time that `close()` tries to hand over the outbox's records */
+  /** shortest time that `close()` tries to hand over records that are in memory only */
   outboxFlushMs: 5_000,
+  /** longest time that `close()` tries to hand over records that are kept on disk: the next process has them */
+  outboxKeptFlushMs: 2_000,
   /** providers are read again after this time, with or without a signal of `watchProviders` */
   providerTtlMs: 60_000,
 } as const

@@ -291,9 +291,10 @@ class JournalOutbox implements Outbox {
 
   async #close(timeoutMs: number): Promise<OutboxRest> {
     const deadline = performance.now() + timeoutMs
-    // Records that are being written are sent afterwards.
+    const timeLeft = () => Math.max(0, deadline - performance.now())
+    // Records that are being written are sent afterwards; those that the disk does not take are sent meanwhile.
     await withinTime(Promise.all(this.#puts), timeoutMs)
-    await this.#delivery.finish(Math.max(0, deadline - performance.now()))
+    await this.#delivery.finish(Math.min(timeLeft(), this.#limits.outboxKeptFlushMs))
     this.#stopped.abort(new Error('the outbox is closed'))
     await Promise.all([...this.#puts, ...this.#tasks])
     const { pending, linkEnd } = this.#delivery

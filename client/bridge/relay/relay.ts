@@ -78,7 +78,7 @@ export class Relay implements ResponseReceiver {
     const passed = this.#filter?.push(chunk) ?? chunk
     if (!ended && this.#bytesLeft !== 0) return this.#write(passed)
     const observed = this.#observe()
-    return observed ? observed.then(() => this.#write(passed)) : this.#write(passed)
+    return observed ? this.#unlessClosed(observed).then(() => this.#write(passed)) : this.#write(passed)
   }
 
   /**
@@ -127,6 +127,17 @@ export class Relay implements ResponseReceiver {
     if (this.#observed) return undefined
     this.#observed = true
     return this.#observer?.beforeLastBytes()
+  }
+
+  /** Waits for the observer as long as the client is there: the provider is not held up for nobody. */
+  #unlessClosed(observed: Promise<void>): Promise<void> {
+    const response = this.#response
+    return new Promise((resolve, reject) => {
+      const done = () => resolve()
+      if (response.destroyed) done()
+      response.once('close', done)
+      observed.then(done, reject).finally(() => response.off('close', done))
+    })
   }
 
   #write(chunk: Buffer): Promise<void> | undefined {

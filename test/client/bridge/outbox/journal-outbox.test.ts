@@ -6,6 +6,7 @@ import { DeadLetters } from '../../../../client/bridge/outbox/dead-letters.js'
 import { type JournalOutboxOptions, openJournalOutbox } from '../../../../client/bridge/outbox/journal-outbox.js'
 import type { SendRecords } from '../../../../client/bridge/outbox/outbox.js'
 import type { BatchRecord } from '../../../../shared/contract/recorder.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { memoryLogger } from '../running-bridge.js'
 import { testOwner } from '../scripted-control-plane.js'
@@ -143,6 +144,25 @@ test('an outbox that closes while the control plane is away keeps its records an
   await next.flush()
   expect(sent).toStrictEqual([interception(1), tokens(3, 1, 9), end(1)])
   expect(words[0]).toMatchObject({ level: 'warn', fields: { interceptions: 1, records: 3 } })
+})
+
+test('a daemon whose key is revoked keeps its records for the operator, who hands them over with another key', async () => {
+  const revoked = new RpcError<string>('FORBIDDEN', 'the key was revoked', { reason: 'key_revoked', mayHaveRun: false })
+  const { outbox, folder, lines } = await open({ send: () => Promise.reject(revoked) })
+  await outbox.begin(interception(1), [end(1, 'unknown')])
+  await outbox.put([tokens(3, 1, 9), end(1)])
+  await outbox.flush()
+  // What ends later is kept too.
+  await outbox.begin(interception(4), [end(4, 'unknown')])
+  await outbox.put([end(4)])
+  expect(await outbox.close({ timeoutMs: 60_000 })).toEqual({ left: 3, kept: 3 })
+  expect(lines.at(-1)).toMatchObject({
+    message: 'records wait in the outbox for the next start: the link to the control plane is closed for good',
+    fields: { left: 3, folder, reason: 'the key was revoked' },
+  })
+  const { sent, outbox: next } = await open({ folder })
+  await next.flush()
+  expect(sent).toStrictEqual([interception(1), tokens(3, 1, 9), end(1), interception(4), end(4)])
 })
 
 test('no record is sent before all records of its interception are written', async () => {

@@ -1,7 +1,7 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Outcome, ResponseFacts, TokenCounts } from '../../../../client/bridge/providers/provider-api.js'
 import { InterceptionRecords, type InterceptionStart } from '../../../../client/bridge/recording/records.js'
-import { recordSchemas } from '../../../../shared/contract/recorder.js'
+import { type BatchRecord, recordSchemas } from '../../../../shared/contract/recorder.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import { silentLogger } from '../../../fixtures/stores.js'
 import { testOwner } from '../scripted-control-plane.js'
@@ -144,5 +144,45 @@ describe('token usages of a response', () => {
         metadata?.estimated ?? false,
       ]),
     ).toEqual(expected)
+  })
+})
+
+describe('records of an interception', () => {
+  const options = { recordContent: true, logger: silentLogger }
+  const facts: ResponseFacts = {
+    tools: [],
+    thoughts: [],
+    usage: counts(1),
+    billedBeside: [{ ...counts(2), model: 'a' }],
+  }
+
+  test.each([
+    ['back', -3_600_000],
+    ['forward', 3_600_000],
+  ])('records are not older than their interception, and as late as it lasted, if the clock jumps %s', (_, jumpMs) => {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const startedAt = new Date()
+    const records = new InterceptionRecords(options, { ...start, startedAt, arrivedAt: performance.now() })
+    vi.advanceTimersByTime(1_500)
+    vi.setSystemTime(Date.now() + jumpMs)
+    const late = new Date(startedAt.getTime() + 1_500)
+    const end = records.end(undefined)
+    expect(end).toMatchObject({ endedAt: late })
+    for (const record of records.whole(facts, undefined)) {
+      expect('createdAt' in record ? record.createdAt : late).toEqual(late)
+    }
+  })
+
+  test('records for a process that dies have the ids of the final ones', () => {
+    const request = { model: 'm', prompt: 'hello' }
+    const records = new InterceptionRecords(options, { ...start, request })
+    const idsOf = (made: BatchRecord[]) => made.filter(({ kind }) => kind !== 'interceptionEnded').map(({ id }) => id)
+    const failure = { type: 'unknown', message: 'it died' } as const
+    const before = idsOf(records.beforeResponse(failure))
+    const inside = idsOf(records.insideResponse({ ...facts, billedBeside: [] }, failure))
+    expect([before.length, inside.length]).toEqual([1, 1])
+    expect(idsOf(records.whole(facts, undefined))).toEqual([...before, ...inside, expect.any(String)])
+    expect(idsOf(records.whole(facts, undefined))).toHaveLength(3)
   })
 })

@@ -1,0 +1,91 @@
+import { once } from 'node:events'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { createMemoryOutbox } from '../../../../client/bridge/outbox/memory-outbox.js'
+import type { Outbox } from '../../../../client/bridge/outbox/outbox.js'
+import { createRecordSender } from '../../../../client/bridge/outbox/record-sender.js'
+import { eventually } from '../../../fixtures/eventually.js'
+import { createGate, eventStream, json, type StandInProvider, startProvider } from '../../../fixtures/provider.js'
+import { anthropicProvider, begin, memoryLogger, type RunningBridge, send, startBridge } from '../running-bridge.js'
+import { type ScriptedControlPlane, scriptedControlPlane, testKey } from '../scripted-control-plane.js'
+
+let provider: StandInProvider
+let plane: ScriptedControlPlane
+let bridge: RunningBridge
+
+beforeEach(async () => {
+  provider = await startProvider()
+  plane = scriptedControlPlane([anthropicProvider(provider.url)])
+})
+afterEach(() => provider.close())
+
+/** Starts a bridge with an outbox that differs from one in memory. */
+async function start(change: (outbox: Outbox) => Partial<Outbox>): Promise<void> {
+  const outbox = createMemoryOutbox({ send: createRecordSender(plane), logger: memoryLogger().logger })
+  const changed: Outbox = Object.setPrototypeOf(change(outbox), {
+    admit: () => outbox.admit(),
+    begin: outbox.begin.bind(outbox),
+    note: () => {},
+    forget: (id: string) => outbox.forget(id),
+    put: outbox.put.bind(outbox),
+    flush: () => outbox.flush(),
+    close: outbox.close.bind(outbox),
+    size: 0,
+    oldestMs: 0,
+    deadLetters: 0,
+  })
+  bridge = await startBridge(plane, {}, testKey, { outbox: changed })
+  onTestFinished(() => bridge.close())
+}
+
+test('an interception that the disk does not take gives 503 before the provider is called, and is ended', async () => {
+  await start(() => ({ begin: () => Promise.reject(new Error('ENOSPC: no space left on device')) }))
+  const response = await send(bridge)
+  expect([response.status, response.headers['retry-after']]).toEqual([503, '1'])
+  expect(JSON.parse(response.body.toString())).toMatchObject({
+    error: { message: 'the outbox cannot be written, so the provider was not called; try again later' },
+  })
+  const [failed, rejected] = bridge.log
+  expect([failed?.level, failed?.message]).toEqual(['error', 'an interception could not be recorded'])
+  expect(rejected?.fields).toMatchObject({ cause: 'ENOSPC: no space left on device' })
+  await eventually(() =>
+    expect(plane.records.map(({ kind }) => kind)).toEqual(['interception', 'promptUsage', 'interceptionEnded']),
+  )
+  expect(provider.calls).toHaveLength(0)
+})
+
+const bodies = [
+  ['a blocking response', () => json({ id: 'msg_1' })],
+  ['a stream', () => eventStream('data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n')],
+] as const
+
+test.each(bodies)('%s whose records are not kept is cut off before its last bytes', async (_, respond) => {
+  await start(() => ({ put: () => Promise.reject(new Error('the outbox is closed')) }))
+  provider.respondWith(respond())
+  const response = await send(bridge)
+  expect(response).toMatchObject({ status: 200, whole: false })
+  expect(bridge.log.map(({ message }) => message)).toContain('records were lost: the outbox did not take them')
+})
+
+test.each(bodies)(
+  '%s whose records wait for the disk holds neither a client that leaves nor the end of the bridge',
+  async (_, respond) => {
+    const [asked, never] = [createGate(), createGate()]
+    let asks = 0
+    await start(() => ({
+      put() {
+        if (++asks === 2) asked.open()
+        return never.opened
+      },
+    }))
+    provider.respondWith(respond(), respond())
+    const leaving = await begin(bridge)
+    const staying = await begin(bridge)
+    await asked.opened
+    leaving.destroy()
+    const cut = once(staying, 'error')
+    staying.resume()
+    await bridge.daemon.close({ graceMs: 0 })
+    await cut
+    expect(staying.complete).toBe(false)
+  },
+)
