@@ -49,6 +49,7 @@ export interface CloseResult {
 export class ConnectionGroup implements MemberObserver {
   /** all members that have not closed, or whose procedures have not returned */
   readonly #members = new Set<GroupMember>()
+  readonly #drainListeners = new Set<() => void>()
   #state: 'open' | 'draining' | 'closed' = 'open'
   #closing: Promise<CloseResult> | undefined
 
@@ -79,6 +80,12 @@ export class ConnectionGroup implements MemberObserver {
     member.observeClose(this)
   }
 
+  /** Calls `listener` when {@link close} begins. Returns a function that takes the listener away. */
+  onDrain(listener: () => void): () => void {
+    this.#drainListeners.add(listener)
+    return () => void this.#drainListeners.delete(listener)
+  }
+
   /** Called by a member of this group. */
   onMemberClosed(member: GroupMember): void {
     this.connections--
@@ -104,6 +111,7 @@ export class ConnectionGroup implements MemberObserver {
     const members = [...this.#members]
     const inFlight = this.calls
     for (const member of members) member.drain()
+    for (const listener of this.#drainListeners) listener()
     const grace = timer(graceMs)
     const graceEndsAt = now() + graceMs
     const settled = timer(Math.min(times.settleMs, graceMs))

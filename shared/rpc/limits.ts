@@ -95,10 +95,8 @@ export const unauthenticatedLimits = {
   totalBytes: 64 * mib,
   /** parts of one message; each costs 100 bytes of memory and may hold a single byte. Chrome sends 128 KiB in one */
   maxFragments: 256,
-  /** bytes after the close, which were under way; then the socket ends */
+  /** bytes after the close, which were under way; then nothing more is read */
   lateBytes: 256 * 1024,
-  /** time for such a peer to read why it was closed, and to close its end, in milliseconds */
-  closeMs: 1_000,
 } as const
 
 /** Limits of one connection, see {@link connectionLimits}. */

@@ -1,7 +1,7 @@
 /**
  * Unauthenticated peers that flood a server and read nothing, in a process of their own:
- * `node flood-peers.mjs PORT COUNT SEED`. Each peer dials again when it is closed. Prints the number of dials, by kind,
- * as JSON when its input ends.
+ * `node flood-peers.mjs PORT COUNT SEED [KIND]`. Each peer dials again when it is closed, as one of all kinds or of the
+ * one kind. Prints the number of dials, by kind, as JSON when its input ends.
  */
 import { connect } from 'node:net'
 
@@ -26,9 +26,10 @@ const arrays = `[${'[],'.repeat(20_000)}[]]`
 const call = `{"id":1,"method":"query","params":{"path":"x","input":${arrays}}}`.slice(0, 65_000)
 
 /**
- * Each kind with the bytes after the connection is made, and the bytes that follow for ever.
+ * Each kind with the bytes after the connection is made, and the bytes that follow for ever, or the time in
+ * milliseconds after which the peer leaves.
  *
- * @type {[string, Buffer, Buffer | undefined][]}
+ * @type {[string, Buffer, Buffer | number][]}
  */
 const kinds = [
   ['WebSocket pings', upgrade, repeat(frame(0x89), 2_000)],
@@ -39,9 +40,12 @@ const kinds = [
   ['a first frame without an end', Buffer.concat([upgrade, longFrame]), Buffer.alloc(16_384, 0x20)],
   ['parts of a first frame', Buffer.concat([upgrade, frame(0x01, '{')]), repeat(frame(0x00, ' '), 200)],
   ['half a request', upgrade.subarray(0, 60), Buffer.from('X-A: b\r\n')],
-  ['silence', upgrade, undefined],
+  ['silence', upgrade, 5_000],
+  ['dials', upgrade, 20],
 ]
-const dials = new Map(kinds.map(([name]) => [name, 0]))
+const [, , , , , kindName] = process.argv
+const chosen = kinds.filter(([name]) => kindName === undefined || name === kindName)
+const dials = new Map(chosen.map(([name]) => [name, 0]))
 let random = seed
 const next = () => {
   random = (Math.imul(random, 1_103_515_245) + 12_345) & 0x7fffffff
@@ -51,21 +55,21 @@ let isOver = false
 
 function flood() {
   if (isOver) return
-  const kind = kinds[Math.floor(next() * kinds.length)]
+  const kind = chosen[Math.floor(next() * chosen.length)]
   if (!kind) return
-  const [name, first, chunk] = kind
+  const [name, first, then] = kind
   dials.set(name, (dials.get(name) ?? 0) + 1)
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => {})
   // A closed peer dials again; not at once, so that the flood is in the frames.
   socket.on('close', () => setTimeout(flood, 100 + next() * 400))
   socket.write(first)
+  // Nothing is read, so the server's end of the connection is seen at a write only.
+  if (typeof then === 'number') return void setTimeout(() => socket.destroy(), then)
   const write = () => {
-    if (chunk && !isOver) socket.write(chunk, error => !error && setTimeout(write, 5))
+    if (!isOver) socket.write(then, error => !error && setTimeout(write, 5))
   }
   write()
-  // Nothing is read, so the server's end of the connection is seen at a write only.
-  if (!chunk) setTimeout(() => socket.destroy(), 5_000)
 }
 
 for (let peer = 0; peer < count; peer++) setTimeout(flood, next() * 1_000)

@@ -75,6 +75,8 @@ interface StartOptions {
   env?: Record<string, string>
   /** the command line of another build */
   program?: string | undefined
+  /** of Node; default: {@link nodeFlags} */
+  flags?: readonly string[]
 }
 
 /**
@@ -82,7 +84,7 @@ interface StartOptions {
  */
 export async function startServe(dataDir: string, options: StartOptions = {}): Promise<ServeProcess> {
   const { args = [], env = {} } = options
-  const started = await start(['serve', '--data', dataDir, '--port', '0', ...args], env, options.program)
+  const started = await start(['serve', '--data', dataDir, '--port', '0', ...args], env, options)
   const { port } = new URL(started.url)
   return { ...started, dataDir, port, flags: ['--data', dataDir, '--port', port] }
 }
@@ -91,18 +93,18 @@ export async function startServe(dataDir: string, options: StartOptions = {}): P
 export async function startDaemon(
   url: string,
   key: string,
-  { args = [], env = {}, program }: StartOptions = {},
+  { args = [], env = {}, ...options }: StartOptions = {},
 ): Promise<RunningProcess> {
   const environment = { BRIDGE_DAEMON_KEY: key, BRIDGE_DATA: env.BRIDGE_DATA ?? (await makeEmptyDir('daemon')), ...env }
-  return start(['daemon', '--url', url, '--port', '0', ...args], environment, program)
+  return start(['daemon', '--url', url, '--port', '0', ...args], environment, options)
 }
 
 async function start(
   args: readonly string[],
   env: Record<string, string>,
-  commandLine = program,
+  { flags = nodeFlags, program: commandLine = program }: StartOptions,
 ): Promise<RunningProcess> {
-  const child = spawn(process.execPath, [...nodeFlags, commandLine, ...args], {
+  const child = spawn(process.execPath, [...flags, commandLine, ...args], {
     env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

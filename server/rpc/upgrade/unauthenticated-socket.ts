@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
-import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
+import { now } from '../../../shared/rpc/deadlines.js'
 import { closeCodes } from '../../../shared/rpc/duplex.js'
 import { heapBytesOfText } from '../../../shared/rpc/json/heap-bytes.js'
-import { unauthenticatedLimits } from '../../../shared/rpc/limits.js'
 import type { AbandonableConnection } from '../connection.js'
 import type { UnauthenticatedPeer } from '../unauthenticated-peer.js'
-import type { ReadingTurns } from './reading-turns.js'
+import type { HeldSockets } from './held-sockets.js'
+import type { UnauthenticatedTurns } from './unauthenticated-turns.js'
 
 /** Messages up to this length are measured when they are parsed. */
 const shortMessageBytes = 8 * 1024
@@ -16,6 +16,12 @@ const sliceBytes = 4 * 1024
 
 /** More than the close frame and a few responses. */
 const unreadBytes = 16 * 1024
+
+/** The parts that the unauthenticated sockets of a listener share. */
+interface Shared {
+  readonly turns: UnauthenticatedTurns
+  readonly heldSockets: HeldSockets
+}
 
 /**
  * Stands between the socket of an unauthenticated peer and `ws`, until the peer is released: counts what reaches the
@@ -27,7 +33,7 @@ const unreadBytes = 16 * 1024
 export class UnauthenticatedSocket {
   readonly #socket: Socket
   readonly #peer: UnauthenticatedPeer
-  readonly #turns: ReadingTurns
+  readonly #shared: Shared
   /** `ws`'s own listener, the only one after the upgrade */
   readonly #listener: (...args: unknown[]) => void
   /** to be set before the first bytes arrive */
@@ -35,10 +41,10 @@ export class UnauthenticatedSocket {
   #chunks: Buffer[] = []
   #state: 'limited' | 'released' | 'cut' = 'limited'
 
-  constructor(webSocket: WebSocket, socket: Socket, peer: UnauthenticatedPeer, turns: ReadingTurns) {
+  constructor(webSocket: WebSocket, socket: Socket, peer: UnauthenticatedPeer, shared: Shared) {
     this.#socket = socket
     this.#peer = peer
-    this.#turns = turns
+    this.#shared = shared
     const [listener] = socket.listeners('data')
     if (!listener) throw new Error('ws listens to the socket of its WebSocket')
     this.#listener = listener as (...args: unknown[]) => void // of the event `data`
@@ -54,53 +60,76 @@ export class UnauthenticatedSocket {
     webSocket.on('ping', onPing).on('pong', onPing).on('message', onMessage)
     peer.onRelease = () => {
       webSocket.off('ping', onPing).off('pong', onPing).off('message', onMessage)
-      if (this.#state === 'limited') this.#state = 'released'
+      if (this.#state !== 'limited') return
+      this.#state = 'released'
       if (this.#chunks.length === 0) this.#giveBack()
     }
+    this.#waitToRead()
+  }
+
+  /** The bytes of a peer whose turn has not come stay with the system. */
+  #waitToRead(): void {
+    this.#socket.pause()
+    this.#shared.turns.waitToRead(this.#read)
+  }
+
+  readonly #read = (): void => {
+    if (this.#state === 'limited') this.#socket.resume()
   }
 
   readonly #onChunk = (chunk: Buffer): void => {
-    this.#check(this.#peer.takePart(chunk.length))
+    const fault = this.#peer.takePart(chunk.length)
+    if (this.#state === 'cut') {
+      // Some bytes are read and dropped, so that the end of a peer that respects the close is seen.
+      if (fault !== undefined) this.#socket.pause()
+      return
+    }
+    this.#check(fault)
     if (this.#isCut) return
     this.#socket.pause()
-    if (this.#chunks.push(chunk) === 1) this.#turns.wait(this.#read)
+    if (this.#chunks.push(chunk) === 1) this.#shared.turns.waitToWork(this.#work)
   }
 
   get #isCut(): boolean {
     return this.#state === 'cut'
   }
 
-  readonly #read = (): void => {
-    for (const chunk of this.#chunks) {
-      for (let start = 0; start < chunk.length && !this.#isCut; start += sliceBytes) {
-        this.#listener.call(this.#socket, chunk.subarray(start, start + sliceBytes))
-        // Also a fault that the connection has found in a message.
-        this.#check(this.#peer.fault)
-      }
+  readonly #work = (endAt: number): void => {
+    while (!this.#isCut) {
+      const slice = this.#takeSlice()
+      if (!slice) return this.#state === 'released' ? this.#giveBack() : this.#waitToRead()
+      this.#listener.call(this.#socket, slice)
+      // Also a fault that the connection has found in a message.
+      this.#check(this.#peer.fault)
+      if (now() >= endAt) return this.#shared.turns.waitToWork(this.#work)
     }
-    this.#chunks = []
-    if (this.#isCut) return
-    if (this.#state === 'released') this.#giveBack()
-    this.#socket.resume()
   }
 
+  #takeSlice(): Buffer | undefined {
+    const [chunk] = this.#chunks
+    if (chunk && chunk.length > sliceBytes) this.#chunks[0] = chunk.subarray(sliceBytes)
+    else this.#chunks.shift()
+    return chunk?.subarray(0, sliceBytes)
+  }
+
+  /** Leaves the socket to `ws`. */
   #giveBack(): void {
-    if (this.#state !== 'released') return
     this.#socket.off('close', this.#onClose)
     this.#socket.off('data', this.#onChunk)
     this.#socket.on('data', this.#listener)
+    this.#socket.resume()
   }
 
   #check(fault: string | undefined): void {
     if (fault === undefined || this.#state === 'cut') return
     this.#state = 'cut'
+    this.#chunks = []
     this.connection?.abandon({ code: closeCodes.policyViolation, message: fault })
-    // The peer gets a moment to read the close frame, unless more waits before that frame. Nothing more is read.
     const socket = this.#socket
-    socket.pause()
+    // Responses that the peer does not read are no load to hold.
     if (socket.writableLength > unreadBytes) return void socket.destroy()
-    const timer = backgroundTimer(() => socket.destroy(), unauthenticatedLimits.closeMs)
-    socket.once('close', () => clearTimeout(timer))
+    this.#shared.heldSockets.hold(socket)
+    socket.resume()
   }
 
   /** Also of a released peer whose chunks wait for their turn: `ws` reads nothing after the end of its socket. */

@@ -22,9 +22,10 @@ import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js
 import { toTrpcError } from '../error-shape.js'
 import type { AnyRouter } from '../trpc-internals.js'
 import { UnauthenticatedPeer } from '../unauthenticated-peer.js'
+import { HeldSockets } from './held-sockets.js'
 import type { ServeWebSocketsOptions, WebSocketListener } from './listener-options.js'
-import { ReadingTurns } from './reading-turns.js'
 import { UnauthenticatedSocket } from './unauthenticated-socket.js'
+import { UnauthenticatedTurns } from './unauthenticated-turns.js'
 import { UpgradeHandshake } from './upgrade-handshake.js'
 import { listenersOf, type PathListener, removeListener, splitUrl } from './upgrade-paths.js'
 import { checkVersion, rejectUpgrade } from './upgrade-rejection.js'
@@ -42,6 +43,7 @@ export function serveWebSockets<R extends AnyRouter, I = undefined>(
   const listeners = listenersOf(options.server)
   if (listeners.has(options.path)) throw new RpcError('BAD_REQUEST', `${options.path} is served already`)
   listeners.set(options.path, listener)
+  listener.start()
   return listener
 }
 
@@ -55,7 +57,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   readonly #server: DuplexServer
   /** for clients that are authenticated after the upgrade */
   readonly #unauthenticatedServer: DuplexServer
-  readonly #readingTurns = new ReadingTurns()
+  readonly #turns = new UnauthenticatedTurns()
+  readonly #heldSockets: HeldSockets
   /** sockets of clients that announced `connectionParams` and are not authenticated yet */
   readonly #unauthenticated = new Set<Socket>()
   /** one for all sockets */
@@ -70,6 +73,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     this.#limits = { ...connectionLimits, ...options.limits }
     this.#handshakeTimeoutMs = timeoutOf('handshakeTimeoutMs', options.handshakeTimeoutMs ?? times.handshakeTimeoutMs)
     this.#times = webSocketTimes(options)
+    this.#heldSockets = new HeldSockets(options.group, this.#handshakeTimeoutMs)
     const listener = this
     this.#onSocketClosed = function (this: Socket) {
       listener.connections--
@@ -87,7 +91,12 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     })
   }
 
+  start(): void {
+    this.#options.server.on('connection', this.#turns.noteAccept)
+  }
+
   stop(): void {
+    this.#options.server.off('connection', this.#turns.noteAccept)
     removeListener(this.#options.server, this.#options.path, this)
   }
 
@@ -108,8 +117,10 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     handshake.onSocketClosed = this.#onSocketClosed
     const { version } = this.#options
     const mismatch = version && checkVersion(query.get('version'), version)
-    if (mismatch) handshake.reject(mismatch.error, mismatch.details)
-    else void this.#open({ request, query, socket, head, handshake })
+    if (mismatch) return handshake.reject(mismatch.error, mismatch.details)
+    const open = (): void => void this.#open({ request, query, socket, head, handshake })
+    if (isUnauthenticated) this.#turns.waitToWork(open)
+    else open()
   }
 
   /**
@@ -167,8 +178,9 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     const isKnown = authenticated !== undefined || !(hasContext || expectConnectionParams)
     const peer = isKnown ? undefined : new UnauthenticatedPeer(group, expectConnectionParams)
     const server = peer ? this.#unauthenticatedServer : this.#server
+    const shared = { turns: this.#turns, heldSockets: this.#heldSockets }
     server.handleUpgrade(request, socket, head, webSocket => {
-      const limited = peer && new UnauthenticatedSocket(webSocket, socket, peer, this.#readingTurns)
+      const limited = peer && new UnauthenticatedSocket(webSocket, socket, peer, shared)
       const duplexOptions = { ...this.#limits, batch: query.get('batch') === '1' }
       const duplex = webSocketDuplex(webSocket, socket, duplexOptions, this.#times)
       const options = {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect as dialTcp, type Socket } from 'node:net'
 import { initTRPC } from '@trpc/server'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listener.js'
@@ -17,7 +17,7 @@ const router = t.router({ echo: t.procedure.query(() => 'here') })
 
 async function serve(
   createContext: () => object | Promise<object> = () => ({}),
-): Promise<{ port: number; connections: () => number; accepted: readonly Socket[] }> {
+): Promise<{ port: number; connections: () => number; accepted: readonly Socket[]; group: ConnectionGroup }> {
   const server = createServer()
   const accepted: Socket[] = []
   server.on('connection', socket => accepted.push(socket))
@@ -34,6 +34,7 @@ async function serve(
   })
   return {
     accepted,
+    group,
     port: await listening(server, { groups: [group], cut: true }),
     connections: () => listener.connections,
   }
@@ -53,6 +54,17 @@ async function upgraded(port: number): Promise<Socket> {
 
 /** The socket's end, also by a reset: bytes that nobody reads any more are under way. */
 const ended = (socket: Socket): Promise<unknown> => new Promise(resolve => socket.once('close', resolve))
+
+/** The payload of the frame that closes a connection, of a server that sends 1008. */
+async function closeFrame(socket: Socket): Promise<Buffer> {
+  let received = Buffer.alloc(0)
+  for (;;) {
+    const [chunk] = await once(socket, 'data')
+    received = Buffer.concat([received, chunk])
+    const start = received.lastIndexOf(Buffer.from([0x03, 0xf0]))
+    if (start >= 0) return received.subarray(start)
+  }
+}
 
 const mask = Buffer.alloc(4)
 
@@ -79,28 +91,65 @@ describe('a flood before authentication', () => {
     async (_, bytes, text) => {
       const { port, connections } = await serve()
       const socket = await upgraded(port)
-      const received: Buffer[] = []
-      socket.on('data', chunk => received.push(chunk))
       const end = ended(socket)
       socket.write(bytes)
-      await end
-      const all = Buffer.concat(received)
-      const close = all.subarray(all.lastIndexOf(Buffer.from([0x03, 0xf0])))
+      const close = await closeFrame(socket)
       expect(close.readUInt16BE()).toBe(1008)
       expect(close.subarray(2).toString()).toMatch(text)
+      // A peer that respects the close ends its socket.
+      socket.end()
+      await end
       await expect.poll(connections).toBe(0)
     },
   )
 
-  it('after a rejection ends the socket, which else may stay for the peer to close', async () => {
+  it('after a rejection the socket of a peer that sends on is read no further', async () => {
+    const { port, accepted } = await serve()
+    const socket = await upgraded(port)
+    socket.write(frame(0x81, firstFrame))
+    await once(socket, 'data')
+    const chunk = repeat(frame(0x81, '{}'), 5_000)
+    const send = (): unknown => socket.write(chunk, error => !error && setImmediate(send))
+    send()
+    const bytesRead = (): number => Number(accepted[0]?.bytesRead)
+    let before: number
+    do {
+      before = bytesRead()
+      for (let turn = 0; turn < 100; turn++) await new Promise(resolve => setImmediate(resolve))
+    } while (bytesRead() > before || before < 250_000)
+    expect(before).toBeLessThan(1_000_000)
+  })
+
+  it('a peer that was cut off and stays keeps its place for half of handshakeTimeoutMs or more, and no longer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    vi.spyOn(Math, 'random').mockReturnValueOnce(0.5)
+    onTestFinished(() => void vi.restoreAllMocks())
     const { port, connections } = await serve()
     const socket = await upgraded(port)
+    socket.write(repeat(frame(0x89), 1_025))
+    await closeFrame(socket)
     const end = ended(socket)
-    const flood = setInterval(() => socket.write(repeat(frame(0x81, '{}'), 5_000)), 1)
-    socket.write(frame(0x81, firstFrame))
-    socket.resume()
+    vi.advanceTimersByTime(7_000)
+    await new Promise(resolve => setImmediate(resolve))
+    expect(connections()).toBe(1)
+    vi.advanceTimersByTime(1_000)
     await end
-    clearInterval(flood)
+    vi.useRealTimers()
+    await expect.poll(connections).toBe(0)
+  })
+
+  it('a shutdown waits for no peer that was cut off', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { port, connections, group } = await serve()
+    const socket = await upgraded(port)
+    socket.write(repeat(frame(0x89), 1_025))
+    await closeFrame(socket)
+    const end = ended(socket)
+    await group.close()
+    await end
+    vi.useRealTimers()
     await expect.poll(connections).toBe(0)
   })
 
