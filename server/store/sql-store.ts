@@ -15,6 +15,7 @@ import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
 import { daemonInstanceStore } from './tables/daemon-instances.js'
 import { daemonKeyStore } from './tables/daemon-keys.js'
+import { outboxErasureStore } from './tables/erasures.js'
 import { mcpStore } from './tables/mcp.js'
 import { providerStore } from './tables/providers.js'
 import { purgeStore } from './tables/purge.js'
@@ -55,6 +56,14 @@ const repeatable = new Set<keyof Tables>([
   'declareDaemonsGone',
   'settleDaemon',
   'forgetDaemons',
+  'recordOutboxWatched',
+  'recordOutboxLeft',
+  'recordOutboxEmpty',
+  'findErasure',
+  'listErasures',
+  'confirmErasures',
+  'readErasure',
+  'forgetErasures',
   'listProviders',
   'listLastFailures',
   'listSecrets',
@@ -148,6 +157,7 @@ function tablesOf(db: Kysely<Database>): Tables {
     ...daemonKeyStore(db),
     ...daemonInstanceStore(db),
     ...endStore(db),
+    ...outboxErasureStore(db),
     ...providerStore(db),
     ...mcpStore(db),
     ...secretStore(db),

@@ -11,6 +11,7 @@
  */
 import type { AuditRecord } from '../../shared/contract/admin/audit.js'
 import type { DaemonInstanceStore, EndStore } from './contract/ends.js'
+import type { OutboxErasureStore } from './contract/erasures.js'
 import type {
   ErasureStore,
   FeedStore,
@@ -30,6 +31,14 @@ export type {
   InterceptionPosition,
   OpenInterceptionsQuery,
 } from './contract/ends.js'
+export type {
+  DaemonOutbox,
+  Erasure,
+  ErasureHorizon,
+  ErasureState,
+  OutboxErasureStore,
+  UnreachedDaemon,
+} from './contract/erasures.js'
 export type {
   Carrier,
   Erased,
@@ -91,6 +100,7 @@ export interface Tables
     DaemonKeyStore,
     DaemonInstanceStore,
     EndStore,
+    OutboxErasureStore,
     ProviderStore,
     McpStore,
     SecretStore,
@@ -143,5 +153,8 @@ export interface ChangeStore {
    * together. Calls `listener` too whenever a change may have been missed: soon after a lost connection to the database
    * is back. Returns the function that ends the calls.
    */
-  onChange(topic: 'providers' | 'daemon_keys' | 'records', listener: () => void): () => void
+  onChange(
+    topic: 'providers' | 'daemon_keys' | 'records' | 'erasures' | 'erasure_confirmations',
+    listener: () => void,
+  ): () => void
 }

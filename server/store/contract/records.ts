@@ -155,7 +155,8 @@ export interface PurgeStore {
   /** Marks the user as deleted and lets unexpired API keys expire at `at`. Returns whether anything changed. */
   rejectUser(id: string, at: Date): Promise<boolean>
   /**
-   * Deletes the user's API keys and links, and the user, and replaces the user's name by the id in audit entries.
+   * Deletes the user's API keys and links, and the user, replaces the user's name by the id in audit entries, and
+   * finishes the user's erasures.
    * Returns null, without a change, while an interception of the user is stored.
    */
   eraseUser(id: string): Promise<{ apiKeys: number; links: number } | null>

@@ -8,6 +8,7 @@ import * as controlPlane from './0003-control-plane.js'
 import * as operators from './0004-operators.js'
 import * as recordFacts from './0005-record-facts.js'
 import * as ends from './0006-ends.js'
+import * as erasures from './0007-erasures.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -17,6 +18,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0004-operators': operators,
   '0005-record-facts': recordFacts,
   '0006-ends': ends,
+  '0007-erasures': erasures,
 }
 
 /**

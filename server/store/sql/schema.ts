@@ -12,6 +12,9 @@ export interface Database {
   api_keys: ApiKeysTable
   daemon_keys: DaemonKeysTable
   daemon_instances: DaemonInstancesTable
+  daemon_outboxes: DaemonOutboxesTable
+  erasures: ErasuresTable
+  erasure_confirmations: ErasureConfirmationsTable
   interceptions: InterceptionsTable
   token_usages: TokenUsagesTable
   user_prompts: UserPromptsTable
@@ -65,6 +68,28 @@ interface DaemonInstancesTable {
   last_seen_at: Date
   declared_gone_at: Date | null
   settled_at: Date | null
+}
+
+interface DaemonOutboxesTable {
+  id: string
+  daemon_key_id: string | null
+  is_durable: boolean
+  is_empty: Generated<boolean>
+  watched_by: string | null
+  last_seen_at: Date
+}
+
+interface ErasuresTable {
+  id: string
+  user_id: string
+  begun_at: Date
+  finished_at: Date | null
+}
+
+interface ErasureConfirmationsTable {
+  erasure_id: string
+  outbox_id: string
+  records: number
 }
 
 interface InterceptionsTable {

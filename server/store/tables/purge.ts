@@ -37,6 +37,8 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
 
     eraseUser(id) {
       return inTransaction(db, async tx => {
+        // A confirmation under way is waited for: what its daemon handed over before then counts below.
+        await tx.selectFrom('erasures').select('id').where('user_id', '=', id).orderBy('id').forUpdate().execute()
         const left = await tx.selectFrom('interceptions').select('id').where('initiator_id', '=', id).limit(1).execute()
         if (left.length > 0) return null
         const keys = await tx.deleteFrom('api_keys').where('user_id', '=', id).executeTakeFirst()
@@ -47,6 +49,12 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
           .returning(['id', 'username', textOf('created_at').as('createdAt'), textOf('deleted_at').as('deletedAt')])
           .executeTakeFirst()
         if (user) await scrubAuditLog(tx, user)
+        await tx
+          .updateTable('erasures')
+          .set({ finished_at: sql<Date>`now()` })
+          .where('user_id', '=', id)
+          .where('finished_at', 'is', null)
+          .execute()
         return { apiKeys: Number(keys.numDeletedRows), links: Number(links.numDeletedRows) }
       })
     },
