@@ -116,8 +116,10 @@ export {
 export {
   type BatchRecord,
   type CheckedRecord,
+  type EndAbandonedOutput,
   type EndedBy,
   type ErrorType,
+  endAbandonedInput,
   endedBy,
   errorTypes,
   type ReadyOutput,

@@ -17,6 +17,7 @@ import { appRouter } from '../routers/app.js'
 import type { Context } from '../routers/trpc.js'
 import { serveDuplex } from '../rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from '../rpc/connection-group.js'
+import type { ConnectionInfo } from '../rpc/context-handshake.js'
 import type { ErrorReport } from '../rpc/responses.js'
 import { serveWebSockets } from '../rpc/upgrade/websocket-listener.js'
 import { type ProviderSeed, seedRow } from '../services/admin/providers/provider-seeds.js'
@@ -31,6 +32,7 @@ import { createDemoProvider } from './demo-provider.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
 import { guardAuthenticator } from './guarded-authenticator.js'
 import { KeyWatch } from './key-watch.js'
+import { storeStateReader } from './store-state.js'
 
 /** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
 export interface BridgeServerConfig {
@@ -51,6 +53,8 @@ export interface BridgeServerConfig {
   seeds?: readonly ProviderSeed[]
   /** age in days from which interceptions are erased; default 0: never */
   retentionDays?: number
+  /** absence of a daemon after which its open interceptions are ended; default a day */
+  interceptionAbandonedAfterMs?: number
   /**
    * time between two checks of the daemon keys of open connections, and the silence on a connection after which a ping
    * is sent; default 30 s
@@ -136,7 +140,7 @@ export async function createBridgeServer({
   let front: HttpFront | undefined
   let opening = false
   let closing: Promise<CloseResult> | undefined
-  const readStoreState = shared(storeStateTtlMs, () => stateOf(store, logger))
+  const readStoreState = storeStateReader(store, logger)
   const services = createServices({
     store,
     isStoreWritable: async () => (await readStoreState()) === 'ok',
@@ -144,6 +148,10 @@ export async function createBridgeServer({
     logger,
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
+    ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
+    ...(config.interceptionAbandonedAfterMs !== undefined && {
+      interceptionAbandonedAfterMs: config.interceptionAbandonedAfterMs,
+    }),
     ...(config.rotateKeys && { rotateKeys: config.rotateKeys }),
   })
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
@@ -168,10 +176,25 @@ export async function createBridgeServer({
     ...(config.seeds ?? []).map(seed => seedRow(seed, secrets)),
   ])
   retention.start()
+  services.abandonmentSweep.start()
+
+  function contextOf(identity: Identity, connection: Pick<ConnectionInfo, 'signal'>): Context {
+    if (identity.role === 'daemon' && identity.daemonInstance !== undefined) {
+      const { daemonInstance, daemonKeyId = null } = identity
+      services.presence.add({ daemonInstance, daemonKeyId }, connection.signal)
+    }
+    return { identity, services }
+  }
 
   async function shutDown(graceMs: number): Promise<CloseResult> {
-    const [calls, requests] = await Promise.all([group.close({ graceMs }), front?.close(graceMs), retention.stop()])
+    const [calls, requests] = await Promise.all([
+      group.close({ graceMs }),
+      front?.close(graceMs),
+      retention.stop(),
+      services.abandonmentSweep.stop(),
+    ])
     keyWatch.stop()
+    await services.presence.stop()
     await services.keyUse.stop()
     return {
       drained: calls.drained + (requests?.drained ?? 0),
@@ -184,9 +207,9 @@ export async function createBridgeServer({
       if (identity.role === 'daemon' && !uuid.optional().safeParse(identity.daemonInstance).success) {
         throw new RpcError('BAD_REQUEST', 'identity.daemonInstance must be a UUID')
       }
-      const context: Context = { identity, services }
       const [serverEnd, clientEnd] = memoryDuplexPair()
-      serveDuplex({ duplex: serverEnd, router: appRouter, createContext: () => context, group, onError, ...observers })
+      const createContext = (info: ConnectionInfo) => contextOf(identity, info)
+      serveDuplex({ duplex: serverEnd, router: appRouter, createContext, group, onError, ...observers })
       return clientEnd
     },
 
@@ -230,7 +253,7 @@ export async function createBridgeServer({
           if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {
             keyWatch.add(identity.daemonKeyId, { close, signal })
           }
-          return { identity, services }
+          return contextOf(identity, { signal })
         },
         onError,
         ...observers,
@@ -257,44 +280,6 @@ function observersOf({ callEnded, connectionRejected }: ServerMetrics) {
   return {
     onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
     onRejected: connectionRejected,
-  }
-}
-
-/** One write a second is the most that checks of readiness cost a store. */
-const storeStateTtlMs = 1_000
-
-/** Returns a function that reads at most once in a time, and never twice at once; other calls share the result. */
-function shared<T>(ttlMs: number, read: () => Promise<T>): () => Promise<T> {
-  let last: { result: Promise<T>; readAt: number; isPending: boolean } | undefined
-  return () => {
-    const now = performance.now()
-    if (last && (last.isPending || now - last.readAt < ttlMs)) return last.result
-    const reading = { result: read(), readAt: now, isPending: true }
-    const done = () => {
-      reading.isPending = false
-    }
-    reading.result.then(done, done)
-    last = reading
-    return reading.result
-  }
-}
-
-/** A slower database counts as not responding. */
-const pingTimeoutMs = 5_000
-
-async function stateOf(store: Store, logger: Logger): Promise<'ok' | 'does not answer'> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no response within ${pingTimeoutMs} ms`)), pingTimeoutMs)
-  })
-  try {
-    await Promise.race([store.ping(), late])
-    return 'ok'
-  } catch (error) {
-    logger.warn({ err: error }, 'the store does not answer')
-    return 'does not answer'
-  } finally {
-    clearTimeout(timer)
   }
 }
 

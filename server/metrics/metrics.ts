@@ -9,6 +9,8 @@ export interface ServerMetrics {
   /** The path is that of a procedure, or `unknown`. */
   readonly callEnded: (end: CallEnd) => void
   readonly connectionRejected: (error: RpcError<string>) => void
+  /** Counts interceptions that the control plane ended because their daemon was gone. */
+  readonly interceptionsAbandoned: (interceptions: number) => void
   /** Reads a group whenever the numbers are requested. */
   readonly watchGroup: (group: Pick<ConnectionGroup, 'connections' | 'calls'>) => void
   /** Returns all metrics, in Prometheus' text format 0.0.4. */

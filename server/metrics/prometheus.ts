@@ -41,7 +41,13 @@ export function createServerMetrics(): ServerMetrics {
     labelNames: ['reason'],
     registers,
   })
+  const abandoned = new Counter({
+    name: 'interceptions_abandoned_total',
+    help: 'interceptions that this server ended because their daemon was gone',
+    registers,
+  })
   return {
+    interceptionsAbandoned: interceptions => abandoned.inc(interceptions),
     callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
     connectionRejected: ({ reason, code }) => rejected.inc({ reason: reason ?? code }),
     watchGroup(watched) {

@@ -1,5 +1,5 @@
 import type { RecordProcedureName } from '../../shared/contract/record-kinds.js'
-import { recordBatchInput, recordSchemas } from '../../shared/contract/recorder.js'
+import { endAbandonedInput, recordBatchInput, recordSchemas } from '../../shared/contract/recorder.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
 /** Reports of daemons about AI requests; the rules are in services/daemon/recorder.ts. */
@@ -27,5 +27,8 @@ export const recorderRouter = router({
   recordBatch: daemonProcedure
     .input(checked(recordBatchInput))
     .mutation(forDaemon(({ recorder }, { records }, daemon) => recorder.recordBatch(records, daemon))),
+  endAbandoned: daemonProcedure
+    .input(checked(endAbandonedInput))
+    .mutation(forDaemon(({ abandoned }, input, daemon, { signal }) => abandoned.endAbandoned(input, daemon, signal))),
   ready: daemonProcedure.query(forDaemon(({ recorder }) => recorder.ready())),
-} satisfies Record<RecordProcedureName | 'recordBatch' | 'ready', unknown>)
+} satisfies Record<RecordProcedureName | 'recordBatch' | 'endAbandoned' | 'ready', unknown>)

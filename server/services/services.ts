@@ -3,7 +3,10 @@ import type { Store } from '../store/store.js'
 import { type Admin, createAdmin } from './admin/admin.js'
 import { createDaemonKeys, type DaemonKeys } from './admin/daemon-keys.js'
 import type { RotateKeys } from './admin/secret-rotation.js'
+import { type AbandonedInterceptions, createAbandonedInterceptions } from './daemon/abandoned-interceptions.js'
+import { type AbandonmentSweep, createAbandonmentSweep } from './daemon/abandonment-sweep.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
+import { createDaemonPresence, type DaemonPresence } from './daemon/daemon-presence.js'
 import { createKeyUse, type KeyUse } from './daemon/key-use.js'
 import { createMcpConfigurator, type McpConfigurator } from './daemon/mcp-configurator.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './daemon/provider-configurator.js'
@@ -20,6 +23,11 @@ export interface Services {
   readonly daemonKeys: DaemonKeys
   /** stopped by the server, behind the last call */
   readonly keyUse: KeyUse
+  /** stopped by the server, behind the last connection */
+  readonly presence: DaemonPresence
+  readonly abandoned: AbandonedInterceptions
+  /** started and stopped by the server */
+  readonly abandonmentSweep: AbandonmentSweep
 }
 
 export interface ServicesOptions {
@@ -38,12 +46,19 @@ export interface ServicesOptions {
   rotateKeys?: RotateKeys
   /** longest time that one call of a purge erases */
   purgeSliceMs?: number
+  /** absence after which a daemon is gone; default a day */
+  interceptionAbandonedAfterMs?: number
+  /** called with the number of interceptions that were ended because their daemon is gone */
+  onAbandoned?: (interceptions: number) => void
 }
 
 /** Creates the services of one server. */
 export function createServices(options: ServicesOptions): Services {
   const daemonKeys = createDaemonKeys(options)
   const keyUse = createKeyUse(options)
+  const presence = createDaemonPresence(options)
+  const abandoned = createAbandonedInterceptions({ ...options, presence, onLeft: () => abandonmentSweep.hurry() })
+  const abandonmentSweep = createAbandonmentSweep({ ...options, abandoned })
   return {
     recorder: createRecorder(options),
     authorizer: createAuthorizer({ ...options, keyUse }),
@@ -52,5 +67,8 @@ export function createServices(options: ServicesOptions): Services {
     admin: createAdmin({ ...options, daemonKeys }),
     daemonKeys,
     keyUse,
+    presence,
+    abandoned,
+    abandonmentSweep,
   }
 }

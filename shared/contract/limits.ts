@@ -34,6 +34,41 @@ export const retention = {
   purgeSliceMs: 10_000,
 } as const
 
+/** Notes of the daemons that are connected to a server. */
+export const presence = {
+  /** between two notes that a daemon is connected: one statement for all daemons of a server */
+  renewMs: 60_000,
+  /** after a database that did not take a note */
+  retryMs: 10_000,
+  /** without a note for two renewals, a connection is lost together with its server */
+  lostMs: 150_000,
+  /** a server that stops waits so long for the last note */
+  stopMs: 2_000,
+} as const
+
+/** Ends of interceptions whose daemon is gone, and the pace of the search. */
+export const abandonment = {
+  /** longest absence of a daemon, whose requests may go on and whose records wait in its outbox (contract) */
+  interceptionAbandonedAfterMs: 86_400_000,
+  /** from the start of a server to the first look: daemons that wait for it are back within seconds */
+  firstRunMs: 15_000,
+  intervalMs: 3_600_000,
+  /** after a database that did not respond */
+  retryMs: 60_000,
+  /** interceptions that one transaction reads, whether open or not: some milliseconds */
+  batchInterceptions: 2_000,
+  /** between two transactions */
+  pauseMs: 50,
+  /** longest time that one call of a daemon ends interceptions; a sixth of a call's deadline */
+  sliceMs: 5_000,
+  /** daemons of one run, which all stand in memory */
+  maxDaemons: 1_000,
+  /** daemons that one call may name (contract) */
+  maxDaemonInstances: 100,
+  /** how much later than its start an interception without a daemon may be stored, and still be found */
+  lateMs: 86_400_000,
+} as const
+
 /** Limits of a record. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
 export const recordLimits = {
   /** a name, an id or a hint made by a provider or a client */

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { cutToBytes } from '../values/text.js'
 import { apiKeyId, content, cutContent, metadata, name, text, time, tokenCount, uuid } from './fields.js'
-import { recordLimits } from './limits.js'
+import { abandonment, recordLimits } from './limits.js'
 import { type RecordKind, recordKinds } from './record-kinds.js'
 
 /**
@@ -179,6 +179,17 @@ export type RecordOutcome =
   | { ok: false; code: 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT'; message: string }
 /** One outcome per record, in order. */
 export type RecordBatchOutput = { results: RecordOutcome[] }
+
+/**
+ * Ends the interceptions that earlier processes of a daemon have left open, in the caller's name: 1 to 100 instances,
+ * of the same daemon key as the caller's. The caller, and daemons that are connected, keep their interceptions.
+ */
+export const endAbandonedInput = z.object({
+  daemonInstances: z.array(uuid).min(1).max(abandonment.maxDaemonInstances),
+})
+
+/** The number of interceptions that the call has ended. */
+export type EndAbandonedOutput = { ended: number }
 
 /** The output of `recorder.ready`: whether the store has committed a write within the last second. */
 export type ReadyOutput = { isWritable: boolean }

@@ -259,6 +259,7 @@ export const outputs = {
     recordToolUsage: empty,
     recordModelThought: empty,
     recordBatch: z.object({ results: z.array(recordOutcome) }),
+    endAbandoned: z.object({ ended: z.number() }),
     ready: z.object({ isWritable: z.boolean() }),
   },
   authorizer: { isAuthorized: z.object({ ownerId: z.string(), apiKeyId: z.string(), username: z.string() }) },

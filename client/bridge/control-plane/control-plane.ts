@@ -2,7 +2,12 @@
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
 import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
-import type { BatchRecord, RecordBatchOutput, RecordInput } from '../../../shared/contract/recorder.js'
+import type {
+  BatchRecord,
+  EndAbandonedOutput,
+  RecordBatchOutput,
+  RecordInput,
+} from '../../../shared/contract/recorder.js'
 
 /** Options of one call to the control plane. */
 export interface ControlPlaneCallOptions {
@@ -21,9 +26,9 @@ export interface ControlPlane {
     recordBatch: {
       mutate(input: { records: BatchRecord[] }, options?: ControlPlaneCallOptions): Promise<RecordBatchOutput>
     }
-    /** Ends what processes of this daemon left open that are gone. */
-    endAbandoned?: {
-      mutate(input: { daemonInstances: string[] }, options?: ControlPlaneCallOptions): Promise<unknown>
+    /** ends what earlier processes of this daemon have left open; a control plane of 1.4 lacks the procedure */
+    endAbandoned: {
+      mutate(input: { daemonInstances: string[] }, options?: ControlPlaneCallOptions): Promise<EndAbandonedOutput>
     }
   }
   authorizer: {

@@ -7,6 +7,12 @@ export function logRecord<K extends RecordKind>(logger: Logger, { kind, record }
   logger.info({ record_type: recordKinds[kind].logType, ...loggedFields[kind](record) }, 'interception log')
 }
 
+/** Writes an end by the control plane as the same line. */
+export function logAbandonedEnd(logger: Logger, { id, endedAt }: { id: string; endedAt: Date }): void {
+  const fields = { interceptionId: id, endedAt, errorType: 'unknown', endedBy: 'control_plane' }
+  logger.info({ record_type: recordKinds.interceptionEnded.logType, ...fields }, 'interception log')
+}
+
 /** Kind → the fields of its log line. */
 const loggedFields: { [K in RecordKind]: (record: NormalRecord<K>) => object } = {
   interception: ({ id, metadata: _, ...fields }) => ({ interceptionId: id, ...fields }),

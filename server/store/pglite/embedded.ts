@@ -41,6 +41,10 @@ export async function openEmbeddedStore(options: {
 }): Promise<Store> {
   const { db, thread, release } = await openEmbeddedDatabase(options)
   void thread.lost.then(options.onLost)
+  // The lock says that no other server is there: daemons of a server that was killed are not connected any more.
+  const notes = db.updateTable('daemon_instances').set({ connected_to: null }).where('connected_to', 'is not', null)
+  // A store that does not take the note is open all the same; the notes get old by themselves.
+  await notes.execute().catch(() => {})
   return createSqlStore(db, thread, { afterClose: release })
 }
 

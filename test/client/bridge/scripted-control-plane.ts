@@ -63,6 +63,7 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
       recordBatch: {
         mutate: ({ records }) => call('recorder.recordBatch', records, () => ({ results: records.map(store) })),
       },
+      endAbandoned: { mutate: input => call('recorder.endAbandoned', input, () => ({ ended: 0 })) },
     },
     authorizer: {
       isAuthorized: {

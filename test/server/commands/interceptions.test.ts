@@ -96,3 +96,22 @@ test('requests that clients make for themselves are marked, and --no-internal le
   expect(await print('interceptions', 'show', title)).toContain('\nprompt of the client (title)\n  Say hello.\n')
   expect(await print('interceptions', 'show', prompt)).toContain('\nprompt\n  Say hello.\n')
 })
+
+test('an end by the control plane is marked, and --ended-by lists such requests alone', async () => {
+  const { connect, json, print } = await commandLine(store(), addInterceptionsCommands)
+  const [id, other] = [randomUUID(), randomUUID()]
+  const daemonInstance = randomUUID()
+  const fields = { initiatorId: randomUUID(), apiKeyId: 'k'.repeat(10), provider: 'openai', model: 'm' }
+  for (const [one, instance] of [
+    [id, daemonInstance],
+    [other, randomUUID()],
+  ] as const) {
+    const { recorder } = connect({ ...daemon, daemonInstance: instance })
+    await recorder.recordInterception.mutate({ id: one, ...fields, startedAt: new Date() })
+  }
+  await store().endOpenInterceptions({ daemonInstance, limit: 9 }, { at: new Date(), errorMessage: 'gone' })
+  const list = ['interceptions', 'list', '--user', fields.initiatorId, '--ended-by', 'control_plane']
+  expect((await json<InterceptionsPage>(...list)).interceptions.map(row => row.id)).toEqual([id])
+  expect(await print(...list)).toMatch(/ s +unknown \(ended by control_plane\)\n$/)
+  expect(await print('interceptions', 'show', id)).toMatch(/\nendedBy +control_plane\n/)
+})

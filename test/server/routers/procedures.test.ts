@@ -61,6 +61,16 @@ const table: Readonly<Record<string, Row>> = {
     taken: { id, interceptionId: id, createdAt: at, content: 'well' },
     rejected: { 'content that is missing': { id, interceptionId: id, createdAt: at } },
   },
+  'recorder.endAbandoned': {
+    role: 'daemon',
+    taken: { daemonInstances: [id] },
+    rejected: {
+      'no list': {},
+      'an empty list': { daemonInstances: [] },
+      'an instance that is no UUID': { daemonInstances: ['x'] },
+      'more than 100 instances': { daemonInstances: Array(101).fill(id) },
+    },
+  },
   'recorder.ready': { role: 'daemon' },
   'recorder.recordBatch': {
     role: 'daemon',

@@ -128,8 +128,9 @@ function urlOf(server: BridgeServer): Promise<string> {
 /** A key with which the server takes a client for this identity. */
 async function keyOf(store: Store, identity: Identity): Promise<string> {
   if (identity.role === 'admin') return adminToken
-  const { id, secret } = generateApiKey()
-  const { name, delegate } = identity
+  const { name, delegate, daemonKeyId } = identity
+  // A daemon that names a key comes with the same key each time.
+  const { id, secret } = daemonKeyId === undefined ? generateApiKey() : { id: daemonKeyId, secret: 's'.repeat(22) }
   await store.createDaemonKey({ id, name, delegate, expiresAt: null, secretHash: hashSecret(secret) })
   return `${id}-${secret}`
 }
