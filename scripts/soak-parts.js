@@ -20,7 +20,11 @@ export const parts = {
   stops: ['test/e2e/stops.test.ts'],
   floods: ['test/e2e/floods.test.ts'],
   heap: ['test/soak/transport/heap.test.ts'],
-  crash: ['test/soak/crash/crash.process.test.ts', 'test/soak/crash/offences.test.ts'],
+  crash: [
+    'test/soak/crash/crash.process.test.ts',
+    'test/soak/crash/offences.test.ts',
+    'test/soak/crash/replay.process.test.ts',
+  ],
 }
 
 /** @type {Record<string, string[]>} */

@@ -18,8 +18,10 @@ export interface CampaignOptions {
   /** each round begins with an empty database */
   killsPerRound?: number
   workers?: number
-  /** where logs, data and accounts of failing rounds are kept */
-  artifacts: string
+  /** the database in mode `quick` */
+  databaseUrl?: string
+  /** where logs, data and accounts of failing rounds are kept; default: nowhere */
+  artifacts?: string
 }
 
 /** What a campaign has shown. */
@@ -92,9 +94,10 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       // Its kills are unknown; a campaign of stuck rounds must end too.
       report.kills += killsPerRound
     }
-    if (report.offences.length > before && report.kept.length < mostKept) {
-      const kept = join(options.artifacts, `crash-${mode}-${seed}-${round}`)
-      await mkdir(options.artifacts, { recursive: true })
+    const { artifacts } = options
+    if (artifacts !== undefined && report.offences.length > before && report.kept.length < mostKept) {
+      const kept = join(artifacts, `crash-${mode}-${seed}-${round}`)
+      await mkdir(artifacts, { recursive: true })
       // Locks are sockets, which cannot be copied.
       await rm(kept, { recursive: true, force: true })
       await cp(directory, kept, { recursive: true, filter: source => !lstatSync(source).isSocket() })

@@ -18,6 +18,8 @@ export class Commits {
     if (type === 'interception_start') this.#tags.set(interceptionId, clientSessionId)
     if (type !== 'interception_end') return
     const exchange = this.#exchanges.get(this.#tags.get(interceptionId) ?? '')
-    if (exchange) exchange.committedAt ??= time - performance.timeOrigin
+    if (!exchange || exchange.committedAt !== undefined) return
+    exchange.committedAt = time - performance.timeOrigin
+    this.#exchanges.note('committed', exchange)
   }
 }

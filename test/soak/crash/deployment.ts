@@ -21,12 +21,14 @@ export interface DeploymentOptions {
   /** the path of the built command line */
   commandLine: string
   choice: Choice
+  /** the database in mode `quick` */
+  databaseUrl?: string | undefined
   /** Takes each line of the control plane's log. */
   onServerLine(line: string): void
 }
 
 /** How many remote daemons a mode has. */
-const daemonsOf: Readonly<Record<Mode, number>> = { embedded: 0, remote: 2, postgres: 1 }
+const daemonsOf: Readonly<Record<Mode, number>> = { embedded: 0, remote: 2, postgres: 1, quick: 3 }
 
 /** longest time of a start, on a busy machine and with a database that recovers */
 export const startTimeoutMs = 60_000
@@ -50,12 +52,13 @@ export class Deployment {
     this.#options = options
     this.mode = mode
     this.database = database
+    const databaseUrl = database?.url ?? options.databaseUrl
     this.#adminToken = randomBytes(16).toString('hex')
     this.#serverUrl = `http://127.0.0.1:${port}`
     this.server = this.#program('server', port, ['serve', '--data', join(directory, 'data'), '--structured-logging'], {
       BRIDGE_ADMIN_TOKEN: this.#adminToken,
-      ...(database && {
-        DATABASE_URL: database.url,
+      ...(databaseUrl !== undefined && {
+        DATABASE_URL: databaseUrl,
         BRIDGE_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
       }),
     })
@@ -85,7 +88,8 @@ export class Deployment {
 
   /** The bridges that clients ask. Where there are remote daemons only, the embedded one has nothing to do. */
   get bridges(): { name: string; url: string }[] {
-    const programs = this.mode === 'remote' ? this.daemons : [this.server, ...this.daemons]
+    const isApart = this.mode === 'remote' || this.mode === 'quick'
+    const programs = isApart ? this.daemons : [this.server, ...this.daemons]
     return programs.map(({ name }) => ({ name, url: this.#urls.get(name) ?? '' }))
   }
 
@@ -111,17 +115,20 @@ export class Deployment {
     return (await apiKeys.create.mutate({ user: 'alice' })).key
   }
 
-  /** Brings every process up. */
-  async up(): Promise<void> {
+  /** Brings processes up, by default all. Another strike may end one while it starts; it is started again then. */
+  async up(victims: readonly Victim[] = this.victims('all')): Promise<void> {
+    const isUp = async (victim: Victim) => {
+      while (!(await victim.up(startTimeoutMs)));
+    }
     // The database first: a control plane that does not find it ends, and is started again.
-    await this.database?.up()
-    await Promise.all([this.server, ...this.daemons].map(program => program.up(startTimeoutMs)))
+    await Promise.all(victims.filter(victim => victim === this.database).map(isUp))
+    await Promise.all(victims.filter(victim => victim !== this.database).map(isUp))
   }
 
-  /** Resolves when no bridge has anything to hand over. */
-  async drained(timeoutMs: number): Promise<void> {
+  /** Resolves when the bridges of these programs have nothing to hand over. */
+  async drained(programs: readonly Program[], timeoutMs: number): Promise<void> {
     const giveUpAt = performance.now() + timeoutMs
-    for (const program of [this.server, ...this.daemons]) {
+    for (const program of programs) {
       const url = this.#urls.get(program.name)
       for (;;) {
         const text = await fetch(`${url}/metrics`).then(

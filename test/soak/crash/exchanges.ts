@@ -27,7 +27,7 @@ export interface Exchange {
 }
 
 /** The moments of a request that can be waited for. */
-export type Moment = 'asked' | 'called' | 'streaming' | 'sent' | 'acknowledged' | 'settled'
+export type Moment = 'asked' | 'called' | 'streaming' | 'sent' | 'acknowledged' | 'settled' | 'committed'
 
 type Listener = (moment: Moment, exchange: Exchange) => void
 
@@ -37,7 +37,8 @@ export class Exchanges {
   readonly #listeners = new Set<Listener>()
   /** calls of the provider that belong to no request */
   readonly strayCalls: string[] = []
-  acknowledged = 0
+  /** The provider waits for it before the last part of each response. */
+  held: Promise<void> = Promise.resolve()
 
   get all(): readonly Exchange[] {
     return [...this.#byTag.values()]
@@ -55,9 +56,17 @@ export class Exchanges {
     return exchange
   }
 
+  /** Holds back the last part of each response until the returned function is called. */
+  hold(): () => void {
+    let release = () => {}
+    this.held = new Promise(resolve => {
+      release = resolve
+    })
+    return () => release()
+  }
+
   /** Passes a moment on to those who wait for it. */
   note(moment: Moment, exchange: Exchange): void {
-    if (moment === 'acknowledged') this.acknowledged++
     for (const listener of [...this.#listeners]) listener(moment, exchange)
   }
 
@@ -81,15 +90,16 @@ export class Exchanges {
     })
   }
 
-  /** Resolves when so many more requests are acknowledged; rejects after `timeoutMs`. */
-  async moreAcknowledged(count: number, timeoutMs: number): Promise<void> {
-    const enough = this.acknowledged + count
+  /**
+   * Resolves when so many more requests of these bridges are acknowledged; of any, if there are none. Rejects after
+   * `timeoutMs`.
+   */
+  async moreAcknowledged(count: number, timeoutMs: number, bridges: ReadonlySet<string>): Promise<void> {
     const giveUpAt = performance.now() + timeoutMs
-    while (this.acknowledged < enough) {
-      const leftMs = giveUpAt - performance.now()
-      if (leftMs <= 0)
-        throw new Error(`only ${count - (enough - this.acknowledged)} of ${count} requests in ${timeoutMs} ms`)
-      await this.next('acknowledged', undefined, leftMs)
+    const fits = ({ bridge }: Exchange) => bridges.size === 0 || bridges.has(bridge)
+    for (let left = count; left > 0; left--) {
+      if (!(await this.next('acknowledged', fits, giveUpAt - performance.now())))
+        throw new Error(`only ${count - left} of ${count} requests were acknowledged in ${timeoutMs} ms`)
     }
   }
 }

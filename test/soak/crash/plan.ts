@@ -40,14 +40,14 @@ export interface Plan {
 }
 
 /** Returns the plan of a request: mostly well-behaved ones, and all three APIs, streamed and in one piece. */
-export function planOf(tag: string, choice: Choice): Plan {
+export function planOf(tag: string, choice: Choice, { promptBytes = 0 } = {}): Plan {
   const api = choice.pick(['anthropic', 'chat', 'responses'] as const)
   const isStream = choice.chance(0.6)
   const client = choice.pick(['reads', 'reads', 'reads', 'reads', 'reads', 'reads', 'slow', 'leaves'] as const)
   const asksForUsage = choice.chance(0.5)
   const isOverloaded = choice.chance(0.03)
   const isCompressed = !isOverloaded && !isStream && choice.chance(0.1)
-  const prompt = `${tag} ${'please '.repeat(choice.below(20))}`.trimEnd()
+  const prompt = `${tag} ${'please '.repeat(choice.below(20))}`.trimEnd().padEnd(promptBytes, '.')
   const wordLength = client === 'slow' && choice.chance(0.5) ? 16 * 1024 : 20
   const words = Array.from({ length: 1 + choice.below(12) }, (_, index) => `${index} `.padEnd(wordLength, 'word '))
   const text = {

@@ -51,6 +51,7 @@ async function send(exchanges: Exchanges, exchange: Exchange, response: ServerRe
   const last = parts.at(-1)
   for (const part of parts) {
     await pause(part.pauseMs)
+    if (part === last) await exchanges.held
     if (response.destroyed) return
     const isTaken = response.write(part.bytes)
     if (exchange.firstSentAt === undefined) {

@@ -1,10 +1,16 @@
 /** The strikes of a run: what is killed, stopped or frozen, and at which moment. */
 import type { ProgramState } from './program.js'
 
-/** The set of processes that a run kills. */
-export type Mode = 'embedded' | 'remote' | 'postgres'
+/**
+ * The set of processes that a run kills:
+ * - `embedded` a control plane with the bridge and the database inside
+ * - `remote` a control plane with an embedded database, and two daemons
+ * - `postgres` a control plane with its bridge, a daemon, and PostgreSQL
+ * - `quick` a control plane and three daemons; a PostgreSQL server that has the tables already is never killed
+ */
+export type Mode = 'embedded' | 'remote' | 'postgres' | 'quick'
 
-/** All modes. */
+/** The modes of a long run. */
 export const modes: readonly Mode[] = ['embedded', 'remote', 'postgres']
 
 /**
@@ -79,5 +85,10 @@ export const decks: Readonly<Record<Mode, readonly Aim[]>> = {
     { manner: 'terminate', victim: 'all', phase: 'streaming' },
     { manner: 'refuse', victim: 'postgres', phase: 'appending' },
     { manner: 'freeze', victim: 'postgres', phase: 'committing' },
+  ],
+  quick: [
+    ...kill('daemon', 'beginning', 'streaming', 'streaming', 'appending', 'appending', 'appending', 'appending'),
+    ...kill('daemon', 'committing', 'committing', 'committing', 'recovery', 'recovery', 'recovery', 'stopping'),
+    ...kill('server', 'committing'),
   ],
 }
