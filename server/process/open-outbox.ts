@@ -27,7 +27,14 @@ export async function openOutbox(config: OutboxConfig, parts: OutboxParts): Prom
     return undefined
   }
   try {
-    return await openJournalOutbox({ send: createRecordSender(client), folder, fsync, daemonInstance, logger })
+    return await openJournalOutbox({
+      send: createRecordSender(client),
+      declareGone: (daemonInstances, signal) => client.recorder.endAbandoned.mutate({ daemonInstances }, { signal }),
+      folder,
+      fsync,
+      daemonInstance,
+      logger,
+    })
   } catch (error) {
     if (error instanceof RpcError) throw error
     const cause = error instanceof Error ? error.message : String(error)
