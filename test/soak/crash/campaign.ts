@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Outcome } from './exchanges.js'
 import type { Offence } from './offences.js'
-import { type RoundReport, runRound } from './round.js'
+import { type RoundOptions, type RoundReport, runRound } from './round.js'
 import { type Manner, type Mode, type Phase, phases } from './strikes.js'
 
 /** Options of {@link runCampaign}. */
@@ -80,33 +80,49 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     offences: [],
     kept: [],
   }
-  while (report.kills < kills) {
-    const round = report.rounds++
-    const directory = await mkdtemp(join(tmpdir(), 'crash-'))
-    const before = report.offences.length
-    try {
-      const some = Math.min(killsPerRound, kills - report.kills)
-      const shown = await runRound({ ...options, round, kills: some, directory, workers })
-      add(report, round, shown)
-      if (report.offences.length > before) await writeAccounts(directory, shown)
-    } catch (error) {
-      report.offences.push({ kind: 'stuck', tag: `round ${round}`, detail: String(error), round })
-      // Its kills are unknown; a campaign of stuck rounds must end too.
-      report.kills += killsPerRound
-    }
-    const { artifacts } = options
-    if (artifacts !== undefined && report.offences.length > before && report.kept.length < mostKept) {
-      const kept = join(artifacts, `crash-${mode}-${seed}-${round}`)
-      await mkdir(artifacts, { recursive: true })
-      // Locks are sockets, which cannot be copied.
-      await rm(kept, { recursive: true, force: true })
-      await cp(directory, kept, { recursive: true, filter: source => !lstatSync(source).isSocket() })
-      report.kept.push(kept)
-    }
-    await rm(directory, { recursive: true, force: true })
-    report.seconds = Math.round((performance.now() - startedAt) / 1000)
+  let planned = 0
+  const running: Promise<void>[] = []
+  while (planned < kills) {
+    const some = Math.min(killsPerRound, kills - planned)
+    planned += some
+    // The next round begins while this one waits for its last ends.
+    await new Promise<void>(resolve => {
+      const round = report.rounds++
+      const one = runOne(report, { ...options, round, kills: some, workers, onStruck: resolve })
+      running.push(one)
+      void one.then(resolve)
+    })
   }
+  await Promise.all(running)
+  report.seconds = Math.round((performance.now() - startedAt) / 1000)
   return report
+}
+
+/** Runs a round and adds what it has shown. Never rejects. */
+async function runOne(
+  report: CampaignReport,
+  options: Omit<RoundOptions, 'directory'> & { artifacts?: string },
+): Promise<void> {
+  const { mode, seed, round, artifacts } = options
+  const directory = await mkdtemp(join(tmpdir(), 'crash-'))
+  let isClean = false
+  try {
+    const shown = await runRound({ ...options, directory })
+    add(report, round, shown)
+    isClean = shown.offences.length === 0
+    if (!isClean) await writeAccounts(directory, shown)
+  } catch (error) {
+    report.offences.push({ kind: 'stuck', tag: `round ${round}`, detail: String(error), round })
+  }
+  if (!isClean && artifacts !== undefined && report.kept.length < mostKept) {
+    const kept = join(artifacts, `crash-${mode}-${seed}-${round}`)
+    report.kept.push(kept)
+    await mkdir(artifacts, { recursive: true })
+    await rm(kept, { recursive: true, force: true })
+    // Locks are sockets, which cannot be copied.
+    await cp(directory, kept, { recursive: true, filter: source => !lstatSync(source).isSocket() })
+  }
+  await rm(directory, { recursive: true, force: true })
 }
 
 function add(report: CampaignReport, round: number, shown: RoundReport): void {

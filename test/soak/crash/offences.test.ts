@@ -93,6 +93,13 @@ test.each<[string, Exchange, Stored[]]>([
   expect(offencesOf([exchange], stored)).toEqual([])
 })
 
+test('an end may come later only for a request whose provider was never called', () => {
+  const open = { ...whole, interception: { ...interception, endedAt: null }, tokenUsages: [] }
+  expect(offencesOf([rejected], [open]).map(({ kind }) => kind)).toEqual(['unended'])
+  expect(offencesOf([rejected], [open], { mayEndLater: true })).toEqual([])
+  expect(offencesOf([cut], [open], { mayEndLater: true }).map(({ kind }) => kind)).toEqual(['unended'])
+})
+
 test.each<[string, string[], Exchange, Stored[]]>([
   ['an acknowledged request without an interception', ['missing'], acknowledged, []],
   ['a call of the provider without an interception', ['missing'], cut, []],
