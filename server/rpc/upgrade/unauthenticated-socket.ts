@@ -39,7 +39,8 @@ export class UnauthenticatedSocket {
   /** to be set before the first bytes arrive */
   connection: AbandonableConnection | undefined
   #chunks: Buffer[] = []
-  #state: 'limited' | 'released' | 'cut' = 'limited'
+  /** `released`: the peer has no limits any more, and its last chunk waits for its turn; `free`: `ws` has the socket */
+  #state: 'limited' | 'released' | 'free' | 'cut' = 'limited'
 
   constructor(webSocket: WebSocket, socket: Socket, peer: UnauthenticatedPeer, shared: Shared) {
     this.#socket = socket
@@ -62,7 +63,7 @@ export class UnauthenticatedSocket {
       webSocket.off('ping', onPing).off('pong', onPing).off('message', onMessage)
       if (this.#state !== 'limited') return
       this.#state = 'released'
-      if (this.#chunks.length === 0) this.#giveBack()
+      if (this.#chunks.length === 0) this.#free()
     }
     this.#waitToRead()
   }
@@ -85,19 +86,19 @@ export class UnauthenticatedSocket {
       return
     }
     this.#check(fault)
-    if (this.#isCut) return
+    if (!this.#isReading) return
     this.#socket.pause()
     if (this.#chunks.push(chunk) === 1) this.#shared.turns.waitToWork(this.#work)
   }
 
-  get #isCut(): boolean {
-    return this.#state === 'cut'
+  get #isReading(): boolean {
+    return this.#state === 'limited' || this.#state === 'released'
   }
 
   readonly #work = (endAt: number): void => {
-    while (!this.#isCut) {
+    while (this.#isReading) {
       const slice = this.#takeSlice()
-      if (!slice) return this.#state === 'released' ? this.#giveBack() : this.#waitToRead()
+      if (!slice) return this.#state === 'released' ? this.#free() : this.#waitToRead()
       this.#listener.call(this.#socket, slice)
       // Also a fault that the connection has found in a message.
       this.#check(this.#peer.fault)
@@ -113,7 +114,8 @@ export class UnauthenticatedSocket {
   }
 
   /** Leaves the socket to `ws`. */
-  #giveBack(): void {
+  #free(): void {
+    this.#state = 'free'
     this.#socket.off('close', this.#onClose)
     this.#socket.off('data', this.#onChunk)
     this.#socket.on('data', this.#listener)
