@@ -61,7 +61,9 @@ export {
 export type { RotationResult } from './contract/admin/secrets.js'
 export { type UsageGroup, type UsageReport, type UsageRow, usageGroups, usageInput } from './contract/admin/usage.js'
 export {
+  type PurgedDaemons,
   type PurgeProgress,
+  type UnreachedDaemon,
   type User,
   type UserStatus,
   username,
@@ -80,11 +82,18 @@ export {
 } from './contract/admin/watch.js'
 export { type Authorization, type IsAuthorizedInput, isAuthorizedInput } from './contract/authorizer.js'
 export { finalCloseCodes, serviceCloseCodes } from './contract/close-codes.js'
+export {
+  confirmErasuresInput,
+  type Erasure,
+  retireOutboxInput,
+  watchErasuresInput,
+} from './contract/erasures.js'
 export { type ErrorReason, errorReasonOf, errorReasons, rpcError } from './contract/error-reasons.js'
 export {
   adminLimits,
   type BridgeLimits,
   bridgeLimits,
+  erasure,
   feedPollMs,
   mcpLimits,
   recordLimits,

@@ -1,7 +1,7 @@
 /** `aibridge purge`: erases a person. */
 import type { Command } from 'commander'
-import type { PurgeProgress } from '../../shared/contract/admin/users.js'
-import { print, printResult } from '../process/output.js'
+import type { PurgedDaemons, PurgeProgress, UnreachedDaemon } from '../../shared/contract/admin/users.js'
+import { type Column, print, printResult, printTable } from '../process/output.js'
 import type { AdminClient } from './common/admin-client.js'
 import { callAdmin } from './common/call-admin.js'
 import { type CommonOptions, withCommonOptions } from './common/options.js'
@@ -27,17 +27,35 @@ export function addPurgeCommand(program: Command): void {
         await confirmByTyping(user, `This erases user ${JSON.stringify(user)} and all records for good.`)
       }
       const purged = await callAdmin(options, admin => purge(admin, user))
-      printResult(options, purged, ({ userId, interceptions, records, apiKeys, links }) =>
+      printResult(options, purged, ({ userId, interceptions, records, apiKeys, links, daemons }) => {
         print(
           `purged user ${userId}: ${interceptions} interceptions with ${records} records, ${apiKeys} API keys, ${links} links to MCP servers`,
-        ),
-      )
+        )
+        if (daemons) printDaemons(userId, daemons)
+      })
     })
 }
 
+function printDaemons(userId: string, { reached, records, unreached }: PurgedDaemons): void {
+  print(`daemons that have erased the user: ${reached}, with ${records} records that had not been handed over`)
+  if (unreached.length === 0) return
+  print('daemons that may still hold records of the user:')
+  printTable(unreached, unreachedColumns, '')
+  print(
+    `They erase as soon as they are back, if they are not of an older version. Run this again then: aibridge purge --user ${userId}`,
+  )
+}
+
+const unreachedColumns: Column<UnreachedDaemon>[] = [
+  ['DAEMON KEY', daemon => daemon.daemonKeyId ?? 'none: the bridge of a server'],
+  ['NAME', daemon => daemon.name],
+  ['LAST SEEN', daemon => daemon.lastSeenAt],
+]
+
 const helpText = `
-The user's keys are rejected first. It may be interrupted, and be run again: it goes on. A daemon that is cut off may hand records
-over later; run it again with the id then. The audit log keeps its entries, with the id in place of the name.`
+The user's keys are rejected first, and every daemon erases what it has not handed over. Daemons that could not be reached are
+named: they erase when they are back. It may be interrupted, and be run again: it goes on. The audit log keeps its entries, with
+the id in place of the name.`
 
 /** Repeats the call until nothing is left, and says on stderr how far it is. */
 export async function purge(admin: Pick<AdminClient, 'users'>, user: string): Promise<PurgeProgress> {

@@ -1,8 +1,12 @@
+import { confirmErasuresInput, retireOutboxInput, watchErasuresInput } from '../../shared/contract/erasures.js'
 import type { RecordProcedureName } from '../../shared/contract/record-kinds.js'
 import { endAbandonedInput, recordBatchInput, recordSchemas } from '../../shared/contract/recorder.js'
 import { checked, daemonProcedure, forDaemon, router } from './trpc.js'
 
-/** Reports of daemons about AI requests; the rules are in services/daemon/recorder.ts. */
+/**
+ * Reports of daemons about AI requests, and the erasures that their outboxes confirm; the rules are in
+ * services/daemon/recorder.ts and services/daemon/erasures.ts.
+ */
 export const recorderRouter = router({
   recordInterception: daemonProcedure
     .input(checked(recordSchemas.interception))
@@ -30,5 +34,22 @@ export const recorderRouter = router({
   endAbandoned: daemonProcedure
     .input(checked(endAbandonedInput))
     .mutation(forDaemon(({ abandoned }, input, daemon, { signal }) => abandoned.endAbandoned(input, daemon, signal))),
+  watchErasures: daemonProcedure
+    .input(checked(watchErasuresInput))
+    .subscription(forDaemon(({ erasures }, input, daemon, call) => erasures.watch(input, daemon, call.signal))),
+  confirmErasures: daemonProcedure
+    .input(checked(confirmErasuresInput))
+    .mutation(forDaemon(({ erasures }, input, daemon, call) => erasures.confirm(input, daemon, call.signal))),
+  retireOutbox: daemonProcedure
+    .input(checked(retireOutboxInput))
+    .mutation(forDaemon(({ erasures }, input, daemon) => erasures.retire(input, daemon))),
   ready: daemonProcedure.query(forDaemon(({ recorder }) => recorder.ready())),
-} satisfies Record<RecordProcedureName | 'recordBatch' | 'endAbandoned' | 'ready', unknown>)
+} satisfies Record<RecordProcedureName | OtherProcedureName, unknown>)
+
+type OtherProcedureName =
+  | 'recordBatch'
+  | 'endAbandoned'
+  | 'watchErasures'
+  | 'confirmErasures'
+  | 'retireOutbox'
+  | 'ready'

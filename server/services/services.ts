@@ -7,15 +7,17 @@ import { type AbandonedInterceptions, createAbandonedInterceptions } from './dae
 import { type AbandonmentSweep, createAbandonmentSweep } from './daemon/abandonment-sweep.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
 import { createDaemonPresence, type DaemonPresence } from './daemon/daemon-presence.js'
+import { createErasures, type Erasures } from './daemon/erasures.js'
 import { createKeyUse, type KeyUse } from './daemon/key-use.js'
 import { createMcpConfigurator, type McpConfigurator } from './daemon/mcp-configurator.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './daemon/provider-configurator.js'
 import { createRecorder, type Recorder } from './daemon/recorder.js'
 import type { SecretBox } from './secrets.js'
 
-/** All services, one for each router, and the services of the links below. */
+/** All services, for the routers and for the links below. */
 export interface Services {
   readonly recorder: Recorder
+  readonly erasures: Erasures
   readonly authorizer: Authorizer
   readonly mcpConfigurator: McpConfigurator
   readonly providerConfigurator: ProviderConfigurator
@@ -61,6 +63,7 @@ export function createServices(options: ServicesOptions): Services {
   const abandonmentSweep = createAbandonmentSweep({ ...options, abandoned })
   return {
     recorder: createRecorder(options),
+    erasures: createErasures(options),
     authorizer: createAuthorizer({ ...options, keyUse }),
     mcpConfigurator: createMcpConfigurator(options),
     providerConfigurator: createProviderConfigurator(options),

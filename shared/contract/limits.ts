@@ -69,6 +69,26 @@ export const abandonment = {
   lateMs: 86_400_000,
 } as const
 
+/** Erasures on their way to the outboxes of daemons. */
+export const erasure = {
+  /** a daemon that was away for that long still erases; a row is some bytes, and names a user by id only */
+  keptDays: 365,
+  /** an outbox that was not seen for longer is taken as lost, and a purge does not name it; as long as dead letters */
+  outboxDays: 30,
+  /** the same for an outbox in memory: after a day, a daemon is gone */
+  memoryOutboxDays: 1,
+  /** erasures that an outbox is given before it has confirmed some, and in one confirmation (contract) */
+  maxUnconfirmed: 100,
+  /** records that one confirmation counts; far above what an outbox holds (contract) */
+  maxRecords: 1e9,
+  /** between two notes that an outbox is watched */
+  noteMs: 600_000,
+  /** age of such a note after which an outbox counts as not connected: two notes are missing */
+  connectedMs: 1_500_000,
+  /** from the beginning of a purge's call: connected daemons are waited for; they need milliseconds */
+  waitMs: 5_000,
+} as const
+
 /** Limits of a record. Text lengths are in UTF-16 code units, sizes in bytes of UTF-8 (contract). */
 export const recordLimits = {
   /** a name, an id or a hint made by a provider or a client */

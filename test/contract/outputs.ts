@@ -215,6 +215,15 @@ const purgeProgress = z.object({
   records: z.number(),
   apiKeys: z.number(),
   links: z.number(),
+  daemons: z
+    .object({
+      reached: z.number(),
+      records: z.number(),
+      unreached: z.array(
+        z.object({ daemonKeyId: z.string().nullable(), name: z.string().nullable(), lastSeenAt: z.date() }),
+      ),
+    })
+    .exactOptional(),
 })
 
 const usageRow = z.object({
@@ -260,6 +269,9 @@ export const outputs = {
     recordModelThought: empty,
     recordBatch: z.object({ results: z.array(recordOutcome) }),
     endAbandoned: z.object({ ended: z.number() }),
+    watchErasures: z.object({ erasureId: z.string(), userId: z.string() }),
+    confirmErasures: empty,
+    retireOutbox: empty,
     ready: z.object({ isWritable: z.boolean() }),
   },
   authorizer: { isAuthorized: z.object({ ownerId: z.string(), apiKeyId: z.string(), username: z.string() }) },

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { expect, onTestFinished, vi } from 'vitest'
+import type { Store } from '../../server/store/store.js'
 import { makeDataDir } from '../fixtures/data-dir.js'
 import { makeDatabase, openTemporaryStore } from '../fixtures/stores.js'
 import { runWords } from '../server/commands/command-line.js'
@@ -77,6 +78,7 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   await run('mcp remove', 'wiki')
   await run('secrets rotate')
   await run('users delete', 'ada', '--yes')
+  await outboxThatIsAway(store)
   await run('purge', '--user', textOf(user, 'id'), '--yes')
 
   const dataDir = await makeDataDir()
@@ -105,6 +107,14 @@ function textOf(value: unknown, field: string): string {
   const text: unknown = Reflect.get(Object(value), field)
   if (typeof text !== 'string') throw new Error(`no ${field} in ${JSON.stringify(value)}`)
   return text
+}
+
+/** Lets a purge name a daemon. */
+async function outboxThatIsAway(store: Store): Promise<void> {
+  const outboxId = randomUUID()
+  const seen = { watch: randomUUID(), at: new Date() }
+  await store.recordOutboxWatched({ outboxId, daemonKeyId: null, isDurable: true }, seen)
+  await store.recordOutboxLeft(outboxId, seen)
 }
 
 /** Runs `interceptions tail` during the work and returns its lines. */

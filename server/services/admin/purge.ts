@@ -1,13 +1,24 @@
+import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
-import type { PurgeProgress, usersPurgeInput } from '../../../shared/contract/admin/users.js'
+import type { PurgedDaemons, PurgeProgress, usersPurgeInput } from '../../../shared/contract/admin/users.js'
 import { uuid } from '../../../shared/contract/fields.js'
-import { retention as limits } from '../../../shared/contract/limits.js'
+import { erasure, retention as limits } from '../../../shared/contract/limits.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
-import type { AuditedWrites, AuditStore, ErasureStore, PurgeStore, UserStore } from '../../store/store.js'
+import type {
+  AuditEntry,
+  AuditedWrites,
+  AuditStore,
+  ChangeStore,
+  ErasureStore,
+  OutboxErasureStore,
+  PurgeStore,
+  UserStore,
+} from '../../store/store.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 import { findUserIfAny, type UserFinder } from './find-user.js'
+import { createReachedDaemons } from './reached-daemons.js'
 
 /** Erases a person. */
 export interface Purge {
@@ -16,9 +27,12 @@ export interface Purge {
    * batches, at last the API keys, links to MCP servers and the user, whose name is replaced by the id in the audit
    * log. Audit entries remain, with the id.
    *
+   * The outboxes of all daemons are told first, in the transaction that revokes the keys. At the end connected daemons
+   * are waited for, and the result names those that did not confirm; a daemon that is away erases when it is back.
+   *
    * A call works for ten seconds at most and returns `done: false` if more is left; the counts are those of all calls
-   * so far. A call may be interrupted at any moment and repeated, also after the last: a repeat erases the records that
-   * a daemon has handed over since.
+   * so far. A call may be interrupted at any moment and repeated, also after the last: a repeat says again which
+   * daemons have erased the user, and erases the records that an older daemon has handed over since.
    * @param ref an id, also of a deleted user or of a user with nothing but records; or a name: of a user, or else of
    *   the one deleted user with that name
    * @throws RpcError `NOT_FOUND` (unknown_row) if nothing is or was stored of such a user; `PRECONDITION_FAILED` for a
@@ -30,6 +44,8 @@ export interface Purge {
 export interface PurgeOptions {
   store: PurgeStore &
     Pick<ErasureStore, 'eraseInterceptionsOf'> &
+    Pick<OutboxErasureStore, 'findErasure' | 'readErasure'> &
+    ChangeStore &
     UserFinder &
     Pick<UserStore, 'listUsers'> &
     AuditStore &
@@ -37,9 +53,11 @@ export interface PurgeOptions {
   now?: () => Date
   /** longest time that one call erases; default 10 s, well below the deadline of a call */
   purgeSliceMs?: number
+  /** longest time from the beginning of a call for which connected daemons are waited for; default 5 s */
+  daemonWaitMs?: number
 }
 
-type Counts = Omit<PurgeProgress, 'userId' | 'done'>
+type Counts = Omit<PurgeProgress, 'userId' | 'done' | 'daemons'>
 
 const action = 'users.purge'
 const nothing: Counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0 }
@@ -48,37 +66,40 @@ export function createPurge({
   store,
   now = () => new Date(),
   purgeSliceMs = limits.purgeSliceMs,
+  daemonWaitMs = erasure.waitMs,
 }: PurgeOptions): Purge {
+  const reachedDaemons = createReachedDaemons({ store, now })
+
   return {
     async purge({ user: ref }, actor, signal) {
       const userId = await idOf(ref)
+      const startedAt = performance.now()
       const before = await progressOf(userId)
       if (before?.done !== false && !(await store.holdsUser(userId))) {
-        if (before) return { userId, done: true, ...nothing }
-        throw unknownRow('user', ref)
+        if (!before) throw unknownRow('user', ref)
+        const known = await store.findErasure(userId)
+        if (known !== null) return { userId, done: true, ...nothing, daemons: await reached(known) }
       }
       const counts: Counts = before?.done === false ? { ...before.counts } : { ...nothing }
       const entry = (done: boolean) => auditEntry(actor, action, userId, { done, ...counts })
 
-      await store.audited(
-        tables => tables.rejectUser(userId, now()),
-        changed => (changed ? entry(false) : null),
-      )
-      const giveUpAt = performance.now() + purgeSliceMs
+      const erasureId = await begin(userId, () => entry(false))
+      const giveUpAt = startedAt + purgeSliceMs
       do {
-        const erased = await store.eraseInterceptionsOf({ initiatorId: userId, limit: limits.batchInterceptions })
-        counts.interceptions += erased.interceptions
-        counts.records += erased.records
-        if (erased.interceptions === 0) {
-          const isDone = await store.audited(
-            async tables => {
-              const rest = await tables.eraseUser(userId)
-              if (rest) Object.assign(counts, rest)
-              return rest !== null
-            },
-            done => (done ? entry(true) : null),
-          )
-          if (isDone) return { userId, done: true, ...counts }
+        if ((await eraseBatch(userId, counts)) === 0) {
+          const daemons = await reached(erasureId)
+          // Daemons may have recorded requests until they learned of the erasure.
+          if ((await eraseBatch(userId, counts)) === 0) {
+            const isDone = await store.audited(
+              async tables => {
+                const rest = await tables.eraseUser(userId)
+                if (rest) Object.assign(counts, rest)
+                return rest !== null
+              },
+              done => (done ? entry(true) : null),
+            )
+            if (isDone) return { userId, done: true, ...counts, daemons }
+          }
         }
         await abortablePause(limits.pauseMs, signal)
       } while (performance.now() < giveUpAt && !signal?.aborted)
@@ -87,7 +108,33 @@ export function createPurge({
         () => entry(false),
       )
       return { userId, done: false, ...counts }
+
+      function reached(id: string): Promise<PurgedDaemons> {
+        return reachedDaemons.await(id, startedAt + daemonWaitMs, signal)
+      }
     },
+  }
+
+  /** Rejects the user's keys and begins the erasure. The entry is left out where an earlier call has done both. */
+  async function begin(userId: string, entry: () => AuditEntry): Promise<string> {
+    const newId = uuidv7()
+    const { erasureId } = await store.audited(
+      async tables => {
+        const erasureId = await tables.beginErasure({ erasureId: newId, userId, at: now() })
+        const isRejected = await tables.rejectUser(userId, now())
+        return { erasureId, isChanged: isRejected || erasureId === newId }
+      },
+      ({ isChanged }) => (isChanged ? entry() : null),
+    )
+    return erasureId
+  }
+
+  /** Adds the erased rows to the counts, and returns the number of interceptions. */
+  async function eraseBatch(userId: string, counts: Counts): Promise<number> {
+    const erased = await store.eraseInterceptionsOf({ initiatorId: userId, limit: limits.batchInterceptions })
+    counts.interceptions += erased.interceptions
+    counts.records += erased.records
+    return erased.interceptions
   }
 
   async function idOf(ref: string): Promise<string> {

@@ -61,4 +61,28 @@ export interface PurgeProgress {
   apiKeys: number
   /** links to MCP servers */
   links: number
+  /** when the purge is done, if the server is of version 1.5 or newer */
+  daemons?: PurgedDaemons
+}
+
+/** What became of the user's records that daemons have not handed over. */
+export interface PurgedDaemons {
+  /** number of daemons that have erased the user */
+  reached: number
+  /** number of records that they removed */
+  records: number
+  /** the daemons that may still hold records of the user, one line for each key, the newest sight first */
+  unreached: UnreachedDaemon[]
+}
+
+/**
+ * A daemon that has not confirmed an erasure: it is not connected, or too slow, or of a version before 1.5. A daemon of
+ * version 1.5 erases by itself as soon as it is back.
+ */
+export interface UnreachedDaemon {
+  /** null for a daemon in the process of a server */
+  daemonKeyId: string | null
+  /** the name of its key */
+  name: string | null
+  lastSeenAt: Date
 }

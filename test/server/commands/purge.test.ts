@@ -1,4 +1,5 @@
 /** `aibridge purge` against a server that listens. */
+import { randomUUID } from 'node:crypto'
 import { PassThrough } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { AdminClient } from '../../../server/commands/common/admin-client.js'
@@ -29,7 +30,32 @@ test('erases a user by name, and says what went', async () => {
     records: 0,
     apiKeys: 1,
     links: 0,
+    daemons: { reached: 0, records: 0, unreached: [] },
   })
+})
+
+test('names the daemons that could not be reached, and says what to do', async () => {
+  const { admin, print } = await operator()
+  const { id } = await admin.users.create.mutate({ username: 'lise' })
+  const secretHash = new Uint8Array(32)
+  await store().createDaemonKey({ id: 'a-key', name: 'par\u0007is', delegate: false, expiresAt: null, secretHash })
+  const at = new Date(Date.now() - 60_000)
+  for (const daemonKeyId of ['a-key', null]) {
+    const outbox = { outboxId: randomUUID(), daemonKeyId, isDurable: true }
+    const watch = randomUUID()
+    await store().recordOutboxWatched(outbox, { watch, at })
+    await store().recordOutboxLeft(outbox.outboxId, { watch, at })
+  }
+  const seen = at.toISOString()
+  expect((await print('purge', '--user', 'lise', '--yes')).split('\n').slice(1)).toEqual([
+    'daemons that have erased the user: 0, with 0 records that had not been handed over',
+    'daemons that may still hold records of the user:',
+    'DAEMON KEY                    NAME         LAST SEEN',
+    `a-key                         par\\u0007is  ${seen}`,
+    `none: the bridge of a server  -            ${seen}`,
+    `They erase as soon as they are back, if they are not of an older version. Run this again then: aibridge purge --user ${id}`,
+    '',
+  ])
 })
 
 test('calls until nothing is left, by the id after the first time, and says how far it is', async () => {

@@ -77,6 +77,22 @@ const table: Readonly<Record<string, Row>> = {
     taken: { records: [{ kind: 'interception', ...interception }] },
     rejected: { 'no list': { records: 'all' }, 'more than 1,000 records': { records: Array(1_001).fill({}) } },
   },
+  'recorder.watchErasures': {
+    role: 'daemon',
+    taken: { outboxId: id, isDurable: true },
+    rejected: { 'an outbox without an id': { isDurable: true }, 'an outbox that may be durable': { outboxId: id } },
+  },
+  'recorder.confirmErasures': {
+    role: 'daemon',
+    taken: { outboxId: id, erasures: [{ erasureId: id, records: 0 }] },
+    rejected: {
+      'no erasures': { outboxId: id, erasures: [] },
+      'more than 100 erasures': { outboxId: id, erasures: Array(101).fill({ erasureId: id, records: 0 }) },
+      'a negative number of records': { outboxId: id, erasures: [{ erasureId: id, records: -1 }] },
+      'an erasure that is no id': { outboxId: id, erasures: [{ erasureId: 'x', records: 1 }] },
+    },
+  },
+  'recorder.retireOutbox': { role: 'daemon', taken: { outboxId: id }, rejected: { 'no outbox': {} } },
   'authorizer.isAuthorized': {
     role: 'daemon',
     taken: { key: 'abcdefghij-abcdefghijklmnopqrstuv' },

@@ -19,6 +19,9 @@ describe.each(deployments)('$name', deployment => {
       const child = { id: uuidv7(), interceptionId: id, createdAt: at }
       await recorder.recordPromptUsage.mutate({ ...child, msgId: 'm', prompt: 'hello' })
     }
+    // A remote daemon that does not watch for erasures.
+    const unwatching = { daemonKeyId: expect.any(String), name: daemon.name, lastSeenAt: expect.any(Date) }
+    const unreached = deployment.link === 'WebSocket' ? [unwatching] : []
     expect(await operator.users.purge.mutate({ user: username })).toEqual({
       userId,
       done: true,
@@ -26,6 +29,7 @@ describe.each(deployments)('$name', deployment => {
       records: 2,
       apiKeys: 1,
       links: 0,
+      daemons: { reached: 0, records: 0, unreached },
     })
     const [own, , other] = ids
     expect(await rejectionOf(operator.interceptions.get.query({ id: own?.id ?? '' }))).toMatchObject({

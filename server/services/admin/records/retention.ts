@@ -1,12 +1,12 @@
-import { retention as limits } from '../../../../shared/contract/limits.js'
+import { erasure, retention as limits } from '../../../../shared/contract/limits.js'
 import { abortablePause } from '../../../../shared/values/abortable.js'
 import type { Logger } from '../../../../shared/values/log.js'
-import type { Erased, ErasureStore } from '../../../store/store.js'
+import type { Erased, ErasureStore, OutboxErasureStore } from '../../../store/store.js'
 
 /**
  * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or started a
  * day earlier still. The feed of records is kept for a week, independent of `retentionDays`; an older watcher gets
- * `event_expired`.
+ * `event_expired`. Erasures are kept for a year, and outboxes of daemons while their daemons come now and then.
  *
  * A run begins soon after the start and then every hour, in small transactions with pauses between them. Of several
  * servers on one database one erases at a time; the others leave the rest to that server. A failed run is logged and
@@ -19,7 +19,7 @@ export interface Retention {
 }
 
 export interface RetentionOptions {
-  store: Pick<ErasureStore, 'eraseOldInterceptions' | 'trimFeed'>
+  store: Pick<ErasureStore, 'eraseOldInterceptions' | 'trimFeed'> & Pick<OutboxErasureStore, 'forgetErasures'>
   logger: Logger
   /** 0: interceptions are kept for ever */
   retentionDays: number
@@ -42,6 +42,7 @@ export function createRetention(options: RetentionOptions): Retention {
     try {
       if (retentionDays > 0) await eraseInterceptions()
       await trimFeed()
+      await forgetErasures()
     } catch (error) {
       logger.error({ err: error }, 'old records could not be erased; it is tried again')
       nextMs = limits.retryMs
@@ -78,6 +79,12 @@ export function createRetention(options: RetentionOptions): Retention {
     const notedBefore = daysAgo(limits.feedRetentionDays)
     const limit = limits.batchFeedRows
     await inBatches(limit, () => store.trimFeed({ notedBefore, limit }))
+  }
+
+  async function forgetErasures(): Promise<void> {
+    if (signal.aborted) return
+    const { keptDays, outboxDays } = erasure
+    await store.forgetErasures({ begunBefore: daysAgo(keptDays), outboxesSeenBefore: daysAgo(outboxDays) })
   }
 
   /** Until a batch is not full, or another process erases (null). */

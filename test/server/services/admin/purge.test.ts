@@ -1,10 +1,13 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { createPurge, type PurgeOptions } from '../../../../server/services/admin/purge.js'
 import { createAuthorizer } from '../../../../server/services/daemon/authorizer.js'
 import type { Store } from '../../../../server/store/store.js'
+import type { PurgeProgress } from '../../../../shared/contract/admin/users.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { interception, promptUsage } from '../../store/records/records.js'
 import { oneStore, rejectionOf } from '../running-server.js'
+
+const noDaemons = { reached: 0, records: 0, unreached: [] }
 
 describe('a purge', () => {
   const store = oneStore()
@@ -37,16 +40,16 @@ describe('a purge', () => {
     const { id, username, keyId } = await userWith(5)
     const { purge } = purgeWith({ purgeSliceMs: 0 })
     const rest = { apiKeys: 0, links: 0 }
-    const slices = [
+    const slices: PurgeProgress[] = [
       { userId: id, done: false, interceptions: 2, records: 2, ...rest },
       { userId: id, done: false, interceptions: 4, records: 4, ...rest },
       { userId: id, done: false, interceptions: 5, records: 5, ...rest },
-      { userId: id, done: true, interceptions: 5, records: 5, ...rest, apiKeys: 1 },
+      { userId: id, done: true, interceptions: 5, records: 5, ...rest, apiKeys: 1, daemons: noDaemons },
     ]
     for (const slice of slices) expect(await purge({ user: username }, 'admin', undefined)).toEqual(slice)
     expect(await store().findUser(id)).toBeNull()
     expect(await store().findApiKey(keyId)).toBeNull()
-    const counts = slices.map(({ userId: _, ...progress }) => progress)
+    const counts = slices.map(({ userId: _, daemons: __, ...progress }) => progress)
     expect((await entriesOf(id)).map(({ action, details }) => ({ action, details }))).toEqual(
       [{ done: false, interceptions: 0, records: 0, ...rest }, ...counts].map(details => ({
         action: 'users.purge',
@@ -58,8 +61,9 @@ describe('a purge', () => {
   test('a purge that broke off in any place goes on when it is called again', async () => {
     const { id, username } = await userWith(4)
     let batch = 0
+    const failing = new Set([2, 4, 6])
     const { purge } = purgeWith({ purgeSliceMs: endless }, async () => {
-      if (++batch % 2 === 0) throw new RpcError('INTERNAL_SERVER_ERROR', 'away')
+      if (failing.has(++batch)) throw new RpcError('INTERNAL_SERVER_ERROR', 'away')
     })
     let done = false
     while (!done)
@@ -122,16 +126,62 @@ describe('a purge', () => {
     expect(await purge({ user: username }, 'admin', undefined)).toMatchObject({ userId: second.id, done: true })
   })
 
+  test('a connected daemon is waited for until it has confirmed, and a silent one for a limited time', async () => {
+    const outbox = { outboxId: crypto.randomUUID(), daemonKeyId: null }
+    const now = () => new Date('2030-01-01T00:00:00Z')
+    const watched = { watch: crypto.randomUUID(), at: new Date(now().getTime() - 60_000) }
+    await store().recordOutboxWatched({ ...outbox, isDurable: true }, watched)
+    const { purge } = purgeWith({ now, purgeSliceMs: endless, daemonWaitMs: 20 })
+    const unreached = [{ daemonKeyId: null, name: null, lastSeenAt: now() }]
+    const silent = purge({ user: (await userWith(1)).id }, 'admin', undefined)
+    expect(await silent).toMatchObject({ done: true, daemons: { reached: 0, unreached } })
+
+    const confirmAll = async () => {
+      const open = await store().listErasures({ outboxId: outbox.outboxId, limit: 100 })
+      const erasures = open.map(({ erasureId }) => ({ erasureId, records: 7 }))
+      await store().confirmErasures(outbox, { erasures, areRecordsErased: true })
+    }
+    onTestFinished(store().onChange('erasures', () => void confirmAll()))
+    const { purge: patient } = purgeWith({ now, purgeSliceMs: endless, daemonWaitMs: endless })
+    const confirmed = patient({ user: (await userWith(1)).id }, 'admin', undefined)
+    const reached = { reached: 1, records: 7, unreached: [] }
+    expect(await confirmed).toMatchObject({ done: true, daemons: reached })
+    await store().recordOutboxEmpty(outbox, now())
+  })
+
+  test('a key with several outboxes is one unreached daemon, at the time of its newest sight', async () => {
+    const now = () => new Date('2030-02-01T00:00:00Z')
+    const daysAgo = (days: number) => new Date(now().getTime() - days * 86_400_000)
+    for (const [daemonKeyId, days] of [
+      ['rome', 3],
+      ['rome', 2],
+      ['paris', 29],
+      ['gone', 31],
+    ] as const) {
+      const outbox = { outboxId: crypto.randomUUID(), daemonKeyId, isDurable: true }
+      const watch = crypto.randomUUID()
+      await store().recordOutboxWatched(outbox, { watch, at: daysAgo(days) })
+    }
+    const { purge } = purgeWith({ now })
+    const { daemons } = await purge({ user: (await userWith(0)).id }, 'admin', undefined)
+    expect(daemons?.unreached).toEqual([
+      { daemonKeyId: 'rome', name: null, lastSeenAt: daysAgo(2) },
+      { daemonKeyId: 'paris', name: null, lastSeenAt: daysAgo(29) },
+    ])
+    await store().forgetErasures({ begunBefore: now(), outboxesSeenBefore: now() })
+  })
+
   test('again erases what a daemon has handed over since, and without that changes nothing', async () => {
     const { purge } = purgeWith({})
     const { id } = await userWith(1)
     await purge({ user: id }, 'admin', undefined)
     const before = await entriesOf(id)
-    const nothing = { userId: id, done: true, interceptions: 0, records: 0, apiKeys: 0, links: 0 }
+    const counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0 }
+    const nothing = { userId: id, done: true, ...counts, daemons: noDaemons }
     expect(await purge({ user: id }, 'admin', undefined)).toEqual(nothing)
     expect(await entriesOf(id)).toEqual(before)
     await store().record([interception({ initiatorId: id })])
     expect(await purge({ user: id }, 'admin', undefined)).toEqual({ ...nothing, interceptions: 1 })
-    expect(await entriesOf(id)).toHaveLength(before.length + 1)
+    expect(await entriesOf(id)).toHaveLength(before.length + 2)
   })
 })

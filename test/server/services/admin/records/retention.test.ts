@@ -36,6 +36,7 @@ describe('with a fake clock', () => {
           return count === null ? null : { interceptions: count, records: 2 * count }
         },
         trimFeed: query => next('trim', feed, query),
+        forgetErasures: async query => void calls.push({ forget: query }),
       },
       logger,
       retentionDays: 30,
@@ -47,6 +48,7 @@ describe('with a fake clock', () => {
     erase: { startedBefore: daysAgo(30), unendedBefore: daysAgo(31), limit: limits.batchInterceptions },
   }
   const trim = { trim: { notedBefore: daysAgo(7), limit: limits.batchFeedRows } }
+  const forget = { forget: { begunBefore: daysAgo(365), outboxesSeenBefore: daysAgo(30) } }
   const full = limits.batchInterceptions
 
   test('the first run comes soon after the start, the next an hour later', async () => {
@@ -56,11 +58,11 @@ describe('with a fake clock', () => {
     expect(calls).toEqual([])
     vi.setSystemTime(time)
     await vi.advanceTimersByTimeAsync(1)
-    expect(calls.length).toBe(2)
+    expect(calls.length).toBe(3)
     await vi.advanceTimersByTimeAsync(limits.intervalMs - 1)
-    expect(calls.length).toBe(2)
+    expect(calls.length).toBe(3)
     await vi.advanceTimersByTimeAsync(1)
-    expect(calls.length).toBe(4)
+    expect(calls.length).toBe(6)
     await subject.stop()
   })
 
@@ -81,7 +83,7 @@ describe('with a fake clock', () => {
     await vi.advanceTimersByTimeAsync(1)
     expect(calls).toEqual([erase, erase])
     await vi.advanceTimersByTimeAsync(2 * limits.pauseMs)
-    expect(calls).toEqual([erase, erase, erase, trim, trim])
+    expect(calls).toEqual([erase, erase, erase, trim, trim, forget])
     expect(logger.lines).toMatchObject([
       { level: 'info', fields: { interceptions: 2 * full + 3, records: 4 * full + 6, startedBefore: daysAgo(30) } },
     ])
@@ -92,7 +94,7 @@ describe('with a fake clock', () => {
     const { retention: subject, calls } = retention([], { retentionDays: 0, now: () => time })
     subject.start()
     await vi.advanceTimersByTimeAsync(limits.firstRunMs)
-    expect(calls).toEqual([trim])
+    expect(calls).toEqual([trim, forget])
     await subject.stop()
   })
 
@@ -100,9 +102,9 @@ describe('with a fake clock', () => {
     const { retention: subject, calls } = retention([full, null], { feed: [null], now: () => time })
     subject.start()
     await vi.advanceTimersByTimeAsync(limits.firstRunMs + limits.pauseMs)
-    expect(calls).toEqual([erase, erase, trim])
+    expect(calls).toEqual([erase, erase, trim, forget])
     await vi.advanceTimersByTimeAsync(limits.intervalMs - limits.pauseMs - 1)
-    expect(calls.length).toBe(3)
+    expect(calls.length).toBe(4)
     await subject.stop()
   })
 
@@ -113,7 +115,7 @@ describe('with a fake clock', () => {
     expect(calls.length).toBe(2)
     expect(logger.lines).toMatchObject([{ level: 'info' }, { level: 'error', fields: { err: { message: 'away' } } }])
     await vi.advanceTimersByTimeAsync(limits.retryMs)
-    expect(calls).toEqual([erase, erase, erase, trim])
+    expect(calls).toEqual([erase, erase, erase, trim, forget])
     await subject.stop()
   })
 
@@ -180,6 +182,7 @@ describe.each(stores)('two servers on $name', ({ openTwo }) => {
           if (trimmed !== query.limit) done.resolve()
           return trimmed
         },
+        forgetErasures: store.forgetErasures,
       },
       logger,
       retentionDays: 30,
@@ -200,6 +203,7 @@ describe.each(stores)('two servers on $name', ({ openTwo }) => {
     const erased: number[] = []
     const counting = (one: Store): RetentionOptions['store'] => ({
       trimFeed: one.trimFeed,
+      forgetErasures: one.forgetErasures,
       async eraseOldInterceptions(query) {
         const batch = await one.eraseOldInterceptions({ ...query, limit: query.limit })
         if (batch) erased.push(batch.interceptions)
@@ -221,6 +225,7 @@ describe.each(stores)('two servers on $name', ({ openTwo }) => {
     const batchesEnded: number[] = []
     const run = runOf({
       trimFeed: pair[0].trimFeed,
+      forgetErasures: pair[0].forgetErasures,
       async eraseOldInterceptions(query) {
         const batch = ++begun
         const result = await pair[0].eraseOldInterceptions(query)
