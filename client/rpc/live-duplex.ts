@@ -10,6 +10,7 @@ import {
 import { mayHaveRunOf, RpcError } from '../../shared/rpc/errors.js'
 import { heapBytes } from '../../shared/rpc/json/heap-bytes.js'
 import { connectionLimits, times } from '../../shared/rpc/limits.js'
+import { type Backlog, receiveBatch } from '../../shared/rpc/links/backlog.js'
 import { InvalidMessage, parseServerMessage, type ResultMessage, type WireError } from '../../shared/rpc/messages.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
 import { textOf } from './errors.js'
@@ -52,6 +53,8 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   readonly #openedAt = now()
   #hasResponded = false
   #state: 'open' | 'broken' | 'closed' = 'open'
+  /** while a batch takes longer than a turn */
+  #backlog: Backlog | undefined
   /** the server's error for the connection as a whole, after which the server closes the connection */
   rejection: WireError | undefined
 
@@ -94,10 +97,22 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   onMessage(message: Message, bytes: number): void {
-    if (message === 'PING') this.#pong()
-    else if (message === 'PONG') return
-    else if (Array.isArray(message)) for (const item of message) this.#receive(item, bytes / message.length)
-    else this.#receive(message, bytes)
+    if (this.#backlog) this.#backlog.add(message, bytes)
+    else if (Array.isArray(message)) this.#backlog = receiveBatch(message, bytes, this, this.duplex)
+    else this.take(message, bytes, undefined)
+  }
+
+  /** Takes one message of a frame, or a frame that is no batch. */
+  take(message: unknown, bytes: number, batchIndex: number | undefined): void {
+    if (batchIndex !== undefined) this.#receive(message, bytes)
+    else if (message === 'PING') this.#pong()
+    else if (message !== 'PONG') this.#receive(message, bytes)
+  }
+
+  /** Called by the backlog of this duplex. */
+  endBacklog(closed: CloseReason | undefined): void {
+    this.#backlog = undefined
+    if (closed) this.onClose(closed)
   }
 
   onDrain(): void {
@@ -106,12 +121,14 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
 
   onClose(reason: CloseReason): void {
     if (this.#state === 'closed') return
+    if (this.#backlog) return this.#backlog.close(reason)
     this.#state = 'closed'
     this.#owner.lost(this, reason)
   }
 
   /** Closes the duplex. */
   close(reason: CloseReason): void {
+    this.#backlog?.clear()
     try {
       this.duplex.close(reason)
     } catch (thrown) {
@@ -130,6 +147,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   /** Ends a duplex on which nothing is sent or received any more. */
   #abandon(reason: CloseReason): void {
     this.#state = 'broken'
+    this.#backlog?.clear()
     queueMicrotask(() => {
       try {
         this.duplex.terminate(reason)

@@ -9,6 +9,7 @@
  * Draining rejects new calls and lets calls in flight end. Closed begins with the close of this side: no response can
  * leave any more, so no call starts and running calls are aborted.
  */
+
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import { Deadlines, now } from '../../shared/rpc/deadlines.js'
 import {
@@ -20,6 +21,7 @@ import {
 } from '../../shared/rpc/duplex.js'
 import { type ErrorCode, RpcError } from '../../shared/rpc/errors.js'
 import { type ConnectionLimits, connectionLimits, maxBatchMessages, times } from '../../shared/rpc/limits.js'
+import { type Backlog, receiveBatch } from '../../shared/rpc/links/backlog.js'
 import { InvalidMessage, parseClientMessage } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
 import { ConnectionCalls } from './connection-calls.js'
@@ -122,6 +124,8 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
   readonly #maxBufferedBytes: number
   /** until there is a context */
   #unauthenticated: UnauthenticatedPeer | undefined
+  /** while a batch takes longer than a turn */
+  #backlog: Backlog | undefined
   #closeReason: CloseReason | undefined
   /** made when it is asked for */
   #closed: Promise<CloseReason> | undefined
@@ -172,10 +176,30 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     if (this.state === 'closed') return
     const fault = this.#unauthenticated?.take(message, bytes)
     if (fault !== undefined) return this.abandon({ code: closeCodes.policyViolation, message: fault })
+    if (Array.isArray(message) && message.length > maxBatchMessages) {
+      const limit = maxBatchMessages.toLocaleString('en')
+      return this.closeInvalid(`a batch of ${message.length.toLocaleString('en')}, more than ${limit} messages`)
+    }
+    if (this.#backlog) this.#backlog.add(message, bytes)
+    else if (Array.isArray(message) && !this.#handshake?.expectsParams)
+      this.#backlog = receiveBatch(message, bytes, this, this.#duplex)
+    else this.take(message, bytes, undefined)
+  }
+
+  /** Takes one message of a frame, or a frame that is no batch. */
+  take(message: unknown, _bytes: number, batchIndex: number | undefined): void {
+    if (this.state === 'closed') return
     const handshake = this.#handshake
-    if (handshake?.expectsParams && typeof message === 'object') return handshake.takeParams(message)
-    if (message === 'PING') this.#pong()
-    else if (message !== 'PONG') this.#receiveFrame(message)
+    if (handshake?.expectsParams && typeof message === 'object' && message) return handshake.takeParams(message)
+    if (batchIndex !== undefined) this.#receive(message, batchIndex)
+    else if (message === 'PING') this.#pong()
+    else if (message !== 'PONG') this.#receive(message, 0)
+  }
+
+  /** Called by the backlog of this connection. */
+  endBacklog(closed: CloseReason | undefined): void {
+    this.#backlog = undefined
+    if (closed) this.onClose(closed)
   }
 
   /** No burst of work explains pongs that wait: other than for responses, the limit is exact. */
@@ -189,6 +213,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
   }
 
   onClose(reason: CloseReason): void {
+    if (this.#backlog) return this.#backlog.close(reason)
     this.#end(reason)
     this.#reportClosed(reason)
   }
@@ -209,6 +234,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
   }
 
   terminate(reason: CloseReason): void {
+    this.#backlog?.clear()
     this.#duplex.terminate(reason)
   }
 
@@ -218,6 +244,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     const reason = 'connection_lost'
     const lost = new RpcError('CLIENT_CLOSED_REQUEST', `the connection closed: ${message}`, { reason })
     this.#unauthenticated?.close()
+    this.#backlog?.clear()
     this.#calls.end(lost)
     this.#handshake?.abort(lost)
     this.deadlines.clear()
@@ -287,15 +314,6 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
 
   abortCalls(): void {
     this.#calls.abort()
-  }
-
-  #receiveFrame(message: object): void {
-    if (!Array.isArray(message)) return this.#receive(message, 0)
-    if (message.length > maxBatchMessages) {
-      const limit = maxBatchMessages.toLocaleString('en')
-      return this.closeInvalid(`a batch of ${message.length.toLocaleString('en')}, more than ${limit} messages`)
-    }
-    for (let index = 0; index < message.length && this.state !== 'closed'; index++) this.#receive(message[index], index)
   }
 
   #receive(raw: unknown, batchIndex: number): void {

@@ -72,6 +72,12 @@ export interface Duplex {
   /** Whether `bufferedBytes` is above the high-water mark. */
   readonly full: boolean
   /**
+   * Asks for a pause of the messages, until {@link resumeReading}, because the receiver is busy with earlier ones.
+   * Messages that have arrived may still be delivered, and so may the close. Absent: there is no pause.
+   */
+  pauseReading?(): void
+  resumeReading?(): void
+  /**
    * Closes both ends. Messages sent by this end before the close are delivered first; messages for this end that were
    * not delivered yet are dropped. Later calls do nothing.
    * @param patienceMs how long a silent far end may need for the messages under way; by default it is cut off earlier

@@ -117,6 +117,7 @@ describe('a slow network', () => {
     const heartbeat = new Heartbeat(socket as Socket, {
       intervalMs: 30_000,
       timeoutMs: 10_000,
+      isPaused: false,
       ping: () => {
         pingedAt ??= Date.now()
       },

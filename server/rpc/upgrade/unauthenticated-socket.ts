@@ -31,6 +31,7 @@ interface Shared {
  * To be made before the WebSocket's messages have another listener, and after the WebSocket has its socket.
  */
 export class UnauthenticatedSocket {
+  readonly #webSocket: WebSocket
   readonly #socket: Socket
   readonly #peer: UnauthenticatedPeer
   readonly #shared: Shared
@@ -43,6 +44,7 @@ export class UnauthenticatedSocket {
   #state: 'limited' | 'released' | 'free' | 'cut' = 'limited'
 
   constructor(webSocket: WebSocket, socket: Socket, peer: UnauthenticatedPeer, shared: Shared) {
+    this.#webSocket = webSocket
     this.#socket = socket
     this.#peer = peer
     this.#shared = shared
@@ -97,6 +99,8 @@ export class UnauthenticatedSocket {
 
   readonly #work = (endAt: number): void => {
     while (this.#isReading) {
+      // Messages that were delivered before are being worked on.
+      if (this.#webSocket.isPaused) return this.#shared.turns.waitToWork(this.#work)
       const slice = this.#takeSlice()
       if (!slice) return this.#state === 'released' ? this.#free() : this.#waitToRead()
       this.#listener.call(this.#socket, slice)

@@ -7,6 +7,8 @@ export interface HeartbeatOptions {
   intervalMs: number
   /** silence after the ping that ends the connection */
   timeoutMs: number
+  /** whether this end reads nothing now: the socket says nothing about the peer then */
+  readonly isPaused: boolean
   ping(data: string): void
   /** sends an unasked sign of life */
   pong(): void
@@ -85,7 +87,10 @@ export class Heartbeat {
     const { bytesRead, bytesWritten, writableLength } = socket
     // Taken bytes count only while more bytes wait: below that, the system takes the bytes, not the peer.
     const taken = takenBytes(socket)
-    const moved = { read: bytesRead !== this.#read, taken: this.#waiting && taken > this.#taken }
+    const moved = {
+      read: bytesRead !== this.#read || this.#options.isPaused,
+      taken: this.#waiting && taken > this.#taken,
+    }
     this.#read = bytesRead
     this.#written = bytesWritten
     this.#taken = taken

@@ -53,6 +53,14 @@ class MemoryEnd implements Duplex {
     return this.#out.full
   }
 
+  pauseReading(): void {
+    this.#in.isPaused = true
+  }
+
+  resumeReading(): void {
+    this.#in.resume()
+  }
+
   close(reason: CloseReason): void {
     this.#out.end(reason)
     this.#in.cut(reason)
@@ -107,6 +115,8 @@ class Pipe {
   onFailure: ((reason: CloseReason) => void) | undefined
   bufferedBytes = 0
   full = false
+  /** whether the receiver is busy; only a cut is delivered then */
+  isPaused = false
   readonly #maxMessageBytes: number
   readonly #highWaterMarkBytes: number
   #state: PipeState = flowing
@@ -157,6 +167,11 @@ class Pipe {
     this.#schedule()
   }
 
+  resume(): void {
+    this.isPaused = false
+    if (this.#first || this.#state !== flowing) this.#schedule()
+  }
+
   #schedule(): void {
     if (this.#receiver) void resolved.then(this.#deliver)
   }
@@ -169,13 +184,19 @@ class Pipe {
   readonly #deliverOn = (): void => {
     const receiver = this.#receiver
     if (!receiver || this.#state === closed) return
+    if (this.isPaused && this.#state.name !== 'cut') return
     const first = this.#first
     const last = this.#last
     this.#first = this.#last = undefined
     try {
       for (let queued = first; queued && this.#state.name !== 'cut'; ) {
+        if (this.isPaused) {
+          this.#putBack(queued, last)
+          break
+        }
         if (queued !== first && !turnBudget.deliver()) {
           this.#putBack(queued, last)
+          turnBudget.wait('delivery', this.#deliverOn)
           break
         }
         const { message, bytes, next }: Queued = queued
@@ -196,12 +217,11 @@ class Pipe {
     if (!this.#first) this.#close(receiver)
   }
 
-  /** Keeps the rest of a delivery, before messages that were pushed meanwhile, for after a turn of the event loop. */
+  /** Keeps the rest of a delivery, before messages that were pushed meanwhile. */
   #putBack(first: Queued, last: Queued | undefined): void {
     if (last) last.next = this.#first
     this.#first = first
     this.#last ??= last
-    turnBudget.wait('delivery', this.#deliverOn)
   }
 
   #close(receiver: DuplexReceiver): void {

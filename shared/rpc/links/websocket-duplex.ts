@@ -54,6 +54,8 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   readonly #heartbeat: Heartbeat
   #state: State = open
   readonly #delivery: Delivery
+  /** whether the receiver is busy */
+  isPaused = false
   /** frames received since the event loop was given a turn for the other sockets */
   #framesInTurn = 0
   /** number of pongs received */
@@ -110,6 +112,16 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
 
   send(message: Message): void {
     if (this.#state === open) this.#sender.send(message)
+  }
+
+  pauseReading(): void {
+    this.isPaused = true
+    this.#socket.pause()
+  }
+
+  resumeReading(): void {
+    this.isPaused = false
+    this.#socket.resume()
   }
 
   close(reason: CloseReason, patienceMs = 0): void {
@@ -176,7 +188,9 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
     this.#framesInTurn = 0
     if (this.#socket.isPaused) return
     this.#socket.pause()
-    afterTurn(() => this.#socket.resume())
+    afterTurn(() => {
+      if (!this.isPaused) this.#socket.resume()
+    })
   }
 
   onPong(data: Buffer): void {

@@ -3,12 +3,13 @@
  * that time is measured, so a busy machine changes nothing.
  */
 import { initTRPC } from '@trpc/server'
+import { observable } from '@trpc/server/observable'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { clientLinks, links } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.create()
@@ -118,6 +119,40 @@ describe.each(links)('fairness, $name', ({ link, dialRaw }) => {
     expect(ran).toEqual(Array.from({ length: calls }, (_, id) => id))
   })
 
+  it.each([
+    { name: 'rejected calls', first: 1, message: (id: number) => ({ id, method: 'query', params: { path: 'wait' } }) },
+    { name: 'invalid messages', first: 0, message: (id: number) => ({ id, method: 'nonsense' }) },
+  ])('the event loop has a turn every 10 ms beside a frame of $name; the order stays', async ({ first, message }) => {
+    const errors = initTRPC.create({
+      errorFormatter({ shape }) {
+        work(0.02)
+        return shape
+      },
+    })
+    const release = gate()
+    const router = errors.router({
+      wait: errors.procedure.query(() => release.passed),
+      hello: errors.procedure.query(() => 'hello'),
+    })
+    const { duplex, served } = await dialRaw(router, { limits: { maxInFlight: 1 } })
+    const { send, until } = peer(duplex)
+    const calls = 3_000
+    const turns = watchTurns()
+    send(Array.from({ length: calls }, (_, id) => message(id)))
+    // Behind the frame.
+    send('PING')
+    send([{ id: calls, method: 'nonsense' }])
+    const received = await until(calls - first + 2)
+    expect(turns.stop().longestMs).toBeLessThanOrEqual(limitMs)
+    const ids = received.map(response => (response === 'PONG' ? response : Reflect.get(Object(response), 'id')))
+    expect(ids).toEqual([...Array.from({ length: calls - first }, (_, index) => first + index), 'PONG', calls])
+    // A peer that leaves is reported behind its messages.
+    send(Array.from({ length: calls }, (_, id) => message(id)))
+    duplex.close({ code: 1000, message: 'the peer leaves' })
+    expect(await served.closed).toMatchObject({ code: 1000 })
+    release.open()
+  })
+
   it('a query, a ping, a stop and a deadline get through beside sources that are always ready', async () => {
     let events = 0
     const router = t.router({
@@ -153,6 +188,36 @@ describe.each(links)('fairness, $name', ({ link, dialRaw }) => {
     const timedOut = { data: expect.objectContaining({ code: 'TIMEOUT' }) }
     expect(other.received).toContainEqual({ id: 2, error: expect.objectContaining(timedOut) })
     expect(events).toBe(atStop)
+  })
+})
+
+describe.each(clientLinks)('fairness of a client, $name', ({ link }) => {
+  leavesNothing()
+  ownClock()
+
+  it('the event loop has a turn every 10 ms beside a burst of events, in their order', async () => {
+    const items = 5_000
+    const router = t.router({
+      burst: t.procedure.subscription(() =>
+        observable<number>(emit => {
+          for (let item = 0; item < items; item++) emit.next(item)
+          emit.complete()
+        }),
+      ),
+    })
+    const { connection } = link(router)
+    const client = createDuplexClient<typeof router>({ connection })
+    const received: number[] = []
+    const { passed, open, fail } = gate()
+    const onData = (item: number): void => {
+      work(0.03)
+      received.push(item)
+    }
+    const turns = watchTurns()
+    client.burst.subscribe(undefined, { onData, onComplete: open, onError: fail })
+    await passed
+    expect(turns.stop().longestMs).toBeLessThanOrEqual(limitMs)
+    expect(received).toEqual(Array.from({ length: items }, (_, item) => item))
   })
 })
 
@@ -201,7 +266,8 @@ describe('deliveries in memory', () => {
       onClose: () => closed.open(),
     })
     for (let n = 0; n < 100; n++) near.send({ n })
-    await Promise.resolve()
+    // The first one may wait for a turn too, behind what ran before this test.
+    while (received === 0) await new Promise(resolve => setImmediate(resolve))
     expect(received).toBe(1)
     near.terminate({ code: 1006, message: 'cut' })
     await closed.passed

@@ -11,14 +11,16 @@ function heartbeat() {
   const observed: string[] = []
   const start = Date.now()
   const note = (what: string): void => void observed.push(`${what} ${Math.round((Date.now() - start) / 1000)}`)
-  const beat = new Heartbeat(socket as Socket, {
+  const options = {
     intervalMs: 30_000,
     timeoutMs: 10_000,
+    isPaused: false,
     ping: () => note('ping'),
     pong: () => note('pong'),
     onSilence: () => note('silence'),
-  })
-  return { socket, observed, beat }
+  }
+  const beat = new Heartbeat(socket as Socket, options)
+  return { socket, observed, beat, options }
 }
 
 /** Lets seconds pass, and calls `each` at the start of every one. */
@@ -76,6 +78,17 @@ describe('a heartbeat', () => {
       socket.bytesRead += 6
     })
     expect(observed).toEqual([])
+    beat.stop()
+  })
+
+  test('a peer is not silent while this end does not read', async () => {
+    const { observed, beat, options } = heartbeat()
+    options.isPaused = true
+    await pass(120)
+    expect(observed).toEqual([])
+    options.isPaused = false
+    await pass(45)
+    expect(observed).toEqual([expect.stringMatching(/^ping /), expect.stringMatching(/^silence /)])
     beat.stop()
   })
 

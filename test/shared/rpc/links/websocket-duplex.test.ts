@@ -316,6 +316,27 @@ describe('a WebSocket as a duplex', () => {
     expect(most).toBeLessThanOrEqual(2 * framesPerTurn)
   })
 
+  it('a pause that the receiver asks for lasts longer than the turn for the other sockets', async () => {
+    const receiver: Partial<DuplexReceiver> = {}
+    const { duplex, client, messages } = await pair({}, receiver)
+    const paused = gate()
+    receiver.onMessage = () => {
+      if (messages.length !== framesPerTurn + 1) return
+      duplex.pauseReading?.()
+      paused.open()
+    }
+    const raw: Socket = Reflect.get(client, '_socket')
+    raw.cork()
+    for (let frame = 0; frame <= framesPerTurn; frame++) client.send('{}')
+    raw.uncork()
+    await paused.passed
+    client.send('{"last":true}')
+    for (let turn = 0; turn < 50; turn++) await nextTurn()
+    expect(messages).toHaveLength(framesPerTurn + 1)
+    duplex.resumeReading?.()
+    await expect.poll(() => messages.at(-1)).toEqual({ last: true })
+  })
+
   it('close codes that may not be sent become 1011', async () => {
     const { duplex, clientClosed } = await pair()
     duplex.close({ code: 1006, message: 'lost' })
