@@ -25,7 +25,7 @@ const outputGroups = [
  * - OpenAI `cached_tokens`, which Moonshot has at the top; DeepSeek `prompt_cache_hit_tokens`; Anthropic, Bedrock and
  *   proxies before them `cache_read_input_tokens`
  */
-const cacheReadNames = [
+const cacheReadNames = spellings([
   'cached_tokens',
   'prompt_cache_hit_tokens',
   'cache_read_input_tokens',
@@ -34,24 +34,26 @@ const cacheReadNames = [
   'cached_input_tokens',
   'num_cached_tokens',
   'cache_hit_tokens',
-] as const
+])
 /** OpenAI and OpenRouter `cache_write_tokens`; Anthropic `cache_creation_input_tokens`. */
-const cacheWriteNames = [
+const cacheWriteNames = spellings([
   'cache_write_tokens',
   'cache_creation_tokens',
   'cache_creation_input_tokens',
   'cache_write_input_tokens',
   'prompt_cache_write_tokens',
-] as const
-const reasoningNames = ['reasoning_tokens', 'thinking_tokens'] as const
+])
+const reasoningNames = spellings(['reasoning_tokens', 'thinking_tokens'])
+const inputNames = spellings(['prompt_tokens', 'input_tokens'])
+const outputNames = spellings(['completion_tokens', 'output_tokens'])
+const totalNames = spellings(['total_tokens'])
 
 /** Returns the tokens of the input; undefined without a count. */
-export const inputOf = (usage: Fields): number | undefined => largest(usage, [], ['prompt_tokens', 'input_tokens'])
+export const inputOf = (usage: Fields): number | undefined => largest(usage, [], inputNames)
 /** Returns the tokens of the output; undefined without a count. */
-export const outputOf = (usage: Fields): number | undefined =>
-  largest(usage, [], ['completion_tokens', 'output_tokens'])
+export const outputOf = (usage: Fields): number | undefined => largest(usage, [], outputNames)
 /** Returns the provider's total; undefined without a count. */
-export const totalOf = (usage: Fields): number | undefined => largest(usage, [], ['total_tokens'])
+export const totalOf = (usage: Fields): number | undefined => largest(usage, [], totalNames)
 /** Returns the input that was read from a cache; undefined without a count. */
 export const cacheReadOf = (usage: Fields): number | undefined => largest(usage, inputGroups, cacheReadNames)
 /** Returns the input that was written into a cache; undefined without a count. */
@@ -75,15 +77,37 @@ export function countOf(value: unknown): number | undefined {
 /**
  * A provider that has a count under two names means one count; a name that the provider does not use is 0 or absent.
  */
-function largest(usage: Fields, groups: readonly string[], names: readonly string[]): number | undefined {
-  const places = [usage, ...groups.map(group => usage[group]).filter(isPlainObject)]
-  const counts = places.flatMap(fields => names.flatMap(name => own(fields, name) ?? []))
-  return counts.length === 0 ? undefined : Math.max(...counts)
+function largest(usage: Fields, groups: readonly string[], names: readonly Spellings[]): number | undefined {
+  let count = largestIn(usage, names)
+  for (const group of groups) {
+    const fields = usage[group]
+    if (isPlainObject(fields)) count = larger(count, largestIn(fields, names))
+  }
+  return count
 }
 
-/** Returns a count by its name, in snake case or in camel case (`cacheReadInputTokens` of Bedrock). */
-function own(fields: Fields, name: string): number | undefined {
-  const camel = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
-  const found = [name, camel].find(spelling => Object.hasOwn(fields, spelling))
-  return found === undefined ? undefined : countOf(fields[found])
+function largestIn(fields: Fields, names: readonly Spellings[]): number | undefined {
+  let count: number | undefined
+  for (const name of names) count = larger(count, own(fields, name))
+  return count
+}
+
+function larger(one: number | undefined, other: number | undefined): number | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return Math.max(one, other)
+}
+
+function own(fields: Fields, { snake, camel }: Spellings): number | undefined {
+  if (Object.hasOwn(fields, snake)) return countOf(fields[snake])
+  return Object.hasOwn(fields, camel) ? countOf(fields[camel]) : undefined
+}
+
+/** A name in snake case, and in the camel case of Bedrock (`cacheReadInputTokens`). */
+interface Spellings {
+  snake: string
+  camel: string
+}
+
+function spellings(names: readonly string[]): Spellings[] {
+  return names.map(snake => ({ snake, camel: snake.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()) }))
 }
