@@ -7,9 +7,13 @@ export function textOf(value: unknown): string | undefined {
 }
 
 /** Returns the objects of an array; none for any other value. */
-export function objectsOf(value: unknown): Record<string, unknown>[] {
-  return Array.isArray(value) ? value.filter(isPlainObject) : []
+export function objectsOf(value: unknown): readonly Record<string, unknown>[] {
+  if (!Array.isArray(value)) return none
+  // A copy for each list of each event of a stream would be garbage.
+  return value.every(isPlainObject) ? value : value.filter(isPlainObject)
 }
+
+const none: readonly Record<string, unknown>[] = []
 
 /** Returns the JSON text of a value from JSON.parse; empty for a value that is nested too deeply for JSON.stringify. */
 export function jsonTextOf(value: unknown): string {

@@ -3,7 +3,8 @@
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
  */
 
-const carriageReturn = 13
+/** The byte of CR. */
+export const carriageReturn = 13
 const lineFeed = 10
 
 /**

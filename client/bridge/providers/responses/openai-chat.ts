@@ -92,9 +92,10 @@ class ChatReader implements ResponseReader {
       return
     }
     if (!isPlainObject(json)) return
-    const hasUsage = this.#read(json)
-    if (this.#error && objectsOf(json.choices).length === 0) this.complete = true
-    for (const [position, choice] of objectsOf(json.choices).entries()) {
+    const choices = objectsOf(json.choices)
+    const hasUsage = this.#read(json, choices)
+    if (this.#error && choices.length === 0) this.complete = true
+    for (const [position, choice] of choices.entries()) {
       const index = choice.index ?? position
       if (isPlainObject(choice.delta)) this.#addDelta(index, choice.delta)
       this.#choices.set(index, this.#choices.get(index) || textOf(choice.finish_reason) !== undefined)
@@ -108,8 +109,9 @@ class ChatReader implements ResponseReader {
     // Google's compatible API wraps an error in an array.
     const response: unknown = Array.isArray(json) ? json[0] : json
     if (!isPlainObject(response)) return false
-    this.#read(response)
-    for (const [index, { message }] of objectsOf(response.choices).entries()) {
+    const choices = objectsOf(response.choices)
+    this.#read(response, choices)
+    for (const [index, { message }] of choices.entries()) {
       if (!isPlainObject(message)) continue
       const { tool_calls: calls, function_call: call } = message
       this.#addText(index, message)
@@ -143,8 +145,7 @@ class ChatReader implements ResponseReader {
   }
 
   /** Reads the fields beside the choices, and the ends of the choices. Returns whether it holds a usage. */
-  #read(json: Record<string, unknown>): boolean {
-    const choices = objectsOf(json.choices)
+  #read(json: Record<string, unknown>, choices: readonly Record<string, unknown>[]): boolean {
     if (choices.length === 0) this.#error ??= json.error ? (errorIn(json.error) ?? unnamedError) : errorInstead(json)
     else if (json.error) this.#error ??= errorIn(json.error)
     let hasUsage = isPlainObject(json.usage)
@@ -163,13 +164,14 @@ class ChatReader implements ResponseReader {
       hasUsage ||= isPlainObject(choice.usage)
       outcome.stop_reason ??= textOf(choice.finish_reason)
       // A proxy reports an error of the provider behind it in a choice, or in the message inside.
-      const error = [choice, choice.delta, choice.message].map(errorField).find(Boolean)
+      const error = choice.error || errorField(choice.delta) || errorField(choice.message)
       if (error || choice.finish_reason === 'error') this.#error ??= errorIn(error) ?? unnamedError
     }
     return hasUsage
   }
 
   #addUsage(usage: unknown): void {
+    if (!isPlainObject(usage)) return
     this.#usage.add(usage)
     this.#outcome.searches = searchesOf(usage) ?? this.#outcome.searches
   }
@@ -188,8 +190,8 @@ class ChatReader implements ResponseReader {
     { content, refusal, reasoning_content: own, reasoning, images }: Record<string, unknown>,
   ): void {
     const thought = textOf(own) ?? textOf(reasoning)
-    const texts = [textOf(content), textOf(refusal), thought, ...objectsOf(content).map(({ text }) => textOf(text))]
-    for (const text of texts) this.#relayedCharacters += text?.length ?? 0
+    for (const text of [content, refusal, thought]) this.#relayedCharacters += textOf(text)?.length ?? 0
+    for (const { text } of objectsOf(content)) this.#relayedCharacters += textOf(text)?.length ?? 0
     if (Array.isArray(images) && images.length > 0) this.#outcome.images = (this.#outcome.images ?? 0) + images.length
     if (thought === undefined) return
     const known = this.#thoughts.get(index) ?? { text: new GrowingText(), at: new Date() }
@@ -230,8 +232,7 @@ class ChatReader implements ResponseReader {
 }
 
 /** Returns the searches that a provider counts in its usage: xAI, Perplexity, OpenRouter. */
-function searchesOf(usage: unknown): number | undefined {
-  if (!isPlainObject(usage)) return undefined
+function searchesOf(usage: Record<string, unknown>): number | undefined {
   const { server_tool_use: tools, num_sources_used: sources, num_search_queries: queries } = usage
   const requests = isPlainObject(tools) ? countOf(tools.web_search_requests) : undefined
   return countOf(sources) ?? countOf(queries) ?? requests

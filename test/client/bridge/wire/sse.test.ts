@@ -107,13 +107,18 @@ test('the cuts between chunks make no difference', () => {
     ' ',
     '\uFEFF',
     '\0',
+    'data: x\n\n',
   )
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 60 }), fc.array(fc.nat(200)), (pieces, cuts) => {
       const bytes = Buffer.from(pieces.join(''))
       const ends = [...new Set(cuts.map(cut => Math.min(cut, bytes.length)))].sort((a, b) => a - b)
       const chunks = [...ends, bytes.length].map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end))
-      for (const limit of [1_000, 8]) expect(read(chunks, limit)).toEqual(read([bytes], limit))
+      const bytewise = [...bytes].map(byte => Buffer.from([byte]))
+      for (const limit of [1_000, 20, 8]) {
+        expect(read(chunks, limit)).toEqual(read([bytes], limit))
+        expect(read(bytewise, limit)).toEqual(read([bytes], limit))
+      }
     }),
   )
 })
