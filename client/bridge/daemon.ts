@@ -134,7 +134,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
       )
     })
     const own = caller ? partsFor(withFields(logger, { source: caller.source })) : parts
-    const exchange = serveExchange(own, request, response, abort.signal, caller)
+    const exchange = serveExchange(own, request, response, abort, caller)
       .catch((error: unknown) => {
         own.logger.error({ err: error }, 'a request ended in an unexpected error')
         response.destroy()

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { KnownKeys } from '../../../shared/values/known-keys.js'
 
@@ -17,6 +17,8 @@ export interface AuthorizationCacheOptions {
 
 interface Entry {
   authorization: Promise<Authorization>
+  /** undefined while the lookup is under way */
+  owner: Authorization | undefined
   askedAt: number
 }
 
@@ -39,6 +41,12 @@ export class AuthorizationCache {
     return this.#entries.size
   }
 
+  /** Returns the owner of a key if the cache has it, without waiting. */
+  known(hash: string): Authorization | undefined {
+    const entry = this.#entries.get(hash)
+    return entry && performance.now() - entry.askedAt < this.#options.ttlMs ? entry.owner : undefined
+  }
+
   /**
    * Returns the owner of a key, from the cache or from a lookup.
    * @param hash as {@link hashOf} returns it
@@ -48,13 +56,16 @@ export class AuthorizationCache {
     const now = performance.now()
     const known = this.#entries.get(hash)
     if (known && now - known.askedAt < this.#options.ttlMs) return known.authorization
-    const entry: Entry = { authorization: this.#options.lookUp(identification), askedAt: now }
+    const entry: Entry = { authorization: this.#options.lookUp(identification), owner: undefined, askedAt: now }
     // Deleting first moves the entry to the end of the map, whose order is the order of age.
     this.#entries.delete(hash)
     this.#entries.set(hash, entry)
     this.#evict(now)
     entry.authorization.then(
-      () => this.#known.add(hash),
+      owner => {
+        entry.owner = owner
+        this.#known.add(hash)
+      },
       () => {
         this.#known.delete(hash)
         if (this.#entries.get(hash) === entry) this.#entries.delete(hash)
@@ -79,5 +90,5 @@ export class AuthorizationCache {
 
 /** Returns the hash of an identification: keys themselves are not kept. */
 export function hashOf(identification: Identification): string {
-  return createHash('sha256').update(JSON.stringify(identification)).digest('base64')
+  return hash('sha256', JSON.stringify(identification), 'base64')
 }

@@ -81,6 +81,13 @@ export class ProviderRegistry {
     return this.#snapshot?.targets.get(name)
   }
 
+  /** Returns an enabled provider if the current snapshot is fresh, without waiting. */
+  known(name: string): Target | undefined {
+    const isFresh = performance.now() - this.#readAt < this.#options.ttlMs / 2
+    const target = isFresh ? this.peek(name) : undefined
+    return target?.provider.enabled ? target : undefined
+  }
+
   /** Returns whether the current snapshot has a provider with this key: then bridges of this control plane send it. */
   hasKey(key: string): boolean {
     return this.#snapshot?.keys.has(key) ?? false

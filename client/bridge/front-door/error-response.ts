@@ -61,6 +61,8 @@ export function errorBody(providers: ProviderRegistry, { providerName, path }: M
 /** Returns the error response for any error of an exchange. */
 export function rejectionOf(error: unknown): Rejection {
   if (error instanceof Rejection) return error
+  // Of a relay that must not pass a response on.
+  if (error instanceof UpstreamError && error.cause instanceof Rejection) return error.cause
   if (error instanceof ExchangeAborted) return new Rejection(503, 'shutting_down', error.message, { cause: error })
   if (!(error instanceof UpstreamError)) {
     const message = 'internal error of the bridge; its log has the cause'

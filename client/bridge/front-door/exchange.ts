@@ -46,6 +46,9 @@ export interface Arrival {
   parts: FrontDoorParts
   request: IncomingMessage
   response: ServerResponse
+  /** ends the exchange */
+  abort: AbortController
+  /** of `abort` */
   signal: AbortSignal
   mount: Mount
   /** the caller in this process; without one the request's headers name the key */

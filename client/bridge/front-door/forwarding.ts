@@ -20,7 +20,7 @@ import { readBody, readContent } from './body/request-body.js'
 import { clientKey, secretsOf, shownKey } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
-import { outliveClient } from './outlive-client.js'
+import { timeBehindClient } from './time-behind-client.js'
 
 /** Passes a request on without a record. */
 export async function passThrough(exchange: Exchange): Promise<void> {
@@ -120,7 +120,7 @@ async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyS
   }
   // A decoded copy lives within its turn only.
   const { adapted, ...content } = await (encodings.length > 0 ? parts.decodings.run(signal, read) : read())
-  return { ...content, body: new HeldBody(share, body, adapted), readingMs }
+  return { body: new HeldBody(share, body, adapted), readingMs, ...content }
 }
 
 /** Reads the content of a request. */
@@ -151,7 +151,7 @@ function mayAdapt({ parts, target }: Exchange, { model }: RequestFacts): boolean
 }
 
 function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): Promise<Recording> {
-  const { parts, request, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
+  const { parts, request, abort, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
   const { type, name } = target.provider
   const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
   const start = {
@@ -167,7 +167,7 @@ function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): P
     startedAt,
     arrivedAt,
   }
-  return withinDeadline(parts.limits.controlPlaneDeadlineMs, signal, deadline => parts.recorder.begin(start, deadline))
+  return withinDeadline(parts.limits.controlPlaneDeadlineMs, abort, () => parts.recorder.begin(start, signal))
 }
 
 /** Returns the newest key; older keys are kept only until requests in flight have ended. */
@@ -218,22 +218,25 @@ async function call(
 ): Promise<boolean> {
   const { parts, signal, credentials, target } = exchange
   const masking = maskKeys(response, credentials.kind === 'byok' ? [] : target.provider.keys)
-  const attempt = mayReject ? new FirstAttempt(masking, signal, () => body.release()) : undefined
-  const call = outliveClient(attempt?.signal ?? signal, parts.limits.drainMs, () => recorded?.isWhole ?? false)
+  const attempt = mayReject ? new FirstAttempt(masking, () => body.release()) : undefined
+  const lingerMs = () => timeBehindClient(signal, parts.limits.drainMs, recorded?.isWhole ?? false)
   try {
-    const request = upstreamRequest(exchange, attempt ? body.forFirstAttempt() : body.forLastAttempt())
-    await parts.upstream.send(request, attempt ?? masking, call.signal)
+    const content = attempt ? body.forFirstAttempt() : body.forLastAttempt()
+    await parts.upstream.send(upstreamRequest(exchange, content, lingerMs), attempt ?? masking, signal)
     return false
   } catch (error) {
     if (attempt?.isRejected && !signal.aborted) return true
     throw error
   } finally {
-    call.dispose()
     await masking.flush()
   }
 }
 
-function upstreamRequest(exchange: Exchange, body: UpstreamRequest['body']): UpstreamRequest {
+function upstreamRequest(
+  exchange: Exchange,
+  body: UpstreamRequest['body'],
+  lingerMs: UpstreamRequest['lingerMs'],
+): UpstreamRequest {
   const { parts, request, credentials, target, path } = exchange
   const key = keyOf(target)
   const passed = requestHeaders(request.rawHeaders, {
@@ -251,11 +254,13 @@ function upstreamRequest(exchange: Exchange, body: UpstreamRequest['body']): Ups
     headers: [...passed, ...credential],
     body,
     limits: limitsOf(target),
+    lingerMs,
   }
 }
 
-function limitsOf({ settings }: Target): Partial<UpstreamLimits> {
+function limitsOf({ settings }: Target): Partial<UpstreamLimits> | undefined {
   const { firstByteTimeoutMs, idleTimeoutMs } = settings
+  if (firstByteTimeoutMs === undefined && idleTimeoutMs === undefined) return undefined
   return {
     ...(firstByteTimeoutMs !== undefined && { upstreamHeadersTimeoutMs: firstByteTimeoutMs }),
     ...(idleTimeoutMs !== undefined && { upstreamIdleTimeoutMs: idleTimeoutMs }),

@@ -14,21 +14,22 @@ import { serveWithoutKey } from './without-key.js'
 /**
  * Serves one request. Resolves when the client's connection has taken the response, or is closed, and all records are
  * in the outbox. Never rejects.
- * @param signal aborts the exchange; the caller also aborts it when the client disconnects
+ * @param abort ends the exchange; the caller uses it when the client disconnects
  * @param caller the caller in this process; without one the request's headers name the key
  */
 export async function serveExchange(
   parts: FrontDoorParts,
   request: IncomingMessage,
   response: ServerResponse,
-  signal: AbortSignal,
+  abort: AbortController,
   caller?: InProcessCaller,
 ): Promise<void> {
   const arrival: Arrival = {
     parts,
     request,
     response,
-    signal,
+    abort,
+    signal: abort.signal,
     caller,
     mount: parseMount(request.url ?? ''),
     address: caller ? undefined : parts.readAddress(request),
@@ -64,6 +65,7 @@ function reject({ parts, response, signal, mount, address, cors }: Arrival, erro
     parts.logger.info(fields, 'a request was rejected')
   }
   // The unread rest of a request body must not keep the connection busy.
-  if ((signal.aborted || status === 408) && !response.headersSent) response.setHeader('connection', 'close')
+  const isCut = signal.reason instanceof ExchangeAborted
+  if ((isCut || status === 408) && !response.headersSent) response.setHeader('connection', 'close')
   sendRejection(response, errorBody(parts.providers, mount), rejection, cors)
 }

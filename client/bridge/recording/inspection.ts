@@ -150,7 +150,7 @@ export class Inspection {
     const mayBeEstimated = facts.error === undefined
     if (reading.is === 'cut') return { ...facts, relayedCharacters: reading.bytes, mayBeEstimated, error: incomplete }
     const isCut = this.#isStream && !this.#reader.mayEnd
-    return { ...facts, mayBeEstimated, ...(isCut && { error: facts.error ?? incomplete }) }
+    return { mayBeEstimated, ...facts, ...(isCut && { error: facts.error ?? incomplete }) }
   }
 
   #take(chunk: Buffer): void {

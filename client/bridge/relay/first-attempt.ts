@@ -13,29 +13,28 @@ export function mayRejectField(status: number): boolean {
 export class FirstAttempt implements ResponseReceiver {
   readonly #receiver: ResponseReceiver
   readonly #onAccepted: () => void
-  readonly #abort = new AbortController()
-  /** ends the call; aborts when the exchange aborts, or when the provider rejects the request */
-  readonly signal: AbortSignal
+  #isRejected = false
 
   /** @param onAccepted is called if the provider does not reject the request: no second attempt follows */
-  constructor(receiver: ResponseReceiver, exchange: AbortSignal, onAccepted: () => void) {
+  constructor(receiver: ResponseReceiver, onAccepted: () => void) {
     this.#receiver = receiver
     this.#onAccepted = onAccepted
-    this.signal = AbortSignal.any([exchange, this.#abort.signal])
   }
 
   /** whether the provider rejected the request */
   get isRejected(): boolean {
-    return this.#abort.signal.aborted
+    return this.#isRejected
   }
 
+  /** Takes the head. @throws Error if the provider rejected the request, which ends the call */
   head(head: ResponseHead): void {
-    if (mayRejectField(head.status)) return this.#abort.abort(new Error('the provider rejected the request'))
+    this.#isRejected = mayRejectField(head.status)
+    if (this.#isRejected) throw new Error('the provider rejected the request')
     this.#onAccepted()
     this.#receiver.head(head)
   }
 
-  chunk(chunk: Buffer): Promise<void> | undefined {
-    return this.isRejected ? undefined : this.#receiver.chunk(chunk)
+  chunk(chunk: Buffer, isLast: boolean): Promise<void> | undefined {
+    return this.#receiver.chunk(chunk, isLast)
   }
 }

@@ -36,9 +36,9 @@ export function maskKeys(receiver: ResponseReceiver, keys: readonly string[]): M
       if (isError && keys.length > 0 && encodingsOfBody(received).length > 0) state = 'holding'
       else receiver.head(head)
     },
-    chunk(chunk) {
+    chunk(chunk, isLast) {
       if (state === 'dropping') return undefined
-      if (state === 'masking') return passOn(mask.push(chunk))
+      if (state === 'masking') return passOn(isLast ? joined(mask.push(chunk), mask.end()) : mask.push(chunk), isLast)
       chunks.push(chunk)
       bytes += chunk.length
       return bytes > maxEncodedBytes ? passHeld() : undefined
@@ -49,8 +49,8 @@ export function maskKeys(receiver: ResponseReceiver, keys: readonly string[]): M
     },
   }
 
-  function passOn(passed: Buffer): Promise<void> | undefined {
-    return passed.length > 0 ? receiver.chunk(passed) : undefined
+  function passOn(passed: Buffer, isLast = false): Promise<void> | undefined {
+    return passed.length > 0 ? receiver.chunk(passed, isLast) : undefined
   }
 
   /** Passes on the head and the held bytes: unchanged without a key in it, else its content with the key masked. */
@@ -74,6 +74,10 @@ export function maskKeys(receiver: ResponseReceiver, keys: readonly string[]): M
     receiver.head({ ...head, headers })
     await passOn(mask.mask(content))
   }
+}
+
+function joined(bytes: Buffer, rest: Buffer): Buffer {
+  return rest.length === 0 ? bytes : Buffer.concat([bytes, rest])
 }
 
 function encodingsOfBody({ headers }: ResponseHead): string[] {

@@ -13,7 +13,7 @@ export interface ResponseObserver {
   chunk(chunk: Buffer): boolean
   /**
    * Resolves when the last bytes of the response may pass.
-   * @throws ExchangeAborted if they must not: the client's connection is cut off
+   * @throws Rejection if they must not: the client gets it, or is cut off inside its response
    */
   beforeLastBytes(): Promise<void>
 }
@@ -41,6 +41,10 @@ export class Relay implements ResponseReceiver {
   readonly #clientTimeoutMs: number
   #filter: EventFilter | undefined
   #bytesLeft = Number.NaN
+  /** until the response has begun */
+  #head: ResponseHead | undefined
+  /** whether the headers wait to be written with the first bytes */
+  #waitsWithBytes = false
   #observed = false
 
   constructor(response: ServerResponse, { observer, filter, added = [], clientTimeoutMs }: RelayOptions) {
@@ -52,7 +56,6 @@ export class Relay implements ResponseReceiver {
   }
 
   head(head: ResponseHead): void {
-    const response = this.#response
     this.#observer?.head(head)
     this.#bytesLeft = Number(findHeader(head.headers, 'content-length') ?? Number.NaN)
     // A response with a length is a stream only if the label says so.
@@ -60,25 +63,21 @@ export class Relay implements ResponseReceiver {
     if (!mayBeStream || !isPlain(head.headers)) this.#filter = undefined
     // A filter may shorten the response, so the length is unknown before the end.
     const passed = this.#filter ? withoutHeaders(head.headers, ['content-length']) : head.headers
-    const headers = [...passed, ...this.#added]
-    response.sendDate = false
-    try {
-      response.writeHead(head.status, head.statusText, headers)
-    } catch {
-      // Node rejects some reason phrases that it reads; the status counts.
-      response.writeHead(head.status, STATUS_CODES[head.status] ?? '', headers)
-    }
-    // The headers wait for a microtask, so that a chunk of the same packet is written together with them.
-    queueMicrotask(() => response.flushHeaders())
+    this.#head = { status: head.status, statusText: head.statusText, headers: [...passed, ...this.#added] }
+    // The headers wait for a microtask, so that bytes of the same turn are written together with them: a write costs
+    // as much as a tenth of the whole exchange.
+    queueMicrotask(() => this.#waitsWithBytes || this.#begin()?.flushHeaders())
   }
 
-  chunk(chunk: Buffer): Promise<void> | undefined {
+  chunk(chunk: Buffer, isLast: boolean): Promise<void> | undefined {
     const ended = this.#observer?.chunk(chunk) ?? false
     this.#bytesLeft -= chunk.length
     const passed = this.#filter?.push(chunk) ?? chunk
-    if (!ended && this.#bytesLeft !== 0) return this.#write(passed)
+    if (passed.length > 0 || isLast) this.#waitsWithBytes = true
+    if (!ended && !isLast && this.#bytesLeft !== 0) return this.#write(passed)
     const observed = this.#observe()
-    return observed ? this.#unlessClosed(observed).then(() => this.#write(passed)) : this.#write(passed)
+    const pass = () => (isLast ? this.#writeLast(passed) : this.#write(passed))
+    return observed ? this.#unlessClosed(observed).then(pass) : pass()
   }
 
   /**
@@ -88,15 +87,16 @@ export class Relay implements ResponseReceiver {
   async end(signal: AbortSignal): Promise<void> {
     const response = this.#response
     try {
-      await abortable(this.#observe() ?? Promise.resolve(), signal)
+      const observed = this.#observe()
+      if (observed) await abortable(observed, signal)
     } catch (error) {
       if (!signal.aborted) throw error
       // The observer may take longer than the client, or the bridge, has.
       response.destroy()
     }
-    if (response.destroyed) return
+    if (response.destroyed || response.writableFinished) return
     const done = this.#taken('finish', 'close')
-    response.end(this.#filter?.end())
+    if (!response.writableEnded) this.#begin()?.end(this.#filter?.end())
     await this.#destroyOnAbort(done, signal)
   }
 
@@ -141,12 +141,37 @@ export class Relay implements ResponseReceiver {
   }
 
   #write(chunk: Buffer): Promise<void> | undefined {
-    const response = this.#response
-    if (chunk.length === 0 || response.destroyed || response.write(chunk)) return undefined
+    if (chunk.length === 0 || (this.#begin()?.write(chunk) ?? true)) return undefined
     return this.#taken('drain', 'close')
+  }
+
+  /** Writes the last bytes together with the end, and with the headers if they were not sent before. */
+  #writeLast(chunk: Buffer): undefined {
+    const rest = this.#filter?.end()
+    this.#begin()?.end(rest?.length ? Buffer.concat([chunk, rest]) : chunk)
+  }
+
+  /** Returns the response with its headers; undefined if the client has left. */
+  #begin(): ServerResponse | undefined {
+    const response = this.#response
+    if (response.destroyed) return undefined
+    const head = this.#head
+    this.#head = undefined
+    if (head) writeHead(response, head)
+    return response
   }
 
   #taken(...events: string[]): Promise<void> {
     return untilTaken(this.#response, events, this.#clientTimeoutMs)
+  }
+}
+
+function writeHead(response: ServerResponse, { status, statusText, headers }: ResponseHead): void {
+  response.sendDate = false
+  try {
+    response.writeHead(status, statusText, headers)
+  } catch {
+    // Node rejects some reason phrases that it reads; the status counts.
+    response.writeHead(status, STATUS_CODES[status] ?? '', headers)
   }
 }

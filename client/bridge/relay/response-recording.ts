@@ -5,8 +5,8 @@ import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
 import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
 import { Inspection } from '../recording/inspection.js'
 import type { Recording } from '../recording/recorder.js'
-import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import type { ResponseHead } from '../wire/headers.js'
+import { Rejection } from '../wire/rejection.js'
 import type { ResponseObserver } from './relay.js'
 
 /** Whether the outbox has the records of a response, once that is known. */
@@ -72,7 +72,8 @@ export class ResponseRecording implements ResponseObserver {
 
   async beforeLastBytes(): Promise<void> {
     const { kept } = await this.finish(undefined)
-    if (!(await kept)) throw new ExchangeAborted('bridge', 'the records of the response could not be kept')
+    if (await kept) return
+    throw new Rejection(503, 'outbox_unwritable', 'the records of the response could not be kept; try again later')
   }
 
   /**

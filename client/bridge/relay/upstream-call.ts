@@ -8,8 +8,12 @@ import { abortedBy, UpstreamError, type UpstreamFailure } from './upstream-error
 export interface ResponseReceiver {
   /** Takes the final status line and the headers, once; 1xx responses are dropped. */
   head(head: ResponseHead): void
-  /** Takes one chunk of the body. While the promise is pending, the bridge reads nothing from the provider. */
-  chunk(chunk: Buffer): Promise<void> | undefined
+  /**
+   * Takes a part of the body: all that arrived in one turn of the event loop. While the promise is pending, the bridge
+   * reads nothing from the provider.
+   * @param isLast whether nothing follows; a body may also end behind a part that was not known to be the last
+   */
+  chunk(chunk: Buffer, isLast: boolean): Promise<void> | undefined
 }
 
 /** The time limits of a call, in milliseconds; 0 is none. */
@@ -21,96 +25,133 @@ export type UpstreamLimits = Pick<
 /**
  * One call:
  * ```
- * connecting ──written──▶ waiting ──status──▶ receiving ──end──▶ settled
- *      └──────────── error, timeout, abort ───────┴──────────────▲
+ * connecting ──written──▶ waiting ──status──▶ receiving ──end──▶ received ──all handed over──▶ settled
+ *      └──────────── error, timeout, abort ───────┴──────────────────┴─────────────────────────▲
  * ```
+ * What one turn of the event loop brings goes to the receiver at the end of the turn, as one part: a packet may hold a
+ * hundred chunks, and each part costs several times what its bytes do.
  */
 export class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly #receiver: ResponseReceiver
   readonly #limits: UpstreamLimits
   readonly #signal: AbortSignal
+  readonly #lingerMs: () => number
   readonly #resolve: () => void
   readonly #reject: (error: UpstreamError) => void
-  #state: 'connecting' | 'waiting' | 'receiving' | 'settled' = 'connecting'
+  #state: 'connecting' | 'waiting' | 'receiving' | 'received' | 'settled' = 'connecting'
   #controller: Dispatcher.DispatchController | undefined
   #timer: NodeJS.Timeout | undefined
+  /** set while the call goes on behind an abort */
+  #lingering: NodeJS.Timeout | undefined
+  /** received in this turn, or while the receiver held the response */
+  #head: ResponseHead | undefined
+  #chunks: Buffer[] = []
   #held: Promise<void> | undefined
 
+  /** @param lingerMs returns how long the call goes on when the signal aborts */
   constructor(
     receiver: ResponseReceiver,
     limits: UpstreamLimits,
     signal: AbortSignal,
+    lingerMs: () => number,
     resolve: () => void,
     reject: (error: UpstreamError) => void,
   ) {
     this.#receiver = receiver
     this.#limits = limits
     this.#signal = signal
+    this.#lingerMs = lingerMs
     this.#resolve = resolve
     this.#reject = reject
     signal.addEventListener('abort', this.#onAbort, { once: true })
-    this.#startTimer('connect_timeout', limits.upstreamConnectTimeoutMs, 'the provider did not accept the connection')
+    this.#startTimer('connect_timeout', limits.upstreamConnectTimeoutMs)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     if (this.#state === 'settled') return controller.abort(new Error('the call is over'))
     this.#state = 'waiting'
-    this.#startTimer('headers_timeout', this.#limits.upstreamHeadersTimeoutMs, 'the provider did not begin to respond')
+    this.#startTimer('headers_timeout', this.#limits.upstreamHeadersTimeoutMs)
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, statusText = ''): void {
     if (status < 200 || this.#state === 'settled') return
     this.#state = 'receiving'
-    this.#startIdleTimer()
-    this.#receiver.head({ status, statusText, headers: responseHeaders(textHeaders(controller.rawHeaders)) })
+    this.#startTimer('idle_timeout', this.#limits.upstreamIdleTimeoutMs)
+    this.#head = { status, statusText, headers: responseHeaders(textHeaders(controller.rawHeaders)) }
+    queueMicrotask(() => this.#handOver())
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#state === 'settled') return
+    if (this.#chunks.push(chunk) === 1) queueMicrotask(() => this.#handOver())
+  }
+
+  onResponseEnd(): void {
+    if (this.#state === 'settled') return
+    this.#state = 'received'
+    queueMicrotask(() => this.#handOver())
+  }
+
+  /** Gives the receiver all that has arrived, unless it holds the response, and settles the call at the end. */
+  #handOver(): void {
+    if (this.#held || this.#state === 'settled') return
+    try {
+      const head = this.#head
+      this.#head = undefined
+      if (head) this.#receiver.head(head)
+      if (this.#chunks.length > 0) this.#handOverChunks()
+    } catch (error) {
+      this.#fail(new UpstreamError('aborted', 'the response could not be passed on', error))
+    }
+    if (this.#state === 'received' && !this.#held && this.#settle()) this.#resolve()
+  }
+
+  #handOverChunks(): void {
+    const [only] = this.#chunks
+    const chunk = only && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks)
+    this.#chunks = []
     this.#timer?.refresh()
-    const held = this.#receiver.chunk(chunk)
+    const held = this.#receiver.chunk(chunk, this.#state === 'received')
     if (!held) return
-    controller.pause()
+    this.#controller?.pause()
     clearTimeout(this.#timer) // a slow client is no silence of the provider
     this.#held = held.then(
       () => {
         this.#held = undefined
-        if (this.#state === 'settled') return
-        this.#startIdleTimer()
-        controller.resume()
+        this.#handOver()
+        if (this.#held || this.#state === 'settled') return
+        this.#startTimer('idle_timeout', this.#limits.upstreamIdleTimeoutMs)
+        this.#controller?.resume()
       },
       (error: unknown) => this.#fail(new UpstreamError('aborted', 'the response could not be passed on', error)),
     )
   }
 
-  onResponseEnd(): void {
-    const held = this.#held ?? Promise.resolve()
-    void held.then(() => {
-      if (this.#settle()) this.#resolve()
-    })
-  }
-
   onResponseError(_controller: unknown, error: unknown): void {
-    const failed = failures[this.#state === 'settled' ? 'receiving' : this.#state]
+    const failed = failures[this.#state]
     const failure = new UpstreamError(failed.failure, `${failed.message} (${codeOf(error)})`, withoutData(error))
     // The receiver takes all chunks before the failure first.
+    this.#handOver()
     if (this.#held) void this.#held.then(() => this.#fail(failure))
     else this.#fail(failure)
   }
 
-  readonly #onAbort = (): void => this.#fail(abortedBy(this.#signal))
-
-  #startIdleTimer(): void {
-    this.#startTimer('idle_timeout', this.#limits.upstreamIdleTimeoutMs, 'the provider was silent inside its response')
+  readonly #onAbort = (): void => {
+    const end = () => this.#fail(abortedBy(this.#signal))
+    const lingerMs = this.#lingerMs()
+    if (lingerMs > 0) this.#lingering = setTimeout(end, lingerMs)
+    else end()
   }
 
-  #startTimer(failure: UpstreamFailure, timeoutMs: number, what: string): void {
+  #startTimer(limit: keyof typeof timeouts, timeoutMs: number): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     if (timeoutMs === 0) return
-    const message = `${what} within ${timeoutMs.toLocaleString('en')} ms`
-    this.#timer = setTimeout(() => this.#fail(new UpstreamError(failure, message)), timeoutMs)
+    this.#timer = setTimeout(() => {
+      const message = `${timeouts[limit]} within ${timeoutMs.toLocaleString('en')} ms`
+      this.#fail(new UpstreamError(limit, message))
+    }, timeoutMs)
   }
 
   #fail(error: UpstreamError): void {
@@ -124,17 +165,29 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     if (this.#state === 'settled') return false
     this.#state = 'settled'
     clearTimeout(this.#timer)
+    clearTimeout(this.#lingering)
     this.#signal.removeEventListener('abort', this.#onAbort)
     return true
   }
 }
 
+const diedInside = { failure: 'died', message: 'the provider closed the connection inside its response' } as const
+
 /** State of a call → the meaning of an error of the connection. */
 const failures = {
   connecting: { failure: 'unreachable', message: 'the provider could not be reached' },
   waiting: { failure: 'died', message: 'the provider closed the connection without a response' },
-  receiving: { failure: 'died', message: 'the provider closed the connection inside its response' },
+  receiving: diedInside,
+  received: diedInside,
+  settled: diedInside,
 } as const
+
+/** Failure of a time limit → what had to come within the limit. */
+const timeouts = {
+  connect_timeout: 'the provider did not accept the connection',
+  headers_timeout: 'the provider did not begin to respond',
+  idle_timeout: 'the provider was silent inside its response',
+} as const satisfies Partial<Record<UpstreamFailure, string>>
 
 /**
  * Returns the raw headers of undici, which are buffers, as text. Header bytes are latin1 (RFC 9110, section 5.5), which

@@ -16,7 +16,9 @@ export interface UpstreamRequest {
   headers: string[]
   body: OutgoingBody
   /** the provider's own time limits, which win over those of the server */
-  limits?: Partial<UpstreamLimits>
+  limits?: Partial<UpstreamLimits> | undefined
+  /** returns how long the call goes on when its signal aborts, in milliseconds; default: it ends at once */
+  lingerMs?: (() => number) | undefined
 }
 
 /** Keeps a pool of connections for each origin. Redirects are not followed: they pass like any other response. */
@@ -25,9 +27,10 @@ export class Upstream {
   readonly #limits: UpstreamLimits
 
   constructor(limits: UpstreamLimits) {
-    this.#limits = limits
+    const { upstreamConnectTimeoutMs, upstreamHeadersTimeoutMs, upstreamIdleTimeoutMs } = limits
+    this.#limits = { upstreamConnectTimeoutMs, upstreamHeadersTimeoutMs, upstreamIdleTimeoutMs }
     // Calls have timeouts of their own: undici's have a resolution of half a second and ignore the state of a call.
-    const connect = buildConnector({ timeout: limits.upstreamConnectTimeoutMs + 1_000 })
+    const connect = buildConnector({ timeout: upstreamConnectTimeoutMs + 1_000 })
     this.#agent = new Agent({
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -48,7 +51,8 @@ export class Upstream {
   send(request: UpstreamRequest, receiver: ResponseReceiver, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortedBy(signal))
-      const call = new UpstreamCall(receiver, { ...this.#limits, ...request.limits }, signal, resolve, reject)
+      const limits = request.limits ? { ...this.#limits, ...request.limits } : this.#limits
+      const call = new UpstreamCall(receiver, limits, signal, request.lingerMs ?? atOnce, resolve, reject)
       const { origin, path } = request
       const method = request.method as Dispatcher.HttpMethod // undici takes any token; its type lists the common ones
       try {
@@ -64,6 +68,8 @@ export class Upstream {
     return this.#agent.destroy()
   }
 }
+
+const atOnce = () => 0
 
 /** Returns headers and body as undici takes them; the length of a stream is given by a header. */
 function contentOf({ headers, body }: UpstreamRequest): Pick<Dispatcher.DispatchOptions, 'headers' | 'body'> {

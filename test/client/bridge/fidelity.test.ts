@@ -7,6 +7,7 @@ import {
   createGate,
   eventStream,
   eventsOf,
+  type Gate,
   json,
   type Responder,
   raw,
@@ -37,6 +38,7 @@ afterEach(async () => {
 
 const key = { 'x-api-key': testKey }
 const jsonType = { 'content-type': 'application/json' }
+const eventStreamType = { 'content-type': 'text/event-stream' }
 
 /** A body that no parser reproduces: layout, numbers, escapes, duplicates, and an unknown field. */
 const oddities =
@@ -417,42 +419,28 @@ describe('responses', () => {
     expect(received).toBe(128 * chunk.length)
   })
 
-  test.each<[string, Responder, string]>([
-    ['a body with a length', json({ id: 'msg_1' }), ''],
-    [
-      'a body without a length',
-      response => void response.writeHead(200, jsonType).write('{"id":"msg_1"}', () => response.end()),
-      '{"id":"msg_1"}',
-    ],
-    [
-      'a stream',
-      eventStream('data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n'),
-      'data: {"type":"ping"}\n\n',
-    ],
-  ])('the last bytes of %s wait until the outbox has the records', async (_, respond, before) => {
-    const [asked, kept] = [createGate(), createGate()]
-    const outbox: Outbox = {
-      admit: () => true,
-      begin: async () => {},
-      note: () => {},
-      forget: () => {},
-      put() {
-        asked.open()
-        return kept.opened
-      },
-      size: 0,
-      oldestMs: 0,
-      deadLetters: 0,
-      flush: async () => {},
-      close: async () => ({ left: 0, kept: 0 }),
-    }
+  test.each<[string, Record<string, string>, string, string]>([
+    ['a body with a length', { ...jsonType, 'content-length': '14' }, '{"id":"m', 'sg_1"}'],
+    ['a body without a length', jsonType, '{"id":"msg_1"}', ''],
+    ['a stream', eventStreamType, 'data: {"type":"ping"}\n\n', 'data: {"type":"message_stop"}\n\n'],
+  ])('the last bytes of %s wait until the outbox has the records', async (_, headers, before, last) => {
+    const { outbox, asked, kept } = slowOutbox()
     await bridge.close()
     bridge = await startBridge(plane, {}, testKey, { outbox })
-    provider.respondWith(respond, json({ data: [] }))
+    const arrived = createGate()
+    provider.respondWith(
+      async response => {
+        response.writeHead(200, headers).write(before)
+        await arrived.opened
+        response.end(last)
+      },
+      json({ data: [] }),
+    )
     const response = await begin(bridge, { headers: key })
     let received = ''
     response.on('data', chunk => {
       received += chunk
+      if (received === before) arrived.open()
     })
     await asked.opened
     // All bytes that need no outbox have arrived when another request has ended.
@@ -460,6 +448,61 @@ describe('responses', () => {
     expect([received, response.complete]).toEqual([before, false])
     kept.open()
     await once(response, 'end')
-    expect(response.complete).toBe(true)
+    expect([received, response.complete]).toEqual([before + last, true])
+  })
+
+  test.each<[string, Responder]>([
+    ['a body', json({ id: 'msg_1' })],
+    [
+      'a stream',
+      raw(
+        `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n${[
+          'data: {"type":"ping"}\n\n',
+          'data: {"type":"message_stop"}\n\n',
+          '',
+        ]
+          .map(chunk => `${chunk.length.toString(16)}\r\n${chunk}\r\n`)
+          .join('')}`,
+        'end',
+      ),
+    ],
+  ])('%s that arrives in one packet leaves with its headers and end in one packet', async (_, respond) => {
+    const { outbox, asked, kept } = slowOutbox()
+    await bridge.close()
+    bridge = await startBridge(plane, {}, testKey, { outbox })
+    provider.respondWith(respond, json({ data: [] }))
+    const body = '{"model":"m","messages":[]}'
+    const lines = [`x-api-key: ${testKey}`, `content-length: ${body.length}`, 'host: localhost', 'connection: close']
+    const client = connect(Number(new URL(bridge.url).port), '127.0.0.1')
+    client.write(`POST /bridge/anthropic/v1/messages HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+    const packets: string[] = []
+    client.on('data', packet => packets.push(String(packet)))
+    await asked.opened
+    await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
+    expect(packets).toEqual([])
+    kept.open()
+    await once(client, 'close')
+    expect(packets).toHaveLength(1)
   })
 })
+
+/** An outbox that takes the records of a response when `kept` opens. */
+function slowOutbox(): { outbox: Outbox; asked: Gate; kept: Gate } {
+  const [asked, kept] = [createGate(), createGate()]
+  const outbox: Outbox = {
+    admit: () => true,
+    begin: async () => {},
+    note: () => {},
+    forget: () => {},
+    put() {
+      asked.open()
+      return kept.opened
+    },
+    size: 0,
+    oldestMs: 0,
+    deadLetters: 0,
+    flush: async () => {},
+    close: async () => ({ left: 0, kept: 0 }),
+  }
+  return { outbox, asked, kept }
+}

@@ -4,7 +4,14 @@ import { createMemoryOutbox } from '../../../../client/bridge/outbox/memory-outb
 import type { Outbox } from '../../../../client/bridge/outbox/outbox.js'
 import { createRecordSender } from '../../../../client/bridge/outbox/record-sender.js'
 import { eventually } from '../../../fixtures/eventually.js'
-import { createGate, eventStream, json, type StandInProvider, startProvider } from '../../../fixtures/provider.js'
+import {
+  createGate,
+  type Gate,
+  json,
+  type Responder,
+  type StandInProvider,
+  startProvider,
+} from '../../../fixtures/provider.js'
 import { anthropicProvider, begin, memoryLogger, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey } from '../scripted-control-plane.js'
 
@@ -53,22 +60,56 @@ test('an interception that the disk does not take gives 503 before the provider 
   expect(provider.calls).toHaveLength(0)
 })
 
-const bodies = [
-  ['a blocking response', () => json({ id: 'msg_1' })],
-  ['a stream', () => eventStream('data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n')],
-] as const
+/** Headers and two parts of a body. */
+const bodies: [string, Record<string, string>, first: string, last: string][] = [
+  ['a blocking response', { 'content-type': 'application/json', 'content-length': '14' }, '{"id":"m', 'sg_1"}'],
+  [
+    'a stream',
+    { 'content-type': 'text/event-stream' },
+    'data: {"type":"ping"}\n\n',
+    'data: {"type":"message_stop"}\n\n',
+  ],
+]
 
-test.each(bodies)('%s whose records are not kept is cut off before its last bytes', async (_, respond) => {
+/** Returns a response whose last part is sent when the client has the first. */
+function inTwoParts([, headers, first, last]: (typeof bodies)[number]): { respond: Responder; arrived: Gate } {
+  const arrived = createGate()
+  return {
+    arrived,
+    async respond(response) {
+      response.writeHead(200, headers).write(first)
+      await arrived.opened
+      response.end(last)
+    },
+  }
+}
+
+test.each(bodies)('%s whose records are not kept is cut off before its last bytes', async (...body) => {
   await start(() => ({ put: () => Promise.reject(new Error('the outbox is closed')) }))
-  provider.respondWith(respond())
-  const response = await send(bridge)
-  expect(response).toMatchObject({ status: 200, whole: false })
+  const { respond, arrived } = inTwoParts(body)
+  provider.respondWith(respond)
+  const response = await begin(bridge)
+  const cut = once(response, 'error')
+  response.once('data', () => arrived.open())
+  await cut
+  expect([response.statusCode, response.complete]).toEqual([200, false])
   expect(bridge.log.map(({ message }) => message)).toContain('records were lost: the outbox did not take them')
+})
+
+test('a response that arrived whole and whose records are not kept is a 503', async () => {
+  await start(() => ({ put: () => Promise.reject(new Error('the outbox is closed')) }))
+  provider.respondWith(json({ id: 'msg_1' }))
+  const response = await send(bridge)
+  expect([response.status, response.headers['retry-after'], JSON.parse(String(response.body))]).toMatchObject([
+    503,
+    '1',
+    { error: { message: 'the records of the response could not be kept; try again later' } },
+  ])
 })
 
 test.each(bodies)(
   '%s whose records wait for the disk holds neither a client that leaves nor the end of the bridge',
-  async (_, respond) => {
+  async (...body) => {
     const [asked, never] = [createGate(), createGate()]
     let asks = 0
     await start(() => ({
@@ -77,13 +118,15 @@ test.each(bodies)(
         return never.opened
       },
     }))
-    provider.respondWith(respond(), respond())
-    const leaving = await begin(bridge)
-    const staying = await begin(bridge)
+    const parts = [inTwoParts(body), inTwoParts(body)]
+    provider.respondWith(...parts.map(({ respond }) => respond))
+    const [leaving, staying] = [await begin(bridge), await begin(bridge)]
+    leaving.on('error', () => {})
+    const cut = once(staying, 'error')
+    for (const response of [leaving, staying]) response.resume()
+    for (const { arrived } of parts) arrived.open()
     await asked.opened
     leaving.destroy()
-    const cut = once(staying, 'error')
-    staying.resume()
     await bridge.daemon.close({ graceMs: 0 })
     await cut
     expect(staying.complete).toBe(false)

@@ -13,20 +13,38 @@ interface Received {
   chunks: Buffer[]
 }
 
-/** Sends a response through the mask. */
+/** Sends a response through the mask, whose last chunk is known to be the last one, or not. */
 async function pass(head: ResponseHead, chunks: readonly Buffer[], keys: readonly string[] = [key]): Promise<Received> {
+  const received = await passOnce(head, chunks, keys, false)
+  const { head: sameHead, chunks: sameChunks } = await passOnce(head, chunks, keys, true)
+  expect([sameHead, Buffer.concat(sameChunks)]).toEqual([received.head, Buffer.concat(received.chunks)])
+  return received
+}
+
+async function passOnce(
+  head: ResponseHead,
+  chunks: readonly Buffer[],
+  keys: readonly string[],
+  announcesEnd: boolean,
+): Promise<Received> {
   const received: Received = { head: undefined, chunks: [] }
+  let hasEnded = false
   const masking = maskKeys(
     {
       head: head => {
         received.head = head
       },
-      chunk: chunk => void received.chunks.push(chunk),
+      chunk(chunk, isLast) {
+        expect(hasEnded).toBe(false)
+        hasEnded = isLast
+        received.chunks.push(chunk)
+        return undefined
+      },
     },
     keys,
   )
   masking.head(head)
-  for (const chunk of chunks) await masking.chunk(chunk)
+  for (const [index, chunk] of chunks.entries()) await masking.chunk(chunk, announcesEnd && index === chunks.length - 1)
   await masking.flush()
   return received
 }
