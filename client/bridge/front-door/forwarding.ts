@@ -2,7 +2,7 @@
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
-import type { BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
+import type { BridgedRoute, RequestFacts } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
 import { FirstAttempt, mayRejectField } from '../relay/first-attempt.js'
 import { maskKeys } from '../relay/key-masking.js'
@@ -11,15 +11,13 @@ import { ResponseRecording } from '../relay/response-recording.js'
 import type { UpstreamRequest } from '../relay/upstream.js'
 import type { ResponseReceiver, UpstreamLimits } from '../relay/upstream-call.js'
 import { UpstreamError } from '../relay/upstream-error.js'
-import { encodingsOf } from '../wire/content-encoding.js'
-import { EventFilter } from '../wire/event-filter.js'
 import { requestHeaders } from '../wire/headers.js'
 import type { BodyShare } from './body/body-memory.js'
 import { HeldBody } from './body/held-body.js'
-import { readBody, readContent } from './body/request-body.js'
 import { clientKey, secretsOf, shownKey } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
+import { readRequest, readWithin } from './read-request.js'
 import { timeBehindClient } from './time-behind-client.js'
 
 /** Passes a request on without a record. */
@@ -77,77 +75,6 @@ async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) =>
   } finally {
     share.release()
   }
-}
-
-function readWithin({ request, signal, ...exchange }: Exchange, share: BodyShare): Promise<Buffer> {
-  const bounds = { maxBytes: maxBodyBytes(exchange), timeoutMs: exchange.parts.limits.bodyTimeoutMs, share }
-  return readBody(request, bounds, signal)
-}
-
-function maxBodyBytes({ parts, target }: Pick<Exchange, 'parts' | 'target'>): number {
-  return target.settings.maxBodyBytes ?? parts.limits.maxBodyBytes
-}
-
-interface ReadRequest {
-  facts: RequestFacts
-  /** leaves events out that the client did not ask for */
-  filter: EventFilter | undefined
-  body: HeldBody
-  /** reads the response */
-  reader: ResponseReader
-  /** the client's time to send it */
-  readingMs: number
-}
-
-/** Reads a request. The parsed body is garbage when the promise resolves. */
-async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyShare): Promise<ReadRequest> {
-  const { request, parts, signal } = exchange
-  const startedAt = performance.now()
-  const body = await readWithin(exchange, share)
-  const readingMs = performance.now() - startedAt
-  const encodings = encodingsOf(request.headers['content-encoding'])
-  const read = async () => {
-    let copied = 0
-    const take = (bytes: number) => {
-      share.take(bytes)
-      copied += bytes
-    }
-    try {
-      return await interpret(exchange, route, { body, encodings, copy: { take } })
-    } finally {
-      share.release(copied)
-    }
-  }
-  // A decoded copy lives within its turn only.
-  const { adapted, ...content } = await (encodings.length > 0 ? parts.decodings.run(signal, read) : read())
-  return { body: new HeldBody(share, body, adapted), readingMs, ...content }
-}
-
-/** Reads the content of a request. */
-async function interpret(
-  exchange: Exchange,
-  route: BridgedRoute,
-  { body, encodings, copy }: { body: Buffer; encodings: string[]; copy: Pick<BodyShare, 'take'> },
-): Promise<Omit<ReadRequest, 'body' | 'readingMs'> & { adapted?: readonly Buffer[] }> {
-  const { request, parts } = exchange
-  const { json, plain } = await readContent(body, encodings, maxBodyBytes(exchange), copy)
-  const encoding = request.headers['content-encoding']
-  if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
-  const facts = route.readRequest(json ?? {}, request.headers)
-  const reader = route.createResponseReader(json)
-  const adaptation = json && plain && route.adapt?.(json, plain)
-  if (!adaptation || !plain) return { facts, reader, filter: undefined }
-  // A provider may send the chunk without a request too, and no client expects the chunk.
-  const { body: adapted, ...hidden } = adaptation
-  const read = { facts, reader, filter: new EventFilter(hidden) }
-  if (!mayAdapt(exchange, facts)) return read
-  const mark = body.subarray(0, body.length - plain.length)
-  return { ...read, adapted: [mark, ...adapted] }
-}
-
-/** Returns whether a request may ask for more than the client did. */
-function mayAdapt({ parts, target }: Exchange, { model }: RequestFacts): boolean {
-  return target.settings.includeUsage !== 'never' && parts.usageRequests.mayAsk(target.provider.name, model)
 }
 
 function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): Promise<Recording> {
@@ -217,7 +144,7 @@ async function call(
   { mayReject = false } = {},
 ): Promise<boolean> {
   const { parts, signal, credentials, target } = exchange
-  const masking = maskKeys(response, credentials.kind === 'byok' ? [] : target.provider.keys)
+  const masking = maskKeys(response, credentials.kind === 'byok' ? noKeys : target.provider.keys)
   const attempt = mayReject ? new FirstAttempt(masking, () => body.release()) : undefined
   const lingerMs = () => timeBehindClient(signal, parts.limits.drainMs, recorded?.isWhole ?? false)
   try {
@@ -231,6 +158,8 @@ async function call(
     await masking.flush()
   }
 }
+
+const noKeys: readonly string[] = []
 
 function upstreamRequest(
   exchange: Exchange,

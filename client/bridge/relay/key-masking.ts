@@ -4,7 +4,7 @@
  */
 import { decodeBeginning, decodeBody, encodingsOf } from '../wire/content-encoding.js'
 import { findHeader, type ResponseHead, withoutHeaders } from '../wire/headers.js'
-import { SecretMask } from '../wire/secret-mask.js'
+import { SecretMask, type SecretWriting, writingsOfSecrets } from '../wire/secret-mask.js'
 import type { ResponseReceiver } from './upstream-call.js'
 
 /** A compressed error body up to this size is looked into whole; of a larger one only the beginning passes. */
@@ -31,7 +31,8 @@ export function maskKeys(receiver: ResponseReceiver, keys: readonly string[]): M
   return {
     head(received) {
       const isError = received.status >= 300
-      mask = new SecretMask(isError ? keys : keys.filter(isNoWord))
+      const { all, noWords } = writingsOfKeys(keys)
+      mask = new SecretMask(isError ? all : noWords)
       head = keys.length > 0 ? maskHead(received, mask) : received
       if (isError && keys.length > 0 && encodingsOfBody(received).length > 0) state = 'holding'
       else receiver.head(head)
@@ -74,6 +75,23 @@ export function maskKeys(receiver: ResponseReceiver, keys: readonly string[]): M
     receiver.head({ ...head, headers })
     await passOn(mask.mask(content))
   }
+}
+
+interface Writings {
+  all: readonly SecretWriting[]
+  noWords: readonly SecretWriting[]
+}
+
+/** By the list of a provider's keys, which is the same for all its responses. */
+const known = new WeakMap<readonly string[], Writings>()
+
+function writingsOfKeys(keys: readonly string[]): Writings {
+  let writings = known.get(keys)
+  if (!writings) {
+    writings = { all: writingsOfSecrets(keys), noWords: writingsOfSecrets(keys.filter(isNoWord)) }
+    known.set(keys, writings)
+  }
+  return writings
 }
 
 function joined(bytes: Buffer, rest: Buffer): Buffer {

@@ -94,6 +94,9 @@ export function headerTest(names: readonly string[]): HeaderTest {
 }
 
 const isOwnOfTheWay = headerTest(ownOfTheWay)
+const droppedOfByok = new Set([...hopByHop, ...ownOfRequest])
+const droppedOfCentralized = new Set([...droppedOfByok, ...clientCredentials, ...companionsOfCredentials])
+const droppedOfResponse = new Set([...hopByHop, ...ownOfResponse])
 
 /** The rules for the headers of one request. */
 export interface RequestHeaderRules {
@@ -110,11 +113,11 @@ export interface RequestHeaderRules {
 
 /** Returns the headers that reach the provider. */
 export function requestHeaders(raw: readonly string[], { credential, withheld, key }: RequestHeaderRules): string[] {
-  const replaced = credential ? [...clientCredentials, ...companionsOfCredentials] : []
-  const candidates = withoutHeaders(raw, [...ownOfRequest, ...replaced])
+  const candidates = keptHeaders(raw, credential ? droppedOfCentralized : droppedOfByok)
   const headers: string[] = []
   for (let index = 0; index + 1 < candidates.length; index += 2) {
-    const [name = '', value = ''] = [candidates[index], candidates[index + 1]]
+    const name = candidates[index] ?? ''
+    const value = candidates[index + 1] ?? ''
     if (isOwnOfTheWay(name) || withheld?.(name) || (key && value.includes(key))) continue
     headers.push(name, value)
   }
@@ -126,8 +129,7 @@ export function requestHeaders(raw: readonly string[], { credential, withheld, k
 
 /** Returns the headers that reach the client, with `Retry-After` in whole seconds. */
 export function responseHeaders(raw: readonly string[]): string[] {
-  const names = raw.flatMap((name, index) => (index % 2 === 0 && isCors(name) ? [name.toLowerCase()] : []))
-  const headers = withoutHeaders(raw, [...ownOfResponse, ...names])
+  const headers = keptHeaders(raw, droppedOfResponse, isCors)
   for (let index = 0; index + 1 < headers.length; index += 2) {
     if (headers[index]?.toLowerCase() !== 'retry-after') continue
     headers[index + 1] = wholeSeconds(headers[index + 1] ?? '', findHeader(raw, 'date'))
@@ -174,16 +176,30 @@ export function findHeader(raw: readonly string[], name: string): string | undef
  * `Connection` names.
  */
 export function withoutHeaders(raw: readonly string[], names: readonly string[]): string[] {
-  const dropped = new Set([...hopByHop, ...names])
-  for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.toLowerCase() !== 'connection') continue
-    for (const name of (raw[index + 1] ?? '').split(',')) dropped.add(name.trim().toLowerCase())
-  }
+  return keptHeaders(raw, new Set([...hopByHop, ...names]))
+}
+
+/**
+ * Returns the headers without those of a set of names, those that `Connection` names, and those of a test.
+ * @param dropped in lower case, hop-by-hop headers among them
+ */
+function keptHeaders(raw: readonly string[], dropped: ReadonlySet<string>, isDropped?: HeaderTest): string[] {
+  const named = namedByConnection(raw)
   const kept: string[] = []
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index]
-    const value = raw[index + 1]
-    if (name !== undefined && value !== undefined && !dropped.has(name.toLowerCase())) kept.push(name, value)
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const lower = name.toLowerCase()
+    if (!dropped.has(lower) && !named.includes(lower) && !isDropped?.(lower)) kept.push(name, raw[index + 1] ?? '')
   }
   return kept
+}
+
+/** Returns the names in `Connection`, in lower case. */
+function namedByConnection(raw: readonly string[]): string[] {
+  const names: string[] = []
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index]?.toLowerCase() !== 'connection') continue
+    names.push(...(raw[index + 1] ?? '').split(',').map(name => name.trim().toLowerCase()))
+  }
+  return names
 }

@@ -1,25 +1,39 @@
+/** A secret in one of its writings. */
+export interface SecretWriting {
+  readonly bytes: Buffer
+  /** the same bytes as a header has them */
+  readonly latin1: string
+}
+
+/**
+ * Returns the writings of secrets: each is also found as it is written in JSON and in a URL. Texts of less than
+ * {@link minSecretLength} characters are words, and stay.
+ */
+export function writingsOfSecrets(secrets: readonly string[]): SecretWriting[] {
+  const long = secrets.filter(({ length }) => length >= minSecretLength)
+  const writings = [...new Set(long.flatMap(writingsOf))].map(text => Buffer.from(text))
+  // A secret that begins another one must not be masked before it.
+  const longestFirst = writings.toSorted((one, other) => other.length - one.length)
+  return longestFirst.map(bytes => ({ bytes, latin1: bytes.toString('latin1') }))
+}
+
+const noBytes = Buffer.alloc(0)
+
 /** Masks secrets in a stream of bytes. The length stays, and with it `Content-Length`. */
 export class SecretMask {
-  readonly #secrets: readonly Buffer[]
+  readonly #secrets: readonly SecretWriting[]
   /** bytes that may begin a secret */
-  #held: Buffer = Buffer.alloc(0)
+  #held: Buffer = noBytes
 
-  /**
-   * @param secrets texts of less than {@link minSecretLength} characters are words, and stay. Each is also found as it
-   *   is written in JSON and in a URL.
-   */
-  constructor(secrets: readonly string[]) {
-    const long = secrets.filter(({ length }) => length >= minSecretLength)
-    const writings = [...new Set(long.flatMap(writingsOf))].map(text => Buffer.from(text))
-    // A secret that begins another one must not be masked before it.
-    this.#secrets = writings.toSorted((one, other) => other.length - one.length)
+  constructor(secrets: readonly SecretWriting[]) {
+    this.#secrets = secrets
   }
 
   /** Returns the bytes that cannot be a part of a secret any more, with the secrets masked. The chunk itself stays. */
   push(chunk: Buffer): Buffer {
     if (this.#secrets.length === 0) return chunk
     const bytes = this.mask(this.#held.length > 0 ? Buffer.concat([this.#held, chunk]) : chunk)
-    const kept = Math.max(...this.#secrets.map(secret => endThatBegins(bytes, secret)))
+    const kept = Math.max(...this.#secrets.map(secret => endThatBegins(bytes, secret.bytes)))
     this.#held = bytes.subarray(bytes.length - kept)
     return kept === 0 ? bytes : bytes.subarray(0, bytes.length - kept)
   }
@@ -27,14 +41,14 @@ export class SecretMask {
   /** Returns the rest. */
   end(): Buffer {
     const rest = this.#held
-    this.#held = Buffer.alloc(0)
+    this.#held = noBytes
     return rest
   }
 
   /** Returns bytes with the secrets masked: a copy if there are any. */
   mask(bytes: Buffer): Buffer {
     let masked: Buffer | undefined
-    for (const secret of this.#secrets) {
+    for (const { bytes: secret } of this.#secrets) {
       for (let at = bytes.indexOf(secret); at >= 0; at = bytes.indexOf(secret, at + 1)) {
         masked ??= Buffer.from(bytes)
         masked.fill('*', at, at + secret.length)
@@ -43,16 +57,15 @@ export class SecretMask {
     return masked ?? bytes
   }
 
-  /** Returns text with the secrets masked. */
+  /** Returns the text of a header with the secrets masked. */
   maskText(text: string): string {
-    const bytes = Buffer.from(text, 'latin1') // headers are latin1, which keeps any byte
-    const masked = this.mask(bytes)
-    return masked === bytes ? text : masked.toString('latin1')
+    if (!this.#secrets.some(({ latin1 }) => text.includes(latin1))) return text
+    return this.mask(Buffer.from(text, 'latin1')).toString('latin1') // which keeps any byte
   }
 
   /** Returns whether bytes hold a secret. */
   finds(bytes: Buffer): boolean {
-    return this.#secrets.some(secret => bytes.includes(secret))
+    return this.#secrets.some(secret => bytes.includes(secret.bytes))
   }
 }
 

@@ -128,28 +128,37 @@ export interface RequestContent {
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 
 /**
- * Reads the JSON object of a body.
+ * Reads the JSON object of a body that is not encoded.
+ * @throws Rejection 400 if the body is not a JSON object
+ */
+export function readContent(body: Buffer): RequestContent & { plain: Buffer } {
+  const hasMark = body.subarray(0, byteOrderMark.length).equals(byteOrderMark)
+  const plain = hasMark ? body.subarray(byteOrderMark.length) : body
+  return { json: parseJson(plain), plain }
+}
+
+/**
+ * Reads the JSON object of an encoded body.
  * @param encodings as {@link encodingsOf} returns them
  * @param maxBytes limit of the decoded body
- * @param share takes the memory of a decoded copy; the caller gives that memory back
+ * @param share takes the memory of the decoded copy; the caller gives that memory back
  * @throws Rejection 413 if the decoded body is larger, 503 if the share cannot grow; 400 if the body is not a JSON
  *   object
  */
-export async function readContent(
+export async function decodeContent(
   body: Buffer,
   encodings: readonly string[],
   maxBytes: number,
   share: Pick<BodyShare, 'take'>,
 ): Promise<RequestContent> {
-  const decoded = encodings.length === 0 ? body : await decodeBody(body, encodings, maxBytes)
+  const decoded = await decodeBody(body, encodings, maxBytes)
   if (decoded === 'too large') {
     const message = `request body of ${format(body.length)} bytes is decoded larger than maxBodyBytes ${format(maxBytes)}`
     throw new Rejection(413, 'body_too_large', message)
   }
   if (decoded === 'unreadable') return { json: undefined, plain: undefined }
-  if (decoded !== body) share.take(decoded.length)
-  const plain = decoded.subarray(decoded.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0)
-  return { json: parseJson(plain), plain: encodings.length === 0 ? plain : undefined }
+  share.take(decoded.length)
+  return { json: readContent(decoded).json, plain: undefined }
 }
 
 function parseJson(body: Buffer): JsonObject {
