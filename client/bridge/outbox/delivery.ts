@@ -123,7 +123,7 @@ export class Delivery {
       open: parcel.records.length,
       isIntroduced: parcel.interception === undefined,
     }
-    for (const sized of parcel.records) this.#push({ ...sized, parcel: open })
+    for (const sized of parcel.records) this.#push({ parcel: open, ...sized })
     if (!this.#pumping && !this.#isOver && this.#entries.length > 0) void this.#pump()
   }
 

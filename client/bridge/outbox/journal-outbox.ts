@@ -169,7 +169,7 @@ class JournalOutbox implements Outbox {
     } catch (error) {
       return this.#keepWithoutDisk(key, text, parcel, error)
     }
-    this.#delivery.add({ ...parcel, onDelivered })
+    this.#delivery.add({ onDelivered, ...parcel })
   }
 
   /**

@@ -117,7 +117,7 @@ export class Inspection {
     this.#guard(() => {
       facts = this.#reader.facts()
     })
-    return { ...facts, mayBeEstimated: this.#isSuccess && facts.error === undefined }
+    return { mayBeEstimated: this.#isSuccess && facts.error === undefined, ...facts }
   }
 
   /** Returns the facts of the response. A stream without its last event counts as failed. */

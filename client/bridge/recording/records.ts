@@ -118,7 +118,7 @@ export class InterceptionRecords {
     // Masking comes before cutting: half a secret could not be recognised.
     const message = maskSecrets(cleanText(failure.message), this.#start.secrets)
     const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
-    return { ...end, errorType: failure.type, errorMessage }
+    return { errorType: failure.type, errorMessage, ...end }
   }
 
   /** Returns the current time by a clock that nobody sets: no record is older than the interception. */
@@ -146,7 +146,7 @@ export class InterceptionRecords {
   }
 
   #promptOf(msgId: string | undefined): BatchRecord[] {
-    return this.#prompt ? [{ ...this.#prompt, msgId: this.#msgId(msgId), createdAt: this.#now() }] : []
+    return this.#prompt ? [{ msgId: this.#msgId(msgId), createdAt: this.#now(), ...this.#prompt }] : []
   }
 
   #tokensOf(response: ResponseFacts): BatchRecord[] {

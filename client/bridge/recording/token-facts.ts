@@ -98,7 +98,7 @@ export function detailsOf(
   let metadata = known
   try {
     const clean = cleanJsonObject(
-      { ...details, ...known },
+      Object.assign({}, details, known),
       recordLimits.maxMetadataBytes,
       recordLimits.maxMetadataDepth,
     )

@@ -128,11 +128,11 @@ function checkTagged(input: unknown): TaggedRecord {
 }
 
 function normalise(tagged: TaggedRecord, carrier: Carrier | undefined): StoredRecord {
-  if (tagged.kind !== 'interception') return { ...tagged, contentHash: contentHash(tagged.record) }
+  if (tagged.kind !== 'interception') return { contentHash: contentHash(tagged.record), ...tagged }
   const { userAgent, providerName, ...rest } = tagged.record
   const record: NormalRecord<'interception'> = {
-    ...rest,
     providerName: providerName?.trim() ? providerName : rest.provider,
+    ...rest,
   }
   if (userAgent !== undefined) record.metadata = { ...rest.metadata, [userAgentKey]: userAgent }
   return { kind: tagged.kind, record, contentHash: contentHash(record), carrier }
