@@ -2,7 +2,7 @@
  * The command line. `--help` loads the words of all commands, and each command loads its parts when the command runs.
  *
  * A failure is text if stderr is a terminal. With `--json`, and without a terminal, a failure is one line of JSON,
- * `{code, reason, message}`.
+ * `{code, reason, message, mayHaveRun}`.
  */
 import { Command, CommanderError } from 'commander'
 import { maskSecrets } from '../../shared/values/mask-secrets.js'

@@ -6,7 +6,7 @@
  * of an in-memory call; so the daemons' procedures are checked by {@link forDaemon} inside the resolver, after the
  * input. Neither has a side effect before the check.
  */
-import { initTRPC, tracked } from '@trpc/server'
+import { initTRPC, type TRPCError, tracked } from '@trpc/server'
 import type { z } from 'zod'
 import { type ErrorData, errorCodes, RpcError } from '../../shared/rpc/errors.js'
 import { transformer } from '../../shared/rpc/json/transformer.js'
@@ -31,8 +31,8 @@ export interface ErrorShapeData extends ErrorData {
 const t = initTRPC.context<Context>().create({
   transformer,
   isDev: false, // a stack is never part of a response, whatever NODE_ENV says
-  errorFormatter({ error, path, ctx }) {
-    const { code, reason, message, mayHaveRun } = RpcError.from(error)
+  errorFormatter({ error, type, path, ctx }) {
+    const { code, reason, message, mayHaveRun = mayHaveRunByDefault(error, type) } = RpcError.from(error)
     const { number, status } = errorCodes[code]
     const data: ErrorShapeData = { code, httpStatus: status }
     if (path !== undefined) data.path = path
@@ -42,6 +42,11 @@ const t = initTRPC.context<Context>().create({
     return { code: number, message, data }
   },
 })
+
+/** A fault of this program may come behind a change; a rejection never does. */
+function mayHaveRunByDefault({ code }: TRPCError, type: string): boolean | undefined {
+  return code === 'INTERNAL_SERVER_ERROR' && type === 'mutation' ? true : undefined
+}
 
 export const router = t.router
 

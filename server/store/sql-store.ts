@@ -9,7 +9,7 @@ import { storeRecords } from './records/records.js'
 import type { Changes } from './sql/changes.js'
 import { checkReadiness } from './sql/readiness.js'
 import type { Database } from './sql/schema.js'
-import { isPassing } from './sql/sql-error.js'
+import { isPassing, SqlError } from './sql/sql-error.js'
 import type { Store, Tables } from './store.js'
 import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
@@ -30,9 +30,8 @@ const openWorkTimeoutMs = 10_000
 const defaultRepeatForMs = 10_000
 const repeatAfterMs = 50
 
-/** Methods that change nothing, or change the same a second time. An attempt with an unknown outcome is repeated. */
-const repeatable = new Set<keyof Tables>([
-  'record',
+/** Methods that change nothing. An attempt that fails is repeated. */
+const reads = new Set<keyof Tables>([
   'listInterceptions',
   'getInterception',
   'readUsage',
@@ -47,23 +46,10 @@ const repeatable = new Set<keyof Tables>([
   'findDaemonKey',
   'listDaemonKeys',
   'findInvalidDaemonKeys',
-  'recordDaemonSeen',
-  'recordDaemonsConnected',
-  'recordDaemonsPresent',
-  'recordDaemonsLeft',
-  'recordUnnotedDaemons',
   'listAbsentDaemons',
-  'declareDaemonsGone',
-  'settleDaemon',
-  'forgetDaemons',
-  'recordOutboxWatched',
-  'recordOutboxLeft',
-  'recordOutboxEmpty',
   'findErasure',
   'listErasures',
-  'confirmErasures',
   'readErasure',
-  'forgetErasures',
   'listProviders',
   'listLastFailures',
   'listSecrets',
@@ -71,13 +57,32 @@ const repeatable = new Set<keyof Tables>([
   'findByShortId',
   'listMcpServers',
   'listAuthLinks',
+])
+
+/** Methods that change the same a second time. An attempt whose outcome is unknown is repeated too. */
+const repeatableWrites = new Set<keyof Tables>([
+  'record',
+  'recordDaemonSeen',
+  'recordDaemonsConnected',
+  'recordDaemonsPresent',
+  'recordDaemonsLeft',
+  'recordUnnotedDaemons',
+  'declareDaemonsGone',
+  'settleDaemon',
+  'forgetDaemons',
+  'recordOutboxWatched',
+  'recordOutboxLeft',
+  'recordOutboxEmpty',
+  'confirmErasures',
+  'forgetErasures',
   'finishRefresh',
 ])
 
 /**
  * Creates a store from a migrated database, which the store owns from then on, and from the source of its changes.
  * `afterClose` runs once, after both are closed. Rejections and failures of the database become
- * `INTERNAL_SERVER_ERROR`; the cause is kept for the log.
+ * `INTERNAL_SERVER_ERROR`, which says whether the change may be stored all the same (`mayHaveRun`); the cause is kept
+ * for the log.
  */
 export function createSqlStore(
   db: Kysely<Database>,
@@ -95,19 +100,22 @@ export function createSqlStore(
     }
   }
 
-  async function guarded<T>(work: () => Promise<T>, isRepeatable: boolean): Promise<T> {
-    if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed')
-    const result = isRepeatable ? repeated(work, repeatForMs, () => closed !== undefined) : work()
+  async function guarded<T>(work: () => Promise<T>, kind: 'read' | 'repeatable write' | 'write'): Promise<T> {
+    if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed', { mayHaveRun: false })
+    let mayHaveRun = false
+    const attempt = () =>
+      work().catch((error: unknown) => {
+        mayHaveRun ||= kind !== 'read' && mayHaveCommitted(error)
+        throw error
+      })
+    const result = kind === 'write' ? attempt() : repeated(attempt, repeatForMs, () => closed !== undefined)
     open.add(result)
     try {
       return await result
     } catch (cause) {
       if (cause instanceof RpcError) throw cause
-      throw new RpcError(
-        'INTERNAL_SERVER_ERROR',
-        'the database could not respond; the cause is in the log of the server',
-        { cause },
-      )
+      const message = 'the database could not respond; the cause is in the log of the server'
+      throw new RpcError('INTERNAL_SERVER_ERROR', message, { cause, mayHaveRun })
     } finally {
       open.delete(result)
     }
@@ -116,14 +124,15 @@ export function createSqlStore(
   const tables = tablesOf(db)
   const guardedTables = Object.fromEntries(
     Object.entries(tables).map(([name, method]: [string, (...args: never[]) => Promise<unknown>]) => {
-      const isRepeatable = repeatable.has(name as keyof Tables) // the keys of what tablesOf() returns
-      return [name, (...args: never[]) => guarded(() => method(...args), isRepeatable)]
+      const key = name as keyof Tables // the keys of what tablesOf() returns
+      const kind = reads.has(key) ? 'read' : repeatableWrites.has(key) ? 'repeatable write' : 'write'
+      return [name, (...args: never[]) => guarded(() => method(...args), kind)]
     }),
   ) as unknown as Tables // each method is wrapped by one of its own type
 
   return {
     ...guardedTables,
-    ping: () => guarded(() => checkReadiness(db), false),
+    ping: () => guarded(() => checkReadiness(db), 'write'),
     settle: async () => void (await Promise.allSettled(open)),
     onChange: (topic, listener) => changes.onChange(topic, listener),
     audited(work, entryOf) {
@@ -134,7 +143,7 @@ export function createSqlStore(
           if (entry) await insertAuditEntry(tx, entry)
           return result
         })
-      return guarded(write, false)
+      return guarded(write, 'write')
     },
     close: () => {
       closed ??= close()
@@ -176,6 +185,11 @@ async function repeated<T>(work: () => Promise<T>, repeatForMs: number, isClosed
     }
     await new Promise(resolve => setTimeout(resolve, repeatAfterMs * (0.5 + Math.random())))
   }
+}
+
+/** Returns whether a failed write may be stored. An error of this program says nothing about its statements. */
+function mayHaveCommitted(error: unknown): boolean {
+  return error instanceof SqlError ? error.mayHaveCommitted : true
 }
 
 async function settled(open: Iterable<Promise<unknown>>): Promise<void> {

@@ -3,8 +3,9 @@
  * passes test/server/store/*.test.ts.
  *
  * - A resolved promise means: committed, and present after `kill -9` of this process.
- * - A rejected promise means that nothing changed. Methods reject with `INTERNAL_SERVER_ERROR` when the database cannot
- *   respond; a missing row is a value (null, false, an outcome), never an error.
+ * - Methods reject with `INTERNAL_SERVER_ERROR` when the database cannot respond. Nothing has changed then if the error
+ *   says `mayHaveRun: false`; with `true` the change may be stored, because the database fell silent before it said so.
+ *   A missing row is a value (null, false, an outcome), never an error.
  * - All inputs are checked and cleaned (shared/*.ts). Times come back as Date, counts as number, absent values as null.
  * - A call waits for a restarting database, for 10 s at least. Calls that change nothing the second time are repeated
  *   meanwhile.

@@ -103,7 +103,10 @@ export class RpcError<R extends string = TransportReason> extends Error {
   override readonly name = 'RpcError'
   readonly code: ErrorCode
   readonly reason: R | undefined
-  /** For a call without a response of its procedure: whether the procedure may have run. */
+  /**
+   * Whether the procedure of a call may have run, or may have changed something: for a call without a response, and for
+   * a procedure that failed halfway.
+   */
   readonly mayHaveRun: boolean | undefined
 
   constructor(
@@ -211,7 +214,8 @@ export function reasonOf(thrown: unknown, reasons: ReasonTable = transportReason
 
 /**
  * Returns whether the procedure of a failed call may have run, of the same errors: true or false where no response of
- * the procedure arrived, undefined for the procedure's own error and for any other value.
+ * the procedure arrived, or where the procedure itself does not know; undefined for a rejection by the procedure, and
+ * for any other value.
  */
 export function mayHaveRunOf(thrown: unknown): boolean | undefined {
   const mayHaveRun = errorField(thrown, 'mayHaveRun')

@@ -6,8 +6,9 @@ import { connect } from '../../../client/rpc/connection.js'
 import { DialError } from '../../../client/rpc/errors.js'
 import { finalCloseCodes } from '../../../shared/contract/close-codes.js'
 import { type ErrorReason, errorReasonOf, rpcError } from '../../../shared/contract/error-reasons.js'
-import { errorCodeOf, RpcError } from '../../../shared/rpc/errors.js'
+import { errorCodeOf, mayHaveRunOf, RpcError } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/json/transformer.js'
+import type { CallType } from '../../../shared/rpc/messages.js'
 import { readCaFile } from '../../config/ca-file.js'
 import { type ClientConfig, clientConfig } from '../../config/config.js'
 import { secretFiles } from '../../config/keys.js'
@@ -42,8 +43,12 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   })
   let failed: DialError | undefined
   let wasOpen = false
+  let failedType: CallType | undefined
   const connection = connect({
     finalCloseCodes,
+    onCallEnd: ({ type, code }) => {
+      if (code !== undefined) failedType = type
+    },
     // A person waits for this command: after a failed first dial, the command ends with the cause. A server that was
     // reached once may come back.
     dial: async info => {
@@ -63,13 +68,13 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   } catch (error) {
     if (failed) throw dialFailure(failed, config, token)
     if (!(error instanceof TRPCClientError)) throw error
-    throw callFailure(error)
+    throw callFailure(error, failedType)
   } finally {
     await connection.close()
   }
 }
 
-function callFailure(error: TRPCClientError<AppRouter>): RpcError<ErrorReason> {
+function callFailure(error: TRPCClientError<AppRouter>, type: CallType | undefined): RpcError<ErrorReason> {
   const code = errorCodeOf(error) ?? 'INTERNAL_SERVER_ERROR'
   const reason = errorReasonOf(error)
   const requestId: unknown = Reflect.get(Object(error.data), 'requestId')
@@ -77,7 +82,9 @@ function callFailure(error: TRPCClientError<AppRouter>): RpcError<ErrorReason> {
     code === 'INTERNAL_SERVER_ERROR' && typeof requestId === 'string'
       ? `${error.message} (the server's log has the cause under request id ${requestId})`
       : error.message
-  return new RpcError<ErrorReason>(code, message, { reason, cause: error })
+  // Reads are repeated without a thought.
+  const mayHaveRun = type === 'mutation' ? mayHaveRunOf(error) : undefined
+  return new RpcError<ErrorReason>(code, message, { reason, mayHaveRun, cause: error })
 }
 
 function dialFailure(error: DialError, config: ClientConfig, token: string | undefined): RpcError<string> {

@@ -8,6 +8,8 @@ export interface Failure {
   code: string
   reason: string | null
   message: string
+  /** whether the change may have been made all the same; null where nothing was to be changed, or the server says no */
+  mayHaveRun: boolean | null
 }
 
 /**
@@ -17,22 +19,29 @@ export interface Failure {
 export function failureOf(thrown: unknown): { failure: Failure; exitCode: 1 | 3 } {
   if (thrown instanceof RpcError) {
     return {
-      failure: { code: thrown.code, reason: thrown.reason ?? null, message: thrown.message },
+      failure: {
+        code: thrown.code,
+        reason: thrown.reason ?? null,
+        message: thrown.message,
+        mayHaveRun: thrown.mayHaveRun ?? null,
+      },
       exitCode: thrown.reason === 'server_unreachable' ? 3 : 1,
     }
   }
   if (thrown instanceof CommanderError) {
-    return { failure: { code: 'BAD_REQUEST', reason: null, message: thrown.message }, exitCode: 1 }
+    return { failure: { code: 'BAD_REQUEST', reason: null, message: thrown.message, mayHaveRun: null }, exitCode: 1 }
   }
   const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown)
-  return { failure: { code: 'INTERNAL_SERVER_ERROR', reason: null, message }, exitCode: 1 }
+  return { failure: { code: 'INTERNAL_SERVER_ERROR', reason: null, message, mayHaveRun: null }, exitCode: 1 }
 }
 
 /**
- * Returns a failure as text for a terminal: the message, then the reason or the code, under which the documents list
- * the error.
+ * Returns a failure as text for a terminal: the message, whether the change may have been made, then the reason or the
+ * code, under which the documents list the error.
  */
-export function failureText({ code, reason, message }: Failure): string {
+export function failureText({ code, reason, message, mayHaveRun }: Failure): string {
   const isUsageError = code === 'BAD_REQUEST' && reason === null
-  return isUsageError ? `error: ${visible(message)}` : `error: ${visible(message)} (${reason ?? code})`
+  if (isUsageError) return `error: ${visible(message)}`
+  const change = mayHaveRun ? '; the change may have been made all the same' : ''
+  return `error: ${visible(message)}${change} (${reason ?? code})`
 }

@@ -15,6 +15,7 @@ import type {
   PurgeStore,
   UserStore,
 } from '../../store/store.js'
+import { afterChange } from '../partial-change.js'
 import { unknownRow } from '../unknown-row.js'
 import { auditEntry } from './audit.js'
 import { findUserIfAny, type UserFinder } from './find-user.js'
@@ -84,30 +85,34 @@ export function createPurge({
       const entry = (done: boolean) => auditEntry(actor, action, userId, { done, ...counts })
 
       const erasureId = await begin(userId, () => entry(false))
-      const giveUpAt = startedAt + purgeSliceMs
-      do {
-        if ((await eraseBatch(userId, counts)) === 0) {
-          const daemons = await reached(erasureId)
-          // Daemons may have recorded requests until they learned of the erasure.
+      return afterChange(() => eraseAll(erasureId))
+
+      async function eraseAll(erasureId: string): Promise<PurgeProgress> {
+        const giveUpAt = startedAt + purgeSliceMs
+        do {
           if ((await eraseBatch(userId, counts)) === 0) {
-            const isDone = await store.audited(
-              async tables => {
-                const rest = await tables.eraseUser(userId)
-                if (rest) Object.assign(counts, rest)
-                return rest !== null
-              },
-              done => (done ? entry(true) : null),
-            )
-            if (isDone) return { userId, done: true, ...counts, daemons }
+            const daemons = await reached(erasureId)
+            // Daemons may have recorded requests until they learned of the erasure.
+            if ((await eraseBatch(userId, counts)) === 0) {
+              const isDone = await store.audited(
+                async tables => {
+                  const rest = await tables.eraseUser(userId)
+                  if (rest) Object.assign(counts, rest)
+                  return rest !== null
+                },
+                done => (done ? entry(true) : null),
+              )
+              if (isDone) return { userId, done: true, ...counts, daemons }
+            }
           }
-        }
-        await abortablePause(limits.pauseMs, signal)
-      } while (performance.now() < giveUpAt && !signal?.aborted)
-      await store.audited(
-        async () => {},
-        () => entry(false),
-      )
-      return { userId, done: false, ...counts }
+          await abortablePause(limits.pauseMs, signal)
+        } while (performance.now() < giveUpAt && !signal?.aborted)
+        await store.audited(
+          async () => {},
+          () => entry(false),
+        )
+        return { userId, done: false, ...counts }
+      }
 
       function reached(id: string): Promise<PurgedDaemons> {
         return reachedDaemons.await(id, startedAt + daemonWaitMs, signal)

@@ -2,6 +2,7 @@ import type { RotationResult } from '../../../shared/contract/admin/secrets.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AuditedWrites, SecretColumn, SecretStore, Store } from '../../store/store.js'
+import { afterChange, partlyDone } from '../partial-change.js'
 import { providerKeyPlace, type SecretBox, type SecretPlace } from '../secrets.js'
 import { clientSecretPlace, tokenPlace } from '../tools/token-secrets.js'
 import { auditEntry } from './audit.js'
@@ -60,18 +61,20 @@ export function createSecretRotation({ store, secrets, logger, rotateKeys }: Sec
 
   async function rotate(actor: string): Promise<RotationResult> {
     const own = await rotateKeys?.()
-    if (own) {
-      secrets.replaceKeys(own.keys)
-      // Secrets sealed before are on their way to the store, and have to arrive before the search.
-      await new Promise(resolve => setImmediate(resolve))
-      await store.settle()
-    }
+    if (own) return afterChange(() => rotateTo(own, actor))
+    return { ...(await sealAnew(actor)), oldKey: secrets.keyCount > 1 ? 'configured' : 'none' }
+  }
+
+  async function rotateTo({ keys, finish }: KeyRotation, actor: string): Promise<RotationResult> {
+    secrets.replaceKeys(keys)
+    // Secrets sealed before are on their way to the store, and have to arrive before the search.
+    await new Promise(resolve => setImmediate(resolve))
+    await store.settle()
     const counts = await sealAnew(actor)
-    if (!own) return { ...counts, oldKey: secrets.keyCount > 1 ? 'configured' : 'none' }
     const result: RotationResult = { ...counts, oldKey: counts.unreadable === 0 ? 'removed' : 'kept' }
     if (result.oldKey === 'removed') {
-      await own.finish()
-      secrets.replaceKeys(own.keys.slice(0, 1))
+      await finish()
+      secrets.replaceKeys(keys.slice(0, 1))
     }
     await store.audited(
       async () => {},
@@ -84,7 +87,11 @@ export function createSecretRotation({ store, secrets, logger, rotateKeys }: Sec
     let rotated = 0
     for (let pass = 0; pass < maxPasses; pass++) {
       const found = { rotated: 0, current: 0, unreadable: 0, missed: 0 }
-      for (const column of Object.keys(secretPlaces) as SecretColumn[]) await sealColumn(column, found, actor)
+      for (const column of Object.keys(secretPlaces) as SecretColumn[]) {
+        await sealColumn(column, found, actor).catch((error: unknown) => {
+          throw rotated + found.rotated > 0 ? partlyDone(error) : error
+        })
+      }
       const kept = Math.max(0, found.current - rotated)
       rotated += found.rotated
       if (found.missed === 0) return { rotated, kept, unreadable: found.unreadable }

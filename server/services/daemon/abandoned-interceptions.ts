@@ -5,6 +5,7 @@ import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AbsentDaemon, DaemonInstanceStore, EndStore, OpenInterceptionsQuery } from '../../store/store.js'
 import type { DaemonIdentity } from '../identity.js'
+import { afterChange } from '../partial-change.js'
 import type { DaemonPresence } from './daemon-presence.js'
 import { logAbandonedEnd } from './record-log.js'
 
@@ -83,25 +84,33 @@ export function createAbandonedInterceptions(options: AbandonedInterceptionsOpti
     return result
   }
 
+  async function endAll(
+    daemons: readonly AbsentDaemon[],
+    daemonKeyId: string | null,
+    signal: AbortSignal | undefined,
+  ): Promise<EndAbandonedOutput> {
+    const giveUpAt = performance.now() + limits.sliceMs
+    let ended = 0
+    let isWhole = true
+    for (const daemon of daemons) {
+      // A server that was killed leaves such a row too. Clocks of servers may differ, so the row's age says nothing:
+      // the sweep sees whether the row is renewed.
+      const result = daemon.isConnected
+        ? { ended: 0, isWhole: false }
+        : await endOfDaemon(daemon, daemonKeyId, () => performance.now() < giveUpAt, signal)
+      ended += result.ended
+      isWhole &&= result.isWhole
+    }
+    if (!isWhole) options.onLeft?.()
+    return { ended }
+  }
+
   return {
     async endAbandoned({ daemonInstances }, { daemonKeyId = null, daemonInstance: own }, signal) {
       const named = new Set(daemonInstances.filter(id => id !== own))
       if (named.size === 0) return { ended: 0 }
       const daemons = await store.declareDaemonsGone([...named], { daemonKeyId, at: now() })
-      const giveUpAt = performance.now() + limits.sliceMs
-      let ended = 0
-      let isWhole = true
-      for (const daemon of daemons) {
-        // A server that was killed leaves such a row too. Clocks of servers may differ, so the row's age says nothing;
-        // the sweep sees whether the row is renewed.
-        const result = daemon.isConnected
-          ? { ended: 0, isWhole: false }
-          : await endOfDaemon(daemon, daemonKeyId, () => performance.now() < giveUpAt, signal)
-        ended += result.ended
-        isWhole &&= result.isWhole
-      }
-      if (!isWhole) options.onLeft?.()
-      return { ended }
+      return afterChange(() => endAll(daemons, daemonKeyId, signal))
     },
 
     async endOf(daemon, signal) {

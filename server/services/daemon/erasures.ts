@@ -6,6 +6,7 @@ import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { ChangeStore, Erasure, ErasureStore, OutboxErasureStore, PurgeStore } from '../../store/store.js'
 import type { DaemonIdentity } from '../identity.js'
+import { afterChange } from '../partial-change.js'
 import { signals } from '../signals.js'
 import { unknownRow } from '../unknown-row.js'
 
@@ -102,10 +103,12 @@ export function createErasures({ store, logger, now = () => new Date() }: Erasur
       const late = await store.confirmErasures(outbox, { erasures })
       if (!late) throw unknownRow('outbox', outboxId)
       if (late.length > 0) {
-        for (const erasure of late) await eraseLate(erasure, signal)
-        const ids = new Set(late.map(({ erasureId }) => erasureId))
-        const rest = erasures.filter(({ erasureId }) => ids.has(erasureId))
-        await store.confirmErasures(outbox, { erasures: rest, areRecordsErased: true })
+        await afterChange(async () => {
+          for (const erasure of late) await eraseLate(erasure, signal)
+          const ids = new Set(late.map(({ erasureId }) => erasureId))
+          const rest = erasures.filter(({ erasureId }) => ids.has(erasureId))
+          await store.confirmErasures(outbox, { erasures: rest, areRecordsErased: true })
+        })
       }
       full.get(outboxId)?.()
       return {}

@@ -10,6 +10,7 @@ import {
   type QueryResult,
   type TransactionSettings,
 } from 'kysely'
+import { SqlError, type StatementPlace } from '../sql/sql-error.js'
 import type { PGliteThread } from './pglite-thread.js'
 
 /** The part of a session that the dialect uses. */
@@ -38,12 +39,13 @@ class PGliteDriver implements Driver {
 
   async init(): Promise<void> {}
 
-  async acquireConnection(): Promise<DatabaseConnection> {
+  async acquireConnection(): Promise<PGliteConnection> {
     return new PGliteConnection(this.#thread, this.#session)
   }
 
-  async beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
+  async beginTransaction(connection: PGliteConnection, settings: TransactionSettings): Promise<void> {
     await this.#session.take(connection)
+    connection.place = 'transaction'
     const isolation = settings.isolationLevel ? ` isolation level ${settings.isolationLevel}` : ''
     const access = settings.accessMode ? ` ${settings.accessMode}` : ''
     // The response is not awaited, which saves a turn of the thread: statements run in order, and a dead thread makes
@@ -51,18 +53,17 @@ class PGliteDriver implements Driver {
     connection.executeQuery(CompiledQuery.raw(`start transaction${isolation}${access}`)).catch(() => {})
   }
 
-  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+  async commitTransaction(connection: PGliteConnection): Promise<void> {
+    connection.place = 'commit'
     await connection.executeQuery(CompiledQuery.raw('commit'))
     // After a failed commit kysely rolls back, and the transaction owns the session until then.
     this.#session.give()
   }
 
-  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    try {
-      await connection.executeQuery(CompiledQuery.raw('rollback'))
-    } finally {
-      this.#session.give()
-    }
+  async rollbackTransaction(connection: PGliteConnection): Promise<void> {
+    // The work of a lost thread is rolled back by itself, and the first error is the error to report.
+    await connection.executeQuery(CompiledQuery.raw('rollback')).catch(() => {})
+    this.#session.give()
   }
 
   async releaseConnection(): Promise<void> {}
@@ -75,6 +76,7 @@ class PGliteDriver implements Driver {
 class PGliteConnection implements DatabaseConnection {
   readonly #thread: PGliteSession
   readonly #session: Session
+  place: StatementPlace = 'alone'
 
   constructor(thread: PGliteSession, session: Session) {
     this.#thread = thread
@@ -82,7 +84,8 @@ class PGliteConnection implements DatabaseConnection {
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    const { rows, rowCount } = await this.#session.run(this, () => this.#thread.query(sql, parameters))
+    const sent = this.#session.run(this, () => this.#thread.query(sql, parameters))
+    const { rows, rowCount } = this.place === 'transaction' ? await sent.catch(throwUncommitted) : await sent
     // The author of the statement knows the row's type, here as in every driver.
     return { rows: rows as R[], ...(rowCount === undefined ? {} : { numAffectedRows: BigInt(rowCount) }) }
   }
@@ -91,6 +94,10 @@ class PGliteConnection implements DatabaseConnection {
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
     throw new Error('PGlite returns all rows at once and cannot stream it')
   }
+}
+
+function throwUncommitted(error: unknown): never {
+  throw error instanceof SqlError ? error.uncommitted() : error
 }
 
 /** The queue of the one session: all senders, or the owner of a transaction alone. First come, first served. */

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
-import { SqlError } from '../sql/sql-error.js'
+import { SqlError, threadEnded } from '../sql/sql-error.js'
 import type { Failed, Notified, Opened, Request, Response } from './pglite-worker.js'
 
 /** Longest time to open; a first start takes 2.5 to 6 s, the replay of a long write-ahead log some seconds. */
@@ -86,7 +86,7 @@ export class PGliteThread implements Changes {
 
   /** Runs one statement; {@link toParameter} says which values a parameter may have. */
   query(sql: string, parameters: readonly unknown[] = []): Promise<SqlResult> {
-    if (this.#ended) return Promise.reject(this.#ended)
+    if (this.#ended) return Promise.reject(lostStatement(this.#ended, false))
     return this.#request(id => ({ id, sql, parameters: parameters.map(toParameter) }))
   }
 
@@ -131,9 +131,14 @@ export class PGliteThread implements Changes {
   #end(cause: Error): void {
     if (!this.#ended) this.#lose(cause)
     this.#ended ??= cause
-    for (const { reject } of this.#waiting.values()) reject(cause)
+    for (const { reject } of this.#waiting.values()) reject(lostStatement(cause, true))
     this.#waiting.clear()
   }
+}
+
+/** The error of a statement without a response, because the thread has ended. */
+function lostStatement({ message, cause }: Error, mayHaveCommitted: boolean): SqlError {
+  return new SqlError({ message, code: threadEnded, mayHaveCommitted, cause })
 }
 
 let code: Promise<WebAssembly.Module> | undefined

@@ -11,7 +11,7 @@ import {
   type TransactionSettings,
 } from 'kysely'
 import pg, { type Pool, type PoolClient } from 'pg'
-import { connectionLost, isPassing, isStale, SqlError } from '../sql/sql-error.js'
+import { connectionLost, isPassing, isStale, SqlError, type StatementPlace } from '../sql/sql-error.js'
 
 /** Pause between two attempts to connect; a server restarts within seconds. */
 const connectAgainMs = 100
@@ -46,7 +46,7 @@ class PostgresDriver implements Driver {
       try {
         return new PostgresConnection(await this.#pool.connect())
       } catch (cause) {
-        const error = toSqlError(cause)
+        const error = toSqlError(cause).uncommitted()
         if (this.#pool.ending || !isPassing(error) || performance.now() + connectAgainMs > giveUpAt) throw error
       }
       await new Promise(resolve => setTimeout(resolve, connectAgainMs))
@@ -56,14 +56,17 @@ class PostgresDriver implements Driver {
   async beginTransaction(connection: PostgresConnection, settings: TransactionSettings): Promise<void> {
     const isolation = settings.isolationLevel ? ` isolation level ${settings.isolationLevel}` : ''
     const access = settings.accessMode ? ` ${settings.accessMode}` : ''
+    connection.place = 'transaction'
     await connection.run(`start transaction${isolation}${access}`, [])
   }
 
   async commitTransaction(connection: PostgresConnection): Promise<void> {
+    connection.place = 'commit'
     await connection.run('commit', [])
   }
 
   async rollbackTransaction(connection: PostgresConnection): Promise<void> {
+    connection.place = 'transaction'
     // PostgreSQL rolls back the work of a lost connection by itself, and the first error is the error to report.
     if (!connection.isBroken) await connection.run('rollback', [])
   }
@@ -86,6 +89,7 @@ const prepared = new WeakMap<PoolClient, Map<string, string>>()
 class PostgresConnection implements DatabaseConnection {
   readonly #client: PoolClient
   isBroken = false
+  place: StatementPlace = 'alone'
 
   constructor(client: PoolClient) {
     this.#client = client
@@ -102,10 +106,9 @@ class PostgresConnection implements DatabaseConnection {
       const name = this.#nameOf(text)
       return await this.#client.query({ text, values: [...values], ...(name !== undefined && { name }) })
     } catch (cause) {
-      const error = toSqlError(cause)
+      const error = this.place === 'transaction' ? toSqlError(cause).uncommitted() : toSqlError(cause)
       // The server has ended this session, or the session's state is unknown, or the prepared statements are unusable.
-      this.isBroken ||=
-        !(cause instanceof pg.DatabaseError) || /FATAL|PANIC/.test(cause.severity ?? '') || isStale(error)
+      this.isBroken ||= !(cause instanceof pg.DatabaseError) || isEndOfSession(cause) || isStale(error)
       throw error
     }
   }
@@ -138,14 +141,26 @@ class PostgresConnection implements DatabaseConnection {
 /**
  * Converts an error of `pg`: PostgreSQL's errors, the system's, and those of the driver without a code, which all mean
  * a missing or hanging connection.
+ *
+ * An error of the statement means that it was rolled back. The end of the session does not: PostgreSQL may have
+ * committed, and wait for a standby.
  */
 export function toSqlError(thrown: unknown): SqlError {
   if (thrown instanceof SqlError) return thrown
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   if (thrown instanceof pg.DatabaseError) {
-    return new SqlError({ message, code: thrown.code, constraint: thrown.constraint })
+    const { code, constraint } = thrown
+    return new SqlError({ message, code, constraint, mayHaveCommitted: isEndOfSession(thrown) })
   }
   const code: unknown = Reflect.get(Object(thrown), 'code')
-  if (typeof code === 'string') return new SqlError({ message: message || code, code })
-  return new SqlError({ message, code: connectionLost })
+  const mayHaveCommitted = !message.endsWith(notQueryable)
+  if (typeof code === 'string') return new SqlError({ message: message || code, code, mayHaveCommitted })
+  return new SqlError({ message, code: connectionLost, mayHaveCommitted })
+}
+
+/** The end of two messages of `pg` about a client that had ended before the statement was sent. */
+const notQueryable = 'is not queryable'
+
+function isEndOfSession({ severity }: pg.DatabaseError): boolean {
+  return /FATAL|PANIC/.test(severity ?? '')
 }

@@ -26,6 +26,8 @@ export interface PostgresOptions {
   maxConnections?: number | undefined
   /** longest run of one statement; the server ends a longer statement */
   statementTimeoutMs?: number
+  /** further wait for the server's own end of such a statement, which a hanging network keeps back */
+  networkTimeoutMs?: number
   /** longest absence of the server until a call fails; with as long again for a repeat, below the deadline of a call */
   outageMs?: number
   /** see {@link PostgresListener} */
@@ -40,8 +42,7 @@ const connectTimeoutMs = 5_000
  * (pglite-worker.js).
  */
 const planSettings = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off'
-/** Fires after the server's own timeout, which a hanging network keeps from arriving. */
-const networkTimeoutMs = 5_000
+const defaultNetworkTimeoutMs = 5_000
 /** A process that hangs in the middle of a transaction must not hold locks for ever. */
 const idleInTransactionTimeoutMs = 30_000
 
@@ -53,7 +54,7 @@ const idleInTransactionTimeoutMs = 30_000
  */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
   const { url, logger = silentLogger, maxConnections = 10, statementTimeoutMs = 15_000 } = options
-  const { outageMs = defaultOutageMs, listenerCheckMs = 5_000 } = options
+  const { outageMs = defaultOutageMs, networkTimeoutMs = defaultNetworkTimeoutMs, listenerCheckMs = 5_000 } = options
   await migratePostgres({ url, logger, outageMs })
   const pool = openPool(logger, {
     ...connectionOptions(url),

@@ -3,21 +3,45 @@ export class SqlError extends Error {
   override readonly name = 'SqlError'
   readonly code: string | undefined
   readonly constraint: string | undefined
+  /**
+   * Whether the statement may have been committed all the same: it was sent, and neither its result nor an error of the
+   * statement has arrived.
+   */
+  readonly mayHaveCommitted: boolean
 
   /** PostgreSQL's detail, hint and context are left out: such text may quote the row, and errors are logged. */
-  constructor({
-    message,
-    code,
-    constraint,
-  }: { message: string; code?: string | undefined; constraint?: string | undefined }) {
-    super(message)
+  constructor({ message, code, constraint, mayHaveCommitted = false, cause }: SqlErrorFields) {
+    super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.constraint = constraint
+    this.mayHaveCommitted = mayHaveCommitted
   }
+
+  /** Returns this error as that of a statement which a transaction without a commit contains. */
+  uncommitted(): SqlError {
+    return this.mayHaveCommitted ? new SqlError({ ...this, message: this.message, mayHaveCommitted: false }) : this
+  }
+}
+
+interface SqlErrorFields {
+  message: string
+  code?: string | undefined
+  constraint?: string | undefined
+  mayHaveCommitted?: boolean
+  cause?: unknown
 }
 
 /** The code of a connection that ended, or did not respond in time, during a statement. */
 export const connectionLost = 'CONNECTION_LOST'
+
+/** The code of an embedded database whose thread has ended. */
+export const threadEnded = 'THREAD_ENDED'
+
+/**
+ * The place of a statement: by itself, in a transaction, or the commit. A statement in a transaction is not committed
+ * before the commit, whatever became of it.
+ */
+export type StatementPlace = 'alone' | 'transaction' | 'commit'
 
 /**
  * https://www.postgresql.org/docs/18/errcodes-appendix.html: class 08 (connection), 57P (the server stops, crashed or

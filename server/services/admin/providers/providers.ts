@@ -14,6 +14,7 @@ import { RpcError } from '../../../../shared/rpc/errors.js'
 import { credentialHint } from '../../../../shared/values/credential-hint.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../../store/store.js'
+import { afterChange } from '../../partial-change.js'
 import { providerKeyPlace, type SecretBox } from '../../secrets.js'
 import { unknownRow } from '../../unknown-row.js'
 import { auditEntry } from '../audit.js'
@@ -50,8 +51,9 @@ export interface ProvidersAdminOptions extends ProviderTesterOptions {
 export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersAdmin {
   const { store, secrets } = options
 
-  async function shown(row: ProviderRow): Promise<ProviderSummary> {
-    return summaryOf(row, await store.listLastFailures())
+  /** The summary of a provider that was changed. */
+  function shown(row: ProviderRow): Promise<ProviderSummary> {
+    return afterChange(async () => summaryOf(row, await store.listLastFailures()))
   }
 
   return {

@@ -9,6 +9,8 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } fro
 import { withAdmin } from '../../../../server/commands/common/admin-client.js'
 import type { CommonOptions } from '../../../../server/commands/common/options.js'
 import { addUsersCommands } from '../../../../server/commands/users.js'
+import type { Store } from '../../../../server/store/store.js'
+import { RpcError } from '../../../../shared/rpc/errors.js'
 import { cleanUp, temporaryDirectory } from '../../../e2e/process.js'
 import { caFile, startTlsProxy } from '../../../fixtures/tls-proxy.js'
 import { adminToken, oneStore, rejectionOf, startServer } from '../../services/running-server.js'
@@ -161,6 +163,23 @@ describe('without a server', () => {
       reason: 'server_unreachable',
       message: expect.stringContaining(`the server at http://127.0.0.1:${port} is not aibridge (HTTP status 418)`),
     })
+  })
+})
+
+describe('a database that does not respond', () => {
+  const fail = async (mayHaveRun: boolean) => {
+    throw new RpcError('INTERNAL_SERVER_ERROR', 'the database could not respond', { mayHaveRun })
+  }
+
+  test.each([true, false])('a command that changes something says whether it may have: %s', async mayHaveRun => {
+    const failing: Store = { ...store(), audited: () => fail(mayHaveRun), listUsers: () => fail(mayHaveRun) }
+    const { server } = await startServer(failing)
+    const { url } = await server.listen({ host: '127.0.0.1', port: 0 })
+    vi.stubEnv('BRIDGE_ADMIN_TOKEN', adminToken)
+    const create = withAdmin({ data, url }, ({ users }) => users.create.mutate({ username: 'ada' }))
+    await expect(create).rejects.toMatchObject({ mayHaveRun })
+    // A query changes nothing.
+    await expect(listUsers({ url })).rejects.toMatchObject({ code: 'INTERNAL_SERVER_ERROR', mayHaveRun: undefined })
   })
 })
 

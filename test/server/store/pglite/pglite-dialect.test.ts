@@ -4,7 +4,9 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
 import type { PGliteThread, SqlResult } from '../../../../server/store/pglite/pglite-thread.js'
 import type { Database } from '../../../../server/store/sql/schema.js'
+import { SqlError, threadEnded } from '../../../../server/store/sql/sql-error.js'
 import { createSqlStore } from '../../../../server/store/sql-store.js'
+import { interception } from '../records/records.js'
 
 /** A database whose thread answers each statement as `answer` says. */
 function scripted(answer: (statement: string) => Promise<SqlResult>): Kysely<Database> {
@@ -33,6 +35,36 @@ describe('a commit that fails', () => {
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
     const transaction = (name: string) => ['start transaction', `${name} 1`, `${name} 2`, 'commit']
     expect(statements).toEqual([...transaction('a'), 'rollback', ...transaction('b'), 'alone', ...transaction('c')])
+  })
+})
+
+describe('a thread that ends at a statement', () => {
+  /** An operator's write and a daemon's record, on a database whose thread ends at a statement that matches. */
+  async function outcomesOf(match: RegExp): Promise<unknown[]> {
+    let ended = false
+    const db = scripted(async statement => {
+      if (ended) throw new SqlError({ message: 'ended', code: threadEnded })
+      ended = match.test(statement)
+      if (ended) throw new SqlError({ message: 'ended', code: threadEnded, mayHaveCommitted: true })
+      return nothing
+    })
+    const store = createSqlStore(db, { onChange: () => () => {}, close: async () => {} })
+    const write = () =>
+      store.audited(
+        async () => {},
+        () => ({ actor: 'a', action: 'users.create', target: null, details: null }),
+      )
+    const writes = await Promise.allSettled([write(), store.record([interception()])])
+    return writes.map(result => (result.status === 'rejected' ? result.reason.mayHaveRun : 'done'))
+  }
+
+  test.each([
+    [/^start transaction/, [false, false]],
+    [/audit_log/, [false, false]],
+    [/^commit/, [true, false]],
+    [/interceptions/, [expect.anything(), true]],
+  ])('%s', async (statement, mayHaveRun) => {
+    expect(await outcomesOf(statement)).toEqual(mayHaveRun)
   })
 })
 
