@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Outcome } from './exchanges.js'
 import type { Offence } from './offences.js'
 import { type RoundOptions, type RoundReport, runRound } from './round.js'
-import { type Manner, type Mode, type Phase, phases } from './strikes.js'
+import { type Aim, type Manner, type Mode, type Phase, phases } from './strikes.js'
 
 /** Options of {@link runCampaign}. */
 export interface CampaignOptions {
@@ -18,6 +18,8 @@ export interface CampaignOptions {
   /** each round begins with an empty database */
   killsPerRound?: number
   workers?: number
+  /** see {@link RoundOptions}; for a campaign of one round */
+  aims?: readonly Aim[]
   /** the database in mode `quick` */
   databaseUrl?: string
   /** where logs, data and accounts of failing rounds are kept; default: nowhere */

@@ -32,7 +32,7 @@ export function ask(exchanges: Exchanges, exchange: Exchange, { url, key, agent 
       timeout: timeoutMs,
       headers: { 'content-type': 'application/json', authorization: `Bearer ${key}`, 'x-session-id': plan.tag },
     })
-    call.on('error', () => settle(exchange.status === undefined ? 'unreachable' : 'cut'))
+    call.on('error', error => settle(Reflect.get(error, 'code') === 'ECONNREFUSED' ? 'unreachable' : 'cut'))
     call.on('timeout', () => call.destroy())
     call.on('response', response => {
       exchange.status = response.statusCode ?? 0

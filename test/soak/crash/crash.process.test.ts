@@ -46,6 +46,17 @@ describe.runIf(SOAK !== undefined)('a long run', { timeout: 40_000_000 }, () => 
     },
   )
 
+  test.runIf(SOAK_MODE === undefined)(
+    'a database that refuses or stands still for a minute loses nothing',
+    async () => {
+      const aims = (['refuse', 'freeze'] as const).map(
+        manner => ({ manner, victim: 'postgres', phase: 'streaming', forMs: 60_000 }) as const,
+      )
+      const { offences } = await campaign({ mode: 'postgres', seed, kills: 1, aims, commandLine: program, artifacts })
+      expect(offences.length).toBe(0)
+    },
+  )
+
   test.for(SOAK_MODE === undefined ? Object.keys(flaws) : [])('the harness finds the planted flaw %s', async name => {
     const { commandLine, found, remove } = await plantFlaw(name)
     const { offences } = await campaign({ mode: 'remote', seed, kills: 40, commandLine })

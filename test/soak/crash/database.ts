@@ -56,6 +56,11 @@ export class Database {
     await this.#end('SIGTERM')
   }
 
+  /** Kills one of the server's processes; the server notices, and recovers by itself. */
+  async crash(choice: number): Promise<void> {
+    this.#server.killChild(choice)
+  }
+
   /** Lets the server and all its sessions stand still until `thaw`. */
   freeze(): void {
     this.#server.signal('SIGSTOP')

@@ -44,6 +44,7 @@ export class Deployment {
   readonly #options: DeploymentOptions
   readonly #adminToken: string
   readonly #serverUrl: string
+  readonly #fsync: string
   readonly #urls = new Map<string, string>()
   #client: BridgeClient | undefined
 
@@ -51,6 +52,7 @@ export class Deployment {
     const { mode, directory } = options
     this.#options = options
     this.mode = mode
+    this.#fsync = options.choice.pick(['always', 'interval', 'never'])
     this.database = database
     const databaseUrl = database?.url ?? options.databaseUrl
     this.#adminToken = randomBytes(16).toString('hex')
@@ -166,7 +168,7 @@ export class Deployment {
     return new Program({
       name,
       commandLine,
-      args: [...args, '--port', String(port), '--grace-ms', '5000'],
+      args: [...args, '--port', String(port), '--grace-ms', '5000', '--outbox-fsync', this.#fsync],
       // Whatever a program keeps by default stands in this folder.
       env: { HOME: join(directory, name), ...env },
       logFile: join(directory, `${name}.log`),

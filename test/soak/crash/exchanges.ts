@@ -1,7 +1,10 @@
 /** All requests of a round, as provider, clients and the log of the control plane saw them. */
 import type { Plan } from './plan.js'
 
-/** How a request went for its client. `whole`: every byte of the body arrived. */
+/**
+ * How a request went for its client. `whole`: every byte of the body arrived; `cut`: the connection broke, perhaps
+ * before the response; `unreachable`: there was no connection.
+ */
 export type Outcome = 'whole' | 'cut' | 'left' | 'rejected' | 'unreachable' | 'changed'
 
 /** One request. Times are those of `performance.now()`. */

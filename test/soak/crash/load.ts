@@ -36,7 +36,7 @@ export function startLoad({ exchanges, bridges, key, seed, round, workers }: Loa
       const plan = planOf(`crash-${seed}-${round}-${number++}`, choice)
       const outcome = await ask(exchanges, exchanges.ask(plan, name), { url, key, agent })
       // A killed process is not asked a thousand times a second.
-      if (outcome === 'unreachable' || outcome === 'rejected') await new Promise(resolve => setTimeout(resolve, 100))
+      if (outcome !== 'whole' && outcome !== 'left') await new Promise(resolve => setTimeout(resolve, 100))
     }
   }
   const all = Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)))

@@ -12,7 +12,7 @@ import type { Program } from './program.js'
 import { startStandIn } from './stand-in.js'
 import { countOpen, readStored, type Stored } from './stored.js'
 import { Striker } from './striker.js'
-import type { Mode, Phase, Strike } from './strikes.js'
+import type { Aim, Mode, Phase, Strike } from './strikes.js'
 
 /** Options of {@link runRound}. */
 export interface RoundOptions {
@@ -22,6 +22,8 @@ export interface RoundOptions {
   round: number
   /** the round ends when so many kills were made */
   kills: number
+  /** strikes that are carried out once each, in place of those of the mode and whatever the number of kills */
+  aims?: readonly Aim[]
   /** the path of the built command line */
   commandLine: string
   /** an empty folder; logs and data stay there */
@@ -53,7 +55,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
   const commits = new Commits(exchanges)
   const deployment = await Deployment.create({ ...options, choice, onServerLine: line => commits.take(line) })
   try {
-    const striker = new Striker(deployment, exchanges, choice)
+    const striker = new Striker(deployment, exchanges, choice, options.aims)
     await striker.bringUp([deployment.server], firstStartMs[options.mode])
     const key = await deployment.setUp(provider.url)
     await striker.bringUp(deployment.daemons, options.mode === 'quick' ? 0 : 450)
@@ -65,7 +67,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
           const bridges = new Set(daemons.map(({ name }) => name))
           const more = () => exchanges.moreAcknowledged(requestsBetween[options.mode], startTimeoutMs, bridges)
           await more()
-          while (striker.kills < options.kills) {
+          while (options.aims ? striker.drawn < options.aims.length : striker.kills < options.kills) {
             await striker.strike(daemons)
             await more()
           }

@@ -14,17 +14,27 @@ const moments: Readonly<Record<Exclude<Aim['phase'], 'recovery' | 'stopping'>, M
   committing: 'acknowledged',
 }
 
+/** an outage of the database that is longer than all deadlines of calls */
+const longPauseMs = 60_000
+
 /** The hand that strikes. */
 export class Striker {
   readonly strikes: Strike[] = []
   kills = 0
+  /** number of aims that were drawn from the deck */
+  drawn = 0
   readonly #deployment: Deployment
   readonly #exchanges: Exchanges
   readonly #choice: Choice
+  readonly #aims: readonly Aim[]
   #deck: Aim[] = []
 
-  /** @param choice decides about strikes and their moments */
-  constructor(deployment: Deployment, exchanges: Exchanges, choice: Choice) {
+  /**
+   * @param choice decides about strikes and their moments
+   * @param aims the deck, by default that of the mode
+   */
+  constructor(deployment: Deployment, exchanges: Exchanges, choice: Choice, aims = decks[deployment.mode]) {
+    this.#aims = aims
     this.#deployment = deployment
     this.#exchanges = exchanges
     this.#choice = choice
@@ -50,20 +60,21 @@ export class Striker {
    * @param daemons the daemons among which a victim is chosen
    */
   async strike(daemons: readonly Program[]): Promise<void> {
-    const { manner, victim, phase } = this.#nextAim()
-    const all = this.#deployment.victims(victim)
-    const victims = victim === 'all' ? all : [this.#choice.pick(victim === 'daemon' ? daemons : all)]
-    await this.#carryOut(manner, phase, victims)
+    const aim = this.#nextAim()
+    const all = this.#deployment.victims(aim.victim)
+    const victims = aim.victim === 'all' ? all : [this.#choice.pick(aim.victim === 'daemon' ? daemons : all)]
+    await this.#carryOut(aim, victims)
     if (this.#choice.chance(0.5)) await pause(this.#choice.below(400))
     await this.#deployment.up(victims)
   }
 
   #nextAim(): Aim {
-    if (this.#deck.length === 0) this.#deck = shuffled(decks[this.#deployment.mode], this.#choice)
+    if (this.#deck.length === 0) this.#deck = shuffled(this.#aims, this.#choice)
+    this.drawn++
     return this.#deck.pop() ?? this.#nextAim()
   }
 
-  async #carryOut(manner: Manner, phase: Aim['phase'], victims: readonly Victim[]): Promise<void> {
+  async #carryOut({ manner, phase, forMs }: Aim, victims: readonly Victim[]): Promise<void> {
     const { database } = this.#deployment
     if (manner === 'kill' && phase === 'recovery') return this.#duringRecovery(victims)
     if (manner === 'kill' && phase === 'stopping') return this.#whileStopping(victims)
@@ -71,9 +82,10 @@ export class Striker {
     if (manner === 'kill') return this.#kill(victims)
     if (manner === 'terminate') return this.#terminateSome()
     this.#note(manner, victims)
+    if (manner === 'crash') return database?.crash(this.#choice.next())
     if (manner === 'refuse') await database?.shutDown()
     else database?.freeze()
-    await pause(200 + this.#choice.below(3_000))
+    await pause(forMs ?? (this.#choice.chance(0.1) ? longPauseMs : 200 + this.#choice.below(3_000)))
     if (manner === 'freeze') database?.thaw()
   }
 
@@ -107,19 +119,21 @@ export class Striker {
   async #whileStopping(victims: readonly Victim[]): Promise<void> {
     await this.#moment('streaming', victims)
     const stopped = victims.map(victim => ('terminate' in victim ? victim.terminate(startTimeoutMs) : undefined))
-    await pause(this.#choice.below(300))
+    await pause(this.#choice.below(150))
     await this.#kill(victims)
     await Promise.all(stopped)
   }
 
   async #terminateSome(): Promise<void> {
-    const { server, daemons } = this.#deployment
+    const { server, daemons, database } = this.#deployment
     const all = [server, ...daemons]
     const some = all.filter(() => this.#choice.chance(0.7))
     const victims = some.length === 0 ? all : some
     if (this.#choice.chance(0.5)) victims.reverse()
     this.#note('terminate', victims)
     const ended: Promise<unknown>[] = []
+    // A machine that shuts down ends its database as well, in an order of its own.
+    if (database && this.#choice.chance(0.3)) ended.push(database.shutDown())
     for (const victim of victims) {
       ended.push(victim.terminate(startTimeoutMs))
       if (this.#choice.chance(0.5)) await pause(this.#choice.below(100))

@@ -38,9 +38,10 @@ export type Phase = (typeof phases)[number]
 
 /**
  * - `kill` a SIGKILL; `terminate` a SIGTERM to some processes, in any order
+ * - `crash` one process of PostgreSQL is killed, after which the server ends all sessions and recovers
  * - `refuse` PostgreSQL is shut down for a while; `freeze` it gets SIGSTOP, and SIGCONT later
  */
-export type Manner = 'kill' | 'terminate' | 'refuse' | 'freeze'
+export type Manner = 'kill' | 'terminate' | 'crash' | 'refuse' | 'freeze'
 
 /** The roles of processes. */
 export type Role = 'server' | 'daemon' | 'postgres'
@@ -50,6 +51,8 @@ export interface Aim {
   manner: Manner
   victim: Role | 'all'
   phase: Exclude<Phase, 'first start'>
+  /** how long PostgreSQL refuses or stands still; default: seconds, now and then a minute */
+  forMs?: number
 }
 
 /** A strike that was carried out, with the states of its victims before. */
@@ -66,13 +69,13 @@ const kill = (victim: Aim['victim'], ...at: Aim['phase'][]): Aim[] =>
 export const decks: Readonly<Record<Mode, readonly Aim[]>> = {
   embedded: [
     ...kill('server', 'beginning', 'streaming', 'appending', 'appending', 'committing', 'committing', 'recovery'),
-    ...kill('server', 'stopping'),
+    ...kill('server', 'stopping', 'stopping'),
     { manner: 'terminate', victim: 'all', phase: 'streaming' },
   ],
   remote: [
     ...kill('daemon', 'beginning', 'streaming', 'appending', 'appending', 'committing', 'committing', 'recovery'),
-    ...kill('daemon', 'stopping'),
-    ...kill('server', 'streaming', 'appending', 'committing', 'recovery'),
+    ...kill('daemon', 'stopping', 'stopping'),
+    ...kill('server', 'streaming', 'appending', 'committing', 'recovery', 'stopping'),
     ...kill('all', 'streaming', 'appending', 'committing'),
     { manner: 'terminate', victim: 'all', phase: 'streaming' },
     { manner: 'terminate', victim: 'all', phase: 'appending' },
@@ -83,6 +86,8 @@ export const decks: Readonly<Record<Mode, readonly Aim[]>> = {
     ...kill('server', 'beginning', 'appending', 'committing', 'recovery', 'stopping'),
     ...kill('all', 'streaming', 'committing'),
     { manner: 'terminate', victim: 'all', phase: 'streaming' },
+    ...kill('daemon', 'stopping'),
+    { manner: 'crash', victim: 'postgres', phase: 'committing' },
     { manner: 'refuse', victim: 'postgres', phase: 'appending' },
     { manner: 'freeze', victim: 'postgres', phase: 'committing' },
   ],
