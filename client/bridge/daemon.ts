@@ -17,6 +17,7 @@ import type { FrontDoorParts } from './front-door/exchange.js'
 import { serveExchange } from './front-door/serve-exchange.js'
 import { UsageRequests } from './front-door/usage-requests.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
+import { watchErasures } from './outbox/erasures.js'
 import { createMemoryOutbox } from './outbox/memory-outbox.js'
 import type { Outbox, OutboxRest } from './outbox/outbox.js'
 import { createRecordSender } from './outbox/record-sender.js'
@@ -74,8 +75,8 @@ export interface BridgeDaemon {
 }
 
 /**
- * Starts a bridge that serves requests of AI clients and records them through `client`. It loads the providers at once
- * and follows their changes until `close()`.
+ * Starts a bridge that serves requests of AI clients and records them through `client`. Until `close()` it follows the
+ * changes of providers, which it loads at once, and removes the records of erased users from its outbox.
  */
 export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const { client, logger, recordContent = true, metrics = noMetrics } = options
@@ -113,6 +114,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   let closed: Promise<OutboxRest> | undefined
   providers.refresh()
   const stopWatching = watchProviders(client, () => providers.changed(), logger)
+  const erasures = watchErasures({ client, outbox, logger, limits })
 
   const serve = async (request: IncomingMessage, response: ServerResponse, caller?: InProcessCaller): Promise<void> => {
     // A client may disconnect at any moment; the writer sees `destroyed` and the signal.
@@ -149,8 +151,10 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     stopWatching()
     await drain(exchanges, graceMs)
     providers.close()
+    const watched = erasures.stop()
     const rest = await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
-    await upstream.close()
+    await watched
+    await Promise.all([erasures.retire(), upstream.close()])
     return rest
   }
 

@@ -1,5 +1,6 @@
 /** The part of the `AppRouter`'s typed stub that a bridge uses, so that a test can replace it. */
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
+import type { Erasure } from '../../../shared/contract/erasures.js'
 import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
 import type {
@@ -30,6 +31,23 @@ export interface ControlPlane {
     endAbandoned: {
       mutate(input: { daemonInstances: string[] }, options?: ControlPlaneCallOptions): Promise<EndAbandonedOutput>
     }
+    watchErasures: {
+      /**
+       * Gives the erasures that the outbox has not confirmed, then each new one; after a reconnect all of them again.
+       * Ends with `onError` or `onComplete`, or by `unsubscribe()`.
+       */
+      subscribe(
+        input: { outboxId: string; isDurable: boolean },
+        handlers: { onData(erasure: Erasure): void; onError(error: unknown): void; onComplete(): void },
+      ): { unsubscribe(): void }
+    }
+    confirmErasures: {
+      mutate(
+        input: { outboxId: string; erasures: { erasureId: string; records: number }[] },
+        options?: ControlPlaneCallOptions,
+      ): Promise<unknown>
+    }
+    retireOutbox: { mutate(input: { outboxId: string }, options?: ControlPlaneCallOptions): Promise<unknown> }
   }
   authorizer: {
     isAuthorized: { query(input: IsAuthorizedInput, options?: ControlPlaneCallOptions): Promise<Authorization> }

@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 import type { RejectedRecord } from './delivery.js'
+import { interceptionIn, userOf } from './open-interceptions.js'
 import { recordOf } from './record-text.js'
 
 /** A rejected record. */
@@ -14,7 +14,7 @@ export interface DeadLetter {
   name: string
   record: BatchRecord
   /** the interception to which the record belongs, where it is known */
-  interception: BatchRecord | undefined
+  interception: BatchRecord<'interception'> | undefined
   /** the code of the rejection */
   code: string
   message: string
@@ -28,6 +28,7 @@ const dayMs = 86_400_000
 const suffix = '.json'
 const lettersFolder = 'dead-letters'
 const retryFolder = 'retry'
+const unfinishedPrefix = 'unfinished-'
 
 /**
  * The dead letters of one outbox, each a file in `dead-letters/`. A file that is moved to `retry/` is sent again by the
@@ -43,11 +44,17 @@ export class DeadLetters {
     this.#retries = join(folder, retryFolder)
   }
 
-  /** Makes the folders, and removes letters that are older than {@link deadLetterDays}. */
+  /**
+   * Makes the folders, and removes letters that are older than {@link deadLetterDays} or were not written whole: their
+   * records are in the journal. No other process may use the outbox.
+   */
   async open(): Promise<void> {
     for (const folder of [this.#letters, this.#retries]) {
       await mkdir(folder, { recursive: true, mode: 0o700 })
       await chmod(folder, 0o700)
+    }
+    for (const file of await readdir(this.#letters)) {
+      if (file.startsWith(unfinishedPrefix)) await rm(join(this.#letters, file), { force: true })
     }
     await this.expire(new Date())
   }
@@ -56,7 +63,7 @@ export class DeadLetters {
   async keep({ record, interception, rejection }: RejectedRecord): Promise<void> {
     const { code, message } = rejection
     const text = JSON.stringify({ record, interception, code, message, rejectedAt: new Date() })
-    const unfinished = join(this.#letters, `unfinished-${randomUUID()}`)
+    const unfinished = join(this.#letters, unfinishedPrefix + randomUUID())
     const file = await open(unfinished, 'wx', 0o600)
     try {
       await file.writeFile(text)
@@ -65,6 +72,11 @@ export class DeadLetters {
       await file.close()
     }
     await rename(unfinished, join(this.#letters, `${nameOf(record)}${suffix}`))
+  }
+
+  /** Returns the number of letters, those that are to be sent again included. */
+  async count(): Promise<number> {
+    return (await namesIn(this.#letters)).length + (await namesIn(this.#retries)).length
   }
 
   /** Returns the letters, the oldest first. Files that are no letter are left out. */
@@ -94,17 +106,18 @@ export class DeadLetters {
     await rm(join(this.#retries, name + suffix), { force: true })
   }
 
-  /** Removes the letters whose interception a test names; returns their number. */
-  async erase(isErased: (interceptionId: string) => boolean): Promise<number> {
-    let erased = 0
+  /** Removes the letters of users. Returns user → number of letters. */
+  async erase(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
+    const counts = new Map<string, number>()
     for (const folder of [this.#letters, this.#retries]) {
-      for (const { name, record } of await lettersIn(folder)) {
-        if (!isErased(interceptionIdOf(record))) continue
+      for (const { name, record, interception } of await lettersIn(folder)) {
+        const userId = userOf([record], interception ?? interceptionIn([record]))
+        if (userId === undefined || !userIds.has(userId)) continue
         await rm(join(folder, name + suffix), { force: true })
-        erased++
+        counts.set(userId, (counts.get(userId) ?? 0) + 1)
       }
     }
-    return erased
+    return counts
   }
 
   /** Removes letters that are too old at a time. */
@@ -148,7 +161,7 @@ function readLetter(name: string, text: string | undefined): DeadLetter | undefi
     return {
       name,
       record: recordOf(value.record),
-      interception: value.interception === undefined ? undefined : recordOf(value.interception),
+      interception: value.interception === undefined ? undefined : interceptionIn([recordOf(value.interception)]),
       code: String(code),
       message: String(message),
       rejectedAt: new Date(String(rejectedAt)),

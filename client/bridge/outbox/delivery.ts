@@ -5,6 +5,7 @@ import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { isClosedForGood } from '../wire/rejection.js'
+import { interceptionIn } from './open-interceptions.js'
 import type { RecordRejection, SendRecords } from './outbox.js'
 
 /** Options of {@link Delivery}. */
@@ -30,7 +31,12 @@ export interface Parcel {
   readonly records: readonly SizedRecord[]
   /** the interception of the records, sent before them if the control plane does not know it */
   readonly interception?: BatchRecord<'interception'> | undefined
-  /** Called once, when the control plane has taken or rejected every record and each rejected one is kept. */
+  /** the user of the records, where it is known */
+  readonly userId?: string | undefined
+  /**
+   * Called once, when the control plane has taken or rejected every record and each rejected one is kept, or when the
+   * records were erased.
+   */
   onDelivered?(): void
 }
 
@@ -52,6 +58,8 @@ interface OpenParcel {
   open: number
   /** whether the interception was sent again */
   isIntroduced: boolean
+  /** the outcome of its records changes nothing any more */
+  isErased: boolean
 }
 
 /**
@@ -67,6 +75,9 @@ export class Delivery {
   #bytes = 0
   #pumping = false
   #settling: Promise<void> | undefined
+  /** the batch under way, and the attempt to send it */
+  #underWay: ReadonlySet<Entry> = new Set()
+  #attempt: Promise<unknown> = Promise.resolve()
   #failures = 0
   /** halved when a batch fails as a whole, so that one record cannot block the others */
   #batchRecords: number = recordLimits.maxBatchRecords
@@ -122,6 +133,7 @@ export class Delivery {
       addedAt: performance.now(),
       open: parcel.records.length,
       isIntroduced: parcel.interception === undefined,
+      isErased: false,
     }
     for (const sized of parcel.records) this.#push({ parcel: open, ...sized })
     if (!this.#pumping && !this.#isOver && this.#entries.length > 0) void this.#pump()
@@ -150,6 +162,36 @@ export class Delivery {
     this.#becomeIdle()
   }
 
+  /**
+   * Drops the records of users. A batch under way is waited for, as the control plane may be storing it; the outcome of
+   * such records changes nothing then: none is sent again, and none is kept.
+   * @returns user → number of records
+   */
+  async erase(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
+    const counts = new Map<string, number>()
+    for (const { parcel } of this.#entries) {
+      const { userId } = parcel.parcel
+      if (userId === undefined || !userIds.has(userId)) continue
+      parcel.isErased = true
+      counts.set(userId, (counts.get(userId) ?? 0) + 1)
+    }
+    this.#dropErased()
+    if ([...this.#underWay].some(({ parcel }) => parcel.isErased)) await this.#attempt
+    return counts
+  }
+
+  /** Drops erased records, but for those of the batch under way, which stands at the beginning. */
+  #dropErased(): void {
+    const dropped = this.#entries.filter(entry => entry.parcel.isErased && !this.#underWay.has(entry))
+    if (dropped.length === 0) return
+    const isDropped = new Set(dropped)
+    this.#entries = this.#entries.filter(entry => !isDropped.has(entry))
+    for (const entry of dropped) {
+      this.#bytes -= entry.bytes
+      this.#settle(entry)
+    }
+  }
+
   get #isOver(): boolean {
     return this.#linkEnd !== undefined || this.isStopped
   }
@@ -164,23 +206,36 @@ export class Delivery {
     this.#pumping = true
     while (this.#entries.length > 0 && !this.#isOver) {
       const batch = this.#nextBatch()
-      try {
-        const outcomes = await this.#options.send(
-          batch.map(entry => entry.record),
-          this.#stopped.signal,
-        )
-        this.#failures = 0
-        this.#batchRecords = Math.min(recordLimits.maxBatchRecords, this.#batchRecords * 2)
-        this.#drop(batch)
-        this.#settling = this.#settleAll(batch, outcomes)
-        await this.#settling
-      } catch (error) {
-        if (error instanceof Error && isClosedForGood(error)) this.#endLink(error)
-        else if (!this.#stopped.signal.aborted) await this.#failed(batch, error)
-      }
+      this.#underWay = new Set(batch)
+      const attempt = this.#send(batch)
+      this.#attempt = attempt
+      const error = await attempt
+      if (error instanceof Error && isClosedForGood(error)) this.#endLink(error)
+      else if (error !== undefined && !this.#stopped.signal.aborted) await this.#failed(batch, error)
     }
     this.#pumping = false
     this.#becomeIdle()
+  }
+
+  /** Sends a batch and takes the outcomes. Resolves with the error of a batch whose outcome is unknown. */
+  async #send(batch: readonly Entry[]): Promise<unknown> {
+    try {
+      const outcomes = await this.#options.send(
+        batch.map(entry => entry.record),
+        this.#stopped.signal,
+      )
+      this.#failures = 0
+      this.#batchRecords = Math.min(recordLimits.maxBatchRecords, this.#batchRecords * 2)
+      this.#drop(batch)
+      this.#settling = this.#settleAll(batch, outcomes)
+      await this.#settling
+      return undefined
+    } catch (error) {
+      return error ?? new Error('a batch was rejected without a cause')
+    } finally {
+      this.#underWay = new Set()
+      this.#dropErased()
+    }
   }
 
   /** Takes the outcomes of a batch. Resolves when its rejected records are kept. */
@@ -188,7 +243,7 @@ export class Delivery {
     const unknown: Entry[] = []
     for (const [index, entry] of batch.entries()) {
       const outcome = outcomes[index]
-      if (!outcome || outcome.ok) this.#settle(entry)
+      if (!outcome || outcome.ok || entry.parcel.isErased) this.#settle(entry)
       else if (outcome.code === 'NOT_FOUND' && !entry.parcel.isIntroduced) unknown.push(entry)
       else await this.#reject(entry, outcome)
     }
@@ -215,7 +270,7 @@ export class Delivery {
     return batch
   }
 
-  #drop(batch: Entry[]): void {
+  #drop(batch: readonly Entry[]): void {
     this.#entries.splice(0, batch.length)
     for (const { bytes } of batch) this.#bytes -= bytes
   }
@@ -254,7 +309,7 @@ export class Delivery {
       { kind: record.kind, id: record.id, interceptionId: interceptionIdOf(record), code, reason: message },
       'the control plane rejected a record for good',
     )
-    const { interception } = entry.parcel.parcel
+    const { records, interception = interceptionIn(records.map(each => each.record)) } = entry.parcel.parcel
     if (await this.#options.keepRejected({ record, interception, rejection })) this.#settle(entry)
   }
 

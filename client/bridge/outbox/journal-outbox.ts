@@ -1,13 +1,16 @@
+import { randomUUID } from 'node:crypto'
 import { type BridgeLimits, bridgeLimits } from '../../../shared/contract/limits.js'
 import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
-import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortable, abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { DeadLetters } from './dead-letters.js'
 import { Delivery, type Parcel, type RejectedRecord } from './delivery.js'
-import { type FsyncMode, type Journal, openJournal } from './journal/journal.js'
+import { type FsyncMode, type Journal, openJournal, type RecoveredKey } from './journal/journal.js'
+import { type FoundKeys, idEntry, instanceKey, letterKey, sortKeys } from './journal-keys.js'
+import { OpenInterceptions, userOf } from './open-interceptions.js'
 import type { Outbox, OutboxRest, SendRecords } from './outbox.js'
+import { declarePredecessorsGone } from './predecessors.js'
 import { textOfRecords } from './record-text.js'
 import { recoveredParcels } from './recovery.js'
 import { logRest } from './rest.js'
@@ -41,8 +44,11 @@ export async function openJournalOutbox(options: JournalOutboxOptions): Promise<
   try {
     const letters = new DeadLetters(folder)
     await letters.open()
+    const found = sortKeys(journal.takeRecovered())
+    const { id = randomUUID() } = found
+    if (found.id === undefined) await journal.put(...idEntry, id)
     await journal.put(instanceKey(options.daemonInstance), 'opened', '')
-    return new JournalOutbox(options, journal, letters)
+    return new JournalOutbox(options, { id, journal, letters, found })
   } catch (error) {
     await journal.close()
     throw error
@@ -53,22 +59,19 @@ export async function openJournalOutbox(options: JournalOutboxOptions): Promise<
 const diskRetryMs = 1_000
 const lookMs = 5_000
 
-const instancePrefix = 'instance:'
-const letterPrefix = 'letter:'
-
-function instanceKey(instance: string): string {
-  return instancePrefix + instance
+/** The parts of an opened outbox. */
+interface Opened {
+  id: string
+  journal: Journal
+  letters: DeadLetters
+  found: FoundKeys
 }
 
-/**
- * The keys of the journal:
- *
- * - an interception's id, with the slots `start` (the interception, and its records if the process dies), `progress`
- *   (such records with the tokens so far) and `finished` (the records of the response and the end)
- * - `letter:NAME`: a dead letter that is sent again
- * - `instance:UUID`: a process that used the journal, until the control plane knows that it is gone
- */
 class JournalOutbox implements Outbox {
+  readonly id: string
+  readonly isDurable = true
+  /** see {@link Outbox}; known after `close()` */
+  isEmpty = false
   readonly #journal: Journal
   readonly #letters: DeadLetters
   readonly #declare: JournalOutboxOptions['declareGone']
@@ -78,16 +81,22 @@ class JournalOutbox implements Outbox {
   readonly #limits: BridgeLimits
   readonly #delivery: Delivery
   readonly #stopped = new AbortController()
-  /** interceptions that have begun, by id */
-  readonly #open = new Map<string, BatchRecord<'interception'>>()
+  readonly #open = new OpenInterceptions()
+  /** the keys of the journal with records, and their users where these are known */
+  readonly #keys = new Map<string, string | undefined>()
+  /** entries that this version cannot read */
+  readonly #unreadable = new Map<string, RecoveredKey['slots']>()
   /** interceptions whose records are in memory only */
   readonly #unwritten = new Set<string>()
   readonly #puts = new Set<Promise<void>>()
   readonly #tasks = new Set<Promise<void>>()
+  /** the work on dead letters, one after the other */
+  #lettersTurn: Promise<unknown> = Promise.resolve()
   #closed: Promise<OutboxRest> | undefined
 
-  constructor(options: JournalOutboxOptions, journal: Journal, letters: DeadLetters) {
+  constructor(options: JournalOutboxOptions, { id, journal, letters, found }: Opened) {
     const { send, declareGone, folder, daemonInstance, logger, limits } = options
+    this.id = id
     this.#journal = journal
     this.#letters = letters
     this.#declare = declareGone
@@ -101,7 +110,7 @@ class JournalOutbox implements Outbox {
       limits: this.#limits,
       keepRejected: rejected => this.#keepRejected(rejected),
     })
-    this.#recover()
+    this.#recover(found)
     track(this.#tasks, this.#watchRetries())
   }
 
@@ -123,8 +132,9 @@ class JournalOutbox implements Outbox {
   }
 
   async begin(interception: BatchRecord<'interception'>, ifLost: readonly BatchRecord[]): Promise<void> {
-    const { id } = interception
-    this.#open.set(id, interception)
+    const { id, initiatorId } = interception
+    if (!this.#open.begin(interception)) throw new Error('the user was erased')
+    this.#keys.set(id, initiatorId)
     await this.#journal.put(id, 'start', textOfRecords([interception, ...ifLost]).text)
   }
 
@@ -135,8 +145,8 @@ class JournalOutbox implements Outbox {
   }
 
   forget(interceptionId: string): void {
-    this.#open.delete(interceptionId)
-    this.#journal.remove(interceptionId)
+    this.#open.end(interceptionId)
+    this.#remove(interceptionId)
   }
 
   async put(records: readonly BatchRecord[]): Promise<void> {
@@ -144,10 +154,12 @@ class JournalOutbox implements Outbox {
     if (!first) return
     if (this.#stopped.signal.aborted) throw new Error(`the outbox is closed, ${records.length} records were not taken`)
     const id = interceptionIdOf(first)
-    const interception = this.#open.get(id)
-    this.#open.delete(id)
+    const interception = this.#open.end(id)
+    const userId = userOf(records, interception ?? undefined)
+    if (interception === null || (userId !== undefined && this.hasErased(userId))) return
     const { sized, text } = textOfRecords(records)
-    const keeping = this.#keep(id, text, { records: sized, interception })
+    this.#keys.set(id, userId)
+    const keeping = this.#keep(id, text, { records: sized, interception, userId })
     track(this.#puts, keeping)
     await keeping
   }
@@ -161,14 +173,53 @@ class JournalOutbox implements Outbox {
     return this.#closed
   }
 
+  erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
+    this.#open.erase(userIds)
+    const erasing = this.#inLettersTurn(() => this.#eraseAll(userIds))
+    track(
+      this.#tasks,
+      erasing.then(() => {}),
+    )
+    return erasing
+  }
+
+  hasErased(userId: string): boolean {
+    return this.#open.hasErased(userId)
+  }
+
+  async #eraseAll(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
+    for (const [key, userId] of this.#keys) if (userId !== undefined && userIds.has(userId)) this.#remove(key)
+    for (const [key, slots] of this.#unreadable) if (namesOneOf(slots, userIds)) this.#remove(key)
+    const counts = await this.#delivery.erase(userIds)
+    for (const [userId, letters] of await this.#letters.erase(userIds)) {
+      counts.set(userId, (counts.get(userId) ?? 0) + letters)
+    }
+    await this.#journal.rewrite()
+    return counts
+  }
+
+  #remove(key: string): void {
+    this.#keys.delete(key)
+    this.#unreadable.delete(key)
+    this.#journal.remove(key)
+  }
+
+  #inLettersTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lettersTurn.then(work)
+    this.#lettersTurn = result.catch(() => {})
+    return result
+  }
+
   /** Writes the records, then begins to send them; no record is sent before all are written. */
   async #keep(key: string, text: string, parcel: Parcel): Promise<void> {
-    const onDelivered = () => this.#journal.remove(key)
+    const onDelivered = () => this.#remove(key)
     try {
       await this.#journal.put(key, 'finished', text)
     } catch (error) {
-      return this.#keepWithoutDisk(key, text, parcel, error)
+      if (this.#keys.has(key)) return this.#keepWithoutDisk(key, text, parcel, error)
     }
+    // An erasure came meanwhile.
+    if (!this.#keys.has(key)) return
     this.#delivery.add({ onDelivered, ...parcel })
   }
 
@@ -186,7 +237,7 @@ class JournalOutbox implements Outbox {
     const delivered = new AbortController()
     const onDelivered = () => {
       this.#unwritten.delete(key)
-      this.#journal.remove(key)
+      this.#remove(key)
       delivered.abort()
     }
     this.#delivery.add({ ...parcel, onDelivered })
@@ -218,26 +269,24 @@ class JournalOutbox implements Outbox {
   }
 
   /** Sends what an earlier process left, then tells the control plane that this process is gone. */
-  #recover(): void {
-    const recovered = this.#journal.takeRecovered()
-    const gone = recovered.flatMap(({ key }) =>
-      key.startsWith(instancePrefix) && key !== this.#ownKey ? [key.slice(instancePrefix.length)] : [],
-    )
-    const parcels = recoveredParcels(
-      recovered.filter(({ key }) => !key.startsWith(instancePrefix)),
-      this.#logger,
-    )
+  #recover({ instances, withRecords }: FoundKeys): void {
+    const gone = instances.filter(instance => instanceKey(instance) !== this.#ownKey)
+    const parcels = recoveredParcels(withRecords, this.#logger)
+    const readable = new Set(parcels.map(({ key }) => key))
+    for (const { key, slots } of withRecords) if (!readable.has(key)) this.#unreadable.set(key, slots)
     let open = parcels.length
     const settle = () => {
       if (open === 0 && gone.length > 0) track(this.#tasks, this.#declareGone(gone))
     }
     for (const { key, records } of parcels) {
+      const userId = userOf(records.map(({ record }) => record))
+      this.#keys.set(key, userId)
       const onDelivered = () => {
-        this.#journal.remove(key)
+        this.#remove(key)
         open--
         settle()
       }
-      this.#delivery.add({ records, onDelivered })
+      this.#delivery.add({ records, userId, onDelivered })
     }
     if (parcels.length > 0) {
       const records = parcels.reduce((sum, parcel) => sum + parcel.records.length, 0)
@@ -249,43 +298,48 @@ class JournalOutbox implements Outbox {
     settle()
   }
 
-  /** Lets the control plane end what the processes before this one left open and did not write. */
   async #declareGone(instances: readonly string[]): Promise<void> {
-    const { signal } = this.#stopped
-    while (!signal.aborted && !this.#delivery.linkEnd) {
-      try {
-        for (let at = 0; at < instances.length; at += maxInstances) {
-          const daemonInstances = instances.slice(at, at + maxInstances)
-          await this.#declare?.(daemonInstances, signal)
-          for (const instance of daemonInstances) this.#journal.remove(instanceKey(instance))
-        }
-        return
-      } catch (error) {
-        this.#logger.debug(
-          { err: error, code: errorCodeOf(error) },
-          'processes before this one could not be reported gone',
-        )
-        await abortablePause(this.#limits.outboxRetryMaxMs, signal)
-      }
-    }
+    await declarePredecessorsGone(instances, {
+      declareGone: async (...args) => this.#declare?.(...args),
+      onDeclared: instance => this.#journal.remove(instanceKey(instance)),
+      logger: this.#logger,
+      limits: this.#limits,
+      signal: this.#stopped.signal,
+    })
   }
 
   /** Takes over the dead letters that an operator wants to be sent again. */
   async #watchRetries(): Promise<void> {
     const { signal } = this.#stopped
     while (!signal.aborted) {
-      try {
-        for (const letter of await this.#letters.retries()) {
-          const key = letterPrefix + letter.name
-          const { sized, text } = textOfRecords([...(letter.interception ? [letter.interception] : []), letter.record])
-          await this.#journal.put(key, 'finished', text)
-          await this.#letters.takenOver(letter)
-          this.#delivery.add({ records: sized, onDelivered: () => this.#journal.remove(key) })
-        }
-      } catch (error) {
+      await this.#inLettersTurn(() => this.#takeOverRetries()).catch((error: unknown) => {
         this.#logger.warn({ err: error, folder: this.#folder }, 'dead letters cannot be sent again')
-      }
+      })
       await abortablePause(lookMs, signal)
+    }
+  }
+
+  /** Clears the files of what was handed over. Returns whether nothing of any user is left. */
+  async #leaveEmpty(): Promise<boolean> {
+    if (this.#keys.size > 0 || this.#unreadable.size > 0) return false
+    try {
+      await this.#journal.rewrite()
+      return (await this.#letters.count()) === 0
+    } catch (error) {
+      this.#logger.warn({ err: error, folder: this.#folder }, 'the outbox could not be cleared')
+      return false
+    }
+  }
+
+  async #takeOverRetries(): Promise<void> {
+    for (const letter of await this.#letters.retries()) {
+      const key = letterKey(letter.name)
+      const { sized, text } = textOfRecords([...(letter.interception ? [letter.interception] : []), letter.record])
+      const userId = userOf(sized.map(({ record }) => record))
+      this.#keys.set(key, userId)
+      await this.#journal.put(key, 'finished', text)
+      await this.#letters.takenOver(letter)
+      this.#delivery.add({ records: sized, userId, onDelivered: () => this.#remove(key) })
     }
   }
 
@@ -298,7 +352,10 @@ class JournalOutbox implements Outbox {
     this.#stopped.abort(new Error('the outbox is closed'))
     await Promise.all([...this.#puts, ...this.#tasks])
     const { pending, linkEnd } = this.#delivery
-    if (pending.length === 0 && this.#open.size === 0) this.#journal.remove(this.#ownKey)
+    if (pending.length === 0 && this.#open.size === 0) {
+      this.#journal.remove(this.#ownKey)
+      this.isEmpty = await this.#leaveEmpty()
+    }
     await this.#journal.close()
     const isLost = (record: BatchRecord) => this.#unwritten.has(interceptionIdOf(record))
     const lost = pending.filter(isLost)
@@ -327,5 +384,7 @@ async function withinTime(work: Promise<unknown>, timeoutMs: number): Promise<vo
   clearTimeout(timer)
 }
 
-/** instances in one call */
-const maxInstances = 100
+/** Returns whether the raw text of an entry has the id of one of the users. */
+function namesOneOf(slots: RecoveredKey['slots'], userIds: ReadonlySet<string>): boolean {
+  return [...slots.values()].some(payload => [...userIds].some(userId => payload.includes(userId)))
+}

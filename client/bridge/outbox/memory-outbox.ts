@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { type BridgeLimits, bridgeLimits } from '../../../shared/contract/limits.js'
 import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { Delivery, type RejectedRecord } from './delivery.js'
+import { OpenInterceptions, userOf } from './open-interceptions.js'
 import type { DeadLetterSink, Outbox, OutboxRest, SendRecords } from './outbox.js'
 import { logRest } from './rest.js'
 
@@ -22,11 +24,13 @@ export function createMemoryOutbox(options: MemoryOutboxOptions): Outbox {
 }
 
 class MemoryOutbox implements Outbox {
+  readonly id: string = randomUUID()
+  readonly isDurable = false
   readonly #logger: Logger
   readonly #limits: BridgeLimits
   readonly #deadLetter: DeadLetterSink | undefined
   readonly #delivery: Delivery
-  readonly #interceptions = new Map<string, BatchRecord<'interception'>>()
+  readonly #open = new OpenInterceptions()
   #closed: Promise<OutboxRest> | undefined
 
   constructor({ send, logger, limits, deadLetter }: MemoryOutboxOptions) {
@@ -58,24 +62,37 @@ class MemoryOutbox implements Outbox {
   }
 
   async begin(interception: BatchRecord<'interception'>): Promise<void> {
-    this.#interceptions.set(interception.id, interception)
+    if (!this.#open.begin(interception)) throw new Error('the user was erased')
   }
 
   note(): void {}
 
   forget(interceptionId: string): void {
-    this.#interceptions.delete(interceptionId)
+    this.#open.end(interceptionId)
   }
 
   async put(records: readonly BatchRecord[]): Promise<void> {
     if (this.#delivery.isStopped) throw new Error(`the outbox is closed, ${records.length} records were not taken`)
     const [first] = records
     if (!first) return
-    const id = interceptionIdOf(first)
-    const interception = this.#interceptions.get(id)
-    this.#interceptions.delete(id)
+    const interception = this.#open.end(interceptionIdOf(first))
+    const userId = userOf(records, interception ?? undefined)
+    if (interception === null || (userId !== undefined && this.hasErased(userId))) return
     const sized = records.map(record => ({ record, bytes: Buffer.byteLength(JSON.stringify(record)) }))
-    this.#delivery.add({ records: sized, interception })
+    this.#delivery.add({ records: sized, interception, userId })
+  }
+
+  erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
+    this.#open.erase(userIds)
+    return this.#delivery.erase(userIds)
+  }
+
+  hasErased(userId: string): boolean {
+    return this.#open.hasErased(userId)
+  }
+
+  get isEmpty(): boolean {
+    return this.#delivery.size === 0 && this.#open.size === 0
   }
 
   flush(): Promise<void> {

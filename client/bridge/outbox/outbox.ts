@@ -14,6 +14,10 @@ import type { BatchRecord, RecordOutcome } from '../../../shared/contract/record
  * An outbox on disk hands over what `begin()` and the last `note()` gave if its process dies before `put()`.
  */
 export interface Outbox {
+  /** a UUID that stays with the outbox: the same in every process that uses it */
+  readonly id: string
+  /** whether the outbox outlives its process */
+  readonly isDurable: boolean
   /**
    * Returns whether a new interception may begin; false if too many records are pending. Interceptions under way may
    * still put theirs.
@@ -22,6 +26,7 @@ export interface Outbox {
   /**
    * Takes an interception that begins. Resolves when the records are as durable as this outbox makes them.
    * @param ifLost the records of the interception if the process died now: the prompt, if any, and the end
+   * @throws Error if the user was erased, or if the disk does not take the records
    */
   begin(interception: BatchRecord<'interception'>, ifLost: readonly BatchRecord[]): Promise<void>
   /**
@@ -37,6 +42,19 @@ export interface Outbox {
    * control plane has them. All records of one call are kept, or none.
    */
   put(records: readonly BatchRecord[]): Promise<void>
+  /**
+   * Removes everything of users: pending records, dead letters, and what is written of interceptions under way, whose
+   * records are dropped when they come. When the promise resolves, no file of the outbox has a byte of their records,
+   * and nothing of them is handed over any more. Dead letters that a caller of `createMemoryOutbox` keeps are not
+   * reached.
+   * @returns user → number of pending records and dead letters
+   * @throws the error of the disk; a repeat goes on
+   */
+  erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>>
+  /** Returns whether a user was erased since the start: no interception of this user may begin. */
+  hasErased(userId: string): boolean
+  /** whether nothing of any user is left, after `close()` */
+  readonly isEmpty: boolean
   /** number of pending records, the batch being sent included */
   readonly size: number
   /** age of the oldest pending record in milliseconds; 0 without one */

@@ -37,8 +37,8 @@ export interface Recorder {
   /**
    * Records the beginning of an interception. When the promise resolves, the control plane has the record.
    * @param signal ends the wait for the control plane; an interception that may have been recorded gets an end
-   * @throws Rejection 503 if the outbox is full or the interception could not be recorded; the provider must not be
-   *   called then
+   * @throws Rejection 401 if the user was erased since the key was checked; 503 if the outbox is full or the
+   *   interception could not be recorded; the provider must not be called then
    */
   begin(start: InterceptionStart, signal: AbortSignal): Promise<Recording>
 }
@@ -57,6 +57,9 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
   }
   const records = new InterceptionRecords(parts, start)
   const { interception } = records
+  if (outbox.hasErased(interception.initiatorId)) {
+    throw new Rejection(401, 'unknown_key', 'the owner of this key was erased')
+  }
   const written = outbox.begin({ kind: 'interception', ...interception }, records.beforeResponse(lostBefore))
   const [recorded, kept] = await Promise.allSettled([
     client.recorder.recordInterception.mutate(interception, { signal }),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
@@ -490,6 +491,11 @@ describe('responses', () => {
 function slowOutbox(): { outbox: Outbox; asked: Gate; kept: Gate } {
   const [asked, kept] = [createGate(), createGate()]
   const outbox: Outbox = {
+    id: randomUUID(),
+    isDurable: false,
+    isEmpty: true,
+    erase: async () => new Map(),
+    hasErased: () => false,
     admit: () => true,
     begin: async () => {},
     note: () => {},

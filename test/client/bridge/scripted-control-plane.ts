@@ -3,6 +3,7 @@
  * does.
  */
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
+import type { Erasure } from '../../../shared/contract/erasures.js'
 import { type ErrorReason, rpcError } from '../../../shared/contract/error-reasons.js'
 import type { Provider } from '../../../shared/contract/provider-configurator.js'
 import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
@@ -26,6 +27,12 @@ export interface ScriptedControlPlane extends ControlPlane {
   /** every call, in order */
   readonly calls: string[]
   providers: Provider[]
+  /** confirmed erasures, in order */
+  readonly confirmed: { erasureId: string; records: number }[]
+  /** outboxes that were reported to be empty */
+  readonly retired: string[]
+  /** Gives an erasure to all watchers. */
+  erase(erasure: Erasure): void
   /** Signals a change of the providers to all watchers. */
   signal(): void
   /** runs before each procedure, which throws the same error */
@@ -40,10 +47,18 @@ export interface ScriptedControlPlane extends ControlPlane {
 export function scriptedControlPlane(providers: Provider[] = []): ScriptedControlPlane {
   const byId = new Map<string, BatchRecord>()
   const watchers = new Set<() => void>()
+  const eraseWatchers = new Set<(erasure: Erasure) => void>()
+  const aside = async (path: string, run: () => void) => {
+    await plane.before(path, undefined)
+    run()
+  }
   const plane: ScriptedControlPlane = {
     records: [],
     calls: [],
     providers,
+    confirmed: [],
+    retired: [],
+    erase: erasure => eraseWatchers.forEach(watcher => void watcher(erasure)),
     signal: () => watchers.forEach(watcher => void watcher()),
     before: () => {},
     after: () => {},
@@ -62,6 +77,18 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
       recordModelThought: single('modelThought'),
       recordBatch: {
         mutate: ({ records }) => call('recorder.recordBatch', records, () => ({ results: records.map(store) })),
+      },
+      watchErasures: {
+        subscribe(_input, { onData }) {
+          eraseWatchers.add(onData)
+          return { unsubscribe: () => eraseWatchers.delete(onData) }
+        },
+      },
+      confirmErasures: {
+        mutate: ({ erasures }) => aside('recorder.confirmErasures', () => void plane.confirmed.push(...erasures)),
+      },
+      retireOutbox: {
+        mutate: ({ outboxId }) => aside('recorder.retireOutbox', () => void plane.retired.push(outboxId)),
       },
       endAbandoned: { mutate: input => call('recorder.endAbandoned', input, () => ({ ended: 0 })) },
     },

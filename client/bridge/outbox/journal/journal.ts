@@ -1,4 +1,4 @@
-import { chmod, type FileHandle, mkdir, open, readFile } from 'node:fs/promises'
+import { chmod, type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { lockFolder } from '../../../../shared/files/folder-lock.js'
 import type { Logger } from '../../../../shared/values/log.js'
@@ -47,6 +47,12 @@ export interface Journal {
    * more.
    */
   remove(key: string): void
+  /**
+   * Writes what is live anew, and deletes all files that were there before: when the promise resolves, no file has a
+   * byte of an entry that was removed or replaced.
+   * @throws the error of the disk; nothing that is live is lost then
+   */
+  rewrite(): Promise<void>
   /** the size of all segments */
   readonly bytes: number
   /** the number of keys that are not removed */
@@ -71,7 +77,7 @@ export async function openJournal(options: OpenJournalOptions): Promise<Journal>
     const path = join(folder, 'journal')
     const { live, order } = await readEntries(path)
     const file = await open(path, 'a', 0o600)
-    return new FileJournal(file, lock, fsync, live, order, (await file.stat()).size)
+    return new FileJournal(path, file, lock, fsync, live, order, (await file.stat()).size)
   } catch (error) {
     await lock.release()
     throw error
@@ -102,7 +108,8 @@ async function readEntries(path: string) {
 class FileJournal implements Journal {
   bytes: number
   fault: Error | undefined
-  readonly #file: FileHandle
+  #file: FileHandle
+  readonly #path: string
   readonly #lock: { release(): Promise<void> }
   readonly #fsync: FsyncMode
   readonly #keys: Set<string>
@@ -110,6 +117,7 @@ class FileJournal implements Journal {
   #writing: Promise<void> = Promise.resolve()
 
   constructor(
+    path: string,
     file: FileHandle,
     lock: { release(): Promise<void> },
     fsync: FsyncMode,
@@ -117,6 +125,7 @@ class FileJournal implements Journal {
     recovered: [string, Map<string, Buffer>][],
     bytes: number,
   ) {
+    this.#path = path
     this.#file = file
     this.#lock = lock
     this.#fsync = fsync
@@ -153,6 +162,26 @@ class FileJournal implements Journal {
     })
     this.#writing = written.catch(() => {})
     return written
+  }
+
+  rewrite(): Promise<void> {
+    const rewritten = this.#writing.then(async () => {
+      const { order } = await readEntries(this.#path)
+      const lines = order.flatMap(([key, slots]) =>
+        [...slots].map(([slot, payload]) => `${JSON.stringify([key, slot, payload.toString('base64'), false])}\n`),
+      )
+      const copy = `${this.#path}-new`
+      await rm(copy, { force: true })
+      const file = await open(copy, 'a', 0o600)
+      await file.appendFile(lines.join(''))
+      await file.datasync()
+      await rename(copy, this.#path)
+      await this.#file.close()
+      this.#file = file
+      this.bytes = (await file.stat()).size
+    })
+    this.#writing = rewritten.catch(() => {})
+    return rewritten
   }
 
   async close(): Promise<void> {

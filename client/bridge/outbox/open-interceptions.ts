@@ -1,0 +1,59 @@
+import type { BatchRecord } from '../../../shared/contract/recorder.js'
+
+/** The interceptions of an outbox that have begun and not ended, and the users of whom nothing may be kept. */
+export class OpenInterceptions {
+  readonly #open = new Map<string, BatchRecord<'interception'>>()
+  /** those of erased users, whose records are dropped when they come */
+  readonly #dropped = new Set<string>()
+  readonly #erasedUsers = new Set<string>()
+
+  get size(): number {
+    return this.#open.size + this.#dropped.size
+  }
+
+  has(id: string): boolean {
+    return this.#open.has(id)
+  }
+
+  /** Returns whether a user was erased: an interception of this user must not begin. */
+  hasErased(userId: string): boolean {
+    return this.#erasedUsers.has(userId)
+  }
+
+  /** Adds an interception. Returns false, without a change, if its user was erased. */
+  begin(interception: BatchRecord<'interception'>): boolean {
+    if (this.hasErased(interception.initiatorId)) return false
+    this.#open.set(interception.id, interception)
+    return true
+  }
+
+  /** Removes an interception that ends, and returns it; null if its records are to be dropped. */
+  end(id: string): BatchRecord<'interception'> | undefined | null {
+    const interception = this.#open.get(id)
+    this.#open.delete(id)
+    return this.#dropped.delete(id) ? null : interception
+  }
+
+  /** Lets the records of users be dropped, also those of interceptions under way. */
+  erase(userIds: ReadonlySet<string>): void {
+    for (const userId of userIds) this.#erasedUsers.add(userId)
+    for (const [id, { initiatorId }] of this.#open) {
+      if (!userIds.has(initiatorId)) continue
+      this.#open.delete(id)
+      this.#dropped.add(id)
+    }
+  }
+}
+
+/** Returns the user of records, as far as their interception is known. */
+export function userOf(
+  records: readonly BatchRecord[],
+  interception: BatchRecord<'interception'> | undefined = interceptionIn(records),
+): string | undefined {
+  return interception?.initiatorId
+}
+
+/** Returns the interception among records. */
+export function interceptionIn(records: readonly BatchRecord[]): BatchRecord<'interception'> | undefined {
+  return records.find(record => record.kind === 'interception')
+}
