@@ -31,13 +31,18 @@ const immediate: unknown = Reflect.get(globalThis, 'setImmediate')
  * ```
  * resting ──the first unit of a run──▶ running ──the run ends, and its time is added──▶ resting
  * ```
- * Once the added time reaches the budget, units wait until the event loop had a turn, which sets the sum to zero. Time
+ * Once the added time reaches the budget, units wait until the event loop had a turn. What they take in that turn is
+ * forgotten in the next; the runs between the two count once more, since nothing else had its turn behind them. Time
  * between runs does not count, so a process that waits for its peers takes no turn in vain. Few units look at the
  * clock: a look grants as many units as took {@link stepMs} before, and at most twice as many as the look before.
  */
 export class TurnBudget {
   /** in runs that have ended since the last turn */
   #spentMs = 0
+  /** the part of it after the units that went on in that turn */
+  #spentSinceMs = 0
+  /** whether this run belongs to units that go on in a turn */
+  #isTurnsRun = false
   /** undefined while resting */
   #startedAt: number | undefined
   readonly #delivered = new Grants()
@@ -124,6 +129,8 @@ export class TurnBudget {
       this.#maxBegun = Math.max(minBegun, nextStep(this.#maxBegun, spentMs / this.#begins))
     }
     this.#spentMs += spentMs
+    if (!this.#isTurnsRun) this.#spentSinceMs += spentMs
+    this.#isTurnsRun = false
     this.#startedAt = undefined
     this.#delivered.reset()
     this.#pulled.reset()
@@ -133,7 +140,9 @@ export class TurnBudget {
 
   readonly #onTurn = (): void => {
     this.#turn = 'not needed'
-    this.#spentMs = 0
+    this.#spentMs = this.#spentSinceMs
+    this.#spentSinceMs = 0
+    this.#isTurnsRun = true
     const { deliveries, calls, pulls } = this.#takeAll()
     const left = {
       deliveries: goOn(deliveries, () => this.deliver()),

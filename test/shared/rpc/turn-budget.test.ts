@@ -29,6 +29,24 @@ test('the runs of one turn share its time, and the time between them does not co
   expect(gone).toEqual([])
   await turn()
   expect(gone).toEqual(['pull'])
+})
+
+test('the runs between two turns count in the second one', async () => {
+  const budget = new TurnBudget()
+  await turn()
+  const gone: string[] = []
+  const wait = (): void => budget.wait('delivery', () => void gone.push('delivery'))
+  wait()
+  await turn()
+  expect(budget.pull()).toBe(true)
+  clock += 6
+  await run()
+  wait()
+  // The event loop has had its turn before these 6 ms, and has the next one before anything else goes on.
+  await turn()
+  expect(gone).toEqual(['delivery'])
+  await turn()
+  expect(gone).toEqual(['delivery', 'delivery'])
   expect(budget.pull()).toBe(true)
 })
 
