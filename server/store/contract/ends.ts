@@ -23,8 +23,9 @@ export interface AbsentDaemon {
  */
 export interface DaemonInstanceStore {
   /**
-   * Notes that daemons are connected to a server. Such a daemon is not gone, whatever was declared, and may leave new
-   * interceptions without an end.
+   * Notes that daemons are connected to a server, and may leave interceptions without an end. A new connection says
+   * that a daemon is not gone, whatever was declared; a note that renews another does not: the server may not know yet
+   * that the connection is dead.
    */
   recordDaemonsPresent(daemons: readonly DaemonProcess[], seen: { server: string; at: Date }): Promise<void>
   /** Notes that daemons were connected to a server until `at`. */

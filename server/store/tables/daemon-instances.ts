@@ -16,7 +16,8 @@ export function daemonInstanceStore(db: Kysely<Database>): DaemonInstanceStore {
         from json_to_recordset(${JSON.stringify(rows)}::json) as r(instance uuid, key text)
         order by instance
         on conflict (instance) do update
-        set connected_to = excluded.connected_to, last_seen_at = excluded.last_seen_at, declared_gone_at = null, settled_at = null
+        set connected_to = excluded.connected_to, last_seen_at = excluded.last_seen_at, settled_at = null,
+          declared_gone_at = case when d.connected_to = excluded.connected_to then d.declared_gone_at end
         where d.daemon_key_id is not distinct from excluded.daemon_key_id`.execute(db)
     },
 

@@ -164,6 +164,21 @@ describe('one server', () => {
     server.kill()
   })
 
+  test('a daemon that was declared gone before its server noticed the death is ended soon after', async () => {
+    const store = new EndsModel()
+    const server = new Server(store)
+    server.connect('a')
+    const row = openInterception(store, 'a')
+    await pass(hourMs)
+    server.declareGone('a')
+    await pass(10 * minuteMs)
+    expect(row.endedAt).toBeUndefined()
+    server.disconnect('a')
+    await pass(2 * presenceLimits.lostMs)
+    expect(row.endedAt).toBeInstanceOf(Date)
+    server.kill()
+  })
+
   test('a stopped sweep leaves no timer, and does not begin another part', async () => {
     const store = new EndsModel()
     const server = new Server(store)

@@ -32,8 +32,9 @@ export class EndsModel implements DaemonInstanceStore, EndStore {
   async recordDaemonsPresent(daemons: readonly DaemonProcess[], { server, at }: { server: string; at: Date }) {
     this.#reach(daemons)
     for (const { daemonInstance } of daemons) {
-      const row = { connectedTo: server, lastSeenAt: at, isDeclaredGone: false, isSettled: false }
-      this.daemons.set(daemonInstance, row)
+      const known = this.daemons.get(daemonInstance)
+      const isDeclaredGone = known?.connectedTo === server && known.isDeclaredGone
+      this.daemons.set(daemonInstance, { connectedTo: server, lastSeenAt: at, isDeclaredGone, isSettled: false })
     }
   }
 

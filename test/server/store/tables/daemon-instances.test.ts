@@ -99,7 +99,7 @@ describe.each(stores)('the presence of daemons: $name', ({ open }) => {
     expect(await absent(secondsLater(21), living.daemonInstance, now)).toHaveLength(1)
   })
 
-  test('a daemon that was declared gone is absent at once, until it is seen again', async () => {
+  test('a daemon that was declared gone is absent at once, until it has a new connection', async () => {
     const daemon = newDaemon('key')
     const { daemonInstance } = daemon
     await carried(daemon)
@@ -112,6 +112,13 @@ describe.each(stores)('the presence of daemons: $name', ({ open }) => {
     for (let turn = 0; turn < 2; turn++) expect(await declare('key')).toEqual([row])
     expect(await absent(secondsLater(0), daemonInstance)).toEqual([row])
     await present(daemon, 3)
+    expect(await absent(secondsLater(0), daemonInstance)).toEqual([{ ...row, lastSeenAt: secondsLater(3) }])
+    await present(daemon, 4, serverB)
+    expect(await absent(secondsLater(0), daemonInstance)).toEqual([])
+    await declare('key')
+    await left(daemon, 5, serverB)
+    expect(await absent(secondsLater(0), daemonInstance)).toMatchObject([{ isConnected: false }])
+    await present(daemon, 6, serverB)
     expect(await absent(secondsLater(0), daemonInstance)).toEqual([])
   })
 
