@@ -172,6 +172,7 @@ export class Deployment {
       // Whatever a program keeps by default stands in this folder.
       env: { HOME: join(directory, name), ...env },
       logFile: join(directory, `${name}.log`),
+      mayFailToStart: this.database !== undefined,
       onLine(line) {
         if (name === 'server') onServerLine(line)
         if (isOffence(line)) note(line.slice(0, 500))

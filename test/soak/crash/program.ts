@@ -16,17 +16,19 @@ export interface ProgramOptions {
   args: readonly string[]
   env: Readonly<Record<string, string>>
   logFile: string
-  /** Takes each line of the log, and each event that is against the rules. */
+  /** whether a start may fail, because something that the process needs may be away */
+  mayFailToStart: boolean
+  /** Takes each line of the log. */
   onLine(line: string): void
+  /** Takes an end of the process that is against the rules. */
   onOffence(problem: string): void
 }
 
 /** One run of a process, from its start to its exit. */
 export interface Run {
   readonly startedAt: number
-  /** the state in which the process was killed */
   readyAt?: number
-  /** whether the harness has sent a signal that ends it */
+  /** the signal with which the harness has ended it */
   ending?: 'SIGKILL' | 'SIGTERM'
   exitedAt?: number
   code?: number | null
@@ -65,7 +67,7 @@ export class Program {
   /** Starts the process if it does not run. */
   start(): void {
     if (this.state === 'starting' || this.state === 'ready') return
-    const { commandLine, args, env, onLine, onOffence } = this.#options
+    const { commandLine, args, env, mayFailToStart, onLine, onOffence } = this.#options
     const run: Run = { startedAt: performance.now() }
     this.runs.push(run)
     this.#note(`start ${this.runs.length}`)
@@ -91,7 +93,8 @@ export class Program {
       run.exitedAt = performance.now()
       run.code = code
       this.#note(`exit ${code ?? signal}`)
-      if (run.ending === undefined && run.readyAt !== undefined) onOffence(`${this.name} ended by itself with ${code}`)
+      if (run.ending === undefined && (run.readyAt !== undefined || !mayFailToStart))
+        onOffence(`${this.name} ended by itself with ${code ?? signal}`)
       if (run.ending === 'SIGTERM' && code !== 0) onOffence(`${this.name} ended with ${code ?? signal} after a SIGTERM`)
     })
   }
