@@ -15,10 +15,31 @@ export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   const fields = value as Record<string, unknown> // an object, and each field is unknown
   let text = ''
-  for (const key of Object.keys(fields).sort()) {
+  for (const key of sorted(Object.keys(fields))) {
     const field = fields[key]
     if (field === undefined) continue
-    text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(field)}`
+    text += `${text === '' ? '' : ','}${isPlain.test(key) ? `"${key}"` : JSON.stringify(key)}:${canonicalJson(field)}`
   }
   return `{${text}}`
 }
+
+/** Matches the keys that JSON does not escape. */
+const isPlain = /^\w*$/
+
+/**
+ * Sorts the keys of a record where they stand, by insertion: they are few and nearly in order. `sort()` copies them
+ * twice.
+ */
+function sorted(keys: string[]): string[] {
+  if (keys.length > maxInsertions) return keys.sort()
+  for (let next = 1; next < keys.length; next++) {
+    const key = keys[next] ?? ''
+    let place = next
+    for (; place > 0 && (keys[place - 1] ?? '') > key; place--) keys[place] = keys[place - 1] ?? ''
+    keys[place] = key
+  }
+  return keys
+}
+
+/** Insertions take the square of the number of keys, which a peer chooses. */
+const maxInsertions = 32

@@ -16,6 +16,7 @@ import type { Logger } from '../../../shared/values/log.js'
 import type { Carrier, NormalRecord, RecordStore, StoredRecord } from '../../store/store.js'
 import { checkInput } from '../check-input.js'
 import { contentHash } from './content-hash.js'
+import { jsonBytesAtMost } from './json-bound.js'
 import { logRecord } from './record-log.js'
 
 /** A checked record and its kind. */
@@ -138,8 +139,12 @@ function normalise(tagged: TaggedRecord, carrier: Carrier | undefined): StoredRe
   return { kind: tagged.kind, record, contentHash: contentHash(record), carrier }
 }
 
-/** Counts each record as its JSON text, as the outbox does for the sizes of batches. */
+/**
+ * Counts each record as its JSON text, as the outbox does for the sizes of batches. The texts are made only if the
+ * records could be too large.
+ */
 function rejectLargeBatch(records: readonly unknown[]): void {
+  if (jsonBytesAtMost(records) <= recordLimits.maxBatchBytes) return
   let bytes = 0
   for (const record of records) bytes += jsonBytes(record)
   if (bytes <= recordLimits.maxBatchBytes) return
