@@ -3,7 +3,7 @@
 # each object, and every later access to such an object is a slow one. With the spread behind the properties, or with
 # Object.assign, all objects share one.
 # Versions: Node 20.19 to 20.20 (V8 11.3). Depends on this: client/bridge/front-door/admission.ts, and all objects that
-# are made for each request; test/client/bridge/hidden-classes.process.test.ts looks for others.
+# are made for each request; test/e2e/hidden-classes.test.ts looks for others.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
