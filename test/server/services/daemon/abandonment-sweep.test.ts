@@ -273,7 +273,7 @@ describe('several servers, whose clocks jump, and a database that is away at tim
         expect(world.store.interceptions.filter(({ endedAt }) => !endedAt)).toEqual([])
         for (const one of world.servers) one.kill()
       }),
-      { numRuns: 30 },
+      { numRuns: 20 },
     )
   })
 })

@@ -2,7 +2,9 @@
  * The embedded store where several processes, killed ones, or a first start are the subject. The processes run the
  * build.
  */
+
 import type { ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -71,6 +73,20 @@ describe('the first start', () => {
     expect(hadDatabase).toBe(false)
     expect(outcomes).toEqual([{ ok: true }])
   })
+})
+
+test('daemons of a server that was killed are not connected at the next start', async () => {
+  const dataDir = await dataDirectory()
+  const daemonInstance = randomUUID()
+  // A close without a note is what a kill leaves.
+  const killed = await openEmbeddedStore({ dataDir })
+  const at = new Date('2026-03-04T05:06:07Z')
+  await killed.recordDaemonsPresent([{ daemonInstance, daemonKeyId: null }], { server: randomUUID(), at })
+  await killed.close()
+  const store = await openEmbeddedStore({ dataDir })
+  const absent = await store.listAbsentDaemons({ notSeenSince: new Date(), at: new Date(), limit: 9 })
+  expect(absent).toMatchObject([{ daemonInstance, lastSeenAt: at, isConnected: false }])
+  await store.close()
 })
 
 describe('durability', () => {
