@@ -9,6 +9,7 @@ import { storeRecords } from './records/records.js'
 import type { Changes } from './sql/changes.js'
 import { checkReadiness } from './sql/readiness.js'
 import type { Database } from './sql/schema.js'
+import type { SqlDatabase } from './sql/sql-database.js'
 import { isPassing, SqlError } from './sql/sql-error.js'
 import type { Store, Tables } from './store.js'
 import { apiKeyStore } from './tables/api-keys.js'
@@ -85,7 +86,7 @@ const repeatableWrites = new Set<keyof Tables>([
  * for the log.
  */
 export function createSqlStore(
-  db: Kysely<Database>,
+  { db }: SqlDatabase,
   changes: Changes,
   { repeatForMs = defaultRepeatForMs, afterClose }: { repeatForMs?: number; afterClose?: () => Promise<void> } = {},
 ): Store {

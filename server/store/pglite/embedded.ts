@@ -1,17 +1,16 @@
 /** The embedded store: PGlite under DATA/pg, opened by one process at a time. */
 import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Kysely } from 'kysely'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { lockFolder } from '../../../shared/files/folder-lock.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { migrate } from '../migrations/index.js'
-import type { Database } from '../sql/schema.js'
+import type { SqlDatabase } from '../sql/sql-database.js'
 import { SqlError } from '../sql/sql-error.js'
 import { createSqlStore } from '../sql-store.js'
 import type { Store } from '../store.js'
-import { pgliteDialect } from './pglite-dialect.js'
+import { pgliteDatabase } from './pglite-dialect.js'
 import { PGliteThread } from './pglite-thread.js'
 
 /** The major version of PostgreSQL that PGlite is built from, as in PG_VERSION of a directory that PGlite can open. */
@@ -20,8 +19,7 @@ const databaseName = 'pg'
 const unfinishedPrefix = 'pg.new-'
 
 /** The database of a data directory, under this process's lock until `release()`. */
-export interface EmbeddedDatabase {
-  db: Kysely<Database>
+export interface EmbeddedDatabase extends SqlDatabase {
   thread: PGliteThread
   release(): Promise<void>
 }
@@ -39,13 +37,16 @@ export async function openEmbeddedStore(options: {
   logger?: Logger | undefined
   onLost?: ((cause: Error) => void) | undefined
 }): Promise<Store> {
-  const { db, thread, release } = await openEmbeddedDatabase(options)
+  const { thread, release, ...database } = await openEmbeddedDatabase(options)
   void thread.lost.then(options.onLost)
   // The lock says that no other server is there: daemons of a server that was killed are not connected any more.
-  const notes = db.updateTable('daemon_instances').set({ connected_to: null }).where('connected_to', 'is not', null)
+  const notes = database.db
+    .updateTable('daemon_instances')
+    .set({ connected_to: null })
+    .where('connected_to', 'is not', null)
   // A store that does not take the note is open all the same; the notes get old by themselves.
   await notes.execute().catch(() => {})
-  return createSqlStore(db, thread, { afterClose: release })
+  return createSqlStore(database, thread, { afterClose: release })
 }
 
 /**
@@ -69,11 +70,11 @@ export async function openEmbeddedDatabase(options: {
       await createDatabase(dataDir, path)
     }
     thread = await openDatabase(path)
-    const db = new Kysely<Database>({ dialect: pgliteDialect(thread) })
-    await migrate(db, `the database in ${path}`).catch((error: unknown) => {
+    const database = pgliteDatabase(thread)
+    await migrate(database.db, `the database in ${path}`).catch((error: unknown) => {
       throw isDamage(error) ? corrupt(path, error.cause.message, error) : error
     })
-    return { db, thread, release: lock.release }
+    return { ...database, thread, release: lock.release }
   } catch (error) {
     await thread?.close()
     await lock.release()

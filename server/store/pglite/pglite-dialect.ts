@@ -1,40 +1,51 @@
-/** kysely on one PGlite session. */
+/** kysely and a pipeline on one PGlite session. */
 import {
   CompiledQuery,
   type DatabaseConnection,
-  type Dialect,
   type Driver,
+  Kysely,
   PostgresAdapter,
   PostgresIntrospector,
   PostgresQueryCompiler,
   type QueryResult,
   type TransactionSettings,
 } from 'kysely'
+import type { Database } from '../sql/schema.js'
+import type { SqlDatabase } from '../sql/sql-database.js'
 import { SqlError, type StatementPlace } from '../sql/sql-error.js'
 import type { PGliteThread } from './pglite-thread.js'
 
-/** The part of a session that the dialect uses. */
-type PGliteSession = Pick<PGliteThread, 'query' | 'close'>
+/** The used part of a session. */
+type PGliteSession = Pick<PGliteThread, 'query' | 'run' | 'close'>
 
 /**
- * The dialect of a PGlite session. A transaction owns the session meanwhile; other statements are sent without waiting
- * for each other.
+ * Returns the database of a PGlite session. A transaction owns the session meanwhile; other statements are sent without
+ * waiting for each other.
  */
-export function pgliteDialect(thread: PGliteSession): Dialect {
-  return {
-    createDriver: () => new PGliteDriver(thread),
+export function pgliteDatabase(thread: PGliteSession): SqlDatabase {
+  const session = new Session()
+  const dialect = {
+    createDriver: () => new PGliteDriver(thread, session),
     createQueryCompiler: () => new PostgresQueryCompiler(),
     createAdapter: () => new PostgresAdapter(),
-    createIntrospector: db => new PostgresIntrospector(db),
+    createIntrospector: (db: Kysely<unknown>) => new PostgresIntrospector(db),
+  }
+  return {
+    db: new Kysely<Database>({ dialect }),
+    pipeline: {
+      isExclusive: true,
+      run: statements => session.run({}, () => thread.run(statements)),
+    },
   }
 }
 
 class PGliteDriver implements Driver {
   readonly #thread: PGliteSession
-  readonly #session = new Session()
+  readonly #session: Session
 
-  constructor(thread: PGliteSession) {
+  constructor(thread: PGliteSession, session: Session) {
     this.#thread = thread
+    this.#session = session
   }
 
   async init(): Promise<void> {}
@@ -87,7 +98,7 @@ class PGliteConnection implements DatabaseConnection {
     const sent = this.#session.run(this, () => this.#thread.query(sql, parameters))
     const { rows, rowCount } = this.place === 'transaction' ? await sent.catch(throwUncommitted) : await sent
     // The author of the statement knows the row's type, here as in every driver.
-    return { rows: rows as R[], ...(rowCount === undefined ? {} : { numAffectedRows: BigInt(rowCount) }) }
+    return { rows: rows as R[], numAffectedRows: BigInt(rowCount) }
   }
 
   // biome-ignore lint/correctness/useYield: nothing streams from this store

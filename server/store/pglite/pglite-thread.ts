@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
+import type { Pipeline, Statement, StatementResult } from '../sql/pipeline.js'
 import { SqlError, threadEnded } from '../sql/sql-error.js'
 import type { Failed, Notified, Opened, Request, Response } from './pglite-worker.js'
 
@@ -12,14 +13,8 @@ const openTimeoutMs = 60_000
 /** Longest time to close before the thread is ended; the data is safe either way. */
 const closeTimeoutMs = 10_000
 
-/** The rows of a statement and, for a write, the number of written rows. */
-export interface SqlResult {
-  rows: unknown[]
-  rowCount: number | undefined
-}
-
 interface Waiting {
-  resolve(result: SqlResult): void
+  resolve(results: StatementResult[]): void
   reject(error: Error): void
 }
 
@@ -85,9 +80,15 @@ export class PGliteThread implements Changes {
   }
 
   /** Runs one statement; {@link toParameter} says which values a parameter may have. */
-  query(sql: string, parameters: readonly unknown[] = []): Promise<SqlResult> {
+  async query(sql: string, parameters: readonly unknown[] = []): Promise<StatementResult> {
+    const [result] = await this.run([{ sql, parameters: parameters.map(toParameter) }])
+    return result ?? { rows: [], rowCount: 0 }
+  }
+
+  /** Runs statements as one transaction, or in the session's transaction; see {@link Pipeline.run}. */
+  run(statements: readonly Statement[]): Promise<StatementResult[]> {
     if (this.#ended) return Promise.reject(lostStatement(this.#ended, false))
-    return this.#request(id => ({ id, sql, parameters: parameters.map(toParameter) }))
+    return this.#request(id => ({ id, statements }))
   }
 
   /** Runs the pending statements, closes the database and ends the thread. A second call returns the same promise. */
@@ -112,7 +113,7 @@ export class PGliteThread implements Changes {
     clearTimeout(timer)
   }
 
-  #request(make: (id: number) => Request): Promise<SqlResult> {
+  #request(make: (id: number) => Request): Promise<StatementResult[]> {
     return new Promise((resolve, reject) => {
       const id = this.#nextId++
       const request = make(id)
@@ -125,7 +126,7 @@ export class PGliteThread implements Changes {
     const waiting = this.#waiting.get(message.id)
     this.#waiting.delete(message.id)
     if (message.kind === 'error') waiting?.reject(new SqlError(message.error))
-    else waiting?.resolve(message)
+    else waiting?.resolve(message.results)
   }
 
   #end(cause: Error): void {

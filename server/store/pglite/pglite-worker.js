@@ -9,11 +9,13 @@
  *
  * Plain JavaScript, and packages only: the file runs from the source tree and from dist alike.
  *
- * @typedef {{ id: number, sql: string, parameters: (string | null)[] } | { id: number, close: true }} Request
+ * @typedef {import('../sql/pipeline.js').Statement} Statement
+ * @typedef {import('../sql/pipeline.js').StatementResult} StatementResult
+ * @typedef {{ id: number, statements: readonly Statement[] } | { id: number, close: true }} Request
  * @typedef {{ kind: 'opened' }} Opened
  * @typedef {{ kind: 'failed', message: string }} Failed
  * @typedef {{ message: string, code: string | undefined, constraint: string | undefined }} SqlError
- * @typedef {{ kind: 'response', id: number, rows: unknown[], rowCount: number | undefined }
+ * @typedef {{ kind: 'response', id: number, results: StatementResult[] }
  *   | { kind: 'error', id: number, error: SqlError }} Response
  * @typedef {{ kind: 'notified', channel: string }} Notified the channel of a NOTIFY that a committed transaction sent
  */
@@ -94,37 +96,44 @@ function wordsOf(error) {
 async function respond(request) {
   if ('close' in request) {
     await database.close()
-    send({ kind: 'response', id: request.id, rows: [], rowCount: undefined })
+    send({ kind: 'response', id: request.id, results: [] })
     port?.close()
     return
   }
-  const { id, sql, parameters } = request
-  // The steps of the extended protocol in one message: PGlite's own query() makes five calls and takes twice as long.
-  let name = prepared.get(sql)
+  const { id, statements } = request
+  // All messages of the extended protocol at once: PGlite's own query() makes five calls and takes twice as long. The
+  // statements before a Sync are one transaction, unless the session has one already.
   const steps = []
-  let parsing = ''
-  if (name === undefined) {
-    parsing = prepared.size < maxPrepared ? `s${prepared.size}` : ''
-    name = parsing
-    steps.push(serialize.parse({ text: sql, name }))
+  /** @type {string[]} the statements that get a name by this request, in order */
+  const parsed = []
+  for (const { sql, parameters } of statements) {
+    let name = prepared.get(sql)
+    if (name === undefined) {
+      name = prepared.size < maxPrepared ? `s${prepared.size}` : ''
+      steps.push(serialize.parse({ text: sql, name }))
+      parsed.push(name === '' ? '' : sql)
+      if (name !== '') prepared.set(sql, name)
+    }
+    steps.push(
+      serialize.bind({ statement: name, values: [...parameters] }),
+      serialize.describe({ type: 'P' }),
+      serialize.execute({}),
+    )
   }
-  steps.push(
-    serialize.bind({ statement: name, values: parameters }),
-    serialize.describe({ type: 'P' }),
-    serialize.execute({}),
-    serialize.sync(),
-  )
-  const result = await database.execProtocol(Buffer.concat(steps), { throwOnError: false })
-  if (parsing !== '' && result.messages.some(message => message.name === 'parseComplete')) prepared.set(sql, parsing)
-  const error = result.messages.find(message => message instanceof messages.DatabaseError)
+  steps.push(serialize.sync())
+  const received = await database.execProtocolStream(Buffer.concat(steps), { throwOnError: false, syncToFs: false })
+  const error = received.find(message => message instanceof messages.DatabaseError)
   if (error) {
+    // After an error the session skips everything up to the Sync.
+    const done = received.filter(message => message.name === 'parseComplete').length
+    for (const sql of parsed.slice(done)) prepared.delete(sql)
     const { message, code, constraint, severity } = error
     if (severity === 'PANIC' || severity === 'FATAL') throw new Error(`PostgreSQL stopped: ${severity}: ${message}`)
     send({ kind: 'error', id, error: { message, code, constraint } })
     return
   }
-  const [{ rows, rowCount } = { rows: [], rowCount: undefined }] = parse.parseResults(result.messages, database.parsers)
-  send({ kind: 'response', id, rows, rowCount })
+  const results = parse.parseResults(received, database.parsers)
+  send({ kind: 'response', id, results: results.map(({ rows, rowCount }) => ({ rows, rowCount: rowCount ?? 0 })) })
 }
 
 /** @param {Opened | Failed | Response | Notified} message */

@@ -1,9 +1,9 @@
-/** kysely on a pool of PostgreSQL connections, each of which may be lost at any moment. */
+/** kysely and a pipeline on a pool of PostgreSQL connections, each of which may be lost at any moment. */
 import {
   type CompiledQuery,
   type DatabaseConnection,
-  type Dialect,
   type Driver,
+  Kysely,
   PostgresAdapter,
   PostgresIntrospector,
   PostgresQueryCompiler,
@@ -11,21 +11,44 @@ import {
   type TransactionSettings,
 } from 'kysely'
 import pg, { type Pool, type PoolClient } from 'pg'
+import type { Statement, StatementResult } from '../sql/pipeline.js'
+import type { Database } from '../sql/schema.js'
+import type { SqlDatabase } from '../sql/sql-database.js'
 import { connectionLost, isPassing, isStale, SqlError, type StatementPlace } from '../sql/sql-error.js'
+import { type GetTypeParser, runBatch } from './statement-batch.js'
 
 /** Pause between two attempts to connect; a server restarts within seconds. */
 const connectAgainMs = 100
 
 /**
- * The dialect of a pool. A statement waits for a connection for `acquireTimeoutMs` in all, however often connecting
- * fails meanwhile. A lost or unresponsive connection does not go back to the pool. Every error is a {@link SqlError}.
+ * Returns the database of a pool. A statement waits for a connection for `acquireTimeoutMs` in all, however often
+ * connecting fails meanwhile. A lost or unresponsive connection does not go back to the pool. Every error is a
+ * {@link SqlError}.
  */
-export function postgresDialect(pool: Pool, { acquireTimeoutMs }: { acquireTimeoutMs: number }): Dialect {
-  return {
-    createDriver: () => new PostgresDriver(pool, acquireTimeoutMs),
+export function postgresDatabase(
+  pool: Pool,
+  { acquireTimeoutMs, getTypeParser }: { acquireTimeoutMs: number; getTypeParser: GetTypeParser },
+): SqlDatabase {
+  const driver = new PostgresDriver(pool, acquireTimeoutMs)
+  const dialect = {
+    createDriver: () => driver,
     createQueryCompiler: () => new PostgresQueryCompiler(),
     createAdapter: () => new PostgresAdapter(),
-    createIntrospector: db => new PostgresIntrospector(db),
+    createIntrospector: (db: Kysely<unknown>) => new PostgresIntrospector(db),
+  }
+  return {
+    db: new Kysely<Database>({ dialect }),
+    pipeline: {
+      isExclusive: false,
+      async run(statements) {
+        const connection = await driver.acquireConnection()
+        try {
+          return await connection.runBatch(statements, getTypeParser)
+        } finally {
+          connection.release()
+        }
+      },
+    },
   }
 }
 
@@ -102,9 +125,17 @@ class PostgresConnection implements DatabaseConnection {
   }
 
   async run(text: string, values: readonly unknown[]): Promise<{ rows: unknown[]; rowCount: number | null }> {
+    const name = this.#nameOf(text)
+    return this.#guarded(this.#client.query({ text, values: [...values], ...(name !== undefined && { name }) }))
+  }
+
+  runBatch(statements: readonly Statement[], getTypeParser: GetTypeParser): Promise<StatementResult[]> {
+    return this.#guarded(runBatch(this.#client, statements, getTypeParser))
+  }
+
+  async #guarded<T>(result: Promise<T>): Promise<T> {
     try {
-      const name = this.#nameOf(text)
-      return await this.#client.query({ text, values: [...values], ...(name !== undefined && { name }) })
+      return await result
     } catch (cause) {
       const error = this.place === 'transaction' ? toSqlError(cause).uncommitted() : toSqlError(cause)
       // The server has ended this session, or the session's state is unknown, or the prepared statements are unusable.

@@ -1,5 +1,5 @@
 /** The store on a PostgreSQL server. */
-import { Kysely, sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import pg, { type PoolConfig } from 'pg'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
@@ -8,7 +8,7 @@ import { migrate } from '../migrations/index.js'
 import type { Database } from '../sql/schema.js'
 import { createSqlStore } from '../sql-store.js'
 import type { Store } from '../store.js'
-import { postgresDialect, toSqlError } from './postgres-dialect.js'
+import { postgresDatabase, toSqlError } from './postgres-dialect.js'
 import { PostgresListener } from './postgres-listener.js'
 
 /** Oldest major version of PostgreSQL that the statements are tested on. */
@@ -64,9 +64,9 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     query_timeout: statementTimeoutMs + networkTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
   })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
+  const database = postgresDatabase(pool, { acquireTimeoutMs: outageMs, getTypeParser })
   const changes = new PostgresListener({ connection: connectionOptions(url), logger, checkMs: listenerCheckMs })
-  return createSqlStore(db, changes, { repeatForMs: outageMs })
+  return createSqlStore(database, changes, { repeatForMs: outageMs })
 }
 
 /**
@@ -89,7 +89,7 @@ export async function openPostgresDatabase({
   outageMs = defaultOutageMs,
 }: Pick<PostgresOptions, 'url' | 'logger' | 'outageMs'>): Promise<Kysely<Database>> {
   const pool = openPool(logger, { ...connectionOptions(url), max: 1 })
-  const db = new Kysely<Database>({ dialect: postgresDialect(pool, { acquireTimeoutMs: outageMs }) })
+  const { db } = postgresDatabase(pool, { acquireTimeoutMs: outageMs, getTypeParser })
   try {
     await checkVersion(db)
     await migrate(db, 'the PostgreSQL database')

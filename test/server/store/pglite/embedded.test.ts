@@ -2,12 +2,12 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Kysely, Migrator, sql } from 'kysely'
+import { Migrator, sql } from 'kysely'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { migrations } from '../../../../server/store/migrations/index.js'
 import { openEmbeddedStore } from '../../../../server/store/pglite/embedded.js'
-import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
+import { pgliteDatabase } from '../../../../server/store/pglite/pglite-dialect.js'
 import { PGliteThread } from '../../../../server/store/pglite/pglite-thread.js'
 import { makeDataDir } from '../../../fixtures/data-dir.js'
 import { interception, tokenUsage } from '../records/records.js'
@@ -99,7 +99,7 @@ describe('a database that cannot be opened', () => {
 
   test('one of version 1.0 gets what came since, and keeps its rows', async () => {
     const dataDir = await dataDirectory()
-    const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
+    const { db } = pgliteDatabase(await PGliteThread.open(join(dataDir, 'pg')))
     await sql`drop schema public cascade`.execute(db)
     await sql`create schema public`.execute(db)
     const { '0001-initial': initial = expect.fail() } = migrations
@@ -116,7 +116,7 @@ describe('a database that cannot be opened', () => {
   test('one migrated by a newer version is rejected with the name of the migration', async () => {
     const dataDir = await dataDirectory()
     await (await openEmbeddedStore({ dataDir })).close()
-    const db = new Kysely<object>({ dialect: pgliteDialect(await PGliteThread.open(join(dataDir, 'pg'))) })
+    const { db } = pgliteDatabase(await PGliteThread.open(join(dataDir, 'pg')))
     await sql`insert into kysely_migration (name, timestamp) values ('9999-from-the-future', 'now')`.execute(db)
     await db.destroy()
     await expect(openEmbeddedStore({ dataDir })).rejects.toMatchObject({
@@ -140,7 +140,7 @@ describe('the database thread', () => {
   test('the database thread that ends ends pending calls, rejects later ones, and the process lives', async () => {
     const dataDir = await dataDirectory()
     const thread = await PGliteThread.open(join(dataDir, 'pg'))
-    const db = new Kysely<object>({ dialect: pgliteDialect(thread) })
+    const { db } = pgliteDatabase(thread)
     const waiting = Promise.allSettled([
       thread.query('select pg_sleep(60)'),
       sql`select 1`.execute(db),

@@ -1,27 +1,30 @@
 /** What the dialect does when a statement fails or hangs; the thread is scripted. */
-import { Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { pgliteDialect } from '../../../../server/store/pglite/pglite-dialect.js'
-import type { PGliteThread, SqlResult } from '../../../../server/store/pglite/pglite-thread.js'
-import type { Database } from '../../../../server/store/sql/schema.js'
+import { pgliteDatabase } from '../../../../server/store/pglite/pglite-dialect.js'
+import type { StatementResult } from '../../../../server/store/sql/pipeline.js'
+import type { SqlDatabase } from '../../../../server/store/sql/sql-database.js'
 import { SqlError, threadEnded } from '../../../../server/store/sql/sql-error.js'
 import { createSqlStore } from '../../../../server/store/sql-store.js'
 import { interception } from '../records/records.js'
 
 /** A database whose thread answers each statement as `answer` says. */
-function scripted(answer: (statement: string) => Promise<SqlResult>): Kysely<Database> {
-  const thread: Pick<PGliteThread, 'query' | 'close'> = { query: answer, close: async () => {} }
-  return new Kysely({ dialect: pgliteDialect(thread as PGliteThread) }) // the dialect calls these two
+function scripted(answer: (statement: string) => Promise<StatementResult>): SqlDatabase {
+  return pgliteDatabase({
+    query: answer,
+    run: statements => Promise.all(statements.map(({ sql: statement }) => answer(statement))),
+    close: async () => {},
+  })
 }
 
-const nothing: SqlResult = { rows: [], rowCount: 0 }
+const nothing: StatementResult = { rows: [], rowCount: 0 }
 
 afterEach(() => void vi.useRealTimers())
 
 describe('a commit that fails', () => {
   test('a commit that fails is rolled back before any other caller gets the session, which then has one owner at a time', async () => {
     const statements: string[] = []
-    const db = scripted(async statement => {
+    const { db } = scripted(async statement => {
       statements.push(statement)
       if (statement === 'commit' && !statements.includes('rollback')) throw new Error('no space left')
       return nothing
