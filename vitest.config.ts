@@ -25,7 +25,7 @@ const slowFiles = [
   'test/server/services/admin/{records/retention,secret-rotation}.test.ts',
   'test/server/store/pglite/embedded.test.ts',
   'test/server/store/plans.test.ts',
-  'test/server/store/records/{erasure,feed,lineage}.test.ts',
+  'test/server/store/records/{erasure,feed,lineage,repeats}.test.ts',
   'test/soak/transport/{drops,half-open,heap,lying-peers-over-tcp}.test.ts',
 ]
 

@@ -81,6 +81,7 @@ export type {
   StoredRecord,
   StoredSecret,
   Tables,
+  TransactionTables,
   UnreachedDaemon,
   UsageQuery,
   UsageStore,

@@ -5,13 +5,14 @@ import { endStore } from './records/ends.js'
 import { erasureStore } from './records/erasure.js'
 import { feedStore } from './records/feed.js'
 import { interceptionStore } from './records/interceptions.js'
+import { RecordGroups } from './records/record-groups.js'
 import { storeRecords } from './records/records.js'
 import type { Changes } from './sql/changes.js'
 import { checkReadiness } from './sql/readiness.js'
 import type { Database } from './sql/schema.js'
 import type { SqlDatabase } from './sql/sql-database.js'
 import { isPassing, SqlError } from './sql/sql-error.js'
-import type { Store, Tables } from './store.js'
+import type { Store, Tables, TransactionTables } from './store.js'
 import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
 import { daemonInstanceStore } from './tables/daemon-instances.js'
@@ -30,6 +31,8 @@ const openWorkTimeoutMs = 10_000
 /** Longest time for repeats of a repeatable method, while the server restarts or two transactions collide. */
 const defaultRepeatForMs = 10_000
 const repeatAfterMs = 50
+/** Groups of records that are stored side by side, each on a connection of its own. */
+const maxLanes = 4
 
 /** Methods that change nothing. An attempt that fails is repeated. */
 const reads = new Set<keyof Tables>([
@@ -86,10 +89,11 @@ const repeatableWrites = new Set<keyof Tables>([
  * for the log.
  */
 export function createSqlStore(
-  { db }: SqlDatabase,
+  database: SqlDatabase,
   changes: Changes,
   { repeatForMs = defaultRepeatForMs, afterClose }: { repeatForMs?: number; afterClose?: () => Promise<void> } = {},
 ): Store {
+  const { db, pipeline } = database
   const open = new Set<Promise<unknown>>()
   let closed: Promise<void> | undefined
   const close = async () => {
@@ -122,7 +126,10 @@ export function createSqlStore(
     }
   }
 
-  const tables = tablesOf(db)
+  const groups = new RecordGroups(members => storeRecords(database, members), {
+    maxLanes: pipeline.isExclusive ? 1 : maxLanes,
+  })
+  const tables: Tables = { ...tablesOf(db), record: records => groups.record(records) }
   const guardedTables = Object.fromEntries(
     Object.entries(tables).map(([name, method]: [string, (...args: never[]) => Promise<unknown>]) => {
       const key = name as keyof Tables // the keys of what tablesOf() returns
@@ -154,9 +161,8 @@ export function createSqlStore(
 }
 
 /** The questions that a database, or one transaction, responds to. */
-function tablesOf(db: Kysely<Database>): Tables {
+function tablesOf(db: Kysely<Database>): TransactionTables {
   return {
-    record: records => storeRecords(db, records),
     ...interceptionStore(db),
     ...usageStore(db),
     ...erasureStore(db),

@@ -88,10 +88,12 @@ export interface Store extends Tables, AuditedWrites, ChangeStore {
   close(): Promise<void>
 }
 
-/** The reads and writes of a store, also available within a transaction. */
-export interface Tables
-  extends RecordStore,
-    InterceptionStore,
+/** The reads and writes of a store. */
+export interface Tables extends RecordStore, TransactionTables {}
+
+/** The reads and writes of a store that are also available within a transaction. */
+export interface TransactionTables
+  extends InterceptionStore,
     UsageStore,
     ErasureStore,
     PurgeStore,
@@ -114,7 +116,7 @@ export interface AuditedWrites {
    * Runs a write and adds the audit entry that `entryOf` makes of its result, both in one transaction: neither is
    * stored without the other. A null entry, for a write that changed nothing, is left out.
    */
-  audited<T>(work: (tables: Tables) => Promise<T>, entryOf: (result: T) => AuditEntry | null): Promise<T>
+  audited<T>(work: (tables: TransactionTables) => Promise<T>, entryOf: (result: T) => AuditEntry | null): Promise<T>
 }
 
 /** The actor, the action and the target of an operator's write. `details` never holds a secret. */

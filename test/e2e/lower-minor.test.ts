@@ -1,5 +1,6 @@
 /** This build beside the newest one whose contract has a lower minor, as during an upgrade. */
 import Anthropic from '@anthropic-ai/sdk'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type AdminClient, withAdmin } from '../../server/commands/common/admin-client.js'
 import type { InterceptionDetail } from '../../shared/contract/admin/interceptions.js'
@@ -48,6 +49,7 @@ describe.skipIf('problem' in lower)(`beside the build with a lower minor of the 
   let targets: ServeProcess[]
   let balancer: Balancer
   let key: string
+  let databaseUrl: string
   const asked: string[] = []
 
   beforeAll(async () => {
@@ -56,6 +58,7 @@ describe.skipIf('problem' in lower)(`beside the build with a lower minor of the 
     olderProgram = await buildCommit(lower)
     provider = await startProvider()
     const database = await makeDatabase({ migrated: false })
+    databaseUrl = database.url
     undo.push(() => provider.close(), database.drop)
     const start = async (program?: string) =>
       startServe(await temporaryDirectory(), {
@@ -122,6 +125,22 @@ describe.skipIf('problem' in lower)(`beside the build with a lower minor of the 
     }
   }
 
+  /** Whichever server stored a record: the feed has the record once. */
+  async function expectWholeFeed(): Promise<void> {
+    const client = new pg.Client({ connectionString: databaseUrl })
+    await client.connect()
+    const { rows: noted } = await client.query('select kind, id from record_feed order by kind, id')
+    const { rows: stored } = await client.query(`
+      select * from (
+        select 'interception' as kind, id from interceptions
+        union all select 'interceptionEnded', id from interceptions where ended_at is not null
+        union all select 'tokenUsage', id from token_usages union all select 'promptUsage', id from user_prompts
+        union all select 'toolUsage', id from tool_usages union all select 'modelThought', id from model_thoughts
+      ) as records order by kind, id`)
+    await client.end()
+    expect(noted).toEqual(stored)
+  }
+
   test('a daemon of the lower minor works with a server of this one', async () => {
     targets = [newer]
     const daemon = await daemonOf(olderProgram)
@@ -167,6 +186,7 @@ describe.skipIf('problem' in lower)(`beside the build with a lower minor of the 
     await Promise.all(daemons.map(stop))
     await stop(older)
     await expectRecorded()
+    await expectWholeFeed()
     await stop(newer)
   })
 })

@@ -59,12 +59,14 @@ export interface Carrier {
 /** Storing the records that daemons report. */
 export interface RecordStore {
   /**
-   * Stores records in one transaction, in order; a rejected record does not stop the others. Returns one outcome per
-   * record:
+   * Stores records in order; a rejected record does not stop the others. Concurrent calls may share a transaction, in
+   * the order of the calls; each gets its own outcomes. The records of a call are in one transaction, unless one stands
+   * before its interception, or the database does not take one. Returns one outcome per record:
    * - same id and kind, same hash: ok, nothing changes; other hash: `CONFLICT`
    * - a child or an end whose interception neither is stored nor stands earlier in `records`: `NOT_FOUND`
    * - an end: the first end of a daemon wins, a later end is ok and changes nothing; its hint is applied to
    *   `centralized` rows only
+   * - content that the database does not take, though it passed the checks: `BAD_REQUEST`
    *
    * Lineage: the parent of an interception with a `correlatingToolCallId` is the interception of the newest tool usage
    * (by `createdAt`, then id) of the same initiator with that `toolCallId`, other than the interception's own; without

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 
 /** Key of an advisory lock, chosen at random so that no other program of the same database takes the same number. */
-const feedLock = 0x61_69_62_66
+export const feedLock = 0x61_69_62_66
 
 /** Record table → kind of the records. */
 const recordKinds = {

@@ -9,6 +9,7 @@ import * as operators from './0004-operators.js'
 import * as recordFacts from './0005-record-facts.js'
 import * as ends from './0006-ends.js'
 import * as erasures from './0007-erasures.js'
+import * as feedByStatement from './0008-feed-by-statement.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -19,6 +20,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0005-record-facts': recordFacts,
   '0006-ends': ends,
   '0007-erasures': erasures,
+  '0008-feed-by-statement': feedByStatement,
 }
 
 /**
@@ -44,11 +46,21 @@ export async function migrate<Schema>(db: Kysely<Schema>, describe: string): Pro
   // Also for a role that may not change the schema.
   if (applied.length === Object.keys(migrations).length) return
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } })
-  const { error, results } = await migrator.migrateToLatest()
-  if (error !== undefined) {
+  for (let attempt = 1; ; attempt++) {
+    const { error, results } = await migrator.migrateToLatest()
+    if (error === undefined) return
+    // A step locks whole tables, and may wait for a transaction of a server that waits for the step.
+    if (isDeadlock(error) && attempt < maxAttempts) continue
     const step = results?.find(result => result.status === 'Error')?.migrationName ?? 'the migration'
     throw failed(`${step} failed on ${describe}`, error)
   }
+}
+
+/** PostgreSQL takes a second to find a deadlock. */
+const maxAttempts = 5
+
+function isDeadlock(error: unknown): boolean {
+  return Reflect.get(Object(error), 'code') === '40P01'
 }
 
 function failed(what: string, cause: unknown): RpcError {

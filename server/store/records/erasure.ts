@@ -3,7 +3,7 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import type { Erased, ErasureStore } from '../store.js'
-import { childKinds, tableOf } from './record-tables.js'
+import { childKinds, tableOf } from './record-rows.js'
 
 /** Key of an advisory lock, distinct from the other locks of this database. The holder erases old records. */
 export const retentionLock = 0x61_69_62_72

@@ -14,38 +14,59 @@
  *   id) has no parent.
  * - root: the parent's root, or else the parent.
  *
- * Links of the first two kinds are set when their interception is inserted (record-tables.ts), and again when a usage
- * is inserted: the later statement sees the earlier row. Links by conversation are set behind the insert, for the new
- * interception and for the one that follows it. All run under the lock of the initiator.
+ * A link is set when its interception is inserted, from the records that are stored by then. {@link changedLinks} finds
+ * the interceptions whose links other new records change, which is rare: a record arrives before the records that
+ * continue it. {@link linkInterceptions} then sets their links.
+ *
+ * Of two transactions that write the two sides of a link at the same time, neither would see the other's record. So an
+ * interception that continues another is inserted under an exclusive lock of its initiator, and all other records under
+ * a shared one (initiator-locks.ts): whichever transaction is second sees the first.
  */
 import { CompiledQuery, type Kysely } from 'kysely'
+import type { Statement } from '../sql/pipeline.js'
 import type { Database } from '../sql/schema.js'
 
-/** Ids of newly stored records, by kind, that set the link of an interception (`InsertResult.links`). */
-export interface NewRecords {
-  /** interceptions of a conversation */
-  interceptions: readonly string[]
-  toolUsages: readonly string[]
-  tokenUsages: readonly string[]
-  prompts: readonly string[]
+/** A key of a record by which an interception may continue it, with the record's interception. */
+export interface LinkKey {
+  interceptionId: string
+  key: string
+}
+
+/** The keys of new records by which interceptions may continue them. */
+export interface LinkKeys {
+  /** ids of tool calls */
+  calls: readonly LinkKey[]
+  /** ids of responses */
+  messages: readonly LinkKey[]
+  /** ids of interceptions of a conversation */
+  conversations: readonly string[]
+}
+
+/** Returns the interceptions that have a key, or the records of one. */
+export function interceptionsOf({ calls, messages, conversations }: LinkKeys): string[] {
+  return [...new Set([...calls, ...messages].map(({ interceptionId }) => interceptionId).concat(conversations))]
 }
 
 /**
- * Sets the links that newly stored records change, and the parents and roots of all interceptions below. Needs the
- * initiators' locks.
+ * Returns the statement whose rows are the interceptions whose links the records with these keys change; undefined if
+ * there are no keys.
  */
-export async function linkNewRecords(db: Kysely<Database>, records: NewRecords): Promise<void> {
-  const { interceptions, toolUsages, tokenUsages, prompts } = records
-  const ids = [toolUsages, tokenUsages, prompts, interceptions]
-  if (ids.every(some => some.length === 0)) return
-  const { rows: links } = await db.executeQuery<Link>(
-    CompiledQuery.raw(
-      linksStatement,
-      ids.map(some => JSON.stringify(some)),
-    ),
-  )
-  const changed = new Map(links.filter(link => link.newest !== link.linkedId).map(link => [link.id, link.newest]))
-  if (changed.size === 0) return
+export function changedLinks(keys: LinkKeys): Statement | undefined {
+  const parts = linkKinds.filter(kind => keys[kind].length > 0)
+  if (parts.length === 0) return undefined
+  return { sql: changedLinksStatement(parts), parameters: parts.map(kind => JSON.stringify(keys[kind])) }
+}
+
+/**
+ * Sets the links that records with these keys change, and the parents and roots of all interceptions below. Needs the
+ * exclusive locks of the initiators.
+ */
+export async function linkInterceptions(db: Kysely<Database>, keys: LinkKeys): Promise<void> {
+  const statement = changedLinks(keys)
+  if (!statement) return
+  const { rows: links } = await db.executeQuery<Link>(CompiledQuery.raw(statement.sql, [...statement.parameters]))
+  if (links.length === 0) return
+  const changed = new Map(links.map(link => [link.id, link.newest]))
   const { rows: nodes } = await db.executeQuery<Node>(
     CompiledQuery.raw(belowStatement, [JSON.stringify([...changed.keys()])]),
   )
@@ -63,7 +84,6 @@ export async function linkNewRecords(db: Kysely<Database>, records: NewRecords):
 
 interface Link {
   id: string
-  linkedId: string | null
   newest: string | null
 }
 interface Node {
@@ -82,38 +102,50 @@ interface Lineage {
   root_id: string | null
 }
 
-/** Returns SQL for the interceptions that the new rows of a table may link; parameter `at` holds the rows' ids. */
-function linkedBy(at: number, table: string, key: string, column: string): string {
-  return `
-    select i.id from (
-      select distinct u.initiator_id, u.${key} as key
-      from json_array_elements_text($${at}::json) as r
-      cross join lateral (select t.initiator_id, t.${key} from ${table} t where t.id = r.value::uuid offset 0) as u
-    ) as c
+const linkKinds = ['calls', 'messages', 'conversations'] as const
+
+/** Returns SQL for the interceptions that continue a record with one of the keys in a parameter. */
+function continuing(column: string): (parameter: string) => string {
+  return parameter => `
+    select i.id from json_to_recordset(${parameter}::json) as r("interceptionId" uuid, key text)
+    cross join lateral (select x.initiator_id from interceptions x where x.id = r."interceptionId" offset 0) as u
     cross join lateral (
-      select x.id from interceptions x where x.initiator_id = c.initiator_id and x.${column} = c.key offset 0
+      select x.id from interceptions x where x.initiator_id = u.initiator_id and x.${column} = r.key offset 0
     ) as i`
 }
 
-/** The interceptions of the new rows, with those that follow them in their conversations. */
-const linkedByConversation = `
-  select i.id
-  from json_array_elements_text($4::json) as r
-  cross join lateral (select * from interceptions x where x.id = r.value::uuid offset 0) as c
-  cross join lateral (
-    select c.id
-    union all
-    (select x.id from interceptions x
-      where x.initiator_id = c.initiator_id and x.conversation_id = c.conversation_id and (x.started_at, x.id) > (c.started_at, c.id)
-      order by x.started_at, x.id limit 1)
-  ) as i`
+/** Kind of key → SQL for the interceptions whose links may change. */
+const touched: Readonly<Record<keyof LinkKeys, (parameter: string) => string>> = {
+  calls: continuing('correlating_tool_call_id'),
+  messages: continuing('previous_msg_id'),
+  // The new interceptions, with those that follow them.
+  conversations: parameter => `
+    select i.id from json_array_elements_text(${parameter}::json) as r
+    cross join lateral (select * from interceptions x where x.id = r.value::uuid offset 0) as c
+    cross join lateral (
+      select c.id
+      union all
+      (select x.id from interceptions x
+        where x.initiator_id = c.initiator_id and x.conversation_id = c.conversation_id and (x.started_at, x.id) > (c.started_at, c.id)
+        order by x.started_at, x.id limit 1)
+    ) as i`,
+}
+
+function changedLinksStatement(kinds: readonly (keyof LinkKeys)[]): string {
+  return `
+    select x.id, x.newest from (${kinds.map((kind, index) => touched[kind](`$${index + 1}`)).join(' union ')}) as t
+    cross join lateral (
+      select i.id, i.linked_id, ${linkedBefore('i')} as newest from interceptions i where i.id = t.id offset 0
+    ) as x
+    where x.linked_id is distinct from x.newest`
+}
 
 /**
- * Returns SQL for the interception that an interception continues, other than itself: the id of the first kind of link
- * that the rows of its usages give.
+ * Returns SQL for the id of the interception that an interception continues, other than itself: by the first kind of
+ * link that the stored records give.
  * @param row name of the row with the interception's columns
  */
-export function linkedByUsages(row: string): string {
+export function linkedBefore(row: string): string {
   const newest = (table: string, key: string, column: string) => `(
     select t.interception_id from ${table} t
     where t.initiator_id = ${row}.initiator_id and t.${key} = ${row}.${column} and t.interception_id <> ${row}.id
@@ -122,24 +154,15 @@ export function linkedByUsages(row: string): string {
   return `coalesce(
     ${newest('tool_usages', 'tool_call_id', 'correlating_tool_call_id')},
     ${newest('token_usages', 'msg_id', 'previous_msg_id')},
-    ${newest('user_prompts', 'msg_id', 'previous_msg_id')}
+    ${newest('user_prompts', 'msg_id', 'previous_msg_id')},
+    (
+      select c.id from interceptions c
+      where c.initiator_id = ${row}.initiator_id and c.conversation_id = ${row}.conversation_id
+        and (c.started_at, c.id) < (${row}.started_at, ${row}.id)
+      order by c.started_at desc, c.id desc limit 1
+    )
   )`
 }
-
-const linksStatement = `
-  with touched as (
-    ${linkedBy(1, 'tool_usages', 'tool_call_id', 'correlating_tool_call_id')}
-    union ${linkedBy(2, 'token_usages', 'msg_id', 'previous_msg_id')}
-    union ${linkedBy(3, 'user_prompts', 'msg_id', 'previous_msg_id')}
-    union ${linkedByConversation}
-  )
-  select x.id, x.linked_id as "linkedId", coalesce(${linkedByUsages('x')}, (
-    select i.id from interceptions i
-    where i.initiator_id = x.initiator_id and i.conversation_id = x.conversation_id and (i.started_at, i.id) < (x.started_at, x.id)
-    order by i.started_at desc, i.id desc limit 1
-  )) as newest
-  from touched
-  cross join lateral (select * from interceptions i where i.id = touched.id offset 0) as x`
 
 /**
  * Selects the given interceptions and all their continuations. UNION visits each interception once, also on a circle.

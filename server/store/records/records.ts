@@ -1,198 +1,158 @@
 /** Stores records: idempotent, in order, one outcome each. */
 import { CompiledQuery, type Kysely } from 'kysely'
-import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
+import { interceptionIdOf, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { RecordOutcome } from '../../../shared/contract/recorder.js'
+import type { Pipeline, StatementResult } from '../sql/pipeline.js'
 import type { Database } from '../sql/schema.js'
-import { isForeignKeyViolation } from '../sql/sql-error.js'
-import type { NormalRecord, StoredRecord } from '../store.js'
-import { linkNewRecords } from './lineage.js'
-import { childKinds, insertRecords, type RowKind, readHashes, toHex, writeEnds } from './record-tables.js'
+import type { SqlDatabase } from '../sql/sql-database.js'
+import { isForeignKeyViolation, SqlError } from '../sql/sql-error.js'
+import type { StoredRecord } from '../store.js'
+import { lockInitiatorsOf } from './initiator-locks.js'
+import { interceptionsOf, type LinkKeys, linkInterceptions } from './lineage.js'
+import type { Member } from './member.js'
+import { RecordBatch, splitBatches } from './record-batch.js'
+import { type RowKind, rowKinds, tableOf, toHex } from './record-rows.js'
 
-/** See {@link import('../store.js').RecordStore.record}. */
-export async function storeRecords(db: Kysely<Database>, records: readonly StoredRecord[]): Promise<RecordOutcome[]> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await tryToStore(db, records)
-    } catch (error) {
-      // An interception was erased during the insert of one of its records. The repeat finds the interception gone.
-      if (!isForeignKeyViolation(error) || attempt === maxAttempts) throw error
+/**
+ * Stores records with a fixed number of statements, as {@link import('../store.js').RecordStore.record} says: in one
+ * transaction, or in several if a record stands before its interception. A record that changes the link of another
+ * interception is followed by a transaction for that. Rejects if a transaction fails; the transactions before it stay.
+ */
+export async function storeRecords(
+  { db, pipeline }: SqlDatabase,
+  members: readonly Member[],
+): Promise<RecordOutcome[]> {
+  let hasCommitted = false
+  const { isExclusive } = pipeline
+  const run: Pipeline['run'] = async statements => {
+    const results = await pipeline.run(statements)
+    hasCommitted = true
+    return results
+  }
+  const outcomes: RecordOutcome[] = []
+  try {
+    for (const batch of splitBatches(members)) {
+      outcomes.push(...(await storeBatch({ db, pipeline: { isExclusive, run } }, batch, 1)))
     }
+    return outcomes
+  } catch (error) {
+    throw hasCommitted && error instanceof SqlError ? error.partlyCommitted() : error
   }
 }
 
-/** Each attempt fails on another interception that is erased at the same moment. */
+/**
+ * Each attempt but the first follows a change by another transaction at the same moment: an interception was erased, or
+ * stored, between two looks.
+ */
 const maxAttempts = 10
 
-async function tryToStore(db: Kysely<Database>, records: readonly StoredRecord[]): Promise<RecordOutcome[]> {
-  const [first] = records
-  if (!first) return []
-  if (records.length === 1 && !touchesLineage(first)) return storeBatch(db, records)
-  return db.transaction().execute(async tx => storeBatch(tx, records, await lockInitiators(tx, records)))
-}
-
-/**
- * Returns whether a record may set a lineage, its own or another's. Any other lone record is one statement, without a
- * transaction or a lock.
- */
-function touchesLineage(stored: StoredRecord): boolean {
-  return (
-    (stored.kind === 'interception' && continuesAnother(stored.record)) ||
-    (stored.kind === 'toolUsage' && stored.record.toolCallId !== undefined) ||
-    stored.kind === 'tokenUsage' ||
-    stored.kind === 'promptUsage'
-  )
-}
-
-function continuesAnother(record: NormalRecord<'interception'>): boolean {
-  const { correlatingToolCallId, previousMsgId, conversationId } = record
-  return [correlatingToolCallId, previousMsgId, conversationId].some(id => id !== undefined)
-}
-
-/**
- * Locks every initiator that the records touch, until the transaction ends, and returns the stored interceptions that
- * the records refer to.
- *
- * The lock makes lineage the same in any order of concurrent calls. The lock is per initiator, not per tool call: a
- * chain of interceptions has a tool call for each link, and the root at the top has to reach all of them. Batches take
- * the locks first and in one order, so no two batches wait for each other in a circle. Only a lone end updates an
- * interception without the lock, and holds nothing while waiting.
- */
-async function lockInitiators(tx: Kysely<Database>, records: readonly StoredRecord[]): Promise<Map<string, number>> {
-  const ids = new Set(records.map(stored => interceptionIdOf(stored.record)))
-  const initiators = new Set(
-    records.flatMap(stored => (stored.kind === 'interception' ? [stored.record.initiatorId] : [])),
-  )
-  const { rows } = await tx.executeQuery<{ id: string | null }>(
-    CompiledQuery.raw(lockStatement, [JSON.stringify([...ids]), JSON.stringify([...initiators]), lockNamespace]),
-  )
-  return new Map(rows.flatMap(({ id }) => (id === null ? [] : [[id, -1]])))
-}
-
-/**
- * Seed of the keys of our advisory locks, which sets the locks apart from other programs' locks in one database; any
- * number does.
- */
-const lockNamespace = 0x61_69_62
-
-// The sub-select is sorted and count() takes its rows one by one, so the locks are taken in the order of their keys.
-const lockStatement = `
-  with known as materialized (
-    select r.value::uuid as id, (select i.initiator_id from interceptions i where i.id = r.value::uuid) as initiator_id
-    from json_array_elements_text($1::json) as r
-  ),
-  locked as materialized (
-    select count(pg_advisory_xact_lock(key)) as locks
-    from (
-      select distinct hashtextextended(initiator_id::text, $3::bigint) as key
-      from (select initiator_id from known union select value::uuid from json_array_elements_text($2::json)) as initiators
-      where initiator_id is not null
-      order by key
-    ) as keys
-  )
-  select known.id, locked.locks from locked left join known on known.initiator_id is not null`
-
-/**
- * Stores records with a fixed number of statements: interceptions, then their children, then the ends.
- * @param known the interceptions that were stored when the locks were taken, each with the position -1: a later
- *   interception may have an unlocked initiator. Absent for a lone record that needs no lock; its statement checks by
- *   itself.
- */
-async function storeBatch(
-  db: Kysely<Database>,
-  records: readonly StoredRecord[],
-  known?: ReadonlyMap<string, number>,
-): Promise<RecordOutcome[]> {
-  const outcomes: RecordOutcome[] = new Array(records.length)
-  const positioned = records.map((stored, position) => ({ stored, position }))
-
-  const interceptions = ofKind(positioned, 'interception')
-  const inserted: { [kind in RowKind]?: string[] } = {}
-  inserted.interception = await storeRows(db, 'interception', interceptions, outcomes)
-  const availableFrom = new Map(known)
-  for (const { stored, position } of interceptions) {
-    if (outcomes[position]?.ok && !availableFrom.has(stored.record.id)) availableFrom.set(stored.record.id, position)
-  }
-
-  const isAvailable = ({ stored, position }: Positioned) => {
-    if (!known || (availableFrom.get(interceptionIdOf(stored.record)) ?? position) < position) return true
-    outcomes[position] = notFound(stored)
-    return false
-  }
-  for (const kind of childKinds) {
-    inserted[kind] = await storeRows(db, kind, ofKind(positioned, kind).filter(isAvailable), outcomes)
-  }
-  await linkNewRecords(db, {
-    interceptions: inserted.interception,
-    toolUsages: inserted.toolUsage ?? [],
-    tokenUsages: inserted.tokenUsage ?? [],
-    prompts: inserted.promptUsage ?? [],
+async function storeBatch(database: SqlDatabase, batch: RecordBatch, attempt: number): Promise<RecordOutcome[]> {
+  if (attempt > maxAttempts) throw new Error(`other transactions have changed the interceptions ${maxAttempts} times`)
+  const { locks, writes, changedLinks } = batch
+  const needsLocks = locks !== undefined && !database.pipeline.isExclusive
+  const statements = [...(needsLocks ? [locks] : []), ...writes, ...(changedLinks ? [changedLinks] : [])]
+  const results = await database.pipeline.run(statements).catch((error: unknown) => {
+    // An interception was erased during the insert of one of its records. The repeat finds the interception gone.
+    if (!isForeignKeyViolation(error) || attempt === maxAttempts) throw error
   })
-  await storeEnds(db, ofKind(positioned, 'interceptionEnded').filter(isAvailable), outcomes)
-  return outcomes
-}
+  if (!results) return storeBatch(database, batch, attempt + 1)
 
-interface Positioned<R extends StoredRecord = StoredRecord> {
-  stored: R
-  position: number
-}
-
-type OfKind<K extends RecordKind> = Positioned<Extract<StoredRecord, { kind: K }>>
-
-function ofKind<K extends RecordKind>(positioned: readonly Positioned[], kind: K): OfKind<K>[] {
-  return positioned.filter((entry): entry is OfKind<K> => entry.stored.kind === kind)
-}
-
-/**
- * Stores the records of one kind and sets their outcomes. Returns the ids of new records that set a lineage.
- */
-async function storeRows(
-  db: Kysely<Database>,
-  kind: RowKind,
-  entries: readonly Positioned<StoredRecord<RowKind>>[],
-  outcomes: RecordOutcome[],
-): Promise<string[]> {
-  if (entries.length === 0) return []
-  const firsts = new Map<string, StoredRecord<RowKind>>()
-  for (const { stored } of entries) if (!firsts.has(stored.record.id)) firsts.set(stored.record.id, stored)
-  const results = await insertRecords(db, kind, [...firsts.values()])
-  const missed = [...firsts.keys()].filter(id => !results.has(id))
-  const missedHashes = missed.length > 0 ? await readHashes(db, kind, missed) : new Map<string, string>()
-  const inserted: string[] = []
-  for (const { stored, position } of entries) {
-    const { id } = stored.record
-    const first = firsts.get(id)
-    const result = results.get(id)
-    if (result?.result === 'unknown interception') {
-      outcomes[position] = notFound(stored)
-      continue
-    }
-    if (result?.result === 'inserted' && first === stored && result.links) inserted.push(id)
-    const winner =
-      result?.result === 'stored' ? result.hash : result && first ? toHex(first.contentHash) : missedHashes.get(id)
-    outcomes[position] = winner === toHex(stored.contentHash) ? { ok: true } : conflict(stored)
+  const [locked] = needsLocks ? results : []
+  const written = results[statements.length - (changedLinks ? 2 : 1)]
+  const linked = changedLinks ? results.at(-1) : undefined
+  const isComplete = written?.rowCount === batch.size
+  // An initiator without its lock: its interception was stored after the locks were taken.
+  const isUnlocked =
+    locked !== undefined && Number(Reflect.get(Object(locked.rows[0]), 'found')) !== batch.outsiders.size
+  if ((linked && linked.rows.length > 0) || isUnlocked || (batch.hasFamilies && !isComplete)) {
+    await setLinks(database.db, batch.linkKeys)
   }
-  return inserted
+  if (isComplete) return batch.members.map(member => compareToFirst(batch, member))
+  return examine(database, batch, attempt)
+}
+
+function setLinks(db: Kysely<Database>, keys: LinkKeys): Promise<void> {
+  return db.transaction().execute(async tx => {
+    const { sql, parameters } = lockInitiatorsOf(interceptionsOf(keys))
+    await tx.executeQuery(CompiledQuery.raw(sql, [...parameters]))
+    await linkInterceptions(tx, keys)
+  })
+}
+
+/** Reads the outcomes from the tables, where not every record of a batch was new. */
+async function examine(database: SqlDatabase, batch: RecordBatch, attempt: number): Promise<RecordOutcome[]> {
+  const { hashes, interceptions } = await readStored(database.pipeline, batch)
+  const again: Member[] = []
+  const outcomes = batch.members.map(member => {
+    const { stored } = member
+    if (stored.kind !== 'interceptionEnded') {
+      const hash = hashes.get(stored.kind)?.get(stored.record.id)
+      if (hash !== undefined) return compare(stored, hash)
+    }
+    const hasEnd = interceptions.get(interceptionIdOf(stored.record))
+    if (hasEnd === undefined && stored.kind !== 'interception') return notFound(stored)
+    if (hasEnd === true && stored.kind === 'interceptionEnded') return ok
+    again.push(member)
+    return undefined
+  })
+  const more = again.length > 0 ? await storeBatch(database, new RecordBatch(again), attempt + 1) : []
+  const rest = more.values()
+  return outcomes.map(outcome => outcome ?? rest.next().value ?? missing())
+}
+
+interface Stored {
+  /** kind → id → hash in hexadecimal */
+  hashes: ReadonlyMap<RowKind, ReadonlyMap<string, string>>
+  /** id of a stored interception → whether it has an end of its daemon */
+  interceptions: ReadonlyMap<string, boolean>
+}
+
+async function readStored(pipeline: Pipeline, { firsts, members }: RecordBatch): Promise<Stored> {
+  const kinds = rowKinds.filter(kind => firsts[kind].size > 0)
+  const interceptionIds = new Set(members.map(({ stored }) => interceptionIdOf(stored.record)))
+  const [ends, ...rows] = await pipeline.run([
+    { sql: readEndsStatement, parameters: [arrayOf(interceptionIds)] },
+    ...kinds.map(kind => ({ sql: readHashesStatement(kind), parameters: [arrayOf(firsts[kind].keys())] })),
+  ])
+  return {
+    hashes: new Map(kinds.map((kind, index) => [kind, valuesOf<string>(rows[index])])),
+    interceptions: valuesOf<boolean>(ends),
+  }
+}
+
+/** @template V the type of the column `value`, as the statement says */
+function valuesOf<V>(result: StatementResult | undefined): Map<string, V> {
+  const rows = (result?.rows ?? []) as { id: string; value: V }[]
+  return new Map(rows.map(({ id, value }) => [id, value]))
+}
+
+function readHashesStatement(kind: RowKind): string {
+  return `select id, encode(content_hash, 'hex') as value from ${tableOf(kind)} where id = any($1::uuid[])`
+}
+
+const readEndsStatement = `
+  select id, ended_at is not null and ended_by is null as value from interceptions where id = any($1::uuid[])`
+
+function arrayOf(ids: Iterable<string>): string {
+  return `{${[...ids].join(',')}}`
+}
+
+const ok: RecordOutcome = { ok: true }
+
+/** Of several ends the first counts, whatever the others say. */
+function compareToFirst(batch: RecordBatch, { stored }: Member): RecordOutcome {
+  const first = batch.firsts[stored.kind].get(stored.record.id)?.stored
+  if (!first || first === stored || stored.kind === 'interceptionEnded' || first.kind === 'interceptionEnded') return ok
+  return compare(stored, toHex(first.contentHash))
+}
+
+function compare(stored: StoredRecord<RowKind>, hash: string): RecordOutcome {
+  return toHex(stored.contentHash) === hash ? ok : conflict(stored)
 }
 
 function conflict(stored: StoredRecord): RecordOutcome {
   const message = `${recordKinds[stored.kind].label} ${stored.record.id} was recorded before with other content`
   return { ok: false, code: 'CONFLICT', message }
-}
-
-async function storeEnds(
-  db: Kysely<Database>,
-  entries: readonly Positioned<StoredRecord<'interceptionEnded'>>[],
-  outcomes: RecordOutcome[],
-): Promise<void> {
-  if (entries.length === 0) return
-  const firsts = new Map<string, StoredRecord<'interceptionEnded'>>()
-  for (const { stored } of entries) if (!firsts.has(stored.record.id)) firsts.set(stored.record.id, stored)
-  const known = await writeEnds(
-    db,
-    [...firsts.values()].map(stored => stored.record),
-  )
-  for (const { stored, position } of entries)
-    outcomes[position] = known.has(stored.record.id) ? { ok: true } : notFound(stored)
 }
 
 function notFound(stored: StoredRecord): RecordOutcome {
@@ -203,4 +163,8 @@ function notFound(stored: StoredRecord): RecordOutcome {
     code: 'NOT_FOUND',
     message: `no interception ${interceptionIdOf(stored.record)} is recorded, so ${child} cannot be`,
   }
+}
+
+function missing(): never {
+  throw new Error('a repeat returned fewer outcomes than it was given records')
 }

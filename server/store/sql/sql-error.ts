@@ -21,6 +21,11 @@ export class SqlError extends Error {
   uncommitted(): SqlError {
     return this.mayHaveCommitted ? new SqlError({ ...this, message: this.message, mayHaveCommitted: false }) : this
   }
+
+  /** Returns this error as that of work of which a part was committed. */
+  partlyCommitted(): SqlError {
+    return this.mayHaveCommitted ? this : new SqlError({ ...this, message: this.message, mayHaveCommitted: true })
+  }
 }
 
 interface SqlErrorFields {
@@ -77,4 +82,17 @@ export function isStale({ code, message }: SqlError): boolean {
 /** Returns whether a row refers to a missing or deleted row. */
 export function isForeignKeyViolation(error: unknown): boolean {
   return error instanceof SqlError && error.code === '23503'
+}
+
+/**
+ * Returns the SQLSTATE of an error that the content of a row causes each time: data that a type cannot hold (class 22),
+ * a broken constraint (23), or more than an index or the stack takes (54). Undefined for other errors.
+ */
+export function contentFault(error: unknown): string | undefined {
+  return error instanceof SqlError && /^(22|23|54)/.test(error.code ?? '') ? error.code : undefined
+}
+
+/** Returns whether one row may be why a statement for many rows failed: also by a trigger (P0), or a fault (XX). */
+export function mayBeOfOneRow(error: unknown): boolean {
+  return contentFault(error) !== undefined || (error instanceof SqlError && /^(P0|XX)/.test(error.code ?? ''))
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { BridgeClient } from '../../../client/bridge-client.js'
 import { recordLimits } from '../../../shared/contract/limits.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
+import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { admin, daemon, deployments, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
 describe.each(deployments)('$name', deployment => {
@@ -266,6 +267,37 @@ describe.each(deployments)('$name', deployment => {
       expect(rejected).toMatchObject({ code: 'BAD_REQUEST' })
       expect(rejected.message).toMatch(/1,200,\d{3} bytes is larger than maxBatchBytes 1,048,576/)
     })
+  })
+
+  test('calls of two daemons at the same moment have their own outcomes, and one that is cancelled stops no other', async () => {
+    const { connect: connectAs, admin, ...first } = await connect()
+    const recorders = [first.recorder, connectAs(daemon).recorder]
+    const ids = await Promise.all(recorders.flatMap(recorder => [started({ recorder }), started({ recorder })]))
+    const [cancelled, unknown] = [new AbortController(), uuidv7()]
+    const outcomes = Promise.allSettled(
+      recorders.flatMap(recorder => [
+        ...ids.map(id => recorder.recordTokenUsage.mutate(tokens(id))),
+        recorder.recordTokenUsage.mutate(tokens(unknown)),
+        recorder.recordTokenUsage.mutate(tokens(ids[0] ?? ''), { signal: cancelled.signal }),
+        recorder.recordBatch.mutate({
+          records: ids.map(id => ({ kind: 'promptUsage' as const, ...child(id), prompt: 'hello' })),
+        }),
+      ]),
+    )
+    cancelled.abort()
+    const results = [
+      ...ids.map(() => ({})),
+      'NOT_FOUND',
+      'CLIENT_CLOSED_REQUEST',
+      { results: ids.map(() => ({ ok: true })) },
+    ]
+    expect((await outcomes).map(each => (each.status === 'fulfilled' ? each.value : errorCodeOf(each.reason)))).toEqual(
+      [...results, ...results],
+    )
+    for (const id of ids.slice(1)) {
+      const { tokenUsages, promptUsages } = await admin.interceptions.get.query({ id })
+      expect([tokenUsages.length, promptUsages.length]).toEqual([2, 2])
+    }
   })
 
   test('an admin cannot record', async () => {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { BridgeClient } from '../../../client/bridge-client.js'
 import { appRouter } from '../../../server/routers/app.js'
-import type { Store, Tables } from '../../../server/store/store.js'
+import type { Store, TransactionTables } from '../../../server/store/store.js'
 import { mayHaveRunOf, RpcError } from '../../../shared/rpc/errors.js'
 import { admin, daemon, oneStore, startServer } from './running-server.js'
 
@@ -82,7 +82,7 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
     const outbox = { outboxId, daemonKeyId: null, isDurable: true }
     await store().recordOutboxWatched(outbox, { watch: randomUUID(), at })
     // A purge that has ended: its late records are erased with the confirmation.
-    const purge = async (tables: Tables) => {
+    const purge = async (tables: TransactionTables) => {
       await tables.beginErasure({ erasureId, userId, at })
       await tables.eraseUser(userId)
     }

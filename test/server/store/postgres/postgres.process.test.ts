@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Migrator } from 'kysely'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { migrations } from '../../../../server/store/migrations/index.js'
 import { migratePostgres, openPostgresStore } from '../../../../server/store/postgres/postgres.js'
+import { postgresDatabase } from '../../../../server/store/postgres/postgres-dialect.js'
 import type { Store } from '../../../../server/store/store.js'
 import { PostgresServer } from '../../../fixtures/postgres-server.js'
 import { makeDatabase, silentLogger } from '../../../fixtures/stores.js'
@@ -129,7 +132,7 @@ describe('a store in PostgreSQL', () => {
   test('a store in PostgreSQL opens no more connections than it may, and one that listens, however many call', async () => {
     const database = await makeDatabase()
     const store = await openPostgresStore({ url: database.url, logger, maxConnections: 3 })
-    await Promise.all(Array.from({ length: 50 }, () => store.record([interception({ correlatingToolCallId: 'c' })])))
+    await Promise.all(Array.from({ length: 50 }, () => store.findUser('ada')))
     const sessions = `select application_name from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
     expect(await execute(database.url, sessions)).toEqual(Array(4).fill({ application_name: 'aibridge' }))
     await store.close()
@@ -159,6 +162,33 @@ describe('the schema', () => {
     )
     for (const store of opened) expect(await store.listUsers()).toEqual([])
     await Promise.all(opened.map(store => store.close()))
+    await database.drop()
+  })
+
+  test('the schema is migrated also where a transaction of a running server and the migration wait for each other', async () => {
+    const database = await makeDatabase({ migrated: false })
+    const { db } = postgresDatabase(new pg.Pool({ connectionString: database.url }), {
+      acquireTimeoutMs: 10_000,
+      getTypeParser: pg.types.getTypeParser,
+    })
+    const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } })
+    expect(await migrator.migrateTo('0007-erasures')).not.toHaveProperty('error')
+    const server = new pg.Client({ connectionString: database.url })
+    await server.connect()
+    // PostgreSQL ends the session that looks first: the migration, after a second.
+    await server.query(`set deadlock_timeout = '4s'`)
+    await server.query('begin; lock table model_thoughts in row exclusive mode')
+    const migrated = migratePostgres({ url: database.url, logger })
+    const isWaiting = async () =>
+      (await execute(database.url, `select from pg_locks where not granted and relation = 'model_thoughts'::regclass`))
+        .length
+    await expect.poll(isWaiting).toBe(1)
+    await server.query('select from interceptions')
+    await server.query('commit')
+    await migrated
+    expect(await execute(database.url, 'select from kysely_migration')).toHaveLength(Object.keys(migrations).length)
+    await server.end()
+    await db.destroy()
     await database.drop()
   })
 

@@ -139,7 +139,7 @@ describe('an error of PostgreSQL', () => {
     ['a lock that was not free in time', raise('55P03'), false, false],
     ['a statement that took too long', 'perform pg_sleep(20);', false, false],
     ['a full disk', raise('53100'), false, false],
-    ['a constraint that fails at the commit', raise('23514'), true, false],
+    ['a trigger that fails at the commit', raise('P0001'), true, false],
     ['a serialization failure at the commit', raise('40001'), true, false],
   ])('%s: nothing was changed', async (_name, body, isDeferred) => {
     await onInsert(body, { isDeferred })

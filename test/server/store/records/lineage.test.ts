@@ -5,12 +5,19 @@ import { fc } from '../../../fixtures/random.js'
 import { stores } from '../../../fixtures/stores.js'
 import { ended, interception, promptUsage, secondsLater, tokenUsage, toolUsage } from './records.js'
 
-describe.each(stores)('lineage in the store: $name', ({ open }) => {
+describe.each(stores)('lineage in the store: $name', ({ openTwo }) => {
   let store: Store
+  /** of another server */
+  let other: Store
   beforeAll(async () => {
-    store = await open()
+    const opened = await openTwo()
+    store = opened[0]
+    other = opened[1]
   })
-  afterAll(() => store.close())
+  afterAll(async () => {
+    await store.close()
+    await other.close()
+  })
 
   const lineageOf = async (id: string) => {
     const detail = await store.getInterception(id)
@@ -22,6 +29,17 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
   }
   const recordAll = async (records: readonly StoredRecord[]) => {
     for (const record of records) expect(await store.record([record])).toEqual([{ ok: true }])
+  }
+
+  /** Each interception is followed by its records; all else is at once. */
+  const recordAtOnce = async (families: readonly (readonly StoredRecord[])[]) => {
+    const servers = [store, other]
+    await Promise.all(
+      families.map(async ([parent, ...usages], i) => {
+        if (parent) await servers[i % 2]?.record([parent])
+        await Promise.all(usages.map((usage, at) => servers[(i + at) % 2]?.record([usage])))
+      }),
+    )
   }
 
   test('the interception that continues a tool call has the caller as parent and root, whichever comes last', async () => {
@@ -272,7 +290,7 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
     }
   })
 
-  test('any records give the same lineage in any order, alone or in batches', async () => {
+  test('any records give the same lineage in any order, alone, in batches, or at once through two servers', async () => {
     const link = fc.record({
       calls: fc.integer({ min: 0, max: 3 }),
       correlates: fc.integer({ min: 0, max: 3 }),
@@ -286,8 +304,8 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
       fc.asyncProperty(
         fc.array(link, { minLength: 2, maxLength: 5 }),
         fc.infiniteStream(fc.nat()),
-        fc.boolean(),
-        async (parts, random, batch) => {
+        fc.constantFrom('alone', 'in a batch', 'at once'),
+        async (parts, random, way) => {
           const lineages = await Promise.all(
             [false, true].map(async shuffled => {
               const initiatorId = randomUUID()
@@ -310,7 +328,8 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
                 }),
               ])
               if (shuffled) records.sort(() => (random.next().value % 2) - 0.5)
-              if (shuffled && batch) await store.record(records.flat())
+              if (shuffled && way === 'in a batch') await store.record(records.flat())
+              else if (shuffled && way === 'at once') await recordAtOnce(records)
               else await recordAll(records.flat())
               const read = await Promise.all(parts.map((_, i) => lineageOf(id(1, i))))
               return read.map(({ parent, root }) => [parent?.slice(0, 8), root?.slice(0, 8)])
@@ -319,7 +338,7 @@ describe.each(stores)('lineage in the store: $name', ({ open }) => {
           expect(lineages[1]).toEqual(lineages[0])
         },
       ),
-      { numRuns: 30 },
+      { numRuns: 45 },
     )
   })
 })

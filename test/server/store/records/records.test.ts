@@ -254,6 +254,26 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     })
   })
 
+  describe('records that the database does not take', () => {
+    const badRequest = (id: string) => ({ ok: false, code: 'BAD_REQUEST', message: expect.stringContaining(id) })
+
+    test('a record that the database does not take is BAD_REQUEST, and the records of its batch and of other calls are stored', async () => {
+      const parents = Array.from({ length: 6 }, () => interception())
+      await store.record(parents)
+      const faulty: StoredRecord[] = [0, 1].map(i => promptUsage(parents[i]?.record.id ?? '', { prompt: 'a\u0000b' }))
+      const calls = parents.map(({ record: { id } }, i) => [tokenUsage(id), ...faulty.slice(i, i + 1), ended(id)])
+      const outcomes = await Promise.all(calls.map(records => store.record(records)))
+      expect(outcomes).toEqual(
+        calls.map(records => records.map(each => (faulty.includes(each) ? badRequest(each.record.id) : ok))),
+      )
+      for (const { record } of parents) {
+        const { interception: stored, tokenUsages, promptUsages } = await read(record.id)
+        expect([stored.endedAt, tokenUsages.length, promptUsages.length]).toEqual([secondsLater(1), 1, 0])
+      }
+      expect(await store.record(faulty.slice(0, 1))).toEqual([badRequest(faulty[0]?.record.id ?? '')])
+    })
+  })
+
   describe('batches', () => {
     test('an empty batch has no outcomes', async () => {
       expect(await store.record([])).toEqual([])
