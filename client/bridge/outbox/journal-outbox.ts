@@ -4,6 +4,7 @@ import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { abortable, abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
+import { damagedIn, removeDamaged } from './damaged-parts.js'
 import { DeadLetters } from './dead-letters.js'
 import { Delivery, type Parcel, type RejectedRecord } from './delivery.js'
 import { type FsyncMode, type Journal, openJournal, type RecoveredKey } from './journal/journal.js'
@@ -174,8 +175,9 @@ class JournalOutbox implements Outbox {
   }
 
   erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
-    this.#open.erase(userIds)
-    const erasing = this.#inLettersTurn(() => this.#eraseAll(userIds))
+    // At once: what the control plane responds from now on must bring nothing back.
+    const dropped = this.#erasePending(userIds)
+    const erasing = this.#inLettersTurn(() => this.#eraseFiles(userIds, dropped))
     track(
       this.#tasks,
       erasing.then(() => {}),
@@ -187,15 +189,31 @@ class JournalOutbox implements Outbox {
     return this.#open.hasErased(userId)
   }
 
-  async #eraseAll(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
+  #erasePending(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
+    this.#open.erase(userIds)
     for (const [key, userId] of this.#keys) if (userId !== undefined && userIds.has(userId)) this.#remove(key)
     for (const [key, slots] of this.#unreadable) if (namesOneOf(slots, userIds)) this.#remove(key)
-    const counts = await this.#delivery.erase(userIds)
-    for (const [userId, letters] of await this.#letters.erase(userIds)) {
-      counts.set(userId, (counts.get(userId) ?? 0) + letters)
+    return this.#delivery.erase(userIds)
+  }
+
+  async #eraseFiles(
+    userIds: ReadonlySet<string>,
+    dropped: Promise<ReadonlyMap<string, number>>,
+  ): Promise<Map<string, number>> {
+    const total = new Map<string, number>()
+    // Letters may have been taken over to be sent again until it was this turn.
+    for (const counts of [await dropped, await this.#erasePending(userIds), await this.#letters.erase(userIds)]) {
+      for (const [userId, count] of counts) total.set(userId, (total.get(userId) ?? 0) + count)
     }
     await this.#journal.rewrite()
-    return counts
+    const damaged = await removeDamaged(this.#folder)
+    if (damaged > 0) {
+      this.#logger.warn(
+        { damaged, folder: this.#folder },
+        'damaged parts of the journal were removed with erased users',
+      )
+    }
+    return total
   }
 
   #remove(key: string): void {
@@ -324,7 +342,7 @@ class JournalOutbox implements Outbox {
     if (this.#keys.size > 0 || this.#unreadable.size > 0) return false
     try {
       await this.#journal.rewrite()
-      return (await this.#letters.count()) === 0
+      return (await this.#letters.count()) === 0 && (await damagedIn(this.#folder)).length === 0
     } catch (error) {
       this.#logger.warn({ err: error, folder: this.#folder }, 'the outbox could not be cleared')
       return false

@@ -182,6 +182,8 @@ describe('the files of an outbox', () => {
     await letters.retry(own.slice(0, 1).map(({ name }) => name))
     // Left by a process that died while it wrote a letter.
     await writeFile(join(folder, 'dead-letters', 'unfinished-1'), `secret words of ${erased}`)
+    // A part of the journal that could not be read.
+    await writeFile(join(folder, 'damaged-1'), `secret words of ${erased}`)
     // Pending from a process before, pending, and under way.
     const dying = await open({ folder, send: silent })
     for (const user of [erased, other]) await put(dying, user)
