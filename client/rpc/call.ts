@@ -33,6 +33,7 @@ export class PendingCall implements Deadline {
   place: 'queued' | LiveDuplex<PendingCall> | 'settled' = 'queued'
   /** how often the call was sent */
   sends = 0
+  sentAs = 0
   #onAbort: (() => void) | undefined
 
   constructor(id: number, options: CallOptions, observer: CallObserver, owner: Owner) {
@@ -45,7 +46,9 @@ export class PendingCall implements Deadline {
 
   /** Whether the server may have begun to run the procedure. */
   get mayHaveRun(): boolean {
-    return this.sends > 0
+    const { place } = this
+    const isExcluded = typeof place === 'object' && place.excludesStart(this)
+    return this.sends > (isExcluded ? 1 : 0)
   }
 
   /**

@@ -29,6 +29,8 @@ interface SentCall {
   lastEventId: string | undefined
   /** how often the call was sent */
   readonly sends: number
+  /** its place among the messages that were sent on its duplex */
+  sentAs: number
 }
 
 /** The connection's callbacks. */
@@ -52,6 +54,8 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   readonly #owner: Owner<C>
   readonly #openedAt = now()
   #hasResponded = false
+  /** messages that were given to the duplex */
+  #sent = 0
   #state: 'open' | 'broken' | 'closed' = 'open'
   /** while a batch takes longer than a turn */
   #backlog: Backlog | undefined
@@ -81,7 +85,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   }
 
   /** Whether the server has rejected the connection, and said so in words that exclude that this call has started. */
-  hasRejected({ observer }: C): boolean {
+  #hasRejected({ observer }: C): boolean {
     if (this.rejection === undefined) return false
     try {
       // A copy: decoding takes the message over.
@@ -89,6 +93,22 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
     } catch {
       return false // Unreadable: the call may have started.
     }
+  }
+
+  /**
+   * Sends the message of a call.
+   * @throws as {@link Duplex.send}
+   */
+  send(call: C, message: object): void {
+    this.duplex.send(message)
+    call.sentAs = ++this.#sent
+  }
+
+  /** Whether the procedure of a call that was sent on this duplex cannot have started because of it. */
+  excludesStart(call: C): boolean {
+    // The call waited in this process when the duplex was cut: the server has not seen the call.
+    const isDropped = call.sentAs > this.#sent - (this.duplex.droppedMessages ?? 0)
+    return isDropped || this.#hasRejected(call)
   }
 
   /** Asks the server to end a call. */
@@ -168,6 +188,7 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   #trySend(message: Message): void {
     try {
       this.duplex.send(message)
+      this.#sent++
     } catch (thrown) {
       if (thrown instanceof RpcError) this.#owner.report(thrown)
       else this.breakDown(thrown)

@@ -146,11 +146,12 @@ export class PendingCalls {
   release(live: Live, reason: CloseReason): void {
     const lost = live.calls.values()
     live.calls.clear()
+    const unstarted = new Set(lost.filter(call => live.excludesStart(call)))
     for (const call of lost) {
       call.place = 'queued'
-      if (live.hasRejected(call)) call.sends--
+      if (unstarted.has(call)) call.sends--
     }
-    const maySendAgain = (call: PendingCall): boolean => live.hasRejected(call) || this.#maySendAgain(call)
+    const maySendAgain = (call: PendingCall): boolean => unstarted.has(call) || this.#maySendAgain(call)
     const { resent, failed } = splitLostCalls(lost, reason, maySendAgain)
     // The callback `resend` may have closed the connection.
     for (const call of resent) {
@@ -198,8 +199,6 @@ export class PendingCalls {
   }
 
   #failClosed(call: PendingCall): void {
-    const { place } = call
-    if (typeof place === 'object' && place.hasRejected(call)) call.sends--
     const { closeReason, rejection } = this.#owner
     if (rejection === undefined) return call.fail(closedError(closeReason, call.mayHaveRun))
     // A copy: decoding takes the message over.
@@ -216,7 +215,7 @@ export class PendingCalls {
     live.calls.add(call)
     call.place = live
     try {
-      live.duplex.send(call.message(time))
+      live.send(call, call.message(time))
       call.sends++
     } catch (thrown) {
       this.#takeFrom(live, call)

@@ -69,6 +69,11 @@ export interface Duplex {
    * {@link frameOverheadBytes} for each frame.
    */
   readonly bufferedBytes: number
+  /**
+   * How many of the newest messages that were given to `send` this end has dropped: the far end gets none of them.
+   * Absent: not known.
+   */
+  readonly droppedMessages?: number
   /** Whether `bufferedBytes` is above the high-water mark. */
   readonly full: boolean
   /**

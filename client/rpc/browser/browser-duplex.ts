@@ -48,6 +48,8 @@ class BrowserDuplex implements Duplex {
   readonly #reader: FrameReader
   readonly #sender: BrowserSender
   readonly #heartbeat: BrowserHeartbeat
+  /** messages that were given to `send` and never reached the browser */
+  droppedMessages = 0
   #state: State = open
   readonly #delivery = new Delivery(this)
   #closeTimer: NodeJS.Timeout | undefined
@@ -90,6 +92,7 @@ class BrowserDuplex implements Duplex {
 
   send(message: Message): void {
     if (this.#state === open) this.#sender.send(message)
+    else this.droppedMessages++
   }
 
   close(reason: CloseReason, patienceMs = 0): void {
@@ -154,7 +157,7 @@ class BrowserDuplex implements Duplex {
     const isClosing = this.#state.name === 'closing'
     this.#state = { name: 'ended', reason: this.#state.name === 'closing' ? this.#state.reason : reason }
     this.#delivery.end(this.#state.reason)
-    this.#sender.clear()
+    this.droppedMessages += this.#sender.drop()
     this.#heartbeat.stop()
     clearTimeout(this.#closeTimer)
     this.#socket.onmessage = null

@@ -83,11 +83,13 @@ export class BrowserSender {
     this.#onDrain()
   }
 
-  /** Drops the queue and ends the looks at the buffer. */
-  clear(): void {
+  /** Drops the queue and ends the looks at the buffer. Returns the number of messages in the queue. */
+  drop(): number {
+    const dropped = this.#queue.length
     this.#queue = []
     this.#queuedLength = 0
     clearTimeout(this.#drainTimer)
+    return dropped
   }
 
   #write(text: string): void {

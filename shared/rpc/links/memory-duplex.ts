@@ -53,6 +53,10 @@ class MemoryEnd implements Duplex {
     return this.#out.full
   }
 
+  get droppedMessages(): number {
+    return this.#out.droppedMessages
+  }
+
   pauseReading(): void {
     this.#in.isPaused = true
   }
@@ -88,6 +92,13 @@ interface Queued {
   next: Queued | undefined
 }
 
+/** Returns the number of messages from this one on. */
+function lengthOf(first: Queued | undefined): number {
+  let length = 0
+  for (let queued = first; queued; queued = queued.next) length++
+  return length
+}
+
 function textMessage(text: 'PING' | 'PONG'): Queued {
   return { message: text, bytes: frameOverheadBytes + text.length, next: undefined }
 }
@@ -115,6 +126,8 @@ class Pipe {
   onFailure: ((reason: CloseReason) => void) | undefined
   bufferedBytes = 0
   full = false
+  /** messages that were pushed and will not be delivered */
+  droppedMessages = 0
   /** whether the receiver is busy; only a cut is delivered then */
   isPaused = false
   readonly #maxMessageBytes: number
@@ -139,7 +152,10 @@ class Pipe {
   }
 
   push(message: Message): void {
-    if (this.#state !== flowing) return
+    if (this.#state !== flowing) {
+      this.droppedMessages++
+      return
+    }
     const queued = typeof message === 'string' ? textMessage(message) : copiedMessage(message, this.#maxMessageBytes)
     this.bufferedBytes += queued.bytes
     if (this.bufferedBytes > this.#highWaterMarkBytes) this.full = true
@@ -162,6 +178,7 @@ class Pipe {
     const state = this.#state
     if (state.name === 'cut' || state.name === 'closed') return
     this.#state = { name: 'cut', reason: state.name === 'ending' ? state.reason : reason }
+    this.droppedMessages += lengthOf(this.#first)
     this.#first = this.#last = undefined
     this.bufferedBytes = 0
     this.#schedule()
@@ -188,8 +205,9 @@ class Pipe {
     const first = this.#first
     const last = this.#last
     this.#first = this.#last = undefined
+    let queued = first
     try {
-      for (let queued = first; queued && this.#state.name !== 'cut'; ) {
+      while (queued && this.#state.name !== 'cut') {
         if (this.isPaused) {
           this.#putBack(queued, last)
           break
@@ -199,10 +217,10 @@ class Pipe {
           turnBudget.wait('delivery', this.#deliverOn)
           break
         }
-        const { message, bytes, next }: Queued = queued
+        const { message, bytes }: Queued = queued
+        queued = queued.next
         this.bufferedBytes -= bytes
         receiver.onMessage(message, bytes)
-        queued = next
       }
       if (this.full && this.bufferedBytes <= this.#highWaterMarkBytes / 2) {
         this.full = false
@@ -213,6 +231,7 @@ class Pipe {
       // microtask.
       this.onFailure?.({ code: closeCodes.internalError, message: `the receiver failed: ${String(error)}` })
     }
+    if (this.#state.name === 'cut') this.droppedMessages += lengthOf(queued)
     // Messages that were pushed meanwhile have their own delivery.
     if (!this.#first) this.#close(receiver)
   }

@@ -54,6 +54,8 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   readonly #heartbeat: Heartbeat
   #state: State = open
   readonly #delivery: Delivery
+  /** messages that were given to `send` and never reached `ws` */
+  droppedMessages = 0
   /** whether the receiver is busy */
   isPaused = false
   /** frames received since the event loop was given a turn for the other sockets */
@@ -112,6 +114,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
 
   send(message: Message): void {
     if (this.#state === open) this.#sender.send(message)
+    else this.droppedMessages++
   }
 
   pauseReading(): void {
@@ -272,7 +275,7 @@ class WebSocketDuplex implements Duplex, SocketOwner, HeartbeatOptions {
   #end(reason: CloseReason): void {
     this.#state = { name: 'ended', reason: this.#state.name === 'closing' ? this.#state.reason : reason }
     this.#delivery.end(this.#state.reason)
-    this.#sender.clear()
+    this.droppedMessages += this.#sender.drop()
     this.#heartbeat.stop()
     clearTimeout(this.#closeTimer)
     clearImmediate(this.#closeTurn)

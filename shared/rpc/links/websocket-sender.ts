@@ -66,8 +66,14 @@ export class WebSocketSender {
     }
   }
 
-  /** Drops the queue. */
-  clear(): void {
+  /** Drops the queue. Returns the number of its messages. */
+  drop(): number {
+    const dropped = this.#queue?.length ?? 0
+    this.#clear()
+    return dropped
+  }
+
+  #clear(): void {
     this.#queue = undefined
     this.#queuedLength = 0
     this.#queuedBytes = 0
@@ -84,7 +90,7 @@ export class WebSocketSender {
     const queue = this.#queue
     const first = queue?.[0]
     if (!queue || first === undefined) return
-    this.clear()
+    this.#clear()
     // A single frame into an empty socket is counted by its bytes alone: most go that way, and a callback has a price.
     if (queue.length === 1 && !this.full && this.#raw.writableLength === 0) return this.#socket.send(first)
     // One system call for all texts, also if they are several frames.

@@ -228,6 +228,43 @@ const rows: Row[] = [
     data: { code: 'SERVICE_UNAVAILABLE', reason: 'connection_lost', mayHaveRun: true },
   },
   {
+    name: 'a connection that is given up in the turn of the call, and closed',
+    run: async ({ client, connection, giveUp }) => {
+      await client.add.mutate(1)
+      const call = client.add.mutate(2)
+      giveUp()
+      void connection.close()
+      return call
+    },
+    data: { code: 'SERVICE_UNAVAILABLE', reason: 'connection_closed', mayHaveRun: false },
+  },
+  {
+    name: 'a cancel after a connection that is given up in the turn of the call',
+    run: async ({ client, giveUp }) => {
+      await client.add.mutate(1)
+      const abort = new AbortController()
+      const call = client.add.mutate(2, { signal: abort.signal })
+      giveUp()
+      abort.abort()
+      return call
+    },
+    data: { code: 'CLIENT_CLOSED_REQUEST', mayHaveRun: false },
+  },
+  {
+    name: 'a connection that is given up after the turn of the call',
+    run: async ({ client, started, giveUp, release }) => {
+      const call = client.wait.mutate()
+      await started
+      const late = client.add.mutate(1)
+      giveUp()
+      // The later call has not left, and is sent again.
+      const [, { status }] = await Promise.allSettled([call, late])
+      expect(status).toBe('fulfilled')
+      return call.finally(release)
+    },
+    data: { code: 'SERVICE_UNAVAILABLE', reason: 'connection_lost', mayHaveRun: true },
+  },
+  {
     name: 'a shutdown whose grace is over',
     run: async ({ client, started, group, release }) => {
       const call = client.wait.mutate()
@@ -296,6 +333,17 @@ describe.each(clientLinks)('whether a failed call may have run, $name', ({ link,
     ])
     release()
     duplex.close({ code: 1000, message: 'the test is over' })
+  })
+
+  it('mutations that waited in this process when their connection was given up are sent again, once each', async () => {
+    const { client, runs, giveUp } = scene(undefined)
+    await client.add.mutate(0)
+    const calls = [1, 2, 3].map(input => client.add.mutate(input))
+    giveUp()
+    // Given to a duplex that has ended already.
+    calls.push(client.add.mutate(4))
+    expect(await Promise.all(calls)).toEqual([2, 3, 4, 5])
+    expect(runs()).toBe(5)
   })
 
   it('a mutation whose connection got no context is sent again, because it has not run', async () => {
