@@ -24,7 +24,10 @@ test('the benchmark prints an object with all figures for each row of its own an
   ])
 })
 
-test('the benchmark of gateways prints an object with all figures for each row of its own', async () => {
+// A first start of `serve` takes seconds, and each load waits until a process is quiet.
+test('the benchmark of gateways prints an object with all figures for each row of its own', {
+  timeout: 120_000,
+}, async () => {
   const isLinux = process.platform === 'linux'
   const rows = isLinux ? await rowsOf('gateway') : []
   const rates = { requestsPerSecond: positive, firstByteAddedMs: expect.any(Number) }
