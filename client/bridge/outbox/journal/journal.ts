@@ -1,10 +1,16 @@
-import { chmod, type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { lockFolder } from '../../../../shared/files/folder-lock.js'
 import type { Logger } from '../../../../shared/values/log.js'
+import { removeDamaged } from './damage.js'
+import { maxKeyBytes, maxSlotBytes } from './frame.js'
+import { type JournalFiles, nodeFiles } from './journal-files.js'
+import type { LiveEntries } from './live-entries.js'
+import { type Recovered, recover } from './recovery.js'
+import { Rewriter } from './rewriter.js'
+import type { Segment } from './segment.js'
+import { type FsyncMode, Segments } from './segments.js'
+import { Upkeep } from './upkeep.js'
+import { Writer } from './writer.js'
 
-/** When entries reach the disk itself: with each write, within 200 ms, or when the system pleases. */
-export type FsyncMode = 'always' | 'interval' | 'never'
+export type { FsyncMode } from './segments.js'
 
 /** What {@link openJournal} needs. */
 export interface OpenJournalOptions {
@@ -12,14 +18,16 @@ export interface OpenJournalOptions {
   folder: string
   fsync: FsyncMode
   logger: Logger
-  /** a segment that is larger gets no more entries; default 8 MiB */
+  /** a file of this size gets no more entries; default 8 MiB */
   segmentBytes?: number
+  /** default: those of this machine */
+  files?: JournalFiles
 }
 
 /** What was live for a key when the journal was opened. */
 export interface RecoveredKey {
   key: string
-  /** the newest payload of each slot, in the order of their first entries */
+  /** the newest payload of each slot */
   slots: ReadonlyMap<string, Buffer>
 }
 
@@ -31,37 +39,43 @@ export interface PutOptions {
 
 /**
  * A log of keys on disk: each key has slots, and each slot its newest payload. Written entries survive the end of the
- * process; synced ones also a power cut.
+ * process; synced ones also a power cut. It uses no library: embedded stores are native builds, and none of the others
+ * reads on behind a damaged part.
  */
 export interface Journal {
   /** Returns all that was live at opening, in the order of the keys' first entries. A second call returns nothing. */
   takeRecovered(): RecoveredKey[]
   /**
    * Makes `payload` the newest of a key's slot. Resolves when it is written; under `always`, when it is synced. Puts of
-   * one turn share a write.
+   * one turn share a write. A buffer must not change until then.
    * @throws the error of the disk; the entry is not live then, and what was live before still is
    */
   put(key: string, slot: string, payload: string | Buffer, options?: PutOptions): Promise<void>
   /**
-   * Forgets a key. The removal is written with a later write: if the process dies before, the key is recovered once
-   * more.
+   * Forgets a key. The removal is written with a later entry, or soon: if the process dies before, the key is recovered
+   * once more.
    */
   remove(key: string): void
   /**
-   * Writes what is live anew, and deletes all files that were there before: when the promise resolves, no file has a
-   * byte of an entry that was removed or replaced.
+   * Writes what is live anew, and deletes all files that were there before, also copies of damaged parts: when the
+   * promise resolves, no file has a byte of an entry that was removed or replaced.
    * @throws the error of the disk; nothing that is live is lost then
    */
   rewrite(): Promise<void>
   /** the size of all segments */
   readonly bytes: number
-  /** the number of keys that are not removed */
+  /** the number of keys with a written entry that are not removed */
   readonly liveKeys: number
-  /** the error of the newest write, until a write succeeds */
+  /** the error of the newest write or sync, until one succeeds */
   readonly fault: Error | undefined
-  /** Writes and syncs all pending entries, and releases the folder. Later puts are rejected. */
+  /**
+   * Writes all pending entries, syncs them unless `fsync` is `never`, and releases the folder. Later puts are rejected.
+   * An error of the disk is logged: what was written is there at the next start, unless the power is cut.
+   */
   close(): Promise<void>
 }
+
+const defaultSegmentBytes = 8 * 1024 * 1024
 
 /**
  * Opens the journal in a folder, which belongs to this process until `close()` or the end of the process.
@@ -69,125 +83,141 @@ export interface Journal {
  *   cannot be read or written
  */
 export async function openJournal(options: OpenJournalOptions): Promise<Journal> {
-  const { folder, fsync } = options
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  await chmod(folder, 0o700)
-  const lock = await lockFolder(folder, 'outbox')
+  const { folder, files = nodeFiles, logger } = options
+  await files.makeFolder(folder)
+  const lock = await files.lock(folder)
   try {
-    const path = join(folder, 'journal')
-    const { live, order } = await readEntries(path)
-    const file = await open(path, 'a', 0o600)
-    return new FileJournal(path, file, lock, fsync, live, order, (await file.stat()).size)
+    const recovered = await recover({ folder, files, logger })
+    const journal = new SegmentedJournal({ ...options, files }, recovered, lock)
+    await journal.begin()
+    return journal
   } catch (error) {
     await lock.release()
     throw error
   }
 }
 
-type Entry = [key: string, slot: string, payload: string, replaces: boolean] | [key: string]
-
-async function readEntries(path: string) {
-  const live = new Map<string, Map<string, Buffer>>()
-  const text = await readFile(path, 'utf8').catch(() => '')
-  for (const line of text
-    .slice(0, text.lastIndexOf('\n') + 1)
-    .split('\n')
-    .slice(0, -1)) {
-    // The lines are this file's own.
-    const [key, slot, payload, replaces] = JSON.parse(line) as Entry
-    if (slot === undefined || payload === undefined) live.delete(key)
-    else {
-      const slots = live.get(key) ?? new Map<string, Buffer>()
-      if (replaces) slots.clear()
-      live.set(key, slots.set(slot, Buffer.from(payload, 'base64')))
-    }
-  }
-  return { live, order: [...live] }
-}
-
-class FileJournal implements Journal {
-  bytes: number
-  fault: Error | undefined
-  #file: FileHandle
-  readonly #path: string
+class SegmentedJournal implements Journal {
+  readonly #options: OpenJournalOptions & { files: JournalFiles }
   readonly #lock: { release(): Promise<void> }
-  readonly #fsync: FsyncMode
-  readonly #keys: Set<string>
-  #recovered: [string, Map<string, Buffer>][]
-  #writing: Promise<void> = Promise.resolve()
+  readonly #live: LiveEntries
+  readonly #segments: Segments
+  readonly #rewriter: Rewriter
+  readonly #writer: Writer
+  readonly #upkeep: Upkeep
+  #recovered: Recovered['payloads']
+  #rewriting: Promise<void> = Promise.resolve()
+  #closed: Promise<void> | undefined
 
   constructor(
-    path: string,
-    file: FileHandle,
+    options: OpenJournalOptions & { files: JournalFiles },
+    { segments, live, payloads }: Recovered,
     lock: { release(): Promise<void> },
-    fsync: FsyncMode,
-    live: ReadonlyMap<string, unknown>,
-    recovered: [string, Map<string, Buffer>][],
-    bytes: number,
   ) {
-    this.#path = path
-    this.#file = file
+    const parts = { ...options, segmentBytes: options.segmentBytes ?? defaultSegmentBytes, live }
+    this.#options = options
     this.#lock = lock
-    this.#fsync = fsync
-    this.#keys = new Set(live.keys())
-    this.#recovered = recovered
-    this.bytes = bytes
+    this.#live = live
+    this.#recovered = payloads
+    this.#segments = new Segments(parts, segments)
+    this.#rewriter = new Rewriter({ ...parts, segments: this.#segments })
+    this.#writer = new Writer({
+      ...parts,
+      segments: this.#segments,
+      rewriter: this.#rewriter,
+      afterGroup: () => this.#upkeep.plan(),
+    })
+    this.#upkeep = new Upkeep({ ...parts, segments: this.#segments, writer: this.#writer })
+  }
+
+  get bytes(): number {
+    return this.#segments.bytes
   }
 
   get liveKeys(): number {
-    return this.#keys.size
+    return this.#live.size
+  }
+
+  get fault(): Error | undefined {
+    return this.#writer.fault ?? this.#upkeep.fault
+  }
+
+  /** Makes sure of what was found: the process that wrote it may have died before it synced. */
+  async begin(): Promise<void> {
+    if (this.#options.fsync !== 'never') {
+      for (const segment of this.#segments.list) await this.#syncFound(segment)
+    }
+    await this.#upkeep.run()
+  }
+
+  async #syncFound(segment: Segment): Promise<void> {
+    const { files, logger } = this.#options
+    try {
+      const file = await files.open(segment.path)
+      await file.sync().finally(() => file.close())
+    } catch (error) {
+      logger.warn({ file: segment.path, err: error }, 'a journal file cannot be synced; its entries are written again')
+      for (const [key, slots] of this.#recovered) {
+        if (!this.#live.placesOf(key).some(place => place.segment === segment)) continue
+        const entries = [...slots].map(([slot, payload], index) => ({ key, slot, payload, replaces: index === 0 }))
+        this.#writer.addLater({ entries })
+      }
+    }
   }
 
   takeRecovered(): RecoveredKey[] {
-    const recovered = this.#recovered.map(([key, slots]) => ({ key, slots }))
-    this.#recovered = []
-    return recovered
+    const recovered = this.#recovered
+    this.#recovered = new Map()
+    return [...recovered].map(([key, slots]) => ({ key, slots }))
   }
 
   put(key: string, slot: string, payload: string | Buffer, { replaces = false }: PutOptions = {}): Promise<void> {
-    this.#keys.add(key)
-    return this.#append([key, slot, Buffer.from(payload).toString('base64'), replaces])
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw new Error('the journal is closed')
+      if (Buffer.byteLength(key) > maxKeyBytes || Buffer.byteLength(slot) > maxSlotBytes)
+        throw new RangeError(`a key has up to ${maxKeyBytes} bytes and a slot ${maxSlotBytes}`)
+      this.#writer.add({ entries: [{ key, slot, payload, replaces }], caller: { resolve, reject } })
+    })
   }
 
   remove(key: string): void {
-    if (this.#keys.delete(key)) this.#append([key]).catch(() => {})
-  }
-
-  #append(entry: Entry): Promise<void> {
-    const line = `${JSON.stringify(entry)}\n`
-    const written = this.#writing.then(async () => {
-      await this.#file.appendFile(line)
-      this.bytes += line.length
-      if (this.#fsync === 'always') await this.#file.datasync()
-    })
-    this.#writing = written.catch(() => {})
-    return written
+    if (this.#closed) return
+    this.#live.willRemove(key)
+    this.#writer.addLater({ entries: [{ key }] })
+    this.#upkeep.plan()
   }
 
   rewrite(): Promise<void> {
-    const rewritten = this.#writing.then(async () => {
-      const { order } = await readEntries(this.#path)
-      const lines = order.flatMap(([key, slots]) =>
-        [...slots].map(([slot, payload]) => `${JSON.stringify([key, slot, payload.toString('base64'), false])}\n`),
-      )
-      const copy = `${this.#path}-new`
-      await rm(copy, { force: true })
-      const file = await open(copy, 'a', 0o600)
-      await file.appendFile(lines.join(''))
-      await file.datasync()
-      await rename(copy, this.#path)
-      await this.#file.close()
-      this.#file = file
-      this.bytes = (await file.stat()).size
-    })
-    this.#writing = rewritten.catch(() => {})
-    return rewritten
+    if (this.#closed) return Promise.reject(new Error('the journal is closed'))
+    const rewriting = this.#rewriting.then(() => this.#rewrite())
+    this.#rewriting = rewriting.catch(() => {})
+    return rewriting
   }
 
-  async close(): Promise<void> {
-    await this.#writing
-    await this.#file.datasync()
-    await this.#file.close()
+  async #rewrite(): Promise<void> {
+    // Removals that wait are written first, or the entries that they remove would be written anew.
+    await this.#writer.run()
+    const old = [...this.#segments.list]
+    this.#rewriter.writeAll()
+    await this.#upkeep.run()
+    if (old.some(segment => this.#segments.list.includes(segment))) {
+      throw this.fault ?? this.#upkeep.deletionError ?? new Error('a journal file cannot be read')
+    }
+    await removeDamaged(this.#options)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await this.#rewriting
+    this.#upkeep.stop()
+    await this.#upkeep.run()
+    await this.#segments.leave()
+    await this.#upkeep.run()
+    await this.#segments.closeAll()
     await this.#lock.release()
   }
 }

@@ -87,6 +87,8 @@ describe.each(outboxKinds)('an outbox $name', kind => {
     await outbox.begin(interception, rest)
     await outbox.put(rest)
     await eventually(() => expect(sent).toHaveLength(2))
+    // The outbox has looked for letters to be sent again then, so the next erasure begins at once.
+    await outbox.erase(new Set([randomUUID()]))
     let isErased = false
     const erasing = outbox.erase(new Set([erased])).then(counts => {
       isErased = true
