@@ -1,8 +1,12 @@
 /** Erasures that reach the outboxes of daemons, in SQL; the guarantees stand in the store's contract. */
 import { type Kysely, sql } from 'kysely'
-import type { Erasure, OutboxErasureStore, UnreachedDaemon } from '../contract/erasures.js'
+import type { Erasure, ErasureState, OutboxErasureStore, UnreachedDaemon } from '../contract/erasures.js'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
+
+interface StateRow extends Pick<ErasureState, 'confirmed' | 'records'>, Omit<UnreachedDaemon, 'lastSeenAt'> {
+  lastSeenAt: Date | null
+}
 
 /** The erasures of a database. */
 export function outboxErasureStore(db: Kysely<Database>): OutboxErasureStore {
@@ -114,22 +118,31 @@ export function outboxErasureStore(db: Kysely<Database>): OutboxErasureStore {
     },
 
     async readErasure(erasureId, { seenSince, memorySeenSince, connectedSince }) {
-      const { rows: counts } = await sql<{ confirmed: number; records: number }>`
-        select count(*) as confirmed, coalesce(sum(records), 0) as records from erasure_confirmations
-        where erasure_id = ${erasureId}::uuid`.execute(db)
-      const { rows: unreached } = await sql<UnreachedDaemon>`
-        select o.daemon_key_id as "daemonKeyId", k.name, o.last_seen_at as "lastSeenAt",
-          o.watched_by is not null and o.last_seen_at >= ${connectedSince}::timestamptz as "isConnected"
-        from daemon_outboxes o left join daemon_keys k on k.id = o.daemon_key_id
-        where not o.is_empty
-          and o.last_seen_at >= case when o.is_durable then ${seenSince}::timestamptz else ${memorySeenSince}::timestamptz end
-          and not exists (select from erasure_confirmations c where c.erasure_id = ${erasureId}::uuid and c.outbox_id = o.id)
-        union all
-        select k.id, k.name, k.last_seen_at, false from daemon_keys k
-        where k.last_seen_at >= ${seenSince}::timestamptz
-          and not exists (select from daemon_outboxes o where o.daemon_key_id = k.id)
+      // One statement, so that an outbox that confirms meanwhile is counted or named.
+      const { rows } = await sql<StateRow>`
+        with unreached as (
+          select o.daemon_key_id as "daemonKeyId", k.name, o.last_seen_at as "lastSeenAt",
+            o.watched_by is not null and o.last_seen_at >= ${connectedSince}::timestamptz as "isConnected"
+          from daemon_outboxes o left join daemon_keys k on k.id = o.daemon_key_id
+          where not o.is_empty
+            and o.last_seen_at >= case when o.is_durable then ${seenSince}::timestamptz else ${memorySeenSince}::timestamptz end
+            and not exists (select from erasure_confirmations c where c.erasure_id = ${erasureId}::uuid and c.outbox_id = o.id)
+          union all
+          select k.id, k.name, k.last_seen_at, false from daemon_keys k
+          where k.last_seen_at >= ${seenSince}::timestamptz
+            and not exists (select from daemon_outboxes o where o.daemon_key_id = k.id)
+        )
+        select confirmed, records, unreached.*
+        from (
+          select count(*) as confirmed, coalesce(sum(records), 0) as records from erasure_confirmations
+          where erasure_id = ${erasureId}::uuid
+        ) as counts left join unreached on true
         order by "lastSeenAt" desc, "daemonKeyId"`.execute(db)
-      const [{ confirmed, records } = { confirmed: 0, records: 0 }] = counts
+      const [{ confirmed, records } = { confirmed: 0, records: 0 }] = rows
+      // Without an unreached daemon the one row has the counts alone.
+      const unreached = rows.flatMap(({ daemonKeyId, name, lastSeenAt, isConnected }) =>
+        lastSeenAt === null ? [] : [{ daemonKeyId, name, lastSeenAt, isConnected }],
+      )
       return { confirmed, records, unreached }
     },
 

@@ -1,11 +1,11 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createPurge, type PurgeOptions } from '../../../../server/services/admin/purge.js'
 import { createAuthorizer } from '../../../../server/services/daemon/authorizer.js'
 import type { Store } from '../../../../server/store/store.js'
 import type { PurgeProgress } from '../../../../shared/contract/admin/users.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { interception, promptUsage } from '../../store/records/records.js'
-import { oneStore, rejectionOf } from '../running-server.js'
+import { deferred, oneStore, rejectionOf } from '../running-server.js'
 
 const noDaemons = { reached: 0, records: 0, unreached: [] }
 
@@ -136,14 +136,24 @@ describe('a purge', () => {
     const silent = purge({ user: (await userWith(1)).id }, 'admin', undefined)
     expect(await silent).toMatchObject({ done: true, daemons: { reached: 0, unreached } })
 
-    const confirmAll = async () => {
-      const open = await store().listErasures({ outboxId: outbox.outboxId, limit: 100 })
-      const erasures = open.map(({ erasureId }) => ({ erasureId, records: 7 }))
-      await store().confirmErasures(outbox, { erasures, areRecordsErased: true })
+    // The purge has looked once before the daemon confirms.
+    const looked = deferred<void>()
+    const readErasure: Store['readErasure'] = async (...query) => {
+      const state = await store().readErasure(...query)
+      looked.resolve()
+      return state
     }
-    onTestFinished(store().onChange('erasures', () => void confirmAll()))
-    const { purge: patient } = purgeWith({ now, purgeSliceMs: endless, daemonWaitMs: endless })
+    const { purge: patient } = purgeWith({
+      now,
+      purgeSliceMs: endless,
+      daemonWaitMs: endless,
+      store: { ...store(), readErasure },
+    })
     const confirmed = patient({ user: (await userWith(1)).id }, 'admin', undefined)
+    await looked.promise
+    const open = await store().listErasures({ outboxId: outbox.outboxId, limit: 100 })
+    const erasures = open.map(({ erasureId }) => ({ erasureId, records: 7 }))
+    await store().confirmErasures(outbox, { erasures, areRecordsErased: true })
     const reached = { reached: 1, records: 7, unreached: [] }
     expect(await confirmed).toMatchObject({ done: true, daemons: reached })
     await store().recordOutboxEmpty(outbox, now())
