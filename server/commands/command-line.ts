@@ -17,6 +17,7 @@ import { addDatabaseCommands } from './database.js'
 import { addInterceptionsCommands } from './interceptions.js'
 import { addKeysCommands } from './keys.js'
 import { addMcpCommands } from './mcp.js'
+import { addOutboxCommands } from './outbox.js'
 import { addProvidersCommands } from './providers.js'
 import { addPurgeCommand } from './purge.js'
 import { addSecretsCommands } from './rotate-secrets.js'
@@ -60,6 +61,7 @@ export function createProgram(): Command {
   addUsageCommand(program)
   addAuditCommands(program)
   addSecretsCommands(program)
+  addOutboxCommands(program)
   addPurgeCommand(program)
   addDatabaseCommands(program)
   addConfigCommands(program)

@@ -333,6 +333,18 @@ export const clientSettings = {
   adminToken,
 } as const satisfies Settings
 
+/** Settings of `outbox`, which works on the files of bridges on this machine. */
+export const outboxCommandSettings = {
+  data: { ...data, help: 'data directory of a server or a daemon on this machine' },
+  outbox: {
+    ...optional(path),
+    variables: [],
+    flag: { value: 'dir' },
+    help: 'folder of one outbox',
+    unset: 'all in DATA/outbox',
+  },
+} as const satisfies Settings
+
 /** Settings of `import` and `migrate`, which work on a database without a server. */
 export const databaseSettings = { databaseUrl } as const satisfies Settings
 

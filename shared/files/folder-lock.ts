@@ -69,6 +69,22 @@ export async function lockFolder(folder: string, what: string): Promise<FolderLo
   }
 }
 
+/** Returns the process that holds a folder at this moment; undefined if none does. */
+export async function holderOf(folder: string): Promise<Claim | undefined> {
+  const names = await flagsIn(folder)
+  if (names.length === 0) return undefined
+  const directory = await openForSockets(folder)
+  try {
+    for (const name of names) {
+      const claim = await askFlag(directory, name)
+      if (claim !== 'dead' && claim.holding) return claim
+    }
+    return undefined
+  } finally {
+    await directory.handle.close()
+  }
+}
+
 /** The possible holder by the flags: this process, or the peer that responded. */
 async function lookAround(
   folder: string,

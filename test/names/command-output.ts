@@ -5,7 +5,8 @@ import { rm } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { expect, onTestFinished, vi } from 'vitest'
 import type { Store } from '../../server/store/store.js'
-import { makeDataDir } from '../fixtures/data-dir.js'
+import { fillOutbox } from '../client/bridge/outbox/outbox-folder.js'
+import { makeDataDir, makeEmptyDir } from '../fixtures/data-dir.js'
 import { makeDatabase, openTemporaryStore } from '../fixtures/stores.js'
 import { runWords } from '../server/commands/command-line.js'
 import { adminToken, daemon, startServer } from '../server/services/running-server.js'
@@ -90,6 +91,12 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   onTestFinished(() => database.drop())
   await run('migrate', '--database-url', database.url)
   await run('import', '--from', dataDir, '--database-url', database.url)
+
+  const outbox = await makeEmptyDir('outbox')
+  await (await fillOutbox(outbox)).close({ timeoutMs: 0 })
+  await run('outbox status', '--outbox', outbox)
+  await run('outbox dead-letters', '--outbox', outbox)
+  await run('outbox retry', '--outbox', outbox)
 
   // These two run until a signal. Their output is one literal each.
   for (const command of ['serve', 'daemon']) {

@@ -262,7 +262,8 @@ class JournalOutbox implements Outbox {
     const over = AbortSignal.any([signal, delivered.signal])
     for (;;) {
       await abortablePause(diskRetryMs, over)
-      if (delivered.signal.aborted) return
+      // The control plane has them, or their user was erased.
+      if (delivered.signal.aborted || !this.#keys.has(key)) return
       if (signal.aborted) throw new Error('the outbox is closed, and its disk did not take the records')
       try {
         await this.#journal.put(key, 'finished', text)

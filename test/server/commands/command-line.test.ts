@@ -72,7 +72,12 @@ describe('a usage error', () => {
   ])('%j', async (words, message) => {
     const result = await runWords(words)
     expect(result.code).toBe(1)
-    expect(failureIn(result)).toEqual({ code: 'BAD_REQUEST', reason: null, message: expect.stringContaining(message) })
+    expect(failureIn(result)).toEqual({
+      code: 'BAD_REQUEST',
+      reason: null,
+      message: expect.stringContaining(message),
+      mayHaveRun: null,
+    })
   })
 
   test('names the help of the command', async () => {
@@ -88,7 +93,12 @@ describe('a failure', () => {
   test('a failure is JSON where stderr is no terminal, and with --json', async () => {
     for (const result of [await runWords(words), await runWords([...words, '--json'], { isTerminal: true })]) {
       expect(result.code).toBe(1)
-      expect(failureIn(result)).toEqual({ code: 'BAD_REQUEST', reason: 'config_invalid', message })
+      expect(failureIn(result)).toEqual({
+        code: 'BAD_REQUEST',
+        reason: 'config_invalid',
+        message,
+        mayHaveRun: null,
+      })
     }
   })
 

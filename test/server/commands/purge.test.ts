@@ -79,6 +79,7 @@ test('a question without a terminal on stdin is rejected', async () => {
     code: 'BAD_REQUEST',
     reason: 'config_invalid',
     message: '--yes: is missing; without a terminal on stdin the command cannot ask',
+    mayHaveRun: null,
   })
 })
 
