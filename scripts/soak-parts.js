@@ -20,6 +20,7 @@ export const parts = {
   stops: ['test/e2e/stops.test.ts'],
   floods: ['test/e2e/floods.test.ts'],
   heap: ['test/soak/transport/heap.test.ts'],
+  journal: ['test/client/bridge/outbox/protocol.test.ts', 'test/client/bridge/outbox/journal/journal-as-map.test.ts'],
   crash: [
     'test/soak/crash/crash.process.test.ts',
     'test/soak/crash/offences.test.ts',
@@ -28,7 +29,7 @@ export const parts = {
 }
 
 /** @type {Record<string, string[]>} */
-const groups = { transport: Object.keys(parts).filter(name => name !== 'crash') }
+const groups = { transport: Object.keys(parts).filter(name => !['crash', 'journal'].includes(name)) }
 
 /**
  * Options on the command line and the variables that carry them to the tests.

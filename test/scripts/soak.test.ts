@@ -17,7 +17,7 @@ test('a soak without parts runs all, and one of transport all of the transport',
 
 test('an unknown part of a soak is rejected with the list', () => {
   expect(() => filesOf(['heap', 'heaps', 'constructor'])).toThrow(
-    'no part is named heaps, constructor; the parts are transport, chaos, fuzz, sockets, stops, floods, heap, crash',
+    'no part is named heaps, constructor; the parts are transport, chaos, fuzz, sockets, stops, floods, heap, journal, crash',
   )
 })
 

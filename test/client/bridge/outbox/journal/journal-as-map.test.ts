@@ -8,7 +8,7 @@ import { action, actions, JournalRun, type State, textOf } from './journal-run.j
 import { type Fault, MemoryDisk, type Operation } from './memory-disk.js'
 
 const isSoak = process.env.SOAK !== undefined
-const numRuns = isSoak ? Number(process.env.SOAK_CASES ?? 3_000) : 30
+const numRuns = isSoak ? Number(process.env.SOAK_CASES ?? 3_000) : 20
 const timeout = isSoak ? 600_000 : 40_000
 const modes: readonly FsyncMode[] = ['always', 'interval', 'never']
 const segmentBytes = fc.integer({ min: 100, max: 2_000 })
