@@ -4,7 +4,7 @@ import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { abortable, abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
-import { damagedIn, removeDamaged } from './damaged-parts.js'
+import { damagedIn } from './damaged-parts.js'
 import { DeadLetters } from './dead-letters.js'
 import { Delivery, type Parcel, type RejectedRecord } from './delivery.js'
 import { type FsyncMode, type Journal, openJournal, type RecoveredKey } from './journal/journal.js'
@@ -205,14 +205,10 @@ class JournalOutbox implements Outbox {
     for (const counts of [await dropped, await this.#erasePending(userIds), await this.#letters.erase(userIds)]) {
       for (const [userId, count] of counts) total.set(userId, (total.get(userId) ?? 0) + count)
     }
+    const { length: damaged } = await damagedIn(this.#folder)
     await this.#journal.rewrite()
-    const damaged = await removeDamaged(this.#folder)
-    if (damaged > 0) {
-      this.#logger.warn(
-        { damaged, folder: this.#folder },
-        'damaged parts of the journal were removed with erased users',
-      )
-    }
+    const fields = { damaged, folder: this.#folder }
+    if (damaged > 0) this.#logger.warn(fields, 'damaged parts of the journal were removed with erased users')
     return total
   }
 
@@ -342,8 +338,10 @@ class JournalOutbox implements Outbox {
   async #leaveEmpty(): Promise<boolean> {
     if (this.#keys.size > 0 || this.#unreadable.size > 0) return false
     try {
+      // A rewrite removes damaged parts, and an operator may want to look at them.
+      if ((await damagedIn(this.#folder)).length > 0) return false
       await this.#journal.rewrite()
-      return (await this.#letters.count()) === 0 && (await damagedIn(this.#folder)).length === 0
+      return (await this.#letters.count()) === 0
     } catch (error) {
       this.#logger.warn({ err: error, folder: this.#folder }, 'the outbox could not be cleared')
       return false

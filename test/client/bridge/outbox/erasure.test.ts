@@ -217,6 +217,14 @@ describe('the files of an outbox', () => {
     expect((await letters.list()).length).toBeGreaterThan(0)
   })
 
+  test('a damaged part of the journal outlives an end without pending records, and the outbox is not empty', async () => {
+    const { outbox, folder } = await open()
+    await writeFile(join(folder, 'damaged-1'), 'words of somebody')
+    await outbox.close({ timeoutMs: 0 })
+    expect(outbox.isEmpty).toBe(false)
+    expect(await filesWith(folder, 'words of somebody')).toHaveLength(1)
+  })
+
   test('a dead letter of an earlier process is erased', async () => {
     const dying = await open({ send: silent })
     await put(dying, erased)
