@@ -8,7 +8,7 @@ import { program } from '../../e2e/process.js'
 import { runSeed } from '../../fixtures/random.js'
 import { makeDatabase } from '../../fixtures/stores.js'
 import { type CampaignOptions, runCampaign } from './campaign.js'
-import { flaws, plantFlaw } from './planted-build.js'
+import { flaws, plantFlaw, withFlaw } from './planted-build.js'
 import { modes } from './strikes.js'
 import { summaryOf } from './summary.js'
 
@@ -34,6 +34,11 @@ test('thirty kills lose, double and invent no record', { timeout: 300_000 }, asy
     databaseUrl: database.url,
   })
   expect(report.offences.length, summaryOf(report)).toBe(0)
+})
+
+test.for(Object.keys(flaws))('the build has the line in which the flaw %s is planted', async name => {
+  const { planted } = await withFlaw(name)
+  expect(planted).not.toBe('')
 })
 
 describe.runIf(SOAK !== undefined)('a long run', { timeout: 40_000_000 }, () => {

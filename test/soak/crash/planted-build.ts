@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import type { OffenceKind } from './offences.js'
 
 /** A flaw of one compiled line. */
-interface Flaw {
+export interface Flaw {
   /** the compiled file, below dist/ */
   file: string
   /** matches once; the first group stays */
@@ -20,7 +20,7 @@ export const flaws: Readonly<Record<string, Flaw>> = {
   /** The records of a response are not written before the client gets the last bytes. */
   'no-append': {
     file: 'client/bridge/outbox/journal-outbox.js',
-    line: /await this\.#journal\.put\(key, 'finished', text\);(\s*\}\s*catch \(error\) \{\s*return this\.#keepWithoutDisk)/g,
+    line: /(async #keep\([\s\S]{0,200}?)await this\.#journal\.put\(key, 'finished', text\);/g,
     replacement: '$1',
     found: 'incomplete',
   },
@@ -46,20 +46,28 @@ export interface PlantedBuild {
  * @throws Error for an unknown flaw, and if the line is not there exactly once
  */
 export async function plantFlaw(name: string): Promise<PlantedBuild> {
-  const flaw = Object.hasOwn(flaws, name) ? flaws[name] : undefined
-  if (!flaw) throw new Error(`no flaw is named ${name}; the flaws are ${Object.keys(flaws).join(', ')}`)
+  const { flaw, planted } = await withFlaw(name)
   const directory = await mkdtemp(join(tmpdir(), 'planted-'))
   for (const part of ['dist/client', 'dist/server', 'dist/shared', 'package.json'])
     await cp(resolve(part), join(directory, part), { recursive: true })
   await symlink(resolve('node_modules'), join(directory, 'node_modules'))
-  const path = join(directory, 'dist', flaw.file)
-  const code = await readFile(path, 'utf8')
-  const places = code.match(flaw.line)?.length ?? 0
-  if (places !== 1) throw new Error(`the line for the flaw ${name} is ${places} times in ${flaw.file}`)
-  await writeFile(path, code.replace(flaw.line, flaw.replacement))
+  await writeFile(join(directory, 'dist', flaw.file), planted)
   return {
     commandLine: join(directory, 'dist/server/cli.js'),
     found: flaw.found,
     remove: () => rm(directory, { recursive: true, force: true }),
   }
+}
+
+/**
+ * Returns a flaw, and the text of its file with the flaw.
+ * @throws as {@link plantFlaw}
+ */
+export async function withFlaw(name: string): Promise<{ flaw: Flaw; planted: string }> {
+  const flaw = Object.hasOwn(flaws, name) ? flaws[name] : undefined
+  if (!flaw) throw new Error(`no flaw is named ${name}; the flaws are ${Object.keys(flaws).join(', ')}`)
+  const code = await readFile(resolve('dist', flaw.file), 'utf8')
+  const places = code.match(flaw.line)?.length ?? 0
+  if (places !== 1) throw new Error(`the line for the flaw ${name} is ${places} times in ${flaw.file}`)
+  return { flaw, planted: code.replace(flaw.line, flaw.replacement) }
 }
