@@ -185,7 +185,7 @@ describe('the files of an outbox', () => {
     // Left by a process that died while it wrote a letter.
     await writeFile(join(folder, 'dead-letters', 'unfinished-1'), `secret words of ${erased}`)
     // A part of the journal that could not be read.
-    await writeFile(join(folder, 'damaged-1'), `secret words of ${erased}`)
+    await writeFile(join(folder, 'damaged-segment-1-0'), `secret words of ${erased}`)
     // Pending from a process before, pending, and under way.
     const dying = await open({ folder, send: silent })
     for (const user of [erased, other]) await put(dying, user)
@@ -219,7 +219,7 @@ describe('the files of an outbox', () => {
 
   test('a damaged part of the journal outlives an end without pending records, and the outbox is not empty', async () => {
     const { outbox, folder } = await open()
-    await writeFile(join(folder, 'damaged-1'), 'words of somebody')
+    await writeFile(join(folder, 'damaged-segment-1-0'), 'words of somebody')
     await outbox.close({ timeoutMs: 0 })
     expect(outbox.isEmpty).toBe(false)
     expect(await filesWith(folder, 'words of somebody')).toHaveLength(1)
