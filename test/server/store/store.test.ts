@@ -23,17 +23,28 @@ describe.each(stores)('the store: $name', ({ open }) => {
     await closing
   })
 
-  test('a batch that the database rejects stores nothing of it', async () => {
+  test('a record that the database does not take is rejected alone: the others of its batch are stored, also by a repeat', async () => {
     const store = await open()
-    const good = interception()
+    const [before, after] = [interception(), interception()]
     const bad = interception({ apiKeyId: 'a\0b' })
-    await expect(store.record([good, bad])).rejects.toMatchObject({
+    const rejected = { ok: false, code: 'BAD_REQUEST', message: expect.stringContaining(bad.record.id) }
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect(await store.record([before, bad, after])).toEqual([{ ok: true }, rejected, { ok: true }])
+      expect(await store.record([bad])).toEqual([rejected])
+    }
+    for (const { record } of [before, after]) {
+      expect(await store.getInterception(record.id)).toMatchObject({ interception: { id: record.id } })
+    }
+    expect(await store.getInterception(bad.record.id)).toBeNull()
+    await store.close()
+  })
+
+  test('a question that the database does not take fails with INTERNAL_SERVER_ERROR, and the next one is responded to', async () => {
+    const store = await open()
+    await expect(store.getInterception('no id')).rejects.toMatchObject({
       code: 'INTERNAL_SERVER_ERROR',
       cause: expect.any(Error),
     })
-    expect(await store.getInterception(good.record.id)).toBeNull()
-    await expect(store.getInterception('no id')).rejects.toMatchObject({ code: 'INTERNAL_SERVER_ERROR' })
-    expect(await store.record([good])).toEqual([{ ok: true }])
     expect(await store.getInterception(randomUUID())).toBeNull()
     await store.close()
   })
