@@ -158,6 +158,7 @@ describe('a data directory in use', () => {
       code: 'PRECONDITION_FAILED',
       reason: 'data_in_use',
       message: expect.stringMatching(new RegExp(`\\b${server.pid}\\b`)),
+      mayHaveRun: null,
     })
   })
 
@@ -240,6 +241,7 @@ describe('a data directory', () => {
       code: 'PRECONDITION_FAILED',
       reason: 'port_in_use',
       message: `another process listens on 127.0.0.1:${port}; choose another port with --port`,
+      mayHaveRun: null,
     })
     const lock = await lockFolder(dataDir, 'data directory')
     await lock.release()
