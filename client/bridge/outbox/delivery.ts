@@ -75,8 +75,8 @@ export class Delivery {
   #bytes = 0
   #pumping = false
   #settling: Promise<void> | undefined
-  /** the batch under way, and the attempt to send it */
-  #underWay: ReadonlySet<Entry> = new Set()
+  /** the records of the batch under way whose outcome was not taken yet, and the attempt to send it */
+  readonly #underWay = new Set<Entry>()
   #attempt: Promise<unknown> = Promise.resolve()
   #failures = 0
   /** halved when a batch fails as a whole, so that one record cannot block the others */
@@ -169,7 +169,8 @@ export class Delivery {
    */
   async erase(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
-    for (const { parcel } of this.#entries) {
+    // While outcomes are taken, the records are among the entries no more.
+    for (const { parcel } of new Set([...this.#entries, ...this.#underWay])) {
       const { userId } = parcel.parcel
       if (userId === undefined || !userIds.has(userId)) continue
       parcel.isErased = true
@@ -206,7 +207,7 @@ export class Delivery {
     this.#pumping = true
     while (this.#entries.length > 0 && !this.#isOver) {
       const batch = this.#nextBatch()
-      this.#underWay = new Set(batch)
+      for (const entry of batch) this.#underWay.add(entry)
       const attempt = this.#send(batch)
       this.#attempt = attempt
       const error = await attempt
@@ -233,7 +234,7 @@ export class Delivery {
     } catch (error) {
       return error ?? new Error('a batch was rejected without a cause')
     } finally {
-      this.#underWay = new Set()
+      this.#underWay.clear()
       this.#dropErased()
     }
   }
@@ -243,10 +244,14 @@ export class Delivery {
     const unknown: Entry[] = []
     for (const [index, entry] of batch.entries()) {
       const outcome = outcomes[index]
-      if (!outcome || outcome.ok || entry.parcel.isErased) this.#settle(entry)
-      else if (outcome.code === 'NOT_FOUND' && !entry.parcel.isIntroduced) unknown.push(entry)
-      else await this.#reject(entry, outcome)
+      if (outcome?.ok === false && outcome.code === 'NOT_FOUND' && !entry.parcel.isIntroduced) unknown.push(entry)
+      else {
+        if (!outcome || outcome.ok || entry.parcel.isErased) this.#settle(entry)
+        else await this.#reject(entry, outcome)
+        this.#underWay.delete(entry)
+      }
     }
+    // Those that were erased while dead letters were written are dropped when the attempt ends.
     this.#introduce(unknown)
   }
 

@@ -4,6 +4,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { DeadLetters } from '../../../../client/bridge/outbox/dead-letters.js'
+import { Delivery } from '../../../../client/bridge/outbox/delivery.js'
 import { type JournalOutboxOptions, openJournalOutbox } from '../../../../client/bridge/outbox/journal-outbox.js'
 import type { SendRecords } from '../../../../client/bridge/outbox/outbox.js'
 import type { BatchRecord } from '../../../../shared/contract/recorder.js'
@@ -137,6 +138,50 @@ describe.each(outboxKinds)('an outbox $name', kind => {
     expect(outbox.isEmpty).toBe(false)
   })
 })
+
+test.each<'BAD_REQUEST' | 'NOT_FOUND'>(['BAD_REQUEST', 'NOT_FOUND'])(
+  'an erasure waits for the dead letters of a batch, and its own %s records are neither kept nor sent again',
+  async code => {
+    const gate = createGate()
+    const [sent, kept]: [BatchRecord[], BatchRecord[]] = [[], []]
+    const { logger } = memoryLogger()
+    const delivery = new Delivery({
+      send: async records => {
+        sent.push(...records)
+        if (sent.length === 1) return [{ ok: true }]
+        return records.map((_, index) => ({ ok: false, code: index === 0 ? 'BAD_REQUEST' : code, message: 'no' }))
+      },
+      logger,
+      limits: { outboxRetryMinMs: 1, outboxRetryMaxMs: 2 },
+      keepRejected: async ({ record }) => {
+        kept.push(record)
+        await gate.opened
+        return true
+      },
+    })
+    const delivered: string[] = []
+    // The first parcel is a batch of its own; the others share the next one.
+    for (const userId of [randomUUID(), other, erased]) {
+      const { interception, rest } = requestOf(userId)
+      const records = rest.slice(0, 1).map(record => ({ record, bytes: 1 }))
+      delivery.add({ records, interception, userId, onDelivered: () => delivered.push(userId) })
+    }
+    await eventually(() => expect(usersOf(kept)).toEqual([other]))
+    let isErased = false
+    const erasing = delivery.erase(new Set([erased])).then(counts => {
+      isErased = true
+      return counts
+    })
+    await new Promise(setImmediate)
+    expect(isErased).toBe(false)
+    gate.open()
+    expect(Object.fromEntries(await erasing)).toEqual({ [erased]: 1 })
+    await delivery.flush()
+    expect(usersOf(kept)).toEqual([other])
+    expect(sent).toHaveLength(3)
+    expect([delivery.size, delivered.slice(1)]).toEqual([0, [other, erased]])
+  },
+)
 
 describe('the files of an outbox', () => {
   async function open(options: Partial<JournalOutboxOptions> = {}) {
