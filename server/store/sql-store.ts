@@ -11,7 +11,7 @@ import type { Changes } from './sql/changes.js'
 import { checkReadiness } from './sql/readiness.js'
 import type { Database } from './sql/schema.js'
 import type { SqlDatabase } from './sql/sql-database.js'
-import { isPassing, SqlError } from './sql/sql-error.js'
+import { isPassing, mayHaveCommitted } from './sql/sql-error.js'
 import type { Store, Tables, TransactionTables } from './store.js'
 import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
@@ -192,11 +192,6 @@ async function repeated<T>(work: () => Promise<T>, repeatForMs: number, isClosed
     }
     await new Promise(resolve => setTimeout(resolve, repeatAfterMs * (0.5 + Math.random())))
   }
-}
-
-/** Returns whether a failed write may be stored. An error of this program says nothing about its statements. */
-function mayHaveCommitted(error: unknown): boolean {
-  return error instanceof SqlError ? error.mayHaveCommitted : true
 }
 
 async function settled(open: Iterable<Promise<unknown>>): Promise<void> {

@@ -13,7 +13,7 @@ import { setImmediate } from 'node:timers'
 import { recordLimits } from '../../../shared/contract/limits.js'
 import { interceptionIdOf, recordKinds } from '../../../shared/contract/record-kinds.js'
 import type { RecordOutcome } from '../../../shared/contract/recorder.js'
-import { contentFault, mayBeOfOneRow, SqlError } from '../sql/sql-error.js'
+import { contentFault, mayBeOfOneRow, mayHaveCommitted, partlyCommitted } from '../sql/sql-error.js'
 import type { StoredRecord } from '../store.js'
 import { type Member, toMember } from './member.js'
 
@@ -123,7 +123,10 @@ export class RecordGroups {
     this.#lanes++
     const ids = group.flatMap(({ interceptionIds }) => [...interceptionIds])
     for (const id of ids) this.#interceptionIds.add(id)
-    const results = await this.#storeApart(group.flatMap(({ members }) => members))
+    const results = await this.#storeApart(
+      group.flatMap(({ members }) => members),
+      false,
+    )
     let begin = 0
     for (const call of group) {
       settle(call, results.slice(begin, begin + call.members.length))
@@ -134,17 +137,27 @@ export class RecordGroups {
     if (this.#pending.length > 0) this.#startSoon()
   }
 
-  /** Stores members; where one of them may be the reason for a failure, finds the member by halves. Never rejects. */
-  async #storeApart(members: readonly Member[]): Promise<Result[]> {
+  /**
+   * Stores members; where one of them may be the reason for a failure, finds the member by halves. Never rejects.
+   *
+   * @param hasCommitted whether an attempt with these members, and others, may have committed a part of them
+   */
+  async #storeApart(members: readonly Member[], hasCommitted: boolean): Promise<Result[]> {
+    let mayBeStored = hasCommitted
     try {
       return await this.#store(members)
-    } catch (error) {
+    } catch (thrown) {
+      const error = hasCommitted ? partlyCommitted(thrown) : thrown
       const [first] = members
       if (!first || !mayBeOfOneRow(error)) return members.map(() => ({ error }))
       if (members.length === 1) return [rejected(first.stored, error)]
+      mayBeStored = mayHaveCommitted(error)
     }
     const half = members.length >> 1
-    return [...(await this.#storeApart(members.slice(0, half))), ...(await this.#storeApart(members.slice(half)))]
+    return [
+      ...(await this.#storeApart(members.slice(0, half), mayBeStored)),
+      ...(await this.#storeApart(members.slice(half), mayBeStored)),
+    ]
   }
 }
 
@@ -158,12 +171,13 @@ function isFailure(result: Result): result is Failure {
   return 'error' in result
 }
 
+/** The parts of a call are stored apart from one another: its first failure tells of all of them. */
 function settle({ resolve, reject }: Call, results: readonly Result[]): void {
   const outcomes = results.flatMap(result => (isFailure(result) ? [] : [result]))
-  const failure = results.find(isFailure)
-  if (failure === undefined) resolve(outcomes)
-  else if (outcomes.length > 0 && failure.error instanceof SqlError) reject(failure.error.partlyCommitted())
-  else reject(failure.error)
+  const [failure, ...others] = results.filter(isFailure)
+  if (failure === undefined) return resolve(outcomes)
+  const mayBeStored = outcomes.length > 0 || others.some(({ error }) => mayHaveCommitted(error))
+  reject(mayBeStored ? partlyCommitted(failure.error) : failure.error)
 }
 
 function some<T>(values: Iterable<T>, isSo: (value: T) => boolean): boolean {

@@ -5,7 +5,7 @@ import type { RecordOutcome } from '../../../shared/contract/recorder.js'
 import type { Pipeline, StatementResult } from '../sql/pipeline.js'
 import type { Database } from '../sql/schema.js'
 import type { SqlDatabase } from '../sql/sql-database.js'
-import { isForeignKeyViolation, SqlError } from '../sql/sql-error.js'
+import { isForeignKeyViolation, partlyCommitted } from '../sql/sql-error.js'
 import type { StoredRecord } from '../store.js'
 import { lockInitiatorsOf } from './initiator-locks.js'
 import { interceptionsOf, type LinkKeys, linkInterceptions } from './lineage.js'
@@ -36,7 +36,7 @@ export async function storeRecords(
     }
     return outcomes
   } catch (error) {
-    throw hasCommitted && error instanceof SqlError ? error.partlyCommitted() : error
+    throw hasCommitted ? partlyCommitted(error) : error
   }
 }
 

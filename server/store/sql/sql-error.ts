@@ -21,11 +21,6 @@ export class SqlError extends Error {
   uncommitted(): SqlError {
     return this.mayHaveCommitted ? new SqlError({ ...this, message: this.message, mayHaveCommitted: false }) : this
   }
-
-  /** Returns this error as that of work of which a part was committed. */
-  partlyCommitted(): SqlError {
-    return this.mayHaveCommitted ? this : new SqlError({ ...this, message: this.message, mayHaveCommitted: true })
-  }
 }
 
 interface SqlErrorFields {
@@ -34,6 +29,17 @@ interface SqlErrorFields {
   constraint?: string | undefined
   mayHaveCommitted?: boolean
   cause?: unknown
+}
+
+/** Returns whether failed work may be stored. An error of this program says nothing about its statements. */
+export function mayHaveCommitted(error: unknown): boolean {
+  return error instanceof SqlError ? error.mayHaveCommitted : true
+}
+
+/** Returns the error as that of work of which a part may be committed. */
+export function partlyCommitted(error: unknown): unknown {
+  if (!(error instanceof SqlError) || error.mayHaveCommitted) return error
+  return new SqlError({ ...error, message: error.message, mayHaveCommitted: true })
 }
 
 /** The code of a connection that ended, or did not respond in time, during a statement. */

@@ -170,6 +170,56 @@ describe('outcomes', () => {
     await expect(rejected).rejects.toMatchObject({ code: 'XX001', mayHaveCommitted: true })
     expect(await stored).toEqual([ok])
   })
+
+  test('a commit before the search by halves is not forgotten by the failure of a half', async () => {
+    const committed = new Set<string>()
+    const groups = new RecordGroups(
+      async members => {
+        const [first] = members
+        const mayHaveCommitted = members.length > 1
+        if (mayHaveCommitted && first) committed.add(idOf(first))
+        throw new SqlError({ message: 'could not read block 3', code: 'XX001', mayHaveCommitted })
+      },
+      { maxLanes: 1 },
+    )
+    const record = interception()
+    const calls = [groups.record([record]), groups.record([interception()])]
+    // Of the calls of a group none can know whose part was committed.
+    for (const call of calls) void call.catch(() => undefined)
+    for (const call of calls) await expect(call).rejects.toMatchObject({ code: 'XX001', mayHaveCommitted: true })
+    expect([...committed]).toEqual([record.record.id])
+  })
+
+  test('of any transactions that fail between commits no call with a stored record fails as if nothing were stored', async () => {
+    const calls = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 4 })
+    const code = fc.constantFrom('XX001', 'XX001', 'XX001', 'P0001', connectionLost, undefined)
+    const commits = fc.constantFrom(0, 0, 0, 1, 2)
+    const transactions = fc.array(fc.record({ code, commits }), { minLength: 3, maxLength: 12, size: 'max' })
+    await fc.assert(
+      fc.asyncProperty(calls, transactions, async (lengths, script) => {
+        const committed = new Set<string>()
+        let next = 0
+        const groups = new RecordGroups(
+          async members => {
+            const { code, commits } = script[next++] ?? { code: undefined, commits: 0 }
+            const stored = code === undefined ? members : members.slice(0, commits)
+            for (const member of stored) committed.add(idOf(member))
+            if (code !== undefined) throw new SqlError({ message: 'no', code, mayHaveCommitted: commits > 0 })
+            return allOk(members)
+          },
+          { maxLanes: 1 },
+        )
+        const records = lengths.map(length => Array.from({ length }, () => interception()))
+        const results = await Promise.allSettled(records.map(list => groups.record(list)))
+        const unstored = records.filter((_, index) => {
+          const result = results[index]
+          return result?.status === 'rejected' && !result.reason.mayHaveCommitted
+        })
+        expect(unstored.flatMap(idsOf).filter(id => committed.has(id))).toEqual([])
+      }),
+      { numRuns: 200 },
+    )
+  })
 })
 
 describe('lanes', () => {
