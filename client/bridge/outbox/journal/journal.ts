@@ -59,7 +59,7 @@ export interface Journal {
   /**
    * Writes what is live anew, and deletes all files that were there before, also copies of damaged parts: when the
    * promise resolves, no file has a byte of an entry that was removed or replaced.
-   * @throws the error of the disk; nothing that is live is lost then
+   * @throws the error of the disk, also of a removal that waits to be written; nothing that is live is lost then
    */
   rewrite(): Promise<void>
   /** the size of all segments */
@@ -197,6 +197,7 @@ class SegmentedJournal implements Journal {
   async #rewrite(): Promise<void> {
     // Removals that wait are written first, or the entries that they remove would be written anew.
     await this.#writer.run()
+    if (this.#writer.fault) throw this.#writer.fault
     const old = [...this.#segments.list]
     this.#rewriter.writeAll()
     await this.#upkeep.run()

@@ -71,6 +71,26 @@ describe('an entry that the disk does not take is rejected with the disk’s err
   })
 })
 
+test.each<FsyncMode>(['always', 'interval', 'never'])(
+  'a rewrite is rejected while a removal waits for the disk, and leaves no removed byte once it succeeds, fsync %s',
+  async fsync => {
+    const { disk, broken, done, process, journal } = await opened(fsync)
+    await journal.put('a', 'slot', 'kept')
+    await journal.put('b', 'slot', 'REMOVED')
+    journal.remove('b')
+    const error = new Error('ENOSPC')
+    // The disk fails once, and takes what comes after the removal.
+    vi.spyOn(broken, 'get').mockImplementationOnce(() => error)
+    const before = done.length
+    await expect(journal.rewrite()).rejects.toBe(error)
+    expect(done[before]).toBe('write')
+    await journal.rewrite()
+    expect([...disk.files.values()].some(({ bytes }) => bytes.includes('REMOVED'))).toBe(false)
+    process.isDead = true
+    expect(found((await opened(fsync, { disk })).journal)).toEqual(['a slot kept'])
+  },
+)
+
 test('puts that share a rejected group are all rejected, and a removal among them is written later', async () => {
   const { disk, broken, process, journal } = await opened('never')
   await journal.put('a', 'slot', '1')
