@@ -19,7 +19,7 @@ export class SqlError extends Error {
 
   /** Returns this error as that of a statement which a transaction without a commit contains. */
   uncommitted(): SqlError {
-    return this.mayHaveCommitted ? new SqlError({ ...this, message: this.message, mayHaveCommitted: false }) : this
+    return this.mayHaveCommitted ? copyOf(this, false) : this
   }
 }
 
@@ -39,7 +39,11 @@ export function mayHaveCommitted(error: unknown): boolean {
 /** Returns the error as that of work of which a part may be committed. */
 export function partlyCommitted(error: unknown): unknown {
   if (!(error instanceof SqlError) || error.mayHaveCommitted) return error
-  return new SqlError({ ...error, message: error.message, mayHaveCommitted: true })
+  return copyOf(error, true)
+}
+
+function copyOf({ message, code, constraint, cause }: SqlError, mayHaveCommitted: boolean): SqlError {
+  return new SqlError({ message, code, constraint, mayHaveCommitted, cause })
 }
 
 /** The code of a connection that ended, or did not respond in time, during a statement. */
