@@ -128,6 +128,15 @@ test('a short write is continued until the disk takes nothing', async () => {
   expect(found((await opened('never', { disk })).journal)).toEqual(['a slot a payload of some length'])
 })
 
+test('an entry that was written and rejected, as the sync failed, is cut off', async () => {
+  const { disk, broken, process, journal } = await opened('always')
+  await journal.put('a', 'slot', 'older')
+  broken.set('sync', new Error('EIO'))
+  await expect(journal.put('a', 'slot', 'newer')).rejects.toThrow('EIO')
+  process.isDead = true
+  expect(found((await opened('always', { disk })).journal)).toEqual(['a slot older'])
+})
+
 test('a full disk gets no empty files', async () => {
   const { disk, broken, journal } = await opened('never')
   broken.set('write', new Error('ENOSPC'))
@@ -157,6 +166,42 @@ describe('fsync interval', () => {
     process.isDead = true
     disk.cutPower(() => 0.9)
     expect(found((await opened('interval', { disk })).journal)).toEqual(['a finished newest'])
+  })
+
+  test('what an entry replaced stays replaced, although a later one overrides it before the sync fails', async () => {
+    const { disk, broken, process, journal } = await opened('interval')
+    await journal.put('a', 'start', 'replaced')
+    await journal.put('b', 'slot', 'keeps the first segment')
+    await pass(200)
+    await journal.put('a', 'finished', 'overridden', { replaces: true })
+    await journal.put('a', 'finished', 'newest')
+    broken.set('sync', new Error('EIO'))
+    await pass(200)
+    broken.clear()
+    await pass(2_000)
+    process.isDead = true
+    // None of the lost bytes comes back.
+    disk.cutPower(() => 0.9)
+    const recovered = found((await opened('interval', { disk })).journal)
+    expect(recovered.sort()).toEqual(['a finished newest', 'b slot keeps the first segment'])
+  })
+
+  test('a segment that dies while others are synced is deleted after the next sync', async () => {
+    const { disk, process, journal } = await opened('interval', {
+      segmentBytes: 10,
+      disk: new MemoryDisk({ turns: 50 }),
+    })
+    await journal.put('a', 'slot', 'older')
+    await journal.put('b', 'slot', '1')
+    vi.advanceTimersByTime(200)
+    // The sync of the first segment is under way.
+    for (let turn = 0; turn < 10; turn++) await undefined
+    await journal.put('a', 'slot', 'newer')
+    await immediate()
+    process.isDead = true
+    disk.cutPower(() => 0.9)
+    const recovered = found((await opened('interval', { disk })).journal)
+    expect(recovered.filter(text => text.startsWith('a'))).toHaveLength(1)
   })
 
   test('written entries are synced after 200 ms, and nothing is synced without one', async () => {

@@ -1,5 +1,6 @@
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as immediate } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Journal, openJournal } from '../../../../../client/bridge/outbox/journal/journal.js'
 import type { FsyncMode } from '../../../../../client/bridge/outbox/journal/segments.js'
@@ -142,6 +143,8 @@ describe('rewriting', () => {
     const folder = await temporaryFolder()
     const journal = await open(folder, 'interval')
     await journal.put('a', 'slot', '1')
+    // The removal waits: no group is under way that takes it along.
+    await immediate()
     journal.remove('a')
     await journal.rewrite()
     expect((await readdir(folder)).filter(name => !name.startsWith('lock-'))).toEqual([])
