@@ -1,4 +1,5 @@
 /** Forwarding: sends an admitted request to its provider and relays the response to the client. */
+import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { Target } from '../control-plane/provider-registry.js'
@@ -59,7 +60,9 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
       if (body.isAdapted) await sendAdapted(exchange, body, facts.model, relay, observer)
       else await send(exchange, body, relay, observer)
     } catch (error) {
-      await observer.finish(failureOf(error))
+      const { kept } = await observer.finish(failureOf(error))
+      // The client sees an error of the bridge, too, when its record is kept; one that leaves is not waited for.
+      await abortable(kept, exchange.signal).catch(() => {})
       await fail(exchange, relay, error)
     } finally {
       // The client may be gone before the records are made.

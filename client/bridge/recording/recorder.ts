@@ -103,7 +103,12 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, records
   return {
     id,
     note(soFar) {
-      if (!ended) parts.outbox.note(id, records.insideResponse(soFar, lostInside))
+      if (ended) return
+      try {
+        parts.outbox.note(id, records.insideResponse(soFar, lostInside))
+      } catch (error) {
+        parts.logger.error({ err: error, interceptionId: id }, 'the tokens so far could not be noted')
+      }
     },
     end(response, failure) {
       if (!ended) {

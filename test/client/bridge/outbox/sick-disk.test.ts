@@ -7,6 +7,7 @@ import { eventually } from '../../../fixtures/eventually.js'
 import {
   createGate,
   type Gate,
+  hangUp,
   json,
   type Responder,
   type StandInProvider,
@@ -137,3 +138,28 @@ test.each(bodies)(
     expect(staying.complete).toBe(false)
   },
 )
+
+test('an error of the bridge waits until its record is kept, as a response does', async () => {
+  const [asked, kept] = [createGate(), createGate()]
+  await start(outbox => ({
+    async put(records) {
+      asked.open()
+      await kept.opened
+      await outbox.put(records)
+    },
+  }))
+  provider.respondWith(hangUp)
+  let isAnswered = false
+  const response = send(bridge).then(answer => {
+    isAnswered = true
+    return answer
+  })
+  await asked.opened
+  // Another request has ended meanwhile.
+  provider.respondWith(json({ data: [] }))
+  await send(bridge, { method: 'GET', path: '/bridge/anthropic/v1/models' })
+  expect(isAnswered).toBe(false)
+  kept.open()
+  expect((await response).status).toBe(502)
+  await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+})

@@ -1,10 +1,11 @@
 /** What a caller of a journal sees of a disk that fails. */
 import { setImmediate as immediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type Journal, openJournal } from '../../../../../client/bridge/outbox/journal/journal.js'
+import type { Journal } from '../../../../../client/bridge/outbox/journal/journal.js'
 import type { FsyncMode } from '../../../../../client/bridge/outbox/journal/segments.js'
 import { logLines } from './log-lines.js'
 import { MemoryDisk, type Operation } from './memory-disk.js'
+import { openForTest } from './open-for-test.js'
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
 afterEach(() => void vi.useRealTimers())
@@ -20,7 +21,7 @@ async function opened(fsync: FsyncMode, options: { segmentBytes?: number; disk?:
     return broken.get(operation)
   })
   const { segmentBytes = 1_000 } = options
-  const journal = await openJournal({ folder: disk.folder, fsync, logger, files: process, segmentBytes })
+  const journal = await openForTest({ folder: disk.folder, fsync, logger, files: process, segmentBytes })
   return { disk, broken, done, logger, process, journal }
 }
 
@@ -302,7 +303,7 @@ describe('closing', () => {
     let failing = true
     const next = disk.process(operation => (operation === 'sync' && failing ? new Error('EIO') : undefined))
     const logger = logLines()
-    const reopening = openJournal({ folder: disk.folder, fsync: 'always', logger, files: next })
+    const reopening = openForTest({ folder: disk.folder, fsync: 'always', logger, files: next })
     await expect(reopening).resolves.toMatchObject({ liveKeys: 1 })
     failing = false
     await pass(2_000)

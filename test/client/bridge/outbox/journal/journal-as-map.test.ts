@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { frameBytes } from '../../../../../client/bridge/outbox/journal/frame.js'
 import type { FsyncMode } from '../../../../../client/bridge/outbox/journal/segments.js'
 import { fc, randomFrom } from '../../../../fixtures/random.js'
-import { action, actions, JournalRun, type State, textOf } from './journal-run.js'
+import { action, actions, closeJournals, JournalRun, type State, textOf } from './journal-run.js'
 import { type Fault, MemoryDisk, type Operation } from './memory-disk.js'
 
 const isSoak = process.env.SOAK !== undefined
@@ -14,7 +14,10 @@ const modes: readonly FsyncMode[] = ['always', 'interval', 'never']
 const segmentBytes = fc.integer({ min: 100, max: 2_000 })
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
-afterEach(() => void vi.useRealTimers())
+afterEach(async () => {
+  await closeJournals()
+  vi.useRealTimers()
+})
 
 /** The process dies in such an operation, after as many others; a write has written a part of its bytes then. */
 const kill = action('kill', {
@@ -61,8 +64,7 @@ describe('a journal whose process dies in any operation recovers what was promis
           // What a dead process was promised must survive a power cut only if each promise waits for the disk.
           if (death?.power && fsync === 'always') disk.cutPower(random)
           run = death = undefined
-          // Those of the dead process would go on for ever.
-          vi.clearAllTimers()
+          await closeJournals()
         }
       }
       const found = await JournalRun.open(disk, disk.process(), { fsync, segmentBytes })

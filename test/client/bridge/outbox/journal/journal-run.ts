@@ -49,6 +49,13 @@ interface Step {
   isRejected: boolean
 }
 
+const opened: Journal[] = []
+
+/** Closes every journal that was opened, also those of dead processes, which would go on for ever. */
+export async function closeJournals(): Promise<void> {
+  for (const journal of opened.splice(0)) await journal.close()
+}
+
 /** One process with its journal, and all that was asked of it. */
 export class JournalRun {
   readonly journal: Journal
@@ -77,6 +84,7 @@ export class JournalRun {
   ): Promise<JournalRun | undefined> {
     try {
       const journal = await openJournal({ folder: disk.folder, logger: silentLogger, files: process, ...options })
+      opened.push(journal)
       return process.isDead ? undefined : new JournalRun(journal, process)
     } catch (error) {
       if (!process.isDead) throw error

@@ -2,11 +2,12 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promis
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { type Journal, openJournal } from '../../../../../client/bridge/outbox/journal/journal.js'
+import type { Journal } from '../../../../../client/bridge/outbox/journal/journal.js'
 import type { FsyncMode } from '../../../../../client/bridge/outbox/journal/segments.js'
 import { silentLogger } from '../../../../../shared/values/log.js'
 import { temporaryFolder } from '../../../../fixtures/temporary-folder.js'
 import { MemoryDisk, type Operation } from './memory-disk.js'
+import { openForTest } from './open-for-test.js'
 
 const modes: readonly FsyncMode[] = ['always', 'interval', 'never']
 
@@ -119,7 +120,7 @@ test('a key or slot that is too long is rejected, and so is a put after the clos
 describe('rewriting', () => {
   test.each(modes)('no file has a byte of what was removed or replaced: fsync %s', async fsync => {
     const folder = await temporaryFolder()
-    const journal = await openJournal({ folder, fsync, logger: silentLogger, segmentBytes: 1_000 })
+    const journal = await openForTest({ folder, fsync, logger: silentLogger, segmentBytes: 1_000 })
     for (let i = 0; i < 20; i++) {
       await journal.put(`removed ${i}`, 'slot', 'secret'.repeat(20))
       await journal.put('kept', 'slot', i < 19 ? 'secret' : 'newest')
@@ -156,12 +157,12 @@ describe('rewriting', () => {
     const disk = new MemoryDisk()
     let fails = false
     const files = disk.process(done => (fails && done === operation ? new Error(`no ${operation}`) : undefined))
-    const journal = await openJournal({ folder: disk.folder, fsync: 'never', logger: silentLogger, files })
+    const journal = await openForTest({ folder: disk.folder, fsync: 'never', logger: silentLogger, files })
     await journal.put('a', 'slot', '1')
     fails = true
     await expect(journal.rewrite()).rejects.toThrow(operation === 'read' ? 'cannot be read' : `no ${operation}`)
     files.isDead = true
-    const next = await openJournal({ folder: disk.folder, fsync: 'never', logger: silentLogger, files: disk.process() })
+    const next = await openForTest({ folder: disk.folder, fsync: 'never', logger: silentLogger, files: disk.process() })
     expect(found(next)).toEqual([['a', 'slot', '1']])
   })
 })
@@ -172,7 +173,7 @@ describe('groups', () => {
     const disk = new MemoryDisk({ turns })
     const done: Operation[] = []
     const files = disk.process(operation => void done.push(operation))
-    const journal = await openJournal({ folder: disk.folder, fsync, logger: silentLogger, files })
+    const journal = await openForTest({ folder: disk.folder, fsync, logger: silentLogger, files })
     await journal.put('first', 'slot', '1')
     return { journal, done: () => done.splice(0).filter(operation => operation === 'write' || operation === 'sync') }
   }
@@ -210,7 +211,7 @@ describe('groups', () => {
 })
 
 async function open(folder: string, fsync: FsyncMode = 'never'): Promise<Journal> {
-  const journal = await openJournal({ folder, fsync, logger: silentLogger })
+  const journal = await openForTest({ folder, fsync, logger: silentLogger })
   onTestFinished(() => journal.close())
   return journal
 }

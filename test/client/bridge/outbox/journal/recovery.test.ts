@@ -1,8 +1,9 @@
 /** What a journal makes of files that a dying process, a failing disk or a person left. */
 import { describe, expect, test } from 'vitest'
-import { type Journal, openJournal } from '../../../../../client/bridge/outbox/journal/journal.js'
+import type { Journal } from '../../../../../client/bridge/outbox/journal/journal.js'
 import { logLines } from './log-lines.js'
 import { MemoryDisk } from './memory-disk.js'
+import { openForTest } from './open-for-test.js'
 
 /** A disk with three entries in one segment, and where each frame begins. */
 async function written() {
@@ -20,7 +21,7 @@ async function written() {
 }
 
 function open(disk: MemoryDisk, files = disk.process(), logger = logLines()): Promise<Journal> {
-  return openJournal({ folder: disk.folder, fsync: 'never', logger, files })
+  return openForTest({ folder: disk.folder, fsync: 'never', logger, files })
 }
 
 function keys(journal: Journal): string[] {

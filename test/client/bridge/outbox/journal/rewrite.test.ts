@@ -1,14 +1,15 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { type OpenJournalOptions, openJournal } from '../../../../../client/bridge/outbox/journal/journal.js'
+import type { OpenJournalOptions } from '../../../../../client/bridge/outbox/journal/journal.js'
 import { silentLogger } from '../../../../../shared/values/log.js'
 import { temporaryFolder } from '../../../../fixtures/temporary-folder.js'
+import { openForTest } from './open-for-test.js'
 
 type FsyncMode = OpenJournalOptions['fsync']
 
 const open = (folder: string, fsync: FsyncMode = 'never') =>
-  openJournal({ folder, fsync, logger: silentLogger, segmentBytes: 2_000 })
+  openForTest({ folder, fsync, logger: silentLogger, segmentBytes: 2_000 })
 
 /** Whether a text stands in any file, as it is or in base64. */
 async function standsIn(folder: string, text: string): Promise<boolean> {
