@@ -133,8 +133,9 @@ export class ConnectionGroup implements MemberObserver {
         member.abortCalls()
         member.close(goingAway)
       }
-      // The responses above leave in the next turn; a peer that takes no more is cut off.
-      await new Promise(resolve => setImmediate(resolve))
+      // The responses above leave in the next turn, or in the one after where the time of this turn is spent; a peer
+      // that takes no more is cut off.
+      for (let turn = 0; turn < 2; turn++) await new Promise(resolve => setImmediate(resolve))
       for (const member of this.#members) member.terminate(goingAway)
       await Promise.all(members.map(member => member.closed))
       // A procedure that ignores its signal cannot be ended; the wait is short, and then the procedure is left behind.
