@@ -286,9 +286,12 @@ class JournalOutbox implements Outbox {
   /** Sends what an earlier process left, then tells the control plane that this process is gone. */
   #recover({ instances, withRecords }: FoundKeys): void {
     const gone = instances.filter(instance => instanceKey(instance) !== this.#ownKey)
-    const parcels = recoveredParcels(withRecords, this.#logger)
-    const readable = new Set(parcels.map(({ key }) => key))
-    for (const { key, slots } of withRecords) if (!readable.has(key)) this.#unreadable.set(key, slots)
+    const readable = recoveredParcels(withRecords, this.#logger)
+    const readableKeys = new Set(readable.map(({ key }) => key))
+    for (const { key, slots } of withRecords) if (!readableKeys.has(key)) this.#unreadable.set(key, slots)
+    // Nothing is delivered of a key without records, so nothing else would ever remove it.
+    for (const { key, records } of readable) if (records.length === 0) this.#remove(key)
+    const parcels = readable.filter(({ records }) => records.length > 0)
     let open = parcels.length
     const settle = () => {
       if (open === 0 && gone.length > 0) track(this.#tasks, this.#declareGone(gone))

@@ -24,8 +24,11 @@ export function recoveredParcels(recovered: readonly RecoveredKey[], logger: Log
   })
 }
 
+const slotNames = ['start', 'progress', 'finished']
+
 function recordsOfSlots(slots: RecoveredKey['slots']): SizedRecord[] {
-  const [start, progress, finished] = ['start', 'progress', 'finished'].map(slot => {
+  if (!slotNames.some(slot => slots.has(slot))) throw new Error('an entry has no slot that is known')
+  const [start, progress, finished] = slotNames.map(slot => {
     const text = slots.get(slot)
     return text === undefined ? [] : recordsOfText(text)
   }) as [SizedRecord[], SizedRecord[], SizedRecord[]] // three slots

@@ -3,10 +3,13 @@ import { cp, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { DeadLetters } from '../../../../client/bridge/outbox/dead-letters.js'
+import { openJournal } from '../../../../client/bridge/outbox/journal/journal.js'
+import { readJournal } from '../../../../client/bridge/outbox/journal/read-journal.js'
 import { type JournalOutboxOptions, openJournalOutbox } from '../../../../client/bridge/outbox/journal-outbox.js'
 import type { SendRecords } from '../../../../client/bridge/outbox/outbox.js'
 import type { BatchRecord } from '../../../../shared/contract/recorder.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
+import { silentLogger } from '../../../../shared/values/log.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { memoryLogger } from '../running-bridge.js'
 import { testOwner } from '../scripted-control-plane.js'
@@ -269,6 +272,24 @@ test('a process before this one is declared gone when its records are handed ove
   await next.outbox.close({ timeoutMs: 1_000 })
   await open({ folder: next.folder, declareGone })
   expect(declared).toHaveLength(1)
+})
+
+test.each([
+  { what: 'without records', slot: 'finished', isKept: false },
+  { what: 'of a form that this version does not know', slot: 'unknown', isKept: true },
+])('an entry $what does not keep a process before this one from being declared gone', async ({ slot, isKept }) => {
+  const folder = await outboxFolder()
+  const [killed, key] = [randomUUID(), randomUUID()]
+  const journal = await openJournal({ folder, fsync: 'never', logger: silentLogger })
+  await journal.put(`instance:${killed}`, 'opened', '')
+  await journal.put(key, slot, '[]')
+  await journal.close()
+  const declared: string[][] = []
+  const { outbox } = await open({ folder, declareGone: async instances => void declared.push(instances) })
+  await eventually(() => expect(declared).toEqual([[killed]]))
+  await outbox.close({ timeoutMs: 1_000 })
+  const { keys } = await readJournal(folder)
+  expect(keys.some(found => found.key === key)).toBe(isKept)
 })
 
 test('a second process cannot use the folder', async () => {
