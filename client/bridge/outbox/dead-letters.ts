@@ -15,6 +15,8 @@ export interface DeadLetter {
   record: BatchRecord
   /** the interception to which the record belongs, where it is known */
   interception: BatchRecord<'interception'> | undefined
+  /** the user of the record, where it is known */
+  userId: string | undefined
   /** the code of the rejection */
   code: string
   message: string
@@ -60,9 +62,9 @@ export class DeadLetters {
   }
 
   /** Writes a letter. When the promise resolves, the file is synced. */
-  async keep({ record, interception, rejection }: RejectedRecord): Promise<void> {
+  async keep({ record, interception, userId, rejection }: RejectedRecord): Promise<void> {
     const { code, message } = rejection
-    const text = JSON.stringify({ record, interception, code, message, rejectedAt: new Date() })
+    const text = JSON.stringify({ userId, record, interception, code, message, rejectedAt: new Date() })
     const unfinished = join(this.#letters, unfinishedPrefix + randomUUID())
     const file = await open(unfinished, 'wx', 0o600)
     try {
@@ -110,8 +112,7 @@ export class DeadLetters {
   async erase(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
     for (const folder of [this.#letters, this.#retries]) {
-      for (const { name, record, interception } of await lettersIn(folder)) {
-        const userId = userOf([record], interception ?? interceptionIn([record]))
+      for (const { name, userId } of await lettersIn(folder)) {
         if (userId === undefined || !userIds.has(userId)) continue
         await rm(join(folder, name + suffix), { force: true })
         counts.set(userId, (counts.get(userId) ?? 0) + 1)
@@ -158,10 +159,13 @@ function readLetter(name: string, text: string | undefined): DeadLetter | undefi
     const value: unknown = JSON.parse(text ?? '')
     if (!isPlainObject(value)) return undefined
     const { code, message, rejectedAt } = value
+    const record = recordOf(value.record)
+    const interception = value.interception === undefined ? undefined : interceptionIn([recordOf(value.interception)])
     return {
       name,
-      record: recordOf(value.record),
-      interception: value.interception === undefined ? undefined : interceptionIn([recordOf(value.interception)]),
+      record,
+      interception,
+      userId: userOf([record], interception) ?? (typeof value.userId === 'string' ? value.userId : undefined),
       code: String(code),
       message: String(message),
       rejectedAt: new Date(String(rejectedAt)),

@@ -23,6 +23,8 @@ export interface RejectedRecord {
   record: BatchRecord
   /** the interception to which the record belongs, where it is known */
   interception: BatchRecord<'interception'> | undefined
+  /** the user of the record, where it is known */
+  userId: string | undefined
   rejection: RecordRejection
 }
 
@@ -314,8 +316,8 @@ export class Delivery {
       { kind: record.kind, id: record.id, interceptionId: interceptionIdOf(record), code, reason: message },
       'the control plane rejected a record for good',
     )
-    const { records, interception = interceptionIn(records.map(each => each.record)) } = entry.parcel.parcel
-    if (await this.#options.keepRejected({ record, interception, rejection })) this.#settle(entry)
+    const { records, interception = interceptionIn(records.map(each => each.record)), userId } = entry.parcel.parcel
+    if (await this.#options.keepRejected({ record, interception, userId, rejection })) this.#settle(entry)
   }
 
   async #failed(batch: Entry[], error: unknown): Promise<void> {

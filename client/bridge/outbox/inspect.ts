@@ -49,7 +49,7 @@ export async function inspectOutbox(folder: string): Promise<OutboxState> {
 /** Returns the number of records in an entry; 0 for one that this version cannot read. */
 function recordsIn(text: Buffer | undefined): number {
   try {
-    return text === undefined ? 0 : recordsOfText(text).length
+    return text === undefined ? 0 : recordsOfText(text).sized.length
   } catch {
     return 0
   }

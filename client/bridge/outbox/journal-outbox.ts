@@ -136,13 +136,15 @@ class JournalOutbox implements Outbox {
     const { id, initiatorId } = interception
     if (!this.#open.begin(interception)) throw new Error('the user was erased')
     this.#keys.set(id, initiatorId)
-    await this.#journal.put(id, 'start', textOfRecords([interception, ...ifLost]).text)
+    await this.#journal.put(id, 'start', textOfRecords([interception, ...ifLost], initiatorId).text)
   }
 
   note(interceptionId: string, ifLost: readonly BatchRecord[]): void {
     if (!this.#open.has(interceptionId)) return
     // A note that the disk did not take changes nothing: the next one, or the end, comes soon.
-    this.#journal.put(interceptionId, 'progress', textOfRecords(ifLost).text).catch(() => {})
+    this.#journal
+      .put(interceptionId, 'progress', textOfRecords(ifLost, this.#keys.get(interceptionId)).text)
+      .catch(() => {})
   }
 
   forget(interceptionId: string): void {
@@ -158,7 +160,7 @@ class JournalOutbox implements Outbox {
     const interception = this.#open.end(id)
     const userId = userOf(records, interception ?? undefined)
     if (interception === null || (userId !== undefined && this.hasErased(userId))) return
-    const { sized, text } = textOfRecords(records)
+    const { sized, text } = textOfRecords(records, userId)
     this.#keys.set(id, userId)
     const keeping = this.#keep(id, text, { records: sized, interception, userId })
     track(this.#puts, keeping)
@@ -296,8 +298,7 @@ class JournalOutbox implements Outbox {
     const settle = () => {
       if (open === 0 && gone.length > 0) track(this.#tasks, this.#declareGone(gone))
     }
-    for (const { key, records } of parcels) {
-      const userId = userOf(records.map(({ record }) => record))
+    for (const { key, records, userId } of parcels) {
       this.#keys.set(key, userId)
       const onDelivered = () => {
         this.#remove(key)
@@ -354,8 +355,8 @@ class JournalOutbox implements Outbox {
   async #takeOverRetries(): Promise<void> {
     for (const letter of await this.#letters.retries()) {
       const key = letterKey(letter.name)
-      const { sized, text } = textOfRecords([...(letter.interception ? [letter.interception] : []), letter.record])
-      const userId = userOf(sized.map(({ record }) => record))
+      const { interception, record, userId } = letter
+      const { sized, text } = textOfRecords([...(interception ? [interception] : []), record], userId)
       this.#keys.set(key, userId)
       await this.#journal.put(key, 'finished', text)
       await this.#letters.takenOver(letter)

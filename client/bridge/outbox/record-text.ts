@@ -4,21 +4,30 @@ import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 import type { SizedRecord } from './delivery.js'
 
-/** Returns records with the sizes of their texts, and the text of all. */
-export function textOfRecords(records: readonly BatchRecord[]): { sized: SizedRecord[]; text: string } {
+/**
+ * Returns records with the sizes of their texts, and the text of all. It has the id of their user, where this is known:
+ * an erasure must reach them also when the entry with their interception is damaged.
+ */
+export function textOfRecords(
+  records: readonly BatchRecord[],
+  userId: string | undefined,
+): { sized: SizedRecord[]; text: string } {
   const texts = records.map(record => JSON.stringify(record))
   const sized = records.map((record, index) => ({ record, bytes: Buffer.byteLength(texts[index] ?? '') }))
-  return { sized, text: `[${texts.join(',')}]` }
+  const list = `[${texts.join(',')}]`
+  return { sized, text: userId === undefined ? list : `{"userId":${JSON.stringify(userId)},"records":${list}}` }
 }
 
 /**
- * Reads the text of records.
- * @throws Error if the text is no list of records
+ * Reads the text of records, with or without the id of their user.
+ * @throws Error if the text has no list of records
  */
-export function recordsOfText(text: string | Buffer): SizedRecord[] {
-  const values: unknown = JSON.parse(text.toString())
-  if (!Array.isArray(values)) throw new Error('the text is no list of records')
-  return values.map(value => ({ record: recordOf(value), bytes: Buffer.byteLength(JSON.stringify(value)) }))
+export function recordsOfText(text: string | Buffer): { sized: SizedRecord[]; userId: string | undefined } {
+  const value: unknown = JSON.parse(text.toString())
+  const { records, userId } = isPlainObject(value) ? value : { records: value }
+  if (!Array.isArray(records)) throw new Error('the text has no list of records')
+  const sized = records.map(each => ({ record: recordOf(each), bytes: Buffer.byteLength(JSON.stringify(each)) }))
+  return { sized, userId: typeof userId === 'string' ? userId : undefined }
 }
 
 /**

@@ -1,12 +1,15 @@
 import type { Logger } from '../../../shared/values/log.js'
 import type { SizedRecord } from './delivery.js'
 import type { RecoveredKey } from './journal/journal.js'
+import { userOf } from './open-interceptions.js'
 import { recordsOfText } from './record-text.js'
 
 /** The records that a process left under one key of the journal. */
 export interface RecoveredParcel {
   key: string
   records: SizedRecord[]
+  /** the user of the records, where it is known */
+  userId: string | undefined
 }
 
 /**
@@ -16,7 +19,7 @@ export interface RecoveredParcel {
 export function recoveredParcels(recovered: readonly RecoveredKey[], logger: Logger): RecoveredParcel[] {
   return recovered.flatMap(({ key, slots }) => {
     try {
-      return [{ key, records: recordsOfSlots(slots) }]
+      return [{ key, ...recordsOfSlots(slots) }]
     } catch (error) {
       logger.error({ err: error, key }, 'an entry of the outbox cannot be read, and stays there')
       return []
@@ -26,12 +29,19 @@ export function recoveredParcels(recovered: readonly RecoveredKey[], logger: Log
 
 const slotNames = ['start', 'progress', 'finished']
 
-function recordsOfSlots(slots: RecoveredKey['slots']): SizedRecord[] {
+function recordsOfSlots(slots: RecoveredKey['slots']): Omit<RecoveredParcel, 'key'> {
   if (!slotNames.some(slot => slots.has(slot))) throw new Error('an entry has no slot that is known')
-  const [start, progress, finished] = slotNames.map(slot => {
+  const read = slotNames.map(slot => {
     const text = slots.get(slot)
-    return text === undefined ? [] : recordsOfText(text)
-  }) as [SizedRecord[], SizedRecord[], SizedRecord[]] // three slots
+    return text === undefined ? { sized: [], userId: undefined } : recordsOfText(text)
+  })
+  const [start = [], progress = [], finished = []] = read.map(({ sized }) => sized)
+  const records = inOrderOfSending(start, progress, finished)
+  const userId = userOf(records.map(({ record }) => record)) ?? read.find(each => each.userId !== undefined)?.userId
+  return { records, userId }
+}
+
+function inOrderOfSending(start: SizedRecord[], progress: SizedRecord[], finished: SizedRecord[]): SizedRecord[] {
   const last = finished.length > 0 ? finished : progress
   if (last.length === 0) return start
   // The control plane may have lost the interception, or may never have had it.

@@ -195,6 +195,8 @@ describe('the files of an outbox', () => {
   const silent: SendRecords = (_, signal) =>
     new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 
+  const away: SendRecords = () => Promise.reject(new Error('away'))
+
   async function put({ outbox }: Awaited<ReturnType<typeof open>>, user: string) {
     const { interception, rest } = requestOf(user)
     await outbox.begin(interception, rest)
@@ -235,7 +237,7 @@ describe('the files of an outbox', () => {
     const dying = await open({ folder, send: silent })
     for (const user of [erased, other]) await put(dying, user)
     await dying.outbox.close({ timeoutMs: 0 })
-    const last = await open({ folder, send: async () => Promise.reject(new Error('away')) })
+    const last = await open({ folder, send: away })
     for (const user of [erased, other]) {
       await put(last, user)
       const { id, interception, rest } = requestOf(user)
@@ -270,6 +272,40 @@ describe('the files of an outbox', () => {
     expect(await filesWith(folder, 'words of somebody')).toHaveLength(1)
   })
 
+  test.each(
+    (['finished', 'progress'] as const).flatMap(slot =>
+      (['pending', 'rejected', 'sent again'] as const).map(state => ({ slot, state })),
+    ),
+  )(
+    'records ($slot, $state) whose interception was damaged are erased with their user only',
+    async ({ slot, state }) => {
+      const dying = await open({ send: silent })
+      const { id, interception, rest } = requestOf(erased)
+      await dying.outbox.begin(interception, [])
+      if (slot === 'finished') await dying.outbox.put(rest)
+      else dying.outbox.note(id, rest)
+      await dying.outbox.close({ timeoutMs: 0 })
+      const { folder } = dying
+      await damageInterception(folder)
+      const letters = new DeadLetters(folder)
+      let last = await open({ folder, send: state === 'pending' ? away : rejecting })
+      if (state !== 'pending') {
+        await last.outbox.flush()
+        expect(await letters.list()).toHaveLength(rest.length)
+      }
+      if (state === 'sent again') {
+        await last.outbox.close({ timeoutMs: 1_000 })
+        await letters.retry()
+        last = await open({ folder, send: away })
+        await eventually(() => expect(last.outbox.size).toBe(rest.length))
+      }
+      expect((await last.outbox.erase(new Set([other]))).size).toBe(0)
+      const counts = await last.outbox.erase(new Set([erased]))
+      expect(Object.fromEntries(counts)).toEqual({ [erased]: rest.length })
+      expect(await filesWith(folder, erased)).toEqual([])
+    },
+  )
+
   test('a dead letter of an earlier process is erased', async () => {
     const dying = await open({ send: silent })
     await put(dying, erased)
@@ -282,6 +318,20 @@ describe('the files of an outbox', () => {
     expect(await filesWith(folder, erased)).toEqual([])
   })
 })
+
+/** Damages the frame of the journal in which an interception stands. */
+async function damageInterception(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith('segment')) continue
+    const bytes = await readFile(join(folder, name))
+    const at = bytes.indexOf('"kind":"interception"')
+    if (at < 0) continue
+    bytes[at] = 0
+    await writeFile(join(folder, name), bytes)
+    return
+  }
+  throw new Error('no interception stands in the journal')
+}
 
 /** The files below a folder in which a text stands, as it is or in base64. */
 async function filesWith(folder: string, text: string): Promise<string[]> {

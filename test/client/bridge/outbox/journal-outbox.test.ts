@@ -240,6 +240,7 @@ test('dead letters are removed after 30 days', async () => {
   await letters.keep({
     record: end(1),
     interception: undefined,
+    userId: undefined,
     rejection: { ok: false, code: 'NOT_FOUND', message: 'no' },
   })
   const days = (n: number) => new Date(Date.now() + n * 86_400_000)
