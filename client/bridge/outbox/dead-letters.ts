@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 import type { RejectedRecord } from './delivery.js'
+import { nodeFiles } from './journal/journal-files.js'
 import { interceptionIn, userOf } from './open-interceptions.js'
 import { recordOf } from './record-text.js'
 
@@ -61,19 +62,26 @@ export class DeadLetters {
     await this.expire(new Date())
   }
 
-  /** Writes a letter. When the promise resolves, the file is synced. */
+  /** Writes a letter. When the promise resolves, the file and its name are synced. */
   async keep({ record, interception, userId, rejection }: RejectedRecord): Promise<void> {
     const { code, message } = rejection
+    // The user comes first, so that an erasure finds also a part of the text.
     const text = JSON.stringify({ userId, record, interception, code, message, rejectedAt: new Date() })
     const unfinished = join(this.#letters, unfinishedPrefix + randomUUID())
-    const file = await open(unfinished, 'wx', 0o600)
     try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
+      const file = await open(unfinished, 'wx', 0o600)
+      try {
+        await file.writeFile(text)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(unfinished, join(this.#letters, `${nameOf(record)}${suffix}`))
+    } catch (error) {
+      await rm(unfinished, { force: true }).catch(() => {}) // what stays is removed at the next start
+      throw error
     }
-    await rename(unfinished, join(this.#letters, `${nameOf(record)}${suffix}`))
+    await nodeFiles.syncFolder(this.#letters)
   }
 
   /** Returns the number of letters, those that are to be sent again included. */
@@ -117,6 +125,7 @@ export class DeadLetters {
         await rm(join(folder, name + suffix), { force: true })
         counts.set(userId, (counts.get(userId) ?? 0) + 1)
       }
+      await eraseUnreadable(folder, userIds)
     }
     return counts
   }
@@ -172,6 +181,17 @@ function readLetter(name: string, text: string | undefined): DeadLetter | undefi
     }
   } catch {
     return undefined // a file of somebody else
+  }
+}
+
+/** Removes files that are no letter, or no whole one, if the id of one of the users stands in them. */
+async function eraseUnreadable(folder: string, userIds: ReadonlySet<string>): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const path = join(folder, entry.name)
+    const text = await readFile(path, 'utf8').catch(unlessMissing)
+    if (text === undefined || (entry.name.endsWith(suffix) && readLetter(entry.name, text))) continue
+    if ([...userIds].some(userId => text.includes(userId))) await rm(path, { force: true })
   }
 }
 

@@ -60,6 +60,9 @@ export async function openJournalOutbox(options: JournalOutboxOptions): Promise<
 const diskRetryMs = 1_000
 const lookMs = 5_000
 
+/** Time between two removals of dead letters that are too old. */
+const expiryMs = 3_600_000
+
 /** The parts of an opened outbox. */
 interface Opened {
   id: string
@@ -113,6 +116,7 @@ class JournalOutbox implements Outbox {
     })
     this.#recover(found)
     track(this.#tasks, this.#watchRetries())
+    track(this.#tasks, this.#watchExpiry())
   }
 
   get size(): number {
@@ -335,6 +339,18 @@ class JournalOutbox implements Outbox {
         this.#logger.warn({ err: error, folder: this.#folder }, 'dead letters cannot be sent again')
       })
       await abortablePause(lookMs, signal)
+    }
+  }
+
+  /** Removes dead letters that become too old while the outbox is open. */
+  async #watchExpiry(): Promise<void> {
+    const { signal } = this.#stopped
+    for (;;) {
+      await abortablePause(expiryMs, signal)
+      if (signal.aborted) return
+      await this.#inLettersTurn(() => this.#letters.expire(new Date())).catch((error: unknown) => {
+        this.#logger.warn({ err: error, folder: this.#folder }, 'old dead letters cannot be removed')
+      })
     }
   }
 

@@ -1,6 +1,6 @@
 /** What an outbox does when a user is erased. */
 import { randomUUID } from 'node:crypto'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { DeadLetters } from '../../../../client/bridge/outbox/dead-letters.js'
@@ -305,6 +305,34 @@ describe('the files of an outbox', () => {
       expect(await filesWith(folder, erased)).toEqual([])
     },
   )
+
+  test.each(['dead-letters/unfinished-1', 'dead-letters/torn.json', 'retry/torn.json'])(
+    '%s is erased if it names an erased user, and stays if not',
+    async path => {
+      const { outbox, folder } = await open()
+      for (const [user, isLeft] of [
+        [other, true],
+        [erased, false],
+      ] as const) {
+        await writeFile(join(folder, path), `{"userId":"${user}","record":{"prompt":"secret words of ${user}`)
+        await outbox.erase(new Set([erased]))
+        expect(await filesWith(folder, user)).toHaveLength(isLeft ? 1 : 0)
+      }
+    },
+  )
+
+  test('a dead letter that cannot be written leaves no file', async () => {
+    const folder = await outboxFolder()
+    const letters = new DeadLetters(folder)
+    await letters.open()
+    const { interception } = requestOf(erased)
+    const rejection = { ok: false as const, code: 'BAD_REQUEST' as const, message: 'no' }
+    const rejected = { record: interception, interception, userId: erased, rejection }
+    // A folder in the place of the letter, which no file can replace.
+    await mkdir(join(folder, 'dead-letters', `interception-${interception.id}.json`))
+    await expect(letters.keep(rejected)).rejects.toThrow()
+    expect(await filesWith(folder, erased)).toEqual([])
+  })
 
   test('a dead letter of an earlier process is erased', async () => {
     const dying = await open({ send: silent })

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { cp, readdir, stat } from 'node:fs/promises'
+import { cp, readdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { setImmediate as immediate } from 'node:timers/promises'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { DeadLetters } from '../../../../client/bridge/outbox/dead-letters.js'
 import { openJournal } from '../../../../client/bridge/outbox/journal/journal.js'
 import { readJournal } from '../../../../client/bridge/outbox/journal/read-journal.js'
@@ -248,6 +249,22 @@ test('dead letters are removed after 30 days', async () => {
   expect(await letters.list()).toHaveLength(1)
   await letters.expire(days(30.1))
   expect(await letters.list()).toEqual([])
+})
+
+test('dead letters that become too old while the outbox is open are removed within an hour', async () => {
+  const folder = await outboxFolder()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { outbox } = await open({ folder })
+  const letters = new DeadLetters(folder)
+  const rejection = { ok: false as const, code: 'NOT_FOUND' as const, message: 'no' }
+  await letters.keep({ record: end(1), interception: undefined, userId: undefined, rejection })
+  const [letter] = await letters.list()
+  const old = new Date(Date.now() - 31 * 86_400_000)
+  await utimes(join(folder, 'dead-letters', `${letter?.name}.json`), old, old)
+  vi.advanceTimersByTime(3_600_000)
+  while ((await letters.list()).length > 0) await immediate()
+  await outbox.close({ timeoutMs: 0 })
 })
 
 test('a process before this one is declared gone when its records are handed over, and no process of a clean end', async () => {
