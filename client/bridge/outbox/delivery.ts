@@ -35,6 +35,8 @@ export interface Parcel {
   readonly interception?: BatchRecord<'interception'> | undefined
   /** the user of the records, where it is known */
   readonly userId?: string | undefined
+  /** whether the control plane may have the final records already: then it keeps those, and nothing is wrong */
+  readonly isProvisional?: boolean
   /**
    * Called once, when the control plane has taken or rejected every record and each rejected one is kept, or when the
    * records were erased.
@@ -248,7 +250,8 @@ export class Delivery {
       const outcome = outcomes[index]
       if (outcome?.ok === false && outcome.code === 'NOT_FOUND' && !entry.parcel.isIntroduced) unknown.push(entry)
       else {
-        if (!outcome || outcome.ok || entry.parcel.isErased) this.#settle(entry)
+        const isOutdated = outcome?.ok === false && outcome.code === 'CONFLICT' && entry.parcel.parcel.isProvisional
+        if (!outcome || outcome.ok || isOutdated || entry.parcel.isErased) this.#settle(entry)
         else await this.#reject(entry, outcome)
         this.#underWay.delete(entry)
       }

@@ -302,14 +302,14 @@ class JournalOutbox implements Outbox {
     const settle = () => {
       if (open === 0 && gone.length > 0) track(this.#tasks, this.#declareGone(gone))
     }
-    for (const { key, records, userId } of parcels) {
-      this.#keys.set(key, userId)
+    for (const { key, ...parcel } of parcels) {
+      this.#keys.set(key, parcel.userId)
       const onDelivered = () => {
         this.#remove(key)
         open--
         settle()
       }
-      this.#delivery.add({ records, userId, onDelivered })
+      this.#delivery.add({ onDelivered, ...parcel })
     }
     if (parcels.length > 0) {
       const records = parcels.reduce((sum, parcel) => sum + parcel.records.length, 0)

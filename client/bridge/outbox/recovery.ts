@@ -10,6 +10,8 @@ export interface RecoveredParcel {
   records: SizedRecord[]
   /** the user of the records, where it is known */
   userId: string | undefined
+  /** whether these are not the final records, which the control plane may have all the same */
+  isProvisional: boolean
 }
 
 /**
@@ -38,7 +40,7 @@ function recordsOfSlots(slots: RecoveredKey['slots']): Omit<RecoveredParcel, 'ke
   const [start = [], progress = [], finished = []] = read.map(({ sized }) => sized)
   const records = inOrderOfSending(start, progress, finished)
   const userId = userOf(records.map(({ record }) => record)) ?? read.find(each => each.userId !== undefined)?.userId
-  return { records, userId }
+  return { records, userId, isProvisional: finished.length === 0 }
 }
 
 function inOrderOfSending(start: SizedRecord[], progress: SizedRecord[], finished: SizedRecord[]): SizedRecord[] {

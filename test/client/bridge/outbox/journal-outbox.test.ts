@@ -117,6 +117,20 @@ test('the newest tokens of a response under way are handed over by the next proc
   expect(sent.slice(0, -1)).toStrictEqual([interception(1), prompt(2, 1), tokens(3, 1, 7), end(1, 'unknown')])
 })
 
+test('records for a process that died are no dead letters where the control plane has the final ones', async () => {
+  const { outbox, folder } = await open({ send: silent })
+  await outbox.begin(interception(1), [prompt(2, 1), end(1, 'unknown')])
+  await outbox.begin(interception(5), [end(5, 'unknown')])
+  await outbox.put([prompt(6, 5), end(5)])
+  const send: SendRecords = async records =>
+    records.map(({ kind }) =>
+      kind === 'promptUsage' ? { ok: false, code: 'CONFLICT', message: 'recorded before' } : { ok: true },
+    )
+  const next = await afterKill(folder, { send })
+  // Final records that differ are a fault.
+  expect((await new DeadLetters(next.folder).list()).map(({ record }) => record.id)).toEqual([uuid(6)])
+})
+
 test('an interception that was not recorded leaves nothing', async () => {
   const { outbox, folder } = await open({ send: silent })
   await outbox.begin(interception(1), [end(1, 'unknown')])
