@@ -92,6 +92,8 @@ class JournalOutbox implements Outbox {
   readonly #unreadable = new Map<string, RecoveredKey['slots']>()
   /** interceptions whose records are in memory only */
   readonly #unwritten = new Set<string>()
+  /** names of retried dead letters whose files are still there */
+  readonly #takenOver = new Set<string>()
   readonly #puts = new Set<Promise<void>>()
   readonly #tasks = new Set<Promise<void>>()
   /** the work on dead letters, one after the other */
@@ -369,14 +371,19 @@ class JournalOutbox implements Outbox {
   }
 
   async #takeOverRetries(): Promise<void> {
-    for (const letter of await this.#letters.retries()) {
+    const letters = await this.#letters.retries()
+    const names = new Set(letters.map(({ name }) => name))
+    for (const name of this.#takenOver) if (!names.has(name)) this.#takenOver.delete(name)
+    for (const letter of letters) {
+      if (this.#takenOver.has(letter.name)) continue
       const key = letterKey(letter.name)
       const { interception, record, userId } = letter
       const { sized, text } = textOfRecords([...(interception ? [interception] : []), record], userId)
       this.#keys.set(key, userId)
       await this.#journal.put(key, 'finished', text)
-      await this.#letters.takenOver(letter)
+      this.#takenOver.add(letter.name)
       this.#delivery.add({ records: sized, userId, onDelivered: () => this.#remove(key) })
+      await this.#letters.takenOver(letter)
     }
   }
 

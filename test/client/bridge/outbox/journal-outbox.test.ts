@@ -248,6 +248,30 @@ test('a dead letter outlives the process, for its owner only, and is sent again 
   await eventually(async () => expect([await letters.list(), await letters.retries()]).toEqual([[], []]))
 })
 
+test('a retried letter whose file cannot be removed is sent once, and those behind it too', async () => {
+  const folder = await outboxFolder()
+  const letters = new DeadLetters(folder)
+  await letters.open()
+  const rejection = { ok: false, code: 'NOT_FOUND', message: 'no' } as const
+  for (const n of [1, 2]) await letters.keep({ record: end(n), interception: undefined, userId: undefined, rejection })
+  await letters.retry()
+  vi.spyOn(DeadLetters.prototype, 'takenOver').mockRejectedValue(new Error('EPERM'))
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => {
+    vi.useRealTimers()
+    vi.restoreAllMocks()
+  })
+  const { sent, lines } = await open({ folder })
+  for (const looks of [1, 2]) {
+    await vi.waitFor(() => expect(lines).toHaveLength(looks))
+    vi.advanceTimersByTime(5_000)
+  }
+  await vi.waitFor(() => expect(sent).toHaveLength(2))
+  vi.advanceTimersByTime(5_000)
+  await new Promise(setImmediate)
+  expect(sent.map(({ id }) => id).sort()).toEqual([uuid(1), uuid(2)])
+})
+
 test('dead letters are removed after 30 days', async () => {
   const folder = await outboxFolder()
   const letters = new DeadLetters(folder)
