@@ -23,7 +23,7 @@ export type StartGateway = (origin: string, name: string) => Promise<Gateway>
 
 const json = { 'content-type': 'application/json' }
 
-/** The provider alone: what clients and provider cost the machine. */
+/** The provider alone, which shows the cost of clients and provider. */
 export const providerAlone: StartGateway = async (origin, name) => ({
   name,
   does: 'the stand-in provider itself',

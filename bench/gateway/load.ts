@@ -17,7 +17,7 @@ export interface Load {
   forMs: number
 }
 
-/** What the clients received. */
+/** The figures of the clients. */
 export interface LoadResult {
   counts: Counts
   seconds: number

@@ -61,8 +61,8 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
       else await send(exchange, body, relay, observer)
     } catch (error) {
       const { kept } = await observer.finish(failureOf(error))
-      // The client sees an error of the bridge, too, when its record is kept; one that leaves is not waited for.
-      await abortable(kept, exchange.signal).catch(() => {})
+      // The client sees an error of the bridge, too, when its record is kept.
+      await abortable(kept, exchange.signal).catch(() => {}) // a client that leaves is not waited for
       await fail(exchange, relay, error)
     } finally {
       // The client may be gone before the records are made.

@@ -6,7 +6,7 @@ import type { ControlPlane } from '../control-plane/control-plane.js'
 import { isClosedForGood } from '../wire/rejection.js'
 import type { Outbox } from './outbox.js'
 
-/** What {@link watchErasures} needs. */
+/** Options of {@link watchErasures}. */
 export interface ErasureWatchOptions {
   client: Pick<ControlPlane, 'recorder'>
   outbox: Outbox

@@ -147,10 +147,8 @@ class JournalOutbox implements Outbox {
 
   note(interceptionId: string, ifLost: readonly BatchRecord[]): void {
     if (!this.#open.has(interceptionId)) return
-    // A note that the disk did not take changes nothing: the next one, or the end, comes soon.
-    this.#journal
-      .put(interceptionId, 'progress', textOfRecords(ifLost, this.#keys.get(interceptionId)).text)
-      .catch(() => {})
+    const { text } = textOfRecords(ifLost, this.#keys.get(interceptionId))
+    this.#journal.put(interceptionId, 'progress', text).catch(() => {}) // the next note, or the end, comes soon
   }
 
   forget(interceptionId: string): void {

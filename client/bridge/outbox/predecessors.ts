@@ -4,7 +4,7 @@ import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { isClosedForGood } from '../wire/rejection.js'
 
-/** What {@link declarePredecessorsGone} needs. */
+/** Options of {@link declarePredecessorsGone}. */
 export interface PredecessorsOptions {
   /** lets the control plane end what these processes left open */
   declareGone: (daemonInstances: string[], signal: AbortSignal) => Promise<unknown>

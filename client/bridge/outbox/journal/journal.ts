@@ -12,7 +12,7 @@ import { Writer } from './writer.js'
 
 export type { FsyncMode } from './segments.js'
 
-/** What {@link openJournal} needs. */
+/** Options of {@link openJournal}. */
 export interface OpenJournalOptions {
   /** made with mode 0700 if it is missing */
   folder: string
@@ -142,7 +142,7 @@ class SegmentedJournal implements Journal {
     return this.#writer.fault ?? this.#upkeep.fault
   }
 
-  /** Makes sure of what was found: the process that wrote it may have died before it synced. */
+  /** Syncs the segments that were found: the process that wrote them may have died before it did. */
   async begin(): Promise<void> {
     if (this.#options.fsync !== 'never') {
       for (const segment of this.#segments.list) await this.#syncFound(segment)

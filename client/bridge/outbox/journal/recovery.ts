@@ -6,7 +6,7 @@ import { LiveEntries } from './live-entries.js'
 import { newSegment, type Segment, segmentNumbers } from './segment.js'
 import { partsOf } from './segment-reader.js'
 
-/** What a folder of segments holds. */
+/** The content of a folder of segments. */
 export interface Recovered {
   /** the oldest first */
   segments: Segment[]
@@ -15,7 +15,7 @@ export interface Recovered {
   payloads: Map<string, Map<string, Buffer>>
 }
 
-/** What {@link recover} needs. */
+/** Options of {@link recover}. */
 export interface RecoverOptions {
   folder: string
   files: JournalFiles

@@ -8,7 +8,7 @@ import type { Segment } from './segment.js'
 import { partsOf } from './segment-reader.js'
 import type { Segments } from './segments.js'
 
-/** What {@link Rewriter} needs. */
+/** Options of {@link Rewriter}. */
 export interface RewriterOptions {
   segments: Segments
   live: LiveEntries
@@ -103,7 +103,7 @@ export class Rewriter {
       }
       frames.add(part.at)
       for (const entry of part.frame.entries) {
-        // What the entry replaced was older, so it is in no later segment; what came later must stay.
+        // The entry replaced older ones, so they are in no later segment; later entries must stay.
         if (entry.slot !== undefined && live.isNewest(entry, segment, part.at))
           appends.push({ entries: [{ ...entry, replaces: false }] })
       }

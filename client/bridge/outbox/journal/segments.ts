@@ -5,7 +5,7 @@ import { newSegment, nextSegmentNumber, type Segment } from './segment.js'
 /** When entries reach the disk itself: with each write, within 200 ms, or when the system pleases. */
 export type FsyncMode = 'always' | 'interval' | 'never'
 
-/** What {@link Segments} needs. */
+/** Options of {@link Segments}. */
 export interface SegmentsOptions {
   folder: string
   fsync: FsyncMode

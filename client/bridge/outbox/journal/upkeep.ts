@@ -3,7 +3,7 @@ import type { Segment } from './segment.js'
 import type { FsyncMode, Segments } from './segments.js'
 import type { Writer } from './writer.js'
 
-/** What {@link Upkeep} needs. */
+/** Options of {@link Upkeep}. */
 export interface UpkeepOptions {
   segments: Segments
   writer: Pick<Writer, 'run' | 'addLater' | 'hasWork' | 'fault'>

@@ -7,7 +7,7 @@ import type { Segment } from './segment.js'
 import type { FsyncMode, Segments } from './segments.js'
 import { WholeWrites } from './whole-writes.js'
 
-/** What {@link Writer} needs. */
+/** Options of {@link Writer}. */
 export interface WriterOptions {
   segments: Segments
   live: LiveEntries
