@@ -61,13 +61,16 @@ export class Writer {
   async #run(): Promise<void> {
     // Entries of one turn share a group.
     await undefined
-    while (this.hasWork) {
-      if (this.#options.rewriter.isNeeded) this.#appends.unshift(...(await this.#options.rewriter.next()))
-      if (this.#appends.length > 0) await this.#writeGroup()
-      // Entries of the journal itself wait for the next attempt; a caller gets an attempt of its own.
-      if (this.fault && !this.#appends.some(({ caller }) => caller)) break
+    try {
+      while (this.hasWork) {
+        if (this.#options.rewriter.isNeeded) this.#appends.unshift(...(await this.#options.rewriter.next()))
+        if (this.#appends.length > 0) await this.#writeGroup()
+        // Entries of the journal itself wait for the next attempt; a caller gets an attempt of its own.
+        if (this.fault && !this.#appends.some(({ caller }) => caller)) break
+      }
+    } finally {
+      this.#running = undefined
     }
-    this.#running = undefined
   }
 
   async #writeGroup(): Promise<void> {
