@@ -61,6 +61,8 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['metrics/'],
     ['recording/'],
     ['relay/'],
+    ['mcp/'],
+    ['injection/'],
     ['front-door/'],
     ['daemon.ts'],
     ['in-process/'],

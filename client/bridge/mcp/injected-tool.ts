@@ -1,0 +1,31 @@
+/** A tool of an MCP server as the model sees it, and the result of a call. */
+import type { JsonObject } from '../../../shared/values/text.js'
+
+/** Begins the name of every injected tool. */
+export const injectedPrefix = 'bmcp_'
+
+/** One tool as offered to the model. */
+export interface InjectedTool {
+  /** the name that the model sees, of at most 64 characters `[A-Za-z0-9_-]` */
+  fullName: string
+  /** the name on the server */
+  bareName: string
+  serverId: string
+  serverUrl: string
+  description: string
+  /** a JSON schema of type `object` */
+  inputSchema: JsonObject
+}
+
+/** A part of a result. */
+export type ToolResultPart = { type: 'text'; text: string } | { type: 'image'; mimeType: string; base64: string }
+
+/** The result of a call, within the bounds: what the model gets, and what is recorded. */
+export interface ToolResult {
+  isError: boolean
+  /** never empty: an empty result is a note */
+  parts: ToolResultPart[]
+  /** the reason of a failure as it is recorded, which may say more than the model gets */
+  error?: string | undefined
+  durationMs: number
+}
