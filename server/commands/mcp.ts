@@ -14,6 +14,7 @@ interface AddOptions extends CommonOptions {
   url: string
   allow?: string
   deny?: string
+  inject?: boolean
   tokenUrl?: string
   clientId?: string
   clientSecretEnv?: string
@@ -42,18 +43,21 @@ export function addMcpCommands(program: Command): void {
     .requiredOption('--url <url>', 'its streamable HTTP endpoint')
     .option('--allow <regex>', 'offer only tools whose name matches')
     .option('--deny <regex>', 'do not offer tools whose name matches')
+    .option('--inject', 'put its tools into model requests, and run their calls')
+    .option('--no-inject', 'leave that to the clients (default of a new server)')
     .option('--token-url <url>', 'where tokens are refreshed (OAuth 2)')
     .option('--client-id <id>', 'this service at the token URL')
     .option('--client-secret-env <variable>', 'the environment variable that holds its secret')
     .option('--validate-url <url>', 'responds with 2xx to a valid token, with 401 or 403 to any other')
     .action(async (name: string, options: AddOptions) => {
-      const { url, allow, deny, tokenUrl, clientId, clientSecretEnv, validateUrl, ...common } = options
+      const { url, allow, deny, inject, tokenUrl, clientId, clientSecretEnv, validateUrl, ...common } = options
       const server = await callAdmin(common, admin =>
         admin.mcpServers.upsert.mutate({
           id: name,
           url,
           toolAllowRegex: orNone(allow),
           toolDenyRegex: orNone(deny),
+          inject,
           tokenUrl: orNone(tokenUrl),
           clientId: orNone(clientId),
           validateUrl: orNone(validateUrl),
@@ -119,6 +123,7 @@ const serverColumns: Column<McpServer>[] = [
   ['URL', server => server.url],
   ['ALLOW', server => server.toolAllowRegex],
   ['DENY', server => server.toolDenyRegex],
+  ['INJECT', server => (server.inject ? 'yes' : 'no')],
   ['TOKEN URL', server => server.tokenUrl],
   ['VALIDATE URL', server => server.validateUrl],
 ]

@@ -19,6 +19,8 @@ export interface McpServerConfig {
   toolAllowRegex: string | null
   /** and does not match this */
   toolDenyRegex: string | null
+  /** whether bridges put its tools into model requests and run their calls */
+  inject: boolean
 }
 
 /** Sorted by id. */

@@ -110,6 +110,7 @@ const mcpServerConfig = z.object({
   url: z.string(),
   toolAllowRegex: z.string().nullable(),
   toolDenyRegex: z.string().nullable(),
+  inject: z.boolean(),
 })
 
 const mcpServer = z.object({

@@ -60,8 +60,8 @@ export function createMcpServersAdmin({ store, secrets }: McpAdminOptions): McpS
           if (written.tokenUrl === null || written.clientId !== null) return written
           throw new RpcError('BAD_REQUEST', 'clientId: is needed with tokenUrl')
         },
-        ({ url, toolAllowRegex, toolDenyRegex, tokenUrl, clientId, validateUrl }) => {
-          const details = { url, toolAllowRegex, toolDenyRegex, tokenUrl, clientId, validateUrl }
+        ({ url, toolAllowRegex, toolDenyRegex, inject, tokenUrl, clientId, validateUrl }) => {
+          const details = { url, toolAllowRegex, toolDenyRegex, inject, tokenUrl, clientId, validateUrl }
           return auditEntry(actor, 'mcpServers.upsert', id, details)
         },
       )

@@ -84,11 +84,12 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
     async getServerConfigs() {
       const servers = await store.listMcpServers()
       return {
-        servers: servers.map(({ id, url, toolAllowRegex, toolDenyRegex }) => ({
+        servers: servers.map(({ id, url, toolAllowRegex, toolDenyRegex, inject }) => ({
           id,
           url,
           toolAllowRegex,
           toolDenyRegex,
+          inject,
         })),
       }
     },

@@ -133,7 +133,9 @@ export interface AuthLinkRow extends Omit<ExternalAuthLink, 'hasRefreshToken'> {
 export interface McpStore {
   /** Sorted by id. */
   listMcpServers(): Promise<McpServerRow[]>
-  /** Adds or changes a server by id. Absent fields keep their values; absent fields of a new server are null. */
+  /**
+   * Adds or changes a server by id. Absent fields keep their values; absent fields of a new server are null, or false.
+   */
   upsertMcpServer(
     server: Pick<McpServerRow, 'id' | 'url'> & {
       [field in Exclude<keyof McpServerRow, 'id' | 'url' | 'createdAt' | 'updatedAt'>]?: McpServerRow[field] | undefined

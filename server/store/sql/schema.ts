@@ -195,6 +195,7 @@ interface McpServersTable {
   url: string
   tool_allow_regex: string | null
   tool_deny_regex: string | null
+  inject: Generated<boolean>
   token_url: string | null
   client_id: string | null
   client_secret: Uint8Array | null

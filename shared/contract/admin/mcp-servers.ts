@@ -15,15 +15,17 @@ const toolRegex = z
   })
 
 /**
- * Adds an MCP server, or changes the server of this id: absent fields stay, null removes a field. The last four fields
- * are for users' linked tokens: `tokenUrl` with `clientId` refreshes a token (RFC 6749, section 6), `validateUrl` says
- * whether a token is still valid (2xx, else 401 or 403).
+ * Adds an MCP server, or changes the server of this id: absent fields stay, null removes a field. The tools of a new
+ * server are not injected unless `inject` says so. The last four fields are for users' linked tokens: `tokenUrl` with
+ * `clientId` refreshes a token (RFC 6749, section 6), `validateUrl` says whether a token is still valid (2xx, else 401
+ * or 403).
  */
 export const mcpServersUpsertInput = z.object({
   id: slug,
   url: httpUrl,
   toolAllowRegex: toolRegex.nullish(),
   toolDenyRegex: toolRegex.nullish(),
+  inject: z.boolean().optional(),
   tokenUrl: httpUrl.nullish(),
   clientId: text(recordLimits.maxNameLength).min(1).nullish(),
   clientSecret: token.nullish(),

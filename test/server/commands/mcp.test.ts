@@ -72,6 +72,16 @@ test('adding a server that is there keeps what is left out; an empty value takes
   expect(await json<McpServer>(...add, '--allow', '')).toMatchObject({ toolAllowRegex: null, toolDenyRegex: 'secret$' })
 })
 
+test('the tools of a server are injected if an operator says so, until the operator says otherwise', async () => {
+  const { json, print } = await commandLine(store(), addMcpCommands)
+  const add = ['mcp', 'add', 'search', '--url', 'https://search.example.com/mcp']
+  expect(await json<McpServer>(...add)).toMatchObject({ inject: false })
+  expect(await json<McpServer>(...add, '--inject')).toMatchObject({ inject: true })
+  expect(await json<McpServer>(...add, '--allow', 'x')).toMatchObject({ inject: true })
+  expect(await print('mcp', 'list')).toMatch(/^search +https:\S+ +x +- +yes /m)
+  expect(await json<McpServer>(...add, '--no-inject')).toMatchObject({ inject: false })
+})
+
 test('a pattern that cannot be used, and a variable that is empty, are rejected', async () => {
   const { print } = await commandLine(store(), addMcpCommands)
   const add = ['mcp', 'add', 'wiki', '--url', 'https://wiki.example.com/mcp']

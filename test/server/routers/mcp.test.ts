@@ -69,13 +69,14 @@ describe.each(deployments)('$name', deployment => {
       url,
       toolAllowRegex: '^read_',
       toolDenyRegex: 'secret$',
+      inject: true,
       clientSecret: 'MARKED',
     })
     await operator.mcpServers.upsert.mutate({ id: a, url })
     const { servers } = await configs()
     expect(servers.filter(({ id }) => id === a || id === b)).toEqual([
-      { id: b, url, toolAllowRegex: '^read_', toolDenyRegex: 'secret$' },
-      { id: a, url, toolAllowRegex: null, toolDenyRegex: null },
+      { id: b, url, toolAllowRegex: '^read_', toolDenyRegex: 'secret$', inject: true },
+      { id: a, url, toolAllowRegex: null, toolDenyRegex: null, inject: false },
     ])
     expect(servers.map(({ id }) => id)).toEqual(servers.map(({ id }) => id).toSorted())
     const list = await operator.mcpServers.list.query()
@@ -92,6 +93,7 @@ describe.each(deployments)('$name', deployment => {
     const all = {
       toolAllowRegex: '^read_',
       toolDenyRegex: 'secret$',
+      inject: true,
       tokenUrl: 'https://id.example.com/token',
       clientId: 'bridge',
       validateUrl: 'https://id.example.com/me',
@@ -113,8 +115,9 @@ describe.each(deployments)('$name', deployment => {
       { ...all, url: moved },
     ])
     const nothing = { toolAllowRegex: null, toolDenyRegex: null, tokenUrl: null, clientId: null, validateUrl: null }
-    expect(await upsert.mutate({ id, url, ...nothing, clientSecret: null })).toMatchObject({
+    expect(await upsert.mutate({ id, url, ...nothing, inject: false, clientSecret: null })).toMatchObject({
       ...nothing,
+      inject: false,
       hasClientSecret: false,
     })
   })
