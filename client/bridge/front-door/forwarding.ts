@@ -2,24 +2,19 @@
 import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
-import type { Target } from '../control-plane/provider-registry.js'
 import type { BridgedRoute, RequestFacts } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
-import { FirstAttempt, mayRejectField } from '../relay/first-attempt.js'
-import { maskKeys } from '../relay/key-masking.js'
+import { mayRejectField } from '../relay/first-attempt.js'
 import { Relay } from '../relay/relay.js'
 import { ResponseRecording } from '../relay/response-recording.js'
-import type { UpstreamRequest } from '../relay/upstream.js'
-import type { ResponseReceiver, UpstreamLimits } from '../relay/upstream-call.js'
 import { UpstreamError } from '../relay/upstream-error.js'
-import { requestHeaders } from '../wire/headers.js'
 import type { BodyShare } from './body/body-memory.js'
 import { HeldBody } from './body/held-body.js'
-import { clientKey, secretsOf, shownKey } from './credentials.js'
+import { callProvider, firstKeyOf } from './call-provider.js'
+import { clientKey, secretsOf } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
 import { readRequest, readWithin } from './read-request.js'
-import { timeBehindClient } from './time-behind-client.js'
 
 /** Passes a request on without a record. */
 export async function passThrough(exchange: Exchange): Promise<void> {
@@ -83,7 +78,7 @@ async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) =>
 function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): Promise<Recording> {
   const { parts, request, abort, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
   const { type, name } = target.provider
-  const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : keyOf(target)
+  const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : firstKeyOf(target)
   const start = {
     owner,
     provider: { type, name },
@@ -100,11 +95,6 @@ function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): P
   return withinDeadline(parts.limits.controlPlaneDeadlineMs, abort, () => parts.recorder.begin(start, signal))
 }
 
-/** Returns the newest key; older keys are kept only until requests in flight have ended. */
-function keyOf({ provider }: Target): string | undefined {
-  return provider.keys.at(-1)
-}
-
 /**
  * Sends a request that asks for more than the client did. A provider that rejects it gets the client's own request,
  * once: the rejection may concern the addition.
@@ -117,7 +107,7 @@ async function sendAdapted(
   observer: ResponseRecording,
 ): Promise<void> {
   const { parts, target, signal } = exchange
-  const isRejected = await call(exchange, body, relay, observer, { mayReject: true })
+  const isRejected = await callProvider(exchange, body, relay, { recorded: observer, mayReject: true })
   if (!isRejected) return relay.end(signal)
   parts.logger.info(
     { provider: target.provider.name, model },
@@ -130,73 +120,8 @@ async function sendAdapted(
 
 /** Sends a request as received, and relays the response until its end. */
 async function send(exchange: Exchange, body: HeldBody, relay: Relay, observer?: ResponseRecording): Promise<void> {
-  await call(exchange, body, relay, observer)
+  await callProvider(exchange, body, relay, { recorded: observer })
   await relay.end(exchange.signal)
-}
-
-/**
- * Calls the provider and passes the response on.
- * @param mayReject whether a response that may reject a field of the request is dropped at its head
- * @returns whether the response was dropped
- */
-async function call(
-  exchange: Exchange,
-  body: HeldBody,
-  response: ResponseReceiver,
-  recorded?: ResponseRecording,
-  { mayReject = false } = {},
-): Promise<boolean> {
-  const { parts, signal, credentials, target } = exchange
-  const masking = maskKeys(response, credentials.kind === 'byok' ? noKeys : target.provider.keys)
-  const attempt = mayReject ? new FirstAttempt(masking, () => body.release()) : undefined
-  const lingerMs = () => timeBehindClient(signal, parts.limits.drainMs, recorded?.isWhole ?? false)
-  try {
-    const content = attempt ? body.forFirstAttempt() : body.forLastAttempt()
-    await parts.upstream.send(upstreamRequest(exchange, content, lingerMs), attempt ?? masking, signal)
-    return false
-  } catch (error) {
-    if (attempt?.isRejected && !signal.aborted) return true
-    throw error
-  } finally {
-    await masking.flush()
-  }
-}
-
-const noKeys: readonly string[] = []
-
-function upstreamRequest(
-  exchange: Exchange,
-  body: UpstreamRequest['body'],
-  lingerMs: UpstreamRequest['lingerMs'],
-): UpstreamRequest {
-  const { parts, request, credentials, target, path } = exchange
-  const key = keyOf(target)
-  const passed = requestHeaders(request.rawHeaders, {
-    credential: credentials.kind === 'byok' ? undefined : [],
-    withheld: parts.withheldHeaders,
-    key: shownKey(credentials),
-  })
-  // A header of the client counts for the credential only if it passes.
-  const isOurs = credentials.kind !== 'byok' && key !== undefined
-  const credential = isOurs ? target.api.credentialHeaders(key, passed) : []
-  return {
-    origin: target.origin,
-    path: target.basePath + path,
-    method: request.method ?? 'GET',
-    headers: [...passed, ...credential],
-    body,
-    limits: limitsOf(target),
-    lingerMs,
-  }
-}
-
-function limitsOf({ settings }: Target): Partial<UpstreamLimits> | undefined {
-  const { firstByteTimeoutMs, idleTimeoutMs } = settings
-  if (firstByteTimeoutMs === undefined && idleTimeoutMs === undefined) return undefined
-  return {
-    ...(firstByteTimeoutMs !== undefined && { upstreamHeadersTimeoutMs: firstByteTimeoutMs }),
-    ...(idleTimeoutMs !== undefined && { upstreamIdleTimeoutMs: idleTimeoutMs }),
-  }
 }
 
 /** Routes whose next segment is an id. */
