@@ -1,6 +1,6 @@
 /** OpenAI Chat Completions (https://platform.openai.com/docs/api-reference/chat and …/chat-streaming). */
 import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
-import { setMember } from '../../wire/json-patch.js'
+import { setMember } from '../../wire/json-edit.js'
 import type { SseEvent } from '../../wire/sse.js'
 import type { Failure } from '../error-type.js'
 import type { Adaptation, BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought } from '../provider-api.js'

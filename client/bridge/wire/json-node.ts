@@ -1,0 +1,143 @@
+/** Finds values in JSON text by their positions, so that parts of it can be copied and replaced unchanged. */
+
+const bytesOf = (text: string) => new Set(Buffer.from(text))
+const [quote = 0, backslash = 0, comma = 0, openBrace = 0, openBracket = 0] = Buffer.from('"\\,{[')
+const openers = bytesOf('[{')
+const closers = bytesOf(']}')
+const spaces = bytesOf(' \t\n\r')
+const scalarEnds = bytesOf(' \t\n\r,]}')
+
+/**
+ * A value in JSON text that `JSON.parse` has accepted; of other text it may name wrong positions. Members and elements
+ * are found at the first question and then kept. Nesting costs no stack.
+ */
+export class JsonNode {
+  /** the whole text; not a copy */
+  readonly text: Buffer
+  readonly start: number
+  readonly end: number
+  #members: Map<string, JsonNode> | undefined
+  #elements: JsonNode[] | undefined
+
+  private constructor(text: Buffer, start: number, end: number) {
+    this.text = text
+    this.start = start
+    this.end = end
+  }
+
+  /** Returns the outermost value of a text. */
+  static of(text: Buffer): JsonNode {
+    const start = skipSpaces(text, 0)
+    return new JsonNode(text, start, endOfValue(text, start))
+  }
+
+  get isObject(): boolean {
+    return this.text[this.start] === openBrace
+  }
+
+  get isArray(): boolean {
+    return this.text[this.start] === openBracket
+  }
+
+  /** Returns the value's bytes, which share the memory of the text. */
+  get bytes(): Buffer {
+    return this.text.subarray(this.start, this.end)
+  }
+
+  /**
+   * Returns the value of a member; undefined without one, and for a value that is no object. Of several members with
+   * one name the last counts, as for `JSON.parse`.
+   */
+  member(name: string): JsonNode | undefined {
+    return this.members.get(name)
+  }
+
+  /** Follows names of members inwards. */
+  at(...path: string[]): JsonNode | undefined {
+    return path.reduce<JsonNode | undefined>((node, name) => node?.member(name), this)
+  }
+
+  /** The members of an object in the order of their first appearance; empty for other values. */
+  get members(): ReadonlyMap<string, JsonNode> {
+    this.#members ??= new Map(this.isObject ? this.#readMembers() : [])
+    return this.#members
+  }
+
+  /** The value of the member that stands last in the text. */
+  get lastMember(): JsonNode | undefined {
+    let last: JsonNode | undefined
+    for (const node of this.members.values()) if (!last || node.end > last.end) last = node
+    return last
+  }
+
+  /** The elements of an array; empty for other values. */
+  get elements(): readonly JsonNode[] {
+    this.#elements ??= this.isArray ? [...this.#readElements()] : []
+    return this.#elements
+  }
+
+  *#readMembers(): Generator<[string, JsonNode]> {
+    for (let at = this.#first(); at < this.end - 1; at = this.#next(at)) {
+      const keyEnd = endOfString(this.text, at)
+      const key = this.text.toString('utf8', at + 1, keyEnd - 1)
+      const start = skipSpaces(this.text, skipSpaces(this.text, keyEnd) + 1) // behind the colon
+      const end = endOfValue(this.text, start)
+      yield [key.includes('\\') ? JSON.parse(`"${key}"`) : key, new JsonNode(this.text, start, end)]
+      at = end
+    }
+  }
+
+  *#readElements(): Generator<JsonNode> {
+    for (let at = this.#first(); at < this.end - 1; at = this.#next(at)) {
+      const end = endOfValue(this.text, at)
+      yield new JsonNode(this.text, at, end)
+      at = end
+    }
+  }
+
+  #first(): number {
+    return skipSpaces(this.text, this.start + 1)
+  }
+
+  /** @param end where a member or an element ends */
+  #next(end: number): number {
+    const at = skipSpaces(this.text, end)
+    return this.text[at] === comma ? skipSpaces(this.text, at + 1) : at
+  }
+}
+
+function skipSpaces(text: Buffer, at: number): number {
+  while (spaces.has(text[at] ?? quote)) at++
+  return at
+}
+
+/** @param start position of the opening quote */
+function endOfString(text: Buffer, start: number): number {
+  for (let at = text.indexOf(quote, start + 1); at >= 0; at = text.indexOf(quote, at + 1)) {
+    let escapes = 0
+    while (text[at - 1 - escapes] === backslash) escapes++
+    if (escapes % 2 === 0) return at + 1
+  }
+  return text.length
+}
+
+function endOfValue(text: Buffer, start: number): number {
+  const first = text[start] ?? 0
+  if (first === quote) return endOfString(text, start)
+  let at = start + 1
+  if (!openers.has(first)) {
+    // A number or a word.
+    while (at < text.length && !scalarEnds.has(text[at] ?? 0)) at++
+    return at
+  }
+  for (let depth = 1; depth > 0 && at < text.length; ) {
+    const byte = text[at] ?? 0
+    if (byte === quote) at = endOfString(text, at)
+    else {
+      if (openers.has(byte)) depth++
+      else if (closers.has(byte)) depth--
+      at++
+    }
+  }
+  return at
+}
