@@ -183,6 +183,10 @@ export const bridgeLimits = {
   outboxKeptFlushMs: 2_000,
   /** providers are read again after this time, with or without a signal of `watchProviders` */
   providerTtlMs: 60_000,
+  /** MCP servers and tokens are read again after this time; a token that a server rejects, at once */
+  mcpTtlMs: 60_000,
+  /** users whose MCP servers and tokens are kept, the last ones: some KiB each */
+  mcpMaxUsers: 1_000,
 } as const
 
 /** Limits of one bridge, see {@link bridgeLimits}. */

@@ -1,6 +1,7 @@
 /** The part of the `AppRouter`'s typed stub that a bridge uses, so that a test can replace it. */
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
 import type { Erasure } from '../../../shared/contract/erasures.js'
+import type { AccessTokensOutput, ServerConfigsOutput } from '../../../shared/contract/mcp-configurator.js'
 import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
 import type {
@@ -51,6 +52,17 @@ export interface ControlPlane {
   }
   authorizer: {
     isAuthorized: { query(input: IsAuthorizedInput, options?: ControlPlaneCallOptions): Promise<Authorization> }
+  }
+  mcpConfigurator: {
+    getServerConfigs: {
+      query(input: { userId: string }, options?: ControlPlaneCallOptions): Promise<ServerConfigsOutput>
+    }
+    getServerAccessTokensBatch: {
+      query(
+        input: { userId: string; serverIds: string[] },
+        options?: ControlPlaneCallOptions,
+      ): Promise<AccessTokensOutput>
+    }
   }
   providerConfigurator: {
     getProviders: { query(input?: undefined, options?: ControlPlaneCallOptions): Promise<ProvidersOutput> }

@@ -5,6 +5,11 @@
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
 import type { Erasure } from '../../../shared/contract/erasures.js'
 import { type ErrorReason, rpcError } from '../../../shared/contract/error-reasons.js'
+import type {
+  AccessTokenError,
+  AccessTokensOutput,
+  McpServerConfig,
+} from '../../../shared/contract/mcp-configurator.js'
 import type { Provider } from '../../../shared/contract/provider-configurator.js'
 import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import {
@@ -27,6 +32,10 @@ export interface ScriptedControlPlane extends ControlPlane {
   /** every call, in order */
   readonly calls: string[]
   providers: Provider[]
+  /** of every user */
+  mcpServers: McpServerConfig[]
+  /** of every user, by the server's id; a server without an entry has no link */
+  mcpTokens: Map<string, { token: string } | { error: AccessTokenError }>
   /** confirmed erasures, in order */
   readonly confirmed: { erasureId: string; records: number }[]
   /** outboxes that were reported to be empty */
@@ -56,6 +65,8 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
     records: [],
     calls: [],
     providers,
+    mcpServers: [],
+    mcpTokens: new Map(),
     confirmed: [],
     retired: [],
     erase: erasure => eraseWatchers.forEach(watcher => void watcher(erasure)),
@@ -101,6 +112,22 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
           }),
       },
     },
+    mcpConfigurator: {
+      getServerConfigs: {
+        query: (input, { signal } = {}) =>
+          untilAborted(
+            call('mcpConfigurator.getServerConfigs', input, () => ({ servers: structuredClone(plane.mcpServers) })),
+            signal,
+          ),
+      },
+      getServerAccessTokensBatch: {
+        query: (input, { signal } = {}) =>
+          untilAborted(
+            call('mcpConfigurator.getServerAccessTokensBatch', input, () => accessTokens(input.serverIds)),
+            signal,
+          ),
+      },
+    },
     providerConfigurator: {
       getProviders: {
         query: (_input, { signal } = {}) =>
@@ -131,6 +158,17 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
     },
   }
   return plane
+
+  function accessTokens(serverIds: string[]): AccessTokensOutput {
+    const output: AccessTokensOutput = { accessTokens: {}, errors: {} }
+    for (const id of serverIds) {
+      const isKnown = plane.mcpServers.some(server => server.id === id)
+      const known = isKnown ? plane.mcpTokens.get(id) : { error: 'unknown_server' as const }
+      if (known && 'token' in known) output.accessTokens[id] = known.token
+      else output.errors[id] = known?.error ?? 'no_link'
+    }
+    return output
+  }
 
   async function call<T>(path: string, input: unknown, run: () => T): Promise<T> {
     plane.calls.push(path)
