@@ -54,6 +54,8 @@ export interface InterceptionEnd {
   tokens: readonly { model: string; input: number; output: number; cacheRead: number; cacheWrite: number }[]
   /** number of tools that the model selected for the client to run */
   toolCalls: number
+  /** number of calls that the bridge ran */
+  injectedCalls: number
 }
 
 /** Metrics that count nothing. */

@@ -162,6 +162,7 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
     interceptions.inc({ provider, model, status, client: labels.client.of(end.client ?? 'unknown') })
     duration.observe({ provider }, seconds)
     if (end.toolCalls > 0) toolCalls.inc({ injected: 'false' }, end.toolCalls)
+    if (end.injectedCalls > 0) toolCalls.inc({ injected: 'true' }, end.injectedCalls)
     for (const counts of end.tokens) {
       const billed = labels.model.of(counts.model, mayAdd)
       for (const [name, type] of tokenTypes) {

@@ -167,9 +167,11 @@ export interface ToolCall {
   itemId?: string | undefined
   tool: string
   input: KeptText
-  /** URL of the MCP server on which the provider itself ran the call */
+  /** URL of the MCP server on which the provider, or the bridge, ran the call */
   serverUrl?: string | undefined
-  /** why a call that the provider ran itself failed */
+  /** whether the bridge ran the call, for a tool that it had added to the request */
+  injected?: boolean | undefined
+  /** why a call that the provider, or the bridge, ran failed */
   invocationError?: string | undefined
   /** names that say more of the call: its namespace, its caller, its MCP server */
   metadata?: JsonObject | undefined

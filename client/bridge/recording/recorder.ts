@@ -23,13 +23,14 @@ export interface RecorderParts extends RecordOptions {
 /** An interception that was recorded and has not ended. */
 export interface Recording {
   readonly id: string
-  /** Notes the facts of the response so far, in case the process dies before its end. */
-  note(soFar: ResponseFacts): void
+  /** Notes the facts of the responses so far, in case the process dies before the end. */
+  note(soFar: readonly ResponseFacts[]): void
   /**
-   * Puts the records of the response and the end into the outbox. Resolves with whether the outbox has them: as durable
-   * as it makes them. Never rejects. Later calls change nothing and get the first promise.
+   * Puts the records of the responses, one for each call to the provider, and the end into the outbox. Resolves with
+   * whether the outbox has them: as durable as it makes them. Never rejects. Later calls change nothing and get the
+   * first promise.
    */
-  end(response: ResponseFacts, failure: Failure | undefined): Promise<boolean>
+  end(responses: readonly ResponseFacts[], failure: Failure | undefined): Promise<boolean>
 }
 
 /** Records interceptions. */
@@ -110,10 +111,10 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, records
         parts.logger.error({ err: error, interceptionId: id }, 'the tokens so far could not be noted')
       }
     },
-    end(response, failure) {
+    end(responses, failure) {
       if (!ended) {
-        ended = put(parts, id, wholeOrEnd(parts, records, response, failure))
-        countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, response, failure) })
+        ended = put(parts, id, wholeOrEnd(parts, records, responses, failure))
+        countEnd({ model, seconds: (performance.now() - startedAt) / 1000, ...countable(start, responses, failure) })
       }
       return ended
     },
@@ -122,10 +123,14 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, records
 
 function countable(
   { provider, client, request }: InterceptionStart,
-  { usage, billedBeside = [], tools }: ResponseFacts,
+  responses: readonly ResponseFacts[],
   failure: Failure | undefined,
 ): Omit<InterceptionEnd, 'model' | 'seconds'> {
-  const parts: (TokenCounts & { model?: string | undefined })[] = [...(usage ? [usage] : []), ...billedBeside]
+  const parts: (TokenCounts & { model?: string | undefined })[] = responses.flatMap(({ usage, billedBeside = [] }) => [
+    ...(usage ? [usage] : []),
+    ...billedBeside,
+  ])
+  const tools = responses.flatMap(response => response.tools)
   return {
     provider: provider.name,
     client,
@@ -140,7 +145,8 @@ function countable(
         cacheWrite: counts.cacheWriteInputTokens,
       }
     }),
-    toolCalls: tools.length,
+    toolCalls: tools.filter(({ injected }) => !injected).length,
+    injectedCalls: tools.filter(({ injected }) => injected).length,
   }
 }
 
@@ -179,11 +185,11 @@ async function put(
 function wholeOrEnd(
   { logger }: RecorderParts,
   records: InterceptionRecords,
-  response: ResponseFacts,
+  responses: readonly ResponseFacts[],
   failure: Failure | undefined,
 ): BatchRecord[] {
   try {
-    return records.whole(response, failure)
+    return records.whole(responses, failure)
   } catch (error) {
     logger.error(
       { err: error, interceptionId: records.interception.id },

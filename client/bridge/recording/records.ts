@@ -94,18 +94,21 @@ export class InterceptionRecords {
     return [...this.#promptOf(undefined), this.end(failure)]
   }
 
-  /** Returns the tokens so far, and the end, for a process that dies inside the response. */
-  insideResponse(soFar: ResponseFacts, failure: Failure): BatchRecord[] {
+  /** Returns the tokens so far, and the end, for a process that dies inside the responses. */
+  insideResponse(soFar: readonly ResponseFacts[], failure: Failure): BatchRecord[] {
     return [...this.#tokensOf(soFar), this.end(failure)]
   }
 
-  /** Returns the records of the request and its response and, as the last one, the end. */
-  whole(response: ResponseFacts, failure: Failure | undefined): BatchRecord[] {
+  /**
+   * Returns the records of the request and its responses and, as the last one, the end.
+   * @param responses one for each call to the provider, in order
+   */
+  whole(responses: readonly ResponseFacts[], failure: Failure | undefined): BatchRecord[] {
     return [
-      ...this.#promptOf(response.msgId),
-      ...this.#tokensOf(response),
-      ...this.#thoughtsOf(response),
-      ...this.#toolsOf(response),
+      ...this.#promptOf(responses[0]?.msgId),
+      ...this.#tokensOf(responses),
+      ...responses.flatMap(response => this.#thoughtsOf(response)),
+      ...responses.flatMap(response => this.#toolsOf(response)),
       this.end(failure),
     ]
   }
@@ -149,33 +152,42 @@ export class InterceptionRecords {
     return this.#prompt ? [{ msgId: this.#msgId(msgId), createdAt: this.#now(), ...this.#prompt }] : []
   }
 
-  #tokensOf(response: ResponseFacts): BatchRecord[] {
-    const { logger, recordContent } = this.#options
+  #tokensOf(responses: readonly ResponseFacts[]): BatchRecord[] {
+    const parts = responses.flatMap(response =>
+      billedParts(response, this.#start.requestBytes).map((part, index) => ({ response, part, isFirst: index === 0 })),
+    )
     const createdAt = this.#now()
-    const msgId = this.#msgId(response.msgId)
-    return billedParts(response, this.#start.requestBytes).map((part, index) => {
-      // The facts stand in the first record.
-      const facts =
-        index === 0
-          ? { [outcomeKey]: outcomeOf(response.outcome ?? {}), ...(part.estimated && { estimated: true }) }
-          : {}
-      const { id: interceptionId } = this.interception
-      const metadata = detailsOf(logger, interceptionId, part.details, recordContent, facts)
-      const model = nameOf(part.model)
+    return parts.map(({ response, part, isFirst }, index) => {
       this.#tokenIds[index] ??= uuidv7()
-      const id = this.#tokenIds[index]
-      const counts = countsOf(part)
-      return {
-        kind: 'tokenUsage',
-        id,
-        interceptionId,
-        msgId,
-        ...(model !== undefined && { model }),
-        ...counts,
-        ...metadata,
-        createdAt,
-      }
+      return this.#tokenUsage(this.#tokenIds[index], response, part, isFirst, createdAt)
     })
+  }
+
+  /** @param isFirst whether the record is the first of its response, in which the facts stand */
+  #tokenUsage(
+    id: string,
+    response: ResponseFacts,
+    part: ReturnType<typeof billedParts>[number],
+    isFirst: boolean,
+    createdAt: Date,
+  ): BatchRecord<'tokenUsage'> {
+    const { logger, recordContent } = this.#options
+    const facts = isFirst
+      ? { [outcomeKey]: outcomeOf(response.outcome ?? {}), ...(part.estimated && { estimated: true }) }
+      : {}
+    const { id: interceptionId } = this.interception
+    const metadata = detailsOf(logger, interceptionId, part.details, recordContent, facts)
+    const model = nameOf(part.model)
+    return {
+      kind: 'tokenUsage',
+      id,
+      interceptionId,
+      msgId: this.#msgId(response.msgId),
+      ...(model !== undefined && { model }),
+      ...countsOf(part),
+      ...metadata,
+      createdAt,
+    }
   }
 
   #thoughtsOf({ thoughts }: ResponseFacts): BatchRecord[] {
@@ -201,7 +213,7 @@ export class InterceptionRecords {
         ...optional,
         tool: nameOf(call.tool) ?? 'unknown',
         ...callContent(call, this.#options.recordContent),
-        injected: false,
+        injected: call.injected ?? false,
         createdAt: call.at,
       }
     })

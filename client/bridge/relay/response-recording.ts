@@ -2,7 +2,7 @@ import { backgroundTimer } from '../../../shared/rpc/background-timer.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import { errorTypeOfStatus, type Failure } from '../providers/error-type.js'
-import type { ResponseFacts, ResponseReader } from '../providers/provider-api.js'
+import type { ResponseFacts, ResponseReader, ToolCall } from '../providers/provider-api.js'
 import { Inspection } from '../recording/inspection.js'
 import type { Recording } from '../recording/recorder.js'
 import type { ResponseHead } from '../wire/headers.js'
@@ -22,7 +22,10 @@ export interface ResponseRecordingOptions {
   recording: Recording
   /** name of the API in metrics */
   apiName: string
+  /** reads the response; of several responses the first one */
   reader: ResponseReader
+  /** Returns a call as it is recorded: the bridge knows more of the calls that it ran. */
+  recordedCall?: (call: ToolCall) => ToolCall
   /** see {@link InspectionOptions} */
   maxBytes: number
   logger: Logger
@@ -33,11 +36,14 @@ export interface ResponseRecordingOptions {
 
 /**
  * Records the response that passes a relay, and the end of the interception, once. The object is made when the provider
- * is called.
+ * is called. A request whose tools the bridge runs has several responses, see {@link nextResponse}.
  */
 export class ResponseRecording implements ResponseObserver {
   readonly #options: ResponseRecordingOptions
   readonly #calledAt = performance.now()
+  /** facts of the responses before the newest */
+  readonly #earlier: ResponseFacts[] = []
+  #reader: ResponseReader
   #status: number | undefined
   #inspection: Inspection | undefined
   #finished: Promise<Kept> | undefined
@@ -45,13 +51,27 @@ export class ResponseRecording implements ResponseObserver {
 
   constructor(options: ResponseRecordingOptions) {
     this.#options = options
+    this.#reader = options.reader
   }
 
   head(head: ResponseHead): void {
-    const { reader, maxBytes, logger, metrics, provider } = this.#options
-    metrics.firstByte(provider, (performance.now() - this.#calledAt) / 1000)
+    const { maxBytes, logger, metrics, provider } = this.#options
+    if (this.#earlier.length === 0) metrics.firstByte(provider, (performance.now() - this.#calledAt) / 1000)
     this.#status = head.status
-    this.#inspection = new Inspection({ head, reader, maxBytes, logger })
+    this.#inspection = new Inspection({ head, reader: this.#reader, maxBytes, logger })
+  }
+
+  /** Ends a response which is not the last one: the provider is called again. */
+  async nextResponse(reader: ResponseReader): Promise<void> {
+    clearTimeout(this.#noteTimer)
+    this.#noteTimer = undefined
+    const ended = this.#inspection
+    this.#inspection = undefined
+    this.#status = undefined
+    this.#reader = reader
+    if (ended) this.#earlier.push(await ended.end())
+    // Notes what was billed: a tool may run for long.
+    this.#note()
   }
 
   /** the provider's status; undefined before */
@@ -89,16 +109,31 @@ export class ResponseRecording implements ResponseObserver {
   /** Notes the tokens so far: the process may die at any moment. */
   #note(): void {
     this.#noteTimer = undefined
-    if (this.#inspection && !this.#finished) this.#options.recording.note(this.#inspection.soFar())
+    if (this.#finished) return
+    const soFar = this.#inspection?.soFar()
+    if (soFar || this.#earlier.length > 0) this.#options.recording.note([...this.#earlier, ...(soFar ? [soFar] : [])])
   }
 
   async #finish(failure: Failure | undefined): Promise<Kept> {
     clearTimeout(this.#noteTimer)
-    const facts = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
+    const newest = (await this.#inspection?.end()) ?? { tools: [], thoughts: [] }
+    const responses = [...this.#earlier, newest]
     const { recording, apiName, metrics } = this.#options
-    if (facts.unknownItems) metrics.unknownItems(apiName, facts.unknownItems)
-    if (facts.usageMismatch) metrics.usageMismatch(apiName)
-    return { kept: recording.end(facts, this.#failureOf(facts, failure)) }
+    for (const { unknownItems, usageMismatch } of responses) {
+      if (unknownItems) metrics.unknownItems(apiName, unknownItems)
+      if (usageMismatch) metrics.usageMismatch(apiName)
+    }
+    return {
+      kept: recording.end(
+        responses.map(response => this.#shown(response)),
+        this.#failureOf(newest, failure),
+      ),
+    }
+  }
+
+  #shown(response: ResponseFacts): ResponseFacts {
+    const { recordedCall } = this.#options
+    return recordedCall ? { ...response, tools: response.tools.map(recordedCall) } : response
   }
 
   /** A client that leaves a whole response did not fail it: some leave before its usage. */

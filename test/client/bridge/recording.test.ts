@@ -235,8 +235,8 @@ test('facts that cannot become records cost neither the end nor the response', a
   const recording = await recorder.begin(start, new AbortController().signal)
   const at = new Date(Number.NaN)
   const thoughts = [{ at, content: { bytes: 1, text: undefined as never } }] // a fault of a reader
-  recording.note({ tools: [], thoughts: [], msgId: 7 as never }) // another one
-  await recording.end({ tools: [], thoughts }, { type: 'timeout', message: 'no' })
+  recording.note([undefined as never]) // another one
+  await recording.end([{ tools: [], thoughts }], { type: 'timeout', message: 'no' })
   await outbox.close({ timeoutMs: 1_000 })
   expect(plane.stored('interceptionEnded')).toMatchObject([{ id: recording.id, errorType: 'timeout' }])
   expect(lines).toMatchObject([

@@ -133,6 +133,7 @@ describe('label values from outside', () => {
     seconds: 1,
     tokens: [],
     toolCalls: 0,
+    injectedCalls: 0,
   })
 
   test('the version of the program is a label of a metric that is always 1', async () => {

@@ -31,7 +31,7 @@ const counts = (n: number, details: JsonObject = {}): TokenCounts => ({
 /** Returns the token usages of a response, checked as the control plane checks them. */
 function usagesOf(response: Partial<ResponseFacts>, recordContent = true) {
   const options = { recordContent, logger: silentLogger }
-  const records = new InterceptionRecords(options, start).whole({ tools: [], thoughts: [], ...response }, undefined)
+  const records = new InterceptionRecords(options, start).whole([{ tools: [], thoughts: [], ...response }], undefined)
   return records.filter(({ kind }) => kind === 'tokenUsage').map(record => recordSchemas.tokenUsage.parse(record))
 }
 
@@ -169,7 +169,7 @@ describe('records of an interception', () => {
     const late = new Date(startedAt.getTime() + 1_500)
     const end = records.end(undefined)
     expect(end).toMatchObject({ endedAt: late })
-    for (const record of records.whole(facts, undefined)) {
+    for (const record of records.whole([facts], undefined)) {
       expect('createdAt' in record ? record.createdAt : late).toEqual(late)
     }
   })
@@ -180,9 +180,37 @@ describe('records of an interception', () => {
     const idsOf = (made: BatchRecord[]) => made.filter(({ kind }) => kind !== 'interceptionEnded').map(({ id }) => id)
     const failure = { type: 'unknown', message: 'it died' } as const
     const before = idsOf(records.beforeResponse(failure))
-    const inside = idsOf(records.insideResponse({ ...facts, billedBeside: [] }, failure))
+    const inside = idsOf(records.insideResponse([{ ...facts, billedBeside: [] }], failure))
     expect([before.length, inside.length]).toEqual([1, 1])
-    expect(idsOf(records.whole(facts, undefined))).toEqual([...before, ...inside, expect.any(String)])
-    expect(idsOf(records.whole(facts, undefined))).toHaveLength(3)
+    expect(idsOf(records.whole([facts], undefined))).toEqual([...before, ...inside, expect.any(String)])
+    expect(idsOf(records.whole([facts], undefined))).toHaveLength(3)
+  })
+
+  test('each response of an interception has its own token usages, the prompt and the end come once', () => {
+    const request = { model: 'm', prompt: 'hello' }
+    const records = new InterceptionRecords(options, { ...start, request })
+    const at = new Date()
+    const input = { text: '{}', bytes: 2 }
+    const ran = { callId: 'c', tool: 'search', input, serverUrl: 'https://wiki.test/mcp', injected: true, at }
+    const first = { ...facts, msgId: 'one', tools: [ran] }
+    const second = { tools: [{ callId: 'd', tool: 'Read', input, at }], thoughts: [], usage: counts(5), msgId: 'two' }
+    const noted = records.insideResponse([first, second], { type: 'unknown', message: 'it died' })
+    const made = records.whole([first, second], undefined)
+    expect(made.map(({ kind, ...rest }) => [kind, 'msgId' in rest ? rest.msgId : undefined])).toEqual([
+      ['promptUsage', 'one'],
+      ['tokenUsage', 'one'],
+      ['tokenUsage', 'one'],
+      ['tokenUsage', 'two'],
+      ['toolUsage', 'one'],
+      ['toolUsage', 'two'],
+      ['interceptionEnded', undefined],
+    ])
+    const tools = made.filter(record => record.kind === 'toolUsage')
+    expect(tools.map(({ tool, injected, serverUrl }) => [tool, injected, serverUrl])).toEqual([
+      ['search', true, 'https://wiki.test/mcp'],
+      ['Read', false, undefined],
+    ])
+    const tokens = (all: BatchRecord[]) => all.filter(({ kind }) => kind === 'tokenUsage').map(({ id }) => id)
+    expect(tokens(noted)).toEqual(tokens(made))
   })
 })
