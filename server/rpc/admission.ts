@@ -78,7 +78,7 @@ export class Admission {
   }
 
   /** Starts held calls after a turn of the event loop, the first of them with the granted unit. */
-  readonly #onTurn = (): void => {
+  #onTurn(): void {
     this.#turn = 'not needed'
     const { first } = this.#held
     if (!first || !this.#hasRoom) return turnBudget.giveBack()
@@ -124,7 +124,7 @@ export class Admission {
     if (turnBudget.begin()) return true
     if (this.#turn === 'not needed') {
       this.#turn = 'awaited'
-      turnBudget.wait('call', this.#onTurn)
+      turnBudget.wait('call', () => this.#onTurn())
     }
     return false
   }

@@ -73,7 +73,7 @@ export class ConnectionCalls {
     this.#maxInFlight = limits.maxInFlight
     this.#onCallEnd = onCallEnd
     this.#admission = new Admission(this, duplex, this.running, limits)
-    this.#stragglers = new ConnectionStragglers(stragglers, limits.maxInFlight, error => owner.moveAway(error))
+    this.#stragglers = new ConnectionStragglers(stragglers, limits.maxInFlight, owner)
   }
 
   get state(): Owner['state'] {

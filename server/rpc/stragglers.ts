@@ -93,27 +93,33 @@ export function stragglersOf(group: object | undefined): Stragglers {
   return stragglers
 }
 
+/** The function of the connection that its stragglers need. */
+interface Owner {
+  /** Asks the client to go on elsewhere. */
+  moveAway(error: RpcError): void
+}
+
 /**
  * The same of one connection. When half of the places of `maxInFlight` are taken by procedures that hang, the client is
- * asked to go on elsewhere: `onTooMany` is called, once.
+ * asked to go on elsewhere, once.
  */
 export class ConnectionStragglers {
   readonly #all: Stragglers
   readonly #maxInFlight: number
-  readonly #onTooMany: (error: RpcError) => void
+  readonly #owner: Owner
   #hanging = 0
 
-  constructor(all: Stragglers, maxInFlight: number, onTooMany: (error: RpcError) => void) {
+  constructor(all: Stragglers, maxInFlight: number, owner: Owner) {
     this.#all = all
     this.#maxInFlight = maxInFlight
-    this.#onTooMany = onTooMany
+    this.#owner = owner
   }
 
   /** Watches the procedure of a call that was settled. */
   add(path: string): Straggler {
     return this.#all.add(path, () => {
       this.#hanging++
-      if (this.#hanging === Math.ceil(this.#maxInFlight / 2)) this.#onTooMany(this.#tooMany(path))
+      if (this.#hanging === Math.ceil(this.#maxInFlight / 2)) this.#owner.moveAway(this.#tooMany(path))
     })
   }
 

@@ -7,6 +7,8 @@ interface Identified {
 
 const initialSlots = 16
 const mostSlots = 4096
+/** of all tables that have grown none */
+const noSlots: never[] = []
 
 /**
  * The calls in flight of one connection, by id: a small `Map` for calls that come and go.
@@ -19,7 +21,7 @@ const mostSlots = 4096
 export class CallTable<C extends Identified> {
   /** the call of a connection that has one call at a time: an idle connection has no slots */
   #only: C | undefined
-  #slots: (C | undefined)[] = []
+  #slots: (C | undefined)[] = noSlots
   #inSlots = 0
   #others: Map<CallId, C> | undefined
 
@@ -76,7 +78,7 @@ export class CallTable<C extends Identified> {
 
   clear(): void {
     this.#only = undefined
-    this.#slots = []
+    this.#slots = noSlots
     this.#inSlots = 0
     this.#others = undefined
   }

@@ -1,12 +1,11 @@
-import { backgroundTimer } from './background-timer.js'
-import { longestTimeoutMs } from './timeouts.js'
+import { type Alarms, cancelAlarm, type Sleeper, setAlarm } from './alarms.js'
 
 /** Something that ends at a point in time. */
 export interface Deadline {
   /** on the clock of {@link now} */
   readonly deadlineAt: number
   onDeadline(): void
-  /** Neighbours among the deadlines of one timer. Only {@link Deadlines} sets them. */
+  /** Neighbours among the deadlines of one alarm. Only {@link Deadlines} sets them. */
   previousDeadline?: Deadline | undefined
   nextDeadline?: Deadline | undefined
 }
@@ -15,16 +14,18 @@ export interface Deadline {
 export const now = (): number => performance.now()
 
 /**
- * Many deadlines on one timer. Calls come and go by the thousand and hardly ever reach their deadline, so adding and
- * deleting must cost next to nothing: the timer is set for the earliest deadline seen and, when it fires, for the
+ * Many deadlines on one alarm. Calls come and go by the thousand and hardly ever reach their deadline, so adding and
+ * deleting must cost next to nothing: the alarm is set for the earliest deadline seen and, when it comes, for the
  * earliest that is left. The deadlines are a linked list: a `Set` of short-lived entries keeps garbage alive, as
  * `CallTable` explains.
  */
-export class Deadlines {
+export class Deadlines implements Sleeper {
   #first: Deadline | undefined
   #last: Deadline | undefined
-  #timer: NodeJS.Timeout | undefined
-  #timerAt = Infinity
+  alarms: Alarms | undefined
+  alarmAt = Infinity
+  alarmOrder = 0
+  alarmIndex = 0
 
   /** Adds a deadline that stands in no list. */
   add(deadline: Deadline): void {
@@ -32,7 +33,7 @@ export class Deadlines {
     if (this.#last) this.#last.nextDeadline = deadline
     else this.#first = deadline
     this.#last = deadline
-    if (deadline.deadlineAt < this.#timerAt) this.#arm(deadline.deadlineAt)
+    this.#watch(deadline.deadlineAt)
   }
 
   /** Takes a deadline out; does nothing for a deadline that has fired or was never added. */
@@ -50,10 +51,10 @@ export class Deadlines {
     return deadline.previousDeadline !== undefined || this.#first === deadline
   }
 
-  /** Stops the timer; nothing fires any more. */
+  /** Takes all deadlines out; nothing fires any more. */
   clear(): void {
     for (const deadline of this.#entries()) this.delete(deadline)
-    this.#disarm()
+    cancelAlarm(this)
   }
 
   /** Returns the deadlines of this moment. */
@@ -63,22 +64,12 @@ export class Deadlines {
     return entries
   }
 
-  #arm(at: number): void {
-    this.#disarm()
-    this.#timerAt = at
-    // Rounded up: a timer that fires early would be set again for a fraction of a millisecond.
-    // A peer, a socket or the caller keeps the process alive, not the watch over them.
-    this.#timer = backgroundTimer(() => this.#fire(), Math.min(longestTimeoutMs, Math.ceil(Math.max(0, at - now()))))
+  /** Sets the alarm for a deadline, unless it comes earlier. */
+  #watch(at: number): void {
+    if (at < (this.alarms ? this.alarmAt : Infinity)) setAlarm(this, at)
   }
 
-  #disarm(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#timerAt = Infinity
-  }
-
-  #fire(): void {
-    this.#disarm()
+  onAlarm(): void {
     const time = now()
     let earliest = Infinity
     for (const entry of this.#entries()) {
@@ -89,6 +80,6 @@ export class Deadlines {
         entry.onDeadline()
       } else if (entry.deadlineAt < earliest) earliest = entry.deadlineAt
     }
-    if (earliest < this.#timerAt && this.#first) this.#arm(earliest)
+    if (this.#first) this.#watch(earliest)
   }
 }

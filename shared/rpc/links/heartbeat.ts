@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { takenBytes } from '../../values/taken-bytes.js'
+import { type Alarms, cancelAlarm, type Sleeper, setAlarm } from '../alarms.js'
 import { now } from '../deadlines.js'
 
 export interface HeartbeatOptions {
@@ -28,12 +29,17 @@ const minReceivedBytes = 1024
  * A ping's pong comes after all bytes that were sent earlier, and the system's buffers hide whether those bytes still
  * move. The receiving end of a long message therefore sends unasked pongs now and then (RFC 6455, section 5.5.3).
  */
-export class Heartbeat {
+export class Heartbeat implements Sleeper {
   readonly #socket: Socket
   readonly #options: HeartbeatOptions
   /** time between two looks: two looks in every span that matters */
   readonly #lookMs: number
-  #timer: NodeJS.Timeout
+  /** what the next alarm is for */
+  #next: 'look' | 'judgement' = 'look'
+  alarms: Alarms | undefined
+  alarmAt = 0
+  alarmOrder = 0
+  alarmIndex = 0
   #turn: NodeJS.Immediate | undefined
   /** whole milliseconds, which take no memory of their own */
   #movedAt = Math.round(now())
@@ -51,11 +57,11 @@ export class Heartbeat {
     this.#options = options
     this.#lookMs = Math.min(options.intervalMs, options.timeoutMs) / 2
     this.hasMoved()
-    this.#timer = this.#schedule(this.#lookMs, look)
+    this.#schedule('look')
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    cancelAlarm(this)
     clearImmediate(this.#turn)
   }
 
@@ -98,14 +104,20 @@ export class Heartbeat {
     return moved
   }
 
-  #schedule(delayMs: number, then: (heartbeat: Heartbeat) => void): NodeJS.Timeout {
-    // The socket keeps the process alive, not the watch over the socket.
-    return setTimeout(then, delayMs, this).unref()
+  #schedule(next: 'look' | 'judgement'): void {
+    this.#next = next
+    const delayMs = next === 'look' ? this.#lookMs : this.#options.timeoutMs
+    setAlarm(this, Math.ceil(now() + delayMs))
   }
 
-  look(): void {
+  onAlarm(): void {
+    if (this.#next === 'look') this.#look()
+    else this.#judge()
+  }
+
+  #look(): void {
     const options = this.#options
-    const { intervalMs, timeoutMs } = options
+    const { intervalMs } = options
     const { bytesRead, bytesWritten } = this.#socket
     const isReceiving = bytesRead - this.#read >= minReceivedBytes && bytesWritten === this.#written
     const isSilent = !this.hasMoved() && now() - this.#movedAt > intervalMs - 1.5 * this.#lookMs
@@ -114,25 +126,16 @@ export class Heartbeat {
       this.#pinged = this.#socket.bytesWritten
       options.ping(String(++this.#pings))
     }
-    this.#timer = isSilent ? this.#schedule(timeoutMs, judge) : this.#schedule(this.#lookMs, look)
+    this.#schedule(isSilent ? 'judgement' : 'look')
   }
 
-  judge(): void {
+  #judge(): void {
     // A process that was busy for longer than the timeout has not read the latest bytes yet; the read happens before
     // the next turn.
     this.#turn = setImmediate(() => {
       const options = this.#options
-      if (this.hasMoved()) this.#timer = this.#schedule(this.#lookMs, look)
+      if (this.hasMoved()) this.#schedule('look')
       else options.onSilence(`no response to a ping within ${options.timeoutMs} ms`)
     })
   }
-}
-
-// Functions of the module: closures for each connection would take 150 bytes of an idle one.
-function look(heartbeat: Heartbeat): void {
-  heartbeat.look()
-}
-
-function judge(heartbeat: Heartbeat): void {
-  heartbeat.judge()
 }

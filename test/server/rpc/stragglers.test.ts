@@ -198,7 +198,8 @@ describe('stragglers', () => {
   it('a connection counts its own procedures that hang, whatever has returned in time', () => {
     const all = new Stragglers()
     const onTooMany = vi.fn()
-    const [one, other] = [new ConnectionStragglers(all, 4, onTooMany), new ConnectionStragglers(all, 4, vi.fn())]
+    const one = new ConnectionStragglers(all, 4, { moveAway: onTooMany })
+    const other = new ConnectionStragglers(all, 4, { moveAway: vi.fn() })
     one.delete(one.add('a'))
     for (const path of ['a', 'b']) other.add(path)
     one.add('a')

@@ -23,6 +23,22 @@ describe('deadlines', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('deadlines of many lists share a timer, and each fires at its time', () => {
+    const fired: number[] = []
+    const lists = Array.from({ length: 100 }, (_, index) => {
+      const list = new Deadlines()
+      list.add(deadlineIn(30_000 + index, fired))
+      return list
+    })
+    expect(vi.getTimerCount()).toBe(1)
+    for (const list of lists.splice(50)) list.clear()
+    vi.advanceTimersByTime(30_010)
+    expect(fired).toEqual(Array.from({ length: 11 }, (_, index) => 30_000 + index))
+    vi.advanceTimersByTime(60_000)
+    expect(fired).toHaveLength(50)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it('a deleted deadline does not fire, and the timer ends with the last one', () => {
     const deadlines = new Deadlines()
     const fired: number[] = []
