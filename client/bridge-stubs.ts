@@ -36,7 +36,7 @@ export interface LocalControlPlane extends ClientOptions {
  */
 export type BridgeClient = Pick<
   TRPCClient<AppRouter>,
-  'recorder' | 'authorizer' | 'mcpConfigurator' | 'providerConfigurator' | 'admin'
+  'recorder' | 'authorizer' | 'mcpConfigurator' | 'conversations' | 'providerConfigurator' | 'admin'
 > & {
   /** the connection below the stubs */
   readonly connection: Connection
@@ -49,7 +49,7 @@ export type BridgeClient = Pick<
 }
 
 /** Routers with idempotent procedures only: a call without a response may be sent again. */
-const idempotent = /^(recorder|authorizer|mcpConfigurator|providerConfigurator)\./
+const idempotent = /^(recorder|authorizer|mcpConfigurator|conversations|providerConfigurator)\./
 
 /** Connects to a control plane, and reconnects whenever the connection is lost. */
 export function connectBridgeClient(
@@ -64,14 +64,16 @@ export function connectBridgeClient(
     finalCloseCodes,
     resend: call => call.type === 'query' || idempotent.test(call.path),
   })
-  const { recorder, authorizer, mcpConfigurator, providerConfigurator, admin } = createDuplexClient<AppRouter>({
-    connection,
-    transformer,
-  })
+  const { recorder, authorizer, mcpConfigurator, conversations, providerConfigurator, admin } =
+    createDuplexClient<AppRouter>({
+      connection,
+      transformer,
+    })
   return {
     recorder,
     authorizer,
     mcpConfigurator,
+    conversations,
     providerConfigurator,
     admin,
     connection,

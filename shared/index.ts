@@ -83,6 +83,17 @@ export {
 export { type Authorization, type IsAuthorizedInput, isAuthorizedInput } from './contract/authorizer.js'
 export { finalCloseCodes, serviceCloseCodes } from './contract/close-codes.js'
 export {
+  type ConversationPage,
+  type HiddenTurn,
+  hiddenTurn,
+  keepTurnInput,
+  openConversationInput,
+  type PinnedTool,
+  type PinToolsOutput,
+  pinnedTool,
+  pinToolsInput,
+} from './contract/conversations.js'
+export {
   confirmErasuresInput,
   type Erasure,
   retireOutboxInput,

@@ -1,5 +1,6 @@
 import { adminRouter } from './admin.js'
 import { authorizerRouter } from './authorizer.js'
+import { conversationsRouter } from './conversations.js'
 import { mcpConfiguratorRouter } from './mcp-configurator.js'
 import { providerConfiguratorRouter } from './provider-configurator.js'
 import { recorderRouter } from './recorder.js'
@@ -10,6 +11,7 @@ export const appRouter = router({
   recorder: recorderRouter,
   authorizer: authorizerRouter,
   mcpConfigurator: mcpConfiguratorRouter,
+  conversations: conversationsRouter,
   providerConfigurator: providerConfiguratorRouter,
   admin: adminRouter,
 })

@@ -6,6 +6,7 @@ import type { RotateKeys } from './admin/secret-rotation.js'
 import { type AbandonedInterceptions, createAbandonedInterceptions } from './daemon/abandoned-interceptions.js'
 import { type AbandonmentSweep, createAbandonmentSweep } from './daemon/abandonment-sweep.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
+import { type Conversations, createConversations } from './daemon/conversations.js'
 import { createDaemonPresence, type DaemonPresence } from './daemon/daemon-presence.js'
 import { createErasures, type Erasures } from './daemon/erasures.js'
 import { createKeyUse, type KeyUse } from './daemon/key-use.js'
@@ -20,6 +21,7 @@ export interface Services {
   readonly erasures: Erasures
   readonly authorizer: Authorizer
   readonly mcpConfigurator: McpConfigurator
+  readonly conversations: Conversations
   readonly providerConfigurator: ProviderConfigurator
   readonly admin: Admin
   readonly daemonKeys: DaemonKeys
@@ -66,6 +68,7 @@ export function createServices(options: ServicesOptions): Services {
     erasures: createErasures(options),
     authorizer: createAuthorizer({ ...options, keyUse }),
     mcpConfigurator: createMcpConfigurator(options),
+    conversations: createConversations(options),
     providerConfigurator: createProviderConfigurator(options),
     admin: createAdmin({ ...options, daemonKeys }),
     daemonKeys,

@@ -15,6 +15,7 @@ import { isPassing, mayHaveCommitted } from './sql/sql-error.js'
 import type { Store, Tables, TransactionTables } from './store.js'
 import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
+import { conversationStore } from './tables/conversations.js'
 import { daemonInstanceStore } from './tables/daemon-instances.js'
 import { daemonKeyStore } from './tables/daemon-keys.js'
 import { outboxErasureStore } from './tables/erasures.js'
@@ -61,6 +62,7 @@ const reads = new Set<keyof Tables>([
   'findByShortId',
   'listMcpServers',
   'listAuthLinks',
+  'hasConversations',
 ])
 
 /** Methods that change the same a second time. An attempt whose outcome is unknown is repeated too. */
@@ -80,6 +82,9 @@ const repeatableWrites = new Set<keyof Tables>([
   'confirmErasures',
   'forgetErasures',
   'finishRefresh',
+  'openConversation',
+  'pinTools',
+  'keepTurn',
 ])
 
 /**
@@ -176,6 +181,7 @@ function tablesOf(db: Kysely<Database>): TransactionTables {
     ...outboxErasureStore(db),
     ...providerStore(db),
     ...mcpStore(db),
+    ...conversationStore(db),
     ...secretStore(db),
     ...auditStore(db),
     ...shortIdStore(db),

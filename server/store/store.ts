@@ -11,6 +11,7 @@
  *   meanwhile.
  */
 import type { AuditRecord } from '../../shared/contract/admin/audit.js'
+import type { ConversationStore } from './contract/conversations.js'
 import type { DaemonInstanceStore, EndStore } from './contract/ends.js'
 import type { OutboxErasureStore } from './contract/erasures.js'
 import type {
@@ -23,6 +24,12 @@ import type {
 } from './contract/records.js'
 import type { ApiKeyStore, DaemonKeyStore, McpStore, ProviderStore, SecretStore, UserStore } from './contract/tables.js'
 
+export type {
+  ConversationPlace,
+  ConversationStore,
+  StoredConversationPage,
+  StoredJson,
+} from './contract/conversations.js'
 export type {
   AbsentDaemon,
   DaemonInstanceStore,
@@ -106,6 +113,7 @@ export interface TransactionTables
     OutboxErasureStore,
     ProviderStore,
     McpStore,
+    ConversationStore,
     SecretStore,
     AuditStore,
     ShortIdStore {}

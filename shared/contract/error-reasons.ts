@@ -28,6 +28,8 @@ export const errorReasons = {
   // recorder
   unknown_interception: { code: 'NOT_FOUND', meaning: 'no interception has this id' },
   content_differs: { code: 'CONFLICT', meaning: 'the id was used for other content' },
+  // conversations
+  conversation_full: { code: 'PRECONDITION_FAILED', meaning: 'the conversation takes no turn of this size' },
   // admin
   unknown_row: { code: 'NOT_FOUND', meaning: 'no row has this id or name' },
   ambiguous_id: { code: 'BAD_REQUEST', meaning: 'several rows have this short id' },

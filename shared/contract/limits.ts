@@ -26,6 +26,8 @@ export const retention = {
   retryMs: 60_000,
   /** interceptions of one transaction: some tens of milliseconds, for which the embedded store does nothing else */
   batchInterceptions: 500,
+  /** conversations of one transaction, of 32 MiB at most; most have some hundred KiB */
+  batchConversations: 50,
   /** rows of the feed of one transaction */
   batchFeedRows: 5_000,
   /** between two transactions */
@@ -144,6 +146,42 @@ export const mcpLimits = {
   refreshLeaseMs: 30_000,
   /** response of an OAuth server; tokens are some KiB at most */
   maxOAuthResponseBytes: 64 * kib,
+} as const
+
+/**
+ * Limits of a conversation with injected tools. Sizes are bytes of JSON text in UTF-8; a container is an object or an
+ * array (contract).
+ */
+export const conversationLimits = {
+  /** Chat Completions takes 128 tools, other APIs some hundreds */
+  maxTools: 512,
+  /** goes to the provider with every request of the conversation: a quarter of a million tokens */
+  maxToolsBytes: 1 * mib,
+  maxToolsContainers: 65_536,
+  maxBareNameLength: 1024,
+  /** far above what models read well; some servers put a manual there */
+  maxDescriptionLength: 16_384,
+  /** a turn goes in one message of 4 MiB, beside its envelope */
+  maxTurnBytes: 3 * mib,
+  /** a quarter of a message's `maxContainers`; results are text, so that only inputs count */
+  maxTurnContainers: 65_536,
+  /** a round is a call to the provider: more than a turn may have */
+  maxRounds: 64,
+  /** visible parts of a turn: text, calls, thoughts */
+  maxAnchors: 4_096,
+  /** an id or a hash; signatures are hashed */
+  maxAnchorLength: 1_024,
+  /** half of what each recursion over a message survives */
+  maxDepth: 512,
+  /** a turn is a message of a user at least; longer conversations are compacted or begun anew */
+  maxTurns: 2_000,
+  /** all turns go to the provider with each request, whose body has at most 32 MiB */
+  maxTurnsBytes: 32 * mib,
+  /** turns and tools of one page, in one message of 4 MiB; any turn fits into a page without tools */
+  maxPageBytes: 3.5 * mib,
+  maxPageContainers: 196_608,
+  /** between two notes of the last use, by which retention erases: a note is a write, and a use is a request */
+  usedNoteMs: 3_600_000,
 } as const
 
 /** The longest time for which a server holds a connection whose client takes nothing of a waiting response. */

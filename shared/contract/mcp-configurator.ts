@@ -23,9 +23,11 @@ export interface McpServerConfig {
   inject: boolean
 }
 
-/** Sorted by id. */
+/** The servers are sorted by id. */
 export interface ServerConfigsOutput {
   servers: McpServerConfig[]
+  /** whether a conversation of the user is stored: its requests need it, also when no tool is injected any more */
+  hasConversations: boolean
 }
 
 /** Reads tokens of a user for MCP servers, each named by its id. */

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { AppRouter } from '../../server/routers/app.js'
 import { providerTestFailures, providerWarnings } from '../../shared/contract/admin/providers.js'
 import { userStatuses } from '../../shared/contract/admin/users.js'
+import { hiddenTurn, pinnedTool } from '../../shared/contract/conversations.js'
 import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { endedBy, errorTypes } from '../../shared/contract/recorder.js'
@@ -216,6 +217,7 @@ const purgeProgress = z.object({
   records: z.number(),
   apiKeys: z.number(),
   links: z.number(),
+  conversations: z.number(),
   daemons: z
     .object({
       reached: z.number(),
@@ -277,11 +279,20 @@ export const outputs = {
   },
   authorizer: { isAuthorized: z.object({ ownerId: z.string(), apiKeyId: z.string(), username: z.string() }) },
   mcpConfigurator: {
-    getServerConfigs: z.object({ servers: z.array(mcpServerConfig) }),
+    getServerConfigs: z.object({ servers: z.array(mcpServerConfig), hasConversations: z.boolean() }),
     getServerAccessTokensBatch: z.object({
       accessTokens: z.record(z.string(), z.string()),
       errors: z.record(z.string(), z.enum(accessTokenErrors)),
     }),
+  },
+  conversations: {
+    open: z.object({
+      tools: z.array(pinnedTool).nullable(),
+      turns: z.array(hiddenTurn),
+      next: z.number().nullable(),
+    }),
+    pin: z.object({ tools: z.array(pinnedTool) }),
+    keep: empty,
   },
   providerConfigurator: {
     getProviders: z.object({ providers: z.array(provider) }),

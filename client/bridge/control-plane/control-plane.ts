@@ -1,5 +1,11 @@
 /** The part of the `AppRouter`'s typed stub that a bridge uses, so that a test can replace it. */
 import type { Authorization, IsAuthorizedInput } from '../../../shared/contract/authorizer.js'
+import type {
+  ConversationPage,
+  HiddenTurn,
+  PinnedTool,
+  PinToolsOutput,
+} from '../../../shared/contract/conversations.js'
 import type { Erasure } from '../../../shared/contract/erasures.js'
 import type { AccessTokensOutput, ServerConfigsOutput } from '../../../shared/contract/mcp-configurator.js'
 import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
@@ -62,6 +68,27 @@ export interface ControlPlane {
         input: { userId: string; serverIds: string[] },
         options?: ControlPlaneCallOptions,
       ): Promise<AccessTokensOutput>
+    }
+  }
+  /** conversations with injected tools; a control plane of 1.5 lacks the procedures */
+  conversations: {
+    open: {
+      query(
+        input: { userId: string; key: string; after?: number },
+        options?: ControlPlaneCallOptions,
+      ): Promise<ConversationPage>
+    }
+    pin: {
+      mutate(
+        input: { userId: string; key: string; tools: PinnedTool[] },
+        options?: ControlPlaneCallOptions,
+      ): Promise<PinToolsOutput>
+    }
+    keep: {
+      mutate(
+        input: { userId: string; key: string; id: string; turn: HiddenTurn },
+        options?: ControlPlaneCallOptions,
+      ): Promise<unknown>
     }
   }
   providerConfigurator: {

@@ -10,6 +10,7 @@ import type {
   AuditedWrites,
   AuditStore,
   ChangeStore,
+  ConversationStore,
   ErasureStore,
   OutboxErasureStore,
   PurgeStore,
@@ -24,9 +25,9 @@ import { createReachedDaemons } from './reached-daemons.js'
 /** Erases a person. */
 export interface Purge {
   /**
-   * Erases everything that is stored of a user: first the keys are revoked, then interceptions and their records go in
-   * batches, at last the API keys, links to MCP servers and the user, whose name is replaced by the id in the audit
-   * log. Audit entries remain, with the id.
+   * Erases everything that is stored of a user: first the keys are revoked, then interceptions with their records, and
+   * conversations with injected tools, go in batches, at last the API keys, links to MCP servers and the user, whose
+   * name is replaced by the id in the audit log. Audit entries remain, with the id.
    *
    * The outboxes of all daemons are told first, in the transaction that revokes the keys. At the end connected daemons
    * are waited for, and the result names those that did not confirm; a daemon that is away erases when it is back.
@@ -45,6 +46,7 @@ export interface Purge {
 export interface PurgeOptions {
   store: PurgeStore &
     Pick<ErasureStore, 'eraseInterceptionsOf'> &
+    Pick<ConversationStore, 'eraseConversationsOf'> &
     Pick<OutboxErasureStore, 'findErasure' | 'readErasure'> &
     ChangeStore &
     UserFinder &
@@ -61,7 +63,7 @@ export interface PurgeOptions {
 type Counts = Omit<PurgeProgress, 'userId' | 'done' | 'daemons'>
 
 const action = 'users.purge'
-const nothing: Counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0 }
+const nothing: Counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0, conversations: 0 }
 
 export function createPurge({
   store,
@@ -134,12 +136,14 @@ export function createPurge({
     return erasureId
   }
 
-  /** Adds the erased rows to the counts, and returns the number of interceptions. */
+  /** Adds the erased rows to the counts, and returns the number of interceptions and conversations. */
   async function eraseBatch(userId: string, counts: Counts): Promise<number> {
     const erased = await store.eraseInterceptionsOf({ initiatorId: userId, limit: limits.batchInterceptions })
     counts.interceptions += erased.interceptions
     counts.records += erased.records
-    return erased.interceptions
+    const conversations = await store.eraseConversationsOf({ userId, limit: limits.batchConversations })
+    counts.conversations += conversations
+    return erased.interceptions + conversations
   }
 
   async function idOf(ref: string): Promise<string> {
@@ -171,4 +175,6 @@ const loggedProgress = z.object({
   records: count,
   apiKeys: count,
   links: count,
+  /** absent in entries of versions before contract 1.6 */
+  conversations: count.default(0),
 })

@@ -4,7 +4,14 @@ import type { confirmErasuresInput, retireOutboxInput, watchErasuresInput } from
 import { erasure as limits, retention } from '../../../shared/contract/limits.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
-import type { ChangeStore, Erasure, ErasureStore, OutboxErasureStore, PurgeStore } from '../../store/store.js'
+import type {
+  ChangeStore,
+  ConversationStore,
+  Erasure,
+  ErasureStore,
+  OutboxErasureStore,
+  PurgeStore,
+} from '../../store/store.js'
 import type { DaemonIdentity } from '../identity.js'
 import { afterChange } from '../partial-change.js'
 import { signals } from '../signals.js'
@@ -39,7 +46,11 @@ export interface Erasures {
 
 /** Settings of {@link createErasures}. */
 export interface ErasuresOptions {
-  store: OutboxErasureStore & Pick<ErasureStore, 'eraseInterceptionsOf'> & Pick<PurgeStore, 'eraseUser'> & ChangeStore
+  store: OutboxErasureStore &
+    Pick<ErasureStore, 'eraseInterceptionsOf'> &
+    Pick<ConversationStore, 'eraseConversationsOf'> &
+    Pick<PurgeStore, 'eraseUser'> &
+    ChangeStore
   logger: Logger
   now?: () => Date
 }
@@ -56,6 +67,7 @@ export function createErasures({ store, logger, now = () => new Date() }: Erasur
       const erased = await store.eraseInterceptionsOf({ initiatorId: userId, limit: retention.batchInterceptions })
       total.interceptions += erased.interceptions
       total.records += erased.records
+      await store.eraseConversationsOf({ userId, limit: retention.batchConversations })
       // An interception that a writer has locked is left out of a batch, and the user is not erased then.
       if (erased.interceptions === 0 && (await store.eraseUser(userId))) break
       await abortablePause(retention.pauseMs, signal)

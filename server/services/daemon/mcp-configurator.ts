@@ -9,14 +9,14 @@ import type {
 } from '../../../shared/contract/mcp-configurator.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
-import type { AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
+import type { AuthLinkRow, ConversationStore, McpServerRow, McpStore } from '../../store/store.js'
 import type { SecretBox } from '../secrets.js'
 import { httpOAuthClient, type OAuthClient } from '../tools/oauth-client.js'
 import { TokenRefresher } from '../tools/token-refresher.js'
 import { isExpired, openSecret, TokenRejected } from '../tools/token-secrets.js'
 
 export interface McpConfigurator {
-  /** Returns every MCP server, sorted by id. */
+  /** Returns every MCP server, sorted by id, and whether the user has conversations with injected tools. */
   getServerConfigs(input: z.output<typeof serverConfigsInput>): Promise<ServerConfigsOutput>
   /**
    * Returns a valid token for each server, or the reason for its absence; each id is in exactly one of the two maps,
@@ -28,7 +28,7 @@ export interface McpConfigurator {
 }
 
 export interface McpConfiguratorOptions {
-  store: McpStore
+  store: McpStore & Pick<ConversationStore, 'hasConversations'>
   secrets: SecretBox
   logger: Logger
   now?: () => Date
@@ -81,8 +81,8 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
   }
 
   return {
-    async getServerConfigs() {
-      const servers = await store.listMcpServers()
+    async getServerConfigs({ userId }) {
+      const [servers, hasConversations] = await Promise.all([store.listMcpServers(), store.hasConversations(userId)])
       return {
         servers: servers.map(({ id, url, toolAllowRegex, toolDenyRegex, inject }) => ({
           id,
@@ -91,6 +91,7 @@ export function createMcpConfigurator(options: McpConfiguratorOptions): McpConfi
           toolDenyRegex,
           inject,
         })),
+        hasConversations,
       }
     },
 

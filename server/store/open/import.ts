@@ -27,12 +27,16 @@ export const copiedTables = [
   'provider_keys',
   'mcp_servers',
   'external_auth_links',
+  'conversation_tools',
+  'conversations',
+  'conversation_turns',
   'audit_log',
   'server_state',
 ] as const satisfies readonly (keyof Database)[]
 
-/** Rows under way at once: two content fields of 1 MiB each at most. */
+/** Rows under way at once: two content fields of 1 MiB each at most, or a turn of a conversation of 3 MiB. */
 const rowsAtOnce = 100
+const turnsAtOnce = 20
 
 /**
  * Copies all rows of the embedded store in `from` into an empty database, in one transaction: after a failure or a kill
@@ -71,6 +75,8 @@ export async function importEmbeddedStore(options: {
 async function copyAll(from: Kysely<Database>, to: Kysely<Database>): Promise<Record<string, number>> {
   await checkEmpty(to)
   const counts: Record<string, number> = {}
+  // A table with a reference that is checked at the end cannot be altered before.
+  await sql`set constraints all immediate`.execute(to)
   for (const table of copiedTables) {
     // The triggers would note every row as recorded just now.
     await sql`alter table ${sql.table(table)} disable trigger user`.execute(to)
@@ -106,7 +112,7 @@ async function copyTable(from: Kysely<Database>, to: Kysely<Database>, table: ke
   await sql`declare import_rows cursor for select row_to_json(t)::text as row from ${sql.table(table)} t`.execute(from)
   for (;;) {
     const { rows } = await from.executeQuery<{ row: string }>(
-      CompiledQuery.raw(`fetch ${rowsAtOnce} from import_rows`, []),
+      CompiledQuery.raw(`fetch ${table === 'conversation_turns' ? turnsAtOnce : rowsAtOnce} from import_rows`, []),
     )
     if (rows.length === 0) break
     const json = `[${rows.map(({ row }) => row).join(',')}]`

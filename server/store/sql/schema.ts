@@ -27,6 +27,9 @@ export interface Database {
   record_feed_trimmed: { only_row: GeneratedAlways<boolean>; position: number }
   mcp_servers: McpServersTable
   external_auth_links: ExternalAuthLinksTable
+  conversation_tools: ConversationToolsTable
+  conversations: ConversationsTable
+  conversation_turns: ConversationTurnsTable
   audit_log: AuditLogTable
 }
 
@@ -214,6 +217,38 @@ interface ExternalAuthLinksTable {
   refresh_lease_until: Generated<Date | null>
   created_at: Generated<Date>
   updated_at: Generated<Date>
+}
+
+interface ConversationToolsTable {
+  user_id: string
+  content_hash: Uint8Array
+  /** JSON text */
+  tools: string
+  bytes: number
+  containers: number
+  last_pinned_at: Date
+}
+
+interface ConversationsTable {
+  user_id: string
+  key: Uint8Array
+  tools_hash: Uint8Array | null
+  turns: Generated<number>
+  bytes: Generated<number>
+  last_used_at: Date
+}
+
+interface ConversationTurnsTable {
+  user_id: string
+  key: Uint8Array
+  number: number
+  id: string
+  content_hash: Uint8Array
+  /** JSON text */
+  turn: string
+  bytes: number
+  containers: number
+  created_at: Date
 }
 
 interface AuditLogTable {

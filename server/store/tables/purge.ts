@@ -41,6 +41,8 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
         await tx.selectFrom('erasures').select('id').where('user_id', '=', id).orderBy('id').forUpdate().execute()
         const left = await tx.selectFrom('interceptions').select('id').where('initiator_id', '=', id).limit(1).execute()
         if (left.length > 0) return null
+        const kept = await tx.selectFrom('conversations').select('key').where('user_id', '=', id).limit(1).execute()
+        if (kept.length > 0) return null
         const keys = await tx.deleteFrom('api_keys').where('user_id', '=', id).executeTakeFirst()
         const links = await tx.deleteFrom('external_auth_links').where('user_id', '=', id).executeTakeFirst()
         const user = await tx

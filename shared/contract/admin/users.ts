@@ -61,6 +61,8 @@ export interface PurgeProgress {
   apiKeys: number
   /** links to MCP servers */
   links: number
+  /** conversations with injected tools */
+  conversations: number
   /** when the purge is done, if the server is of version 1.5 or newer */
   daemons?: PurgedDaemons
 }

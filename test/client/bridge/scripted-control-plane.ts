@@ -3,6 +3,7 @@
  * does.
  */
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
+import type { HiddenTurn, PinnedTool } from '../../../shared/contract/conversations.js'
 import type { Erasure } from '../../../shared/contract/erasures.js'
 import { type ErrorReason, rpcError } from '../../../shared/contract/error-reasons.js'
 import type {
@@ -53,9 +54,16 @@ export interface ScriptedControlPlane extends ControlPlane {
   forget(): void
 }
 
+interface KeptConversation {
+  tools: PinnedTool[] | null
+  turns: Map<string, HiddenTurn>
+}
+const noConversation: KeptConversation = { tools: null, turns: new Map() }
+
 export function scriptedControlPlane(providers: Provider[] = []): ScriptedControlPlane {
   const byId = new Map<string, BatchRecord>()
   const watchers = new Set<() => void>()
+  const kept = new Map<string, KeptConversation>()
   const eraseWatchers = new Set<(erasure: Erasure) => void>()
   const aside = async (path: string, run: () => void) => {
     await plane.before(path, undefined)
@@ -116,7 +124,10 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
       getServerConfigs: {
         query: (input, { signal } = {}) =>
           untilAborted(
-            call('mcpConfigurator.getServerConfigs', input, () => ({ servers: structuredClone(plane.mcpServers) })),
+            call('mcpConfigurator.getServerConfigs', input, () => ({
+              servers: structuredClone(plane.mcpServers),
+              hasConversations: [...kept.keys()].some(place => place.startsWith(`${input.userId} `)),
+            })),
             signal,
           ),
       },
@@ -126,6 +137,30 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
             call('mcpConfigurator.getServerAccessTokensBatch', input, () => accessTokens(input.serverIds)),
             signal,
           ),
+      },
+    },
+    conversations: {
+      open: {
+        query: input =>
+          call('conversations.open', input, () => {
+            const { tools, turns } = kept.get(`${input.userId} ${input.key}`) ?? noConversation
+            return structuredClone({ tools, turns: [...turns.values()], next: null })
+          }),
+      },
+      pin: {
+        mutate: input =>
+          call('conversations.pin', input, () => {
+            const conversation = conversationOf(input)
+            conversation.tools ??= structuredClone(input.tools)
+            return { tools: structuredClone(conversation.tools) }
+          }),
+      },
+      keep: {
+        mutate: input =>
+          call('conversations.keep', input, () => {
+            conversationOf(input).turns.set(input.id, structuredClone(input.turn))
+            return {}
+          }),
       },
     },
     providerConfigurator: {
@@ -168,6 +203,12 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
       else output.errors[id] = known?.error ?? 'no_link'
     }
     return output
+  }
+
+  function conversationOf({ userId, key }: { userId: string; key: string }) {
+    const known: KeptConversation = kept.get(`${userId} ${key}`) ?? { tools: null, turns: new Map() }
+    kept.set(`${userId} ${key}`, known)
+    return known
   }
 
   async function call<T>(path: string, input: unknown, run: () => T): Promise<T> {

@@ -30,6 +30,7 @@ test('erases a user by name, and says what went', async () => {
     records: 0,
     apiKeys: 1,
     links: 0,
+    conversations: 0,
     daemons: { reached: 0, records: 0, unreached: [] },
   })
 })

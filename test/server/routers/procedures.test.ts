@@ -28,6 +28,16 @@ const interception = {
   startedAt: at,
 }
 const tokenUsage = { ...child, inputTokens: 1, outputTokens: 2, cacheReadInputTokens: 0, cacheWriteInputTokens: 0 }
+const digits = 'ab'.repeat(32)
+const tool = {
+  fullName: 'bmcp_wiki_read',
+  bareName: 'read',
+  serverId: 'wiki',
+  serverUrl: 'https://wiki.example.com/mcp',
+  description: '',
+  inputSchema: { type: 'object' },
+}
+const turn = { api: 'anthropic-messages', anchors: ['toolu_1'], rounds: [{ hidden: [] }] }
 const nul = 'a\0b'
 
 const table: Readonly<Record<string, Row>> = {
@@ -107,6 +117,35 @@ const table: Readonly<Record<string, Row>> = {
     role: 'daemon',
     taken: { userId: id, serverIds: ['wiki'] },
     rejected: { 'no servers': { userId: id }, 'a server that is a number': { userId: id, serverIds: [1] } },
+  },
+  'conversations.open': {
+    role: 'daemon',
+    taken: { userId: id, key: digits },
+    rejected: {
+      'a user that is no id': { userId: 'ada', key: digits },
+      'a key that is too short': { userId: id, key: 'ab' },
+      'a place before the first turn': { userId: id, key: digits, after: -1 },
+    },
+  },
+  'conversations.pin': {
+    role: 'daemon',
+    taken: { userId: id, key: digits, tools: [tool] },
+    rejected: {
+      'no tools': { userId: id, key: digits, tools: [] },
+      'a tool with a name that models do not take': { userId: id, key: digits, tools: [{ ...tool, fullName: 'a b' }] },
+      'a schema that is no object': { userId: id, key: digits, tools: [{ ...tool, inputSchema: [] }] },
+      'a schema that holds a time': { userId: id, key: digits, tools: [{ ...tool, inputSchema: { at: new Date() } }] },
+    },
+  },
+  'conversations.keep': {
+    role: 'daemon',
+    taken: { userId: id, key: digits, id, turn },
+    rejected: {
+      'a turn that is text': { userId: id, key: digits, id, turn: 'x' },
+      'no round': { userId: id, key: digits, id, turn: { ...turn, rounds: [] } },
+      'a round that is no object': { userId: id, key: digits, id, turn: { ...turn, rounds: [1] } },
+      'an id that is none': { userId: id, key: digits, id: 'x', turn },
+    },
   },
   'providerConfigurator.getProviders': { role: 'daemon' },
   'providerConfigurator.watchProviders': { role: 'daemon' },

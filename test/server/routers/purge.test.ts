@@ -29,6 +29,7 @@ describe.each(deployments)('$name', deployment => {
       records: 2,
       apiKeys: 1,
       links: 0,
+      conversations: 0,
       daemons: { reached: 0, records: 0, unreached },
     })
     const [own, , other] = ids

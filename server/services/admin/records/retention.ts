@@ -1,12 +1,13 @@
 import { erasure, retention as limits } from '../../../../shared/contract/limits.js'
 import { abortablePause } from '../../../../shared/values/abortable.js'
 import type { Logger } from '../../../../shared/values/log.js'
-import type { Erased, ErasureStore, OutboxErasureStore } from '../../../store/store.js'
+import type { ConversationStore, Erased, ErasureStore, OutboxErasureStore } from '../../../store/store.js'
 
 /**
  * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or started a
- * day earlier still. The feed of records is kept for a week, independent of `retentionDays`; an older watcher gets
- * `event_expired`. Erasures are kept for a year, and outboxes of daemons while their daemons come now and then.
+ * day earlier still, and conversations with injected tools that were last used more than `retentionDays` ago. The feed
+ * of records is kept for a week, independent of `retentionDays`; an older watcher gets `event_expired`. Erasures are
+ * kept for a year, and outboxes of daemons while their daemons come now and then.
  *
  * A run begins soon after the start and then every hour, in small transactions with pauses between them. Of several
  * servers on one database one erases at a time; the others leave the rest to that server. A failed run is logged and
@@ -19,7 +20,9 @@ export interface Retention {
 }
 
 export interface RetentionOptions {
-  store: Pick<ErasureStore, 'eraseOldInterceptions' | 'trimFeed'> & Pick<OutboxErasureStore, 'forgetErasures'>
+  store: Pick<ErasureStore, 'eraseOldInterceptions' | 'trimFeed'> &
+    Pick<ConversationStore, 'eraseOldConversations'> &
+    Pick<OutboxErasureStore, 'forgetErasures'>
   logger: Logger
   /** 0: interceptions are kept for ever */
   retentionDays: number
@@ -40,7 +43,10 @@ export function createRetention(options: RetentionOptions): Retention {
   async function run(): Promise<void> {
     let nextMs: number = limits.intervalMs
     try {
-      if (retentionDays > 0) await eraseInterceptions()
+      if (retentionDays > 0) {
+        await eraseInterceptions()
+        await eraseConversations()
+      }
       await trimFeed()
       await forgetErasures()
     } catch (error) {
@@ -72,6 +78,21 @@ export function createRetention(options: RetentionOptions): Retention {
       })
     } finally {
       if (total.interceptions > 0) logger.info({ ...total, startedBefore }, 'old interceptions were erased')
+    }
+  }
+
+  async function eraseConversations(): Promise<void> {
+    const usedBefore = daysAgo(retentionDays)
+    const limit = limits.batchConversations
+    let conversations = 0
+    try {
+      await inBatches(limit, async () => {
+        const erased = await store.eraseOldConversations({ usedBefore, limit })
+        conversations += erased
+        return erased
+      })
+    } finally {
+      if (conversations > 0) logger.info({ conversations, usedBefore }, 'old conversations were erased')
     }
   }
 

@@ -65,6 +65,14 @@ async function fill(): Promise<number> {
     secretHash: new Uint8Array([0, 255, 7]),
     expiresAt: null,
   })
+  const conversation = { userId: user.id, key: new Uint8Array(32).fill(7) }
+  const text = '{"b":"\\u0000\\ud800 \\"quoted\\" 😀","a":1}'
+  const json = { text, bytes: text.length, containers: 1, contentHash: new Uint8Array(32) }
+  await store.pinTools(conversation, json, new Date())
+  for (let index = 0; index < 25; index++) {
+    const limits = { maxTurns: 100, maxBytes: 1e6 }
+    await store.keepTurn(conversation, { id: randomUUID(), ...json }, limits, new Date())
+  }
   await store.createDaemonKey({
     id: 'abcdefghij',
     name: null,

@@ -19,7 +19,11 @@ describe('with a fake clock', () => {
   /** A store that answers these, and then that nothing is left. */
   function retention(
     interceptions: Step[],
-    { feed = [], ...options }: { feed?: Step[] } & Partial<RetentionOptions> = {},
+    {
+      conversations = [],
+      feed = [],
+      ...options
+    }: { conversations?: number[]; feed?: Step[] } & Partial<RetentionOptions> = {},
   ) {
     const calls: unknown[] = []
     const next = async (name: string, steps: Step[], query: object) => {
@@ -35,6 +39,7 @@ describe('with a fake clock', () => {
           const count = await next('erase', interceptions, query)
           return count === null ? null : { interceptions: count, records: 2 * count }
         },
+        eraseOldConversations: async query => (await next('forgetTools', conversations, query)) ?? 0,
         trimFeed: query => next('trim', feed, query),
         forgetErasures: async query => void calls.push({ forget: query }),
       },
@@ -47,6 +52,7 @@ describe('with a fake clock', () => {
   const erase = {
     erase: { startedBefore: daysAgo(30), unendedBefore: daysAgo(31), limit: limits.batchInterceptions },
   }
+  const forgetTools = { forgetTools: { usedBefore: daysAgo(30), limit: limits.batchConversations } }
   const trim = { trim: { notedBefore: daysAgo(7), limit: limits.batchFeedRows } }
   const forget = { forget: { begunBefore: daysAgo(365), outboxesSeenBefore: daysAgo(30) } }
   const full = limits.batchInterceptions
@@ -58,11 +64,11 @@ describe('with a fake clock', () => {
     expect(calls).toEqual([])
     vi.setSystemTime(time)
     await vi.advanceTimersByTimeAsync(1)
-    expect(calls.length).toBe(3)
+    expect(calls.length).toBe(4)
     await vi.advanceTimersByTimeAsync(limits.intervalMs - 1)
-    expect(calls.length).toBe(3)
+    expect(calls.length).toBe(4)
     await vi.advanceTimersByTimeAsync(1)
-    expect(calls.length).toBe(6)
+    expect(calls.length).toBe(8)
     await subject.stop()
   })
 
@@ -72,6 +78,7 @@ describe('with a fake clock', () => {
       calls,
       logger,
     } = retention([full, full, 3], {
+      conversations: [limits.batchConversations, 2],
       feed: [limits.batchFeedRows, 7],
       now: () => time,
     })
@@ -82,15 +89,16 @@ describe('with a fake clock', () => {
     expect(calls).toEqual([erase])
     await vi.advanceTimersByTimeAsync(1)
     expect(calls).toEqual([erase, erase])
-    await vi.advanceTimersByTimeAsync(2 * limits.pauseMs)
-    expect(calls).toEqual([erase, erase, erase, trim, trim, forget])
+    await vi.advanceTimersByTimeAsync(3 * limits.pauseMs)
+    expect(calls).toEqual([erase, erase, erase, forgetTools, forgetTools, trim, trim, forget])
     expect(logger.lines).toMatchObject([
       { level: 'info', fields: { interceptions: 2 * full + 3, records: 4 * full + 6, startedBefore: daysAgo(30) } },
+      { level: 'info', fields: { conversations: limits.batchConversations + 2, usedBefore: daysAgo(30) } },
     ])
     await subject.stop()
   })
 
-  test('with 0 days interceptions are kept for ever; the feed is trimmed all the same', async () => {
+  test('with 0 days interceptions and conversations are kept for ever; the feed is trimmed all the same', async () => {
     const { retention: subject, calls } = retention([], { retentionDays: 0, now: () => time })
     subject.start()
     await vi.advanceTimersByTimeAsync(limits.firstRunMs)
@@ -102,9 +110,9 @@ describe('with a fake clock', () => {
     const { retention: subject, calls } = retention([full, null], { feed: [null], now: () => time })
     subject.start()
     await vi.advanceTimersByTimeAsync(limits.firstRunMs + limits.pauseMs)
-    expect(calls).toEqual([erase, erase, trim, forget])
+    expect(calls).toEqual([erase, erase, forgetTools, trim, forget])
     await vi.advanceTimersByTimeAsync(limits.intervalMs - limits.pauseMs - 1)
-    expect(calls.length).toBe(4)
+    expect(calls.length).toBe(5)
     await subject.stop()
   })
 
@@ -115,7 +123,7 @@ describe('with a fake clock', () => {
     expect(calls.length).toBe(2)
     expect(logger.lines).toMatchObject([{ level: 'info' }, { level: 'error', fields: { err: { message: 'away' } } }])
     await vi.advanceTimersByTimeAsync(limits.retryMs)
-    expect(calls).toEqual([erase, erase, erase, trim, forget])
+    expect(calls).toEqual([erase, erase, erase, forgetTools, trim, forget])
     await subject.stop()
   })
 
@@ -202,8 +210,7 @@ describe.each(stores)('two servers on $name', ({ openTwo }) => {
     await store(1, daysAgo(29))
     const erased: number[] = []
     const counting = (one: Store): RetentionOptions['store'] => ({
-      trimFeed: one.trimFeed,
-      forgetErasures: one.forgetErasures,
+      ...one,
       async eraseOldInterceptions(query) {
         const batch = await one.eraseOldInterceptions({ ...query, limit: query.limit })
         if (batch) erased.push(batch.interceptions)
@@ -224,8 +231,7 @@ describe.each(stores)('two servers on $name', ({ openTwo }) => {
     /** the batches that have ended: which one in the order of their begins */
     const batchesEnded: number[] = []
     const run = runOf({
-      trimFeed: pair[0].trimFeed,
-      forgetErasures: pair[0].forgetErasures,
+      ...pair[0],
       async eraseOldInterceptions(query) {
         const batch = ++begun
         const result = await pair[0].eraseOldInterceptions(query)
