@@ -5,10 +5,10 @@ import type { SseEvent } from '../../wire/sse.js'
 import type { Failure } from '../error-type.js'
 import type { Adaptation, BridgedRoute, Outcome, ResponseFacts, ResponseReader, Thought } from '../provider-api.js'
 import { errorIn, errorInstead, unnamedError } from '../provider-errors.js'
-import { jsonTextOf, objectsOf, parsed, textOf } from '../reading.js'
+import { objectsOf, parsed, textOf } from '../reading.js'
 import { readChatRequest } from '../requests/chat-request.js'
+import { GrowingCall, GrowingCalls, type Selection, selectionOf } from './chat-calls.js'
 import { GrowingText } from './growing-text.js'
-import { ObjectEnd } from './object-end.js'
 import { OpenaiUsage } from './openai-usage.js'
 import { countOf } from './token-names.js'
 
@@ -40,12 +40,15 @@ function isUsageAlone({ data }: SseEvent): boolean {
   return Array.isArray(choices) && choices.length === 0
 }
 
-interface Call {
-  callId: string
-  tool: string
-  input: GrowingText
-  end: ObjectEnd
-  at: Date
+/** A call as it is recorded. */
+class RecordedCall extends GrowingCall {
+  readonly input = new GrowingText()
+  readonly at = new Date()
+
+  override append(selection: Selection): void {
+    super.append(selection)
+    this.input.append(selection.input)
+  }
 }
 
 class ChatReader implements ResponseReader {
@@ -59,10 +62,7 @@ class ChatReader implements ResponseReader {
   #usageIsLast = false
   readonly #outcome: Outcome = {}
   readonly #usage = new OpenaiUsage()
-  readonly #calls: Call[] = []
-  readonly #byId = new Map<string, Call>()
-  /** the newest call at each place of the response */
-  readonly #open = new Map<string, Call>()
+  readonly #calls = new GrowingCalls(() => new RecordedCall())
   /** index of a choice → whether the choice has finished */
   readonly #choices = new Map<unknown, boolean>()
   /** index of a choice → the reasoning before its text */
@@ -117,16 +117,16 @@ class ChatReader implements ResponseReader {
       this.#addText(index, message)
       for (const whole of objectsOf(calls)) {
         this.#countUnknown(whole)
-        this.#addCall(selectionOf(whole))
+        this.#addCall(whole)
       }
-      if (isPlainObject(call)) this.#addCall(selectionOf({ function: call }))
+      if (isPlainObject(call)) this.#addCall({ function: call })
     }
     this.#usageIsLast = true
     return this.#error !== undefined || Array.isArray(response.choices) || isPlainObject(response.usage)
   }
 
   facts(): ResponseFacts {
-    const tools = this.#calls.map(({ callId, tool, input, at }) => ({ callId, tool, input: input.kept(), at }))
+    const tools = this.#calls.all.map(({ callId, tool, input, at }) => ({ callId, tool, input: input.kept(), at }))
     const thoughts: Thought[] = [...this.#thoughts.values()].map(({ text, at }) => ({ content: text.kept(), at }))
     const usage = this.#usage.counts()
     return {
@@ -200,34 +200,18 @@ class ChatReader implements ResponseReader {
   }
 
   #addPart(choice: unknown, place: unknown, part: Record<string, unknown>): void {
-    const selection = selectionOf(part)
     this.#countUnknown(part)
-    const slot = `${choice} ${place}`
-    const open = this.#open.get(slot)
-    // Some providers give all calls of a function the same id; the index, if there is one, keeps the calls apart.
-    const idIn = (id: string) => `${choice} ${part.index} ${id}`
-    const known = selection.callId === '' ? undefined : this.#byId.get(idIn(selection.callId))
-    const call = this.#addCall(selection, known ?? (open && continues(open, selection) ? open : undefined))
-    if (!call) return
-    if (call.callId !== '') this.#byId.set(idIn(call.callId), call)
-    this.#open.set(slot, call)
+    if (this.#calls.addPart(choice, place, part)) this.#relayedCharacters += selectionOf(part).input.length
   }
 
   #countUnknown({ type }: Record<string, unknown>): void {
     if (typeof type === 'string' && type !== '' && type !== 'function' && type !== 'custom') this.#unknownCalls++
   }
 
-  /** Adds a selection to the known call, or as a new call. Returns undefined for a new call without any content. */
-  #addCall({ callId, tool, input }: Selection, known?: Call): Call | undefined {
-    if (!known && callId === '' && tool === '' && input === '') return undefined
-    const call = known ?? { callId, tool, input: new GrowingText(), end: new ObjectEnd(), at: new Date() }
-    if (!known) this.#calls.push(call)
-    call.callId ||= callId
-    call.tool ||= tool
-    this.#relayedCharacters += input.length
-    call.input.append(input)
-    call.end.append(input)
-    return call
+  /** Adds a whole call. */
+  #addCall(whole: Record<string, unknown>): void {
+    const selection = selectionOf(whole)
+    if (this.#calls.add(selection)) this.#relayedCharacters += selection.input.length
   }
 }
 
@@ -240,33 +224,4 @@ function searchesOf(usage: Record<string, unknown>): number | undefined {
 
 function errorField(value: unknown): unknown {
   return isPlainObject(value) ? value.error : undefined
-}
-
-/** A call, or a part of one. Absent fields are empty. */
-interface Selection {
-  callId: string
-  tool: string
-  input: string
-}
-
-/** Returns the selection of a function (`arguments`, JSON) or of a custom tool (`input`, free text). */
-function selectionOf(call: Record<string, unknown>): Selection {
-  const selected = isPlainObject(call.function) ? call.function : isPlainObject(call.custom) ? call.custom : {}
-  const input = selected.arguments ?? selected.input ?? ''
-  return {
-    callId: textOf(call.id) ?? '',
-    tool: textOf(selected.name) ?? '',
-    input: typeof input === 'string' ? input : jsonTextOf(input),
-  }
-}
-
-/**
- * Returns whether a selection belongs to the open call. Some providers give all calls the same place and no id: then a
- * name behind a whole input begins another call.
- */
-function continues({ callId, tool, end }: Call, next: Selection): boolean {
-  if (next.tool === '') return true
-  if (tool !== '' && tool !== next.tool) return false
-  if (tool === '') return callId === '' || next.callId === ''
-  return next.callId === '' && !end.reached
 }
