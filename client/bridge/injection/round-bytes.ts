@@ -51,12 +51,14 @@ export interface MergedResponse {
   stream(out: ClientBytes): StreamRound
   /** Reads the whole body of a round. */
   body(bytes: Buffer, out: ClientBytes): Verdict
-  /** Returns the last bytes for a client whose response a later round continues with the other kind. */
-  mismatch(): Buffer
+  /** Returns the last bytes of a response that ends with an error. */
+  error(kind: 'stream' | 'body', message: string): Buffer
 }
 
 /** A round without hidden calls. */
 export const finalRound: Verdict = { calls: [] satisfies HiddenCall[], isFinal: true }
+
+const mismatch = 'the provider responded to one of several calls with a stream and to another one with a body'
 
 /** Begins to merge a round. */
 export function mergeRound(response: MergedResponse): RoundMerger {
@@ -125,8 +127,9 @@ class Round implements RoundMerger {
   }
 
   #verdict(): Verdict {
-    if (this.#isMismatched) {
-      this.#out.end(this.#response.mismatch())
+    const { kind } = this.#response
+    if (kind && this.#isMismatched) {
+      this.#out.end(this.#response.error(kind, mismatch))
       return finalRound
     }
     try {

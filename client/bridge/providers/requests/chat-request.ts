@@ -14,12 +14,13 @@ export function readChatRequest(body: JsonObject, headers: IncomingHttpHeaders):
   if (!hasMessages && body.input !== undefined) return readResponsesRequest(body, headers)
   const messages = objectsOf(body.messages)
   return requestFacts(body, headers, {
-    turn: lastTurnOf(messages, speechOf),
+    turn: lastTurnOf(messages, chatSpeechOf),
     instructions: instructionsOf(messages),
   })
 }
 
-function speechOf(message: Record<string, unknown>): Speech {
+/** Reads one message of a request. */
+export function chatSpeechOf(message: Record<string, unknown>): Speech {
   if (isInstruction(message)) return 'silent'
   if (message.role === 'user') return turnOf(message.content)
   // The older form of a result has the function's name and no id.

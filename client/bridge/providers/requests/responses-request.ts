@@ -24,7 +24,7 @@ export function readCompactionRequest(body: JsonObject, headers: IncomingHttpHea
 function partsOf({ input, instructions }: JsonObject): RequestParts {
   const items = objectsOf(input)
   return {
-    turn: typeof input === 'string' ? turnOf(input) : lastTurnOf(items, speechOf),
+    turn: typeof input === 'string' ? turnOf(input) : lastTurnOf(items, itemSpeechOf),
     instructions: [...textsOf(instructions), ...instructionsOf(items)],
     kind: items.at(-1)?.type === 'compaction_trigger' ? 'compaction' : undefined,
   }
@@ -44,7 +44,8 @@ const modelItems: ReadonlySet<string> = new Set([
   'context_compaction',
 ])
 
-function speechOf(item: Record<string, unknown>): Speech {
+/** Reads one item of a request. */
+export function itemSpeechOf(item: Record<string, unknown>): Speech {
   if (item.role === 'user') return turnOf(item.content)
   if (isInstruction(item)) return 'silent'
   if (item.role !== undefined) return 'model'
