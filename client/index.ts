@@ -8,7 +8,13 @@ export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './b
 export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
 export type { InProcessCaller } from './bridge/front-door/credentials.js'
 export { type BridgeFetchOptions, createBridgeFetch } from './bridge/in-process/fetch.js'
-export type { BridgeMetrics, InterceptionEnd, PassedThrough } from './bridge/metrics/metrics.js'
+export type {
+  BridgeMetrics,
+  FailoverCause,
+  InterceptionEnd,
+  PassedThrough,
+  WatchedUpstreams,
+} from './bridge/metrics/metrics.js'
 export { createBridgeMetrics, type PrometheusBridgeMetrics } from './bridge/metrics/prometheus.js'
 export type { FsyncMode } from './bridge/outbox/journal/journal.js'
 export { type JournalOutboxOptions, openJournalOutbox } from './bridge/outbox/journal-outbox.js'

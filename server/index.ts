@@ -64,6 +64,7 @@ export type {
   InterceptionPosition,
   InterceptionQuery,
   InterceptionStore,
+  KeyRejectionRow,
   McpServerRow,
   McpStore,
   NormalRecord,

@@ -45,12 +45,17 @@ export {
 } from './contract/admin/interceptions.js'
 export { type McpServer, mcpServersRemoveInput, mcpServersUpsertInput } from './contract/admin/mcp-servers.js'
 export {
+  type KeyRejection,
   type ProviderFailure,
+  type ProviderKeySummary,
   type ProviderSummary,
   type ProviderTest,
   type ProviderTestFailure,
   type ProviderWarning,
   providerKey,
+  providersKeysAddInput,
+  providersKeysOrderInput,
+  providersKeysRemoveInput,
   providersRemoveInput,
   providersSetEnabledInput,
   providersTestInput,
@@ -124,6 +129,8 @@ export {
   type ProvidersOutput,
   type ProviderType,
   providerTypes,
+  type ReportKeyInput,
+  reportKeyInput,
 } from './contract/provider-configurator.js'
 export type { ShownProviderSettings } from './contract/provider-settings.js'
 export {

@@ -190,11 +190,11 @@ describe('docs/commands.md', async () => {
 
   test.each(leaves.map(({ words, options }) => [words.join(' '), words, options] as const))(
     'docs/commands.md has %s with its options',
-    (_name, [first = '', second = ''], options) => {
-      const isSecond = new RegExp(`\\b${second}\\b`)
+    (_name, [first = '', ...rest], options) => {
+      const second = rest.join(' ')
+      const hasRest = (text: string) => rest.every(word => new RegExp(`\\b${word}\\b`).test(text))
       const row =
-        blocks.find(block => block.startsWith(`| \`aibridge ${first}`) && isSecond.test(block.split(' | ')[0] ?? '')) ??
-        ''
+        blocks.find(block => block.startsWith(`| \`aibridge ${first}`) && hasRest(block.split(' | ')[0] ?? '')) ?? ''
       expect(row).not.toBe('')
       const others = blocks.filter(block => block.includes(`\`${first}${second && ` ${second}`}\` takes`))
       expect(options.filter(option => ![row, ...others].some(text => text.includes(option)))).toEqual([])

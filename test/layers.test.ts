@@ -61,6 +61,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['metrics/'],
     ['recording/'],
     ['relay/'],
+    ['upstreams/'],
     ['mcp/'],
     ['injection/'],
     ['front-door/'],

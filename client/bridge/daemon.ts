@@ -6,6 +6,7 @@ import { type Logger, withFields } from '../../shared/values/log.js'
 import { RejectionLog } from '../../shared/values/rejection-log.js'
 import { AuthorizationCache } from './control-plane/authorization-cache.js'
 import type { ControlPlane } from './control-plane/control-plane.js'
+import { createKeyReporter } from './control-plane/key-reports.js'
 import { ProviderRegistry } from './control-plane/provider-registry.js'
 import { watchProviders } from './control-plane/provider-watch.js'
 import { BodyMemory } from './front-door/body/body-memory.js'
@@ -23,6 +24,7 @@ import type { Outbox, OutboxRest } from './outbox/outbox.js'
 import { createRecordSender } from './outbox/record-sender.js'
 import { createRecorder } from './recording/recorder.js'
 import { Upstream } from './relay/upstream.js'
+import { UpstreamStates } from './upstreams/upstream-states.js'
 import { ExchangeAborted } from './wire/exchange-aborted.js'
 import { headerTest } from './wire/headers.js'
 import { Rejection } from './wire/rejection.js'
@@ -82,7 +84,15 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const { client, logger, recordContent = true, metrics = noMetrics } = options
   const limits: BridgeLimits = { ...bridgeLimits, ...options.limits }
   const outbox = options.outbox ?? createMemoryOutbox({ send: createRecordSender(client), logger, limits })
+  const upstreams = new UpstreamStates(({ provider, endpoint, model }) => {
+    logger.warn(
+      { provider, endpoint, model },
+      'an endpoint is left alone for a while: it has failed several times in a row',
+    )
+  })
   const providers = new ProviderRegistry({
+    onSnapshot: targets => upstreams.update(targets),
+    onOutdated: metrics.providersOutdated,
     load: signal => client.providerConfigurator.getProviders.query(undefined, { signal }),
     logger,
     ttlMs: limits.providerTtlMs,
@@ -95,6 +105,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const upstream = new Upstream(limits)
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {
+    upstreams,
+    reportKey: createKeyReporter(client, logger),
     keyGuesses: new KeyGuesses({ maxDelayMs: guessDelayMs(trustedProxies) }),
     rejectionLog: new RejectionLog(logger),
     usageRequests: new UsageRequests(),
@@ -105,6 +117,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     allowedOrigins: new Set(allowedOrigins),
   }
   metrics.watchOutbox(outbox)
+  metrics.watchUpstreams(upstreams)
   const partsFor = (logger: Logger): FrontDoorParts => {
     const recorder = createRecorder({ client, outbox, recordContent, logger, metrics })
     return { authorizations, providers, recorder, upstream, limits, logger, metrics, ...door }

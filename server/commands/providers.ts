@@ -1,9 +1,15 @@
 /** `aibridge providers`: the AI providers that the bridge forwards to, and their keys. */
 import { type Command, Option } from 'commander'
-import type { ProviderSummary, ProviderWarning } from '../../shared/contract/admin/providers.js'
+import type {
+  KeyRejection,
+  ProviderKeySummary,
+  ProviderSummary,
+  ProviderWarning,
+} from '../../shared/contract/admin/providers.js'
 import { rpcError } from '../../shared/contract/error-reasons.js'
 import { type ProviderType, providerTypes } from '../../shared/contract/provider-configurator.js'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { shortIdOf } from '../../shared/values/short-id.js'
 import { invocation } from '../process/invocation.js'
 import { type Column, print, printFields, printResult, printTable, printWarning } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
@@ -17,15 +23,17 @@ interface AddOptions extends CommonOptions {
   type?: ProviderType
   baseUrl?: string
   key?: string[]
-  keyEnv?: string
+  keyEnv?: string[]
   disabled?: boolean
   firstByteTimeoutMs?: Limit
   idleTimeoutMs?: Limit
   maxBodyBytes?: Limit
   includeUsage?: 'auto' | 'never' | 'default'
+  fallbackUrl?: string[]
+  maxParallelRequests?: Limit
 }
 
-/** Adds `providers add|test|list|enable|disable|remove`. */
+/** Adds `providers add|test|list|enable|disable|remove` and `providers keys`. */
 export function addProvidersCommands(program: Command): void {
   const providers = program.command('providers').description('AI providers, and the keys that the bridge shows them')
 
@@ -33,13 +41,13 @@ export function addProvidersCommands(program: Command): void {
     providers
       .command('add <name>')
       .description(
-        'add a provider at /bridge/NAME, or change the one of this name, which keeps what is left out: type, base URL, keys, limits, whether it is disabled',
+        'add a provider at /bridge/NAME, or change the one of this name, which keeps what is left out: type, base URL, keys, limits, whether it is disabled; keys that are given replace all its keys, the first is preferred',
       ),
   )
     .addOption(new Option('--type <type>', 'the API that it speaks; a new one: anthropic').choices(providerTypes))
     .option('--base-url <url>', "a new one: the type's own, for instance https://api.anthropic.com")
-    .option('--key <key>', 'may be repeated; "-" reads it from stdin, since other users can see arguments', append)
-    .option('--key-env <variable>', 'the environment variable that holds the key')
+    .option('--key <key>', keyHelp, append)
+    .option('--key-env <variable>', keyEnvHelp, append)
     .option('--disabled', 'reject its requests until it is enabled')
     .option(
       '--first-byte-timeout-ms <ms>',
@@ -56,6 +64,16 @@ export function addProvidersCommands(program: Command): void {
       "largest body of a request; default: the server's setting",
       wholeNumberOrDefault,
     )
+    .option(
+      '--fallback-url <url>',
+      'another base URL of the same API, for when no connection to the one before is made; may be repeated; none: none',
+      append,
+    )
+    .option(
+      '--max-parallel-requests <count>',
+      'its requests under way at once, in each daemon; further ones wait up to 5 s; default: any number',
+      wholeNumberOrDefault,
+    )
     .addOption(
       new Option(
         '--include-usage <when>',
@@ -63,11 +81,21 @@ export function addProvidersCommands(program: Command): void {
       ).choices(['auto', 'never', 'default']),
     )
     .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...others }: AddOptions) => {
-      const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage, ...options } = others
-      const values = Object.entries({ firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage })
+      const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage, ...rest } = others
+      const { fallbackUrl, maxParallelRequests, ...options } = rest
+      const fallbackUrls = fallbackUrl?.join() === 'none' ? 'default' : fallbackUrl
+      const limits = {
+        firstByteTimeoutMs,
+        idleTimeoutMs,
+        maxBodyBytes,
+        includeUsage,
+        fallbackUrls,
+        maxParallelRequests,
+      }
+      const values = Object.entries(limits)
       const given = values.filter(([, value]) => value !== undefined)
       const settings = Object.fromEntries(given.map(([name, value]) => [name, value === 'default' ? null : value]))
-      const keys = await readKeys(key ?? [], keyEnv)
+      const keys = await readKeys(key, keyEnv)
       const provider = await callAdmin(options, admin =>
         admin.providers.upsert.mutate({
           name,
@@ -84,6 +112,7 @@ export function addProvidersCommands(program: Command): void {
           provider: provider.name,
           type: provider.type,
           'base URL': provider.baseUrl,
+          ...(provider.settings.fallbackUrls?.length && { 'fallback URLs': provider.settings.fallbackUrls.join(', ') }),
           keys: provider.keys.join(', '),
           enabled: provider.enabled,
           limits: limitsText(provider.settings),
@@ -115,6 +144,8 @@ export function addProvidersCommands(program: Command): void {
     },
   )
 
+  addKeysCommands(providers)
+
   withCommonOptions(providers.command('enable <name>').description('forward its requests again')).action(
     async (name: string, options: CommonOptions) => {
       const provider = await callAdmin(options, admin => admin.providers.setEnabled.mutate({ name, enabled: true }))
@@ -142,16 +173,18 @@ const columns: Column<ProviderSummary>[] = [
   ['TYPE', provider => provider.type],
   ['ENABLED', provider => (provider.enabled ? 'yes' : 'no')],
   ['BASE URL', provider => provider.baseUrl],
-  ['KEYS', provider => provider.keys.join(', ')],
+  ['KEYS', ({ keyDetails }) => keyDetails.map(keyText).join(', ')],
   ['LAST FAILURE', ({ lastFailure }) => lastFailure && `${lastFailure.at.toISOString()} ${lastFailure.errorType}`],
 ]
 
 /** Names the limits that differ from the server's. */
-function limitsText({ firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes }: ProviderSummary['settings']): string {
+function limitsText(settings: ProviderSummary['settings']): string {
+  const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, maxParallelRequests } = settings
   const limits = [
     { name: 'first byte within', value: firstByteTimeoutMs, unit: 'ms' },
     { name: 'silence of at most', value: idleTimeoutMs, unit: 'ms' },
     { name: 'bodies of at most', value: maxBodyBytes, unit: 'bytes' },
+    { name: 'parallel requests of at most', value: maxParallelRequests, unit: 'in a daemon' },
   ]
   const texts = limits.flatMap(({ name, value, unit }) =>
     value === null ? [] : [`${name} ${value === 0 ? 'any time' : `${value.toLocaleString('en')} ${unit}`}`],
@@ -178,6 +211,8 @@ const warningTexts: Record<ProviderWarning, (provider: ProviderSummary, mountPat
     `the base URL ${baseUrl} doubles /v1, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
   base_url_names_endpoint: ({ baseUrl }, mountPath) =>
     `the base URL ${baseUrl} ends with the path of one endpoint, which requests bring along: ${exampleOf(baseUrl, mountPath)}`,
+  fallback_url_path: ({ settings, type }) =>
+    `a fallback URL has another path than base URLs of type ${type} have: ${settings.fallbackUrls?.join(', ')}`,
 }
 
 /** Returns the sentence of a warning; the warning itself if only a newer server knows it. */
@@ -194,14 +229,20 @@ function append(value: string, before: string[] = []): string[] {
   return [...before, value]
 }
 
-async function readKeys(given: string[], variable: string | undefined): Promise<string[]> {
+const keyHelp = 'may be repeated; "-" reads keys from stdin, one in each line, since other users can see arguments'
+const keyEnvHelp = 'the environment variable that holds a key; may be repeated'
+
+async function readKeys(given: readonly string[] = [], variables: readonly string[] = []): Promise<string[]> {
   const keys: string[] = []
-  for (const key of given) keys.push(key === '-' ? await readStdin() : key)
-  if (variable !== undefined) keys.push(process.env[variable]?.trim() ?? '')
-  if (keys.includes('')) {
-    const isUnset = variable !== undefined && keys.at(-1) === ''
-    const problem = isUnset ? `environment variable ${variable}: is not set, or empty` : '--key: is empty'
-    throw new RpcError('BAD_REQUEST', problem, { reason: 'config_invalid' })
+  for (const key of given) keys.push(...(key === '-' ? (await readStdin()).split(/\s*\n\s*/) : [key]))
+  if (keys.includes('')) throw new RpcError('BAD_REQUEST', '--key: is empty', { reason: 'config_invalid' })
+  for (const variable of variables) {
+    const key = process.env[variable]?.trim()
+    if (!key) {
+      const problem = `environment variable ${variable}: is not set, or empty`
+      throw new RpcError('BAD_REQUEST', problem, { reason: 'config_invalid' })
+    }
+    keys.push(key)
   }
   return keys
 }
@@ -210,4 +251,75 @@ async function readStdin(): Promise<string> {
   let text = ''
   for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk
   return text.trim()
+}
+
+interface KeysAddOptions extends CommonOptions {
+  key?: string[]
+  keyEnv?: string[]
+  preferred?: boolean
+}
+
+/** Adds `providers keys list|add|remove|order`. */
+function addKeysCommands(providers: Command): void {
+  const keys = providers.command('keys').description('the keys of a provider, in the order in which they are used')
+  const show = (options: CommonOptions, provider: ProviderSummary) =>
+    printResult(options, provider, () => printTable(provider.keyDetails, keyColumns, `${provider.name} has no keys`))
+
+  withCommonOptions(keys.command('list <name>').description('its keys, masked, and those that it rejects')).action(
+    async (name: string, options: CommonOptions) => {
+      const provider = await callAdmin(options, async admin =>
+        (await admin.providers.list.query()).find(provider => provider.name === name),
+      )
+      if (!provider) throw rpcError('unknown_row', `no provider has the name ${JSON.stringify(name)}`)
+      const { keyDetails } = provider
+      printResult(options, keyDetails, () => printTable(keyDetails, keyColumns, `${name} has no keys`))
+    },
+  )
+
+  withCommonOptions(keys.command('add <name>').description('add keys behind the others'))
+    .option('--key <key>', keyHelp, append)
+    .option('--key-env <variable>', keyEnvHelp, append)
+    .option('--preferred', 'before the others')
+    .action(async (name: string, { key, keyEnv, preferred, ...options }: KeysAddOptions) => {
+      const given = await readKeys(key, keyEnv)
+      if (given.length === 0) {
+        throw new RpcError('BAD_REQUEST', 'give --key or --key-env', { reason: 'config_invalid' })
+      }
+      const input = { name, keys: given, ...(preferred && { isPreferred: true }) }
+      show(options, await callAdmin(options, admin => admin.providers.keys.add.mutate(input)))
+    })
+
+  withCommonOptions(keys.command('remove <name> <id...>').description('forget keys')).action(
+    async (name: string, ids: string[], options: CommonOptions) => {
+      show(options, await callAdmin(options, admin => admin.providers.keys.remove.mutate({ name, ids })))
+    },
+  )
+
+  withCommonOptions(
+    keys.command('order <name> <id...>').description('use these keys before the others, in this order'),
+  ).action(async (name: string, ids: string[], options: CommonOptions) => {
+    show(options, await callAdmin(options, admin => admin.providers.keys.order.mutate({ name, ids })))
+  })
+}
+
+const keyColumns: Column<ProviderKeySummary>[] = [
+  ['ID', ({ id }) => shortIdOf(id)],
+  ['KEY', ({ hint }) => hint],
+  ['REJECTED', ({ rejection }) => rejection && rejectionText(rejection)],
+  ['REPORTED BY', ({ rejection }) => rejection?.reportedBy],
+]
+
+function keyText({ hint, rejection }: ProviderKeySummary): string {
+  return rejection ? `${hint} (rejected: ${rejectionText(rejection)})` : hint
+}
+
+/** Returns the status of a rejection, its age and, if it concerns only one, the model. */
+function rejectionText({ status, model, at }: KeyRejection): string {
+  return `${status}${model === null ? '' : ` for ${model}`}, ${ageText(Date.now() - at.getTime())} ago`
+}
+
+function ageText(ms: number): string {
+  const minutes = Math.max(0, Math.floor(ms / 60_000))
+  if (minutes < 120) return `${minutes} min`
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} days`
 }

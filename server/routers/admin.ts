@@ -14,6 +14,9 @@ import {
 import { interceptionsGetInput, interceptionsListInput } from '../../shared/contract/admin/interceptions.js'
 import { mcpServersRemoveInput, mcpServersUpsertInput } from '../../shared/contract/admin/mcp-servers.js'
 import {
+  providersKeysAddInput,
+  providersKeysOrderInput,
+  providersKeysRemoveInput,
   providersRemoveInput,
   providersSetEnabledInput,
   providersTestInput,
@@ -84,6 +87,17 @@ const providers = router({
   test: adminProcedure
     .input(checked(providersTestInput))
     .mutation(forAdmin(({ admin }, input, { name }, { signal }) => admin.providers.test(input, name, signal))),
+  keys: router({
+    add: adminProcedure
+      .input(checked(providersKeysAddInput))
+      .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.keys.add(input, name))),
+    remove: adminProcedure
+      .input(checked(providersKeysRemoveInput))
+      .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.keys.remove(input, name))),
+    order: adminProcedure
+      .input(checked(providersKeysOrderInput))
+      .mutation(forAdmin(({ admin }, input, { name }) => admin.providers.keys.order(input, name))),
+  }),
 })
 
 const mcpServers = router({

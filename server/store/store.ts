@@ -68,6 +68,7 @@ export type {
   AuthLinkRow,
   DaemonKeyStore,
   FoundApiKey,
+  KeyRejectionRow,
   McpServerRow,
   McpStore,
   ProviderRow,

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod'
 import type { JsonObject } from '../values/text.js'
+import { httpUrl } from './admin/fields.js'
 
 /** Longest time limit of a provider or a server: a day. Node's own timers end at 24 days. */
 export const maxTimeLimitMs = 86_400_000
@@ -10,9 +11,15 @@ export const maxTimeLimitMs = 86_400_000
 /** Largest body limit of a provider or a server. The text of a body has to fit into one string. */
 export const maxBodyLimitBytes = 256 * 1024 * 1024
 
+/** Most fallback URLs of a provider: each one that is down costs a request the time of a connection. */
+const maxFallbackUrls = 8
+
+/** Most parallel requests that a provider may be limited to; far above what one process carries. */
+const maxParallelRequests = 100_000
+
 const timeLimit = z.number().int().min(0).max(maxTimeLimitMs)
 
-/** Schemas of the fields. Each field takes the place of the server's setting of the same name. */
+/** Schemas of the fields. A time or a size takes the place of the server's setting of the same name. */
 export const providerSettingsFields = {
   /** from the request until the provider's status line, in milliseconds; 0: no limit */
   firstByteTimeoutMs: timeLimit,
@@ -25,6 +32,10 @@ export const providerSettingsFields = {
   includeUsage: z.enum(['auto', 'never']),
   /** body of one request */
   maxBodyBytes: z.number().int().min(1).max(maxBodyLimitBytes),
+  /** further base URLs of the same API, in order: a request goes to the next one if no connection is made */
+  fallbackUrls: z.array(httpUrl).max(maxFallbackUrls),
+  /** requests under way at once; further ones wait a few seconds for a place */
+  maxParallelRequests: z.number().int().min(1).max(maxParallelRequests),
 } as const
 
 /** The settings of a provider as an operator sees them; null stands for the server's setting. */
@@ -33,6 +44,10 @@ export interface ShownProviderSettings {
   idleTimeoutMs: number | null
   maxBodyBytes: number | null
   includeUsage: 'auto' | 'never' | null
+  /** null: none */
+  fallbackUrls: string[] | null
+  /** null: any number */
+  maxParallelRequests: number | null
 }
 
 /** The settings of a provider that has none of its own. */
@@ -41,6 +56,8 @@ export const unsetProviderSettings: ShownProviderSettings = {
   idleTimeoutMs: null,
   maxBodyBytes: null,
   includeUsage: null,
+  fallbackUrls: null,
+  maxParallelRequests: null,
 }
 
 /** A change of settings: a field that is left out stays, and null sets it back to the server's setting. */
@@ -49,6 +66,8 @@ export const providerSettingsChange = z.object({
   idleTimeoutMs: timeLimit.nullable().optional(),
   maxBodyBytes: providerSettingsFields.maxBodyBytes.nullable().optional(),
   includeUsage: providerSettingsFields.includeUsage.nullable().optional(),
+  fallbackUrls: providerSettingsFields.fallbackUrls.nullable().optional(),
+  maxParallelRequests: providerSettingsFields.maxParallelRequests.nullable().optional(),
 })
 
 /** Settings of one provider; a field that is not set leaves the server's setting. */

@@ -79,6 +79,8 @@ const providerSettings = z.object({
   idleTimeoutMs: z.number().nullable(),
   maxBodyBytes: z.number().nullable(),
   includeUsage: z.enum(['auto', 'never']).nullable(),
+  fallbackUrls: z.array(z.string()).nullable(),
+  maxParallelRequests: z.number().nullable(),
 })
 
 const providerSummary = z.object({
@@ -88,6 +90,15 @@ const providerSummary = z.object({
   enabled: z.boolean(),
   baseUrl: z.string(),
   keys: z.array(z.string()),
+  keyDetails: z.array(
+    z.object({
+      id: z.string(),
+      hint: z.string(),
+      rejection: z
+        .object({ status: z.number(), model: z.string().nullable(), reportedBy: z.string(), at: z.date() })
+        .nullable(),
+    }),
+  ),
   warnings: z.array(z.enum(providerWarnings)),
   lastFailure: z.object({ interceptionId: z.string(), at: z.date(), errorType: z.enum(errorTypes) }).nullable(),
   createdAt: z.date(),
@@ -258,6 +269,8 @@ const provider = z.object({
   enabled: z.boolean(),
   baseUrl: z.string(),
   keys: z.array(z.string()),
+  keyIds: z.array(z.string()).exactOptional(),
+  revision: z.string().exactOptional(),
   settings: json.exactOptional(),
 })
 
@@ -295,7 +308,8 @@ export const outputs = {
     keep: empty,
   },
   providerConfigurator: {
-    getProviders: z.object({ providers: z.array(provider) }),
+    getProviders: z.object({ providers: z.array(provider), unreadable: z.array(z.string()).exactOptional() }),
+    reportKey: empty,
     watchProviders: empty,
   },
   admin: {
@@ -317,6 +331,7 @@ export const outputs = {
       setEnabled: providerSummary,
       remove: empty,
       test: providerTest,
+      keys: { add: providerSummary, remove: providerSummary, order: providerSummary },
     },
     mcpServers: { upsert: mcpServer, list: z.array(mcpServer), remove: empty },
     externalAuthLinks: { set: externalAuthLink, list: z.array(externalAuthLink), remove: empty },

@@ -8,7 +8,7 @@ import type {
 } from '../../../shared/contract/conversations.js'
 import type { Erasure } from '../../../shared/contract/erasures.js'
 import type { AccessTokensOutput, ServerConfigsOutput } from '../../../shared/contract/mcp-configurator.js'
-import type { ProvidersOutput } from '../../../shared/contract/provider-configurator.js'
+import type { ProvidersOutput, ReportKeyInput } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind, RecordProcedureName } from '../../../shared/contract/record-kinds.js'
 import type {
   BatchRecord,
@@ -93,6 +93,8 @@ export interface ControlPlane {
   }
   providerConfigurator: {
     getProviders: { query(input?: undefined, options?: ControlPlaneCallOptions): Promise<ProvidersOutput> }
+    /** tells operators of a key that its provider rejects */
+    reportKey: { mutate(input: ReportKeyInput, options?: ControlPlaneCallOptions): Promise<unknown> }
     watchProviders: {
       /**
        * Signals at once, after each change and after each reconnect. Ends with `onError` or `onComplete`, or by

@@ -9,11 +9,26 @@ import { isClosedForGood } from '../wire/rejection.js'
 export interface Target {
   provider: Provider
   api: ProviderApi
-  /** origin of the base URL */
-  origin: string
-  /** path of the base URL, without a slash at its end */
-  basePath: string
+  /** the base URL, then the fallback URLs */
+  endpoints: readonly [Endpoint, ...Endpoint[]]
+  /** the preferred key is first */
+  keys: readonly ProviderKey[]
   settings: ProviderSettings
+}
+
+/** A base URL of a provider. */
+export interface Endpoint {
+  /** scheme, host and port */
+  origin: string
+  /** path, without a slash at its end */
+  basePath: string
+}
+
+/** A key of a provider. */
+export interface ProviderKey {
+  /** the control plane's id of the key; may be shown */
+  id: string
+  text: string
 }
 
 /** Options of {@link ProviderRegistry}. */
@@ -21,6 +36,10 @@ export interface ProviderRegistryOptions {
   /** reads the providers from the control plane; rejects when the signal aborts */
   load: (signal: AbortSignal) => Promise<ProvidersOutput>
   logger: Logger
+  /** takes each new snapshot: a provider that has not changed has the same target as before */
+  onSnapshot?: (targets: ReadonlyMap<string, Target>) => void
+  /** takes the number of providers whose last good configuration is used, because the current one is not usable */
+  onOutdated?: (providers: number) => void
   /**
    * age in milliseconds above which a snapshot is not used any more, unless a new read fails; above half of it, a read
    * begins beside the request. {@link ProviderRegistry.changed} keeps the snapshot new; this limit holds if no such
@@ -38,12 +57,16 @@ interface Snapshot {
 /**
  * Keeps a snapshot of the control plane's providers. Only one read is under way at a time, and all callers share it. A
  * failed read is logged and keeps the last good snapshot; a link that is closed for good is not logged with each read.
+ * A provider whose configuration is not usable keeps its last good one. A target never changes, so a request keeps the
+ * configuration that it began with.
  */
 export class ProviderRegistry {
   readonly #options: ProviderRegistryOptions
   readonly #closed = new AbortController()
   #snapshot: Snapshot | undefined
   #readAt = 0
+  /** providers of the last read that were not usable, with the problem: each is logged once */
+  #problems = new Map<string, string>()
   #reading: Promise<Snapshot> | undefined
   #readingNext: Promise<Snapshot> | undefined
 
@@ -144,15 +167,10 @@ export class ProviderRegistry {
     const startedAt = performance.now()
     try {
       signal.throwIfAborted()
-      const { providers } = await this.#options.load(signal)
-      const targets = new Map<string, Target>()
-      for (const provider of providers) {
-        const target = this.#target(provider)
-        if (target) targets.set(provider.name, target)
-      }
-      const snapshot = { targets, keys: new Set(providers.flatMap(({ keys }) => keys)) }
+      const snapshot = this.#snapshotOf(await this.#options.load(signal))
       this.#snapshot = snapshot
       this.#readAt = startedAt
+      this.#options.onSnapshot?.(snapshot.targets)
       return snapshot
     } catch (error) {
       // The owner of the client learns from `closed` that the link has ended.
@@ -166,20 +184,62 @@ export class ProviderRegistry {
     }
   }
 
-  #target(provider: Provider): Target | undefined {
-    const api = apiOf(provider.type)
-    const url = URL.canParse(provider.baseUrl) ? new URL(provider.baseUrl) : undefined
-    if (!api || !url || !/^https?:$/.test(url.protocol)) {
-      const { name, type, baseUrl } = provider
-      this.#options.logger.warn(
-        { name, type, baseUrl },
-        'a provider of unknown type or without a usable base URL is left out',
-      )
-      return undefined
+  #snapshotOf({ providers, unreadable = [] }: ProvidersOutput): Snapshot {
+    const targets = new Map<string, Target>()
+    const problems = new Map<string, string>()
+    const before = (name: string) => this.#snapshot?.targets.get(name)
+    for (const provider of providers) {
+      const { name } = provider
+      const known = before(name)
+      const target = known && isSame(known.provider, provider) ? known : this.#target(provider)
+      if (typeof target === 'string') problems.set(name, target)
+      else targets.set(name, target)
     }
-    const settings = readProviderSettings(provider.settings, field =>
-      this.#options.logger.warn({ provider: provider.name, field }, 'a setting of a provider is not usable'),
-    )
-    return { provider, api, origin: url.origin, basePath: url.pathname.replace(/\/+$/, ''), settings }
+    for (const name of unreadable) problems.set(name, 'the keys cannot be opened')
+    let outdated = 0
+    for (const [name, problem] of problems) {
+      const known = before(name)
+      if (known) {
+        targets.set(name, known)
+        outdated++
+      }
+      if (this.#problems.get(name) === problem) continue
+      const { type, baseUrl } = providers.find(provider => provider.name === name) ?? known?.provider ?? {}
+      const consequence = known ? 'its last good configuration is used' : 'it is left out'
+      this.#options.logger.warn({ name, type, baseUrl, problem }, `a provider is not usable: ${consequence}`)
+    }
+    this.#problems = problems
+    this.#options.onOutdated?.(outdated)
+    const keys = new Set([...targets.values()].flatMap(({ provider }) => provider.keys))
+    return { targets, keys }
   }
+
+  /** Returns the target of a provider, or why there is none. */
+  #target(provider: Provider): Target | string {
+    const { name, type, baseUrl } = provider
+    const api = apiOf(type)
+    if (!api) return `its type ${type} is unknown`
+    const settings = readProviderSettings(provider.settings, field =>
+      this.#options.logger.warn({ provider: name, field }, 'a setting of a provider is not usable'),
+    )
+    const first = endpointOf(baseUrl)
+    if (!first) return `its base URL ${baseUrl} is not usable`
+    const fallbacks = (settings.fallbackUrls ?? []).flatMap(url => endpointOf(url) ?? [])
+    return { provider, api, endpoints: [first, ...fallbacks], keys: keysOf(provider), settings }
+  }
+}
+
+/** Returns the keys of a provider, the preferred one first. */
+function keysOf({ keys, keyIds }: Provider): ProviderKey[] {
+  return keys.map((text, index) => ({ id: keyIds?.[index] ?? `key ${index + 1}`, text })).reverse()
+}
+
+function endpointOf(baseUrl: string): Endpoint | undefined {
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+  if (!url || !/^https?:$/.test(url.protocol)) return undefined
+  return { origin: url.origin, basePath: url.pathname.replace(/\/+$/, '') }
+}
+
+function isSame(before: Provider, after: Provider): boolean {
+  return JSON.stringify(before) === JSON.stringify(after)
 }

@@ -6,7 +6,7 @@ import { errorBodyForPath } from '../providers/apis.js'
 import type { Failure } from '../providers/error-type.js'
 import { UpstreamError } from '../relay/upstream-error.js'
 import { ExchangeAborted } from '../wire/exchange-aborted.js'
-import { Rejection } from '../wire/rejection.js'
+import { Rejection, type RejectionReason } from '../wire/rejection.js'
 import { type Mount, parseMount } from './mount.js'
 
 /**
@@ -85,7 +85,17 @@ export function failureOf(error: unknown): Failure {
   return { type: typeOf(error), message: error instanceof Error ? error.message : String(error) }
 }
 
+/** Reason of a rejection in place of a call → the recorded type. */
+const errorTypes: Readonly<Partial<Record<RejectionReason, ErrorType>>> = {
+  keys_limited: 'rate_limited',
+  keys_rejected: 'unauthorized',
+  breaker_open: 'overloaded',
+  provider_busy: 'overloaded',
+}
+
 function typeOf(error: unknown): ErrorType {
+  if (error instanceof Rejection) return errorTypes[error.reason] ?? 'unknown'
+  if (error instanceof ExchangeAborted && error.by === 'client') return 'client_closed'
   if (!(error instanceof UpstreamError)) return 'unknown'
   if (error.timedOut) return 'timeout'
   if (error.failure === 'unreachable') return 'unreachable'

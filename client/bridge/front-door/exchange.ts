@@ -7,10 +7,12 @@ import type { KeyGuesses } from '../../../shared/values/key-guesses.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { RejectionLog } from '../../../shared/values/rejection-log.js'
 import type { AuthorizationCache } from '../control-plane/authorization-cache.js'
+import type { KeyReporter } from '../control-plane/key-reports.js'
 import type { ProviderRegistry, Target } from '../control-plane/provider-registry.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import type { Recorder } from '../recording/recorder.js'
 import type { Upstream } from '../relay/upstream.js'
+import type { UpstreamStates } from '../upstreams/upstream-states.js'
 import type { HeaderTest } from '../wire/headers.js'
 import type { BodyMemory } from './body/body-memory.js'
 import type { Turns } from './body/turns.js'
@@ -24,6 +26,10 @@ export interface FrontDoorParts {
   providers: ProviderRegistry
   recorder: Recorder
   upstream: Upstream
+  /** which keys and endpoints work */
+  upstreams: UpstreamStates
+  /** Reports to the control plane that a key was taken out. Returns at once. */
+  reportKey: KeyReporter
   limits: BridgeLimits
   logger: Logger
   metrics: BridgeMetrics

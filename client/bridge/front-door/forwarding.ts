@@ -4,13 +4,13 @@ import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
 import type { BridgedRoute, RequestFacts } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
-import { mayRejectField } from '../relay/first-attempt.js'
+import { mayRejectField } from '../relay/attempt.js'
 import { Relay } from '../relay/relay.js'
 import { ResponseRecording } from '../relay/response-recording.js'
 import { UpstreamError } from '../relay/upstream-error.js'
 import type { BodyShare } from './body/body-memory.js'
 import { HeldBody } from './body/held-body.js'
-import { callProvider, firstKeyOf } from './call-provider.js'
+import { type BridgedCall, callProvider, firstHint, type ProviderCallOptions } from './call-provider.js'
 import { clientKey, secretsOf } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
@@ -38,8 +38,9 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
   const { parts, response, cors, target, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
   await withBodyShare(exchange, async share => {
-    const { facts, filter, body, reader, readingMs } = await readRequest(exchange, route, share)
-    const recording = await begin(exchange, facts, body.length)
+    const { facts, filter, body, reader, conversation, readingMs } = await readRequest(exchange, route, share)
+    const bridged = { model: facts.model, conversation }
+    const recording = await begin(exchange, facts, bridged, body.length)
     metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
     const observer = new ResponseRecording({
       recording,
@@ -52,8 +53,8 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     })
     const relay = new Relay(response, { observer, filter, added: cors, clientTimeoutMs: limits.clientTimeoutMs })
     try {
-      if (body.isAdapted) await sendAdapted(exchange, body, facts.model, relay, observer)
-      else await send(exchange, body, relay, observer)
+      if (body.isAdapted) await sendAdapted(exchange, body, bridged, relay, observer)
+      else await send(exchange, body, relay, { bridged, recorded: observer })
     } catch (error) {
       const { kept } = await observer.finish(failureOf(error))
       // The client sees an error of the bridge, too, when its record is kept.
@@ -75,17 +76,23 @@ async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) =>
   }
 }
 
-function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): Promise<Recording> {
+function begin(
+  exchange: Exchange,
+  facts: RequestFacts,
+  bridged: BridgedCall,
+  requestBytes: number,
+): Promise<Recording> {
   const { parts, request, abort, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
   const { type, name } = target.provider
-  const usedKey = credentials.kind === 'byok' ? clientKey(request.headers) : firstKeyOf(target)
+  const ownKey = credentials.kind === 'byok' ? clientKey(request.headers) : undefined
+  const ownHint = ownKey === undefined ? undefined : credentialHint(ownKey)
   const start = {
     owner,
     provider: { type, name },
     request: facts,
     credentialKind: credentials.kind,
-    credentialHint: usedKey === undefined ? undefined : credentialHint(usedKey),
-    secrets: [...secretsOf(credentials, request.headers), ...(usedKey === undefined ? [] : [usedKey])],
+    credentialHint: ownHint ?? firstHint(exchange, bridged),
+    secrets: [...secretsOf(credentials, request.headers), ...target.provider.keys],
     client: facts.client,
     userAgent: request.headers['user-agent'],
     requestBytes,
@@ -102,25 +109,28 @@ function begin(exchange: Exchange, facts: RequestFacts, requestBytes: number): P
 async function sendAdapted(
   exchange: Exchange,
   body: HeldBody,
-  model: string,
+  bridged: BridgedCall,
   relay: Relay,
   observer: ResponseRecording,
 ): Promise<void> {
   const { parts, target, signal } = exchange
-  const isRejected = await callProvider(exchange, body, relay, { recorded: observer, mayReject: true })
+  const isRejected = await callProvider(exchange, body, relay, { bridged, recorded: observer, mayReject: true })
   if (!isRejected) return relay.end(signal)
   parts.logger.info(
-    { provider: target.provider.name, model },
+    { provider: target.provider.name, model: bridged.model },
     'a request for usage was rejected; sent again without it',
   )
-  await send(exchange, body, relay, observer)
+  body.restore()
+  await send(exchange, body, relay, { bridged, recorded: observer })
   const { status } = observer
-  if (status !== undefined && !mayRejectField(status)) parts.usageRequests.rejected(target.provider.name, model)
+  if (status !== undefined && !mayRejectField(status)) {
+    parts.usageRequests.rejected(target.provider.name, bridged.model)
+  }
 }
 
 /** Sends a request as received, and relays the response until its end. */
-async function send(exchange: Exchange, body: HeldBody, relay: Relay, observer?: ResponseRecording): Promise<void> {
-  await callProvider(exchange, body, relay, { recorded: observer })
+async function send(exchange: Exchange, body: HeldBody, relay: Relay, options?: ProviderCallOptions): Promise<void> {
+  await callProvider(exchange, body, relay, options)
   await relay.end(exchange.signal)
 }
 

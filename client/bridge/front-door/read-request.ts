@@ -1,5 +1,8 @@
 /** Reads a request: its body within bounds, and the facts in its content. */
+import { hash } from 'node:crypto'
+import type { JsonObject } from '../../../shared/values/text.js'
 import type { BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
+import { openingOf } from '../providers/requests/opening.js'
 import { encodingsOf } from '../wire/content-encoding.js'
 import { EventFilter } from '../wire/event-filter.js'
 import type { BodyShare } from './body/body-memory.js'
@@ -31,6 +34,8 @@ interface Interpreted {
   reader: ResponseReader
   /** leaves events out that the client did not ask for */
   filter: EventFilter | undefined
+  /** digest that is the same for all requests of the conversation; undefined if nothing depends on it */
+  conversation: string | undefined
   /** the body that the provider gets in place of the client's */
   adapted: readonly Buffer[] | undefined
 }
@@ -41,11 +46,11 @@ export async function readRequest(exchange: Exchange, route: BridgedRoute, share
   const body = await readWithin(exchange, share)
   const readingMs = performance.now() - startedAt
   const encodings = encodingsOf(exchange.request.headers['content-encoding'])
-  const { facts, reader, filter, adapted } =
+  const { facts, reader, filter, adapted, conversation } =
     encodings.length > 0
       ? await decodeAndInterpret(exchange, route, body, encodings, share)
       : interpret(exchange, route, body, readContent(body))
-  return { facts, reader, filter, body: new HeldBody(share, body, adapted), readingMs }
+  return { facts, reader, filter, conversation, body: new HeldBody(share, body, adapted), readingMs }
 }
 
 /** Interprets an encoded request. The decoded copy lives within its turn only. */
@@ -82,14 +87,28 @@ function interpret(
   const encoding = request.headers['content-encoding']
   if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
   const facts = route.readRequest(json ?? {}, request.headers)
+  const conversation = conversationOf(exchange, facts, json ?? {})
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)
-  if (!adaptation || !plain) return { facts, reader, filter: undefined, adapted: undefined }
+  if (!adaptation || !plain) return { facts, reader, filter: undefined, conversation, adapted: undefined }
   // A provider may send the chunk without a request too, and no client expects the chunk.
   const { body: patched, ...hidden } = adaptation
   const mark = body.subarray(0, body.length - plain.length)
   const adapted = mayAdapt(exchange, facts) ? [mark, ...patched] : undefined
-  return { facts, reader, filter: new EventFilter(hidden), adapted }
+  return { facts, reader, filter: new EventFilter(hidden), conversation, adapted }
+}
+
+/** Returns the digest of a conversation: by its id, else by its opening. Only the choice among keys depends on it. */
+function conversationOf(
+  { target, owner }: Exchange,
+  { sessionId, conversationId }: RequestFacts,
+  json: JsonObject,
+): string | undefined {
+  if (target.keys.length < 2) return undefined
+  const id = sessionId ?? conversationId ?? openingOf(json)
+  return id === undefined
+    ? undefined
+    : hash('sha256', JSON.stringify([target.provider.name, owner.ownerId, id]), 'base64')
 }
 
 /** Returns whether a request may ask for more than the client did. */

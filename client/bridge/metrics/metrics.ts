@@ -25,8 +25,33 @@ export interface BridgeMetrics {
    * send its body.
    */
   readonly overhead: (seconds: number) => void
+  /** Counts a request that was sent again, or elsewhere. */
+  readonly failedOver: (provider: string, cause: FailoverCause) => void
+  /** Takes the number of providers that are served with their last good configuration. */
+  readonly providersOutdated: (providers: number) => void
+  /** Names the keys and breakers whose states are read at each scrape. */
+  readonly watchUpstreams: (upstreams: WatchedUpstreams) => void
   /** Names the outbox whose numbers are read at each scrape. */
   readonly watchOutbox: (outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'>) => void
+}
+
+/**
+ * Why a request was sent again, or elsewhere: the provider limits or rejects the key, no connection to the base URL was
+ * made, or the breaker of the base URL is open.
+ */
+export type FailoverCause = 'key' | 'unreachable' | 'breaker_open'
+
+/** The keys and breakers of a bridge, as they are shown. */
+export interface WatchedUpstreams {
+  /** Returns all keys of all providers, by id. */
+  keyStates(): readonly { provider: string; id: string; state: 'usable' | 'cooling' | 'out' }[]
+  /** Returns the endpoints, which are numbered, and models that have failed. */
+  breakerStates(): readonly {
+    provider: string
+    endpoint: string
+    model: string
+    state: 'closed' | 'open' | 'half-open'
+  }[]
 }
 
 /** A request that was passed through, as it is counted. */
@@ -67,5 +92,8 @@ export const noMetrics: BridgeMetrics = {
   unknownItems: () => {},
   usageMismatch: () => {},
   overhead: () => {},
+  failedOver: () => {},
+  providersOutdated: () => {},
+  watchUpstreams: () => {},
   watchOutbox: () => {},
 }

@@ -5,7 +5,7 @@ import { errorCodes } from '../../../shared/rpc/errors.js'
 import type { Connection, ConnectionState } from '../../rpc/connection.js'
 import type { Outbox } from '../outbox/outbox.js'
 import { LabelValues } from './label-values.js'
-import type { BridgeMetrics, InterceptionEnd } from './metrics.js'
+import type { BridgeMetrics, InterceptionEnd, WatchedUpstreams } from './metrics.js'
 
 /** Counts the work of a bridge and of its link to the control plane. */
 export interface PrometheusBridgeMetrics extends BridgeMetrics {
@@ -33,6 +33,7 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
     route: new LabelValues(),
     api: new LabelValues(),
   }
+  let upstreams: WatchedUpstreams = { keyStates: () => [], breakerStates: () => [] }
   let outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'> = { size: 0, oldestMs: 0, deadLetters: 0 }
   let connection: Pick<Connection, 'state'> = { state: 'connecting' }
 
@@ -143,6 +144,44 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
       this.set(connectionStates[connection.state])
     },
   })
+  const failovers = new Counter({
+    name: 'bridge_failovers_total',
+    help: 'requests that were sent again, or elsewhere; cause: key, unreachable, breaker_open',
+    labelNames: ['provider', 'cause'],
+    registers,
+  })
+  const outdated = new Gauge({
+    name: 'bridge_providers_outdated',
+    help: 'providers that are served with their last good configuration, because the current one is not usable',
+    registers,
+  })
+  new Gauge({
+    name: 'bridge_key_state',
+    help: "keys of providers, by the control plane's id; 1 usable, 0 limited, -1 rejected by the provider",
+    labelNames: ['provider', 'key'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { provider, id, state } of upstreams.keyStates()) {
+        this.set({ provider: labels.provider.of(provider), key: id }, keyStates[state])
+      }
+    },
+  })
+  new Gauge({
+    name: 'bridge_breaker_state',
+    help: 'endpoints and models that have failed: 1 still in use, 0 tried again, -1 left alone',
+    labelNames: ['provider', 'endpoint', 'model'],
+    registers,
+    collect() {
+      this.reset()
+      const closedFirst = [...upstreams.breakerStates()].sort((a, b) => breakerStates[b.state] - breakerStates[a.state])
+      // Of models that share the label `other`, the worst state stays.
+      for (const { provider, endpoint, model, state } of closedFirst) {
+        const values = { provider: labels.provider.of(provider), endpoint, model: labels.model.of(model, false) }
+        this.set(values, breakerStates[state])
+      }
+    },
+  })
   const build = new Gauge({
     name: 'bridge_build_info',
     help: 'always 1; version: of the program',
@@ -190,6 +229,11 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
     rejected: reason => rejected.inc({ reason }),
     unknownItems: (api, count) => unknownItems.inc({ api: labels.api.of(api) }, count),
     usageMismatch: api => usageMismatch.inc({ api: labels.api.of(api) }),
+    failedOver: (provider, cause) => failovers.inc({ provider: labels.provider.of(provider), cause }),
+    providersOutdated: providers => outdated.set(providers),
+    watchUpstreams(watched) {
+      upstreams = watched
+    },
     overhead: seconds => overhead.observe(seconds),
     watchOutbox(watched) {
       outbox = watched
@@ -206,6 +250,10 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
 }
 
 const connectionStates: Readonly<Record<ConnectionState, number>> = { open: 1, connecting: 0, waiting: 0, closed: -1 }
+
+const keyStates = { usable: 1, cooling: 0, out: -1 } as const
+
+const breakerStates = { closed: 1, 'half-open': 0, open: -1 } as const
 
 const tokenTypes = [
   ['input', 'input'],

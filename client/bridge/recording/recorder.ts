@@ -23,6 +23,8 @@ export interface RecorderParts extends RecordOptions {
 /** An interception that was recorded and has not ended. */
 export interface Recording {
   readonly id: string
+  /** Notes the hint of the key with which the request is sent: the last one counts. */
+  usesKey(hint: string): void
   /** Notes the facts of the responses so far, in case the process dies before the end. */
   note(soFar: readonly ResponseFacts[]): void
   /**
@@ -103,6 +105,7 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, records
   let ended: Promise<boolean> | undefined
   return {
     id,
+    usesKey: hint => records.usesKey(hint),
     note(soFar) {
       if (ended) return
       try {

@@ -81,12 +81,18 @@ export class InterceptionRecords {
   /** without the id of the response, which comes later */
   readonly #prompt: Omit<BatchRecord<'promptUsage'>, 'msgId' | 'createdAt'> | undefined
   readonly #tokenIds: string[] = []
+  #usedHint: string | undefined
 
   constructor(options: RecordOptions, start: InterceptionStart) {
     this.#options = options
     this.#start = start
     this.interception = interceptionOf(start)
     this.#prompt = this.#makePrompt()
+  }
+
+  /** Notes the hint of the key with which the request is sent; the end has it if the beginning has another. */
+  usesKey(hint: string): void {
+    this.#usedHint = nameOf(hint)
   }
 
   /** Returns the records of the request, and the end, for a process that dies before the response. */
@@ -115,7 +121,9 @@ export class InterceptionRecords {
 
   /** Makes the end of the interception, at the current time. Secrets in the failure's message are masked. */
   end(failure: Failure | undefined): BatchRecord {
-    const end = { kind: 'interceptionEnded', id: this.interception.id, endedAt: this.#now() } as const
+    const hint = this.#usedHint === this.interception.credentialHint ? undefined : this.#usedHint
+    const plain = { kind: 'interceptionEnded', id: this.interception.id, endedAt: this.#now() } as const
+    const end = hint === undefined ? plain : { credentialHint: hint, ...plain }
     if (!failure) return end
     if (failure.isQuoted && !this.#options.recordContent) return { ...end, errorType: failure.type }
     // Masking comes before cutting: half a secret could not be recognised.

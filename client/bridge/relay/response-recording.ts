@@ -84,6 +84,11 @@ export class ResponseRecording implements ResponseObserver {
     return this.#inspection?.isWhole ?? false
   }
 
+  /** Notes the hint of the key with which the request is sent: the last one counts. */
+  usesKey(hint: string): void {
+    this.#options.recording.usesKey(hint)
+  }
+
   chunk(chunk: Buffer): boolean {
     const ended = this.#inspection?.write(chunk) ?? false
     if (!ended) this.#noteTimer ??= backgroundTimer(() => this.#note(), noteMs)

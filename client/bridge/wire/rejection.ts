@@ -33,6 +33,14 @@ export const rejectionReasons = [
   'control_plane_unreachable',
   'shutting_down',
   'internal_error',
+  /** every key of the provider is limited */
+  'keys_limited',
+  /** the provider rejects every key */
+  'keys_rejected',
+  /** the provider failed several times in a row */
+  'breaker_open',
+  /** no place among the parallel requests of the provider */
+  'provider_busy',
   /** the provider sent no response; the interception has the failure */
   'provider_failed',
 ] as const
@@ -42,7 +50,7 @@ export type RejectionReason = (typeof rejectionReasons)[number]
 
 /** Options of a {@link Rejection}. */
 export interface RejectionOptions {
-  /** whole seconds, from 1 to 60; a 503 has {@link retryAfterSeconds} by default */
+  /** whole seconds; a 503 has {@link retryAfterSeconds} by default. Above {@link maxRetryAfterSeconds} it is final */
   retryAfterSeconds?: number
   cause?: unknown
 }
@@ -61,9 +69,12 @@ export class Rejection extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds ?? (status === 503 ? retryAfterSeconds : undefined)
   }
 
-  /** whether a repeated request gets the same response; SDKs obey `x-should-retry: false` */
+  /**
+   * whether a repeated request gets the same response, or has to wait for longer than SDKs can; they obey
+   * `x-should-retry: false`
+   */
   get isFinal(): boolean {
-    return finalStatuses.has(this.status)
+    return finalStatuses.has(this.status) || (this.retryAfterSeconds ?? 0) > maxRetryAfterSeconds
   }
 }
 

@@ -11,8 +11,8 @@ import { type ErrorReason, errorReasons } from '../../../shared/contract/error-r
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { ApiKeyStore, AuditedWrites } from '../../store/store.js'
 import { generateApiKey, hashSecret } from '../api-key.js'
+import { auditEntry } from '../audit-entry.js'
 import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
 import { findUser, type UserFinder } from './find-user.js'
 
 /** The keys of AI clients at the bridge. */

@@ -1,8 +1,7 @@
 import type { z } from 'zod'
-import type { AuditAction, AuditPage, auditListInput } from '../../../shared/contract/admin/audit.js'
+import type { AuditPage, auditListInput } from '../../../shared/contract/admin/audit.js'
 import { uuid } from '../../../shared/contract/fields.js'
-import type { JsonObject } from '../../../shared/values/text.js'
-import type { AuditEntry, AuditRow, AuditStore, ShortIdStore, UserStore } from '../../store/store.js'
+import type { AuditRow, AuditStore, ShortIdStore, UserStore } from '../../store/store.js'
 import { pageOf } from './pages.js'
 import { idOfShortId } from './short-ids.js'
 
@@ -45,18 +44,4 @@ export function createAuditAdmin({ store }: AuditAdminOptions): AuditAdmin {
 function userOf({ action, target, details }: AuditRow): string | undefined {
   const id = uuid.safeParse(/^(users|externalAuthLinks)\./.test(action) ? target : details?.userId)
   return id.success ? id.data : undefined
-}
-
-/**
- * Creates an entry of the audit log.
- * @param actor the name of the calling identity
- * @param details values of the call; never a secret
- */
-export function auditEntry(
-  actor: string,
-  action: AuditAction,
-  target: string | null,
-  details: JsonObject | null = null,
-): AuditEntry {
-  return { actor, action, target, details }
 }

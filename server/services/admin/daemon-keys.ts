@@ -11,9 +11,9 @@ import type { Logger } from '../../../shared/values/log.js'
 import { cleanText } from '../../../shared/values/text.js'
 import type { AuditedWrites, DaemonKeyStore } from '../../store/store.js'
 import { generateApiKey, hashSecret, isSecretOf, parseApiKey } from '../api-key.js'
+import { auditEntry } from '../audit-entry.js'
 import type { DaemonIdentity } from '../identity.js'
 import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
 
 /**
  * The keys of remote daemons at the control plane. The form is that of API keys; neither kind is accepted in the place

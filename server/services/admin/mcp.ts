@@ -12,10 +12,10 @@ import type {
 } from '../../../shared/contract/admin/mcp-servers.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { AuditedWrites, AuthLinkRow, McpServerRow, McpStore } from '../../store/store.js'
+import { auditEntry } from '../audit-entry.js'
 import type { SecretBox } from '../secrets.js'
 import { clientSecretPlace, tokenPlace } from '../tools/token-secrets.js'
 import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
 import { findUser, type UserFinder } from './find-user.js'
 
 /** The MCP servers whose tools may be offered to models. Responses never hold a secret. */

@@ -16,9 +16,9 @@ import type {
   PurgeStore,
   UserStore,
 } from '../../store/store.js'
+import { auditEntry } from '../audit-entry.js'
 import { afterChange } from '../partial-change.js'
 import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
 import { findUserIfAny, type UserFinder } from './find-user.js'
 import { createReachedDaemons } from './reached-daemons.js'
 

@@ -2,10 +2,10 @@ import type { RotationResult } from '../../../shared/contract/admin/secrets.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AuditedWrites, SecretColumn, SecretStore, Store } from '../../store/store.js'
+import { auditEntry } from '../audit-entry.js'
 import { afterChange, partlyDone } from '../partial-change.js'
 import { providerKeyPlace, type SecretBox, type SecretPlace } from '../secrets.js'
 import { clientSecretPlace, tokenPlace } from '../tools/token-secrets.js'
-import { auditEntry } from './audit.js'
 
 /** Replaces the key that seals secrets. */
 export interface SecretRotation {

@@ -8,8 +8,8 @@ import type {
 } from '../../../shared/contract/admin/users.js'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import type { AuditedWrites, ShortIdStore, UserStore } from '../../store/store.js'
+import { auditEntry } from '../audit-entry.js'
 import { unknownRow } from '../unknown-row.js'
-import { auditEntry } from './audit.js'
 import { findUser } from './find-user.js'
 import { createPurge, type Purge, type PurgeOptions } from './purge.js'
 

@@ -92,9 +92,21 @@ export interface SealedKey {
   hint: string
 }
 
+/** A key that its provider rejects, as a daemon reported it. */
+export interface KeyRejectionRow {
+  provider: string
+  keyId: string
+  status: number
+  /** the model of the request; null if the key is rejected for all */
+  model: string | null
+  /** name of the daemon */
+  reportedBy: string
+  at: Date
+}
+
 /** Providers and their sealed keys. */
 export interface ProviderStore {
-  /** One consistent snapshot, sorted by name; keys in the order in which they were given. */
+  /** One consistent snapshot, sorted by name; keys in the order in which they were given, the preferred one first. */
   listProviders(): Promise<ProviderRow[]>
   /**
    * Adds or replaces a provider by name. Keys are replaced if `keys` is given, and kept otherwise.
@@ -105,6 +117,19 @@ export interface ProviderStore {
     keep?: readonly ('type' | 'enabled' | 'baseUrl' | 'settings')[],
   ): Promise<ProviderRow>
   setProviderEnabled(name: string, enabled: boolean): Promise<ProviderRow | null>
+  /**
+   * Replaces the keys of a provider by those that `change` makes of them; no other change of its keys comes between.
+   * The error of `change` leaves them as they are.
+   */
+  changeProviderKeys(name: string, change: (keys: SealedKey[]) => SealedKey[]): Promise<ProviderRow | null>
+  /**
+   * Notes that a provider rejects a key. Returns whether that is news: the first rejection since the provider changed,
+   * or the first for all models. A rejection of an unknown key, or from before the last change, is not noted.
+   * @param revision the `updatedAt` of the provider, as the daemon had it
+   */
+  noteKeyRejection(rejection: Omit<KeyRejectionRow, 'at'> & { revision: Date }): Promise<boolean>
+  /** Returns the rejections of keys since the last change of their provider. */
+  listKeyRejections(): Promise<KeyRejectionRow[]>
   removeProvider(name: string): Promise<boolean>
   /**
    * Provider → its newest failed interception, of those that have one. The records are looked up by an index, one for

@@ -11,6 +11,7 @@ import * as ends from './0006-ends.js'
 import * as erasures from './0007-erasures.js'
 import * as feedByStatement from './0008-feed-by-statement.js'
 import * as injection from './0010-injection.js'
+import * as keyRejections from './0011-key-rejections.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -23,6 +24,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0007-erasures': erasures,
   '0008-feed-by-statement': feedByStatement,
   '0010-injection': injection,
+  '0011-key-rejections': keyRejections,
 }
 
 /**

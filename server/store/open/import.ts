@@ -25,6 +25,7 @@ export const copiedTables = [
   'model_thoughts',
   'providers',
   'provider_keys',
+  'key_rejections',
   'mcp_servers',
   'external_auth_links',
   'conversation_tools',

@@ -22,6 +22,7 @@ export interface Database {
   model_thoughts: ModelThoughtsTable
   providers: ProvidersTable
   provider_keys: ProviderKeysTable
+  key_rejections: KeyRejectionsTable
   server_state: ServerStateTable
   record_feed: RecordFeedTable
   record_feed_trimmed: { only_row: GeneratedAlways<boolean>; position: number }
@@ -179,6 +180,16 @@ interface ProviderKeysTable {
   id: string
   sealed: Uint8Array
   hint: string
+}
+
+interface KeyRejectionsTable {
+  provider_name: string
+  key_id: string
+  revision: Date
+  status: number
+  model: string | null
+  reported_by: string
+  at: Generated<Date>
 }
 
 interface ServerStateTable {

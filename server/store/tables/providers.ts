@@ -3,7 +3,7 @@ import { type Kysely, sql } from 'kysely'
 import type { ProviderFailure } from '../../../shared/contract/admin/providers.js'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
-import type { ProviderRow, ProviderStore, SealedKey } from '../store.js'
+import type { KeyRejectionRow, ProviderRow, ProviderStore, SealedKey } from '../store.js'
 
 type NewProvider = Parameters<ProviderStore['upsertProvider']>[0]
 
@@ -32,10 +32,7 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
             }),
           )
           .execute()
-        if (provider.keys) {
-          await tx.deleteFrom('provider_keys').where('provider_name', '=', provider.name).execute()
-          await insertKeys(tx, provider.name, provider.keys)
-        }
+        if (provider.keys) await replaceKeys(tx, provider.name, provider.keys)
         const [row] = await readProviders(tx, provider.name)
         if (!row) throw new Error(`provider ${provider.name} is gone within the transaction that wrote it`)
         return row
@@ -48,6 +45,46 @@ export function providerStore(db: Kysely<Database>): ProviderStore {
         const [row] = await readProviders(tx, name)
         return row ?? null
       })
+    },
+
+    changeProviderKeys(name, change) {
+      return inTransaction(db, async tx => {
+        // The lock of the row keeps other changes of its keys away, those of `upsertProvider` too.
+        const values = { updated_at: sql<Date>`now()` }
+        const { numUpdatedRows } = await tx
+          .updateTable('providers')
+          .set(values)
+          .where('name', '=', name)
+          .executeTakeFirst()
+        if (numUpdatedRows === 0n) return null
+        const [before] = await readProviders(tx, name)
+        await replaceKeys(tx, name, change(before?.keys ?? []))
+        const [row] = await readProviders(tx, name)
+        return row ?? null
+      })
+    },
+
+    async noteKeyRejection({ provider, keyId, revision, status, model, reportedBy }) {
+      const { rows } = await sql`
+        insert into key_rejections (provider_name, key_id, revision, status, model, reported_by)
+        select p.name, k.id, p.updated_at, ${status}::integer, ${model}::text, ${reportedBy}::text
+        from providers p join provider_keys k on k.provider_name = p.name
+        where p.name = ${provider} and k.id = ${keyId} and p.updated_at = ${revision}
+        on conflict (provider_name, key_id) do update set
+          revision = excluded.revision, status = excluded.status, model = excluded.model,
+          reported_by = excluded.reported_by, at = now()
+        where key_rejections.revision <> excluded.revision
+          or (key_rejections.model is not null and excluded.model is null)
+        returning key_id`.execute(db)
+      return rows.length > 0
+    },
+
+    async listKeyRejections() {
+      const { rows } = await sql<KeyRejectionRow>`
+        select r.provider_name as provider, r.key_id as "keyId", r.status, r.model, r.reported_by as "reportedBy", r.at
+        from key_rejections r join providers p on p.name = r.provider_name and p.updated_at = r.revision
+        order by r.provider_name, r.key_id`.execute(db)
+      return rows
     },
 
     async removeProvider(name) {
@@ -96,9 +133,18 @@ function toRow({ name, type, enabled, baseUrl, settings }: NewProvider) {
   return { name, type, enabled, base_url: baseUrl, settings: settings === null ? null : JSON.stringify(settings) }
 }
 
+async function replaceKeys(db: Kysely<Database>, provider: string, keys: readonly SealedKey[]): Promise<void> {
+  await db.deleteFrom('provider_keys').where('provider_name', '=', provider).execute()
+  await db.deleteFrom('key_rejections').where('provider_name', '=', provider).execute()
+  await insertKeys(db, provider, keys)
+}
+
+/** The preferred key has the highest position: a server of the previous version takes the last key for the newest. */
 async function insertKeys(db: Kysely<Database>, provider: string, keys: readonly SealedKey[]): Promise<void> {
   if (keys.length === 0) return
-  const rows = keys.map(({ id, sealed, hint }, position) => ({ provider_name: provider, position, id, sealed, hint }))
+  const rows = keys.map(({ id, sealed, hint }, index) => {
+    return { provider_name: provider, position: keys.length - 1 - index, id, sealed, hint }
+  })
   await db.insertInto('provider_keys').values(rows).execute()
 }
 
@@ -120,7 +166,7 @@ async function readProviders(db: Kysely<Database>, name?: string): Promise<Provi
       'k.hint',
     ])
     .orderBy('p.name')
-    .orderBy('k.position')
+    .orderBy('k.position', 'desc')
   if (name !== undefined) select = select.where('p.name', '=', name)
   const providers = new Map<string, ProviderRow>()
   for (const { keyId, sealed, hint, ...row } of await select.execute()) {

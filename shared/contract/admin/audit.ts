@@ -1,10 +1,12 @@
-/** The log of operators' writes. */
+/** The log of operators' writes, and of provider keys that were taken out. */
 import { z } from 'zod'
 import type { JsonObject } from '../../values/text.js'
 import { name } from '../fields.js'
 import { adminLimits } from '../limits.js'
 
-/** The procedures that add an entry to the audit log, by their paths without `admin.`. */
+/**
+ * The procedures that add an entry to the audit log, by their paths without `admin.`; and a key that a daemon took out.
+ */
 export const auditActions = [
   'users.create',
   'users.setStatus',
@@ -19,6 +21,10 @@ export const auditActions = [
   'providers.setEnabled',
   'providers.remove',
   'providers.test',
+  'providers.keys.add',
+  'providers.keys.remove',
+  'providers.keys.order',
+  'providers.keyRejected',
   'mcpServers.upsert',
   'mcpServers.remove',
   'externalAuthLinks.set',

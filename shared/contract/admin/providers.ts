@@ -13,7 +13,10 @@ export const providerKey = z
   .max(adminLimits.maxProviderKeyLength)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces, and not empty')
 
-/** Adds a provider, or changes the provider of this name: absent fields stay unchanged. `keys` replaces all keys. */
+/**
+ * Adds a provider, or changes the provider of this name: absent fields stay unchanged. `keys` replaces all keys; the
+ * first key is the preferred one.
+ */
 export const providersUpsertInput = z.object({
   name: slug,
   /** default of a new provider: `anthropic` */
@@ -33,6 +36,26 @@ export const providersUpsertInput = z.object({
 /** Enables or disables a provider. */
 export const providersSetEnabledInput = z.object({ name: slug, enabled: z.boolean() })
 
+/** A key of a provider: its id, or the short form of the id. */
+const providerKeyId = z.string().min(1).max(64)
+
+/** Adds keys behind the keys of a provider, or before them. */
+export const providersKeysAddInput = z.object({
+  name: slug,
+  keys: z.array(providerKey).min(1).max(adminLimits.maxProviderKeys),
+  /** default: false */
+  isPreferred: z.boolean().optional(),
+})
+
+/** Forgets keys of a provider. */
+export const providersKeysRemoveInput = z.object({
+  name: slug,
+  ids: z.array(providerKeyId).min(1).max(adminLimits.maxProviderKeys),
+})
+
+/** Puts keys of a provider in front of its others, in the order given. */
+export const providersKeysOrderInput = providersKeysRemoveInput
+
 /** Removes a provider and its keys. */
 export const providersRemoveInput = z.object({ name: slug })
 
@@ -49,6 +72,8 @@ export const providerWarnings = [
   'base_url_doubles_v1',
   /** the path of one procedure was pasted with the base URL: requests go to `/v1/messages/v1/messages` */
   'base_url_names_endpoint',
+  /** the path of a fallback URL has one of these faults */
+  'fallback_url_path',
 ] as const
 
 /** One of {@link providerWarnings}. */
@@ -114,14 +139,36 @@ export interface ProviderTest {
   message: string | null
 }
 
+/** A key of a provider as an operator sees it. */
+export interface ProviderKeySummary {
+  id: string
+  /** for instance `sk-a…wxyz`; never the key */
+  hint: string
+  /** null unless a daemon has reported, since the last change of the provider, that the provider rejects the key */
+  rejection: KeyRejection | null
+}
+
+/** The last reported rejection of a key. */
+export interface KeyRejection {
+  /** 401 or 403 */
+  status: number
+  /** the model that the key is rejected for; null if for all */
+  model: string | null
+  /** name of the daemon */
+  reportedBy: string
+  at: Date
+}
+
 /** A provider as an operator sees it. */
 export interface ProviderSummary {
   name: string
   type: ProviderType
   enabled: boolean
   baseUrl: string
-  /** each key's hint, for instance `sk-a…wxyz`; never a key */
+  /** each key's hint, for instance `sk-a…wxyz`; never a key; the preferred key is first */
   keys: string[]
+  /** the same keys with their ids and states */
+  keyDetails: ProviderKeySummary[]
   /** null stands for the server's setting */
   settings: ShownProviderSettings
   warnings: ProviderWarning[]

@@ -11,7 +11,7 @@ import type {
   AccessTokensOutput,
   McpServerConfig,
 } from '../../../shared/contract/mcp-configurator.js'
-import type { Provider } from '../../../shared/contract/provider-configurator.js'
+import type { Provider, ReportKeyInput } from '../../../shared/contract/provider-configurator.js'
 import { interceptionIdOf, type RecordKind, recordKinds } from '../../../shared/contract/record-kinds.js'
 import {
   type BatchRecord,
@@ -37,6 +37,10 @@ export interface ScriptedControlPlane extends ControlPlane {
   mcpServers: McpServerConfig[]
   /** of every user, by the server's id; a server without an entry has no link */
   mcpTokens: Map<string, { token: string } | { error: AccessTokenError }>
+  /** names of providers whose keys cannot be opened */
+  unreadable: string[]
+  /** in order */
+  readonly reportedKeys: ReportKeyInput[]
   /** confirmed erasures, in order */
   readonly confirmed: { erasureId: string; records: number }[]
   /** outboxes that were reported to be empty */
@@ -75,6 +79,8 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
     providers,
     mcpServers: [],
     mcpTokens: new Map(),
+    unreadable: [],
+    reportedKeys: [],
     confirmed: [],
     retired: [],
     erase: erasure => eraseWatchers.forEach(watcher => void watcher(erasure)),
@@ -169,9 +175,13 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
           untilAborted(
             call('providerConfigurator.getProviders', undefined, () => ({
               providers: structuredClone(plane.providers),
+              unreadable: [...plane.unreadable],
             })),
             signal,
           ),
+      },
+      reportKey: {
+        mutate: input => call('providerConfigurator.reportKey', input, () => void plane.reportedKeys.push(input)),
       },
       watchProviders: {
         subscribe(_input, { onData, onError }) {

@@ -35,7 +35,14 @@ test('adding a provider that is there replaces its key, and leaves it disabled a
 test('limits of a provider take the place of the limits of the server, one by one, until they are set back', async () => {
   const { json, print } = await commandLine(store(), addProvidersCommands)
   const add = (...words: string[]) => json<ProviderSummary>('providers', 'add', 'slow', ...words)
-  const unset = { firstByteTimeoutMs: null, idleTimeoutMs: null, maxBodyBytes: null, includeUsage: null }
+  const unset = {
+    firstByteTimeoutMs: null,
+    idleTimeoutMs: null,
+    maxBodyBytes: null,
+    includeUsage: null,
+    fallbackUrls: null,
+    maxParallelRequests: null,
+  }
   expect((await add()).settings).toEqual(unset)
   expect((await add('--first-byte-timeout-ms', '0', '--max-body-bytes', '50000000')).settings).toEqual({
     ...unset,

@@ -149,6 +149,14 @@ const table: Readonly<Record<string, Row>> = {
   },
   'providerConfigurator.getProviders': { role: 'daemon' },
   'providerConfigurator.watchProviders': { role: 'daemon' },
+  'providerConfigurator.reportKey': {
+    role: 'daemon',
+    taken: { provider: 'work', keyId: 'k', revision: '2026-05-01T12:00:00.000Z', status: 401 },
+    rejected: {
+      'another status': { provider: 'work', keyId: 'k', revision: 'r', status: 500 },
+      'no key': { provider: 'work', revision: 'r', status: 401 },
+    },
+  },
   'admin.users.create': {
     role: 'admin',
     taken: { username: 'ada' },
@@ -205,6 +213,21 @@ const table: Readonly<Record<string, Row>> = {
     rejected: { 'enabled that is text': { name: 'work', enabled: 'yes' } },
   },
   'admin.providers.remove': { role: 'admin', taken: { name: 'work' }, rejected: { 'no name': {} } },
+  'admin.providers.keys.add': {
+    role: 'admin',
+    taken: { name: 'work', keys: ['sk-1'] },
+    rejected: { 'a key with a blank': { name: 'work', keys: ['a b'] }, 'no keys': { name: 'work', keys: [] } },
+  },
+  'admin.providers.keys.remove': {
+    role: 'admin',
+    taken: { name: 'work', ids: ['k'] },
+    rejected: { 'no ids': { name: 'work', ids: [] } },
+  },
+  'admin.providers.keys.order': {
+    role: 'admin',
+    taken: { name: 'work', ids: ['k'] },
+    rejected: { 'no ids': { name: 'work', ids: [] } },
+  },
   'admin.providers.test': { role: 'admin', taken: { name: 'work' }, rejected: { 'no name': {} } },
   'admin.mcpServers.upsert': {
     role: 'admin',

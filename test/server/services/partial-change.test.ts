@@ -12,6 +12,7 @@ const store = oneStore()
 interface Clients {
   operator: BridgeClient['admin']
   recorder: BridgeClient['recorder']
+  configurator: BridgeClient['providerConfigurator']
 }
 
 const at = new Date('2026-03-04T05:06:07.089Z')
@@ -93,6 +94,11 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
     async ({ recorder }) =>
     () =>
       recorder.retireOutbox.mutate({ outboxId: randomUUID() }),
+  'providerConfigurator.reportKey': async ({ operator, configurator }) => {
+    const { name, keyDetails, updatedAt } = await operator.providers.upsert.mutate({ name: slug(), keys: ['k1'] })
+    const report = { provider: name, keyId: keyDetails[0]?.id ?? '', revision: updatedAt.toISOString() }
+    return () => configurator.reportKey.mutate({ ...report, status: 401 })
+  },
   'admin.users.create':
     async ({ operator }) =>
     () =>
@@ -145,6 +151,18 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
   'admin.providers.test': async ({ operator }) => {
     const { name } = await operator.providers.upsert.mutate({ name: slug(), baseUrl: 'http://127.0.0.1:1' })
     return () => operator.providers.test.mutate({ name })
+  },
+  'admin.providers.keys.add': async ({ operator }) => {
+    const { name } = await operator.providers.upsert.mutate({ name: slug(), keys: ['k1'] })
+    return () => operator.providers.keys.add.mutate({ name, keys: ['k2'] })
+  },
+  'admin.providers.keys.remove': async ({ operator }) => {
+    const { name, keyDetails } = await operator.providers.upsert.mutate({ name: slug(), keys: ['k1'] })
+    return () => operator.providers.keys.remove.mutate({ name, ids: keyDetails.map(({ id }) => id) })
+  },
+  'admin.providers.keys.order': async ({ operator }) => {
+    const { name, keyDetails } = await operator.providers.upsert.mutate({ name: slug(), keys: ['k1', 'k2'] })
+    return () => operator.providers.keys.order.mutate({ name, ids: keyDetails.map(({ id }) => id).reverse() })
   },
   'admin.mcpServers.upsert': async ({ operator }) => {
     const id = slug()
@@ -214,7 +232,8 @@ describe('the error of a mutation says whether something may have been changed',
         return { keys: [key, older], finish: async () => {} }
       },
     })
-    const clients = { operator: connect(admin).admin, recorder: connect(daemon).recorder }
+    const { recorder, providerConfigurator: configurator } = connect(daemon)
+    const clients = { operator: connect(admin).admin, recorder, configurator }
     let isDone = false
     for (let calls = 0; !isDone; calls++) {
       const call = await prepare(clients)

@@ -2,7 +2,7 @@ import { type OutgoingBody, outgoingBody } from '../../relay/outgoing-body.js'
 import type { BodyShare } from './body-memory.js'
 
 /**
- * The body of one request: in memory once, and only until the provider has taken it and no second attempt can follow.
+ * The body of one request: in memory once, and only until the provider has taken it and no further attempt can follow.
  * No other object may keep a reference to the bytes, since a response may take minutes.
  */
 export class HeldBody {
@@ -25,18 +25,21 @@ export class HeldBody {
     return this.#adapted !== undefined
   }
 
-  /** Returns the body for a first attempt. The memory is held for a second one, until {@link release}. */
-  forFirstAttempt(): OutgoingBody {
+  /** Returns the body for an attempt. The memory is held for a further one, until {@link release}. */
+  forAttempt(): OutgoingBody {
     return outgoingBody(this.#adapted ?? this.#original)
   }
 
-  /**
-   * Returns the body as received, for the last attempt. The memory is released when the provider has taken the body.
-   */
+  /** Returns the body for the last attempt. The memory is released when the provider has taken the body. */
   forLastAttempt(): OutgoingBody {
-    const body = outgoingBody(this.#original, () => this.#share.release())
+    const body = outgoingBody(this.#adapted ?? this.#original, () => this.#share.release())
     this.#drop()
     return body
+  }
+
+  /** Drops the adaptation: from now on the provider gets the body as received. */
+  restore(): void {
+    this.#adapted = undefined
   }
 
   /** Gives the memory back: the attempt under way is the last one. */

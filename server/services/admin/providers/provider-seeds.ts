@@ -1,8 +1,8 @@
 import type { ProviderType } from '../../../../shared/contract/provider-configurator.js'
 import type { ProviderStore } from '../../../store/store.js'
 import type { SecretBox } from '../../secrets.js'
+import { sealProviderKey } from './provider-keys.js'
 import { defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
-import { sealProviderKey } from './providers.js'
 
 /** A provider that the environment names. */
 export interface ProviderSeed {

@@ -9,17 +9,17 @@ import type { ProviderType } from '../../../../shared/contract/provider-configur
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { isPlainObject } from '../../../../shared/values/text.js'
 import type { AuditedWrites, ProviderRow, ProviderStore } from '../../../store/store.js'
+import { auditEntry } from '../../audit-entry.js'
 import { providerKeyPlace, type SecretBox } from '../../secrets.js'
 import { unknownRow } from '../../unknown-row.js'
-import { auditEntry } from '../audit.js'
 import { requestModels } from './models-request.js'
 import { baseUrlWarning, modelsUrlOf } from './provider-urls.js'
 
 /** Asking a provider whether it can work. */
 export interface ProviderTester {
   /**
-   * Asks a provider, enabled or not, for its models, from this server and with the newest key, as the bridge does. The
-   * result holds neither the key nor any text of the provider. The audit log gets an entry.
+   * Asks a provider, enabled or not, for its models, from this server and with the preferred key, as the bridge does.
+   * The result holds neither the key nor any text of the provider. The audit log gets an entry.
    * @throws RpcError `NOT_FOUND` (unknown_row); `PRECONDITION_FAILED` if the provider is this server's own and the
    *   server does not listen
    */
@@ -61,19 +61,19 @@ const otherHeaders: Record<ProviderType, Record<string, string>> = {
 export function createProviderTester(options: ProviderTesterOptions): ProviderTester {
   const { store, secrets, ownUrl, providerTestTimeoutMs: timeoutMs = adminLimits.providerTestTimeoutMs } = options
 
-  /** The newest key, which is the one that the bridge sends; null if there is none. */
-  function newestKey({ name, keys }: ProviderRow): { text: string | undefined; hint: string } | null {
-    const newest = keys.at(-1)
-    if (!newest) return null
+  /** The preferred key; null if there is none. */
+  function firstKey({ name, keys }: ProviderRow): { text: string | undefined; hint: string } | null {
+    const [first] = keys
+    if (!first) return null
     try {
-      return { text: secrets.open(newest.sealed, providerKeyPlace(name, newest.id)), hint: newest.hint }
+      return { text: secrets.open(first.sealed, providerKeyPlace(name, first.id)), hint: first.hint }
     } catch {
-      return { text: undefined, hint: newest.hint }
+      return { text: undefined, hint: first.hint }
     }
   }
 
   async function ask(url: string, row: ProviderRow, signal: AbortSignal | undefined): Promise<Outcome> {
-    const key = newestKey(row)
+    const key = firstKey(row)
     if (key && key.text === undefined) {
       return failed('key_unreadable', `the key ${key.hint} cannot be opened with the server's encryption key`)
     }
@@ -111,7 +111,7 @@ export function createProviderTester(options: ProviderTesterOptions): ProviderTe
         async () => {},
         () => auditEntry(actor, 'providers.test', name, { url, status, models, failure }),
       )
-      return { name, ok: failure === null, url, key: row.keys.at(-1)?.hint ?? null, durationMs, ...outcome }
+      return { name, ok: failure === null, url, key: row.keys[0]?.hint ?? null, durationMs, ...outcome }
     },
   }
 }

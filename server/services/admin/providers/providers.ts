@@ -1,6 +1,6 @@
-import { v7 as uuidv7 } from 'uuid'
 import type { z } from 'zod'
 import type {
+  KeyRejection,
   ProviderFailure,
   ProviderSummary,
   ProviderWarning,
@@ -11,24 +11,24 @@ import type {
 import type { ProviderType } from '../../../../shared/contract/provider-configurator.js'
 import { readProviderSettings, unsetProviderSettings } from '../../../../shared/contract/provider-settings.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
-import { credentialHint } from '../../../../shared/values/credential-hint.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
-import type { AuditedWrites, ProviderRow, ProviderStore, SealedKey } from '../../../store/store.js'
+import type { AuditedWrites, KeyRejectionRow, ProviderRow, ProviderStore } from '../../../store/store.js'
+import { auditEntry } from '../../audit-entry.js'
 import { afterChange } from '../../partial-change.js'
-import { providerKeyPlace, type SecretBox } from '../../secrets.js'
 import { unknownRow } from '../../unknown-row.js'
-import { auditEntry } from '../audit.js'
+import { createProviderKeysAdmin, type ProviderKeysAdmin, sealProviderKey } from './provider-keys.js'
 import { createProviderTester, type ProviderTester, type ProviderTesterOptions } from './provider-test.js'
 import { baseUrlWarning, defaultBaseUrls, trimmedBaseUrl } from './provider-urls.js'
 
 /** The AI providers that the bridge forwards to. Responses hold hints of keys and never a key. */
 export interface ProvidersAdmin extends ProviderTester {
+  readonly keys: ProviderKeysAdmin
   /**
    * Adds a provider, or changes a provider, whose omitted fields keep their values. Defaults of a new provider:
    * enabled, type `anthropic`, no keys. A new provider, and a provider with a new type, has the base URL of the type by
    * default.
-   * @throws RpcError `PRECONDITION_FAILED` if the type changes and the keys do not: they would be sent to another
-   *   vendor
+   * @throws RpcError `PRECONDITION_FAILED` if the type changes and the keys or the fallback URLs do not: they
+   *   belong to another vendor
    */
   upsert(input: z.output<typeof providersUpsertInput>, actor: string): Promise<ProviderSummary>
   /** Sorted by name. */
@@ -51,13 +51,23 @@ export interface ProvidersAdminOptions extends ProviderTesterOptions {
 export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersAdmin {
   const { store, secrets } = options
 
+  async function summaries(rows: readonly ProviderRow[]): Promise<ProviderSummary[]> {
+    const [failures, rejections] = await Promise.all([store.listLastFailures(), store.listKeyRejections()])
+    return rows.map(row => summaryOf(row, failures, rejections))
+  }
+
   /** The summary of a provider that was changed. */
   function shown(row: ProviderRow): Promise<ProviderSummary> {
-    return afterChange(async () => summaryOf(row, await store.listLastFailures()))
+    return afterChange(async () => {
+      const [summary] = await summaries([row])
+      if (!summary) throw new Error('a row has a summary')
+      return summary
+    })
   }
 
   return {
     ...createProviderTester(options),
+    keys: createProviderKeysAdmin({ store, secrets, shown }),
     async upsert({ name, keys, ...given }, actor) {
       const { type = 'anthropic', enabled = true } = given
       const baseUrl = given.baseUrl === undefined ? defaultBaseUrls[type] : trimmedBaseUrl(given.baseUrl)
@@ -65,7 +75,7 @@ export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersA
       const keep = (['type', 'enabled', 'baseUrl', 'settings'] as const).filter(field => given[field] === undefined)
       const row = await store.audited(
         async tables => {
-          if (given.type && !sealed) await refuseKeysOfAnotherType(tables, name, given.type)
+          if (given.type) await rejectPartsOfAnotherType(tables, name, given.type, { keys, settings: given.settings })
           const settings = given.settings ? await changedSettings(tables, name, given.settings) : null
           return tables.upsertProvider({ name, type, enabled, baseUrl, settings, keys: sealed }, keep)
         },
@@ -78,8 +88,7 @@ export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersA
       return shown(row)
     },
     async list() {
-      const [rows, failures] = await Promise.all([store.listProviders(), store.listLastFailures()])
-      return rows.map(row => summaryOf(row, failures))
+      return summaries(await store.listProviders())
     },
     async setEnabled({ name, enabled }, actor) {
       const row = await store.audited(
@@ -100,17 +109,23 @@ export function createProvidersAdmin(options: ProvidersAdminOptions): ProvidersA
   }
 }
 
-async function refuseKeysOfAnotherType(
+async function rejectPartsOfAnotherType(
   store: Pick<ProviderStore, 'listProviders'>,
   name: string,
   type: ProviderType,
+  { keys, settings }: Pick<z.output<typeof providersUpsertInput>, 'keys' | 'settings'>,
 ): Promise<void> {
   const before = (await store.listProviders()).find(row => row.name === name)
-  if (!before || before.type === type || before.keys.length === 0) return
-  throw new RpcError(
-    'PRECONDITION_FAILED',
-    `provider ${name} is of type ${before.type} and has keys of it; give it keys for ${type} too, or remove it first`,
-  )
+  if (!before || before.type === type) return
+  const reject = (parts: string) => {
+    throw new RpcError(
+      'PRECONDITION_FAILED',
+      `provider ${name} is of type ${before.type} and has ${parts} of it; give it ${parts} for ${type} too, or remove it first`,
+    )
+  }
+  if (!keys && before.keys.length > 0) reject('keys')
+  const { fallbackUrls = [] } = readProviderSettings(before.settings ?? undefined)
+  if (settings?.fallbackUrls === undefined && fallbackUrls.length > 0) reject('fallback URLs')
 }
 
 /** Returns the settings of a provider after a change; null if none is left. Settings of other versions stay. */
@@ -128,28 +143,38 @@ async function changedSettings(
   return Object.keys(settings).length === 0 ? null : settings
 }
 
-/** A provider's key as the store holds it. */
-export function sealProviderKey(secrets: SecretBox, key: string, provider: string): SealedKey {
-  const id = uuidv7()
-  return { id, sealed: secrets.seal(key, providerKeyPlace(provider, id)), hint: credentialHint(key) }
-}
-
 function summaryOf(
   { keys, settings, ...row }: ProviderRow,
   failures: ReadonlyMap<string, ProviderFailure>,
+  rejections: readonly KeyRejectionRow[],
 ): ProviderSummary {
+  const own = rejections.filter(({ provider }) => provider === row.name)
+  const known = readProviderSettings(settings ?? undefined)
   return {
     ...row,
     keys: keys.map(({ hint }) => hint),
-    settings: { ...unsetProviderSettings, ...readProviderSettings(settings ?? undefined) },
-    warnings: warningsOf({ ...row, keys }),
+    keyDetails: keys.map(({ id, hint }) => ({ id, hint, rejection: rejectionOf(own.find(key => key.keyId === id)) })),
+    settings: { ...unsetProviderSettings, ...known },
+    warnings: warningsOf({ ...row, keys }, known.fallbackUrls ?? []),
     lastFailure: failures.get(row.name) ?? null,
   }
 }
 
 /** The warnings of a provider; none of one whose base URL is a path of this server. */
-function warningsOf({ type, baseUrl, keys }: Pick<ProviderRow, 'type' | 'baseUrl' | 'keys'>): ProviderWarning[] {
+function warningsOf(
+  { type, baseUrl, keys }: Pick<ProviderRow, 'type' | 'baseUrl' | 'keys'>,
+  fallbackUrls: readonly string[],
+): ProviderWarning[] {
   if (baseUrl.startsWith('/')) return []
+  const warnings: ProviderWarning[] = keys.length === 0 ? ['no_key'] : []
   const ofUrl = baseUrlWarning(type, baseUrl)
-  return [...(keys.length === 0 ? (['no_key'] as const) : []), ...(ofUrl ? [ofUrl] : [])]
+  if (ofUrl) warnings.push(ofUrl)
+  if (fallbackUrls.some(url => baseUrlWarning(type, url))) warnings.push('fallback_url_path')
+  return warnings
+}
+
+function rejectionOf(row: KeyRejectionRow | undefined): KeyRejection | null {
+  if (!row) return null
+  const { status, model, reportedBy, at } = row
+  return { status, model, reportedBy, at }
 }

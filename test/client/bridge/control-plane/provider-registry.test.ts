@@ -46,7 +46,12 @@ test.each(ends)(
         return { unsubscribe() {} }
       })
       const getProviders = { query: () => Promise.reject(error) }
-      watchProviders({ providerConfigurator: { getProviders, watchProviders: { subscribe } } }, () => {}, logger)
+      const reportKey = { mutate: () => Promise.reject(error) }
+      watchProviders(
+        { providerConfigurator: { getProviders, reportKey, watchProviders: { subscribe } } },
+        () => {},
+        logger,
+      )
       await vi.runAllTimersAsync()
       expect(subscribe).toHaveBeenCalledOnce()
       expect(lines).toEqual([])

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { sealProviderKey } from '../../../../server/services/admin/providers/providers.js'
+import { sealProviderKey } from '../../../../server/services/admin/providers/provider-keys.js'
 import { createSecretRotation, type SecretRotationOptions } from '../../../../server/services/admin/secret-rotation.js'
 import { createSecretBox, providerKeyPlace, type SecretBox } from '../../../../server/services/secrets.js'
 import type { Store } from '../../../../server/store/store.js'

@@ -8,6 +8,7 @@ import { recordingLogger } from '../running-server.js'
 const secrets = createSecretBox([randomBytes(32)])
 const at = new Date('2026-05-01T12:00:00Z')
 const secret = 'sk-ant-MARKED-SECRET'
+const noWrites = () => Promise.reject(new Error('nothing is written'))
 
 function row(name: string, change: Partial<ProviderRow> = {}): ProviderRow {
   const sealed = secrets.seal(secret, providerKeyPlace(name, 'k1'))
@@ -27,7 +28,7 @@ function row(name: string, change: Partial<ProviderRow> = {}): ProviderRow {
 function configurator(rows: ProviderRow[], ownUrl: string | undefined = 'http://127.0.0.1:4100') {
   const logger = recordingLogger()
   const service = createProviderConfigurator({
-    store: { listProviders: async () => rows, onChange: () => () => {} },
+    store: { listProviders: async () => rows, onChange: () => () => {}, audited: noWrites },
     secrets,
     logger,
     ownUrl: () => ownUrl,
@@ -46,6 +47,8 @@ describe('getProviders', () => {
           enabled: true,
           baseUrl: 'https://api.anthropic.com',
           keys: [secret],
+          keyIds: ['k1'],
+          revision: at.toISOString(),
           settings: { region: 'x' },
         },
       ],
@@ -57,7 +60,14 @@ describe('getProviders', () => {
     const { getProviders } = configurator([row('a', { enabled: false, settings: { region: 'x' } })])
     const { providers } = await getProviders()
     expect(providers).toEqual([
-      { name: 'a', type: 'anthropic', enabled: false, baseUrl: 'https://api.anthropic.com', keys: [] },
+      {
+        name: 'a',
+        type: 'anthropic',
+        enabled: false,
+        baseUrl: 'https://api.anthropic.com',
+        keys: [],
+        revision: at.toISOString(),
+      },
     ])
   })
 
@@ -69,7 +79,9 @@ describe('getProviders', () => {
       row('rubbish', { keys: [{ id: 'k1', sealed: Buffer.from('rubbish'), hint: '…' }] }),
       row('z'),
     ])
-    expect((await getProviders()).providers.map(({ name }) => name)).toEqual(['a', 'z'])
+    const { providers, unreadable } = await getProviders()
+    expect(providers.map(({ name }) => name)).toEqual(['a', 'z'])
+    expect(unreadable).toEqual(['moved', 'rubbish'])
     expect(logger.lines.map(({ level, fields }) => [level, Reflect.get(fields, 'provider')])).toEqual([
       ['error', 'moved'],
       ['error', 'rubbish'],
@@ -83,7 +95,7 @@ describe('getProviders', () => {
       { baseUrl: 'http://127.0.0.1:4100/demo', keys: [] },
     ])
     const silent = createProviderConfigurator({
-      store: { listProviders: async () => rows, onChange: () => () => {} },
+      store: { listProviders: async () => rows, onChange: () => () => {}, audited: noWrites },
       secrets,
       logger: recordingLogger(),
       ownUrl: () => undefined,

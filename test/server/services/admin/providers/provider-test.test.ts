@@ -3,12 +3,12 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { apiOf } from '../../../../../client/bridge/providers/apis.js'
+import { sealProviderKey } from '../../../../../server/services/admin/providers/provider-keys.js'
 import {
   createProviderTester,
   credentialHeaders,
 } from '../../../../../server/services/admin/providers/provider-test.js'
 import { baseUrlWarning, modelsUrlOf } from '../../../../../server/services/admin/providers/provider-urls.js'
-import { sealProviderKey } from '../../../../../server/services/admin/providers/providers.js'
 import { createSecretBox } from '../../../../../server/services/secrets.js'
 import type { AuditEntry, AuditedWrites, ProviderRow, Tables } from '../../../../../server/store/store.js'
 import { type ProviderType, providerTypes } from '../../../../../shared/contract/provider-configurator.js'
@@ -35,7 +35,7 @@ function tester(row: Partial<ProviderRow>, options: { ownUrl?: string; providerT
     enabled: true,
     baseUrl: 'http://127.0.0.1:1/v1',
     settings: null,
-    keys: [sealProviderKey(secrets, 'sk-an-older-key', 'work'), sealProviderKey(secrets, providerKey, 'work')],
+    keys: [sealProviderKey(secrets, providerKey, 'work'), sealProviderKey(secrets, 'sk-another-key', 'work')],
     createdAt: new Date(0),
     updatedAt: new Date(0),
     ...row,
@@ -59,7 +59,7 @@ describe('a provider that lists its models passes', () => {
   test.each<[ProviderType, string, string, Record<string, string>]>([
     ['openai', '/v1', '/v1/models', { authorization: `Bearer ${providerKey}` }],
     ['anthropic', '', '/v1/models', { 'x-api-key': providerKey, 'anthropic-version': '2023-06-01' }],
-  ])('%s, asked with the newest key', async (type, path, asked, headers) => {
+  ])('%s, asked with the preferred key', async (type, path, asked, headers) => {
     const provider = await responding(json(models))
     const { run, entries } = tester({ type, baseUrl: provider.url + path })
     const url = provider.url + asked
