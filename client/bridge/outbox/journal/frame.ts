@@ -127,6 +127,14 @@ export function claimedEnd(bytes: Buffer, at: number): number | undefined {
   return at + headBytes + bytes.readUInt32BE(at + lengthAt)
 }
 
+/** Returns whether a frame is whole if it ends at a place, whatever its head says of its length. */
+export function isWholeUntil(bytes: Buffer, at: number, end: number): boolean {
+  if (at + headBytes > end || end > bytes.length) return false
+  const head = Buffer.from(bytes.subarray(at + segmentAt, at + checksumAt))
+  head.writeUInt32BE(end - at - headBytes, lengthAt - segmentAt)
+  return crc32(bytes.subarray(at + headBytes, end), crc32(head)) === bytes.readUInt32BE(at + checksumAt)
+}
+
 function readEntries(bytes: Buffer, from: number, end: number): Frame['entries'] | undefined {
   const entries: Frame['entries'] = []
   let at = from

@@ -1,4 +1,4 @@
-import { claimedEnd, type Frame, headBytes, mark, readFrame } from './frame.js'
+import { claimedEnd, type Frame, headBytes, isWholeUntil, mark, readFrame } from './frame.js'
 
 /** A part of a segment: a frame, or bytes that are none. */
 export type Part = { at: number; frame: Frame; damage?: undefined } | DamagedPart
@@ -47,8 +47,9 @@ function nextFrame(bytes: Buffer, from: number): number {
 }
 
 /**
- * Whether the last bytes are the beginning of a frame. After a power cut, zeros may stand where the rest was to be
- * written.
+ * Whether the last bytes are the beginning of a frame, which nothing relied on. After a power cut, zeros may stand where
+ * the rest was to be written. A whole frame with a damaged length looks alike, and is told apart by its checksum, or by
+ * the mark of a frame behind it.
  */
 function isTorn(bytes: Buffer, at: number, end: number): boolean {
   if (end < bytes.length) return false
@@ -56,5 +57,9 @@ function isTorn(bytes: Buffer, at: number, end: number): boolean {
   while (written > at && bytes[written - 1] === 0) written--
   const begin = bytes.subarray(at, Math.min(written, at + mark.length))
   if (!begin.equals(mark.subarray(0, begin.length))) return false
-  return written < at + headBytes || (claimedEnd(bytes, at) ?? 0) > written
+  if (written < at + headBytes) return true
+  if ((claimedEnd(bytes, at) ?? 0) <= written || bytes.indexOf(mark, at + 1) >= 0) return false
+  // Of the mark of a torn frame there may be no more than the beginning.
+  const ends = [end, written, bytes.lastIndexOf(mark.subarray(0, 1), written - 1)]
+  return !ends.some(possible => isWholeUntil(bytes, at, possible))
 }

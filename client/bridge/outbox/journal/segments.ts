@@ -138,6 +138,8 @@ export class Segments {
   async #remove(segment: Segment): Promise<void> {
     await this.#close(segment)
     await this.#options.files.remove(segment.path)
-    this.list.splice(this.list.indexOf(segment), 1)
+    // The abandonment of an empty segment and the deletion of segments without live entries may meet.
+    const index = this.list.indexOf(segment)
+    if (index >= 0) this.list.splice(index, 1)
   }
 }

@@ -89,6 +89,30 @@ test('a frame with any flipped bit is corrupt, and the next one is read', () => 
   }
 })
 
+describe('the last frame of a segment with a flipped bit is corrupt', () => {
+  const torn = Array.from({ length: third.length }, (_, length) => third.subarray(0, length))
+  const zeros = [1, 7, 5_000].map(length => Buffer.alloc(length))
+  const rows: [name: string, rests: Buffer[]][] = [
+    ['at the end of the file', [Buffer.alloc(0)]],
+    ['before a torn frame', torn],
+    ['before zeros', zeros],
+    ['before a torn frame and zeros', torn.map(bytes => Buffer.concat([bytes, Buffer.alloc(100)]))],
+  ]
+
+  test.each(rows)('%s', (_name, rests) => {
+    for (let at = 0; at < second.length; at++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const flipped = Buffer.from(second)
+        flipped[at] = (flipped[at] ?? 0) ^ (1 << bit)
+        for (const rest of rests.filter((_, index) => (index + at + bit) % 8 === 0 || rests.length < 8)) {
+          const bytes = Buffer.concat([first, flipped, rest])
+          expect(read(bytes)).toEqual(['a=payload of a', `corrupt ${first.length}-${bytes.length}`])
+        }
+      }
+    }
+  })
+})
+
 describe('bytes that no frame of the segment made', () => {
   const rows: [name: string, bytes: Buffer, read: string[]][] = [
     ['an empty file', Buffer.alloc(0), []],
