@@ -4,9 +4,9 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs
 import { join } from 'node:path'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'
-import type { RejectedRecord } from './delivery.js'
 import { nodeFiles } from './journal/journal-files.js'
 import { interceptionIn, userOf } from './open-interceptions.js'
+import type { RejectedRecord } from './parcel.js'
 import { recordOf } from './record-text.js'
 
 /** A rejected record. */

@@ -5,8 +5,10 @@ import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { isClosedForGood } from '../wire/rejection.js'
+import { DeliveryQueue, type Entry } from './delivery-queue.js'
 import { interceptionIn } from './open-interceptions.js'
 import type { RecordRejection, SendRecords } from './outbox.js'
+import type { Parcel, RejectedRecord } from './parcel.js'
 
 /** Options of {@link Delivery}. */
 export interface DeliveryOptions {
@@ -18,54 +20,6 @@ export interface DeliveryOptions {
   keepRejected: (rejected: RejectedRecord) => Promise<boolean>
 }
 
-/** A record that the control plane rejected for good. */
-export interface RejectedRecord {
-  record: BatchRecord
-  /** the interception to which the record belongs, where it is known */
-  interception: BatchRecord<'interception'> | undefined
-  /** the user of the record, where it is known */
-  userId: string | undefined
-  rejection: RecordRejection
-}
-
-/** Records that are delivered in their order. */
-export interface Parcel {
-  readonly records: readonly SizedRecord[]
-  /** the interception of the records, sent before them if the control plane does not know it */
-  readonly interception?: BatchRecord<'interception'> | undefined
-  /** the user of the records, where it is known */
-  readonly userId?: string | undefined
-  /** whether the control plane may have the final records already: then it keeps those, and nothing is wrong */
-  readonly isProvisional?: boolean
-  /**
-   * Called once, when the control plane has taken or rejected every record and each rejected one is kept, or when the
-   * records were erased.
-   */
-  onDelivered?(): void
-}
-
-/** A record and its size. */
-export interface SizedRecord {
-  readonly record: BatchRecord
-  /** bytes of its JSON text */
-  readonly bytes: number
-}
-
-interface Entry extends SizedRecord {
-  readonly parcel: OpenParcel
-}
-
-interface OpenParcel {
-  readonly parcel: Parcel
-  readonly addedAt: number
-  /** records without an outcome, and rejected ones that are not kept */
-  open: number
-  /** whether the interception was sent again */
-  isIntroduced: boolean
-  /** the outcome of its records changes nothing any more */
-  isErased: boolean
-}
-
 /**
  * Hands records to the control plane: in batches, in order within an interception, at any number of attempts, until the
  * outcome of each is known.
@@ -75,8 +29,9 @@ export class Delivery {
   rejected = 0
   readonly #options: DeliveryOptions
   readonly #stopped = new AbortController()
-  #entries: Entry[] = []
-  #bytes = 0
+  readonly #queue = new DeliveryQueue()
+  /** rejected records that could not be kept */
+  #unkept: Entry[] = []
   #pumping = false
   #settling: Promise<void> | undefined
   /** the records of the batch under way whose outcome was not taken yet, and the attempt to send it */
@@ -96,17 +51,22 @@ export class Delivery {
 
   /** number of records without an outcome */
   get size(): number {
-    return this.#entries.length
+    return this.#queue.size
   }
 
   /** bytes of these records */
   get bytes(): number {
-    return this.#bytes
+    return this.#queue.bytes
   }
 
   /** the records without an outcome, in the order of sending */
   get pending(): BatchRecord[] {
-    return this.#entries.map(({ record }) => record)
+    return this.#queue.records
+  }
+
+  /** the records that were rejected for good and could not be kept */
+  get unkept(): BatchRecord[] {
+    return this.#unkept.map(({ record }) => record)
   }
 
   /** whether `stop()` was called */
@@ -116,10 +76,7 @@ export class Delivery {
 
   /** age of the oldest record in milliseconds; 0 without one */
   get oldestMs(): number {
-    // The first entry need not be the oldest: a record that fails by itself is moved back.
-    let oldest = Number.POSITIVE_INFINITY
-    for (const { parcel } of this.#entries) oldest = Math.min(oldest, parcel.addedAt)
-    return Math.max(0, performance.now() - oldest)
+    return this.#queue.oldestMs
   }
 
   /**
@@ -132,15 +89,8 @@ export class Delivery {
 
   /** Adds records behind the others. After `stop()` they are only counted. */
   add(parcel: Parcel): void {
-    const open: OpenParcel = {
-      parcel,
-      addedAt: performance.now(),
-      open: parcel.records.length,
-      isIntroduced: parcel.interception === undefined,
-      isErased: false,
-    }
-    for (const sized of parcel.records) this.#push({ parcel: open, ...sized })
-    if (!this.#pumping && !this.#isOver && this.#entries.length > 0) void this.#pump()
+    this.#queue.add(parcel)
+    if (!this.#pumping && !this.#isOver && this.#queue.size > 0) void this.#pump()
   }
 
   /** Resolves when every record has an outcome, or when no more can be sent. */
@@ -174,7 +124,7 @@ export class Delivery {
   async erase(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
     // While outcomes are taken, the records are among the entries no more.
-    for (const { parcel } of new Set([...this.#entries, ...this.#underWay])) {
+    for (const { parcel } of new Set([...this.#queue, ...this.#underWay, ...this.#unkept])) {
       const { userId } = parcel.parcel
       if (userId === undefined || !userIds.has(userId)) continue
       parcel.isErased = true
@@ -187,30 +137,23 @@ export class Delivery {
 
   /** Drops erased records, but for those of the batch under way, which stands at the beginning. */
   #dropErased(): void {
-    const dropped = this.#entries.filter(entry => entry.parcel.isErased && !this.#underWay.has(entry))
-    if (dropped.length === 0) return
-    const isDropped = new Set(dropped)
-    this.#entries = this.#entries.filter(entry => !isDropped.has(entry))
-    for (const entry of dropped) {
-      this.#bytes -= entry.bytes
-      this.#settle(entry)
-    }
+    const dropped = [
+      ...this.#queue.take(entry => entry.parcel.isErased && !this.#underWay.has(entry)),
+      ...this.#unkept.filter(({ parcel }) => parcel.isErased),
+    ]
+    this.#unkept = this.#unkept.filter(({ parcel }) => !parcel.isErased)
+    for (const entry of dropped) this.#settle(entry)
   }
 
   get #isOver(): boolean {
     return this.#linkEnd !== undefined || this.isStopped
   }
 
-  #push(...entries: Entry[]): void {
-    this.#entries.push(...entries)
-    for (const { bytes } of entries) this.#bytes += bytes
-  }
-
   /** Runs while records are pending. Only one batch is under way at a time, which keeps the order. Never rejects. */
   async #pump(): Promise<void> {
     this.#pumping = true
-    while (this.#entries.length > 0 && !this.#isOver) {
-      const batch = this.#nextBatch()
+    while (this.#queue.size > 0 && !this.#isOver) {
+      const batch = this.#queue.firstBatch(this.#batchRecords)
       for (const entry of batch) this.#underWay.add(entry)
       const attempt = this.#send(batch)
       this.#attempt = attempt
@@ -231,7 +174,7 @@ export class Delivery {
       )
       this.#failures = 0
       this.#batchRecords = Math.min(recordLimits.maxBatchRecords, this.#batchRecords * 2)
-      this.#drop(batch)
+      this.#queue.takeFirst(batch)
       this.#settling = this.#settleAll(batch, outcomes)
       await this.#settling
       return undefined
@@ -269,22 +212,6 @@ export class Delivery {
     )
   }
 
-  #nextBatch(): Entry[] {
-    const batch: Entry[] = []
-    let bytes = 0
-    for (const entry of this.#entries) {
-      bytes += entry.bytes
-      if (batch.length > 0 && (bytes > recordLimits.maxBatchBytes || batch.length >= this.#batchRecords)) break
-      batch.push(entry)
-    }
-    return batch
-  }
-
-  #drop(batch: readonly Entry[]): void {
-    this.#entries.splice(0, batch.length)
-    for (const { bytes } of batch) this.#bytes -= bytes
-  }
-
   /**
    * Sends records again whose interception the control plane does not know, behind their interception: a database that
    * was restored, or that lost its last commits, may have forgotten it.
@@ -301,10 +228,7 @@ export class Delivery {
       }
       again.push(entry)
     }
-    const rest = this.#entries
-    this.#entries = []
-    this.#push(...again)
-    this.#entries.push(...rest)
+    this.#queue.addBefore(again)
   }
 
   #settle({ parcel }: Entry): void {
@@ -320,7 +244,9 @@ export class Delivery {
       'the control plane rejected a record for good',
     )
     const { records, interception = interceptionIn(records.map(each => each.record)), userId } = entry.parcel.parcel
-    if (await this.#options.keepRejected({ record, interception, userId, rejection })) this.#settle(entry)
+    const isKept = await this.#options.keepRejected({ record, interception, userId, rejection })
+    if (isKept || entry.parcel.isErased) this.#settle(entry)
+    else this.#unkept.push(entry)
   }
 
   async #failed(batch: Entry[], error: unknown): Promise<void> {
@@ -337,20 +263,10 @@ export class Delivery {
     }
     this.#options.logger.warn(fields, 'records could not be handed to the control plane; they are sent again')
     const [first] = batch
-    if (first && batch.length === 1) this.#moveBack(interceptionIdOf(first.record))
+    if (first && batch.length === 1) this.#queue.moveBack(interceptionIdOf(first.record))
     this.#pause = new AbortController()
     await abortablePause(delayMs, this.#pause.signal)
     this.#pause = undefined
-  }
-
-  /**
-   * Moves an interception with a failing record to the end of the queue, so that others pass. The order of its own
-   * records stays.
-   */
-  #moveBack(interceptionId: string): void {
-    const others = this.#entries.filter(entry => interceptionIdOf(entry.record) !== interceptionId)
-    const own = this.#entries.filter(entry => interceptionIdOf(entry.record) === interceptionId)
-    this.#entries = [...others, ...own]
   }
 
   #backoffMs(): number {

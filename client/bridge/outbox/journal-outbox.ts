@@ -2,19 +2,22 @@ import { randomUUID } from 'node:crypto'
 import { type BridgeLimits, bridgeLimits } from '../../../shared/contract/limits.js'
 import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
-import { abortable, abortablePause } from '../../../shared/values/abortable.js'
+import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { damagedIn } from './damaged-parts.js'
-import { DeadLetters } from './dead-letters.js'
-import { Delivery, type Parcel, type RejectedRecord } from './delivery.js'
+import { type DeadLetter, DeadLetters } from './dead-letters.js'
+import { Delivery } from './delivery.js'
 import { type FsyncMode, type Journal, openJournal, type RecoveredKey } from './journal/journal.js'
 import { type FoundKeys, idEntry, instanceKey, letterKey, sortKeys } from './journal-keys.js'
+import { LetterWatch } from './letter-watch.js'
 import { OpenInterceptions, userOf } from './open-interceptions.js'
 import type { Outbox, OutboxRest, SendRecords } from './outbox.js'
+import type { Parcel } from './parcel.js'
 import { declarePredecessorsGone } from './predecessors.js'
 import { textOfRecords } from './record-text.js'
 import { recoveredParcels } from './recovery.js'
 import { logRest } from './rest.js'
+import { TaskSet } from './task-set.js'
 
 /** Options of {@link openJournalOutbox}. */
 export interface JournalOutboxOptions {
@@ -56,12 +59,8 @@ export async function openJournalOutbox(options: JournalOutboxOptions): Promise<
   }
 }
 
-/** Time between two attempts to write records that the disk did not take, and between two looks for retries. */
+/** Time between two attempts to write records that the disk did not take. */
 const diskRetryMs = 1_000
-const lookMs = 5_000
-
-/** Time between two removals of dead letters that are too old. */
-const expiryMs = 3_600_000
 
 /** The parts of an opened outbox. */
 interface Opened {
@@ -78,6 +77,7 @@ class JournalOutbox implements Outbox {
   isEmpty = false
   readonly #journal: Journal
   readonly #letters: DeadLetters
+  readonly #letterWatch: LetterWatch
   readonly #declare: JournalOutboxOptions['declareGone']
   readonly #folder: string
   readonly #ownKey: string
@@ -92,12 +92,8 @@ class JournalOutbox implements Outbox {
   readonly #unreadable = new Map<string, RecoveredKey['slots']>()
   /** interceptions whose records are in memory only */
   readonly #unwritten = new Set<string>()
-  /** names of retried dead letters whose files are still there */
-  readonly #takenOver = new Set<string>()
-  readonly #puts = new Set<Promise<void>>()
-  readonly #tasks = new Set<Promise<void>>()
-  /** the work on dead letters, one after the other */
-  #lettersTurn: Promise<unknown> = Promise.resolve()
+  readonly #puts = new TaskSet()
+  readonly #tasks = new TaskSet()
   #closed: Promise<OutboxRest> | undefined
 
   constructor(options: JournalOutboxOptions, { id, journal, letters, found }: Opened) {
@@ -110,15 +106,14 @@ class JournalOutbox implements Outbox {
     this.#ownKey = instanceKey(daemonInstance)
     this.#logger = logger
     this.#limits = { ...bridgeLimits, ...limits }
-    this.#delivery = new Delivery({
-      send,
-      logger,
-      limits: this.#limits,
-      keepRejected: rejected => this.#keepRejected(rejected),
-    })
+    const { signal } = this.#stopped
+    const takeOver = (letter: DeadLetter) => this.#takeOver(letter)
+    const watch = new LetterWatch({ letters, folder, logger, takeOver, signal })
+    this.#letterWatch = watch
+    const keepRejected = watch.keep.bind(watch)
+    this.#delivery = new Delivery({ send, logger, limits: this.#limits, keepRejected })
     this.#recover(found)
-    track(this.#tasks, this.#watchRetries())
-    track(this.#tasks, this.#watchExpiry())
+    this.#tasks.add(watch.run())
   }
 
   get size(): number {
@@ -167,7 +162,7 @@ class JournalOutbox implements Outbox {
     const { sized, text } = textOfRecords(records, userId)
     this.#keys.set(id, userId)
     const keeping = this.#keep(id, text, { records: sized, interception, userId })
-    track(this.#puts, keeping)
+    this.#puts.add(keeping)
     await keeping
   }
 
@@ -183,11 +178,8 @@ class JournalOutbox implements Outbox {
   erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
     // At once: what the control plane responds from now on must bring nothing back.
     const dropped = this.#erasePending(userIds)
-    const erasing = this.#inLettersTurn(() => this.#eraseFiles(userIds, dropped))
-    track(
-      this.#tasks,
-      erasing.then(() => {}),
-    )
+    const erasing = this.#letterWatch.inTurn(() => this.#eraseFiles(userIds, dropped))
+    this.#tasks.add(erasing)
     return erasing
   }
 
@@ -222,12 +214,6 @@ class JournalOutbox implements Outbox {
     this.#keys.delete(key)
     this.#unreadable.delete(key)
     this.#journal.remove(key)
-  }
-
-  #inLettersTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lettersTurn.then(work)
-    this.#lettersTurn = result.catch(() => {})
-    return result
   }
 
   /** Writes the records, then begins to send them; no record is sent before all are written. */
@@ -277,18 +263,6 @@ class JournalOutbox implements Outbox {
     }
   }
 
-  /** Returns whether a rejected record is kept; if not, it stays in the journal and is sent at the next start. */
-  async #keepRejected(rejected: RejectedRecord): Promise<boolean> {
-    try {
-      await this.#letters.keep(rejected)
-      return true
-    } catch (error) {
-      const { record } = rejected
-      this.#logger.error({ err: error, kind: record.kind, id: record.id }, 'a dead letter could not be kept')
-      return false
-    }
-  }
-
   /** Sends what an earlier process left, then tells the control plane that this process is gone. */
   #recover({ instances, withRecords }: FoundKeys): void {
     const gone = instances.filter(instance => instanceKey(instance) !== this.#ownKey)
@@ -300,7 +274,7 @@ class JournalOutbox implements Outbox {
     const parcels = readable.filter(({ records }) => records.length > 0)
     let open = parcels.length
     const settle = () => {
-      if (open === 0 && gone.length > 0) track(this.#tasks, this.#declareGone(gone))
+      if (open === 0 && gone.length > 0) this.#tasks.add(this.#declareGone(gone))
     }
     for (const { key, ...parcel } of parcels) {
       this.#keys.set(key, parcel.userId)
@@ -331,29 +305,6 @@ class JournalOutbox implements Outbox {
     })
   }
 
-  /** Takes over the dead letters that an operator wants to be sent again. */
-  async #watchRetries(): Promise<void> {
-    const { signal } = this.#stopped
-    while (!signal.aborted) {
-      await this.#inLettersTurn(() => this.#takeOverRetries()).catch((error: unknown) => {
-        this.#logger.warn({ err: error, folder: this.#folder }, 'dead letters cannot be sent again')
-      })
-      await abortablePause(lookMs, signal)
-    }
-  }
-
-  /** Removes dead letters that become too old while the outbox is open. */
-  async #watchExpiry(): Promise<void> {
-    const { signal } = this.#stopped
-    for (;;) {
-      await abortablePause(expiryMs, signal)
-      if (signal.aborted) return
-      await this.#inLettersTurn(() => this.#letters.expire(new Date())).catch((error: unknown) => {
-        this.#logger.warn({ err: error, folder: this.#folder }, 'old dead letters cannot be removed')
-      })
-    }
-  }
-
   /** Clears the files of what was handed over. Returns whether nothing of any user is left. */
   async #leaveEmpty(): Promise<boolean> {
     if (this.#keys.size > 0 || this.#unreadable.size > 0) return false
@@ -368,62 +319,42 @@ class JournalOutbox implements Outbox {
     }
   }
 
-  async #takeOverRetries(): Promise<void> {
-    const letters = await this.#letters.retries()
-    const names = new Set(letters.map(({ name }) => name))
-    for (const name of this.#takenOver) if (!names.has(name)) this.#takenOver.delete(name)
-    for (const letter of letters) {
-      if (this.#takenOver.has(letter.name)) continue
-      const key = letterKey(letter.name)
-      const { interception, record, userId } = letter
-      const { sized, text } = textOfRecords([...(interception ? [interception] : []), record], userId)
-      this.#keys.set(key, userId)
-      await this.#journal.put(key, 'finished', text)
-      this.#takenOver.add(letter.name)
-      this.#delivery.add({ records: sized, userId, onDelivered: () => this.#remove(key) })
-      await this.#letters.takenOver(letter)
-    }
+  /** Sends a dead letter again, once its records are in the journal. */
+  async #takeOver({ name, record, interception, userId }: DeadLetter): Promise<void> {
+    const key = letterKey(name)
+    const { sized, text } = textOfRecords([...(interception ? [interception] : []), record], userId)
+    this.#keys.set(key, userId)
+    await this.#journal.put(key, 'finished', text)
+    this.#delivery.add({ records: sized, userId, onDelivered: () => this.#remove(key) })
   }
 
   async #close(timeoutMs: number): Promise<OutboxRest> {
     const deadline = performance.now() + timeoutMs
     const timeLeft = () => Math.max(0, deadline - performance.now())
     // Records that are being written are sent afterwards; those that the disk does not take are sent meanwhile.
-    await withinTime(Promise.all(this.#puts), timeoutMs)
+    await this.#puts.settled(timeoutMs)
     await this.#delivery.finish(Math.min(timeLeft(), this.#limits.outboxKeptFlushMs))
     this.#stopped.abort(new Error('the outbox is closed'))
-    await Promise.all([...this.#puts, ...this.#tasks])
-    const { pending, linkEnd } = this.#delivery
-    if (pending.length === 0 && this.#open.size === 0) {
+    await Promise.all([this.#puts.settled(), this.#tasks.settled()])
+    const { pending, unkept, linkEnd } = this.#delivery
+    const rest = [...pending, ...unkept]
+    if (rest.length === 0 && this.#open.size === 0) {
       this.#journal.remove(this.#ownKey)
       this.isEmpty = await this.#leaveEmpty()
     }
     await this.#journal.close()
     const isLost = (record: BatchRecord) => this.#unwritten.has(interceptionIdOf(record))
-    const lost = pending.filter(isLost)
+    const lost = rest.filter(isLost)
     const kept = pending.filter(record => !isLost(record))
-    const rest = { linkEnd, timeoutMs }
-    if (lost.length > 0) logRest(this.#logger, 'records were lost', { records: lost, ...rest })
+    const cause = { linkEnd, timeoutMs }
+    if (lost.length > 0) logRest(this.#logger, 'records were lost', { records: lost, ...cause })
     if (kept.length > 0) {
       const what = 'records wait in the outbox for the next start'
-      logRest(this.#logger, what, { records: kept, folder: this.#folder, ...rest })
+      logRest(this.#logger, what, { records: kept, folder: this.#folder, ...cause })
     }
-    return { left: pending.length, kept: kept.length }
+    // Those that were rejected have a line each.
+    return { left: rest.length, kept: rest.length - lost.length }
   }
-}
-
-/** Holds a promise in a set until it settles. */
-function track(set: Set<Promise<void>>, work: Promise<void>): void {
-  const tracked = work.catch(() => {}).finally(() => set.delete(tracked))
-  set.add(tracked)
-}
-
-/** Waits for a promise for some time at most. */
-async function withinTime(work: Promise<unknown>, timeoutMs: number): Promise<void> {
-  const timeout = new AbortController()
-  const timer = setTimeout(() => timeout.abort(), timeoutMs)
-  await abortable(work, timeout.signal).catch(() => {})
-  clearTimeout(timer)
 }
 
 /** Returns whether the raw text of an entry has the id of one of the users. */

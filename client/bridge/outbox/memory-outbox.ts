@@ -3,9 +3,10 @@ import { type BridgeLimits, bridgeLimits } from '../../../shared/contract/limits
 import { interceptionIdOf } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import type { Logger } from '../../../shared/values/log.js'
-import { Delivery, type RejectedRecord } from './delivery.js'
+import { Delivery } from './delivery.js'
 import { OpenInterceptions, userOf } from './open-interceptions.js'
 import type { DeadLetterSink, Outbox, OutboxRest, SendRecords } from './outbox.js'
+import type { RejectedRecord } from './parcel.js'
 import { logRest } from './rest.js'
 
 /** Options of {@link createMemoryOutbox}. */

@@ -2,7 +2,7 @@
 import { isRecordKind } from '../../../shared/contract/record-kinds.js'
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 import { isPlainObject } from '../../../shared/values/text.js'
-import type { SizedRecord } from './delivery.js'
+import type { SizedRecord } from './parcel.js'
 
 /**
  * Returns records with the sizes of their texts, and the text of all. It has the id of their user, where this is known:

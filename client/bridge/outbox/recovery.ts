@@ -1,7 +1,7 @@
 import type { Logger } from '../../../shared/values/log.js'
-import type { SizedRecord } from './delivery.js'
 import type { RecoveredKey } from './journal/journal.js'
 import { userOf } from './open-interceptions.js'
+import type { SizedRecord } from './parcel.js'
 import { recordsOfText } from './record-text.js'
 
 /** The records that a process left under one key of the journal. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { cp, readdir, stat, utimes } from 'node:fs/promises'
+import { cp, mkdir, readdir, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -246,6 +246,29 @@ test('a dead letter outlives the process, for its owner only, and is sent again 
   await open({ folder, send })
   await eventually(() => expect(sent).toEqual(['interception', 'tokenUsage']))
   await eventually(async () => expect([await letters.list(), await letters.retries()]).toEqual([[], []]))
+})
+
+test('a rejected record whose dead letter cannot be kept is left, and kept for the next process, unless it is erased', async () => {
+  const rejecting: SendRecords = async records =>
+    records.map(({ kind }) =>
+      kind === 'tokenUsage' ? { ok: false, code: 'BAD_REQUEST', message: 'too many' } : { ok: true },
+    )
+  for (const isErased of [false, true]) {
+    const { outbox, folder, lines } = await open({ send: rejecting })
+    await rm(join(folder, 'dead-letters'), { recursive: true })
+    await outbox.begin(interception(1), [end(1, 'unknown')])
+    await outbox.put([tokens(3, 1, 9), end(1)])
+    await outbox.flush()
+    await eventually(() => expect(lines.map(({ message }) => message)).toContain('a dead letter could not be kept'))
+    await mkdir(join(folder, 'dead-letters'))
+    const counts = isErased ? await outbox.erase(new Set([testOwner.ownerId])) : new Map()
+    expect([...counts.values()]).toEqual(isErased ? [1] : [])
+    expect(await outbox.close({ timeoutMs: 1_000 })).toEqual(isErased ? { left: 0, kept: 0 } : { left: 1, kept: 1 })
+    expect(outbox.isEmpty).toBe(isErased)
+    const { sent, outbox: next } = await open({ folder })
+    await next.flush()
+    expect(sent.map(({ kind }) => kind)).toEqual(isErased ? [] : ['interception', 'tokenUsage', 'interceptionEnded'])
+  }
 })
 
 test('a retried letter whose file cannot be removed is sent once, and those behind it too', async () => {
