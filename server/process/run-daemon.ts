@@ -4,9 +4,9 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Logger as PinoLogger } from 'pino'
-import { type BridgeDaemon, createBridgeDaemon } from '../../client/bridge/daemon.js'
+import type { BridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics, type PrometheusBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
-import type { Outbox, OutboxRest } from '../../client/bridge/outbox/outbox.js'
+import type { OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { type BridgeClient, createBridgeClient } from '../../client/bridge-client.js'
 import { DialError } from '../../client/rpc/errors.js'
 import type { CloseReason } from '../../shared/rpc/duplex.js'
@@ -20,9 +20,9 @@ import { createRoutes } from '../http/http-routes.js'
 import { createProcessMetrics } from '../metrics/prometheus.js'
 import { buildVersion } from './build-version.js'
 import { dialProblem } from './dial-problem.js'
-import { doorOptions } from './door-options.js'
 import { createLogger } from './logger.js'
-import { hasLost, openOutbox } from './open-outbox.js'
+import { openDaemon } from './open-daemon.js'
+import { hasLost } from './open-outbox.js'
 import { print, printJson } from './output.js'
 import { faultGraceMs, watchStopSignals } from './stop-signals.js'
 
@@ -41,21 +41,13 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
   const metrics = createBridgeMetrics({ version: buildVersion() })
   const daemonInstance = randomUUID()
   const client = await createClient(config, daemonInstance, logger, metrics)
-  let outbox: Outbox | undefined
+  let daemon: BridgeDaemon
   try {
-    outbox = await openOutbox(config, { client, daemonInstance, logger })
+    daemon = await openDaemon(config, { client, daemonInstance, logger, metrics })
   } catch (error) {
     await client.close()
     throw error
   }
-  const daemon = createBridgeDaemon({
-    client,
-    logger,
-    metrics,
-    recordContent: config.recordContent,
-    ...(outbox && { outbox }),
-    ...doorOptions(config),
-  })
   let front: HttpFront | undefined
   const close = async (graceMs: number): Promise<OutboxRest> => {
     const [rest] = await Promise.all([daemon.close({ graceMs }), front?.close(graceMs)])

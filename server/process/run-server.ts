@@ -5,7 +5,6 @@ import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Logger as PinoLogger } from 'pino'
-import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import type { OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
@@ -18,10 +17,10 @@ import { listen } from '../http/listen.js'
 import { createServerMetrics } from '../metrics/prometheus.js'
 import { openStore } from '../store/open/open-store.js'
 import { buildVersion } from './build-version.js'
-import { doorOptions } from './door-options.js'
 import { commandFor, firstSteps } from './first-steps.js'
 import { createLogger } from './logger.js'
-import { hasLost, openOutbox } from './open-outbox.js'
+import { openDaemon } from './open-daemon.js'
+import { hasLost } from './open-outbox.js'
 import { print, printJson } from './output.js'
 import { ensureSecrets, hasDatabase } from './secrets.js'
 import { faultGraceMs, type StopSignal, watchStopSignals } from './stop-signals.js'
@@ -136,15 +135,7 @@ async function start(
     })
     metrics.watchConnection(client.connection)
     opened.push(() => client.close())
-    const outbox = await openOutbox(config, { client, daemonInstance, logger })
-    const daemon = createBridgeDaemon({
-      client,
-      logger,
-      metrics,
-      recordContent: config.recordContent,
-      ...(outbox && { outbox }),
-      ...doorOptions(config),
-    })
+    const daemon = await openDaemon(config, { client, daemonInstance, logger, metrics })
     // Last in, first out: the daemon hands over its records while the server still accepts them.
     opened.push(async graceMs => {
       rest = await daemon.close({ graceMs })
