@@ -39,7 +39,7 @@ export const errorReasons = {
   provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },
   // stores and processes
   config_invalid: { meaning: 'the configuration breaks a rule' },
-  data_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process uses the data directory' },
+  data_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process uses the data directory or the outbox' },
   database_corrupt: { code: 'PRECONDITION_FAILED', meaning: 'the database cannot be opened' },
   database_newer: { code: 'PRECONDITION_FAILED', meaning: 'the database was migrated by a newer version' },
   database_unreachable: {
