@@ -47,9 +47,9 @@ function nextFrame(bytes: Buffer, from: number): number {
 }
 
 /**
- * Whether the last bytes are the beginning of a frame, which nothing relied on. After a power cut, zeros may stand where
- * the rest was to be written. A whole frame with a damaged length looks alike, and is told apart by its checksum, or by
- * the mark of a frame behind it.
+ * Whether the last bytes are the beginning of a frame, which nothing relied on. After a power cut, zeros may stand
+ * where the rest was to be written. A whole frame with a damaged length looks alike, and is told apart by its checksum,
+ * or by the mark of a frame behind it.
  */
 function isTorn(bytes: Buffer, at: number, end: number): boolean {
   if (end < bytes.length) return false
