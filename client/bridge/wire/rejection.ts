@@ -43,6 +43,10 @@ export const rejectionReasons = [
   'provider_busy',
   /** the provider sent no response; the interception has the failure */
   'provider_failed',
+  /** the calls of tools in one request took too many rounds, or too long */
+  'tools_unfinished',
+  /** the results of tools could not be stored for the next request of the conversation */
+  'tools_unkept',
 ] as const
 
 /** One of {@link rejectionReasons}. */
