@@ -3,18 +3,11 @@
  * of a client becomes one or more *rounds*, each a call to the provider. Calls of injected tools are *hidden*: the
  * bridge runs them, the client sees neither call nor result, and all rounds look like one response.
  */
+import type { HiddenTurn } from '../../../shared/contract/conversations.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import type { InjectedTool, ToolResult } from '../mcp/injected-tool.js'
 
-/** The hidden calls of one turn of the model, as stored and given back by every replica. */
-export interface HiddenTurn {
-  /** name of the {@link InjectionApi} that made the turn; others leave it alone */
-  api: string
-  /** anchors of the visible parts of the turn, by which the turn is found in the history that a client sends */
-  anchors: string[]
-  /** the rounds in the API's own shape: anchors of visible items, and hidden items whole */
-  rounds: JsonObject[]
-}
+export type { HiddenTurn }
 
 /** A call of an injected tool that the bridge runs. */
 export interface HiddenCall {
@@ -65,6 +58,11 @@ export interface InjectedRequest {
   beginRound(): RoundMerger
   /** Takes the results of the hidden calls of the round that ended; `body()` is then the body of the next round. */
   addResults(results: readonly { call: HiddenCall; result: ToolResult }[]): void
+  /**
+   * Returns the id of the provider's thread that the client's next request continues, once the end of the response is
+   * known; undefined where clients send the whole history.
+   */
+  threadId?(): string | undefined
   /** Returns the turn to be kept before the client sees the end; undefined without hidden calls. */
   turn(): HiddenTurn | undefined
   /** whether the client's response is a stream: pings and error events may be written into it */
@@ -102,6 +100,11 @@ export interface InjectionApi {
    * what clients change from request to request. Undefined without such a message.
    */
   openingOf(json: JsonObject): string | undefined
+  /**
+   * Returns the id of the provider's thread that a request continues: then the thread is the conversation. Absent for
+   * an API whose clients send the whole history.
+   */
+  threadOf?(json: JsonObject): string | undefined
   /** Prepares a request: tools and hidden turns are in its first body. */
   open(input: InjectionInput): InjectedRequest
 }

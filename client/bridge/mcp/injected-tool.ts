@@ -1,21 +1,11 @@
 /** A tool of an MCP server as the model sees it, and the result of a call. */
-import type { JsonObject } from '../../../shared/values/text.js'
+import type { PinnedTool } from '../../../shared/contract/conversations.js'
 
 /** Begins the name of every injected tool. */
 export const injectedPrefix = 'bmcp_'
 
-/** One tool as offered to the model. */
-export interface InjectedTool {
-  /** the name that the model sees, of at most 64 characters `[A-Za-z0-9_-]` */
-  fullName: string
-  /** the name on the server */
-  bareName: string
-  serverId: string
-  serverUrl: string
-  description: string
-  /** a JSON schema of type `object` */
-  inputSchema: JsonObject
-}
+/** One tool as offered to the model, for the life of a conversation. */
+export type InjectedTool = PinnedTool
 
 /** A part of a result. */
 export type ToolResultPart = { type: 'text'; text: string } | { type: 'image'; mimeType: string; base64: string }

@@ -1,4 +1,8 @@
-import type { AccessTokenError, McpServerConfig } from '../../../shared/contract/mcp-configurator.js'
+import type {
+  AccessTokenError,
+  McpServerConfig,
+  ServerConfigsOutput,
+} from '../../../shared/contract/mcp-configurator.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { ControlPlane } from '../control-plane/control-plane.js'
@@ -16,6 +20,8 @@ export interface ServerDirectory {
    * @throws the error of the read if there is no earlier list; the signal's reason
    */
   servers(userId: string, signal?: AbortSignal): Promise<readonly McpServerConfig[]>
+  /** Returns the servers as {@link servers} does, and whether the user has stored conversations. */
+  user(userId: string, signal?: AbortSignal): Promise<Readonly<ServerConfigsOutput>>
   /**
    * Returns a token of a user for a server, from the cache or the control plane. Errors are not kept: a new link works
    * at once.
@@ -43,7 +49,7 @@ export interface ServerDirectoryOptions {
 
 /** What is kept of one user. */
 interface KnownUser {
-  servers: CachedRead<readonly McpServerConfig[]>
+  configs: CachedRead<ServerConfigsOutput>
   /** by the server's id; of the user's servers only */
   tokens: Map<string, KnownToken>
 }
@@ -64,10 +70,11 @@ export function createServerDirectory({ client, logger, limits }: ServerDirector
   const users = new Map<string, KnownUser>()
 
   return {
-    servers: (userId, signal) => within(knownUser(userId).servers.value(), signal),
+    servers: async (userId, signal) => (await within(knownUser(userId).configs.value(), signal)).servers,
+    user: (userId, signal) => within(knownUser(userId).configs.value(), signal),
 
     async token(userId, serverId, { rejected, signal } = {}) {
-      const servers = await within(knownUser(userId).servers.value(), signal)
+      const { servers } = await within(knownUser(userId).configs.value(), signal)
       const server = servers.find(({ id }) => id === serverId)
       if (!server) return { error: 'unknown_server' }
       const known = knownToken(knownUser(userId), userId, serverId)
@@ -94,7 +101,7 @@ export function createServerDirectory({ client, logger, limits }: ServerDirector
   function knownUser(userId: string): KnownUser {
     let user = users.get(userId)
     users.delete(userId)
-    user ??= { servers: new CachedRead({ read: () => readServers(userId), ttlMs }), tokens: new Map() }
+    user ??= { configs: new CachedRead({ read: () => readConfigs(userId), ttlMs }), tokens: new Map() }
     users.set(userId, user)
     const [oldest] = users.keys()
     if (users.size > mcpMaxUsers && oldest !== undefined) users.delete(oldest)
@@ -115,12 +122,12 @@ export function createServerDirectory({ client, logger, limits }: ServerDirector
     return known
   }
 
-  async function readServers(userId: string): Promise<readonly McpServerConfig[]> {
-    const { servers } = await call(signal => mcpConfigurator.getServerConfigs.query({ userId }, { signal }))
+  async function readConfigs(userId: string): Promise<ServerConfigsOutput> {
+    const configs = await call(signal => mcpConfigurator.getServerConfigs.query({ userId }, { signal }))
     const tokens = users.get(userId)?.tokens
-    const ids = new Set(servers.map(({ id }) => id))
+    const ids = new Set(configs.servers.map(({ id }) => id))
     for (const id of tokens?.keys() ?? []) if (!ids.has(id)) tokens?.delete(id)
-    return servers
+    return configs
   }
 
   /** @throws TokenUnchecked if the control plane does not know whether the token is valid */

@@ -13,7 +13,7 @@ import { Rejection } from '../../../../client/bridge/wire/rejection.js'
 
 const eventStream = ['content-type', 'text/event-stream']
 
-/** A response of the provider in a small API of one letter for each event: a visible one, `H` a hidden call, `.` the end. */
+/** A response in a small API of letters: `H` is a hidden call, `c` a call of the client, `.` the end. */
 interface Response {
   status?: number
   headers?: string[]
