@@ -65,6 +65,11 @@ export interface InjectedRequest {
   threadId?(): string | undefined
   /** Returns the turn to be kept before the client sees the end; undefined without hidden calls. */
   turn(): HiddenTurn | undefined
+  /**
+   * Returns further openings (see {@link InjectionApi.openingOf}) under which the turn is kept too: those of requests
+   * that continue it without the history. Absent or empty for most APIs and turns.
+   */
+  furtherOpenings?(): readonly string[]
   /** whether the client's response is a stream: pings and error events may be written into it */
   readonly isStream: boolean
   /** Returns an event that says nothing, for a client that waits. */

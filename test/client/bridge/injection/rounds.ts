@@ -43,7 +43,7 @@ export interface Play {
 export interface Played {
   /** the client's response */
   text: string
-  /** number of outputs that were marked as the last one while there was something in them */
+  /** number of outputs with more than blanks that were marked as the last one */
   lasts: number
   /** the bodies of the rounds */
   bodies: string[]
@@ -73,7 +73,7 @@ export function play({
     for (const chunk of cut?.(bytes) ?? [bytes]) {
       const { bytes: shown, isLast } = round.push(chunk)
       played.text += shown.toString()
-      if (isLast && shown.length > 0) played.lasts++
+      if (isLast && shown.toString().trim() !== '') played.lasts++
     }
     const end = round.end()
     played.ends.push(end)

@@ -1,0 +1,160 @@
+/** OpenAI Responses (https://platform.openai.com/docs/api-reference/responses). */
+import type { JsonObject, JsonValue } from '../../../shared/values/text.js'
+import type { InjectedTool, ToolResult } from '../mcp/injected-tool.js'
+import { openaiErrorBody } from '../providers/openai-error-body.js'
+import { idOf, objectsOf, textOf } from '../providers/reading.js'
+import { arrayText, JsonEdits } from '../wire/json-edit.js'
+import { JsonNode } from '../wire/json-node.js'
+import { HiddenNames } from './hidden-names.js'
+import type {
+  HiddenCall,
+  HiddenTurn,
+  InjectedRequest,
+  InjectionApi,
+  InjectionInput,
+  RoundMerger,
+} from './injection-api.js'
+import { addTools, mayTakeTools, openingOfMessages } from './openai-requests.js'
+import { mergeBody } from './openai-responses-body.js'
+import { type Insertion, itemsOf, missingResults, restoredItems, storedTurn } from './openai-responses-history.js'
+import { repeatedItems } from './openai-responses-items.js'
+import { ResponsesResponse } from './openai-responses-response.js'
+import { ResponsesStreamRound } from './openai-responses-stream.js'
+import { resultOutput } from './openai-results.js'
+import { type MergedResponse, mergeRound } from './round-bytes.js'
+
+const name = 'openai/responses'
+
+/** Injection into Responses. A response in the background has no client to wait for the rounds. */
+export const openaiResponsesInjection: InjectionApi = {
+  name,
+
+  mayInject({ background, input, tools }) {
+    return background !== true && mayTakeTools(tools) && (typeof input === 'string' || Array.isArray(input))
+  },
+
+  clientToolNames({ tools }) {
+    return new Set(objectsOf(tools).flatMap(tool => textOf(tool.name) ?? []))
+  },
+
+  openingOf({ conversation, previous_response_id: previous, input }) {
+    const conversationId = idOf(conversation)
+    if (conversationId !== undefined) return conversationOpening(conversationId)
+    const opening = openingOfMessages(itemsOf(input).slice())
+    const [result] = objectsOf(itemsOf(input)).filter(({ type }) => `${type}`.endsWith('_output'))
+    // Behind a stored response only the call leads back to the turn.
+    return opening === undefined && textOf(previous) !== undefined && result
+      ? callOpening(textOf(result.call_id) ?? '')
+      : opening
+  },
+
+  open: input => new ResponsesRequest(input),
+}
+
+const conversationOpening = (id: string) => `conversation ${id}`
+const callOpening = (callId: string) => `call ${callId}`
+
+class ResponsesRequest implements InjectedRequest {
+  readonly #input: InjectionInput
+  readonly #root: JsonNode
+  readonly #items: readonly JsonValue[]
+  readonly #insertions: readonly Insertion[]
+  readonly #response: ResponsesResponse
+  readonly #merged: MergedResponse
+
+  constructor(input: InjectionInput) {
+    const { json, body, tools, turns } = input
+    this.#input = input
+    this.#root = JsonNode.of(body)
+    this.#items = itemsOf(json.input)
+    const own = turns.filter(turn => turn.api === name)
+    this.#insertions = isThread(json) ? missingResults(this.#items, own) : restoredItems(this.#items, own)
+    const names = new HiddenNames(tools, openaiResponsesInjection.clientToolNames(json))
+    const response = new ResponsesResponse(names, json.store !== false)
+    this.#response = response
+    this.#merged = {
+      kind: undefined,
+      stream: out => new ResponsesStreamRound(response, out),
+      body: (bytes, out) => mergeBody(response, bytes, out),
+      error: (kind, message) =>
+        kind === 'stream' ? this.errorEvent(message) : Buffer.from(openaiErrorBody(502, message)),
+    }
+  }
+
+  get isStream(): boolean {
+    return this.#merged.kind === undefined ? this.#input.json.stream === true : this.#merged.kind === 'stream'
+  }
+
+  body(): readonly Buffer[] {
+    const { json, tools } = this.#input
+    const edits = new JsonEdits(this.#root)
+    addTools(edits, this.#root, tools.map(offered), json.parallel_tool_calls)
+    this.#editInput(edits)
+    return edits.pieces()
+  }
+
+  #editInput(edits: JsonEdits): void {
+    const list = this.#root.member('input')
+    const rounds = this.#response.rounds
+    const last = rounds.at(-1)
+    if (!list || (!last && this.#insertions.length === 0)) return
+    // A conversation has the client's input and every round already.
+    if (last && idOf(this.#input.json.conversation) !== undefined) {
+      edits.replace(list, arrayText(last.results.map(result => JSON.stringify(result))))
+      return
+    }
+    const own = rounds.flatMap(repeatedItems).map(item => JSON.stringify(item))
+    if (!list.isArray) {
+      edits.replace(list, arrayText([...this.#items.map(item => JSON.stringify(item)), ...own]))
+      return
+    }
+    for (const { index, texts } of this.#insertions) edits.insert(list, index, ...texts)
+    edits.insert(list, list.elements.length, ...own)
+  }
+
+  beginRound(): RoundMerger {
+    return mergeRound(this.#merged)
+  }
+
+  addResults(results: readonly { call: HiddenCall; result: ToolResult }[]): void {
+    const round = this.#response.rounds.at(-1)
+    if (!round) return
+    for (const { call, result } of results) {
+      round.results.push({ type: 'function_call_output', call_id: call.callId, output: resultOutput(result) })
+    }
+  }
+
+  turn(): HiddenTurn | undefined {
+    return storedTurn(name, this.#input.json.input, this.#response.rounds)
+  }
+
+  furtherOpenings(): readonly string[] {
+    const last = this.#response.rounds.at(-1)
+    if (!last || last.results.length === 0 || !this.#response.isStored) return []
+    return last.items.flatMap(({ json, hidden }) =>
+      hidden || textOf(json.call_id) === undefined ? [] : callOpening(`${json.call_id}`),
+    )
+  }
+
+  ping(): Buffer {
+    return Buffer.from(': ping\n\n')
+  }
+
+  errorEvent(message: string): Buffer {
+    const { error } = JSON.parse(openaiErrorBody(502, message)) as { error: JsonObject } // made there
+    // The documented event is flat; the official SDK throws only at a member `error`.
+    const flat = { code: 'server_error', message, param: null, sequence_number: this.#response.nextNumber }
+    return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'error', ...flat, error })}\n\n`)
+  }
+}
+
+/** Returns whether the provider holds the history of a request. */
+function isThread({ previous_response_id: previous, conversation }: JsonObject): boolean {
+  return textOf(previous) !== undefined || idOf(conversation) !== undefined
+}
+
+function offered({ fullName, description, inputSchema }: InjectedTool): JsonObject {
+  const text = description === '' ? {} : { description }
+  // Without the flag the API would require strict schemas.
+  return { type: 'function', name: fullName, ...text, parameters: inputSchema, strict: false }
+}
