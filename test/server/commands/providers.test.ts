@@ -2,7 +2,8 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { addProvidersCommands, warningText } from '../../../server/commands/providers.js'
 import type { ProviderSummary, ProviderTest } from '../../../shared/contract/admin/providers.js'
-import { oneStore } from '../services/running-server.js'
+import { shortIdOf } from '../../../shared/values/short-id.js'
+import { daemon, oneStore } from '../services/running-server.js'
 import { ended, interception, secondsLater } from '../store/records/records.js'
 import { commandLine } from './command-line.js'
 
@@ -30,6 +31,99 @@ test('adding a provider that is there replaces its key, and leaves it disabled a
   expect(await print('providers', 'enable', 'work')).toBe('enabled provider work\n')
   expect(await json<ProviderSummary>(...add, 'NEW_KEY')).toMatchObject({ enabled: true })
   expect(await json<ProviderSummary>(...add, 'NEW_KEY', '--disabled')).toMatchObject({ enabled: false })
+})
+
+test('keys are added, ordered and removed one by one, by their short ids', async () => {
+  const { json, print, admin } = await commandLine(store(), addProvidersCommands)
+  vi.stubEnv('ONE', 'sk-one-key-of-the-vendor-0123456789')
+  vi.stubEnv('TWO', 'sk-two-key-of-the-vendor-0123456789')
+  const hints = ['sk-o…6789', 'sk-t…6789', 'sk-r…6789', 'sk-p…6789']
+  await json('providers', 'add', 'many', '--key-env', 'ONE', '--key-env', 'TWO')
+  const keys = (...words: string[]) => json<ProviderSummary>('providers', 'keys', ...words)
+  expect((await keys('add', 'many', '--key', 'sk-reserve-of-the-vendor-0123456789')).keys).toEqual(hints.slice(0, 3))
+  const { keyDetails } = await keys('add', 'many', '--preferred', '--key', 'sk-preferred-of-the-vendor-0123456789')
+  expect(keyDetails.map(({ hint }) => hint)).toEqual([hints[3], ...hints.slice(0, 3)])
+  const idOf = (hint: string | undefined) => shortIdOf(keyDetails.find(key => key.hint === hint)?.id ?? '')
+  expect((await keys('order', 'many', idOf(hints[1]), idOf(hints[0]))).keys).toEqual([
+    hints[1],
+    hints[0],
+    hints[3],
+    hints[2],
+  ])
+  expect((await keys('remove', 'many', idOf(hints[3]), idOf(hints[1]))).keys).toEqual([hints[0], hints[2]])
+  await expect(keys('remove', 'many', idOf(hints[0]), idOf(hints[3]))).rejects.toThrow('no provider key has the id')
+  await expect(keys('add', 'many')).rejects.toThrow('give --key or --key-env')
+  await expect(keys('list', 'nobody')).rejects.toThrow('no provider has the name "nobody"')
+  expect(await print('providers', 'keys', 'list', 'many')).toMatch(
+    /^ID +KEY +REJECTED +REPORTED BY\n[0-9a-f]{12} +sk-o…6789.*\n[0-9a-f]{12} +sk-r…6789/,
+  )
+  const { entries } = await admin.audit.list.query({ target: 'many' })
+  expect(entries.map(({ action, details }) => [action, details?.keys])).toEqual([
+    ['providers.keys.remove', [hints[0], hints[2]]],
+    ['providers.keys.order', [hints[1], hints[0], hints[3], hints[2]]],
+    ['providers.keys.add', [hints[3], hints[0], hints[1], hints[2]]],
+    ['providers.keys.add', hints.slice(0, 3)],
+    ['providers.upsert', hints.slice(0, 2)],
+  ])
+})
+
+test('a provider has a bounded number of keys', async () => {
+  const { admin } = await commandLine(store(), addProvidersCommands)
+  const keys = Array.from({ length: 32 }, (_, index) => `key-${index}`)
+  await admin.providers.upsert.mutate({ name: 'full', keys })
+  await expect(admin.providers.keys.add.mutate({ name: 'full', keys: ['one-more'] })).rejects.toThrow(
+    'provider full would have 33 keys, and may have 32',
+  )
+})
+
+test('lists show the last rejection of a key, until the provider is changed', async () => {
+  const { admin, print, connect } = await commandLine(store(), addProvidersCommands)
+  const keys = ['sk-one-key-of-the-vendor-0123456789', 'sk-two-key-of-the-vendor-0123456789']
+  const { keyDetails, updatedAt } = await admin.providers.upsert.mutate({ name: 'sick', keys })
+  const report = (index: number, status: 401 | 403, model?: string) =>
+    connect(daemon).providerConfigurator.reportKey.mutate({
+      provider: 'sick',
+      keyId: keyDetails[index]?.id ?? '',
+      revision: updatedAt.toISOString(),
+      status,
+      ...(model && { model }),
+    })
+  await report(0, 401, 'm')
+  await report(0, 401, 'm')
+  await report(1, 403, 'opus')
+  expect(await print('providers', 'keys', 'list', 'sick')).toMatch(
+    /sk-o…6789 +401, 0 min ago +embedded\n.* sk-t…6789 +403 for opus, 0 min ago +embedded\n/,
+  )
+  expect(await print('providers', 'list')).toContain(
+    'sk-o…6789 (rejected: 401, 0 min ago), sk-t…6789 (rejected: 403 for opus, 0 min ago)',
+  )
+  const { entries } = await admin.audit.list.query({ action: 'providers.keyRejected' })
+  expect(entries.map(({ actor, target, details }) => [actor, target, details])).toEqual([
+    ['embedded', 'sick', { keyId: keyDetails[1]?.id, status: 403, model: 'opus' }],
+    ['embedded', 'sick', { keyId: keyDetails[0]?.id, status: 401, model: null }],
+  ])
+  const changed = await admin.providers.setEnabled.mutate({ name: 'sick', enabled: true })
+  expect(changed.keyDetails.map(({ rejection }) => rejection)).toEqual([null, null])
+  await report(0, 401) // of the configuration before
+  expect((await admin.audit.list.query({ action: 'providers.keyRejected' })).entries).toHaveLength(2)
+})
+
+test('fallback URLs and the limit of parallel requests are set and set back, and do not move to another type', async () => {
+  const { both, json, print } = await commandLine(store(), addProvidersCommands)
+  const add = (...words: string[]) => json<ProviderSummary>('providers', 'add', 'spare', ...words)
+  const [one, two] = ['https://one.example', 'https://two.example']
+  expect((await add('--fallback-url', one, '--fallback-url', two)).settings.fallbackUrls).toEqual([one, two])
+  expect(await print('providers', 'add', 'spare', '--max-parallel-requests', '8')).toMatch(
+    /^fallback URLs +https:\/\/one.example, https:\/\/two.example\n[\s\S]*^limits +parallel requests of at most 8 in a daemon$/m,
+  )
+  await expect(add('--type', 'openai')).rejects.toThrow('fallback URLs')
+  await expect(add('--fallback-url', 'https://user:secret@one.example')).rejects.toThrow('credentials')
+  const { stderr } = await both('providers', 'add', 'spare', '--fallback-url', `${one}/v1`)
+  expect(stderr).toContain('a fallback URL has another path than base URLs of type anthropic have')
+  expect((await add('--fallback-url', 'none', '--max-parallel-requests', 'default')).settings).toMatchObject({
+    fallbackUrls: null,
+    maxParallelRequests: null,
+  })
 })
 
 test('limits of a provider take the place of the limits of the server, one by one, until they are set back', async () => {

@@ -1,6 +1,9 @@
+import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { openPostgresStore } from '../../../../server/store/postgres/postgres.js'
 import type { ProviderStore, SealedKey, Store } from '../../../../server/store/store.js'
-import { stores } from '../../../fixtures/stores.js'
+import { eventually } from '../../../fixtures/eventually.js'
+import { makeDatabase, silentLogger, stores } from '../../../fixtures/stores.js'
 import { ended, interception, secondsLater } from '../records/records.js'
 
 describe.each(stores)('providers in the store: $name', ({ open }) => {
@@ -23,6 +26,59 @@ describe.each(stores)('providers in the store: $name', ({ open }) => {
       updatedAt: expect.any(Date),
     })
     expect(await store.listProviders()).toEqual([row])
+  })
+
+  test('keys are changed one by one, under a lock of their provider', async () => {
+    const before = await store.upsertProvider(provider('p', { keys: [key('a')] }))
+    const add = (id: string) => store.changeProviderKeys('p', keys => [...keys, key(id)])
+    await Promise.all(['b', 'c', 'd'].map(add))
+    const reversed = await store.changeProviderKeys('p', keys => keys.toSorted((a, b) => (a.id < b.id ? 1 : -1)))
+    expect(reversed?.keys.map(({ id }) => id)).toEqual(['d', 'c', 'b', 'a'])
+    expect(reversed?.updatedAt.getTime()).toBeGreaterThanOrEqual(before.updatedAt.getTime())
+    const failing = store.changeProviderKeys('p', () => {
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    expect((await store.listProviders())[0]).toEqual(reversed)
+    expect(await store.changeProviderKeys('unknown', keys => keys)).toBeNull()
+  })
+
+  test('a rejection of a key is news once for a configuration, and again if it concerns all models', async () => {
+    const { updatedAt: revision } = await store.upsertProvider(provider('p', { keys: [key('a'), key('b')] }))
+    const note = (change: Partial<Parameters<ProviderStore['noteKeyRejection']>[0]> = {}) =>
+      store.noteKeyRejection({
+        provider: 'p',
+        keyId: 'a',
+        revision,
+        status: 403,
+        model: 'm',
+        reportedBy: 'd',
+        ...change,
+      })
+    expect(await note()).toBe(true)
+    expect(await note({ model: 'other' })).toBe(false)
+    expect(await note({ status: 401, model: null, reportedBy: 'e' })).toBe(true)
+    expect(await note({ status: 401, model: null })).toBe(false)
+    expect(await note({ keyId: 'unknown' })).toBe(false)
+    expect(await note({ provider: 'unknown' })).toBe(false)
+    expect(await note({ revision: new Date(revision.getTime() - 1) })).toBe(false)
+    expect(await store.listKeyRejections()).toEqual([
+      { provider: 'p', keyId: 'a', status: 401, model: null, reportedBy: 'e', at: expect.any(Date) },
+    ])
+  })
+
+  test.each<[string, (store: Store) => Promise<unknown>]>([
+    ['that is changed', store => store.upsertProvider(provider('p'))],
+    ['that is disabled', store => store.setProviderEnabled('p', false)],
+    ['whose keys are changed', store => store.changeProviderKeys('p', keys => keys)],
+    ['that is removed', store => store.removeProvider('p')],
+  ])('a provider %s has no rejections of keys', async (_, change) => {
+    const { updatedAt } = await store.upsertProvider(provider('p', { keys: [key('a')] }))
+    const rejection = { provider: 'p', keyId: 'a', status: 401, model: null, reportedBy: 'd' }
+    expect(await store.noteKeyRejection({ ...rejection, revision: updatedAt })).toBe(true)
+    await eventually(() => expect(Date.now()).toBeGreaterThan(updatedAt.getTime() + 1)) // a later revision
+    await change(store)
+    expect(await store.listKeyRejections()).toEqual([])
   })
 
   test('the list is in the order of the names code points', async () => {
@@ -121,6 +177,26 @@ describe.each(stores)('providers in the store: $name', ({ open }) => {
     expect(await store.seedProviders([provider('demo', { keys: [key('one')] })])).toBe(true)
     expect(await store.listProviders()).toEqual([own])
   })
+})
+
+test('the newest key of a server of the version before is preferred, and the preferred key is its newest', async () => {
+  const database = await makeDatabase()
+  const store = await openPostgresStore({ url: database.url, logger: silentLogger })
+  const client = new pg.Client({ connectionString: database.url })
+  onTestFinished(async () => {
+    await client.end()
+    await store.close()
+    await database.drop()
+  })
+  await client.connect()
+  await store.upsertProvider(provider('p'))
+  await client.query(`insert into provider_keys (provider_name, position, id, sealed, hint)
+    values ('p', 0, 'older', '', ''), ('p', 1, 'newest', '', '')`)
+  const [before] = await store.listProviders()
+  expect(before?.keys.map(({ id }) => id)).toEqual(['newest', 'older'])
+  await store.changeProviderKeys('p', keys => [...keys, key('reserve')])
+  const { rows } = await client.query<{ id: string }>('select id from provider_keys order by position')
+  expect(rows.map(({ id }) => id)).toEqual(['reserve', 'older', 'newest'])
 })
 
 type NewProvider = Parameters<ProviderStore['upsertProvider']>[0]
