@@ -12,6 +12,8 @@ export type {
   BridgeMetrics,
   FailoverCause,
   InterceptionEnd,
+  McpCallEnd,
+  McpRequestEnd,
   PassedThrough,
   WatchedUpstreams,
 } from './bridge/metrics/metrics.js'

@@ -17,6 +17,8 @@ import { rejectExchange } from './front-door/error-response.js'
 import type { FrontDoorParts } from './front-door/exchange.js'
 import { serveExchange } from './front-door/serve-exchange.js'
 import { UsageRequests } from './front-door/usage-requests.js'
+import { McpEndpoint } from './mcp/endpoint.js'
+import { createServerDirectory } from './mcp/server-directory.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { watchErasures } from './outbox/erasures.js'
 import { createMemoryOutbox } from './outbox/memory-outbox.js'
@@ -56,7 +58,7 @@ export interface BridgeDaemonOptions {
   metrics?: BridgeMetrics
 }
 
-/** A running bridge: an HTTP handler for `/bridge/<provider>/…`. Its functions may be called unbound. */
+/** A running bridge: an HTTP handler for `/bridge/<provider>/…` and `/mcp/<server>`. All may be called unbound. */
 export interface BridgeDaemon {
   /** Serves one request of a `node:http` server. Never throws. */
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void
@@ -103,6 +105,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     maxEntries: limits.authCacheEntries,
   })
   const upstream = new Upstream(limits)
+  const directory = createServerDirectory({ client, logger, limits })
+  const mcp = new McpEndpoint({ directory, upstream, logger, limits })
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {
     upstreams,
@@ -110,6 +114,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     keyGuesses: new KeyGuesses({ maxDelayMs: guessDelayMs(trustedProxies) }),
     rejectionLog: new RejectionLog(logger),
     usageRequests: new UsageRequests(),
+    mcp,
     bodyMemory: new BodyMemory(limits.maxTotalBodyBytes),
     decodings: new Turns(maxDecodings),
     readAddress: createAddressReader(trustedProxies),
@@ -118,6 +123,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   }
   metrics.watchOutbox(outbox)
   metrics.watchUpstreams(upstreams)
+  metrics.watchSessions(mcp.sessions)
   const partsFor = (logger: Logger): FrontDoorParts => {
     const recorder = createRecorder({ client, outbox, recordContent, logger, metrics })
     return { authorizations, providers, recorder, upstream, limits, logger, metrics, ...door }
@@ -162,12 +168,14 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const close = async (graceMs: number): Promise<OutboxRest> => {
     const deadline = performance.now() + graceMs
     stopWatching()
+    mcp.endStreams()
     await drain(exchanges, graceMs)
     providers.close()
     const watched = erasures.stop()
     const rest = await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
     await watched
-    await Promise.all([erasures.retire(), upstream.close()])
+    await Promise.all([erasures.retire(), mcp.close()])
+    await upstream.close()
     return rest
   }
 

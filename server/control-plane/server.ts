@@ -91,7 +91,7 @@ export interface ListenOptions {
   host: string
   /** 0: any free port */
   port: number
-  /** mounted at `/bridge/` */
+  /** mounted at `/bridge/` and `/mcp/` */
   bridge?: MountedBridge
 }
 
@@ -222,7 +222,7 @@ export async function createBridgeServer({
       const listener = createRoutes({
         mounts: {
           [`${demoMount}/`]: forThisMachine(demo, 'the demo provider serves this machine only'),
-          ...(bridge && { '/bridge/': bridge.handler }),
+          ...(bridge && { '/bridge/': bridge.handler, '/mcp/': bridge.handler }),
         },
         readiness: async () => ({
           store: await readStoreState(),

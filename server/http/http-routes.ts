@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { isIPv4 } from 'node:net'
 import type { Logger } from '../../shared/values/log.js'
 
-/** A bridge daemon as mounted by a server, at `/bridge/…`; each request arrives with its whole path. */
+/** A bridge daemon as mounted by a server, at `/bridge/…` and `/mcp/…`; each request arrives with its whole path. */
 export interface MountedBridge {
   handler: (request: IncomingMessage, response: ServerResponse) => void
   /** whether the bridge can serve */

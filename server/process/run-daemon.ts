@@ -59,7 +59,7 @@ export async function runDaemon(flags: Flags, environment: Environment): Promise
       host: config.host,
       port: config.port,
       listener: createRoutes({
-        mounts: { '/bridge/': daemon.handler },
+        mounts: { '/bridge/': daemon.handler, '/mcp/': daemon.handler },
         metrics: [createProcessMetrics().text, metrics.text],
         readiness: () => readinessOf(client, daemon),
         isClosing: () => stop.cause !== undefined || client.connection.state === 'closed',

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto'
 
 /** Seals the secrets that the store holds. */
 export interface SecretBox {
@@ -16,6 +16,10 @@ export interface SecretBox {
   open(sealed: Uint8Array, place: SecretPlace): string
   /** Returns whether the first key sealed the secret, by the fingerprint in the secret. */
   isCurrent(sealed: Uint8Array): boolean
+  /**
+   * Returns 32 bytes that depend on the first key and the purpose only, and do not disclose the key (HMAC-SHA256).
+   */
+  derive(purpose: readonly string[]): Buffer
   readonly keyCount: number
   /**
    * Replaces all keys; the format is that of {@link createSecretBox}.
@@ -65,6 +69,11 @@ export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
     },
     replaceKeys(replacement) {
       ;({ known, sealing } = toKeys(replacement))
+    },
+    derive(purpose) {
+      return createHmac('sha256', sealing.bytes)
+        .update(JSON.stringify(['aibridge derived secret', ...purpose]))
+        .digest()
     },
     isCurrent(sealed) {
       return sealed[0] === version && sealing.fingerprint.equals(sealed.subarray(1, 1 + fingerprintLength))

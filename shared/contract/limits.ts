@@ -225,6 +225,16 @@ export const bridgeLimits = {
   mcpTtlMs: 60_000,
   /** users whose MCP servers and tokens are kept, the last ones: some KiB each */
   mcpMaxUsers: 1_000,
+  /** one message to an MCP server, and one of a server that has to be read; MCP carries files inside of messages */
+  mcpMaxMessageBytes: 4 * mib,
+  /** sessions of one user with MCP servers: some clients with some servers each; unused ones give way to new ones */
+  mcpMaxSessions: 64,
+  /** an MCP session without a request is ended after this time, and so is a silent stream: clients resume both */
+  mcpSessionIdleMs: 1_800_000,
+  /** requests of one user to MCP servers at a time, streams included: four in each session */
+  mcpMaxRequests: 256,
+  /** between two looks whether a stream's key is still good */
+  mcpStreamCheckMs: 60_000,
 } as const
 
 /** Limits of one bridge, see {@link bridgeLimits}. */

@@ -21,6 +21,11 @@ export interface McpServerConfig {
   toolDenyRegex: string | null
   /** whether bridges put its tools into model requests and run their calls */
   inject: boolean
+  /**
+   * false: the server has no settings for tokens, so it is called without one where the user has no link; true, or from
+   * a control plane below 1.6 undefined: a user without a link cannot use the server
+   */
+  needsToken?: boolean
 }
 
 /** The servers are sorted by id. */
@@ -28,10 +33,23 @@ export interface ServerConfigsOutput {
   servers: McpServerConfig[]
   /** whether a conversation of the user is stored: its requests need it, also when no tool is injected any more */
   hasConversations: boolean
+  /**
+   * 32 bytes in base64url, the same for all daemons until the control plane's own key changes: seals the ids of the
+   * user's MCP sessions
+   */
+  sessionSecret?: string
 }
 
-/** Reads tokens of a user for MCP servers, each named by its id. */
-export const accessTokensInput = z.object({ userId: uuid, serverIds: z.array(slug).max(mcpLimits.maxServers) })
+/**
+ * Reads tokens of a user for MCP servers, each named by its id.
+ * - `rejectedTokens` server's id → SHA-256 (hex) of a token that the server did not accept; the token with this hash is
+ *   refreshed, whatever its expiry
+ */
+export const accessTokensInput = z.object({
+  userId: uuid,
+  serverIds: z.array(slug).max(mcpLimits.maxServers),
+  rejectedTokens: z.record(slug, z.string().regex(/^[0-9a-f]{64}$/)).optional(),
+})
 
 /** The reason for a missing token. */
 export const accessTokenErrors = [

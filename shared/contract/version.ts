@@ -10,6 +10,6 @@
  * | 1.3 | error types billing, unreachable, client_closed, refused; the billed model of a token usage; the daemon that carried an interception; lineage by response and by conversation; lists without the clients' own requests; settings of providers; recorder.ready |
  * | 1.4 | reason slow_reader; provider warning base_url_names_endpoint |
  * | 1.5 | endedBy: ends of interceptions by the control plane, and a filter of interceptions and usage; recorder.endAbandoned, watchErasures, confirmErasures and retireOutbox; the daemons that a purge reached; reason outbox_unwritable |
- * | 1.6 | admin.mcpServers: inject; mcpConfigurator: inject of servers, hasConversations; conversations; reason conversation_full; several keys of a provider, in order: ids, revision, providerConfigurator.reportKey, admin.providers.keys, rejections of keys in providers and in the audit log; settings fallbackUrls and maxParallelRequests; warning fallback_url_path; unreadable providers |
+ * | 1.6 | admin.mcpServers: inject; mcpConfigurator: inject and needsToken of servers, hasConversations, sessionSecret, rejectedTokens; conversations; reason conversation_full; several keys of a provider, in order: ids, revision, providerConfigurator.reportKey, admin.providers.keys, rejections of keys in providers and in the audit log; settings fallbackUrls and maxParallelRequests; warning fallback_url_path; unreadable providers |
  */
 export const apiVersion = { major: 1, minor: 6 } as const

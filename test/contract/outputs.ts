@@ -292,7 +292,11 @@ export const outputs = {
   },
   authorizer: { isAuthorized: z.object({ ownerId: z.string(), apiKeyId: z.string(), username: z.string() }) },
   mcpConfigurator: {
-    getServerConfigs: z.object({ servers: z.array(mcpServerConfig), hasConversations: z.boolean() }),
+    getServerConfigs: z.object({
+      servers: z.array(z.object({ ...mcpServerConfig.shape, needsToken: z.boolean().exactOptional() })),
+      hasConversations: z.boolean(),
+      sessionSecret: z.string().exactOptional(),
+    }),
     getServerAccessTokensBatch: z.object({
       accessTokens: z.record(z.string(), z.string()),
       errors: z.record(z.string(), z.enum(accessTokenErrors)),

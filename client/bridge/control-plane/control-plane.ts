@@ -65,7 +65,7 @@ export interface ControlPlane {
     }
     getServerAccessTokensBatch: {
       query(
-        input: { userId: string; serverIds: string[] },
+        input: { userId: string; serverIds: string[]; rejectedTokens?: Record<string, string> },
         options?: ControlPlaneCallOptions,
       ): Promise<AccessTokensOutput>
     }

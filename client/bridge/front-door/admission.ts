@@ -27,13 +27,9 @@ import { apiPath, type Mount, mayLeaveFolder } from './mount.js'
  *   routes
  */
 export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; route: Route }> {
-  const { parts, request, mount, caller } = arrival
-  const credentials = readCredentials(request.headers, caller)
-  if (!credentials) {
-    const message = 'no key was given: send it as X-Bridge-Token, Authorization: Bearer, X-Api-Key or Api-Key'
-    throw new Rejection(401, 'no_key', message)
-  }
-  const { owner, target } = known(arrival, credentials) ?? (await lookUp(arrival, credentials))
+  const { parts, request, mount } = arrival
+  const credentials = givenCredentials(arrival)
+  const { owner, found: target } = known(arrival, credentials) ?? (await findFor(arrival, credentials))
   if (!target) {
     if (mount.providerName === '') throw unknownRoute(request, undefined)
     throw new Rejection(404, 'unknown_provider', `no provider is named ${JSON.stringify(mount.providerName)}`)
@@ -50,29 +46,53 @@ export async function admit(arrival: Arrival): Promise<{ exchange: Exchange; rou
   return { exchange: { path: path + mount.query, credentials, owner, target, ...arrival }, route }
 }
 
-interface Found {
+/**
+ * Returns the key of a request.
+ * @throws Rejection 401 without one
+ */
+export function givenCredentials({ request, caller }: Arrival): Credentials {
+  const credentials = readCredentials(request.headers, caller)
+  if (credentials) return credentials
+  const message = 'no key was given: send it as X-Bridge-Token, Authorization: Bearer, X-Api-Key or Api-Key'
+  throw new Rejection(401, 'no_key', message)
+}
+
+/** The owner of a key, and the thing that was looked for in the owner's name. */
+interface Found<T> {
   owner: Authorization
-  /** undefined for an unknown provider */
-  target: Target | undefined
+  found: T
 }
 
 /** Returns owner and target as they are known at the moment, which nearly all requests find; undefined otherwise. */
-function known({ parts, mount }: Arrival, { identification }: Credentials): Found | undefined {
+function known({ parts, mount }: Arrival, { identification }: Credentials): Found<Target> | undefined {
   const owner = parts.authorizations.known(hashOf(identification))
   const target = parts.providers.known(mount.providerName)
-  return owner && target && { owner, target }
+  return owner && target && { owner, found: target }
 }
 
 /** Asks the control plane for the owner, and for the provider if it is not known. */
-async function lookUp(arrival: Arrival, credentials: Credentials): Promise<Found> {
-  const { parts, abort, signal, mount } = arrival
+function findFor(arrival: Arrival, credentials: Credentials): Promise<Found<Target | undefined>> {
+  return lookUp(arrival, credentials, () => findTarget(arrival.parts, arrival.mount))
+}
+
+/**
+ * Asks the control plane for the owner of a key, and finds something for the owner, within the deadline of the control
+ * plane.
+ * @throws Rejection of the key; the error of `find`
+ */
+export async function lookUp<T>(
+  arrival: Arrival,
+  credentials: Credentials,
+  find: (owner: Authorization) => Promise<T>,
+): Promise<Found<T>> {
+  const { parts, abort, signal } = arrival
   const hash = hashOf(credentials.identification)
   const guess = await beginGuess(arrival, hash)
   try {
     return await withinDeadline(parts.limits.controlPlaneDeadlineMs, abort, async () => {
       const owner = await abortable(authorize(arrival, credentials, hash), signal)
       guess?.release()
-      return { owner, target: await abortable(findTarget(parts, mount), signal) }
+      return { owner, found: await abortable(find(owner), signal) }
     })
   } catch (error) {
     // Outside the deadline of the control plane: a wrong key gets its rejection.

@@ -2,12 +2,13 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { ErrorType } from '../../../shared/contract/recorder.js'
 import type { ProviderRegistry } from '../control-plane/provider-registry.js'
+import { rpcErrorCodes, rpcErrorText } from '../mcp/rpc-error.js'
 import { errorBodyForPath } from '../providers/apis.js'
 import type { Failure } from '../providers/error-type.js'
 import { UpstreamError } from '../relay/upstream-error.js'
 import { ExchangeAborted } from '../wire/exchange-aborted.js'
 import { Rejection, type RejectionReason } from '../wire/rejection.js'
-import { type Mount, parseMount } from './mount.js'
+import { type Mount, parseMcpMount, parseMount } from './mount.js'
 
 /**
  * Rejects a request in the error shape of the called provider.
@@ -20,7 +21,9 @@ export function rejectExchange(
   rejection: Rejection,
   added: readonly string[],
 ): void {
-  sendRejection(response, errorBody(providers, parseMount(request.url ?? '')), rejection, added)
+  const url = request.url ?? ''
+  const body = parseMcpMount(url) === undefined ? errorBody(providers, parseMount(url)) : rpcErrorBody(rejection.reason)
+  sendRejection(response, body, rejection, added)
 }
 
 /**
@@ -43,6 +46,7 @@ export function sendRejection(
   if (seconds !== undefined) headers.push('retry-after', String(seconds))
   if (isFinal) headers.push('x-should-retry', 'false')
   // RFC 9110, section 15.5.22: a 426 names the protocol that is served.
+  if (status === 405) headers.push('allow', 'GET, POST, DELETE')
   if (status === 426) headers.push('upgrade', 'HTTP/1.1', 'connection', 'upgrade, close')
   if (response.hasHeader('connection') && status !== 426) headers.push('connection', 'close')
   response.removeHeader('connection')
@@ -56,6 +60,12 @@ type ErrorBody = (status: number, message: string) => string
 export function errorBody(providers: ProviderRegistry, { providerName, path }: Mount): ErrorBody {
   const api = providers.peek(providerName)?.api
   return api ? api.errorBody : (status, message) => errorBodyForPath(path, status, message)
+}
+
+/** Returns the function that makes the bodies of errors for MCP clients. */
+export function rpcErrorBody(reason: RejectionReason): ErrorBody {
+  const code = reason === 'body_not_json' ? rpcErrorCodes.parse : rpcErrorCodes.server
+  return (_status, message) => rpcErrorText('null', { code, message, reason })
 }
 
 /** Returns the error response for any error of an exchange. */

@@ -9,6 +9,7 @@ import type { RejectionLog } from '../../../shared/values/rejection-log.js'
 import type { AuthorizationCache } from '../control-plane/authorization-cache.js'
 import type { KeyReporter } from '../control-plane/key-reports.js'
 import type { ProviderRegistry, Target } from '../control-plane/provider-registry.js'
+import type { McpEndpoint } from '../mcp/endpoint.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import type { Recorder } from '../recording/recorder.js'
 import type { Upstream } from '../relay/upstream.js'
@@ -38,6 +39,7 @@ export interface FrontDoorParts {
   /** of requests without a good key, which anybody can send */
   rejectionLog: RejectionLog
   bodyMemory: BodyMemory
+  mcp: McpEndpoint
   /** decodings of encoded bodies, whose memory is not known before */
   decodings: Turns
   readAddress: AddressReader
@@ -57,6 +59,8 @@ export interface Arrival {
   /** of `abort` */
   signal: AbortSignal
   mount: Mount
+  /** the MCP server that the path names, empty for an unusable name; undefined for a path elsewhere */
+  mcpServer: string | undefined
   /** the caller in this process; without one the request's headers name the key */
   caller: InProcessCaller | undefined
   /** the client's address; undefined for a caller in this process */

@@ -14,6 +14,19 @@ export function parseMount(url: string): Mount {
   return { providerName, path: path.replace(/\/{2,}/g, '/').replace(/\/$/, ''), query }
 }
 
+/** The beginning of the paths of MCP servers. */
+export const mcpPrefix = '/mcp/'
+
+/**
+ * Returns the name in `/mcp/<name>`; empty for another path below `/mcp/`, and undefined for a path elsewhere. The
+ * query does not count.
+ */
+export function parseMcpMount(url: string): string | undefined {
+  const path = url.replace(/\?.*$/s, '').replace(/^\/{2,}/, '/')
+  if (!path.startsWith(mcpPrefix)) return undefined
+  return /^\/mcp\/+([^/]+)\/*$/s.exec(path)?.[1] ?? ''
+}
+
 /**
  * Returns the path below a provider's base URL for a path below its mount. Clients disagree on `/v1` at the end of a
  * base URL: a path may have it twice, once or not at all.

@@ -5,10 +5,11 @@ import { Rejection, type RejectionReason } from '../wire/rejection.js'
 import { admit } from './admission.js'
 import { corsHeaders } from './cors.js'
 import type { InProcessCaller } from './credentials.js'
-import { describeError, errorBody, rejectionOf, sendRejection } from './error-response.js'
+import { describeError, errorBody, rejectionOf, rpcErrorBody, sendRejection } from './error-response.js'
 import type { Arrival, FrontDoorParts } from './exchange.js'
 import { bridge, passThrough } from './forwarding.js'
-import { parseMount } from './mount.js'
+import { serveMcp } from './mcp-forwarding.js'
+import { parseMcpMount, parseMount } from './mount.js'
 import { serveWithoutKey } from './without-key.js'
 
 /**
@@ -32,6 +33,7 @@ export async function serveExchange(
     signal: abort.signal,
     caller,
     mount: parseMount(request.url ?? ''),
+    mcpServer: parseMcpMount(request.url ?? ''),
     address: caller ? undefined : parts.readAddress(request),
     cors: corsHeaders(request, parts.allowedOrigins),
     startedAt: new Date(),
@@ -39,6 +41,7 @@ export async function serveExchange(
   }
   try {
     if (serveWithoutKey(request, response, arrival.mount, arrival.cors, parts.limits.maxBodyBytes)) return
+    if (arrival.mcpServer !== undefined) return await serveMcp(arrival)
     const { exchange, route } = await admit(arrival)
     if (route === 'passthrough') await passThrough(exchange)
     else await bridge(exchange, route)
@@ -50,10 +53,11 @@ export async function serveExchange(
 /** Reasons of requests that anybody can send. */
 const needsNoKey: ReadonlySet<RejectionReason> = new Set(['no_key', 'too_many_guesses', 'websocket', 'loop'])
 
-function reject({ parts, response, signal, mount, address, cors }: Arrival, error: unknown): void {
+function reject({ parts, response, signal, mount, mcpServer, address, cors }: Arrival, error: unknown): void {
   const rejection = rejectionOf(error)
   const { status, reason } = rejection
-  const fields = { ...describeError(error), provider: mount.providerName, status, rejection: reason, address }
+  const place = mcpServer === undefined ? { provider: mount.providerName } : { server: mcpServer }
+  const fields = { ...describeError(error), ...place, status, rejection: reason, address }
   // Failures of a provider belong to an interception, which counts them, and a client that left was not rejected.
   const isGone = error instanceof ExchangeAborted && error.by === 'client'
   if (reason !== 'provider_failed' && !isGone) parts.metrics.rejected(reason)
@@ -67,5 +71,6 @@ function reject({ parts, response, signal, mount, address, cors }: Arrival, erro
   // The unread rest of a request body must not keep the connection busy.
   const isCut = signal.reason instanceof ExchangeAborted
   if ((isCut || status === 408) && !response.headersSent) response.setHeader('connection', 'close')
-  sendRejection(response, errorBody(parts.providers, mount), rejection, cors)
+  const body = mcpServer === undefined ? errorBody(parts.providers, mount) : rpcErrorBody(reason)
+  sendRejection(response, body, rejection, cors)
 }

@@ -1,3 +1,4 @@
+import { hash, randomBytes } from 'node:crypto'
 import type {
   AccessTokenError,
   McpServerConfig,
@@ -22,6 +23,12 @@ export interface ServerDirectory {
   servers(userId: string, signal?: AbortSignal): Promise<readonly McpServerConfig[]>
   /** Returns the servers as {@link servers} does, and whether the user has stored conversations. */
   user(userId: string, signal?: AbortSignal): Promise<Readonly<ServerConfigsOutput>>
+  /**
+   * Returns the secret that seals the ids of a user's sessions: 32 bytes, the same on all bridges, and with a control
+   * plane below 1.6 this daemon's own.
+   * @throws like {@link servers}
+   */
+  sessionSecret(userId: string, signal?: AbortSignal): Promise<Buffer>
   /**
    * Returns a token of a user for a server, from the cache or the control plane. Errors are not kept: a new link works
    * at once.
@@ -60,6 +67,9 @@ interface KnownToken {
   rejected: { token: string; until: number } | undefined
 }
 
+/** shortest time between two refreshes of a user's token for a server because of rejections */
+const minRefreshMs = 10_000
+
 /** Makes a directory that reads from the control plane and keeps each result for `mcpTtlMs`. */
 export function createServerDirectory({ client, logger, limits }: ServerDirectoryOptions): ServerDirectory {
   const { mcpTtlMs: ttlMs, mcpMaxUsers, controlPlaneDeadlineMs: timeoutMs } = limits
@@ -68,22 +78,34 @@ export function createServerDirectory({ client, logger, limits }: ServerDirector
   const filters = new ToolFilters(logger)
   /** in the order of the last use */
   const users = new Map<string, KnownUser>()
+  const ownSecret = randomBytes(32)
+  const configs = (userId: string, signal?: AbortSignal) => within(knownUser(userId).configs.value(), signal)
 
   return {
-    servers: async (userId, signal) => (await within(knownUser(userId).configs.value(), signal)).servers,
-    user: (userId, signal) => within(knownUser(userId).configs.value(), signal),
+    servers: async (userId, signal) => (await configs(userId, signal)).servers,
+    user: configs,
+
+    async sessionSecret(userId, signal) {
+      const { sessionSecret } = await configs(userId, signal)
+      return sessionSecret === undefined ? ownSecret : Buffer.from(sessionSecret, 'base64url')
+    },
 
     async token(userId, serverId, { rejected, signal } = {}) {
-      const { servers } = await within(knownUser(userId).configs.value(), signal)
+      const { servers } = await configs(userId, signal)
       const server = servers.find(({ id }) => id === serverId)
       if (!server) return { error: 'unknown_server' }
       const known = knownToken(knownUser(userId), userId, serverId)
       if (rejected !== undefined && rejected !== known.rejected?.token) {
-        known.rejected = { token: rejected, until: performance.now() + ttlMs }
+        const now = performance.now()
+        // A server that rejects each fresh token would make every request a refresh.
+        if (known.rejected && now < known.rejected.until - ttlMs + minRefreshMs) return { error: 'expired_or_invalid' }
+        known.rejected = { token: rejected, until: now + ttlMs }
         known.read.forget()
       }
       try {
-        return await within(known.read.value(), signal)
+        const result = await within(known.read.value(), signal)
+        const isOpen = server.needsToken === false && 'error' in result && result.error === 'no_link'
+        return isOpen ? { token: undefined } : result
       } catch (error) {
         if (error instanceof TokenUnchecked) return { error: error.reason }
         throw error
@@ -132,7 +154,8 @@ export function createServerDirectory({ client, logger, limits }: ServerDirector
 
   /** @throws TokenUnchecked if the control plane does not know whether the token is valid */
   async function readToken(userId: string, serverId: string, rejected: KnownToken['rejected']): Promise<ServerToken> {
-    const input = { userId, serverIds: [serverId] }
+    const rejectedTokens = rejected && { [serverId]: hash('sha256', rejected.token) }
+    const input = { userId, serverIds: [serverId], ...(rejectedTokens && { rejectedTokens }) }
     const { accessTokens, errors } = await call(signal =>
       mcpConfigurator.getServerAccessTokensBatch.query(input, { signal }),
     )

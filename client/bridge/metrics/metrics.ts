@@ -31,6 +31,12 @@ export interface BridgeMetrics {
   readonly providersOutdated: (providers: number) => void
   /** Names the keys and breakers whose states are read at each scrape. */
   readonly watchUpstreams: (upstreams: WatchedUpstreams) => void
+  /** Counts a request to an MCP server. */
+  readonly mcpRequest: (request: McpRequestEnd) => void
+  /** Takes the end of a call of a tool through the endpoint for MCP clients. */
+  readonly mcpCall: (call: McpCallEnd) => void
+  /** Names the MCP sessions whose number is read at each scrape. */
+  readonly watchSessions: (sessions: { readonly size: number }) => void
   /** Names the outbox whose numbers are read at each scrape. */
   readonly watchOutbox: (outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'>) => void
 }
@@ -64,6 +70,26 @@ export interface PassedThrough {
   status: number
 }
 
+/** A request to an MCP server, as it is counted. */
+export interface McpRequestEnd {
+  /** name of the MCP server */
+  server: string
+  /** GET, DELETE, or the method of the message; one of a closed list */
+  method: string
+  /** the status of the response; 0 without one */
+  status: number
+}
+
+/** The end of a call of a tool, as it is counted. */
+export interface McpCallEnd {
+  /** name of the MCP server */
+  server: string
+  /** `tool_error`: an error that the tool itself reports */
+  outcome: 'completed' | 'tool_error' | ErrorType
+  /** time since the call was sent */
+  seconds: number
+}
+
 /** The end of an interception, as it is counted. */
 export interface InterceptionEnd {
   /** name of the provider */
@@ -95,5 +121,8 @@ export const noMetrics: BridgeMetrics = {
   failedOver: () => {},
   providersOutdated: () => {},
   watchUpstreams: () => {},
+  mcpRequest: () => {},
+  mcpCall: () => {},
+  watchSessions: () => {},
   watchOutbox: () => {},
 }

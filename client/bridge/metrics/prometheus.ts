@@ -32,8 +32,10 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
     client: new LabelValues(),
     route: new LabelValues(),
     api: new LabelValues(),
+    server: new LabelValues(),
   }
   let upstreams: WatchedUpstreams = { keyStates: () => [], breakerStates: () => [] }
+  let sessions = { size: 0 }
   let outbox: Pick<Outbox, 'size' | 'oldestMs' | 'deadLetters'> = { size: 0, oldestMs: 0, deadLetters: 0 }
   let connection: Pick<Connection, 'state'> = { state: 'connecting' }
 
@@ -103,6 +105,27 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
     help: "responses whose counts of tokens do not add up to the provider's total",
     labelNames: ['api'],
     registers,
+  })
+  const mcpRequests = new Counter({
+    name: 'bridge_mcp_requests_total',
+    help: 'requests to MCP servers; method: of the message, or GET or DELETE; status: of the response, none without one',
+    labelNames: ['server', 'method', 'status'],
+    registers,
+  })
+  const mcpCalls = new Histogram({
+    name: 'bridge_mcp_call_seconds',
+    help: 'calls of tools by MCP clients; status: completed, tool_error for an error of the tool, or the type of the error',
+    labelNames: ['server', 'status'],
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
+    registers,
+  })
+  new Gauge({
+    name: 'bridge_mcp_sessions',
+    help: 'sessions of MCP clients with MCP servers that this bridge has seen and that have not ended',
+    registers,
+    collect() {
+      this.set(sessions.size)
+    },
   })
   const calls = new Histogram({
     name: 'bridge_rpc_call_seconds',
@@ -223,8 +246,16 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
       passedThrough.inc({
         provider: labels.provider.of(provider),
         route: labels.route.of(route),
-        status: status >= 100 && status <= 999 ? String(status) : 'none',
+        status: statusLabel(status),
       })
+    },
+    mcpRequest({ server, method, status }) {
+      mcpRequests.inc({ server: labels.server.of(server), method, status: statusLabel(status) })
+    },
+    mcpCall: ({ server, outcome, seconds }) =>
+      mcpCalls.observe({ server: labels.server.of(server), status: outcome }, seconds),
+    watchSessions(watched) {
+      sessions = watched
     },
     rejected: reason => rejected.inc({ reason }),
     unknownItems: (api, count) => unknownItems.inc({ api: labels.api.of(api) }, count),
@@ -247,6 +278,10 @@ export function createBridgeMetrics({ version = 'unknown' }: { version?: string 
     },
     text: async () => (await Promise.all(registers.map(register => register.metrics()))).join(''),
   }
+}
+
+function statusLabel(status: number): string {
+  return status >= 100 && status <= 999 ? String(status) : 'none'
 }
 
 const connectionStates: Readonly<Record<ConnectionState, number>> = { open: 1, connecting: 0, waiting: 0, closed: -1 }

@@ -101,7 +101,8 @@ const lostInside: Failure = { type: 'unknown', message: 'the bridge ended inside
 function createRecording(parts: RecorderParts, start: InterceptionStart, records: InterceptionRecords): Recording {
   const { id, model } = records.interception
   const startedAt = performance.now()
-  const countEnd = parts.metrics.interceptionStarted()
+  // A call of a tool by an MCP client has metrics of its own.
+  const countEnd = start.kind === 'mcp' ? () => {} : parts.metrics.interceptionStarted()
   let ended: Promise<boolean> | undefined
   return {
     id,

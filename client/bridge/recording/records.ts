@@ -18,7 +18,10 @@ import { billedParts, countsOf, detailsOf, isEmpty, outcomeKey, outcomeOf } from
 /** The facts of a request before the provider is called. */
 export interface InterceptionStart {
   owner: Authorization
+  /** type `mcp` with the name of an MCP server, for a call of a tool */
   provider: { type: string; name: string }
+  /** a call of a tool through the endpoint for MCP clients, in place of a request to a model */
+  kind?: 'mcp'
   request: RequestFacts
   credentialKind: 'centralized' | 'byok'
   credentialHint: string | undefined

@@ -63,6 +63,11 @@ export class JsonNode {
     return this.#members
   }
 
+  /** The names of an object's members in the order of the text, repeated ones too; empty for other values. */
+  get memberNames(): string[] {
+    return this.isObject ? [...this.#readMembers()].map(([name]) => name) : []
+  }
+
   /** The value of the member that stands last in the text. */
   get lastMember(): JsonNode | undefined {
     let last: JsonNode | undefined

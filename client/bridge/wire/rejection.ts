@@ -47,6 +47,21 @@ export const rejectionReasons = [
   'tools_unfinished',
   /** the results of tools could not be stored for the next request of the conversation */
   'tools_unkept',
+  'unknown_mcp_server',
+  /** the path of an MCP server has no such method */
+  'method_not_allowed',
+  /** an MCP session of another user or server, or no session of this service */
+  'unknown_session',
+  'too_many_sessions',
+  'too_many_requests',
+  /** a tool that the server's patterns leave out */
+  'tool_not_offered',
+  /** the user was never linked to the MCP server */
+  'mcp_no_link',
+  'mcp_token_rejected',
+  'mcp_token_unchecked',
+  /** the MCP server sent no response that can be passed on */
+  'mcp_server_failed',
 ] as const
 
 /** One of {@link rejectionReasons}. */

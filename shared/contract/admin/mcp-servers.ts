@@ -36,7 +36,7 @@ export const mcpServersUpsertInput = z.object({
 export const mcpServersRemoveInput = z.object({ id: slug })
 
 /** An MCP server as an operator sees it. */
-export interface McpServer extends McpServerConfig {
+export interface McpServer extends Omit<McpServerConfig, 'needsToken'> {
   tokenUrl: string | null
   clientId: string | null
   hasClientSecret: boolean

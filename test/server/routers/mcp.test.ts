@@ -75,8 +75,8 @@ describe.each(deployments)('$name', deployment => {
     await operator.mcpServers.upsert.mutate({ id: a, url })
     const { servers } = await configs()
     expect(servers.filter(({ id }) => id === a || id === b)).toEqual([
-      { id: b, url, toolAllowRegex: '^read_', toolDenyRegex: 'secret$', inject: true },
-      { id: a, url, toolAllowRegex: null, toolDenyRegex: null, inject: false },
+      { id: b, url, toolAllowRegex: '^read_', toolDenyRegex: 'secret$', inject: true, needsToken: false },
+      { id: a, url, toolAllowRegex: null, toolDenyRegex: null, inject: false, needsToken: false },
     ])
     expect(servers.map(({ id }) => id)).toEqual(servers.map(({ id }) => id).toSorted())
     const list = await operator.mcpServers.list.query()

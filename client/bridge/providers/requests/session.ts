@@ -31,7 +31,8 @@ export function sessionOf(
   return sessionOfHeaders(headers) ?? sessionOfUserId(body.metadata) ?? sessionOfCacheKey(body, client)
 }
 
-function sessionOfHeaders(headers: IncomingHttpHeaders): string | undefined {
+/** Returns the session that a request's headers name. */
+export function sessionOfHeaders(headers: IncomingHttpHeaders): string | undefined {
   for (const name of sessionHeaders) {
     const value = headers[name]
     if (typeof value === 'string' && value.trim() !== '') return value.trim()
