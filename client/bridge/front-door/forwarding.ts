@@ -11,6 +11,7 @@ import { UpstreamError } from '../relay/upstream-error.js'
 import type { BodyShare } from './body/body-memory.js'
 import { HeldBody } from './body/held-body.js'
 import { type BridgedCall, callProvider, firstHint, type ProviderCallOptions } from './call-provider.js'
+import { noteResponse } from './conversation.js'
 import { clientKey, secretsOf } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
@@ -63,6 +64,7 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
     } finally {
       // The client may be gone before the records are made.
       await observer.finish(undefined)
+      noteResponse(exchange, facts, conversation, reader.facts().msgId)
     }
   })
 }

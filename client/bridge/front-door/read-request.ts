@@ -1,13 +1,11 @@
 /** Reads a request: its body within bounds, and the facts in its content. */
-import { hash } from 'node:crypto'
-import type { JsonObject } from '../../../shared/values/text.js'
 import type { BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
-import { openingOf } from '../providers/requests/opening.js'
 import { encodingsOf } from '../wire/content-encoding.js'
 import { EventFilter } from '../wire/event-filter.js'
 import type { BodyShare } from './body/body-memory.js'
 import { HeldBody } from './body/held-body.js'
 import { decodeContent, type RequestContent, readBody, readContent } from './body/request-body.js'
+import { conversationOf } from './conversation.js'
 import type { Exchange } from './exchange.js'
 
 /** Reads the whole body, see {@link readBody}. */
@@ -96,19 +94,6 @@ function interpret(
   const mark = body.subarray(0, body.length - plain.length)
   const adapted = mayAdapt(exchange, facts) ? [mark, ...patched] : undefined
   return { facts, reader, filter: new EventFilter(hidden), conversation, adapted }
-}
-
-/** Returns the digest of a conversation: by its id, else by its opening. Only the choice among keys depends on it. */
-function conversationOf(
-  { target, owner }: Exchange,
-  { sessionId, conversationId }: RequestFacts,
-  json: JsonObject,
-): string | undefined {
-  if (target.keys.length < 2) return undefined
-  const id = sessionId ?? conversationId ?? openingOf(json)
-  return id === undefined
-    ? undefined
-    : hash('sha256', JSON.stringify([target.provider.name, owner.ownerId, id]), 'base64')
 }
 
 /** Returns whether a request may ask for more than the client did. */

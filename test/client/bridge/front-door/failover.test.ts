@@ -402,6 +402,22 @@ test('a request that is passed through goes on with the next key, and changes no
   expect(plane.reportedKeys).toEqual([])
 })
 
+test('a request that continues a response stays with the key of that response', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  await start()
+  const path = '/bridge/openai/v1/responses'
+  const ask = (fields: JsonObject) =>
+    send(bridge, { path, headers: { 'x-api-key': testKey }, body: JSON.stringify({ model: 'm', ...fields }) })
+  const response = (id: string) => json({ id, object: 'response', status: 'completed', output: [] })
+  provider.respondWith(json({}, 429, { 'retry-after': '1' }), response('r1'), response('r2'), response('r3'), ok)
+  await ask({ input: 'one' })
+  vi.advanceTimersByTime(2_000)
+  await ask({ input: 'two', previous_response_id: 'r1' })
+  await ask({ input: 'three', previous_response_id: 'r2' })
+  await ask({ input: 'four', previous_response_id: 'unknown' })
+  expect(keys()).toEqual([first, second, second, second, first])
+})
+
 test('two users with one session id do not share a key', async () => {
   vi.useFakeTimers({ toFake: ['performance'] })
   await start()
