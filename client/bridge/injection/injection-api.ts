@@ -59,17 +59,13 @@ export interface InjectedRequest {
   /** Takes the results of the hidden calls of the round that ended; `body()` is then the body of the next round. */
   addResults(results: readonly { call: HiddenCall; result: ToolResult }[]): void
   /**
-   * Returns the id of the provider's thread that the client's next request continues, once the end of the response is
-   * known; undefined where clients send the whole history.
+   * Returns the id of the provider's thread that the client's next request can continue, once the end of the response
+   * is known; undefined where clients send the whole history. A client whose request continued no thread (see
+   * {@link InjectionApi.threadOf}) may go on either way: its turn belongs to the thread and to the opening.
    */
   threadId?(): string | undefined
   /** Returns the turn to be kept before the client sees the end; undefined without hidden calls. */
   turn(): HiddenTurn | undefined
-  /**
-   * Returns further openings (see {@link InjectionApi.openingOf}) under which the turn is kept too: those of requests
-   * that continue it without the history. Absent or empty for most APIs and turns.
-   */
-  furtherOpenings?(): readonly string[]
   /** whether the client's response is a stream: pings and error events may be written into it */
   readonly isStream: boolean
   /** Returns an event that says nothing, for a client that waits. */
@@ -110,6 +106,11 @@ export interface InjectionApi {
    * an API whose clients send the whole history.
    */
   threadOf?(json: JsonObject): string | undefined
+  /**
+   * Returns whether a request does not ask for the usage that it would get for asking. Absent for an API that always
+   * sends the usage.
+   */
+  lacksUsage?(json: JsonObject): boolean
   /** Prepares a request: tools and hidden turns are in its first body. */
   open(input: InjectionInput): InjectedRequest
 }

@@ -10,8 +10,8 @@ import { type ClientBytes, finalRound, type StreamRound, type Verdict } from './
 
 /**
  * Reads the streamed response of one round of Chat Completions. Chunks pass as they came until something of them is
- * hidden. In a round with hidden calls the end (finish reason, usage, `[DONE]`) waits, for it belongs to the client
- * only if the round is the last one.
+ * hidden. Then the end (finish reason, usage, `[DONE]`) waits for the end of the round: it belongs to the client only
+ * if the round is the last one, and some providers send no `[DONE]`.
  */
 export class ChatStreamRound implements StreamRound {
   readonly #response: ChatResponse
@@ -107,6 +107,11 @@ export class ChatStreamRound implements StreamRound {
     return this.#calls.all.some(call => call.kind !== 'visible')
   }
 
+  /** whether the end waits: it may belong to a hidden round, and the turn is stored before the client sees the end */
+  get #holds(): boolean {
+    return this.#hides || this.#response.rounds.length > 0
+  }
+
   #chunk(json: JsonObject, { event }: SseEvent, bytes: Buffer): void {
     const choices = objectsOf(json.choices) as readonly JsonObject[] // out of JSON.parse
     const isUsageAlone = choices.length === 0 && isPlainObject(json.usage)
@@ -121,7 +126,7 @@ export class ChatStreamRound implements StreamRound {
       isEmptied ||= change === 'emptied'
     }
     const isEnd = choices.some(choice => textOf(choice.finish_reason) !== undefined)
-    if (this.#hides && (isEnd || isUsageAlone)) this.#hold(json, choices, event)
+    if (this.#holds && (isEnd || isUsageAlone)) this.#hold(json, choices, event)
     else if (!isEmptied || isEnd || hasUsage(json) || choices.some(hasContent)) {
       this.#out.write(isChanged ? eventOf(json, event) : bytes)
     }

@@ -42,6 +42,8 @@ export const openaiChatInjection: InjectionApi = {
 
   openingOf: ({ messages }) => openingOfMessages(messages),
 
+  lacksUsage,
+
   open: input => new ChatRequest(input),
 }
 

@@ -15,6 +15,8 @@ export class ResponsesResponse {
   #isChanged = false
   /** whether the client can refer to a stored response later */
   readonly isStored: boolean
+  /** the provider's id of the newest round */
+  lastId: string | undefined
   #firstId: JsonValue | undefined
   #usage: JsonObject | undefined
 
@@ -55,9 +57,10 @@ export class ResponsesResponse {
     return this.#nextNumber ?? 0
   }
 
-  /** Reads the id of the first snapshot. */
+  /** Reads the id of a round. */
   head({ id }: JsonObject): void {
     this.#firstId ??= id
+    this.lastId = textOf(id) ?? this.lastId
   }
 
   /** Records a round that has ended. */

@@ -37,22 +37,12 @@ export const openaiResponsesInjection: InjectionApi = {
     return new Set(objectsOf(tools).flatMap(tool => textOf(tool.name) ?? []))
   },
 
-  openingOf({ conversation, previous_response_id: previous, input }) {
-    const conversationId = idOf(conversation)
-    if (conversationId !== undefined) return conversationOpening(conversationId)
-    const opening = openingOfMessages(itemsOf(input).slice())
-    const [result] = objectsOf(itemsOf(input)).filter(({ type }) => `${type}`.endsWith('_output'))
-    // Behind a stored response only the call leads back to the turn.
-    return opening === undefined && textOf(previous) !== undefined && result
-      ? callOpening(textOf(result.call_id) ?? '')
-      : opening
-  },
+  openingOf: ({ input }) => openingOfMessages([...itemsOf(input)]),
+
+  threadOf: ({ conversation, previous_response_id: previous }) => idOf(conversation) ?? textOf(previous),
 
   open: input => new ResponsesRequest(input),
 }
-
-const conversationOpening = (id: string) => `conversation ${id}`
-const callOpening = (callId: string) => `call ${callId}`
 
 class ResponsesRequest implements InjectedRequest {
   readonly #input: InjectionInput
@@ -68,7 +58,8 @@ class ResponsesRequest implements InjectedRequest {
     this.#root = JsonNode.of(body)
     this.#items = itemsOf(json.input)
     const own = turns.filter(turn => turn.api === name)
-    this.#insertions = isThread(json) ? missingResults(this.#items, own) : restoredItems(this.#items, own)
+    const isThread = openaiResponsesInjection.threadOf?.(json) !== undefined
+    this.#insertions = isThread ? missingResults(this.#items, own) : restoredItems(this.#items, own)
     const names = new HiddenNames(tools, openaiResponsesInjection.clientToolNames(json))
     const response = new ResponsesResponse(names, json.store !== false)
     this.#response = response
@@ -128,12 +119,8 @@ class ResponsesRequest implements InjectedRequest {
     return storedTurn(name, this.#input.json.input, this.#response.rounds)
   }
 
-  furtherOpenings(): readonly string[] {
-    const last = this.#response.rounds.at(-1)
-    if (!last || last.results.length === 0 || !this.#response.isStored) return []
-    return last.items.flatMap(({ json, hidden }) =>
-      hidden || textOf(json.call_id) === undefined ? [] : callOpening(`${json.call_id}`),
-    )
+  threadId(): string | undefined {
+    return this.#response.isStored ? (idOf(this.#input.json.conversation) ?? this.#response.lastId) : undefined
   }
 
   ping(): Buffer {
@@ -146,11 +133,6 @@ class ResponsesRequest implements InjectedRequest {
     const flat = { code: 'server_error', message, param: null, sequence_number: this.#response.nextNumber }
     return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'error', ...flat, error })}\n\n`)
   }
-}
-
-/** Returns whether the provider holds the history of a request. */
-function isThread({ previous_response_id: previous, conversation }: JsonObject): boolean {
-  return textOf(previous) !== undefined || idOf(conversation) !== undefined
 }
 
 function offered({ fullName, description, inputSchema }: InjectedTool): JsonObject {

@@ -5,7 +5,7 @@ import type { JsonObject } from '../../../../shared/values/text.js'
 import { eventsOf } from '../../../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
 import { type ChatRoundSpec, chatBody, chatStream, spellings } from './chat-rounds.js'
-import { dataOf, injected, play } from './rounds.js'
+import { dataOf, injected, play } from './play.js'
 
 const tools = ['bmcp_wiki_read'].map(injected)
 const request: JsonObject = { model: 'm', messages: [{ role: 'user', content: 'Find it.' }] }
@@ -276,6 +276,19 @@ test('a result without text parts is a note, and an error is marked', () => {
   expect(JSON.parse(bodies[1] ?? '').messages.at(-1).content).toBe('Error: No.\n[image of type image/png]')
 })
 
+test('the end comes last without a [DONE] too', () => {
+  const responses = [hidden, done].map((spec, number) =>
+    chatStream(spec, number, 'openai').replace('data: [DONE]\n\n', ''),
+  )
+  const { ends, text } = play({ api, request: streamed, tools, responses })
+  expect(ends[1]?.held.isLast).toBe(true)
+  expect(dataOf(ends[1]?.held.bytes.toString() ?? '').map(data => JSON.parse(data).choices[0]?.finish_reason)).toEqual([
+    'stop',
+    undefined,
+  ])
+  expect(dataOf(text).filter(data => data.includes('"finish_reason":"'))).toHaveLength(1)
+})
+
 test('an error in a later round passes, and nothing follows the end', () => {
   const error = 'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n'
   const { text, lasts, ends } = play({
@@ -316,7 +329,7 @@ test('the official SDK throws at the error event and skips pings', async () => {
 })
 
 test('bytes of any kind throw nothing', () => {
-  const deep = `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"bmcp_wiki_read","arguments":${'['.repeat(20_000)}${']'.repeat(20_000)}}}]}}]}\n\n`
+  const deep = `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"bmcp_wiki_read","arguments":${'['.repeat(10_000)}${']'.repeat(10_000)}}}]}}]}\n\n`
   for (const response of [
     deep,
     'data: 1\n\ndata: null\n\ndata: {"choices":[null,{"delta":7},{"delta":{"tool_calls":[1,{}]}}]}\n\n',

@@ -4,8 +4,10 @@ import { openaiChatInjection as api } from '../../../../client/bridge/injection/
 import type { JsonObject } from '../../../../shared/values/text.js'
 import { fc } from '../../../fixtures/random.js'
 import { type ChatRoundSpec, chatBody, chatRounds, chatStream, spellings } from './chat-rounds.js'
-import { cuts, dataOf, injected, type Played, play, resultOf } from './rounds.js'
+import { cuts, dataOf, injected, type Played, play, resultOf } from './play.js'
 
+/** Each run plays up to four rounds. */
+const runs = { numRuns: 25 }
 const tools = ['bmcp_wiki_read', 'bmcp_wiki_write'].map(injected)
 const isHidden = (name: string) => name.startsWith('bmcp_')
 const clientTools = ['shell', 'edit'].map(name => ({
@@ -93,6 +95,7 @@ describe('any rounds, labels and cuts become one response', () => {
           prompt_tokens_details: { cached_tokens: sum(rounds, 1) },
         })
       }),
+      runs,
     )
   })
 
@@ -111,6 +114,7 @@ describe('any rounds, labels and cuts become one response', () => {
         )
         expect(usage).toMatchObject({ prompt_tokens: sum(rounds, 0), completion_tokens: sum(rounds, 2) })
       }),
+      runs,
     )
   })
 })
@@ -202,5 +206,6 @@ test('the next turn has the messages that the provider has seen, whether the cli
         if (keepsReasoning) expect(seen.slice(0, known.length)).toEqual(known)
       }
     }),
+    runs,
   )
 })

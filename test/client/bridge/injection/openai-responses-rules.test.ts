@@ -4,8 +4,8 @@ import { openaiResponsesInjection as api } from '../../../../client/bridge/injec
 import type { JsonObject } from '../../../../shared/values/text.js'
 import { eventsOf } from '../../../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
+import { dataOf, injected, play } from './play.js'
 import { type ItemSpec, type ResponsesRoundSpec, responsesBody, responsesStream } from './responses-rounds.js'
-import { dataOf, injected, play } from './rounds.js'
 
 const tools = ['bmcp_wiki_read'].map(injected)
 const request: JsonObject = { model: 'm', input: 'Find it.' }
@@ -156,18 +156,20 @@ describe('a call of the client beside a hidden one', () => {
     expect(next({ ...more, input: [{ role: 'user', content: 'Go on.' }] })).toHaveLength(1)
   })
 
-  test('the turn is kept under the call that the next request names', () => {
-    expect(first.injected.furtherOpenings?.()).toEqual([
-      api.openingOf({ previous_response_id: 'resp_0', input: [output('call_0_1')] }),
-    ])
-    const unstored = play({ api, request: { ...streamed, store: false }, tools, responses: [stream(mixed)] })
-    expect(unstored.injected.furtherOpenings?.()).toEqual([])
-  })
-
-  test('the requests of a conversation have one opening', () => {
-    expect(api.openingOf({ conversation: { id: 'conv_1' }, input: 'a' })).toBe(
-      api.openingOf({ conversation: 'conv_1', input: [output('x')] }),
-    )
+  test('the thread that the next request continues is known at the end', () => {
+    const threadOf = (json: JsonObject) => api.threadOf?.(json)
+    expect(first.injected.threadId?.()).toBe(threadOf({ previous_response_id: 'resp_0', input: [] }))
+    const thread = (more: JsonObject) =>
+      play({
+        api,
+        request: { ...streamed, ...more },
+        tools,
+        responses: [stream(hidden), stream(done, 1)],
+      }).injected.threadId?.()
+    expect(thread({})).toBe('resp_1')
+    expect(thread({ conversation: { id: 'conv_1' } })).toBe(threadOf({ conversation: 'conv_1' }))
+    expect(thread({ store: false })).toBeUndefined()
+    expect(threadOf(request)).toBeUndefined()
   })
 })
 
@@ -243,7 +245,7 @@ test('the official SDK throws at the error event and skips pings', async () => {
 })
 
 test('bytes of any kind throw nothing', () => {
-  const deep = `data: {"type":"response.output_item.done","output_index":0,"item":${'['.repeat(20_000)}${']'.repeat(20_000)}}\n\n`
+  const deep = `data: {"type":"response.output_item.done","output_index":0,"item":${'['.repeat(10_000)}${']'.repeat(10_000)}}\n\n`
   const odd = 'data: {"type":"response.completed"}\n\n'
   for (const response of [
     deep,

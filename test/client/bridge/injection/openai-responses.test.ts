@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { openaiResponsesInjection as api } from '../../../../client/bridge/injection/openai-responses.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
 import { fc } from '../../../fixtures/random.js'
+import { cuts, dataOf, injected, play, resultOf } from './play.js'
 import {
   outputOf,
   type Provider,
@@ -11,8 +12,9 @@ import {
   responsesRounds,
   responsesStream,
 } from './responses-rounds.js'
-import { cuts, dataOf, injected, play, resultOf } from './rounds.js'
 
+/** Each run plays up to four rounds. */
+const runs = { numRuns: 25 }
 const tools = ['bmcp_wiki_read', 'bmcp_wiki_write'].map(injected)
 const clientTools = ['shell', 'edit'].map(name => ({
   type: 'function',
@@ -86,6 +88,7 @@ describe('any rounds and cuts become one response', () => {
         const parts = final.output.flatMap(item => (item.type === 'message' ? item.content : []))
         expect(parts.map(part => (part.type === 'output_text' ? part.text : '')).join('')).toBe(deltas.join(''))
       }),
+      runs,
     )
   })
 
@@ -101,6 +104,7 @@ describe('any rounds and cuts become one response', () => {
         expect(status).toBe(rounds.at(-1)?.status)
         expect(id).toBe(settings.store ? `resp_${rounds.length - 1}` : 'resp_0')
       }),
+      runs,
     )
   })
 })
@@ -139,6 +143,7 @@ test('the input of a round is the history and the rounds before, and equal reque
       }
       expect(play(own).bodies).toEqual(bodies)
     }),
+    runs,
   )
 })
 
@@ -193,7 +198,7 @@ test.each(Object.entries(echoes))(
         if (way === 'trimmed') expect(hidden(seen)).toEqual(hidden(expected))
         else expect(seen).toEqual([user('Find it.'), ...expected, ...after])
       }),
-      { numRuns: 50 },
+      runs,
     )
   },
 )

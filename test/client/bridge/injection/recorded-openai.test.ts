@@ -9,7 +9,7 @@ import type { JsonObject } from '../../../../shared/values/text.js'
 import { eventsOf } from '../../../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
 import { conversationsBesideProject } from '../apis.js'
-import { dataOf, injected, play } from './rounds.js'
+import { dataOf, injected, play } from './play.js'
 
 const tools = ['coder_list_workspaces', 'coder_list_templates', 'coder_template_version_parameters'].map(name =>
   injected(`bmcp_coder_${name}`),
