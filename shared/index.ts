@@ -85,6 +85,29 @@ export {
   type WatchedRecords,
   watchInput,
 } from './contract/admin/watch.js'
+export {
+  type AgentInfo,
+  type CancelledProcess,
+  type CancelProcess,
+  cancelProcessInput,
+  type ListedProcess,
+  type ListProcesses,
+  listProcessesInput,
+  type ProcessCall,
+  type ProcessHost,
+  type ProcessList,
+  type ProcessOutput,
+  type ProcessState,
+  processOutputInput,
+  type ReadProcess,
+  type SignalledProcess,
+  type SignalProcess,
+  type StartedProcess,
+  type StartProcess,
+  signalProcessInput,
+  startProcessInput,
+  type TruncatedOutput,
+} from './contract/agents.js'
 export { type Authorization, type IsAuthorizedInput, isAuthorizedInput } from './contract/authorizer.js'
 export { finalCloseCodes, serviceCloseCodes } from './contract/close-codes.js'
 export {
@@ -112,6 +135,7 @@ export {
   erasure,
   feedPollMs,
   mcpLimits,
+  processLimits,
   recordLimits,
   retention,
 } from './contract/limits.js'

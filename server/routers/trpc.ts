@@ -6,13 +6,14 @@
  * of an in-memory call; so the daemons' procedures are checked by {@link forDaemon} inside the resolver, after the
  * input. Neither has a side effect before the check.
  */
-import { initTRPC, type TRPCError, tracked } from '@trpc/server'
+import { initTRPC, tracked } from '@trpc/server'
 import type { z } from 'zod'
-import { type ErrorData, errorCodes, RpcError } from '../../shared/rpc/errors.js'
+import { RpcError } from '../../shared/rpc/errors.js'
 import { transformer } from '../../shared/rpc/json/transformer.js'
 import { checkInput } from '../services/check-input.js'
 import type { Identity } from '../services/identity.js'
 import type { Services } from '../services/services.js'
+import { formatError } from './error-format.js'
 
 /** The context of every procedure. */
 export interface Context {
@@ -22,31 +23,11 @@ export interface Context {
   requestId?: string | undefined
 }
 
-/** The `data` of an error, as every client of this service sees it. */
-export interface ErrorShapeData extends ErrorData {
-  httpStatus: number
-  path?: string
-}
-
 const t = initTRPC.context<Context>().create({
   transformer,
   isDev: false, // a stack is never part of a response, whatever NODE_ENV says
-  errorFormatter({ error, type, path, ctx }) {
-    const { code, reason, message, mayHaveRun = mayHaveRunByDefault(error, type) } = RpcError.from(error)
-    const { number, status } = errorCodes[code]
-    const data: ErrorShapeData = { code, httpStatus: status }
-    if (path !== undefined) data.path = path
-    if (reason !== undefined) data.reason = reason
-    if (ctx?.requestId !== undefined) data.requestId = ctx.requestId
-    if (mayHaveRun !== undefined) data.mayHaveRun = mayHaveRun
-    return { code: number, message, data }
-  },
+  errorFormatter: formatError,
 })
-
-/** A fault of this program may come behind a change; a rejection never does. */
-function mayHaveRunByDefault({ code }: TRPCError, type: string): boolean | undefined {
-  return code === 'INTERNAL_SERVER_ERROR' && type === 'mutation' ? true : undefined
-}
 
 export const router = t.router
 

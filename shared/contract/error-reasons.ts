@@ -35,6 +35,16 @@ export const errorReasons = {
   ambiguous_id: { code: 'BAD_REQUEST', meaning: 'several rows have this short id' },
   event_expired: { code: 'PRECONDITION_FAILED', meaning: 'what came after this event is not kept any more' },
   name_taken: { code: 'CONFLICT', meaning: 'another row has this name' },
+  // processes of agents
+  unknown_process: { code: 'NOT_FOUND', meaning: 'no process has this id, or it belongs to another scope' },
+  input_differs: { code: 'CONFLICT', meaning: 'the id was used to start something else' },
+  cancelled: { code: 'PRECONDITION_FAILED', meaning: 'the process was cancelled before its start, and will not start' },
+  dir_not_found: { code: 'BAD_REQUEST', meaning: 'the directory of the command does not exist, or cannot be entered' },
+  not_started: { code: 'PRECONDITION_FAILED', meaning: 'the operating system did not start the command' },
+  not_running: { code: 'PRECONDITION_FAILED', meaning: 'the process has ended' },
+  output_gone: { code: 'PRECONDITION_FAILED', meaning: 'the process has ended, and its output is not kept any more' },
+  too_many_processes: { code: 'TOO_MANY_REQUESTS', meaning: 'as many processes run as may run at once' },
+  agent_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'the agent is not connected' },
   // commands
   provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },
   // stores and processes

@@ -184,6 +184,49 @@ export const conversationLimits = {
   usedNoteMs: 3_600_000,
 } as const
 
+/** Limits of the processes of an agent, and what is kept of them. */
+export const processLimits = {
+  /** an id or a scope, made by the caller (contract) */
+  maxIdLength: 256,
+  /** Linux takes arguments of 128 KiB; longer programs belong into files (contract) */
+  maxCommandBytes: 64 * kib,
+  /** with names and values of at most `maxEnvBytes` together (contract) */
+  maxEnvEntries: 256,
+  /** together with a command far below the 2 MiB that Linux takes; an agent's own variables need some KiB (contract) */
+  maxEnvBytes: 64 * kib,
+  /** PATH_MAX of Linux (contract) */
+  maxDirLength: 4096,
+  /** one wait for an end; longer waits are several calls, so that a lost connection is noticed (contract) */
+  maxWaitMs: 300_000,
+  /** deadline of a process: a day (contract) */
+  maxDeadlineMs: 86_400_000,
+  /** processes at once; each may read and write 64 KiB at a time */
+  maxRunning: 64,
+  /** processes with their output, running ones included: at most 32 KiB each */
+  maxKept: 1024,
+  /** ended processes without output, and cancelled ids: some hundred bytes each */
+  maxPast: 16_384,
+  /** from the end of a process, or from the last time that its output was read */
+  keptMs: 300_000,
+  /** from the exit of a command until its end, if background children hold the output open */
+  pipeGraceMs: 5_000,
+  /** from SIGTERM to SIGKILL, for a cancelled process and for one behind its deadline */
+  killAfterMs: 2_000,
+  /** from SIGTERM to SIGKILL, for the processes of an agent that closes */
+  closeGraceMs: 5_000,
+  /** from SIGKILL until an agent that closes waits no longer; only a fault of a disk or a driver takes longer */
+  killedMs: 1_000,
+  /** output that is kept: the beginning names the cause, the end has the result */
+  headBytes: 16 * kib,
+  tailBytes: 16 * kib,
+  /** longer lines are data, not text for a reader */
+  maxLineBytes: 2048,
+  /** processes of a list */
+  maxListed: 10,
+  /** of a command in a list */
+  maxListedCommandBytes: 1 * kib,
+} as const
+
 /** The longest time for which a server holds a connection whose client takes nothing of a waiting response. */
 export const maxClientTimeoutMs = 3_600_000
 

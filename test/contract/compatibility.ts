@@ -9,20 +9,10 @@ import type { Description, Schema } from './description.js'
  * - A response keeps its fields and their types. A list of names in a response may grow: clients pass unknown names on.
  */
 export function incompatibilities(older: Description, newer: Description): string[] {
-  const problems: string[] = []
-  for (const [path, was] of Object.entries(older.procedures)) {
-    const is = newer.procedures[path]
-    if (!is) {
-      problems.push(`${path} is gone`)
-      continue
-    }
-    if (is.type !== was.type) problems.push(`${path} was a ${was.type} and is a ${is.type}`)
-    for (const role of was.roles.filter(role => !is.roles.includes(role)))
-      problems.push(`${path} rejects the role ${role}`)
-    if (was.inputOptional && !is.inputOptional) problems.push(`${path} requires an input`)
-    if (was.input && is.input) problems.push(...narrowed(was.input, is.input, `${path} input`))
-    problems.push(...lost(was.output, is.output, `${path} output`))
-  }
+  const problems = [
+    ...missingProcedures(older.procedures, newer.procedures, ''),
+    ...missingProcedures(older.agentProcedures ?? {}, newer.agentProcedures ?? {}, 'agent: '),
+  ]
   for (const [kind, was] of Object.entries(older.records)) {
     const is = newer.records[kind]
     problems.push(...(is ? narrowed(was, is, `record ${kind}`) : [`record ${kind} is gone`]))
@@ -39,6 +29,28 @@ export function incompatibilities(older: Description, newer: Description): strin
   }
   return problems
 }
+
+/** Returns what a caller of the older procedures would miss. */
+function missingProcedures(older: Procedures, newer: Procedures, where: string): string[] {
+  const problems: string[] = []
+  for (const [name, was] of Object.entries(older)) {
+    const path = `${where}${name}`
+    const is = newer[name]
+    if (!is) {
+      problems.push(`${path} is gone`)
+      continue
+    }
+    if (is.type !== was.type) problems.push(`${path} was a ${was.type} and is a ${is.type}`)
+    for (const role of was.roles.filter(role => !is.roles.includes(role)))
+      problems.push(`${path} rejects the role ${role}`)
+    if (was.inputOptional && !is.inputOptional) problems.push(`${path} requires an input`)
+    if (was.input && is.input) problems.push(...narrowed(was.input, is.input, `${path} input`))
+    problems.push(...lost(was.output, is.output, `${path} output`))
+  }
+  return problems
+}
+
+type Procedures = Description['procedures']
 
 /** Returns why the newer schema rejects a value that the older one accepts. */
 function narrowed(older: Schema, newer: Schema, at: string): string[] {

@@ -148,6 +148,11 @@ describe('a newer version that breaks older clients is found', () => {
       contract => Object.assign(contract.errorCodes, { TIMEOUT: { number: -32008, status: 504, retry: true } }),
     ],
     ['close code keyRevoked (4001) changed', contract => Object.assign(contract.closeCodes, { keyRevoked: 4002 })],
+    ['agent: signal is gone', contract => delete contract.agentProcedures?.signal],
+    [
+      'agent: start input requires cpus',
+      contract => Object.assign(Object(contract.agentProcedures?.start?.input), { required: ['cpus'] }),
+    ],
     ['record toolUsage is gone', contract => delete contract.records.toolUsage],
   ])('%s', (problem, change) => {
     expect(incompatibilities(current, changed(change))).toContain(problem)

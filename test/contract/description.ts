@@ -7,8 +7,10 @@ import { getErrorShape, TRPCError } from '@trpc/server'
 import { parseSync } from 'vite'
 import { z } from 'zod'
 import { appRouter } from '../../server/routers/app.js'
+import { processRouter } from '../../server/routers/process.js'
 import { CheckedInput, type Context } from '../../server/routers/trpc.js'
 import type { Identity } from '../../server/services/identity.js'
+import type { ProcessHost } from '../../shared/contract/agents.js'
 import { serviceCloseCodes } from '../../shared/contract/close-codes.js'
 import { errorReasons, rpcError } from '../../shared/contract/error-reasons.js'
 import { recordSchemas } from '../../shared/contract/recorder.js'
@@ -16,6 +18,7 @@ import { apiVersion } from '../../shared/contract/version.js'
 import { closeCodes } from '../../shared/rpc/duplex.js'
 import { errorCodes, RpcError } from '../../shared/rpc/errors.js'
 import { formatVersion } from '../../shared/rpc/version.js'
+import { agentOutputs } from './agent-outputs.js'
 import { outputs } from './outputs.js'
 
 /** A JSON schema, draft 2020-12, as zod writes it. */
@@ -23,7 +26,7 @@ export type Schema = { [keyword: string]: unknown }
 
 export interface ProcedureDescription {
   type: string
-  /** the roles that are accepted */
+  /** the roles that are accepted; none for a procedure of agents, which have no roles */
   roles: string[]
   /** what a caller may send; null if the procedure reads no input */
   input: Schema | null
@@ -35,8 +38,10 @@ export interface ProcedureDescription {
 
 export interface Description {
   version: string
-  /** by path */
+  /** of the control plane, by path */
   procedures: Record<string, ProcedureDescription>
+  /** of agents, by path; since 1.6 */
+  agentProcedures?: Record<string, ProcedureDescription>
   /** one record of a batch, by its `kind` */
   records: Record<string, Schema>
   /** code → its JSON-RPC number, HTTP status, and whether a repeated call may succeed */
@@ -51,13 +56,15 @@ export interface Description {
 
 /** Describes the contract of this code. */
 export async function describeContract(): Promise<Description> {
-  const procedures: [string, ProcedureDescription][] = []
-  for (const [path, procedure] of Object.entries(appRouter._def.procedures)) {
-    procedures.push([path, await describeProcedure(path, procedure)])
-  }
   return {
     version: formatVersion(apiVersion),
-    procedures: sorted(procedures),
+    procedures: await describeProcedures(appRouter._def.procedures, async (path, procedure) => ({
+      ...describeProcedure(path, procedure, outputs),
+      roles: await rolesOf(path, procedure),
+    })),
+    agentProcedures: await describeProcedures(processRouter(noHost)._def.procedures, async (path, procedure) =>
+      describeProcedure(path, procedure, agentOutputs),
+    ),
     records: sorted(Object.entries(recordSchemas).map(([kind, schema]) => [kind, schemaOf(schema, 'input')])),
     errorCodes: sorted(
       Object.entries(errorCodes).map(([code, { number, status, retry }]) => [code, { number, status, retry }]),
@@ -79,20 +86,35 @@ interface ProcedureInternals {
 }
 type Middleware = ((options: object) => Promise<{ ok: boolean; error?: unknown }>) & { _type?: string }
 
-async function describeProcedure(path: string, procedure: object): Promise<ProcedureDescription> {
-  const { type, inputs, middlewares } = (procedure as ProcedureInternals)._def // a procedure of tRPC
+async function describeProcedures(
+  procedures: Readonly<Record<string, object>>,
+  describe: (path: string, procedure: ProcedureInternals) => Promise<ProcedureDescription>,
+): Promise<Record<string, ProcedureDescription>> {
+  const described: [string, ProcedureDescription][] = []
+  for (const [path, procedure] of Object.entries(procedures)) {
+    described.push([path, await describe(path, procedure as ProcedureInternals)]) // a procedure of tRPC
+  }
+  return sorted(described)
+}
+
+/** Describes a procedure that any peer may call. */
+function describeProcedure(path: string, procedure: ProcedureInternals, outputs: object): ProcedureDescription {
+  const { type, inputs } = procedure._def
   const [input, ...more] = inputs
   if (more.length > 0) throw new Error(`${path} has several inputs; describe them as one schema`)
   if (input !== undefined && !(input instanceof CheckedInput)) throw new Error(`${path} has an input without checked()`)
   const schema = input?.schema
   return {
     type,
-    roles: await rolesOf(path, middlewares),
+    roles: [],
     input: schema ? schemaOf(schema, 'input') : null,
     inputOptional: schema ? schema.safeParse(undefined).success : true,
-    output: schemaOf(outputOf(path), 'output'),
+    output: schemaOf(outputOf(path, outputs), 'output'),
   }
 }
+
+/** A host that is never called. */
+const noHost = {} as ProcessHost
 
 const identities: readonly Identity[] = [
   { role: 'admin', name: 'somebody' },
@@ -103,8 +125,8 @@ const identities: readonly Identity[] = [
  * The roles that a procedure accepts: its middlewares run without the check of the input, up to the first use of a
  * service.
  */
-async function rolesOf(path: string, middlewares: readonly Middleware[]): Promise<string[]> {
-  const list = middlewares.filter(({ _type }) => _type !== 'input')
+async function rolesOf(path: string, procedure: ProcedureInternals): Promise<string[]> {
+  const list = procedure._def.middlewares.filter(({ _type }) => _type !== 'input')
   const roles: string[] = []
   for (const identity of identities) {
     const code = await errorCodeOf(list, { path, ctx: { identity, services: unusable }, input: {} })
@@ -133,10 +155,10 @@ async function errorCodeOf(list: readonly Middleware[], options: object): Promis
   }
 }
 
-function outputOf(path: string): z.ZodType {
+function outputOf(path: string, outputs: object): z.ZodType {
   const output = path.split('.').reduce<unknown>((tree, name) => Reflect.get(Object(tree), name), outputs)
   if (output instanceof z.ZodType) return output
-  throw new Error(`${path} has no output in test/contract/outputs.ts`)
+  throw new Error(`${path} has no output in test/contract/outputs.ts or agent-outputs.ts`)
 }
 
 /** The schema as JSON; a date is text with a time, a value that is checked by a function alone is anything. */

@@ -22,14 +22,14 @@ type ItemOf<O> =
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
 /** The shape of `outputs`: a schema for each procedure. */
-type SchemasOf<Record> = {
+export type SchemasOf<Record> = {
   [Key in keyof Record]: Record[Key] extends AnyTRPCProcedure
     ? z.ZodType<ResponseOf<Record[Key]>>
     : SchemasOf<Record[Key]>
 }
 
 /** The paths of the procedures whose schema describes another type than the procedure returns. */
-type Differences<Schemas, Record> = {
+export type Differences<Schemas, Record> = {
   [Key in keyof Record & keyof Schemas & string]: Record[Key] extends AnyTRPCProcedure
     ? Schemas[Key] extends z.ZodType<infer Described>
       ? Equal<Described, ResponseOf<Record[Key]>> extends true
