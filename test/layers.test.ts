@@ -151,6 +151,11 @@ const rules: Rule[] = [
     never: /^(server|client\/(?!bridge\/outbox\/journal\/)|shared\/(rpc|contract))\//,
   },
   {
+    name: 'processes of an agent know no link, no router and no bridge',
+    from: /^client\/agent\//,
+    never: /^(@trpc\/|ws$|server\/|client\/(?!agent\/)|shared\/rpc\/links\/)/,
+  },
+  {
     name: 'one file per side knows how metrics are counted',
     from: /^(server|client|shared)\//,
     never: /^prom-client$/,
@@ -421,6 +426,11 @@ const madeUp = [
     'the journal knows no record',
     'client/bridge/outbox/journal/a.ts',
     "import type { A } from '../../../../shared/contract/recorder.js'",
+  ],
+  [
+    'processes of an agent know no link, no router and no bridge',
+    'client/agent/a.ts',
+    "import type { ProcessRouter } from '../../server/routers/process.js'",
   ],
   ['one file per side knows how metrics are counted', 'server/rpc/a.ts', "import { Counter } from 'prom-client'"],
   [oneWay, 'shared/rpc/a.ts', "import { b } from '../contract/b.js'"],
