@@ -21,6 +21,7 @@ export const parts = {
   floods: ['test/e2e/floods.test.ts'],
   heap: ['test/soak/transport/heap.test.ts'],
   journal: ['test/client/bridge/outbox/protocol.test.ts', 'test/client/bridge/outbox/journal/journal-as-map.test.ts'],
+  agents: ['test/client/agent/process-limits.process.test.ts'],
   crash: [
     'test/soak/crash/crash.process.test.ts',
     'test/soak/crash/offences.test.ts',
@@ -29,7 +30,7 @@ export const parts = {
 }
 
 /** @type {Record<string, string[]>} */
-const groups = { transport: Object.keys(parts).filter(name => !['crash', 'journal'].includes(name)) }
+const groups = { transport: Object.keys(parts).filter(name => !['agents', 'crash', 'journal'].includes(name)) }
 
 /**
  * Options on the command line and the variables that carry them to the tests.
