@@ -133,9 +133,13 @@ class JournalOutbox implements Outbox {
     return this.#delivery.size < this.#limits.outboxMaxRecords && this.#delivery.bytes < this.#limits.outboxMaxBytes
   }
 
-  async begin(interception: BatchRecord<'interception'>, ifLost: readonly BatchRecord[]): Promise<void> {
+  async begin(
+    interception: BatchRecord<'interception'>,
+    ifLost: readonly BatchRecord[],
+    recorded?: Promise<unknown>,
+  ): Promise<void> {
     const { id, initiatorId } = interception
-    if (!this.#open.begin(interception)) throw new Error('the user was erased')
+    if (!this.#open.begin(interception, recorded)) throw new Error('the user was erased')
     this.#keys.set(id, initiatorId)
     await this.#journal.put(id, 'start', textOfRecords([interception, ...ifLost], initiatorId).text)
   }
@@ -175,12 +179,14 @@ class JournalOutbox implements Outbox {
     return this.#closed
   }
 
-  erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
+  async erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
     // At once: what the control plane responds from now on must bring nothing back.
+    const begun = this.#open.erase(userIds)
     const dropped = this.#erasePending(userIds)
     const erasing = this.#letterWatch.inTurn(() => this.#eraseFiles(userIds, dropped))
     this.#tasks.add(erasing)
-    return erasing
+    const [counts] = await Promise.all([erasing, begun])
+    return counts
   }
 
   hasErased(userId: string): boolean {
@@ -188,7 +194,6 @@ class JournalOutbox implements Outbox {
   }
 
   #erasePending(userIds: ReadonlySet<string>): Promise<Map<string, number>> {
-    this.#open.erase(userIds)
     for (const [key, userId] of this.#keys) if (userId !== undefined && userIds.has(userId)) this.#remove(key)
     for (const [key, slots] of this.#unreadable) if (namesOneOf(slots, userIds)) this.#remove(key)
     return this.#delivery.erase(userIds)

@@ -62,8 +62,12 @@ class MemoryOutbox implements Outbox {
     return this.#delivery.size < this.#limits.outboxMaxRecords && this.#delivery.bytes < this.#limits.outboxMaxBytes
   }
 
-  async begin(interception: BatchRecord<'interception'>): Promise<void> {
-    if (!this.#open.begin(interception)) throw new Error('the user was erased')
+  async begin(
+    interception: BatchRecord<'interception'>,
+    _ifLost: readonly BatchRecord[],
+    recorded?: Promise<unknown>,
+  ): Promise<void> {
+    if (!this.#open.begin(interception, recorded)) throw new Error('the user was erased')
   }
 
   note(): void {}
@@ -83,9 +87,10 @@ class MemoryOutbox implements Outbox {
     this.#delivery.add({ records: sized, interception, userId })
   }
 
-  erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
-    this.#open.erase(userIds)
-    return this.#delivery.erase(userIds)
+  async erase(userIds: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
+    const begun = this.#open.erase(userIds)
+    const [counts] = await Promise.all([this.#delivery.erase(userIds), begun])
+    return counts
   }
 
   hasErased(userId: string): boolean {

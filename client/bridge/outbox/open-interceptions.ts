@@ -1,10 +1,17 @@
 import type { BatchRecord } from '../../../shared/contract/recorder.js'
 
+/** An interception that has begun and not ended. */
+interface Open {
+  readonly interception: BatchRecord<'interception'>
+  /** settles with the control plane's response */
+  readonly recorded: Promise<unknown> | undefined
+}
+
 /** The interceptions of an outbox that have begun and not ended, and the users of whom nothing may be kept. */
 export class OpenInterceptions {
-  readonly #open = new Map<string, BatchRecord<'interception'>>()
+  readonly #open = new Map<string, Open>()
   /** those of erased users, whose records are dropped when they come */
-  readonly #dropped = new Set<string>()
+  readonly #dropped = new Map<string, Open>()
   readonly #erasedUsers = new Set<string>()
 
   get size(): number {
@@ -21,27 +28,32 @@ export class OpenInterceptions {
   }
 
   /** Adds an interception. Returns false, without a change, if its user was erased. */
-  begin(interception: BatchRecord<'interception'>): boolean {
+  begin(interception: BatchRecord<'interception'>, recorded: Promise<unknown> | undefined): boolean {
     if (this.hasErased(interception.initiatorId)) return false
-    this.#open.set(interception.id, interception)
+    this.#open.set(interception.id, { interception, recorded })
     return true
   }
 
   /** Removes an interception that ends, and returns it; null if its records are to be dropped. */
   end(id: string): BatchRecord<'interception'> | undefined | null {
-    const interception = this.#open.get(id)
+    const open = this.#open.get(id)
     this.#open.delete(id)
-    return this.#dropped.delete(id) ? null : interception
+    return this.#dropped.delete(id) ? null : open?.interception
   }
 
-  /** Lets the records of users be dropped, also those of interceptions under way. */
-  erase(userIds: ReadonlySet<string>): void {
+  /**
+   * Lets the records of users be dropped, also those of interceptions under way. Resolves when the control plane has
+   * responded to these: it may be storing them.
+   */
+  async erase(userIds: ReadonlySet<string>): Promise<void> {
     for (const userId of userIds) this.#erasedUsers.add(userId)
-    for (const [id, { initiatorId }] of this.#open) {
-      if (!userIds.has(initiatorId)) continue
+    for (const [id, open] of this.#open) {
+      if (!userIds.has(open.interception.initiatorId)) continue
       this.#open.delete(id)
-      this.#dropped.add(id)
+      this.#dropped.set(id, open)
     }
+    const dropped = [...this.#dropped.values()].filter(({ interception }) => userIds.has(interception.initiatorId))
+    await Promise.allSettled(dropped.map(({ recorded }) => recorded))
   }
 }
 

@@ -26,9 +26,15 @@ export interface Outbox {
   /**
    * Takes an interception that begins. Resolves when the records are as durable as this outbox makes them.
    * @param ifLost the records of the interception if the process died now: the prompt, if any, and the end
+   * @param recorded settles with the control plane's response to this interception; until then, an erasure of the user
+   *   waits
    * @throws Error if the user was erased, or if the disk does not take the records
    */
-  begin(interception: BatchRecord<'interception'>, ifLost: readonly BatchRecord[]): Promise<void>
+  begin(
+    interception: BatchRecord<'interception'>,
+    ifLost: readonly BatchRecord[],
+    recorded?: Promise<unknown>,
+  ): Promise<void>
   /**
    * Replaces the last note.
    * @param ifLost the further records of the interception if the process died now: tokens so far, and the end, in place
@@ -45,8 +51,8 @@ export interface Outbox {
   /**
    * Removes everything of users: pending records, dead letters, and what is written of interceptions under way, whose
    * records are dropped when they come. When the promise resolves, no file of the outbox has a byte of their records,
-   * and nothing of them is handed over any more. Dead letters that a caller of `createMemoryOutbox` keeps are not
-   * reached.
+   * nothing of them is handed over any more, and the control plane has responded to what they began. Dead letters that
+   * a caller of `createMemoryOutbox` keeps are not reached.
    * @returns user → number of pending records and dead letters
    * @throws the error of the disk; a repeat goes on
    */

@@ -63,11 +63,9 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
   if (outbox.hasErased(interception.initiatorId)) {
     throw new Rejection(401, 'unknown_key', 'the owner of this key was erased')
   }
-  const written = outbox.begin({ kind: 'interception', ...interception }, records.beforeResponse(lostBefore))
-  const [recorded, kept] = await Promise.allSettled([
-    client.recorder.recordInterception.mutate(interception, { signal }),
-    abortable(written, signal),
-  ])
+  const recording = client.recorder.recordInterception.mutate(interception, { signal })
+  const written = outbox.begin({ kind: 'interception', ...interception }, records.beforeResponse(lostBefore), recording)
+  const [recorded, kept] = await Promise.allSettled([recording, abortable(written, signal)])
   if (recorded.status === 'fulfilled' && kept.status === 'fulfilled') return createRecording(parts, start, records)
   const error: unknown = recorded.status === 'rejected' ? recorded.reason : Reflect.get(kept, 'reason')
   logger.error(

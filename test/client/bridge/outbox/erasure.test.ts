@@ -127,6 +127,30 @@ describe.each(outboxKinds)('an outbox $name', kind => {
     expect(outbox.isEmpty).toBe(true)
   })
 
+  test('an erasure waits for the control plane’s responses to what the user began, and for those of no other', async () => {
+    const { outbox } = await openWith(allOk)
+    const [recorded, failed] = [createGate(), createGate()]
+    const failing = failed.opened.then(() => Promise.reject(new Error('a response was lost')))
+    const [one, two, foreign] = [erased, erased, other].map(requestOf)
+    if (!one || !two || !foreign) throw new Error('there are three')
+    await outbox.begin(one.interception, one.rest, recorded.opened)
+    await outbox.begin(two.interception, two.rest, failing)
+    await outbox.begin(foreign.interception, foreign.rest, createGate().opened)
+    const finished: string[] = []
+    const erasing = [
+      outbox.erase(new Set([erased])).then(() => finished.push('first')),
+      outbox.erase(new Set([erased])).then(() => finished.push('repeat')),
+    ]
+    for (const gate of [recorded, failed]) {
+      // One erasure after the other works on the files.
+      await outbox.erase(new Set([randomUUID()]))
+      expect(finished).toEqual([])
+      gate.open()
+    }
+    await Promise.all(erasing)
+    expect(finished).toEqual(['first', 'repeat'])
+  })
+
   test('an outbox is empty when all records were handed over, and not before', async () => {
     const { outbox } = await openWith((_, signal) => {
       return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))

@@ -129,3 +129,33 @@ test('a daemon rejects requests of an erased user, also if it knows the key stil
   expect(plane.records).toHaveLength(before)
   expect(provider.calls).toHaveLength(1)
 })
+
+test('an erasure is confirmed behind the response to an interception that was being recorded, also if it fails', async () => {
+  for (const isLost of [false, true]) {
+    const bridge = await startBridge(plane)
+    provider.respondWith(json({ id: 'msg_1' }))
+    let respond = () => {}
+    const called = new Promise<void>(resolve => {
+      plane.after = path => {
+        if (path !== 'recorder.recordInterception') return
+        resolve()
+        return new Promise((resolve, reject) => {
+          respond = isLost ? () => reject(new RpcError('TIMEOUT', 'too slow', { mayHaveRun: true })) : resolve
+        })
+      }
+    })
+    plane.confirmed.splice(0)
+    const response = send(bridge)
+    await called
+    const erasure = erasureOf(testOwner.ownerId)
+    plane.erase(erasure)
+    await new Promise(setImmediate)
+    await new Promise(setImmediate)
+    expect(plane.confirmed).toEqual([])
+    respond()
+    await eventually(() => expect(plane.confirmed).toEqual([{ erasureId: erasure.erasureId, records: 0 }]))
+    await response
+    plane.after = () => {}
+    await bridge.close()
+  }
+})
