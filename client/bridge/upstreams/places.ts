@@ -36,7 +36,7 @@ export class Places {
    * @throws Rejection 503 if no place is free in time; the reason of the signal if it aborts the wait
    */
   enter(signal: AbortSignal): (() => void) | Promise<() => void> {
-    if (this.#waiting.size > 0 || this.#taken >= this.#max) return this.#wait(signal)
+    if (this.#taken >= this.#max) return this.#wait(signal)
     return this.#take()
   }
 

@@ -15,6 +15,7 @@ import {
   json,
   type ProviderCall,
   type StandInProvider,
+  stall,
   startProvider,
 } from '../../../fixtures/provider.js'
 import { apiRows } from '../apis.js'
@@ -145,6 +146,8 @@ describe.each(rows)('$name', ({ path, provider: name, upstreamPath }) => {
       `bridge_key_state{provider="${name}",key="id-1"} -1`,
       `bridge_key_state{provider="${name}",key="id-2"} -1`,
     ])
+    await change({}) // the same configuration, read again
+    expect((await call()).status).toBe(502)
     await change({ revision: 'r2' })
     expect((await call()).status).toBe(200)
     expect(keys()).toEqual([first, second, first])
@@ -161,6 +164,42 @@ describe.each(rows)('$name', ({ path, provider: name, upstreamPath }) => {
     provider.respondWith(ok)
     expect((await call(other, { 'x-api-key': testKey, 'x-session-id': 's' })).status).toBe(200)
     expect(keys().at(-1)).toBe(second)
+    expect(plane.reportedKeys.map(({ status, model }) => [status, model])).toEqual([
+      [403, 'm'],
+      [401, 'third'],
+    ])
+  })
+
+  test('a key that is rejected for several models is reported once', async () => {
+    await start()
+    provider.respondWith(json({}, 403), ok, json({}, 403), ok)
+    expect([(await call()).status, (await call({ model: 'n', messages: [], input: '' })).status]).toEqual([200, 200])
+    expect(plane.reportedKeys).toMatchObject([{ keyId: 'id-1', model: 'm' }])
+  })
+
+  test('a key that works again under the last attempt is left to the next request', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    await start()
+    provider.respondWith(json({}, 429, { 'retry-after': '10' }), async (response, received) => {
+      vi.advanceTimersByTime(20_000)
+      await json({}, 429)(response, received)
+    })
+    const { status, headers } = await call()
+    expect([status, headers['retry-after']]).toEqual([429, '1'])
+    provider.respondWith(ok)
+    expect((await call()).status).toBe(200)
+    expect(keys()).toEqual([first, second, first])
+  })
+
+  test('a limited key stays limited when the configuration changes, but the one key that is left is used', async () => {
+    await start()
+    provider.respondWith(json({}, 429), ok, ok, ok)
+    await call()
+    await change({ revision: 'r2' })
+    await call()
+    await change({ keys: [first], keyIds: ['id-1'], revision: 'r3' })
+    expect((await call()).status).toBe(200)
+    expect(keys()).toEqual([first, second, second, first])
   })
 
   test('a failure of the provider changes no key, and its response passes', async () => {
@@ -304,6 +343,29 @@ describe.each(rows)('$name', ({ path, provider: name, upstreamPath }) => {
     provider.respondWith(ok)
     expect((await call()).status).toBe(200)
     expect(await metric('bridge_breaker_state{')).toEqual([])
+  })
+
+  test('five requests that take too long open the breaker', async () => {
+    await start({ settings: { firstByteTimeoutMs: 10 } })
+    provider.respondWith(...Array.from({ length: 5 }, () => stall))
+    const statuses: number[] = []
+    for (let time = 0; time < 6; time++) statuses.push((await call()).status)
+    expect(statuses).toEqual([504, 504, 504, 504, 504, 503])
+  })
+
+  test('the trial of a breaker whose client leaves makes room for another', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    await start()
+    provider.respondWith(...Array.from({ length: 5 }, () => json({}, 500)), stall, ok)
+    for (let time = 0; time < 5; time++) await call()
+    vi.advanceTimersByTime(30_000)
+    const leave = new AbortController()
+    const init = { method: 'POST', headers: { 'x-api-key': testKey }, body: bodyOf(), signal: leave.signal }
+    const left = fetch(bridge.url + path, init)
+    const trial = await provider.call(5)
+    leave.abort()
+    await Promise.allSettled([left, trial.closed])
+    await eventually(async () => expect((await call()).status).toBe(200))
   })
 
   test('an open breaker sends requests to the next base URL', async () => {
