@@ -180,15 +180,16 @@ describe.each(rows)('$name', ({ path, provider: name, upstreamPath }) => {
   test('a key that works again under the last attempt is left to the next request', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     await start()
-    provider.respondWith(json({}, 429, { 'retry-after': '10' }), async (response, received) => {
+    provider.respondWith(json({}, 429, { 'retry-after': '10' }), ok, async (response, received) => {
       vi.advanceTimersByTime(20_000)
       await json({}, 429)(response, received)
     })
+    expect((await call()).status).toBe(200)
     const { status, headers } = await call()
     expect([status, headers['retry-after']]).toEqual([429, '1'])
     provider.respondWith(ok)
     expect((await call()).status).toBe(200)
-    expect(keys()).toEqual([first, second, first])
+    expect(keys()).toEqual([first, second, second, first])
   })
 
   test('a limited key stays limited when the configuration changes, but the one key that is left is used', async () => {
@@ -196,7 +197,7 @@ describe.each(rows)('$name', ({ path, provider: name, upstreamPath }) => {
     provider.respondWith(json({}, 429), ok, ok, ok)
     await call()
     await change({ revision: 'r2' })
-    await call()
+    await call({ messages: [], input: '' }) // a conversation without a key
     await change({ keys: [first], keyIds: ['id-1'], revision: 'r3' })
     expect((await call()).status).toBe(200)
     expect(keys()).toEqual([first, second, second, first])
