@@ -13,9 +13,9 @@ export class HiddenNames {
     this.#clientNames = clientNames
   }
 
-  /** Returns whether a call is hidden: the tool was injected, or looks injected and is none of the client's. */
+  /** Returns whether a call is hidden: the tool was injected, or looks injected, and is none of the client's. */
   has(name: string): boolean {
-    return this.#tools.has(name) || (name.startsWith(injectedPrefix) && !this.#clientNames.has(name))
+    return !this.#clientNames.has(name) && (this.#tools.has(name) || name.startsWith(injectedPrefix))
   }
 
   /**

@@ -64,7 +64,10 @@ export interface InjectedRequest {
    * {@link InjectionApi.threadOf}) may go on either way: its turn belongs to the thread and to the opening.
    */
   threadId?(): string | undefined
-  /** Returns the turn to be kept before the client sees the end; undefined without hidden calls. */
+  /**
+   * Returns the turn as far as it went, undefined without results of hidden calls. It is to be kept before the client
+   * sees the end, and also when the client leaves: its history may hold a part of the turn.
+   */
   turn(): HiddenTurn | undefined
   /** whether the client's response is a stream: pings and error events may be written into it */
   readonly isStream: boolean

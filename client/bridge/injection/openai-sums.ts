@@ -1,9 +1,9 @@
-/** Sums of the usage of several responses of OpenAI's APIs. */
+/** Sums of the usage of several responses. */
 import { isPlainObject, type JsonObject, type JsonValue, setOwn } from '../../../shared/values/text.js'
 
 /**
- * Returns a usage with the numbers of another one added, in groups too. Of other values, and of fields that only one of
- * them has, the value stays; of two the newer one.
+ * Returns a usage with the numbers of another one added, in groups too, and with lists joined. Of other values, and of
+ * fields that only one of them has, the value stays; of two the newer one.
  */
 export function sumOfUsage(older: JsonObject | undefined, newer: JsonObject): JsonObject {
   const sum: JsonObject = {}
@@ -29,6 +29,7 @@ export function newestUsage(older: JsonObject | undefined, newer: JsonObject): J
 function plus(older: JsonValue, newer: JsonValue | undefined): JsonValue {
   if (typeof older === 'number' && typeof newer === 'number') return older + newer
   if (isObject(older) && isObject(newer)) return sumOfUsage(older, newer)
+  if (Array.isArray(older) && Array.isArray(newer)) return [...older, ...newer]
   return newer ?? older
 }
 

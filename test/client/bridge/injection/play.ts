@@ -33,8 +33,8 @@ export interface Play {
   tools: readonly InjectedTool[]
   turns?: readonly HiddenTurn[]
   mayAskForUsage?: boolean
-  /** the provider's response to each round */
-  responses: readonly string[]
+  /** the provider's response to each round, which may depend on the body that the provider gets */
+  responses: readonly (string | ((body: JsonObject) => string))[]
   /** Cuts a response into chunks. */
   cut?: (bytes: Buffer) => Buffer[]
   result?: (call: HiddenCall) => ToolResult
@@ -67,9 +67,10 @@ export function play({
   const own = api.open({ json: request, body, tools, turns, mayAskForUsage })
   const played: Played = { text: '', lasts: 0, bodies: [], ends: [], turn: undefined, injected: own }
   for (const response of responses) {
-    played.bodies.push(Buffer.concat(own.body()).toString())
+    const sent = Buffer.concat(own.body()).toString()
+    played.bodies.push(sent)
     const round = own.beginRound()
-    const bytes = Buffer.from(response)
+    const bytes = Buffer.from(typeof response === 'string' ? response : response(JSON.parse(sent)))
     for (const chunk of cut?.(bytes) ?? [bytes]) {
       const { bytes: shown, isLast } = round.push(chunk)
       played.text += shown.toString()

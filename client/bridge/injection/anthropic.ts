@@ -1,0 +1,154 @@
+/** Tools in requests to Anthropic Messages (https://docs.anthropic.com/en/docs/agents-and-tools/tool-use). */
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
+import type { InjectedTool, ToolResult } from '../mcp/injected-tool.js'
+import { jsonTextOf, objectsOf, textOf } from '../providers/reading.js'
+import { unframe } from '../providers/requests/client-elements.js'
+import { textsOf } from '../providers/requests/content.js'
+import { anthropicMessages } from '../providers/responses/anthropic-messages.js'
+import { arrayText, buffersOf, JsonEdits } from '../wire/json-edit.js'
+import { JsonNode } from '../wire/json-node.js'
+import { digest } from './anchors.js'
+import { assistantMessage, messageAnchors, readHistory, reinsert, userMessage } from './anthropic/history.js'
+import { AnthropicResponse } from './anthropic/response.js'
+import { callsOf, type Round } from './anthropic/round.js'
+import { toolResultText } from './anthropic/tool-result.js'
+import { HiddenNames } from './hidden-names.js'
+import type {
+  HiddenCall,
+  HiddenTurn,
+  InjectedRequest,
+  InjectionApi,
+  InjectionInput,
+  RoundMerger,
+} from './injection-api.js'
+import { mergeRound } from './round-bytes.js'
+import type { StoredItem, StoredRound } from './stored-round.js'
+
+/** Anthropic Messages: tools stand before the client's, and one message holds the results of a round. */
+export const anthropicInjection: InjectionApi = {
+  name: anthropicMessages.name,
+  mayInject: ({ messages, tools }) => Array.isArray(messages) && Array.isArray(tools ?? []),
+  clientToolNames: json => new Set(objectsOf(json.tools).flatMap(({ name }) => textOf(name) ?? [])),
+  openingOf,
+  open: input => new AnthropicRequest(input),
+}
+
+/** Returns the words of the first message of the user, and digests of its other parts. */
+function openingOf({ messages }: JsonObject): string | undefined {
+  const first = objectsOf(messages).find(({ role }) => role === 'user')
+  if (!first) return undefined
+  const texts = textsOf(first.content)
+  const words = texts.map(text => unframe(text, undefined).words).filter(text => text.trim() !== '')
+  const others = objectsOf(first.content).filter(({ type }) => type !== 'text')
+  const parts = others.map(({ cache_control: _, ...part }) => digest(jsonTextOf(part)))
+  return [...(words.length > 0 ? words : texts), ...parts].join('\n').replace(/\s+/g, ' ').trim()
+}
+
+class AnthropicRequest implements InjectedRequest {
+  readonly #messages: JsonNode
+  readonly #json: JsonObject
+  readonly #edits: JsonEdits
+  readonly #response: AnthropicResponse
+
+  constructor({ json, body, tools, turns }: InjectionInput) {
+    const root = JsonNode.of(body)
+    this.#json = json
+    this.#edits = new JsonEdits(root)
+    this.#messages = root.member('messages') ?? root
+    this.#response = new AnthropicResponse(new HiddenNames(tools, anthropicInjection.clientToolNames(json)))
+    if (tools.length > 0) addTools(this.#edits, root, json, tools)
+    const own = turns.filter(({ api }) => api === anthropicInjection.name)
+    const messages = messagesOf(json)
+    if (own.length > 0) reinsert(this.#edits, this.#messages, messages, readHistory(messages), own)
+  }
+
+  get isStream(): boolean {
+    const { kind } = this.#response
+    return kind === undefined ? this.#json.stream === true : kind === 'stream'
+  }
+
+  body(): readonly Buffer[] {
+    return this.#edits.pieces()
+  }
+
+  beginRound(): RoundMerger {
+    this.#response.begin()
+    return mergeRound(this.#response)
+  }
+
+  addResults(results: readonly { call: HiddenCall; result: ToolResult }[]): void {
+    const { round, earlier, hasEnded } = this.#response
+    const calls = callsOf(round)
+    if (calls.length === 0) return
+    // A call without a result would make the next request invalid.
+    round.results = calls.map(call =>
+      toolResultText(call.callId, results.find(given => given.call === call)?.result ?? notRun),
+    )
+    if (hasEnded) return
+    earlier.push(round)
+    const blocks = round.blocks.flatMap(({ text }) => (text ? [text] : []))
+    const { length } = this.#messages.elements
+    this.#edits.insert(this.#messages, length, assistantMessage(blocks), userMessage(round.results))
+  }
+
+  turn(): HiddenTurn | undefined {
+    this.#response.settle()
+    const rounds = [...new Set([...this.#response.earlier, this.#response.round])]
+    if (rounds.every(({ results }) => results === undefined)) return undefined
+    const visible = rounds.flatMap(({ blocks }) => blocks.filter(({ call }) => !call))
+    const { next } = readHistory(messagesOf(this.#json))
+    const text = visible.map(({ words }) => words).join('')
+    return {
+      api: anthropicInjection.name,
+      anchors: messageAnchors(
+        visible.map(({ anchor }) => anchor),
+        text,
+        next,
+      ),
+      rounds: rounds.map(storedRound),
+    }
+  }
+
+  ping(): Buffer {
+    return Buffer.from('event: ping\ndata: {"type": "ping"}\n\n')
+  }
+
+  errorEvent(message: string): Buffer {
+    return this.#response.error('stream', message)
+  }
+}
+
+const notRun: ToolResult = {
+  isError: true,
+  parts: [{ type: 'text', text: 'The tool was not run.' }],
+  durationMs: 0,
+}
+
+/** Adds tools before the client's, and switches parallel calls off: each result may change the next call. */
+function addTools(edits: JsonEdits, root: JsonNode, json: JsonObject, tools: readonly InjectedTool[]): void {
+  const texts = tools.map(({ fullName, description, inputSchema }) =>
+    JSON.stringify({ name: fullName, ...(description !== '' && { description }), input_schema: inputSchema }),
+  )
+  const known = root.member('tools')
+  if (known?.isArray) edits.insert(known, 0, ...texts)
+  else edits.set(['tools'], arrayText(texts))
+  const choice = json.tool_choice ?? undefined
+  const choices: unknown[] = ['auto', 'any', 'tool']
+  if (choice === undefined) edits.set(['tool_choice'], '{"type":"auto","disable_parallel_tool_use":true}')
+  else if (isPlainObject(choice) && choices.includes(choice.type)) {
+    edits.set(['tool_choice', 'disable_parallel_tool_use'], 'true')
+  }
+}
+
+/** A hidden call that was not run never happened. */
+function storedRound({ blocks, results }: Round): StoredRound {
+  const items = blocks.flatMap(({ anchor, text, call }): StoredItem[] => {
+    if (!call) return [{ visible: anchor }]
+    return results && text ? [{ hidden: buffersOf(text).join('') }] : []
+  })
+  return { items, results: results ?? [] }
+}
+
+function messagesOf({ messages }: JsonObject): readonly JsonValue[] {
+  return Array.isArray(messages) ? messages : []
+}

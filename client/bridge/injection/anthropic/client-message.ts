@@ -1,0 +1,46 @@
+import type { JsonObject } from '../../../../shared/values/text.js'
+import type { HiddenNames } from '../hidden-names.js'
+import { sumOfUsage } from '../openai-sums.js'
+import { newRound, type Round } from './round.js'
+
+/** The message that a client gets, over all rounds. */
+export class ClientMessage {
+  kind: 'stream' | 'body' | undefined
+  readonly names: HiddenNames
+  /** the rounds before the current one */
+  readonly earlier: Round[] = []
+  round: Round = newRound()
+  /** the id of the first round's message */
+  id: string | undefined
+  /** whether the client has got its `message_start` */
+  isStarted = false
+  /** the index that the client's next block gets */
+  nextIndex = 0
+  /** whether the client's indexes may differ from the provider's */
+  isShifted = false
+  /** the blocks of earlier bodies that the client gets */
+  visible: Buffer[] = []
+  /** whether the end of the response has been written: nothing follows it */
+  hasEnded = false
+
+  constructor(names: HiddenNames) {
+    this.names = names
+  }
+
+  /** Returns the usage of all rounds. */
+  get usage(): JsonObject {
+    return [...this.earlier, this.round].map(({ usage }) => usage).reduce((sum, usage) => sumOfUsage(sum, usage))
+  }
+
+  /** Begins the next round. */
+  begin(): void {
+    this.round = newRound()
+  }
+
+  /** Returns the last bytes of a response that ends with an error. */
+  error(kind: 'stream' | 'body', message: string): Buffer {
+    this.hasEnded = true
+    const json = JSON.stringify({ type: 'error', error: { type: 'api_error', message } })
+    return Buffer.from(kind === 'body' ? json : `event: error\ndata: ${json}\n\n`)
+  }
+}
