@@ -227,6 +227,44 @@ export const processLimits = {
   maxListedCommandBytes: 1 * kib,
 } as const
 
+/** Tools of MCP servers that a bridge puts into model requests, and their calls. */
+export const toolLimits = {
+  /** for one server and all its pages: the first request of a conversation waits for the slowest server */
+  listTimeoutMs: 5_000,
+  /** age above which the tools of a user are listed again, for conversations that begin */
+  listTtlMs: 60_000,
+  /** users whose tools are kept; the oldest make room */
+  maxListedUsers: 1_000,
+  /** pages of one server: a cursor that never ends */
+  maxPages: 50,
+  maxToolsOfServer: 256,
+  /** larger schemas cost more than their tool is worth; those of large real servers have some KiB */
+  maxSchemaBytes: 64 * kib,
+  /** nesting of a schema; APIs take a few levels */
+  maxSchemaDepth: 64,
+  callTimeoutMs: 60_000,
+  /** until a server has begun a session */
+  beginTimeoutMs: 10_000,
+  /** age above which tools are listed again if a server failed: conversations that begin meanwhile lack its tools */
+  failedListTtlMs: 10_000,
+  /** for the end of a session, which nobody waits for */
+  endTimeoutMs: 2_000,
+  /** text of a result, about 60,000 tokens; the rest is cut */
+  maxResultBytes: 256 * kib,
+  /** images of a result as base64; hidden turns with images are kept, and sent with every request */
+  maxImageBytes: 1 * mib,
+  /** parts of a result */
+  maxParts: 100,
+  /** one HTTP response of a server, a stream included: above a result with its images */
+  maxResponseBytes: 8 * mib,
+  /** requests of a server that are responded to in one session: pings */
+  maxServerRequests: 100,
+  /** sessions of a bridge; the least used one makes room */
+  maxSessions: 1_000,
+  maxSessionsOfUser: 64,
+  idleSessionMs: 1_800_000,
+} as const
+
 /** The longest time for which a server holds a connection whose client takes nothing of a waiting response. */
 export const maxClientTimeoutMs = 3_600_000
 
