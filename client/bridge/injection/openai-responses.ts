@@ -59,7 +59,8 @@ class ResponsesRequest implements InjectedRequest {
     this.#items = itemsOf(json.input)
     const own = turns.filter(turn => turn.api === name)
     const isThread = openaiResponsesInjection.threadOf?.(json) !== undefined
-    this.#insertions = isThread ? missingResults(this.#items, own) : restoredItems(this.#items, own)
+    // Items of the model in the input are those that the thread does not hold yet.
+    this.#insertions = [...restoredItems(this.#items, own), ...(isThread ? missingResults(this.#items, own) : [])]
     const names = new HiddenNames(tools, openaiResponsesInjection.clientToolNames(json))
     const response = new ResponsesResponse(names, json.store !== false)
     this.#response = response

@@ -289,6 +289,53 @@ test('the end comes last without a [DONE] too', () => {
   expect(dataOf(text).filter(data => data.includes('"finish_reason":"'))).toHaveLength(1)
 })
 
+test('a call without a name is shown with the end', () => {
+  const part = { index: 0, id: 'call_x', type: 'function', function: { arguments: '{}' } }
+  const response = `${chunk({ choices: [{ index: 0, delta: { tool_calls: [part] } }] })}${chunk({ choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] })}data: [DONE]\n\n`
+  const jsons = dataOf(play({ api, request: streamed, tools, responses: [response] }).text)
+    .slice(0, -1)
+    .map(data => JSON.parse(data))
+  expect(jsons).toMatchObject([
+    { id: 'c', model: 'm', choices: [{ delta: { tool_calls: [part] }, finish_reason: null }] },
+    { id: 'c', choices: [{ finish_reason: 'tool_calls' }] },
+  ])
+})
+
+test('the older form of a call beside a hidden one ends the response too', () => {
+  const old = { name: 'f', arguments: '{}' }
+  const call = { index: 0, id: 'call_r', type: 'function', function: { name: read.name, arguments: '{}' } }
+  const message = { role: 'assistant', content: null, function_call: old, tool_calls: [call] }
+  const whole = JSON.stringify({ id: 'c', choices: [{ index: 0, message, finish_reason: 'tool_calls' }] })
+  const parts = chunk({ choices: [{ index: 0, delta: message, finish_reason: 'tool_calls' }] })
+  for (const response of [whole, parts]) {
+    const { ends, text } = play({ api, request, tools, responses: [response] })
+    expect(ends).toMatchObject([{ isFinal: true, calls: [{ callId: 'call_r' }] }])
+    expect(text).toContain('"function_call"')
+    expect(text).not.toContain('bmcp_')
+  }
+})
+
+test('reasoning blocks come back on the next turn only for a client that sends them', () => {
+  const detail = { type: 'reasoning.encrypted', index: 0, data: 'x' }
+  const first =
+    chunk({ choices: [{ index: 0, delta: { reasoning_details: [detail] } }] }) + chatStream(hidden, 0, 'openai')
+  const { turn } = play({ api, request: streamed, tools, responses: [first, chatStream(done, 1, 'openai')] })
+  for (const details of [undefined, [detail]]) {
+    const echo = { role: 'assistant', content: 'Reading.Done.', ...(details && { reasoning_details: details }) }
+    const messages = [...(request.messages as JsonObject[]), echo, { role: 'user', content: 'Go on.' }]
+    const next = play({
+      api,
+      request: { ...request, messages },
+      tools,
+      turns: turn ? [turn] : [],
+      responses: [chatBody(done, 2)],
+    })
+    const [, model, result] = JSON.parse(next.bodies[0] ?? '').messages
+    expect(model.reasoning_details).toEqual(details)
+    expect(result).toMatchObject({ role: 'tool', tool_call_id: 'call_r' })
+  }
+})
+
 test('an error in a later round passes, and nothing follows the end', () => {
   const error = 'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n'
   const { text, lasts, ends } = play({

@@ -78,6 +78,33 @@ describe('a hidden call is run if the response is complete', () => {
     }
   })
 
+  test('an event for a cut response counts although the snapshot has no status', () => {
+    const cut = stream(hidden)
+      .replace('"type":"response.completed"', '"type":"response.incomplete"')
+      .replaceAll('"status":"completed",', '')
+    expect(play({ api, request: streamed, tools, responses: [cut] }).ends[0]).toMatchObject({
+      isFinal: true,
+      calls: [],
+    })
+  })
+
+  test('items of a proxy that gives all of them the same place follow the hidden one', () => {
+    const onePlace = stream(round(read, { text: 'a' })).replaceAll('"output_index":1', '"output_index":0')
+    const { text } = play({
+      api,
+      request: streamed,
+      tools,
+      responses: [onePlace, stream(done, 1)],
+    })
+    const places = dataOf(text).flatMap(data => JSON.parse(data).output_index ?? [])
+    expect([...new Set(places)]).toEqual([0, 1])
+  })
+
+  test('a last round without items ends with those of the rounds before', () => {
+    const { text } = play({ api, request: streamed, tools, responses: [stream(hidden), stream(round(), 1)] })
+    expect(JSON.parse(dataOf(text).at(-1) ?? '').response.output).toMatchObject([{ id: 'msg_0_0' }])
+  })
+
   test('a call whose name comes with its end is hidden too', () => {
     const late = stream(hidden).replace('"call_id":"call_0_1","name":"bmcp_wiki_read"', '"call_id":"call_0_1"')
     expect(late).not.toBe(stream(hidden))
@@ -156,6 +183,31 @@ describe('a call of the client beside a hidden one', () => {
     expect(next({ ...more, input: [{ role: 'user', content: 'Go on.' }] })).toHaveLength(1)
   })
 
+  test('items that a thread does not hold yet get the whole pair', () => {
+    const input = next({ previous_response_id: 'resp_x', input: [...shown, output('call_0_1')] })
+    expect(input.map(({ type, call_id: id }) => `${type} ${id}`)).toEqual([
+      'function_call call_0_0',
+      'function_call call_0_1',
+      'function_call_output call_0_0',
+      'function_call_output call_0_1',
+    ])
+  })
+
+  test('a result never stands before its call, whatever the order of the client', () => {
+    const own = play({ api, request: streamed, tools, responses: [stream(hidden), stream(mixed, 1)] })
+    const items: JsonObject[] = JSON.parse(dataOf(own.text).at(-1) ?? '').response.output
+    const json = {
+      ...request,
+      input: [{ role: 'user', content: 'Find it.' }, ...items.toReversed(), output('call_1_1')],
+    }
+    const bytes = Buffer.concat(
+      play({ api, request: json, tools, turns: own.turn ? [own.turn] : [], responses: [] }).injected.body(),
+    )
+    const ids = inputOf(bytes.toString()).map(({ type, call_id: id }) => `${type} ${id}`)
+    for (const id of ['call_0_1', 'call_1_0', 'call_1_1'])
+      expect(ids.indexOf(`function_call ${id}`)).toBeLessThan(ids.indexOf(`function_call_output ${id}`))
+  })
+
   test('the thread that the next request continues is known at the end', () => {
     const threadOf = (json: JsonObject) => api.threadOf?.(json)
     expect(first.injected.threadId?.()).toBe(threadOf({ previous_response_id: 'resp_0', input: [] }))
@@ -175,11 +227,11 @@ describe('a call of the client beside a hidden one', () => {
 
 test('a conversation gets the results alone, a stored response everything behind it', () => {
   const responses = [body(hidden), body(hidden, 1), body(done, 2)]
-  const inConversation = play({ api, request: { ...request, conversation: 'conv_1' }, tools, responses }).bodies
-  expect(inConversation.slice(1).map(text => inputOf(text).map(item => item.call_id))).toEqual([
-    ['call_0_1'],
-    ['call_1_1'],
-  ])
+  const conversations = ['conv_1', { id: 'conv_1' }].map(
+    conversation => play({ api, request: { ...request, conversation }, tools, responses }).bodies,
+  )
+  for (const bodies of conversations)
+    expect(bodies.slice(1).map(text => inputOf(text).map(item => item.call_id))).toEqual([['call_0_1'], ['call_1_1']])
   const behind = play({ api, request: { ...request, previous_response_id: 'resp_x' }, tools, responses }).bodies
   expect(behind.map(text => JSON.parse(text).previous_response_id)).toEqual(['resp_x', 'resp_x', 'resp_x'])
   expect(inputOf(behind[2])).toHaveLength(7)
