@@ -114,7 +114,6 @@ export class ResponsesStreamRound implements StreamRound {
     const place = placeOf(json)
     const own = typeof json.output_index === 'number' ? json.output_index : 0
     if (isHidden) this.#hiddenPlaces.add(own)
-    else this.#hiddenPlaces.delete(own)
     const hiddenBefore = [...this.#hiddenPlaces].filter(hidden => hidden < own).length
     const item = { isHidden, index: this.#itemsBefore + own - hiddenBefore }
     this.#open.set(place, item)

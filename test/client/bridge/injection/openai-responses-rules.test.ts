@@ -225,6 +225,36 @@ describe('a call of the client beside a hidden one', () => {
   })
 })
 
+test('settings between the items of a turn do not divide it', () => {
+  const own = play({
+    api,
+    request,
+    tools,
+    responses: [body(hidden), body(round({ text: 'More.' }, read), 1), body(done, 2)],
+  })
+  const [first, second, third]: JsonObject[] = JSON.parse(own.text).output
+  const setting = { type: 'additional_tools', role: 'developer', tools: [] }
+  const input = [{ role: 'user', content: 'Find it.' }, first, setting, second, third].flatMap(item => item ?? [])
+  const next = play({
+    api,
+    request: { ...request, input },
+    tools,
+    turns: own.turn ? [own.turn] : [],
+    responses: [body(done, 3)],
+  })
+  expect(inputOf(next.bodies[0]).map(item => item.id ?? item.call_id ?? item.role)).toEqual([
+    'user',
+    'msg_0_0',
+    'fc_0_1',
+    'call_0_1',
+    'developer',
+    'msg_1_0',
+    'fc_1_1',
+    'call_1_1',
+    'msg_2_0',
+  ])
+})
+
 test('a conversation gets the results alone, a stored response everything behind it', () => {
   const responses = [body(hidden), body(hidden, 1), body(done, 2)]
   const conversations = ['conv_1', { id: 'conv_1' }].map(
