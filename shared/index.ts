@@ -173,6 +173,8 @@ export {
   endAbandonedInput,
   endedBy,
   errorTypes,
+  type InterceptionKind,
+  interceptionKinds,
   type ReadyOutput,
   type RecordBatchOutput,
   type RecordedOutput,

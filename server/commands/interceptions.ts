@@ -5,7 +5,14 @@ import type { WatchEvent, WatchedRecord, WatchedRecords } from '../../shared/con
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { originalBytesKey } from '../../shared/contract/fields.js'
 import type { RecordKind } from '../../shared/contract/record-kinds.js'
-import { type EndedBy, type ErrorType, endedBy, errorTypes } from '../../shared/contract/recorder.js'
+import {
+  type EndedBy,
+  type ErrorType,
+  endedBy,
+  errorTypes,
+  type InterceptionKind,
+  interceptionKinds,
+} from '../../shared/contract/recorder.js'
 import { requestKindKey } from '../../shared/contract/request-kinds.js'
 import { errorCodeOf, RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
@@ -38,10 +45,18 @@ interface ListOptions extends CommonOptions {
   from?: Date
   to?: Date
   internal?: boolean
+  kind: InterceptionKind | 'all'
 }
 
 interface TailOptions extends CommonOptions {
   since?: string
+  kind: InterceptionKind | 'all'
+}
+
+function kindOption(): Option {
+  return new Option('--kind <kind>', 'AI requests, or calls of tools by MCP clients')
+    .choices([...interceptionKinds, 'all'])
+    .default('all')
 }
 
 /** Adds `interceptions list|show|tail`. */
@@ -58,15 +73,17 @@ export function addInterceptionsCommands(program: Command): void {
     .option('--session <id>', "the client's session")
     .addOption(new Option('--error-type <type>', 'how a request failed').choices(errorTypes))
     .addOption(new Option('--ended-by <author>', 'not ended by its daemon, but by').choices(endedBy))
+    .addOption(kindOption())
     .option('--from <when>', 'started then or later: a time, or an age such as 12h', value => timeOrAge(value))
     .option('--to <when>', 'started before: a time, or an age', value => timeOrAge(value))
     .option('--no-internal', 'without the requests that clients make for themselves: titles, compactions, sub-agents')
     .action(async (options: ListOptions) => {
-      const { session, internal, ...filters } = ownOptions(options)
+      const { session, internal, kind, ...filters } = ownOptions(options)
       const input = {
         ...filters,
         ...(session !== undefined && { clientSessionId: session }),
         ...(internal === false && { excludeInternal: true }),
+        ...(kind !== 'all' && { interceptionKind: kind }),
       }
       const page = await callAdmin(options, admin => admin.interceptions.list.query(input))
       printResult(options, page, ({ interceptions, nextCursor }) => {
@@ -88,8 +105,11 @@ export function addInterceptionsCommands(program: Command): void {
       .description('every record as it is stored, one a line, until Ctrl-C or the end of the reader'),
   )
     .option('--since <event>', 'go on after this event id; without it, from now')
-    .action(async ({ since, ...options }: TailOptions) => {
-      await callAdmin(options, admin => tail(admin, since, options))
+    .addOption(kindOption())
+    .action(async ({ since, kind, ...options }: TailOptions) => {
+      const shows = (event: WatchEvent) =>
+        kind === 'all' || event.kind === 'watching' || event.interceptionKind === kind
+      await callAdmin(options, admin => tail(admin, since, shows, options))
     })
 }
 
@@ -97,12 +117,18 @@ export function addInterceptionsCommands(program: Command): void {
  * Prints records until the first signal or until the reader of stdout is gone. A server that goes away is dialled
  * again, and the stream goes on behind the last event.
  */
-async function tail(admin: AdminClient, since: string | undefined, { json }: CommonOptions): Promise<void> {
+async function tail(
+  admin: AdminClient,
+  since: string | undefined,
+  shows: (event: WatchEvent) => boolean,
+  { json }: CommonOptions,
+): Promise<void> {
   let stop = () => {}
   const ended = new Promise<void>((resolve, reject) => {
     const input = since === undefined ? undefined : { lastEventId: since }
     const subscription = admin.watch.subscribe(input, {
       onData({ id, data }) {
+        if (!shows(data)) return
         if (json) printJson({ id, ...data })
         else print(`${id.padStart(8)}  ${lineOf(data)}`)
       },

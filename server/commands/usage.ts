@@ -1,7 +1,7 @@
 /** `aibridge usage`: tokens and requests by user, provider, model and day. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin/usage.js'
-import { type EndedBy, endedBy } from '../../shared/contract/recorder.js'
+import { type EndedBy, endedBy, type InterceptionKind, interceptionKinds } from '../../shared/contract/recorder.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { type Column, print, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
@@ -16,6 +16,7 @@ interface UsageOptions extends CommonOptions {
   provider?: string
   model?: string
   endedBy?: EndedBy
+  kind: InterceptionKind | 'all'
   limit?: number
 }
 
@@ -35,9 +36,15 @@ export function addUsageCommand(program: Command): void {
     .option('--provider <provider>', 'by type or name')
     .option('--model <model>')
     .addOption(new Option('--ended-by <author>', 'not ended by their daemons, but by').choices(endedBy))
+    .addOption(
+      new Option('--kind <kind>', 'AI requests, or calls of tools by MCP clients')
+        .choices([...interceptionKinds, 'all'])
+        .default('model'),
+    )
     .option('--limit <n>', 'rows, at most 1000 (default: 1000)', wholeNumber)
     .action(async (options: UsageOptions) => {
-      const query = ownOptions(options)
+      const { kind, ...filters } = ownOptions(options)
+      const query = { ...filters, interceptionKind: kind }
       const report = await callAdmin(options, admin => admin.usage.query(query))
       printResult(options, report, ({ rows, isCut }) => {
         const groups = (query.by ?? []).map(group => groupColumns[group])

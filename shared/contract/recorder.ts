@@ -39,6 +39,12 @@ export const endedBy = ['control_plane'] as const
 /** One of {@link endedBy}. */
 export type EndedBy = (typeof endedBy)[number]
 
+/** The kinds of interceptions: an AI request, or a call of a tool by an MCP client. */
+export const interceptionKinds = ['model', 'mcp'] as const
+
+/** One of {@link interceptionKinds}. */
+export type InterceptionKind = (typeof interceptionKinds)[number]
+
 /**
  * One AI request, recorded before the provider is called. The same `id` with the same content changes nothing.
  * - `initiatorId` the user; `apiKeyId` the key of the request
@@ -48,6 +54,8 @@ export type EndedBy = (typeof endedBy)[number]
  *   call does
  * - `conversationId` the provider's conversation; gives the lineage where neither does
  * - `credentialKind` the owner of the provider key: the gateway (`centralized`) or the client (`byok`)
+ * - `interceptionKind` absent: `model`. Of a call of a tool (`mcp`) the `provider` is `mcp`, the `providerName` the MCP
+ *   server and the `model` the tool
  * - `credentialHint` enough of that key to recognise the key, never the whole
  */
 export const recordInterceptionInput = z.object({
@@ -64,6 +72,7 @@ export const recordInterceptionInput = z.object({
   correlatingToolCallId: name.optional(),
   previousMsgId: name.optional(),
   conversationId: name.optional(),
+  interceptionKind: z.enum(interceptionKinds).optional(),
   credentialKind: z.enum(['centralized', 'byok']).default('centralized'),
   credentialHint: name.optional(),
   metadata: metadata.optional(),

@@ -7,7 +7,7 @@ import { userStatuses } from '../../shared/contract/admin/users.js'
 import { hiddenTurn, pinnedTool } from '../../shared/contract/conversations.js'
 import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
-import { endedBy, errorTypes } from '../../shared/contract/recorder.js'
+import { endedBy, errorTypes, interceptionKinds } from '../../shared/contract/recorder.js'
 import type { JsonObject } from '../../shared/values/text.js'
 
 /** The response of a procedure: what a query or a mutation resolves with, and one item of a subscription. */
@@ -41,6 +41,7 @@ export type Differences<Schemas, Record> = {
 
 type Procedures = AppRouter['_def']['record']
 
+const interceptionKind = z.enum(interceptionKinds)
 const json = z.custom<JsonObject>(value => typeof value === 'object' && value !== null && !Array.isArray(value))
 const empty = z.record(z.string(), z.never())
 
@@ -169,6 +170,7 @@ const interception = z.object({
   daemonKeyId: z.string().nullable(),
   daemonInstance: z.string().nullable(),
   endedBy: z.enum(endedBy).nullable(),
+  interceptionKind,
 })
 
 const interceptionEnd = z.object({
@@ -208,12 +210,12 @@ const modelThought = z.object({ ...child, content: z.string() })
 const username = z.string().nullable()
 const watchEvent = z.union([
   z.object({ kind: z.literal('watching') }),
-  z.object({ kind: z.literal('interception'), record: interception, username }),
-  z.object({ kind: z.literal('interceptionEnded'), record: interceptionEnd, username }),
-  z.object({ kind: z.literal('tokenUsage'), record: tokenUsage, username }),
-  z.object({ kind: z.literal('promptUsage'), record: promptUsage, username }),
-  z.object({ kind: z.literal('toolUsage'), record: toolUsage, username }),
-  z.object({ kind: z.literal('modelThought'), record: modelThought, username }),
+  z.object({ kind: z.literal('interception'), record: interception, username, interceptionKind }),
+  z.object({ kind: z.literal('interceptionEnded'), record: interceptionEnd, username, interceptionKind }),
+  z.object({ kind: z.literal('tokenUsage'), record: tokenUsage, username, interceptionKind }),
+  z.object({ kind: z.literal('promptUsage'), record: promptUsage, username, interceptionKind }),
+  z.object({ kind: z.literal('toolUsage'), record: toolUsage, username, interceptionKind }),
+  z.object({ kind: z.literal('modelThought'), record: modelThought, username, interceptionKind }),
 ])
 
 const recordOutcome = z.union([

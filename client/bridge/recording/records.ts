@@ -69,6 +69,7 @@ function interceptionOf(start: InterceptionStart): RecordInput<'interception'> {
     startedAt: start.startedAt,
     credentialKind: start.credentialKind,
     ...withoutUndefined(optional),
+    ...(start.kind && { interceptionKind: start.kind }),
     ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
   }
 }

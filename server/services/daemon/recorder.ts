@@ -130,11 +130,13 @@ function checkTagged(input: unknown): TaggedRecord {
 
 function normalise(tagged: TaggedRecord, carrier: Carrier | undefined): StoredRecord {
   if (tagged.kind !== 'interception') return { contentHash: contentHash(tagged.record), ...tagged }
-  const { userAgent, providerName, ...rest } = tagged.record
+  const { userAgent, providerName, interceptionKind, ...rest } = tagged.record
   const record: NormalRecord<'interception'> = {
     providerName: providerName?.trim() ? providerName : rest.provider,
     ...rest,
   }
+  // The default is left out, so that records have the hash that servers below 1.6 give them.
+  if (interceptionKind === 'mcp') record.interceptionKind = interceptionKind
   if (userAgent !== undefined) record.metadata = { ...rest.metadata, [userAgentKey]: userAgent }
   return { kind: tagged.kind, record, contentHash: contentHash(record), carrier }
 }

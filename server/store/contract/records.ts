@@ -3,7 +3,7 @@ import type { Interception, InterceptionDetail } from '../../../shared/contract/
 import type { UsageGroup, UsageRow } from '../../../shared/contract/admin/usage.js'
 import type { WatchedRecord } from '../../../shared/contract/admin/watch.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
-import type { CheckedRecord, EndedBy, RecordOutcome } from '../../../shared/contract/recorder.js'
+import type { CheckedRecord, EndedBy, InterceptionKind, RecordOutcome } from '../../../shared/contract/recorder.js'
 
 /** The feed: every stored record in the order of the commits. */
 export interface FeedStore {
@@ -98,6 +98,7 @@ export interface InterceptionQuery {
   clientSessionId?: string | undefined
   errorType?: string | undefined
   endedBy?: EndedBy | undefined
+  interceptionKind?: InterceptionKind | undefined
   /** leaves out the requests that clients make for themselves (`internalRequestKinds`) */
   excludeInternal?: boolean | undefined
   /** `from` ≤ startedAt < `to` */
@@ -117,7 +118,10 @@ export interface UsageStore {
 
 /** The groups and filters of totals; `limit` is a number of rows. */
 export interface UsageQuery
-  extends Pick<InterceptionQuery, 'limit' | 'initiatorId' | 'provider' | 'model' | 'endedBy' | 'from' | 'to'> {
+  extends Pick<
+    InterceptionQuery,
+    'limit' | 'initiatorId' | 'provider' | 'model' | 'endedBy' | 'interceptionKind' | 'from' | 'to'
+  > {
   by: readonly UsageGroup[]
 }
 

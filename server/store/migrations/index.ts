@@ -10,6 +10,7 @@ import * as recordFacts from './0005-record-facts.js'
 import * as ends from './0006-ends.js'
 import * as erasures from './0007-erasures.js'
 import * as feedByStatement from './0008-feed-by-statement.js'
+import * as interceptionKinds from './0009-interception-kinds.js'
 import * as injection from './0010-injection.js'
 import * as keyRejections from './0011-key-rejections.js'
 
@@ -23,6 +24,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0006-ends': ends,
   '0007-erasures': erasures,
   '0008-feed-by-statement': feedByStatement,
+  '0009-interception-kinds': interceptionKinds,
   '0010-injection': injection,
   '0011-key-rejections': keyRejections,
 }

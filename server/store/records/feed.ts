@@ -3,7 +3,7 @@ import type { Kysely } from 'kysely'
 import type { WatchedRecord, WatchedRecords } from '../../../shared/contract/admin/watch.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { Database } from '../sql/schema.js'
-import { initiatorNameOf } from '../sql/username-of.js'
+import { initiatorNameOf, interceptionKindOf } from '../sql/username-of.js'
 import type { FeedStore } from '../store.js'
 import {
   readEnds,
@@ -60,20 +60,32 @@ async function trimmedTo(db: Kysely<Database>): Promise<number> {
   return position
 }
 
-type Named<R> = R & Pick<WatchedRecord, 'username'>
+type Named<R> = R & Pick<WatchedRecord, 'username' | 'interceptionKind'>
 
 /** Kind → the function that reads records by id, each with the name of the user: one statement for all. */
 const readers: { [K in RecordKind]: (db: Kysely<Database>, ids: string[]) => Promise<Named<WatchedRecords[K]>[]> } = {
   interception: readInterceptions,
   interceptionEnded: readEnds,
   tokenUsage: (db, ids) =>
-    selectTokenUsages(db).select(initiatorNameOf('token_usages.interception_id')).where('id', 'in', ids).execute(),
+    selectTokenUsages(db)
+      .select([initiatorNameOf('token_usages.interception_id'), interceptionKindOf('token_usages.interception_id')])
+      .where('id', 'in', ids)
+      .execute(),
   promptUsage: (db, ids) =>
-    selectPrompts(db).select(initiatorNameOf('user_prompts.interception_id')).where('id', 'in', ids).execute(),
+    selectPrompts(db)
+      .select([initiatorNameOf('user_prompts.interception_id'), interceptionKindOf('user_prompts.interception_id')])
+      .where('id', 'in', ids)
+      .execute(),
   toolUsage: (db, ids) =>
-    selectToolUsages(db).select(initiatorNameOf('tool_usages.interception_id')).where('id', 'in', ids).execute(),
+    selectToolUsages(db)
+      .select([initiatorNameOf('tool_usages.interception_id'), interceptionKindOf('tool_usages.interception_id')])
+      .where('id', 'in', ids)
+      .execute(),
   modelThought: (db, ids) =>
-    selectModelThoughts(db).select(initiatorNameOf('model_thoughts.interception_id')).where('id', 'in', ids).execute(),
+    selectModelThoughts(db)
+      .select([initiatorNameOf('model_thoughts.interception_id'), interceptionKindOf('model_thoughts.interception_id')])
+      .where('id', 'in', ids)
+      .execute(),
 }
 
 /** Reads the records of feed rows, by {@link keyOf}; one statement for each kind. */
@@ -86,9 +98,9 @@ async function readRecords(
   const found = new Map<string, WatchedRecord>()
   for (const [kind, ids] of idsOf) {
     for (const named of await readers[kind](db, ids)) {
-      const { username, ...bare } = named
+      const { username, interceptionKind, ...bare } = named
       const record = kind === 'interception' ? named : bare
-      found.set(keyOf(kind, named.id), { kind, record, username } as WatchedRecord) // the reader of a kind reads that kind
+      found.set(keyOf(kind, named.id), { kind, record, username, interceptionKind } as WatchedRecord) // the reader of a kind reads that kind
     }
   }
   return found

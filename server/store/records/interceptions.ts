@@ -3,7 +3,7 @@ import { type Kysely, sql } from 'kysely'
 import type { Interception, InterceptionDetail } from '../../../shared/contract/admin/interceptions.js'
 import type { InterceptionEnd } from '../../../shared/contract/admin/watch.js'
 import { adminLimits } from '../../../shared/contract/limits.js'
-import { userAgentKey } from '../../../shared/contract/recorder.js'
+import { type InterceptionKind, userAgentKey } from '../../../shared/contract/recorder.js'
 import { internalRequestKinds, requestKindKey } from '../../../shared/contract/request-kinds.js'
 import type { Database } from '../sql/schema.js'
 import { usernameOf } from '../sql/username-of.js'
@@ -40,7 +40,7 @@ type Filter = readonly [column: keyof Database['interceptions'] & string, value:
 
 /** All filters but the provider. */
 function filtersOf(query: InterceptionQuery): Filter[] {
-  const { initiatorId, model, client, clientSessionId, errorType, endedBy } = query
+  const { initiatorId, model, client, clientSessionId, errorType, endedBy, interceptionKind } = query
   const values = {
     initiator_id: initiatorId,
     model,
@@ -48,6 +48,7 @@ function filtersOf(query: InterceptionQuery): Filter[] {
     client_session_id: clientSessionId,
     error_type: errorType,
     ended_by: endedBy,
+    interception_kind: interceptionKind === 'mcp' ? interceptionKind : undefined,
   }
   return Object.entries(values).flatMap(([column, value]) => (value === undefined ? [] : [[column, value] as Filter]))
 }
@@ -58,7 +59,7 @@ function filtersOf(query: InterceptionQuery): Filter[] {
  * why ranges and the order name the column: an equality would let the planner drop it from the order.
  */
 function page(db: Kysely<Database>, query: InterceptionQuery, filters: readonly Filter[]) {
-  const { before, from, to, limit, excludeInternal } = query
+  const { before, from, to, limit, excludeInternal, interceptionKind } = query
   const [only] = filters.length === 1 ? filters : []
   const column = only ? sql`${sql.ref(only[0])}, ` : sql``
   const value = only ? sql`${only[1]}, ` : sql``
@@ -68,6 +69,7 @@ function page(db: Kysely<Database>, query: InterceptionQuery, filters: readonly 
       : sql<boolean>`${sql.ref(name)} = ${is}`,
   )
   if (excludeInternal) conditions.push(isOfUsers)
+  if (interceptionKind === 'model') conditions.push(sql<boolean>`interception_kind is null`)
   if (before) {
     conditions.push(
       sql<boolean>`(${column}started_at, id) < (${value}${before.startedAt}::timestamptz, ${before.id}::uuid)`,
@@ -137,7 +139,7 @@ export async function readInterceptions(db: Kysely<Database>, ids: string[]): Pr
 export async function readEnds(
   db: Kysely<Database>,
   ids: string[],
-): Promise<(InterceptionEnd & Pick<Interception, 'username'>)[]> {
+): Promise<(InterceptionEnd & Pick<Interception, 'username' | 'interceptionKind'>)[]> {
   const rows = await db
     .selectFrom('interceptions')
     .select([
@@ -147,6 +149,7 @@ export async function readEnds(
       'error_message as errorMessage',
       'credential_hint as credentialHint',
       'ended_by as endedBy',
+      sql<InterceptionKind>`coalesce(interception_kind, 'model')`.as('interceptionKind'),
       usernameOf('interceptions.initiator_id'),
     ])
     .where('id', 'in', ids)
@@ -215,6 +218,7 @@ const interceptionColumns = [
   'daemon_key_id as daemonKeyId',
   'daemon_instance as daemonInstance',
   'ended_by as endedBy',
+  sql<InterceptionKind>`coalesce(interception_kind, 'model')`.as('interceptionKind'),
 ] as const
 
 const childColumns = ['id', 'interception_id as interceptionId', 'metadata', 'created_at as createdAt'] as const

@@ -43,6 +43,7 @@ const tables = {
       correlatingToolCallId: ['correlating_tool_call_id', 'text'],
       previousMsgId: ['previous_msg_id', 'text'],
       conversationId: ['conversation_id', 'text'],
+      interceptionKind: ['interception_kind', 'text'],
       credentialKind: ['credential_kind', 'text'],
       credentialHint: ['credential_hint', 'text'],
       metadata: ['metadata', 'jsonb'],

@@ -109,6 +109,8 @@ interface InterceptionsTable {
   correlating_tool_call_id: string | null
   previous_msg_id: string | null
   conversation_id: string | null
+  /** null: model */
+  interception_kind: 'mcp' | null
   credential_kind: 'centralized' | 'byok'
   credential_hint: string | null
   metadata: JsonObject | null

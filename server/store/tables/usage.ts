@@ -86,13 +86,16 @@ async function readUsage(db: Kysely<Database>, query: UsageQuery): Promise<Usage
 }
 
 function conditionOf(query: UsageQuery, of: UsagePart): RawBuilder<unknown> {
-  const { initiatorId, provider, model, endedBy, from, to } = query
+  const { initiatorId, provider, model, endedBy, interceptionKind, from, to } = query
   const conditions = [sql`true`]
   if (initiatorId !== undefined) conditions.push(sql`i.initiator_id = ${initiatorId}::uuid`)
   if (provider !== undefined) conditions.push(sql`(i.provider_name = ${provider} or i.provider = ${provider})`)
   if (model !== undefined)
     conditions.push(sql`${of === 'tokens' ? sql`coalesce(t.model, i.model)` : sql`i.model`} = ${model}`)
   if (endedBy !== undefined) conditions.push(sql`i.ended_by = ${endedBy}`)
+  if (interceptionKind !== undefined) {
+    conditions.push(sql`coalesce(i.interception_kind, 'model') = ${interceptionKind}`)
+  }
   if (from) conditions.push(sql`i.started_at >= ${from}::timestamptz`)
   if (to) conditions.push(sql`i.started_at < ${to}::timestamptz`)
   return sql.join(conditions, sql` and `)

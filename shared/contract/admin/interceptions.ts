@@ -3,7 +3,14 @@ import { z } from 'zod'
 import type { JsonObject } from '../../values/text.js'
 import { name, shortId, time, uuid } from '../fields.js'
 import { adminLimits } from '../limits.js'
-import { type EndedBy, type ErrorType, endedBy, errorTypes } from '../recorder.js'
+import {
+  type EndedBy,
+  type ErrorType,
+  endedBy,
+  errorTypes,
+  type InterceptionKind,
+  interceptionKinds,
+} from '../recorder.js'
 import { userRef } from './users.js'
 
 /**
@@ -20,6 +27,7 @@ export const interceptionsListInput = z.object({
   clientSessionId: name.optional(),
   errorType: z.enum(errorTypes).optional(),
   endedBy: z.enum(endedBy).optional(),
+  interceptionKind: z.enum(interceptionKinds).optional(),
   from: time.optional(),
   to: time.optional(),
   excludeInternal: z.boolean().optional(),
@@ -61,6 +69,7 @@ export interface Interception {
   daemonInstance: string | null
   /** null for the daemon's own end, and without an end */
   endedBy: EndedBy | null
+  interceptionKind: InterceptionKind
 }
 
 /** The fields that every record of an interception has. */

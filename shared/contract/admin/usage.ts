@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { name, time } from '../fields.js'
 import { adminLimits } from '../limits.js'
-import { endedBy } from '../recorder.js'
+import { endedBy, interceptionKinds } from '../recorder.js'
 import { userRef } from './users.js'
 
 /** The groups by which usage is totalled. `day` is the day of the start, in UTC. */
@@ -11,7 +11,10 @@ export const usageGroups = ['user', 'provider', 'model', 'day'] as const
 /** One of {@link usageGroups}. */
 export type UsageGroup = (typeof usageGroups)[number]
 
-/** Totals by any of the groups; `from` ≤ started < `to`. `provider` matches the type or the configured name. */
+/**
+ * Totals by any of the groups; `from` ≤ started < `to`. `provider` matches the type or the configured name. Calls of
+ * tools by MCP clients, which have no tokens, are counted on demand only.
+ */
 export const usageInput = z.object({
   by: z.array(z.enum(usageGroups)).max(usageGroups.length).default([]),
   from: time.optional(),
@@ -20,6 +23,7 @@ export const usageInput = z.object({
   provider: name.optional(),
   model: name.optional(),
   endedBy: z.enum(endedBy).optional(),
+  interceptionKind: z.enum([...interceptionKinds, 'all']).default('model'),
   limit: z.number().int().min(1).max(adminLimits.maxUsageRows).default(adminLimits.maxUsageRows),
 })
 

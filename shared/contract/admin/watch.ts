@@ -1,6 +1,7 @@
 /** The stream of records as they are stored. */
 import { z } from 'zod'
 import type { RecordKind } from '../record-kinds.js'
+import type { InterceptionKind } from '../recorder.js'
 import type { Interception, ModelThought, PromptUsage, TokenUsage, ToolUsage } from './interceptions.js'
 
 /** `lastEventId`: the id of the last event that the caller has seen. Absent: the stream begins now. */
@@ -29,11 +30,11 @@ export interface WatchedRecords extends Record<RecordKind, { id: string }> {
 }
 
 /**
- * A stored record, the record's kind, and the name of the user whose request the record belongs to; null for an unknown
- * user.
+ * A stored record, the record's kind, the name of the user whose request the record belongs to, null for an unknown
+ * user, and the kind of the interception.
  */
 export type WatchedRecord<K extends RecordKind = RecordKind> = {
-  [P in K]: { kind: P; record: WatchedRecords[P]; username: string | null }
+  [P in K]: { kind: P; record: WatchedRecords[P]; username: string | null; interceptionKind: InterceptionKind }
 }[K]
 
 /**

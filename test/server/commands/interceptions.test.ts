@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, expect, test, vi } from 'vitest'
 import { addInterceptionsCommands } from '../../../server/commands/interceptions.js'
+import { addUsageCommand } from '../../../server/commands/usage.js'
 import type { InterceptionDetail, InterceptionsPage } from '../../../shared/contract/admin/interceptions.js'
 import { daemon, oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
@@ -95,6 +96,28 @@ test('requests that clients make for themselves are marked, and --no-internal le
   await recorder.recordPromptUsage.mutate({ id: randomUUID(), interceptionId: prompt, ...usage })
   expect(await print('interceptions', 'show', title)).toContain('\nprompt of the client (title)\n  Say hello.\n')
   expect(await print('interceptions', 'show', prompt)).toContain('\nprompt\n  Say hello.\n')
+})
+
+test('--kind shows AI requests or calls of tools alone, and usage counts AI requests unless told otherwise', async () => {
+  const { connect, print } = await commandLine(store(), program => {
+    addInterceptionsCommands(program)
+    addUsageCommand(program)
+  })
+  const user = randomUUID()
+  const fields = { initiatorId: user, apiKeyId: 'k'.repeat(10), startedAt: new Date() }
+  const { recorder } = connect(daemon)
+  await recorder.recordInterception.mutate({ id: randomUUID(), ...fields, provider: 'openai', model: 'm' })
+  const call = { provider: 'mcp', providerName: 'wiki', model: 'search', interceptionKind: 'mcp' as const }
+  await recorder.recordInterception.mutate({ id: randomUUID(), ...fields, ...call })
+  const names = async (...args: string[]) => (await print(...args)).match(/\b(openai|wiki)\b/g)?.sort()
+  const list = ['interceptions', 'list', '--user', user]
+  expect(await names(...list)).toEqual(['openai', 'wiki'])
+  expect(await names(...list, '--kind', 'model')).toEqual(['openai'])
+  expect(await names(...list, '--kind', 'mcp')).toEqual(['wiki'])
+  const usage = ['usage', '--user', user, '--by', 'provider']
+  expect(await names(...usage)).toEqual(['openai'])
+  expect(await names(...usage, '--kind', 'mcp')).toEqual(['wiki'])
+  expect(await names(...usage, '--kind', 'all')).toEqual(['openai', 'wiki'])
 })
 
 test('an end by the control plane is marked, and --ended-by lists such requests alone', async () => {

@@ -72,6 +72,7 @@ describe.each(stores.flatMap(({ name, openTwo }) => links.map(link => ({ name, o
           kind: 'tokenUsage',
           record: { ...usage, model: null, metadata: null },
           username: null,
+          interceptionKind: 'model',
         })
         const tool = {
           id: uuidv7(),

@@ -172,6 +172,8 @@ test('a page of each filter reads little more than its rows, whether they are ra
     { errorType: 'timeout' },
     { errorType: 'unknown' },
     { endedBy: 'control_plane' },
+    { interceptionKind: 'mcp' },
+    { interceptionKind: 'model' },
     { client: 'c' },
     { clientSessionId: 's' },
     { before: { startedAt: middle, id: randomUUID() } },

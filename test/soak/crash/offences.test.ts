@@ -67,6 +67,7 @@ const interception: Stored['interception'] = {
   errorType: null,
   errorMessage: null,
   endedBy: null,
+  interceptionKind: 'model',
   parentId: null,
   rootId: null,
   daemonKeyId: null,

@@ -23,10 +23,15 @@ export interface UsageOptions {
 
 export function createUsage({ store }: UsageOptions): Usage {
   return {
-    async usage({ user, limit, ...query }) {
+    async usage({ user, limit, interceptionKind: kind, ...query }) {
       const initiatorId = user === undefined ? undefined : await initiatorOf(store, user)
       // One row more than the limit says whether more rows exist.
-      const rows = await store.readUsage({ ...query, initiatorId, limit: limit + 1 })
+      const rows = await store.readUsage({
+        ...query,
+        interceptionKind: kind === 'all' ? undefined : kind,
+        initiatorId,
+        limit: limit + 1,
+      })
       return { rows: rows.slice(0, limit), isCut: rows.length > limit }
     },
   }

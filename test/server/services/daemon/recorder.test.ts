@@ -103,6 +103,8 @@ describe('the content hash', () => {
     expect(await hashOf(interception)).toBe(hash('sha256', text))
     const more = { previousMsgId: 'resp', conversationId: 'conv' }
     expect(await hashOf({ ...interception, ...more })).not.toBe(hash('sha256', text))
+    expect(await hashOf({ ...interception, interceptionKind: 'model' })).toBe(hash('sha256', text))
+    expect(await hashOf({ ...interception, interceptionKind: 'mcp' })).not.toBe(hash('sha256', text))
     const usage =
       '{"cacheReadInputTokens":3,"cacheWriteInputTokens":4,"createdAt":"2026-05-01T12:00:00.123Z",' +
       '"id":"019a0000-0000-7000-8000-000000000004","inputTokens":1,' +

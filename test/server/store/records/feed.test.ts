@@ -29,25 +29,31 @@ describe.each(stores)('the feed of records: $name', ({ open }) => {
         kind: 'interception',
         record: expect.objectContaining({ id }),
         username: null,
+        interceptionKind: 'model',
       })),
     )
     expect(await store.readFeed({ after: end, limit: 2 })).toEqual({ known: true, isWhole: true, end, events: [] })
   })
 
-  test('the feed of records has the name of the user beside each kind of record, and null where the user is gone', async () => {
+  test('the feed of records has user and kind of interception beside each kind of record, and null where the user is gone', async () => {
     const user = await store.createUser({ id: randomUUID(), username: 'ada' })
     const after = await store.feedEnd()
     for (const initiatorId of [user?.id ?? '', randomUUID()]) {
-      const parent = interception({ initiatorId })
+      const parent = interception({
+        initiatorId,
+        ...(initiatorId === user?.id && { interceptionKind: 'mcp' as const }),
+      })
       const { id } = parent.record
       const ids = Array.from({ length: 4 }, () => randomUUID())
       await store.record([parent, ...children(id, ids), ended(id)])
     }
     const { events } = await store.readFeed({ after, limit: 20 })
-    const named = events.map(({ record: { kind, username } }) => `${kind} ${username}`)
+    const named = events.map(
+      ({ record: { kind, username, interceptionKind } }) => `${kind} ${username} ${interceptionKind}`,
+    )
     expect(named.toSorted()).toEqual(
       Object.keys(recordKinds)
-        .flatMap(kind => [`${kind} ada`, `${kind} null`])
+        .flatMap(kind => [`${kind} ada mcp`, `${kind} null model`])
         .toSorted(),
     )
     const withName = events.filter(({ record }) => 'username' in record.record).map(({ record }) => record.kind)

@@ -93,6 +93,25 @@ describe.each(stores)('the list of interceptions: $name', ({ open }) => {
     expect(await idsOf({ initiatorId: randomUUID(), model: 'm' })).toEqual([])
   })
 
+  test('the list of interceptions has one kind on demand, alone and with other filters', async () => {
+    const initiatorId = randomUUID()
+    const model = interception({ initiatorId, client: 'c' })
+    const tool = interception({ initiatorId, client: 'c', interceptionKind: 'mcp' })
+    await store.record([model, tool])
+    const both = await store.listInterceptions({ initiatorId, limit: 9 })
+    expect(Object.fromEntries(both.map(row => [row.id, row.interceptionKind]))).toEqual({
+      [model.record.id]: 'model',
+      [tool.record.id]: 'mcp',
+    })
+    for (const filter of [{ initiatorId }, { initiatorId, client: 'c' }]) {
+      expect(await idsOf({ ...filter, interceptionKind: 'model' })).toEqual([model.record.id])
+      expect(await idsOf({ ...filter, interceptionKind: 'mcp' })).toEqual([tool.record.id])
+    }
+    const tools = await store.listInterceptions({ interceptionKind: 'mcp', limit: 200 })
+    expect(tools.every(row => row.interceptionKind === 'mcp')).toBe(true)
+    expect(tools.map(({ id }) => id)).toContain(tool.record.id)
+  })
+
   test("the list of interceptions leaves out the clients' own requests on demand, alone and with other filters", async () => {
     const initiatorId = randomUUID()
     const kinds = [undefined, 'turn', 'user', 'agent', 'main', ...internalRequestKinds]

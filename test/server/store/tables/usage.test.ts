@@ -91,4 +91,14 @@ describe.each(stores)('usage in the store: $name', ({ open }) => {
     expect(await read(query)).toMatchObject([{ interceptions }])
     expect(await read({ ...query, by: ['user', 'day'] })).toHaveLength(interceptions)
   })
+
+  test('of one kind of interception counts no others', async () => {
+    const initiatorId = randomUUID()
+    await store.record([interception({ initiatorId }), interception({ initiatorId, interceptionKind: 'mcp' })])
+    const counts = []
+    for (const interceptionKind of ['model', 'mcp', undefined] as const) {
+      counts.push(...(await read({ initiatorId, interceptionKind })).map(({ interceptions }) => interceptions))
+    }
+    expect(counts).toEqual([1, 1, 2])
+  })
 })
