@@ -33,7 +33,9 @@ export interface McpSession {
 export async function beginSession(url: string, fetch: SessionFetch, timeoutMs: number): Promise<McpSession> {
   // The package takes a quarter of a second, which a daemon without MCP servers need not spend.
   const mcp = await import('@modelcontextprotocol/client')
-  const transport = new mcp.StreamableHTTPClientTransport(new URL(url), { fetch, reconnectionOptions })
+  // A redirect leads away from the server that an operator has named, with the user's token.
+  const requestInit: RequestInit = { redirect: 'manual' }
+  const transport = new mcp.StreamableHTTPClientTransport(new URL(url), { fetch, requestInit, reconnectionOptions })
   const client = new mcp.Client(
     { name: 'aibridge', version: '1' },
     { capabilities: {}, versionNegotiation: { mode: 'auto' } },

@@ -201,6 +201,17 @@ describe('tokens', () => {
   })
 })
 
+test('a redirect is not followed, even to the same server', async () => {
+  const server = await toolServer((request, response, _body, { url, seen }) => {
+    seen.push(request.url ?? '')
+    response.writeHead(307, { location: `${url}/else` }).end()
+  })
+  configured({ wiki: server })
+  expect(await names()).toEqual([])
+  expect(new Set(server.seen)).toEqual(new Set(['/mcp']))
+  expect(log).toMatchObject([{ fields: { server: 'wiki', failure: 'broken' } }])
+})
+
 describe('lists', () => {
   const listing = (tools: unknown) =>
     scriptedServer(({ method, result }) => result(method === 'tools/list' ? { tools } : { content: [] }))
