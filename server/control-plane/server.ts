@@ -8,7 +8,9 @@ import type { Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { memoryDuplexPair } from '../../shared/rpc/links/memory-duplex.js'
+import { createAddressReader } from '../../shared/values/client-address.js'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
+import { networkOf } from '../../shared/values/network-of.js'
 import { createHomePage, requestedUrl } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
 import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
@@ -165,8 +167,10 @@ export async function createBridgeServer({
     ...heartbeat,
   })
 
+  const { trustedProxies = [] } = config
+  const readAddress = createAddressReader(trustedProxies)
   const authenticate = guardAuthenticator(createAuthenticator(config.adminToken, services.daemonKeys), {
-    trustedProxies: config.trustedProxies ?? [],
+    trustedProxies,
     logger,
   })
   const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
@@ -246,6 +250,7 @@ export async function createBridgeServer({
         router: appRouter,
         group,
         version: apiVersion,
+        addressOf: request => networkOf(readAddress(request) ?? ''),
         // Pages of this server: a page of another origin, such as a site that a person visits, gets no connection.
         allowedOrigins: (origin, request) => origin === requestedUrl(request, front?.url ?? ''),
         authenticate,

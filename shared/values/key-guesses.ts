@@ -1,5 +1,6 @@
 /** Slows down peers that guess keys. */
 import { abortablePause } from './abortable.js'
+import { networkOf } from './network-of.js'
 
 /** Options of {@link KeyGuesses}. */
 export interface KeyGuessesOptions {
@@ -149,17 +150,4 @@ function handOver(peer: Peer): void {
   const [next] = peer.waiting
   if (next) next()
   else peer.atOnce--
-}
-
-/** One household or server has 2^64 addresses of IPv6: its network counts. */
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  const [head = '', tail] = address.toLowerCase().split('::')
-  const groups = head === '' ? [] : head.split(':')
-  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === '' ? 0 : tail.split(':').length)
-  const all = [...groups, ...Array<string>(Math.max(0, missing)).fill('0'), ...(tail ?? '').split(':')]
-  return all
-    .slice(0, 4)
-    .map(group => group.replace(/^0+(?=.)/, ''))
-    .join(':')
 }

@@ -59,7 +59,9 @@ function flood() {
   if (!kind) return
   const [name, first, then] = kind
   dials.set(name, (dials.get(name) ?? 0) + 1)
-  const socket = connect(port, '127.0.0.1')
+  // From many addresses, as one may not take all places.
+  const localAddress = `127.0.0.${1 + Math.floor(next() * 250)}`
+  const socket = connect({ port, host: '127.0.0.1', localAddress })
   socket.on('error', () => {})
   // A closed peer dials again; not at once, so that the flood is in the frames.
   socket.on('close', () => setTimeout(flood, 100 + next() * 400))

@@ -49,9 +49,12 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   limits?: Partial<ConnectionLimits>
   /**
    * connections of this listener that may be open or opening at once; default 10,000, above it 503. A tenth of them may
-   * be unauthenticated clients that announced `connectionParams`.
+   * be unauthenticated clients that announced `connectionParams`; of these places, one address holds at most as many as
+   * are free.
    */
   maxConnections?: number
+  /** Returns the address of a client. Default: that of the socket, which behind a proxy is the proxy's. */
+  addressOf?: (request: IncomingMessage) => string | undefined
   /** the version of the router; a client's `?version=` is checked against it. Absent: no check */
   version?: Version
   /** the origins of web pages that may connect, or a function that decides; default: none */

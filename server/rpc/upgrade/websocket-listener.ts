@@ -24,6 +24,7 @@ import type { AnyRouter } from '../trpc-internals.js'
 import { UnauthenticatedPeer } from '../unauthenticated-peer.js'
 import { HeldSockets } from './held-sockets.js'
 import type { ServeWebSocketsOptions, WebSocketListener } from './listener-options.js'
+import { UnauthenticatedPlaces } from './unauthenticated-places.js'
 import { UnauthenticatedSocket } from './unauthenticated-socket.js'
 import { UnauthenticatedTurns } from './unauthenticated-turns.js'
 import { UpgradeHandshake } from './upgrade-handshake.js'
@@ -59,8 +60,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   readonly #unauthenticatedServer: DuplexServer
   readonly #turns = new UnauthenticatedTurns()
   readonly #heldSockets: HeldSockets
-  /** sockets of clients that announced `connectionParams` and are not authenticated yet */
-  readonly #unauthenticated = new Set<Socket>()
+  /** of clients that announced `connectionParams` and are not authenticated yet */
+  readonly #unauthenticated: UnauthenticatedPlaces
   /** one for all sockets */
   readonly #onSocketClosed: (this: Socket) => void
 
@@ -74,6 +75,8 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     this.#handshakeTimeoutMs = timeoutOf('handshakeTimeoutMs', options.handshakeTimeoutMs ?? times.handshakeTimeoutMs)
     this.#times = webSocketTimes(options)
     this.#heldSockets = new HeldSockets(options.group, this.#handshakeTimeoutMs)
+    const { maxConnections: limit = maxConnections } = options
+    this.#unauthenticated = new UnauthenticatedPlaces(Math.ceil(limit / unauthenticatedShare))
     const listener = this
     this.#onSocketClosed = function (this: Socket) {
       listener.connections--
@@ -108,12 +111,12 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     const isUnauthenticated = this.#authenticatesLater(request, query)
     try {
       this.#options.group.add(handshake)
-      this.#check(request, isUnauthenticated)
+      this.#check(request)
+      if (isUnauthenticated) this.#takePlace(request, socket)
     } catch (error) {
       return handshake.reject(error)
     }
     this.connections++
-    if (isUnauthenticated) this.#unauthenticated.add(socket)
     handshake.onSocketClosed = this.#onSocketClosed
     const { version } = this.#options
     const mismatch = version && checkVersion(query.get('version'), version)
@@ -136,15 +139,10 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   }
 
   /** Throws the rejections that need no identity. */
-  #check(request: IncomingMessage, isUnauthenticated: boolean): void {
+  #check(request: IncomingMessage): void {
     const limit = this.#options.maxConnections ?? maxConnections
     if (this.connections >= limit) {
       const problem = `${limit.toLocaleString('en')} connections are open, as many as maxConnections allows`
-      throw transportError('too_many_connections', problem)
-    }
-    const unauthenticated = this.#unauthenticated.size
-    if (isUnauthenticated && unauthenticated >= Math.ceil(limit / unauthenticatedShare)) {
-      const problem = `${unauthenticated.toLocaleString('en')} connections wait for connectionParams, as many as may`
       throw transportError('too_many_connections', problem)
     }
     const { origin } = request.headers
@@ -154,6 +152,13 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     if (origin !== undefined && !isAllowed(origin, request)) {
       throw transportError('origin_not_allowed', 'this web page may not connect')
     }
+  }
+
+  #takePlace(request: IncomingMessage, socket: Socket): void {
+    const { addressOf } = this.#options
+    const address = (addressOf ? addressOf(request) : socket.remoteAddress) ?? ''
+    this.#unauthenticated.check(address)
+    this.#unauthenticated.add(socket, address)
   }
 
   /** Never rejects. */

@@ -1,5 +1,6 @@
 /** Guessed admin tokens and daemon keys at the door of the RPC, before and after the upgrade. */
 import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { createServerMetrics } from '../../../server/metrics/prometheus.js'
@@ -91,4 +92,28 @@ test('behind a trusted proxy each client has guesses of its own, and only its la
     '192.0.2.2',
     '192.0.2.1',
   ])
+})
+
+test('one client behind a trusted proxy gets half of the places without a key, and another one finds a place', async () => {
+  const { url } = await listen(['127.0.0.1'])
+  const { hostname, port } = new URL(url)
+  const sockets: Socket[] = []
+  /** Returns the status of an upgrade of a client that has sent no key yet. */
+  const dial = async (client: string): Promise<number> => {
+    const socket = connect(Number(port), hostname)
+    sockets.push(socket)
+    socket.write(
+      `GET /rpc?connectionParams=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: ${client}\r\n\r\n`,
+    )
+    const [head] = await once(socket, 'data')
+    return Number(String(head).split(' ')[1])
+  }
+  // Addresses of one network of IPv6 are one.
+  const statuses = await Promise.all(
+    Array.from({ length: 510 }, (_, number) => dial(`2001:db8::${number.toString(16)}`)),
+  )
+  expect(statuses.filter(status => status === 101)).toHaveLength(500)
+  expect(new Set(statuses)).toEqual(new Set([101, 503]))
+  expect(await dial('2001:db8:0:1::1')).toBe(101)
+  for (const socket of sockets) socket.destroy()
 })

@@ -16,6 +16,7 @@ import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
 import type { ErrorReport } from '../../../../server/rpc/responses.js'
 import type { ServeWebSocketsOptions } from '../../../../server/rpc/upgrade/listener-options.js'
 import { serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listener.js'
+import { eventually } from '../../../fixtures/eventually.js'
 import { leavesNothing, opened } from '../../../fixtures/leaves-nothing.js'
 import { listening } from '../../../fixtures/listening.js'
 import { ownError, ownReasons } from '../../../fixtures/own-reasons.js'
@@ -278,7 +279,11 @@ describe('accepting WebSockets', () => {
   })
 
   it('unauthenticated clients take at most a tenth of maxConnections; a client with a key is accepted', async () => {
-    const { url, listener } = await serve({ maxConnections: 20, authenticate: ({ authorization }) => authorization })
+    const { url, listener } = await serve({
+      maxConnections: 20,
+      authenticate: ({ authorization }) => authorization,
+      addressOf: ({ socket }) => String(socket.remotePort),
+    })
     const stranger = async (): Promise<WebSocket> => {
       const socket = new WebSocket(`${url}?connectionParams=1`)
       await once(socket, 'open')
@@ -301,6 +306,30 @@ describe('accepting WebSockets', () => {
     strangers.push(await stranger(), await stranger())
     expect(listener.connections).toBe(4)
     for (const socket of strangers) socket.terminate()
+  })
+
+  it('one address holds at most half of the places of unauthenticated clients, and frees them', async () => {
+    const { url } = await serve({
+      maxConnections: 80,
+      authenticate: ({ authorization }) => authorization,
+      addressOf: request => request.headers['x-address']?.toString(),
+    })
+    const wait = async (address: string): Promise<WebSocket> => {
+      const socket = new WebSocket(`${url}?connectionParams=1`, { headers: { 'x-address': address } })
+      await once(socket, 'open')
+      return socket
+    }
+    const sockets = [await wait('a'), await wait('a'), await wait('a'), await wait('a')]
+    await expect(wait('a')).rejects.toThrow('503')
+    sockets.push(await wait('b'), await wait('b'))
+    await expect(wait('b')).rejects.toThrow('503')
+    sockets.push(await wait('c'))
+    sockets.shift()?.terminate()
+    sockets[0]?.send(JSON.stringify({ method: 'connectionParams', data: { authorization: 'Bearer key' } }))
+    sockets[0]?.send(JSON.stringify({ id: 1, method: 'query', params: { path: 'whoami' } }))
+    await once(sockets[0] as WebSocket, 'message') // opened above
+    await eventually(async () => sockets.push(await wait('a')))
+    for (const socket of sockets) socket.terminate()
   })
 
   it('a client that announces parameters is limited until they come, also where nobody asks who it is', async () => {
