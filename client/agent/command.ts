@@ -125,7 +125,8 @@ const ignore = (): void => {}
 /** @throws RpcError not_started if the system takes no such command */
 function spawnShell({ command, dir, env }: CommandLine): ChildProcess {
   try {
-    // One pipe for both: two pipes would lose the order of what is written.
+    // One pipe for both: two pipes would lose the order of what is written. It is a socket, which a command cannot open
+    // again by a name such as /dev/stderr (findings/node-pipes-are-sockets.sh).
     return spawn('sh', ['-c', `exec 2>&1\n${command}`], {
       cwd: dir,
       env,

@@ -33,6 +33,15 @@ describe('an output', () => {
     })
   })
 
+  test('an output that is closed early ends no process', async () => {
+    const { table, run, folder } = await openAgent()
+    const id = await run('echo a; exec > closed 2>&1; until [ -e go ]; do sleep 0.01; done; exit 3')
+    await until(() => existsSync(`${folder}/closed`))
+    expect(await table.output({ id, waitMs: 20 }, noCall)).toMatchObject({ running: true, output: 'a\n' })
+    writeFileSync(`${folder}/go`, '')
+    expect(await endOf(table, id)).toMatchObject({ running: false, exitCode: 3, output: 'a\n' })
+  })
+
   test('lines of concurrent writers stay whole', async () => {
     const { table, run } = await openAgent()
     const writers = [1, 2, 3].map(n => `(i=0; while [ $i -lt 100 ]; do echo ${n}-$i; i=$((i+1)); done) &`)
@@ -249,6 +258,17 @@ describe('a signal', () => {
     await endOf(table, id)
   })
 
+  test('a signal reaches a member of the session that has a group of its own and no parent', async () => {
+    const { table, run, lines } = await openAgent()
+    const id = await run(`bash -c 'set -m; sleep 60 > /dev/null & echo $! > pid'; echo; exec sleep 60`)
+    await until(async () => (await stateOf(table, id)).output === '\n')
+    const [pid] = lines('pid')
+    expect(isAlive(pid)).toBe(true)
+    await table.signal({ id, signal: 'terminate' })
+    await until(() => !isAlive(pid))
+    await endOf(table, id)
+  })
+
   test('a signal comes to the group once, and to each child that left the group', async () => {
     const { table, run, lines } = await openAgent()
     const id = await run('echo $$ >> pids; setsid sh -c "echo \\$\\$ >> pids; echo; exec sleep 60" | cat')
@@ -329,9 +349,13 @@ describe('a cancel', () => {
     ]
     await until(() => lines('pid1')[0] !== undefined && lines('pid2')[0] !== undefined)
     const pids = [...lines('pid1'), ...lines('pid2')]
-    for (const id of ids) expect(await table.cancel({ id, waitMs: 0 }, noCall)).toMatchObject({ running: true })
+    const sent = vi.spyOn(process, 'kill')
+    onTestFinished(() => sent.mockRestore())
+    for (const id of [...ids, ...ids])
+      expect(await table.cancel({ id, waitMs: 0 }, noCall)).toMatchObject({ ran: true })
     await until(async () => !(await stateOf(table, ids[1] ?? '')).running)
     expect(pids.map(isAlive)).toEqual([true, true])
+    expect(sent.mock.calls.filter(([, signal]) => signal === 'SIGTERM')).toHaveLength(2)
     await vi.advanceTimersByTimeAsync(1_999)
     expect(pids.map(isAlive)).toEqual([true, true])
     await vi.advanceTimersByTimeAsync(1)
