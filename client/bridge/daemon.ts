@@ -6,7 +6,7 @@ import { type Logger, withFields } from '../../shared/values/log.js'
 import { RejectionLog } from '../../shared/values/rejection-log.js'
 import { AuthorizationCache } from './control-plane/authorization-cache.js'
 import type { ControlPlane } from './control-plane/control-plane.js'
-import { createKeyReporter } from './control-plane/key-reports.js'
+import { KeyReports } from './control-plane/key-reports.js'
 import { ProviderRegistry } from './control-plane/provider-registry.js'
 import { watchProviders } from './control-plane/provider-watch.js'
 import { BodyMemory } from './front-door/body/body-memory.js'
@@ -92,8 +92,12 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
       'an endpoint is left alone for a while: it has failed several times in a row',
     )
   })
+  const keyReports = new KeyReports(client, logger)
   const providers = new ProviderRegistry({
-    onSnapshot: targets => upstreams.update(targets),
+    onSnapshot(targets) {
+      upstreams.update(targets)
+      keyReports.retry()
+    },
     onOutdated: metrics.providersOutdated,
     load: signal => client.providerConfigurator.getProviders.query(undefined, { signal }),
     logger,
@@ -110,7 +114,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {
     upstreams,
-    reportKey: createKeyReporter(client, logger),
+    keyReports,
     keyGuesses: new KeyGuesses({ maxDelayMs: guessDelayMs(trustedProxies) }),
     rejectionLog: new RejectionLog(logger),
     usageRequests: new UsageRequests(),

@@ -233,7 +233,7 @@ class Attempts {
     const isNew = this.#ring.takeOut(key.id, status === 401 ? undefined : bridged.model)
     if (isNew) {
       parts.logger.warn(fields, 'a key was taken out: its provider rejects it')
-      parts.reportKey({ target, keyId: key.id, status, model: bridged.model })
+      parts.keyReports.report({ target, keyId: key.id, status, model: bridged.model })
     }
     return true
   }

@@ -7,7 +7,7 @@ import type { KeyGuesses } from '../../../shared/values/key-guesses.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { RejectionLog } from '../../../shared/values/rejection-log.js'
 import type { AuthorizationCache } from '../control-plane/authorization-cache.js'
-import type { KeyReporter } from '../control-plane/key-reports.js'
+import type { KeyReports } from '../control-plane/key-reports.js'
 import type { ProviderRegistry, Target } from '../control-plane/provider-registry.js'
 import type { McpEndpoint } from '../mcp/endpoint.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
@@ -29,8 +29,7 @@ export interface FrontDoorParts {
   upstream: Upstream
   /** which keys and endpoints work */
   upstreams: UpstreamStates
-  /** Reports to the control plane that a key was taken out. Returns at once. */
-  reportKey: KeyReporter
+  keyReports: KeyReports
   limits: BridgeLimits
   logger: Logger
   metrics: BridgeMetrics

@@ -170,6 +170,28 @@ describe.each(rows)('$name', ({ path, provider: name, upstreamPath }) => {
     ])
   })
 
+  test('a report that the control plane did not take is made again when the providers are read again', async () => {
+    await start()
+    plane.before = called => {
+      if (called === 'providerConfigurator.reportKey') throw new Error('away')
+    }
+    provider.respondWith(json({}, 401), ok)
+    expect((await call({ model: 'm'.repeat(1000) })).status).toBe(200)
+    await eventually(() => expect(bridge.log.at(-1)).toMatchObject({ message: 'a rejected key could not be reported' }))
+    plane.before = () => {}
+    await change({})
+    await eventually(() => expect(plane.reportedKeys).toMatchObject([{ keyId: 'id-1', model: 'm'.repeat(256) }]))
+    await change({})
+    expect(plane.reportedKeys).toHaveLength(1)
+  })
+
+  test('a fallback URL that leads back to the bridge is rejected like a base URL', async () => {
+    await start({}, await deadUrl())
+    const back = `${bridge.url}/bridge/${name}${name === 'openai' ? '/v1' : ''}`
+    await change({ settings: { fallbackUrls: [back] } })
+    expect((await call()).status).toBe(508)
+  })
+
   test('a key that is rejected for several models is reported once', async () => {
     await start()
     provider.respondWith(json({}, 403), ok, json({}, 403), ok)
