@@ -77,14 +77,13 @@ class AnthropicRequest implements InjectedRequest {
   }
 
   addResults(results: readonly { call: HiddenCall; result: ToolResult }[]): void {
-    const { round, earlier, hasEnded } = this.#response
+    const { round, earlier } = this.#response
     const calls = callsOf(round)
     if (calls.length === 0) return
     // A call without a result would make the next request invalid.
     round.results = calls.map(call =>
       toolResultText(call.callId, results.find(given => given.call === call)?.result ?? notRun),
     )
-    if (hasEnded) return
     earlier.push(round)
     const blocks = round.blocks.flatMap(({ text }) => (text ? [text] : []))
     const { length } = this.#messages.elements

@@ -16,7 +16,7 @@ export class ClientMessage {
   isStarted = false
   /** the index that the client's next block gets */
   nextIndex = 0
-  /** whether the client's indexes may differ from the provider's */
+  /** whether the client's indexes may differ from the provider's: behind a hidden block, thus in all later rounds */
   isShifted = false
   /** the blocks of earlier bodies that the client gets */
   visible: Buffer[] = []

@@ -44,7 +44,6 @@ export class MessageStream implements StreamRound {
     this.#round = response.round
     this.#out = out
     this.#isFirst = response.earlier.length === 0
-    response.isShifted ||= !this.#isFirst
   }
 
   frame(frame: EventFrame): void {

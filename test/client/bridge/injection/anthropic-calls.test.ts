@@ -86,6 +86,26 @@ describe('a hidden call', () => {
     expect(JSON.stringify(turn)).toContain(JSON.stringify(`"input":${input}`).slice(1, -1))
   })
 
+  test('of several signatures of a block the last one goes back', () => {
+    const response = sse(
+      { type: 'content_block_start', index: 0, content_block: { type: 'thinking', thinking: '' } },
+      { type: 'content_block_delta', index: 0, delta: { type: 'signature_delta', signature: 'one' } },
+      { type: 'content_block_delta', index: 0, delta: { type: 'signature_delta', signature: 'two' } },
+      { type: 'content_block_start', index: 1, content_block: { type: 'text', text: 'a', citations: null } },
+      { type: 'content_block_delta', index: 1, delta: { type: 'citations_delta', citation: { cited: 1 } } },
+      { type: 'content_block_delta', index: 1, delta: { type: 'citations_delta', citation: { cited: 2 } } },
+      {
+        type: 'content_block_start',
+        index: 2,
+        content_block: { type: 'tool_use', id: 'c', name: 'bmcp_x', input: {} },
+      },
+      { type: 'message_delta', delta: { stop_reason: 'tool_use' } },
+    )
+    const { bodies } = played({ request: streamed, responses: [response, sse({ type: 'message_stop' })] })
+    expect(bodies[1]).toContain('{"type":"thinking","thinking":"","signature":"two"}')
+    expect(bodies[1]).toContain('"citations":[{"cited":1},{"cited":2}]')
+  })
+
   test('blocks of the model go back to it as it wrote them', () => {
     const { json } = played(
       {},
@@ -155,6 +175,17 @@ describe('stored turns in a history', () => {
         user('go on'),
       ])
     }
+  })
+
+  test('a history that has lost its beginning still has the turn', () => {
+    const { turn: late } = played(
+      { request: { ...request, messages: [user('first'), { role: 'assistant', content: 'Yes.' }, user('go on')] } },
+      round('tool_use', find),
+      done,
+    )
+    const messages = [user('go on'), { role: 'assistant', content: 'Done.' }, user('and on')]
+    const [body] = played({ request: { ...request, messages }, turns: late ? [late] : [] }, done).json
+    expect(body?.messages).toHaveLength(5)
   })
 
   test('a history with other words of the model stays as it is', () => {

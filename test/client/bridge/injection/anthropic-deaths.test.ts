@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { anthropicInjection as api } from '../../../../client/bridge/injection/anthropic.js'
 import { eventsOf } from '../../../fixtures/provider.js'
 import {
   done,
@@ -14,7 +15,7 @@ import {
   typesIn,
   user,
 } from './anthropic-play.js'
-import { respondWith } from './anthropic-provider.js'
+import { respondWith, resultOf, wikiTools } from './anthropic-provider.js'
 import { dataOf } from './play.js'
 
 describe('a stream that goes wrong', () => {
@@ -120,6 +121,47 @@ describe('a stream that goes wrong', () => {
       history[2],
     ])
   })
+})
+
+test('a turn is known before its round has ended, for a client that leaves', () => {
+  const open = api.open({
+    json: streamed,
+    body: Buffer.from(JSON.stringify(streamed)),
+    tools: wikiTools,
+    turns: [],
+    mayAskForUsage: false,
+  })
+  const responses = respondWith([round('tool_use', find), done], 'a', true).responses.map(response => response(request))
+  const [first = '', second = ''] = responses
+  open.beginRound().push(Buffer.from(first))
+  expect(open.turn()).toBeUndefined()
+  const whole = open.beginRound()
+  whole.push(Buffer.from(first))
+  open.addResults(whole.end().calls.map(call => ({ call, result: resultOf(call) })))
+  expect(open.turn()?.rounds).toHaveLength(1)
+  open.beginRound().push(Buffer.from(second.slice(0, second.indexOf('content_block_stop'))))
+  expect(open.turn()?.rounds).toMatchObject([
+    { results: [{}] },
+    { items: [{ visible: expect.stringMatching(/^text:/) }] },
+  ])
+})
+
+test('a later round adds no second end, and no block without a beginning', () => {
+  const [first] = respondWith([round('tool_use', text('a'), find)], 'a', true).responses
+  const delta = { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 3 } }
+  const second = sse(
+    { ...delta, delta: {}, usage: { output_tokens: 1 } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'lost' } },
+    delta,
+    delta,
+    { type: 'message_stop' },
+    { type: 'message_stop' },
+  )
+  const { text: shown } = played({ request: streamed, responses: [first ?? '', second] })
+  expect(shown).not.toContain('lost')
+  expect(typesIn(shown).slice(-2)).toEqual(['message_delta', 'message_stop'])
+  const deltas = eventsIn(shown).filter(({ type }) => type === 'message_delta')
+  expect(deltas).toMatchObject([{ usage: { output_tokens: 10 } }])
 })
 
 test('pings and unknown events of every round pass, and the bridge’s own ping is one', () => {
