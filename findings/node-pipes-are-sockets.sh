@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A command that Node starts with `stdio: 'pipe'` cannot open /dev/stdout or /dev/stderr (ENXIO): Node's pipes are sockets.
-# `mkfifo` and `new Socket({ fd })` would do, but a worker thread closes such a descriptor twice and aborts the process.
+# `mkfifo` and `new Socket({ fd })` would do, except in worker threads, where Node keeps a second owner of the descriptor.
 # Versions: Node 20.20, Linux. Depends on this: client/agent/command.ts, whose commands write `>&2` instead.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -62,7 +62,7 @@ export class HostedProcess implements CommandEvents {
     this.id = id
     this.scope = scope
     this.inputHash = inputHash
-    this.#shown = { command: cutToBytes(command, processLimits.maxListedCommandBytes), dir, background }
+    this.#shown = { command: shownCommand(command), dir, background }
     this.#events = events
   }
 
@@ -158,4 +158,9 @@ export class HostedProcess implements CommandEvents {
     this.#events.onClose(this, closed)
     this.#closeWaiters.release()
   }
+}
+
+/** Returns the beginning of a command as a text of its own: a part of a text keeps the whole in memory. */
+function shownCommand(command: string): string {
+  return Buffer.from(cutToBytes(command, processLimits.maxListedCommandBytes)).toString()
 }

@@ -1,4 +1,4 @@
-import { hash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -23,6 +23,7 @@ import { backgroundTimer } from '../../shared/rpc/background-timer.js'
 import { requireDirectory } from './command.js'
 import { commandEnvironment } from './environment.js'
 import { HostedProcess, type HostedProcessEvents } from './hosted-process.js'
+import { hashOfStart } from './input-hash.js'
 import { type PastProcess, PastProcesses, type Receipt } from './past-processes.js'
 import type { EndSignal } from './process-tree.js'
 import { StartAttempt } from './start-attempt.js'
@@ -51,7 +52,8 @@ interface EndedProcess {
 type Known = StartAttempt | HostedProcess | PastProcess
 
 /**
- * The processes of this machine that an agent has started. An id goes one way:
+ * The processes of this machine that an agent has started. Commands run as the agent's user and can read what the agent
+ * can. An id goes one way:
  * ```
  * unknown ──start──▶ attempt ──spawned──▶ running ──ends──▶ ended ──5 min, or too many──▶ receipt
  *    │                  └──cancelled──▶ tombstone
@@ -81,7 +83,7 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
     this.#info = {
       instanceId: randomUUID(),
       os: process.platform,
-      home: homedir(),
+      home: homeOr(resolve(dir)),
       dir: resolve(dir),
       startedAt: new Date(),
       buildVersion,
@@ -94,7 +96,7 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
 
   async start(input: StartProcess): Promise<StartedProcess> {
     const { id, scope } = input
-    const inputHash = hashOf(input)
+    const inputHash = hashOfStart(input)
     const known = this.#find(id, scope)
     if (!known) {
       await this.#begin(input, inputHash)
@@ -276,11 +278,13 @@ const leftPollMs = 20
 
 const neverRan: CancelledProcess = { ran: false, running: false, output: '', durationMs: 0 }
 
-/** Returns the same for inputs that start the same process. */
-function hashOf({ scope, command, dir, env = {}, background, deadlineMs }: StartProcess): string {
-  const variables = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))
-  // Left out fields become null.
-  return hash('sha256', JSON.stringify([scope, command, dir, variables, background, deadlineMs]))
+/** Returns the home directory; the other one for a user of a container who has none, for whom Node throws. */
+function homeOr(other: string): string {
+  try {
+    return homedir()
+  } catch {
+    return other
+  }
 }
 
 function unknownProcess(id: string) {
