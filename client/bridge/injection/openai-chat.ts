@@ -14,13 +14,13 @@ import type {
   InjectionInput,
   RoundMerger,
 } from './injection-api.js'
-import { mergeBody } from './openai-chat-body.js'
-import { restoredMessages, storedTurn } from './openai-chat-history.js'
-import { ChatResponse } from './openai-chat-response.js'
-import { modelMessage } from './openai-chat-round.js'
-import { ChatStreamRound } from './openai-chat-stream.js'
-import { addTools, mayTakeTools, openingOfMessages } from './openai-requests.js'
-import { resultText } from './openai-results.js'
+import { addTools, mayTakeTools, openingOfMessages } from './openai/requests.js'
+import { resultText } from './openai/results.js'
+import { mergeBody } from './openai-chat/body.js'
+import { restoredMessages, storedTurn } from './openai-chat/history.js'
+import { ChatResponse } from './openai-chat/response.js'
+import { modelMessage } from './openai-chat/round.js'
+import { ChatStreamRound } from './openai-chat/stream.js'
 import { type MergedResponse, mergeRound } from './round-bytes.js'
 
 const name = 'openai/chat/completions'

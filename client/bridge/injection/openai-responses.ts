@@ -14,13 +14,13 @@ import type {
   InjectionInput,
   RoundMerger,
 } from './injection-api.js'
-import { addTools, mayTakeTools, openingOfMessages } from './openai-requests.js'
-import { mergeBody } from './openai-responses-body.js'
-import { type Insertion, itemsOf, missingResults, restoredItems, storedTurn } from './openai-responses-history.js'
-import { repeatedItems } from './openai-responses-items.js'
-import { ResponsesResponse } from './openai-responses-response.js'
-import { ResponsesStreamRound } from './openai-responses-stream.js'
-import { resultOutput } from './openai-results.js'
+import { addTools, mayTakeTools, openingOfMessages } from './openai/requests.js'
+import { resultOutput } from './openai/results.js'
+import { mergeBody } from './openai-responses/body.js'
+import { type Insertion, itemsOf, missingResults, restoredItems, storedTurn } from './openai-responses/history.js'
+import { repeatedItems } from './openai-responses/items.js'
+import { ResponsesResponse } from './openai-responses/response.js'
+import { ResponsesStreamRound } from './openai-responses/stream.js'
 import { type MergedResponse, mergeRound } from './round-bytes.js'
 
 const name = 'openai/responses'

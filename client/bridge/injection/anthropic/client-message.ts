@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../../../shared/values/text.js'
 import type { HiddenNames } from '../hidden-names.js'
-import { sumOfUsage } from '../openai-sums.js'
+import { sumOfUsage } from '../usage-sums.js'
 import { newRound, type Round } from './round.js'
 
 /** The message that a client gets, over all rounds. */

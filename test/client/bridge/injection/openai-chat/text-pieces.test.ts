@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { cutText, isTextPiece, pieceOf } from '../../../../client/bridge/injection/text-pieces.js'
-import { fc } from '../../../fixtures/random.js'
+import { cutText, isTextPiece, pieceOf } from '../../../../../client/bridge/injection/openai-chat/text-pieces.js'
+import { fc } from '../../../../fixtures/random.js'
 
 const pieces = (...texts: (string | undefined)[]) => texts.map(text => (text === undefined ? undefined : pieceOf(text)))
 

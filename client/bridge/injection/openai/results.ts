@@ -1,6 +1,6 @@
 /** Results of hidden calls in the shapes of OpenAI's APIs, which have no flag for errors. */
-import type { JsonValue } from '../../../shared/values/text.js'
-import type { ToolResult } from '../mcp/injected-tool.js'
+import type { JsonValue } from '../../../../shared/values/text.js'
+import type { ToolResult } from '../../mcp/injected-tool.js'
 
 /** Returns a result as text; images, which the message of a tool cannot hold in Chat, become notes. */
 export function resultText(result: ToolResult): string {

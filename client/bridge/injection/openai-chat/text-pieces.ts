@@ -2,8 +2,8 @@
  * Cuts a text that a client sends back as one into the texts of the rounds that it was joined from. Blanks do not
  * count, for clients trim texts; those at the ends of a round's text are restored.
  */
-import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { digest } from './anchors.js'
+import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
+import { digest } from '../anchors.js'
 
 /** The text of one round as it is stored. */
 export type TextPiece = {

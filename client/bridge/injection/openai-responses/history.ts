@@ -1,12 +1,12 @@
 /** Hidden calls of earlier turns in a request of Responses: where they belong. */
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { objectsOf, parsed, textOf } from '../providers/reading.js'
-import { lastTurnOf } from '../providers/requests/prompt.js'
-import { itemSpeechOf } from '../providers/requests/responses-request.js'
-import { idAnchor, matchTurns, placedAnchors, type TextContext, wordsDigest } from './anchors.js'
-import type { HiddenTurn } from './injection-api.js'
-import { itemAnchors, type ResponsesRound, type RoundItem, withoutId } from './openai-responses-items.js'
-import { arrange, readRounds, type StoredItem, type StoredRound } from './stored-round.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { objectsOf, parsed, textOf } from '../../providers/reading.js'
+import { lastTurnOf } from '../../providers/requests/prompt.js'
+import { itemSpeechOf } from '../../providers/requests/responses-request.js'
+import { idAnchor, matchTurns, placedAnchors, type TextContext, wordsDigest } from '../anchors.js'
+import type { HiddenTurn } from '../injection-api.js'
+import { arrange, readRounds, type StoredItem, type StoredRound } from '../stored-round.js'
+import { itemAnchors, type ResponsesRound, type RoundItem, withoutId } from './items.js'
 
 /** A stored round. A visible item has one entry for each of its anchors. */
 type StoredResponsesRound = StoredRound & {

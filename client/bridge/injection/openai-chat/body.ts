@@ -1,10 +1,10 @@
 /** Blocking responses of Chat Completions. */
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { objectsOf, parsed, textOf } from '../providers/reading.js'
-import { GrowingCalls, selectionOf } from '../providers/responses/chat-calls.js'
-import type { ChatResponse } from './openai-chat-response.js'
-import { cutReasons, finishedCalls, RoundTexts, SortedCall } from './openai-chat-round.js'
-import { type ClientBytes, finalRound, type Verdict } from './round-bytes.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { objectsOf, parsed, textOf } from '../../providers/reading.js'
+import { GrowingCalls, selectionOf } from '../../providers/responses/chat-calls.js'
+import { type ClientBytes, finalRound, type Verdict } from '../round-bytes.js'
+import type { ChatResponse } from './response.js'
+import { cutReasons, finishedCalls, RoundTexts, SortedCall } from './round.js'
 
 /** Reads the body of one round and, if it is the last one, writes the client's body. */
 export function mergeBody(response: ChatResponse, bytes: Buffer, out: ClientBytes): Verdict {

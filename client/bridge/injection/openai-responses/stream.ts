@@ -1,10 +1,10 @@
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { parsed, textOf } from '../providers/reading.js'
-import type { EventFrame } from '../wire/event-frames.js'
-import { endRound } from './openai-responses-body.js'
-import { functionNameOf } from './openai-responses-items.js'
-import type { ResponsesResponse } from './openai-responses-response.js'
-import { type ClientBytes, finalRound, type StreamRound, type Verdict } from './round-bytes.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { parsed, textOf } from '../../providers/reading.js'
+import type { EventFrame } from '../../wire/event-frames.js'
+import { type ClientBytes, finalRound, type StreamRound, type Verdict } from '../round-bytes.js'
+import { endRound } from './body.js'
+import { functionNameOf } from './items.js'
+import type { ResponsesResponse } from './response.js'
 
 /** Events that begin a response. */
 const beginnings: ReadonlySet<string> = new Set(['response.created', 'response.in_progress', 'response.queued'])

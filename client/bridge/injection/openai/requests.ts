@@ -1,10 +1,10 @@
 /** Parts of the requests of both of OpenAI's APIs that take injected tools. */
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { jsonTextOf, objectsOf } from '../providers/reading.js'
-import { unframe } from '../providers/requests/client-elements.js'
-import { turnOf } from '../providers/requests/content.js'
-import { arrayText, type JsonEdits } from '../wire/json-edit.js'
-import type { JsonNode } from '../wire/json-node.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { jsonTextOf, objectsOf } from '../../providers/reading.js'
+import { unframe } from '../../providers/requests/client-elements.js'
+import { turnOf } from '../../providers/requests/content.js'
+import { arrayText, type JsonEdits } from '../../wire/json-edit.js'
+import type { JsonNode } from '../../wire/json-node.js'
 
 /** Returns whether tools can be added to those of a request. Any other value is an error that the provider rejects. */
 export function mayTakeTools(tools: JsonValue | undefined): boolean {

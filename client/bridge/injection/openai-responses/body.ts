@@ -1,9 +1,9 @@
 /** Whole responses of Responses: blocking ones, and the snapshot that ends a stream. */
-import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
-import { objectsOf, parsed } from '../providers/reading.js'
-import { roundItems } from './openai-responses-items.js'
-import type { ResponsesResponse } from './openai-responses-response.js'
-import { type ClientBytes, finalRound, type Verdict } from './round-bytes.js'
+import { isPlainObject, type JsonObject } from '../../../../shared/values/text.js'
+import { objectsOf, parsed } from '../../providers/reading.js'
+import { type ClientBytes, finalRound, type Verdict } from '../round-bytes.js'
+import { roundItems } from './items.js'
+import type { ResponsesResponse } from './response.js'
 
 /** Statuses of a response whose calls are not run. */
 const cutStatuses: ReadonlySet<unknown> = new Set(['incomplete', 'failed', 'cancelled', 'in_progress', 'queued'])

@@ -1,7 +1,7 @@
-import type { JsonObject } from '../../../shared/values/text.js'
-import type { HiddenNames } from './hidden-names.js'
-import type { ChatRound } from './openai-chat-round.js'
-import { sumOfUsage } from './openai-sums.js'
+import type { JsonObject } from '../../../../shared/values/text.js'
+import type { HiddenNames } from '../hidden-names.js'
+import { sumOfUsage } from '../usage-sums.js'
+import type { ChatRound } from './round.js'
 
 /** The response of a client of Chat Completions, over all its rounds. */
 export class ChatResponse {

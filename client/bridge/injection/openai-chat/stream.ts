@@ -1,12 +1,12 @@
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { objectsOf, parsed, textOf } from '../providers/reading.js'
-import { GrowingCalls } from '../providers/responses/chat-calls.js'
-import type { EventFrame } from '../wire/event-frames.js'
-import type { SseEvent } from '../wire/sse.js'
-import type { ChatResponse } from './openai-chat-response.js'
-import { cutReasons, finishedCalls, RoundTexts, SortedCall } from './openai-chat-round.js'
-import { newestUsage } from './openai-sums.js'
-import { type ClientBytes, finalRound, type StreamRound, type Verdict } from './round-bytes.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { objectsOf, parsed, textOf } from '../../providers/reading.js'
+import { GrowingCalls } from '../../providers/responses/chat-calls.js'
+import type { EventFrame } from '../../wire/event-frames.js'
+import type { SseEvent } from '../../wire/sse.js'
+import { type ClientBytes, finalRound, type StreamRound, type Verdict } from '../round-bytes.js'
+import { newestUsage } from '../usage-sums.js'
+import type { ChatResponse } from './response.js'
+import { cutReasons, finishedCalls, RoundTexts, SortedCall } from './round.js'
 
 /**
  * Reads the streamed response of one round of Chat Completions. Chunks pass as they came until something of them is

@@ -1,10 +1,10 @@
 /** One round of Chat Completions as the next request repeats it: the model's message and the results of its calls. */
-import type { JsonObject, JsonValue } from '../../../shared/values/text.js'
-import { isPlainObject, setOwn } from '../../../shared/values/text.js'
-import { objectsOf, textOf } from '../providers/reading.js'
-import { GrowingCall, type Selection } from '../providers/responses/chat-calls.js'
-import type { HiddenNames } from './hidden-names.js'
-import type { HiddenCall } from './injection-api.js'
+import type { JsonObject, JsonValue } from '../../../../shared/values/text.js'
+import { isPlainObject, setOwn } from '../../../../shared/values/text.js'
+import { objectsOf, textOf } from '../../providers/reading.js'
+import { GrowingCall, type Selection } from '../../providers/responses/chat-calls.js'
+import type { HiddenNames } from '../hidden-names.js'
+import type { HiddenCall } from '../injection-api.js'
 
 /** Members of a message that hold text of the model, in the order in which they are sent back. */
 export const textMembers = ['content', 'reasoning_content', 'reasoning'] as const

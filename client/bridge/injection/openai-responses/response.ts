@@ -1,8 +1,8 @@
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { textOf } from '../providers/reading.js'
-import type { HiddenNames } from './hidden-names.js'
-import type { ResponsesRound } from './openai-responses-items.js'
-import { sumOfUsage } from './openai-sums.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { textOf } from '../../providers/reading.js'
+import type { HiddenNames } from '../hidden-names.js'
+import { sumOfUsage } from '../usage-sums.js'
+import type { ResponsesRound } from './items.js'
 
 /** The response of a client of Responses, over all its rounds. */
 export class ResponsesResponse {

@@ -1,9 +1,9 @@
 /** The items of one round of Responses: which of them are hidden, and what the next round repeats. */
-import type { JsonObject } from '../../../shared/values/text.js'
-import { objectsOf, textOf } from '../providers/reading.js'
-import { idAnchor, textAnchor } from './anchors.js'
-import type { HiddenNames } from './hidden-names.js'
-import type { HiddenCall } from './injection-api.js'
+import type { JsonObject } from '../../../../shared/values/text.js'
+import { objectsOf, textOf } from '../../providers/reading.js'
+import { idAnchor, textAnchor } from '../anchors.js'
+import type { HiddenNames } from '../hidden-names.js'
+import type { HiddenCall } from '../injection-api.js'
 
 /** An item of a round. */
 export interface RoundItem {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { newestUsage, sumOfUsage } from '../../../../client/bridge/injection/openai-sums.js'
+import { newestUsage, sumOfUsage } from '../../../../client/bridge/injection/usage-sums.js'
 
 test('numbers add up in groups too, other values and fields of one side stay', () => {
   const sum = sumOfUsage(

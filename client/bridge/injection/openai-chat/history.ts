@@ -1,12 +1,12 @@
 /** Hidden calls of earlier turns in a request of Chat Completions: where they belong, and the messages with them. */
-import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
-import { objectsOf, parsed, textOf } from '../providers/reading.js'
-import { chatSpeechOf } from '../providers/requests/chat-request.js'
-import { lastTurnOf } from '../providers/requests/prompt.js'
-import { idAnchor, matchTurns, placedAnchors, type TextContext, textAnchor, wordsDigest } from './anchors.js'
-import type { HiddenTurn } from './injection-api.js'
-import { type ChatRound, type ChatTexts, modelMessage, type TextMember, textMembers } from './openai-chat-round.js'
-import { arrange, readRounds, type StoredRound } from './stored-round.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { objectsOf, parsed, textOf } from '../../providers/reading.js'
+import { chatSpeechOf } from '../../providers/requests/chat-request.js'
+import { lastTurnOf } from '../../providers/requests/prompt.js'
+import { idAnchor, matchTurns, placedAnchors, type TextContext, textAnchor, wordsDigest } from '../anchors.js'
+import type { HiddenTurn } from '../injection-api.js'
+import { arrange, readRounds, type StoredRound } from '../stored-round.js'
+import { type ChatRound, type ChatTexts, modelMessage, type TextMember, textMembers } from './round.js'
 import { cutText, isTextPiece, pieceOf, type TextPiece } from './text-pieces.js'
 
 /** A stored round; a client sees the texts of all rounds as one. */
