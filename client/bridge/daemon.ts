@@ -17,8 +17,11 @@ import { rejectExchange } from './front-door/error-response.js'
 import type { FrontDoorParts } from './front-door/exchange.js'
 import { serveExchange } from './front-door/serve-exchange.js'
 import { UsageRequests } from './front-door/usage-requests.js'
+import { Conversations } from './injection/conversations.js'
+import { Injector } from './injection/injector.js'
 import { McpEndpoint } from './mcp/endpoint.js'
 import { createServerDirectory } from './mcp/server-directory.js'
+import { createToolClient } from './mcp/tool-client.js'
 import { type BridgeMetrics, noMetrics } from './metrics/metrics.js'
 import { watchErasures } from './outbox/erasures.js'
 import { createMemoryOutbox } from './outbox/memory-outbox.js'
@@ -111,6 +114,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const upstream = new Upstream(limits)
   const directory = createServerDirectory({ client, logger, limits })
   const mcp = new McpEndpoint({ directory, upstream, logger, limits })
+  const tools = createToolClient({ directory, logger })
+  const conversations = new Conversations(client)
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {
     upstreams,
@@ -119,6 +124,8 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     rejectionLog: new RejectionLog(logger),
     usageRequests: new UsageRequests(),
     mcp,
+    // The results of hidden calls are stored, and they are content.
+    injector: recordContent ? new Injector({ directory, tools, conversations, logger }) : undefined,
     bodyMemory: new BodyMemory(limits.maxTotalBodyBytes),
     decodings: new Turns(maxDecodings),
     readAddress: createAddressReader(trustedProxies),
@@ -178,7 +185,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
     const watched = erasures.stop()
     const rest = await outbox.close({ timeoutMs: Math.max(limits.outboxFlushMs, deadline - performance.now()) })
     await watched
-    await Promise.all([erasures.retire(), mcp.close()])
+    await Promise.all([erasures.retire(), mcp.close(), tools.close()])
     await upstream.close()
     return rest
   }

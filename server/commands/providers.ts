@@ -31,6 +31,7 @@ interface AddOptions extends CommonOptions {
   includeUsage?: 'auto' | 'never' | 'default'
   fallbackUrl?: string[]
   maxParallelRequests?: Limit
+  noToolsFor?: string[]
 }
 
 /** Adds `providers add|test|list|enable|disable|remove` and `providers keys`. */
@@ -74,6 +75,11 @@ export function addProvidersCommands(program: Command): void {
       'its requests under way at once, in each daemon; further ones wait up to 5 s; default: any number',
       wholeNumberOrDefault,
     )
+    .option(
+      '--no-tools-for <model>',
+      'add no tools of MCP servers to requests for these models, * is any text; may be repeated; none: every model gets tools; default: small models',
+      append,
+    )
     .addOption(
       new Option(
         '--include-usage <when>',
@@ -82,7 +88,7 @@ export function addProvidersCommands(program: Command): void {
     )
     .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...others }: AddOptions) => {
       const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage, ...rest } = others
-      const { fallbackUrl, maxParallelRequests, ...options } = rest
+      const { fallbackUrl, maxParallelRequests, noToolsFor, ...options } = rest
       const fallbackUrls = fallbackUrl?.join() === 'none' ? 'default' : fallbackUrl
       const limits = {
         firstByteTimeoutMs,
@@ -91,6 +97,7 @@ export function addProvidersCommands(program: Command): void {
         includeUsage,
         fallbackUrls,
         maxParallelRequests,
+        modelsWithoutTools: patternsOf(noToolsFor),
       }
       const values = Object.entries(limits)
       const given = values.filter(([, value]) => value !== undefined)
@@ -176,6 +183,12 @@ const columns: Column<ProviderSummary>[] = [
   ['KEYS', ({ keyDetails }) => keyDetails.map(keyText).join(', ')],
   ['LAST FAILURE', ({ lastFailure }) => lastFailure && `${lastFailure.at.toISOString()} ${lastFailure.errorType}`],
 ]
+
+/** Returns the patterns of an option: none for `none`, those of the server for `default`. */
+function patternsOf(given: string[] | undefined): string[] | 'default' | undefined {
+  if (given?.join() === 'none') return []
+  return given?.join() === 'default' ? 'default' : given
+}
 
 /** Names the limits that differ from the server's. */
 function limitsText(settings: ProviderSummary['settings']): string {

@@ -316,6 +316,12 @@ export const bridgeLimits = {
   mcpMaxRequests: 256,
   /** between two looks whether a stream's key is still good */
   mcpStreamCheckMs: 60_000,
+  /** calls to the provider for one request; a model that has found nothing by then goes round in circles */
+  maxInjectedRounds: 30,
+  /** for all rounds of one request: SDKs wait ten minutes */
+  injectedTotalMs: 600_000,
+  /** between signs of life while tools run; proxies close connections that are silent for 30 s and more */
+  injectedPingMs: 10_000,
 } as const
 
 /** Limits of one bridge, see {@link bridgeLimits}. */

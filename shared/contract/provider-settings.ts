@@ -14,6 +14,10 @@ export const maxBodyLimitBytes = 256 * 1024 * 1024
 /** Most fallback URLs of a provider: each one that is down costs a request the time of a connection. */
 const maxFallbackUrls = 8
 
+/** Patterns of models, and the length of one. */
+const maxModelPatterns = 64
+const maxPatternLength = 256
+
 /** Most parallel requests that a provider may be limited to; far above what one process carries. */
 const maxParallelRequests = 100_000
 
@@ -36,6 +40,8 @@ export const providerSettingsFields = {
   fallbackUrls: z.array(httpUrl).max(maxFallbackUrls),
   /** requests under way at once; further ones wait a few seconds for a place */
   maxParallelRequests: z.number().int().min(1).max(maxParallelRequests),
+  /** models to whose requests no tools of MCP servers are added; `*` in a pattern stands for any text */
+  modelsWithoutTools: z.array(z.string().min(1).max(maxPatternLength)).max(maxModelPatterns),
 } as const
 
 /** The settings of a provider as an operator sees them; null stands for the server's setting. */
@@ -48,7 +54,12 @@ export interface ShownProviderSettings {
   fallbackUrls: string[] | null
   /** null: any number */
   maxParallelRequests: number | null
+  /** null: small models, see {@link smallModels} */
+  modelsWithoutTools: string[] | null
 }
+
+/** The models that get no tools by default: coding clients use them for titles and summaries. */
+export const smallModels: readonly string[] = ['*haiku*', '*nano*']
 
 /** The settings of a provider that has none of its own. */
 export const unsetProviderSettings: ShownProviderSettings = {
@@ -58,6 +69,7 @@ export const unsetProviderSettings: ShownProviderSettings = {
   includeUsage: null,
   fallbackUrls: null,
   maxParallelRequests: null,
+  modelsWithoutTools: null,
 }
 
 /** A change of settings: a field that is left out stays, and null sets it back to the server's setting. */
@@ -68,6 +80,7 @@ export const providerSettingsChange = z.object({
   includeUsage: providerSettingsFields.includeUsage.nullable().optional(),
   fallbackUrls: providerSettingsFields.fallbackUrls.nullable().optional(),
   maxParallelRequests: providerSettingsFields.maxParallelRequests.nullable().optional(),
+  modelsWithoutTools: providerSettingsFields.modelsWithoutTools.nullable().optional(),
 })
 
 /** Settings of one provider; a field that is not set leaves the server's setting. */

@@ -82,6 +82,7 @@ const providerSettings = z.object({
   includeUsage: z.enum(['auto', 'never']).nullable(),
   fallbackUrls: z.array(z.string()).nullable(),
   maxParallelRequests: z.number().nullable(),
+  modelsWithoutTools: z.array(z.string()).nullable(),
 })
 
 const providerSummary = z.object({

@@ -15,7 +15,7 @@ import type { ResponseReceiver, UpstreamLimits } from '../relay/upstream-call.js
 import { abortedBy, UpstreamError } from '../relay/upstream-error.js'
 import { type BreakerPass, maxFailures } from '../upstreams/breakers.js'
 import type { KeyChoice, KeyRing } from '../upstreams/key-ring.js'
-import { findHeader, type ResponseHead, requestHeaders } from '../wire/headers.js'
+import { findHeader, type ResponseHead, requestHeaders, withoutHeaders } from '../wire/headers.js'
 import { maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
 import { shownKey } from './credentials.js'
 import type { Exchange } from './exchange.js'
@@ -39,6 +39,8 @@ export interface ProviderCallOptions {
   recorded?: ResponseRecording | undefined
   /** whether a response that may reject a field of the request is dropped at its head; default: no */
   mayReject?: boolean
+  /** whether the body was written anew, without the encoding of the client's; default: no */
+  isRewritten?: boolean
 }
 
 /** The facts of a bridged request that choose its key. */
@@ -267,8 +269,9 @@ class Attempts {
 
   #request({ origin, basePath }: Endpoint, key: ProviderKey | undefined): UpstreamRequest {
     const { parts, request, credentials, target, path, signal } = this.#exchange
-    const { recorded } = this.#options
-    const passed = requestHeaders(request.rawHeaders, {
+    const { recorded, isRewritten = false } = this.#options
+    const raw = isRewritten ? withoutHeaders(request.rawHeaders, ['content-encoding']) : request.rawHeaders
+    const passed = requestHeaders(raw, {
       credential: credentials.kind === 'byok' ? undefined : [],
       withheld: parts.withheldHeaders,
       key: shownKey(credentials),

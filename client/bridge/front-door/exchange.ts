@@ -9,6 +9,7 @@ import type { RejectionLog } from '../../../shared/values/rejection-log.js'
 import type { AuthorizationCache } from '../control-plane/authorization-cache.js'
 import type { KeyReports } from '../control-plane/key-reports.js'
 import type { ProviderRegistry, Target } from '../control-plane/provider-registry.js'
+import type { Injector } from '../injection/injector.js'
 import type { McpEndpoint } from '../mcp/endpoint.js'
 import type { BridgeMetrics } from '../metrics/metrics.js'
 import type { Recorder } from '../recording/recorder.js'
@@ -26,6 +27,8 @@ export interface FrontDoorParts {
   authorizations: AuthorizationCache
   providers: ProviderRegistry
   recorder: Recorder
+  /** undefined if no content is recorded: hidden calls have to be stored */
+  injector: Injector | undefined
   upstream: Upstream
   /** which keys and endpoints work */
   upstreams: UpstreamStates

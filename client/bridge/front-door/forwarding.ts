@@ -2,6 +2,8 @@
 import { abortable } from '../../../shared/values/abortable.js'
 import { credentialHint } from '../../../shared/values/credential-hint.js'
 import { withinDeadline } from '../control-plane/deadline.js'
+import type { Injection } from '../injection/injector.js'
+import { RoundFailed } from '../injection/rounds.js'
 import type { BridgedRoute, RequestFacts } from '../providers/provider-api.js'
 import type { Recording } from '../recording/recorder.js'
 import { mayRejectField } from '../relay/attempt.js'
@@ -15,6 +17,7 @@ import { noteResponse } from './conversation.js'
 import { clientKey, secretsOf } from './credentials.js'
 import { describeError, failureOf } from './error-response.js'
 import type { Exchange } from './exchange.js'
+import { prepareInjection, RoundsObserver, sendRounds } from './injected-exchange.js'
 import { readRequest, readWithin } from './read-request.js'
 
 /** Passes a request on without a record. */
@@ -36,35 +39,53 @@ export async function passThrough(exchange: Exchange): Promise<void> {
 
 /** Records an interception, calls the provider and records its response. */
 export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<void> {
-  const { parts, response, cors, target, arrivedAt } = exchange
+  const { parts, response, cors, target, owner, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
   await withBodyShare(exchange, async share => {
-    const { facts, filter, body, reader, conversation, readingMs } = await readRequest(exchange, route, share)
+    const injects = await parts.injector?.apiFor(route.name, owner.ownerId)
+    const { facts, filter, body, reader, conversation, content, readingMs } = await readRequest(
+      exchange,
+      route,
+      share,
+      injects !== undefined,
+    )
     const bridged = { model: facts.model, conversation }
     const recording = await begin(exchange, facts, bridged, body.length)
     metrics.overhead((performance.now() - arrivedAt - readingMs) / 1000)
-    const observer = new ResponseRecording({
+    let injection: Injection | undefined
+    const recorded = new ResponseRecording({
       recording,
       apiName: route.name,
       reader,
+      recordedCall: call => injection?.recordedCall(call) ?? call,
       maxBytes: limits.maxInspectedBytes,
       logger,
       metrics,
       provider: target.provider.name,
     })
-    const relay = new Relay(response, { observer, filter, added: cors, clientTimeoutMs: limits.clientTimeoutMs })
+    let relay = new Relay(response, {
+      observer: recorded,
+      filter,
+      added: cors,
+      clientTimeoutMs: limits.clientTimeoutMs,
+    })
     try {
-      if (body.isAdapted) await sendAdapted(exchange, body, bridged, relay, observer)
-      else await send(exchange, body, relay, { bridged, recorded: observer })
+      injection = injects && content && (await prepareInjection(exchange, injects, facts, content))
+      if (injection) {
+        const rounds = new RoundsObserver(recorded)
+        relay = new Relay(response, { observer: rounds, added: cors, clientTimeoutMs: limits.clientTimeoutMs })
+        await sendRounds({ exchange, route, bridged, injection, relay, rounds, recorded })
+      } else if (body.isAdapted) await sendAdapted(exchange, body, bridged, relay, recorded)
+      else await send(exchange, body, relay, { bridged, recorded })
     } catch (error) {
-      const { kept } = await observer.finish(failureOf(error))
+      const { kept } = await recorded.finish(failureOf(error))
       // The client sees an error of the bridge, too, when its record is kept.
       await abortable(kept, exchange.signal).catch(() => {}) // a client that leaves is not waited for
       await fail(exchange, relay, error)
     } finally {
       // The client may be gone before the records are made.
-      await observer.finish(undefined)
-      noteResponse(exchange, facts, conversation, reader.facts().msgId)
+      await recorded.finish(undefined)
+      noteResponse(exchange, facts, conversation, injection?.request.threadId?.() ?? reader.facts().msgId)
     }
   })
 }
@@ -155,6 +176,10 @@ function routeLabel({ path }: Exchange): string {
  */
 async function fail(exchange: Exchange, relay: Relay, error: unknown): Promise<void> {
   const { parts, response, signal, target } = exchange
+  if (error instanceof RoundFailed) {
+    parts.logger.warn({ ...describeError(error.cause), provider: target.provider.name }, 'tools could not be used')
+    return relay.end(signal)
+  }
   if (!response.headersSent && !response.destroyed) throw error
   const aborted = error instanceof UpstreamError && error.failure === 'aborted'
   const fields = { ...describeError(error), provider: target.provider.name }

@@ -1,4 +1,5 @@
 /** Reads a request: its body within bounds, and the facts in its content. */
+import type { JsonObject } from '../../../shared/values/text.js'
 import type { BridgedRoute, RequestFacts, ResponseReader } from '../providers/provider-api.js'
 import { encodingsOf } from '../wire/content-encoding.js'
 import { EventFilter } from '../wire/event-filter.js'
@@ -34,30 +35,51 @@ interface Interpreted {
   filter: EventFilter | undefined
   /** digest that is the same for all requests of the conversation; undefined if nothing depends on it */
   conversation: string | undefined
+  /** the content, if it is kept */
+  content: KeptContent | undefined
   /** the body that the provider gets in place of the client's */
   adapted: readonly Buffer[] | undefined
 }
 
-/** Reads a request. The parsed body is garbage when the promise resolves. */
-export async function readRequest(exchange: Exchange, route: BridgedRoute, share: BodyShare): Promise<ReadRequest> {
+/** The content of a request whose body is rewritten. */
+export interface KeptContent {
+  json: JsonObject
+  /** the bytes of `json` */
+  text: Buffer
+  /** whether a stream that does not ask for its usage may be made to */
+  mayAskForUsage: boolean
+}
+
+/**
+ * Reads a request. The parsed body is garbage when the promise resolves, unless it is kept.
+ * @param keepsContent whether the body may be rewritten
+ */
+export async function readRequest(
+  exchange: Exchange,
+  route: BridgedRoute,
+  share: BodyShare,
+  keepsContent: boolean,
+): Promise<ReadRequest> {
   const startedAt = performance.now()
   const body = await readWithin(exchange, share)
   const readingMs = performance.now() - startedAt
   const encodings = encodingsOf(exchange.request.headers['content-encoding'])
-  const { facts, reader, filter, adapted, conversation } =
+  const { adapted, content, ...interpreted } =
     encodings.length > 0
-      ? await decodeAndInterpret(exchange, route, body, encodings, share)
+      ? await decodeAndInterpret(exchange, route, body, encodings, share, keepsContent)
       : interpret(exchange, route, body, readContent(body))
-  return { facts, reader, filter, conversation, body: new HeldBody(share, body, adapted), readingMs }
+  const kept = keepsContent ? content : undefined
+  return { ...interpreted, content: kept, body: new HeldBody(share, body, adapted), readingMs }
 }
 
-/** Interprets an encoded request. The decoded copy lives within its turn only. */
+/** Interprets an encoded request. The decoded copy lives within its turn only, unless it is kept. */
 function decodeAndInterpret(
   exchange: Exchange,
   route: BridgedRoute,
   body: Buffer,
   encodings: string[],
   share: BodyShare,
+  keepsContent: boolean,
 ): Promise<Interpreted> {
   const { parts, signal } = exchange
   return parts.decodings.run(signal, async () => {
@@ -70,7 +92,7 @@ function decodeAndInterpret(
       const content = await decodeContent(body, encodings, maxBodyBytes(exchange), { take })
       return interpret(exchange, route, body, content)
     } finally {
-      share.release(copied)
+      if (!keepsContent) share.release(copied)
     }
   })
 }
@@ -79,7 +101,7 @@ function interpret(
   exchange: Exchange,
   route: BridgedRoute,
   body: Buffer,
-  { json, plain }: RequestContent,
+  { json, plain, text }: RequestContent,
 ): Interpreted {
   const { request, parts } = exchange
   const encoding = request.headers['content-encoding']
@@ -88,12 +110,14 @@ function interpret(
   const conversation = conversationOf(exchange, facts, json ?? {})
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)
-  if (!adaptation || !plain) return { facts, reader, filter: undefined, conversation, adapted: undefined }
+  const mayAskForUsage = mayAdapt(exchange, facts)
+  const content = json && text && { json, text, mayAskForUsage }
+  if (!adaptation || !plain) return { facts, reader, filter: undefined, conversation, content, adapted: undefined }
   // A provider may send the chunk without a request too, and no client expects the chunk.
   const { body: patched, ...hidden } = adaptation
   const mark = body.subarray(0, body.length - plain.length)
-  const adapted = mayAdapt(exchange, facts) ? [mark, ...patched] : undefined
-  return { facts, reader, filter: new EventFilter(hidden), conversation, adapted }
+  const adapted = mayAskForUsage ? [mark, ...patched] : undefined
+  return { facts, reader, filter: new EventFilter(hidden), conversation, content, adapted }
 }
 
 /** Returns whether a request may ask for more than the client did. */

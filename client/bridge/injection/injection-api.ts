@@ -71,6 +71,8 @@ export interface InjectedRequest {
   turn(): HiddenTurn | undefined
   /** whether the client's response is a stream: pings and error events may be written into it */
   readonly isStream: boolean
+  /** whether the request asks for its usage, although the client's does not: the provider may reject that */
+  readonly asksForUsage?: boolean
   /** Returns an event that says nothing, for a client that waits. */
   ping(): Buffer
   /** Returns the error event that ends a stream, in the API's shape. */

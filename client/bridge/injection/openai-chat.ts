@@ -59,7 +59,7 @@ class ChatRequest implements InjectedRequest {
   readonly #restored: ReadonlyMap<number, string[]>
   readonly #response: ChatResponse
   readonly #merged: MergedResponse
-  readonly #asksForUsage: boolean
+  readonly asksForUsage: boolean
 
   constructor(input: InjectionInput) {
     const { json, body, tools, turns } = input
@@ -70,9 +70,9 @@ class ChatRequest implements InjectedRequest {
       this.#messages,
       turns.filter(turn => turn.api === name),
     )
-    this.#asksForUsage = input.mayAskForUsage && lacksUsage(json)
+    this.asksForUsage = input.mayAskForUsage && lacksUsage(json)
     const names = new HiddenNames(tools, openaiChatInjection.clientToolNames(json))
-    const response = new ChatResponse(names, this.#asksForUsage)
+    const response = new ChatResponse(names, this.asksForUsage)
     this.#response = response
     this.#merged = {
       kind: undefined,
@@ -91,7 +91,7 @@ class ChatRequest implements InjectedRequest {
     const { json, tools } = this.#input
     const edits = new JsonEdits(this.#root)
     addTools(edits, this.#root, tools.map(offered), json.parallel_tool_calls)
-    if (this.#asksForUsage) edits.set(['stream_options', 'include_usage'], 'true')
+    if (this.asksForUsage) edits.set(['stream_options', 'include_usage'], 'true')
     this.#editMessages(edits)
     return edits.pieces()
   }

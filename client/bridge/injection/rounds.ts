@@ -19,13 +19,17 @@ export interface RoundLimits {
 
 /** Options of {@link runRounds}. */
 export interface RoundsOptions {
-  request: InjectedRequest
+  /** the request; may be another one after a `send`, which has not passed on any response then */
+  readonly request: InjectedRequest
   /** Sends the body of a round; resolves when the receiver has taken the whole response. */
   send: (body: readonly Buffer[], receiver: ResponseReceiver) => Promise<void>
   /** Runs a hidden call. Rejects only if the request is aborted. */
   run: (call: HiddenCall) => Promise<ToolResult>
-  /** Stores the hidden calls of the turn. @throws Rejection if they could not be stored */
-  keep: (turn: HiddenTurn) => Promise<void>
+  /**
+   * Stores the hidden calls of the turn, and what else the next request needs; undefined if there is nothing to store.
+   * @throws Rejection if it could not be stored
+   */
+  keep: (turn: HiddenTurn | undefined) => Promise<void> | undefined
   /** takes the response of the client */
   client: ResponseReceiver
   /** Called before `client` gets the chunk with the end of the response. */
@@ -43,6 +47,8 @@ export interface RoundRecording {
   chunk(chunk: Buffer): boolean
   /** Ends a response that another one follows. */
   nextResponse(): Promise<void>
+  /** Ends the record with an error, which the client is about to get as the last event. */
+  fail(error: unknown): Promise<unknown>
 }
 
 /** A failure behind the beginning of the client's stream, whose last event says it. */
@@ -57,13 +63,13 @@ export class RoundFailed extends Error {
  *   was aborted
  */
 export async function runRounds(options: RoundsOptions): Promise<void> {
-  const { request, limits, signal, recorded } = options
+  const { limits, signal, recorded } = options
   const output = new ClientOutput(options)
   const startedAt = performance.now()
   for (let round = 1; ; round++) {
     const receiver = new RoundReceiver(options, output)
     try {
-      await options.send(request.body(), receiver)
+      await options.send(options.request.body(), receiver)
     } catch (error) {
       // The first response is cut off where the provider's is, as without tools.
       if (round === 1) throw error
@@ -75,7 +81,7 @@ export async function runRounds(options: RoundsOptions): Promise<void> {
     const { calls, isFinal, held } = merger.end()
     if (calls.length === 0) return output.writeLast(held.bytes)
     if (!held.isLast) await output.write(held)
-    request.addResults(await runCalls(options, output, calls))
+    options.request.addResults(await runCalls(options, output, calls))
     if (isFinal) return output.writeLast(held.bytes)
     if (round === limits.maxInjectedRounds) {
       return output.fail(unfinished(`the model called tools in ${round} rounds, and no more are allowed`))
@@ -145,12 +151,12 @@ class ClientOutput {
     if (this.#isEnding || bytes.length === 0) return undefined
     if (!isLast) return this.#send(bytes)
     this.#isEnding = true
-    const turn = this.#options.request.turn()
+    const kept = this.#options.keep(this.#options.request.turn())
     const send = () => {
       this.#options.onLast()
       return this.#send(bytes)
     }
-    return turn ? this.#options.keep(turn).then(send) : send()
+    return kept ? kept.then(send) : send()
   }
 
   /** Writes the last bytes of the response, which a round has held back. */
@@ -166,10 +172,11 @@ class ClientOutput {
 
   /** Ends a stream that has begun with an error event. Throws in any case. */
   async fail(error: unknown): Promise<never> {
-    const { request, signal } = this.#options
+    const { request, signal, recorded } = this.#options
     const shown = error instanceof UpstreamError && error.cause instanceof Rejection ? error.cause : error
     if (signal.aborted || !this.hasBegun || !request.isStream) throw shown
     const message = shown instanceof Rejection || shown instanceof UpstreamError ? shown.message : 'internal error'
+    await recorded.fail(shown)
     this.#options.onLast()
     await this.#send(request.errorEvent(message))
     throw new RoundFailed(message, { cause: shown })

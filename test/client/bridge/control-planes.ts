@@ -20,6 +20,8 @@ export interface Recorded {
 export interface RunningControlPlane {
   client: ControlPlane
   key: string
+  /** Adds an MCP server whose tools are injected, and which takes any token or none. */
+  injectFrom(id: string, url: string): Promise<void>
   /** Returns all records so far, oldest interception first. */
   recorded(): Promise<Recorded[]>
   close(): Promise<void>
@@ -42,6 +44,10 @@ export const controlPlanes: ControlPlaneRow[] = [
       return {
         client: plane,
         key: testKey,
+        async injectFrom(id, url) {
+          plane.mcpTokens.set(id, { token: 'token-of-test' })
+          plane.mcpServers.push({ id, url, toolAllowRegex: null, toolDenyRegex: null, inject: true })
+        },
         recorded: async () =>
           plane.stored('interception').map(interception => ({
             interception,
@@ -89,9 +95,14 @@ async function startReal(
   // One database serves all tests of a file; each test has a user of its own.
   const user = await admin.users.create.mutate({ username: `test-${++users}` })
   const { key } = await admin.apiKeys.create.mutate({ user: user.id })
+  const servers: string[] = []
   return {
     client,
     key,
+    async injectFrom(id, url) {
+      await admin.mcpServers.upsert.mutate({ id, url, inject: true })
+      servers.push(id)
+    },
     async recorded() {
       const { interceptions } = await admin.interceptions.list.query({ user: user.id })
       const details = interceptions.reverse().map(({ id }) => admin.interceptions.get.query({ id }))
@@ -105,6 +116,8 @@ async function startReal(
       }))
     },
     async close() {
+      // The server is shared with the tests that follow.
+      for (const id of servers) await admin.mcpServers.remove.mutate({ id })
       await client.close()
       await closeAdmin()
     },

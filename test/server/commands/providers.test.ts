@@ -123,6 +123,7 @@ test('fallback URLs and the limit of parallel requests are set and set back, and
   expect((await add('--fallback-url', 'none', '--max-parallel-requests', 'default')).settings).toMatchObject({
     fallbackUrls: null,
     maxParallelRequests: null,
+    modelsWithoutTools: null,
   })
 })
 
@@ -136,6 +137,7 @@ test('limits of a provider take the place of the limits of the server, one by on
     includeUsage: null,
     fallbackUrls: null,
     maxParallelRequests: null,
+    modelsWithoutTools: null,
   }
   expect((await add()).settings).toEqual(unset)
   expect((await add('--first-byte-timeout-ms', '0', '--max-body-bytes', '50000000')).settings).toEqual({

@@ -122,6 +122,8 @@ export interface RequestContent {
    * reaches the provider as it came
    */
   plain: Buffer | undefined
+  /** the bytes of the JSON, of an encoded body a decoded copy; undefined without `json` */
+  text: Buffer | undefined
 }
 
 /** The byte order mark in UTF-8, which some clients write before JSON. */
@@ -134,7 +136,7 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 export function readContent(body: Buffer): RequestContent & { plain: Buffer } {
   const hasMark = body.subarray(0, byteOrderMark.length).equals(byteOrderMark)
   const plain = hasMark ? body.subarray(byteOrderMark.length) : body
-  return { json: parseJson(plain), plain }
+  return { json: parseJson(plain), plain, text: plain }
 }
 
 /**
@@ -156,9 +158,9 @@ export async function decodeContent(
     const message = `request body of ${format(body.length)} bytes is decoded larger than maxBodyBytes ${format(maxBytes)}`
     throw new Rejection(413, 'body_too_large', message)
   }
-  if (decoded === 'unreadable') return { json: undefined, plain: undefined }
+  if (decoded === 'unreadable') return { json: undefined, plain: undefined, text: undefined }
   share.take(decoded.length)
-  return { json: readContent(decoded).json, plain: undefined }
+  return { ...readContent(decoded), plain: undefined }
 }
 
 function parseJson(body: Buffer): JsonObject {

@@ -104,15 +104,21 @@ async function run(responses: Response[], given: Partial<RoundsOptions> = {}, is
       log.push(`run ${call.callId}`)
       return { isError: false, parts: [{ type: 'text', text: 'done' }], durationMs: 1 }
     },
-    async keep(turn) {
-      log.push(`keep ${turn.anchors}`)
+    keep(turn) {
+      if (turn) log.push(`keep ${turn.anchors}`)
+      return turn && Promise.resolve()
     },
     client: {
       head: ({ status, headers }) => void log.push(`head ${status} ${headers}`),
       chunk: bytes => void log.push(`client ${bytes}`),
     },
     onLast: () => void log.push('last'),
-    recorded: { head() {}, chunk: () => false, nextResponse: async () => void log.push('next') },
+    recorded: {
+      head() {},
+      chunk: () => false,
+      nextResponse: async () => void log.push('next'),
+      fail: async error => void log.push(`failed ${error instanceof Error ? error.message : error}`),
+    },
     limits: { maxInjectedRounds: 4, injectedTotalMs: 60_000, injectedPingMs: 10_000 },
     ...given,
   }
@@ -234,7 +240,7 @@ describe('a stream ends with an error event', () => {
   ])('if %s', async (_, responses, given, message) => {
     const { log, error } = await run(responses, given)
     expect(error).toBeInstanceOf(RoundFailed)
-    expect(log.slice(-2)).toEqual(['last', `client E(${message})`])
+    expect(log.slice(-3)).toEqual([`failed ${message}`, 'last', `client E(${message})`])
     expect(log.filter(entry => entry === 'client .')).toEqual([])
   })
 

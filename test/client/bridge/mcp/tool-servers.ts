@@ -60,8 +60,11 @@ function addTools(server: Pick<McpServer, 'registerTool'> | Pick<ModernServer, '
   )
 }
 
+/** Adds tools to a server of the SDK, which notes calls in `seen`. */
+export type AddTools = (server: Pick<McpServer, 'registerTool'>, seen: string[]) => void
+
 /** A server of the SDK's first generation, with sessions. `forget()` drops them all. */
-export async function oldServer(): Promise<ToolServer & { forget(): void }> {
+export async function oldServer(add: AddTools = addTools): Promise<ToolServer & { forget(): void }> {
   const sessions = new Map<string, StreamableHTTPServerTransport>()
   const server = await toolServer(async (request, response, body, { seen }) => {
     const id = request.headers['mcp-session-id']
@@ -82,7 +85,7 @@ export async function oldServer(): Promise<ToolServer & { forget(): void }> {
       })
       transport = begun
       const mcp = new McpServer({ name: 'old', version: '1' })
-      addTools(mcp, seen)
+      add(mcp, seen)
       await mcp.connect(begun as Parameters<McpServer['connect']>[0]) // its types do not know exact optional properties
     }
     await transport.handleRequest(request, response, json)
