@@ -13,6 +13,7 @@ interface Clients {
   operator: BridgeClient['admin']
   recorder: BridgeClient['recorder']
   configurator: BridgeClient['providerConfigurator']
+  conversations: BridgeClient['conversations']
 }
 
 const at = new Date('2026-03-04T05:06:07.089Z')
@@ -94,6 +95,16 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
     async ({ recorder }) =>
     () =>
       recorder.retireOutbox.mutate({ outboxId: randomUUID() }),
+  'conversations.pin': async clients => {
+    const place = { userId: await newUser(clients), key: '0'.repeat(64) }
+    const tool = { fullName: 'bmcp_wiki_find', bareName: 'find', serverId: 'wiki', serverUrl: mcpUrl, description: '' }
+    return () => clients.conversations.pin.mutate({ ...place, tools: [{ ...tool, inputSchema: { type: 'object' } }] })
+  },
+  'conversations.keep': async clients => {
+    const place = { userId: await newUser(clients), key: '0'.repeat(64) }
+    const turn = { api: 'anthropic/messages', anchors: ['a'], rounds: [{}] }
+    return () => clients.conversations.keep.mutate({ ...place, id: randomUUID(), turn })
+  },
   'providerConfigurator.reportKey': async ({ operator, configurator }) => {
     const { name, keyDetails, updatedAt } = await operator.providers.upsert.mutate({ name: slug(), keys: ['k1'] })
     const report = { provider: name, keyId: keyDetails[0]?.id ?? '', revision: updatedAt.toISOString() }
@@ -232,8 +243,8 @@ describe('the error of a mutation says whether something may have been changed',
         return { keys: [key, older], finish: async () => {} }
       },
     })
-    const { recorder, providerConfigurator: configurator } = connect(daemon)
-    const clients = { operator: connect(admin).admin, recorder, configurator }
+    const { recorder, providerConfigurator: configurator, conversations } = connect(daemon)
+    const clients = { operator: connect(admin).admin, recorder, configurator, conversations }
     let isDone = false
     for (let calls = 0; !isDone; calls++) {
       const call = await prepare(clients)
