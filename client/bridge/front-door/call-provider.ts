@@ -14,6 +14,7 @@ import type { UpstreamRequest } from '../relay/upstream.js'
 import type { ResponseReceiver, UpstreamLimits } from '../relay/upstream-call.js'
 import { abortedBy, UpstreamError } from '../relay/upstream-error.js'
 import { type BreakerPass, maxFailures } from '../upstreams/breakers.js'
+import { coolingMs, wholeSeconds, withoutKey } from '../upstreams/key-limits.js'
 import type { KeyChoice, KeyRing } from '../upstreams/key-ring.js'
 import { findHeader, type ResponseHead, requestHeaders, withoutHeaders } from '../wire/headers.js'
 import { maxRetryAfterSeconds, Rejection } from '../wire/rejection.js'
@@ -288,31 +289,6 @@ class Attempts {
       lingerMs: () => timeBehindClient(signal, parts.limits.drainMs, recorded?.isWhole ?? false),
     }
   }
-}
-
-/** Returns the rejection of a request for which no key is left. */
-function withoutKey(choice: KeyChoice): Rejection {
-  if (!choice.key && choice.reason === 'out') {
-    return new Rejection(502, 'keys_rejected', 'the provider rejects every key that is configured for it')
-  }
-  const retryAfterSeconds = wholeSeconds(choice.key ? 0 : choice.waitMs)
-  const message = `every key of the provider is limited; try again in ${retryAfterSeconds} s`
-  return new Rejection(429, 'keys_limited', message, { retryAfterSeconds })
-}
-
-function wholeSeconds(ms: number): number {
-  return Math.max(1, Math.ceil(ms / 1000))
-}
-
-/** Time for which a key is left alone after a 429 that names none. */
-const defaultCoolingMs = 60_000
-
-/** Longest time for which a key is left alone: a provider that names more may be mistaken. */
-const maxCoolingMs = 86_400_000
-
-/** @param retryAfter in whole seconds */
-function coolingMs(retryAfter: string | undefined): number {
-  return /^\d{1,15}$/.test(retryAfter ?? '') ? Math.min(Number(retryAfter) * 1000, maxCoolingMs) : defaultCoolingMs
 }
 
 function limitsOf({ settings }: Target): Partial<UpstreamLimits> | undefined {
