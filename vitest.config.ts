@@ -20,7 +20,8 @@ const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
  */
 const slowFiles = [
   'test/interop/slow-networks.test.ts',
-  'test/server/routers/{mcp,watch}.test.ts',
+  'test/client/bridge/mcp/tool-client.test.ts',
+  'test/server/routers/{conversations,mcp,watch}.test.ts',
   'test/server/rpc/equality-of-links.test.ts',
   'test/server/services/admin/{records/retention,secret-rotation}.test.ts',
   'test/server/store/pglite/embedded.test.ts',

@@ -114,7 +114,7 @@ describe.each([
 
 test('a parameter that its server wants in a header stands there', async () => {
   configured({ wiki: await newServer({ strict: true }) })
-  for (const page of ['main', 'größe', '']) {
+  for (const page of ['main', '日本', ' a', '']) {
     expect(await call('bmcp_wiki_page', { page })).toMatchObject({ isError: false, parts: [text(`page ${page}`)] })
   }
 })
@@ -186,6 +186,22 @@ describe('tokens', () => {
     expect(await names()).toEqual([])
     expect(server.tokens.size).toBe(0)
     expect(log).toMatchObject([{ level: 'warn', fields: { server: 'wiki', failure: 'no_token' } }])
+  })
+
+  test('a server that needs no token is asked without one', async () => {
+    const server = await oldServer()
+    configured({ wiki: server }, { needsToken: false })
+    plane.mcpTokens.delete('wiki')
+    expect(await call('bmcp_wiki_echo', { text: 'x' })).toMatchObject({ parts: [text('echo: x')] })
+    expect([...server.tokens]).toEqual([undefined])
+  })
+
+  test('a server that wants a token all the same hides its tools', async () => {
+    const server = await toolServer((_request, response) => response.writeHead(401).end())
+    configured({ wiki: server }, { needsToken: false })
+    plane.mcpTokens.delete('wiki')
+    expect(await names()).toEqual([])
+    expect(log).toMatchObject([{ fields: { failure: 'no_token' } }])
   })
 
   test('a server that repeats the token in its error does not put it into records or the log', async () => {

@@ -142,9 +142,9 @@ describe.each(stores)('conversations: $name', ({ openTwo }) => {
       await store.keepTurn(each, turn(`"${key}"`), wide, secondsLater(second))
       return each
     }
-    const [oldest, older, opened, young] = [
-      await used('oldest', own, -4_000),
+    const [older, oldest, opened, young] = [
       await used('older', shared, -3_000),
+      await used('oldest', own, -4_000),
       await used('opened', shared, -3_500),
       await used('young', shared, -10),
     ]
