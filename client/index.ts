@@ -4,6 +4,7 @@
  */
 
 export type { CallEnd } from '../shared/rpc/call-end.js'
+export { DialError } from '../shared/rpc/dial-error.js'
 export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'
 export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
 export type { InProcessCaller } from './bridge/front-door/credentials.js'
@@ -39,7 +40,6 @@ export {
   type ConnectOptions,
   connect,
 } from './rpc/connection.js'
-export { DialError } from './rpc/errors.js'
 export { duplexLink } from './rpc/link.js'
 export type { DataTransformer } from './rpc/transformer.js'
 export type { TransformerOptions } from './rpc/trpc-internals.js'

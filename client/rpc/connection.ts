@@ -16,13 +16,13 @@
  * fails with `message_too_large`.
  */
 import type { CallEnd } from '../../shared/rpc/call-end.js'
+import { DialError, textOf } from '../../shared/rpc/dial-error.js'
+import { Dialler } from '../../shared/rpc/dialler.js'
 import { type CloseReason, closeCodes, type Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import type { CallType, WireError } from '../../shared/rpc/messages.js'
 import type { PendingCall } from './call.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
-import { Dialler } from './dialler.js'
-import { DialError, textOf } from './errors.js'
 import { LiveDuplex } from './live-duplex.js'
 import { ObservedCall } from './observed-call.js'
 import { PendingCalls } from './pending-calls.js'

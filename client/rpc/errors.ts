@@ -4,30 +4,6 @@ import type { CallFailure } from './call-observer.js'
 import type { DataTransformer } from './transformer.js'
 import { TRPCClientError } from './trpc-internals.js'
 
-/** The error of a `dial`, which says whether another dial makes sense. */
-export class DialError extends Error {
-  override readonly name = 'DialError'
-  /** true: the connection stops with this error; false: the connection dials again after a pause */
-  readonly fatal: boolean
-  /** a reason of the transport or of the transport's user */
-  readonly reason: string | undefined
-  /** HTTP status of the response; absent without a response */
-  readonly status: number | undefined
-  /** the pause that the server asks for before the next dial, in milliseconds */
-  readonly retryAfterMs: number | undefined
-
-  constructor(
-    message: string,
-    options: { fatal: boolean; reason?: string; status?: number; retryAfterMs?: number; cause?: unknown },
-  ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    this.fatal = options.fatal
-    this.reason = options.reason
-    this.status = options.status
-    this.retryAfterMs = options.retryAfterMs
-  }
-}
-
 /** Returns the error for the caller of a failed call. */
 export function failureError(failure: CallFailure, transformer: DataTransformer): TRPCClientError<never> {
   if ('local' in failure) return localError(failure.local)
@@ -86,15 +62,6 @@ export function notEncodable(cause: unknown): TRPCClientError<never> {
  */
 export function notSent({ code, message, reason, cause }: RpcError<string>, mayHaveRun = false): RpcError<string> {
   return new RpcError<string>(code, message, { reason, mayHaveRun, cause })
-}
-
-/** Returns the message of a thrown value, which may be anything. */
-export function textOf(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? String(thrown.message) : String(thrown)
-  } catch {
-    return 'a value that cannot be read'
-  }
 }
 
 /** Returns the error of a query or mutation that the server ended like a subscription. */

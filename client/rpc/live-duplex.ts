@@ -1,5 +1,6 @@
 import { CallTable } from '../../shared/rpc/call-table.js'
 import { now } from '../../shared/rpc/deadlines.js'
+import { textOf } from '../../shared/rpc/dial-error.js'
 import {
   type CloseReason,
   closeCodes,
@@ -13,7 +14,6 @@ import { connectionLimits, times } from '../../shared/rpc/limits.js'
 import { type Backlog, receiveBatch } from '../../shared/rpc/links/backlog.js'
 import { InvalidMessage, parseServerMessage, type ResultMessage, type WireError } from '../../shared/rpc/messages.js'
 import type { CallObserver, CallOptions } from './call-observer.js'
-import { textOf } from './errors.js'
 
 /**
  * Longest error of a connection, in bytes of memory: each call in flight decodes a copy. A server of this project sends

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { ClientOptions } from 'ws'
+import { DialError } from '../../shared/rpc/dial-error.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import { type ReasonTable, transportReasons } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
@@ -15,7 +16,6 @@ import {
 } from '../../shared/rpc/links/websocket-settings.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
-import { DialError } from './errors.js'
 import { dialUrl } from './websocket-url.js'
 
 /** A WebSocket server and how to connect. Times are in milliseconds, sizes in bytes. */

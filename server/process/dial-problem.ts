@@ -1,5 +1,5 @@
 /** Describes a failed dial in words that name the cure. */
-import type { DialError } from '../../client/rpc/errors.js'
+import type { DialError } from '../../shared/rpc/dial-error.js'
 
 /**
  * Returns the error code of the network or of TLS, such as `ECONNREFUSED`; undefined after a response of the server.

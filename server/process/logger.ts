@@ -1,6 +1,6 @@
 /** The log of a process: pino's lines of JSON on stderr, without a secret. */
 import { type DestinationStream, destination, type Logger as PinoLogger, pino } from 'pino'
-import { DialError } from '../../client/rpc/errors.js'
+import { DialError } from '../../shared/rpc/dial-error.js'
 import { maskSecrets } from '../../shared/values/mask-secrets.js'
 import type { ServeConfig } from '../config/config.js'
 import { networkCodeOf } from './dial-problem.js'

@@ -1,11 +1,12 @@
 /** Dials a WebSocket from a web page or a web worker. */
+
+import { DialError } from '../../../shared/rpc/dial-error.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { transportError } from '../../../shared/rpc/errors.js'
 import { times } from '../../../shared/rpc/limits.js'
 import { webSocketTimes } from '../../../shared/rpc/links/websocket-settings.js'
 import type { ConnectionParams } from '../../../shared/rpc/messages.js'
 import { timeoutOf } from '../../../shared/rpc/timeouts.js'
-import { DialError } from '../errors.js'
 import { dialUrl } from '../websocket-url.js'
 import { type BrowserDuplexOptions, browserDuplex } from './browser-duplex.js'
 import type { BrowserSocket, BrowserSocketClass } from './browser-socket.js'

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { Dialler } from '../../../client/rpc/dialler.js'
-import { DialError } from '../../../client/rpc/errors.js'
+import { DialError } from '../../../shared/rpc/dial-error.js'
+import { Dialler } from '../../../shared/rpc/dialler.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { randomFrom } from '../../fixtures/random.js'

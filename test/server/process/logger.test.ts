@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { DialError } from '../../../client/rpc/errors.js'
 import { createLogger, errorFields } from '../../../server/process/logger.js'
+import { DialError } from '../../../shared/rpc/dial-error.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 
 const secret = 'MARKEDMARKEDMARKEDMARK'

@@ -1,8 +1,8 @@
-import { now } from '../../shared/rpc/deadlines.js'
-import type { Duplex, DuplexReceiver } from '../../shared/rpc/duplex.js'
-import { closeCodes } from '../../shared/rpc/duplex.js'
-import { times } from '../../shared/rpc/limits.js'
-import { DialError, textOf } from './errors.js'
+import { now } from './deadlines.js'
+import { DialError, textOf } from './dial-error.js'
+import type { Duplex, DuplexReceiver } from './duplex.js'
+import { closeCodes } from './duplex.js'
+import { times } from './limits.js'
 
 /** The connection's callbacks. Each may call {@link Dialler.stop}. */
 interface Owner {
