@@ -18,12 +18,17 @@ export { lastEventIdOf } from './rpc/call.js'
 export { type ServeDuplexOptions, type ServerConnection, serveDuplex } from './rpc/connection.js'
 export { type CloseResult, ConnectionGroup, type GroupMember, type MemberObserver } from './rpc/connection-group.js'
 export type { ConnectionInfo, ContextRequirement } from './rpc/context-handshake.js'
+export { groupDuplex } from './rpc/grouped-duplex.js'
 export type { ErrorReport } from './rpc/responses.js'
+export { type DialledService, type DialledServiceState, type ServeDialOptions, serveDial } from './rpc/serve-dial.js'
 export type {
   Credentials,
+  DuplexInfo,
+  ReversedWebSocketsOptions,
   ServeWebSocketsOptions,
   WebSocketInfo,
   WebSocketListener,
+  WebSocketListenerOptions,
 } from './rpc/upgrade/listener-options.js'
 export { serveWebSockets } from './rpc/upgrade/websocket-listener.js'
 export type { ProviderSeed } from './services/admin/providers/provider-seeds.js'

@@ -95,6 +95,8 @@ const codesOfCloses: { readonly [closeCode: number]: ErrorCode } = {
 export function closedError(close?: CloseReason, mayHaveRun = false): RpcError<string> {
   if (!close) return transportError('connection_closed', 'the connection is closed', { mayHaveRun })
   const message = `the connection is closed: ${close.message}`
+  // Of a parked dial: another process may make the call.
+  if (close.reason === 'draining') return transportError('draining', message, { mayHaveRun })
   const code = codesOfCloses[close.code]
   if (!code) return transportError('connection_closed', message, { mayHaveRun })
   return new RpcError<string>(code, message, { reason: close.reason, mayHaveRun })

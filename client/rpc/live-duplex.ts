@@ -35,6 +35,8 @@ interface SentCall {
 
 /** The connection's callbacks. */
 interface Owner<C extends SentCall> {
+  /** the duplex for new calls */
+  readonly current: LiveDuplex<C> | undefined
   /** Called before the last callback of a call. */
   forget(call: C): void
   /** Called for a call that a draining server did not start. */
@@ -78,6 +80,15 @@ export class LiveDuplex<C extends SentCall> implements DuplexReceiver {
   /** Whether the connection was of use: one that closes at once says that the server is in trouble. */
   get wasOfUse(): boolean {
     return this.#hasResponded || now() - this.#openedAt >= times.reconnectResetMs
+  }
+
+  /** queries and mutations in flight */
+  get activeCalls(): number {
+    return this.calls.size - this.subscriptions.length
+  }
+
+  get hasLeft(): boolean {
+    return this.#owner.current !== this
   }
 
   get subscriptions(): C[] {

@@ -81,12 +81,18 @@ export function serveDuplex<R extends AnyRouter>(
 
 /** A connection whose peer may be cut off. */
 export interface AbandonableConnection extends ServerConnection {
+  /** whether a call has arrived */
+  readonly wasCalled: boolean
   /** Closes without a wait for the peer, which gets the reason if the peer still reads. */
   abandon(reason: CloseReason): void
 }
 
 /** Settings with all limits, one object for all connections of a listener. */
-type ServeAsOptions = ServeDuplexOptions<AnyRouter> & { limits: ConnectionLimits }
+type ServeAsOptions = ServeDuplexOptions<AnyRouter> & {
+  limits: ConnectionLimits
+  /** Called each time when one of the ends asks the side that dialled for another connection. */
+  onMove?: () => void
+}
 
 /**
  * Serves as {@link serveDuplex} does.
@@ -101,8 +107,22 @@ export function serveAs(options: ServeAsOptions, peer: UnauthenticatedPeer | und
     connection.abandon({ code: closeCodes.goingAway, message: 'the server is draining', reason: 'draining' })
     throw error
   }
-  connection.start()
+  try {
+    connection.start()
+  } catch (error) {
+    connection.onClose({ code: closeCodes.abnormal, message: 'the duplex cannot be opened' })
+    throw error
+  }
   return connection
+}
+
+/** Returns the close reason of a peer that is rejected with an error after its link was made. */
+export function closeOfRejection({ code, message, reason }: RpcError<string>): CloseReason {
+  return {
+    code: rejectionCodes[code] ?? closeCodes.internalError,
+    message,
+    ...(reason !== undefined && { reason }),
+  }
 }
 
 /** Close codes of a connection that gets no context; 1011 for any other error. */
@@ -121,11 +141,13 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
   #handshake: ContextHandshake | undefined
   readonly #calls: ConnectionCalls
   readonly #onRejected: ((error: RpcError<string>) => void) | undefined
+  readonly #onMove: (() => void) | undefined
   readonly #maxBufferedBytes: number
   /** until there is a context */
   #unauthenticated: UnauthenticatedPeer | undefined
   /** while a batch takes longer than a turn */
   #backlog: Backlog | undefined
+  wasCalled = false
   #closeReason: CloseReason | undefined
   /** made when it is asked for */
   #closed: Promise<CloseReason> | undefined
@@ -141,6 +163,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     this.#responses = responses
     this.#calls = new ConnectionCalls(this, { duplex, router, responses, limits, stragglers, onCallEnd })
     this.#onRejected = options.onRejected
+    this.#onMove = options.onMove
     this.#maxBufferedBytes = maxBufferedBytes
     this.#unauthenticated = peer
     const { createContext, expectConnectionParams, handshakeTimeoutMs = times.handshakeTimeoutMs } = options
@@ -269,8 +292,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     } catch {
       // An observer that throws must not change the peer's close, and no other observer is left.
     }
-    const reason = { code: rejectionCodes[error.code] ?? closeCodes.internalError, message: error.message }
-    this.close(error.reason ? { ...reason, reason: error.reason } : reason)
+    this.close(closeOfRejection(error))
   }
 
   drain(): void {
@@ -278,6 +300,7 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     if (before === 'draining' || before === 'closed') return
     this.state = 'draining'
     this.#duplex.send({ id: null, method: 'reconnect' })
+    this.#onMove?.()
     this.#calls.drain()
     // A client without a context has nothing here that would have to move.
     if (before === 'opening')
@@ -320,7 +343,11 @@ class Connection implements AbandonableConnection, GroupMember, DuplexReceiver {
     const message = parseClientMessage(raw)
     if (message instanceof InvalidMessage) this.#receiveInvalid(message)
     else if (message.method === 'subscription.stop') this.#calls.cancel(message.id)
-    else this.#calls.receive(message, batchIndex)
+    else if (message.method === 'reconnect') this.#onMove?.()
+    else {
+      this.wasCalled = true
+      this.#calls.receive(message, batchIndex)
+    }
   }
 
   #receiveInvalid({ id, problem }: InvalidMessage): void {

@@ -37,6 +37,13 @@ export const closeCodes = {
 /** The close reason for the second receiver of one duplex: a dial must make a fresh duplex each time. */
 export const openedTwice: CloseReason = { code: closeCodes.abnormal, message: 'this duplex was opened before' }
 
+/** The close reason of a process that calls over this duplex and drains: the far side dials another one. */
+export const callerDrains: CloseReason = {
+  code: closeCodes.goingAway,
+  message: 'the calling process shuts down',
+  reason: 'draining',
+}
+
 /** The callbacks of an end's owner. All three are called asynchronously, never from within `send` or `close`. */
 export interface DuplexReceiver {
   /**
@@ -48,6 +55,10 @@ export interface DuplexReceiver {
   onDrain(): void
   /** Called once, after all other calls. */
   onClose(reason: CloseReason): void
+  /** queries and mutations that the receiver has sent here and whose responses it awaits; absent: none */
+  readonly activeCalls?: number
+  /** whether the receiver sends no further call here, because one of the ends asked for a move; absent: false */
+  readonly hasLeft?: boolean
 }
 
 /** One end of a duplex. */

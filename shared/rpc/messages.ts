@@ -33,8 +33,8 @@ export interface StopMessage {
   method: 'subscription.stop'
 }
 
-/** A message of a client: a call, or the end of a call. */
-export type ClientMessage = CallMessage | StopMessage
+/** A message of a client: a call, the end of a call, or the request that a side which dials and serves dials anew. */
+export type ClientMessage = CallMessage | StopMessage | ReconnectMessage
 
 /** An error as the router's formatter shaped it, after the output transformer. */
 export type WireError = unknown
@@ -61,7 +61,11 @@ export interface ErrorMessage {
    */
   refused?: 'draining'
 }
-/** Asks the client to dial anew and move to the new connection. */
+
+/**
+ * Asks the far end for another connection: the client moves there. The calling side of a reversed link sends it to the
+ * side that dials (this project only).
+ */
 export interface ReconnectMessage {
   id: null
   method: 'reconnect'
@@ -97,7 +101,10 @@ const maxIdLength = 1024
 export function parseClientMessage(raw: unknown): ClientMessage | InvalidMessage {
   if (!isRecord(raw)) return new InvalidMessage(null, 'a message must be an object')
   const id = raw.id
-  if (!isCallId(id)) return new InvalidMessage(null, 'id must be a number or a string of at most 1,024 characters')
+  if (!isCallId(id)) {
+    if (id === null && raw.method === 'reconnect') return { id, method: raw.method }
+    return new InvalidMessage(null, 'id must be a number or a string of at most 1,024 characters')
+  }
   if (raw.jsonrpc !== undefined && raw.jsonrpc !== '2.0') return new InvalidMessage(id, 'jsonrpc must be "2.0"')
   const method = raw.method
   if (method === 'subscription.stop') return raw as unknown as StopMessage // checked above

@@ -2,7 +2,8 @@
 import type { Server } from 'node:http'
 import { initTRPC } from '@trpc/server'
 import { expectTypeOf } from 'vitest'
-import { type ConnectionGroup, serveDuplex, serveWebSockets } from '../../server/index.js'
+import { ParkedDial } from '../../client/index.js'
+import { type ConnectionGroup, serveDial, serveDuplex, serveWebSockets } from '../../server/index.js'
 import type { Duplex } from '../../shared/index.js'
 
 declare const duplex: Duplex
@@ -35,3 +36,26 @@ serveWebSockets({
     return { user: identity.name }
   },
 })
+
+// Either side serves the router.
+serveWebSockets({ ...webSockets, onDuplex: taken => taken.close({ code: 1000, message: 'not now' }) })
+serveWebSockets({
+  ...webSockets,
+  authenticate: ({ authorization }) => ({ name: authorization ?? 'nobody' }),
+  onDuplex(_taken, { identity }) {
+    expectTypeOf(identity).toEqualTypeOf<{ name: string }>()
+  },
+})
+// @ts-expect-error a router and onDuplex
+serveWebSockets({ ...webSockets, router: none, onDuplex: () => {} })
+// @ts-expect-error neither
+serveWebSockets(webSockets)
+// @ts-expect-error a context without a router
+serveWebSockets({ ...webSockets, onDuplex: () => {}, createContext: () => ({}) })
+// @ts-expect-error the context has a required member
+serveDial({ dial: () => duplex, router: needs })
+serveDial({ dial: () => duplex, router: needs, createContext: () => ({ user: 'alice' }) })
+
+new ParkedDial().bring(duplex)
+// @ts-expect-error the facts are missing
+new ParkedDial<{ instance: string }>().bring(duplex)

@@ -2,6 +2,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { CallEnd } from '../../../shared/rpc/call-end.js'
+import type { Duplex } from '../../../shared/rpc/duplex.js'
 import type { RpcError } from '../../../shared/rpc/errors.js'
 import type { ConnectionLimits } from '../../../shared/rpc/limits.js'
 import type { ConnectionParams } from '../../../shared/rpc/messages.js'
@@ -23,8 +24,8 @@ export interface Credentials {
   signal: AbortSignal
 }
 
-/** Settings of {@link serveWebSockets}. `I` is the identity that `authenticate` returns. */
-export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
+/** Who may connect under a path, and in which bounds. `I` is the identity that `authenticate` returns. */
+export interface WebSocketListenerOptions<I = undefined> {
   /** Belongs to the caller, who opens and closes the server. */
   server: Server | TlsServer
   /** exactly this path, without a query */
@@ -34,7 +35,6 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
    * without the upgrade) or left to other listeners of the server. Default: reject.
    */
   otherUpgrades?: 'reject' | 'leave'
-  router: R
   /** Counts the connections, and ends each with the group's `close()`. */
   group: ConnectionGroup
   /**
@@ -43,8 +43,6 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
    * Absent: every client is accepted.
    */
   authenticate?: (credentials: Credentials) => I | Promise<I>
-  /** Makes the context of one authenticated connection. Required for a router whose context has required members. */
-  createContext?: (info: WebSocketInfo<I>) => inferRouterContext<R> | Promise<inferRouterContext<R>>
   /** Default: {@link connectionLimits}. */
   limits?: Partial<ConnectionLimits>
   /**
@@ -66,10 +64,41 @@ export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> {
   /** default 10 s */
   pongTimeoutMs?: number
   onError?: (report: ErrorReport) => void
-  /** Called for each call when its response is sent, or can never be. Absent: no time is taken. */
-  onCallEnd?: (end: CallEnd) => void
   /** Called with the error of a client that was rejected, before or after the upgrade. */
   onRejected?: (error: RpcError<string>) => void
+}
+
+/** Settings of {@link serveWebSockets} for a router that this side serves. */
+export interface ServeWebSocketsOptions<R extends AnyRouter, I = undefined> extends WebSocketListenerOptions<I> {
+  router: R
+  /** Makes the context of one authenticated connection. Required for a router whose context has required members. */
+  createContext?: (info: WebSocketInfo<I>) => inferRouterContext<R> | Promise<inferRouterContext<R>>
+  /** Called for each call when its response is sent, or can never be. Absent: no time is taken. */
+  onCallEnd?: (end: CallEnd) => void
+  onDuplex?: never
+}
+
+/** Settings of {@link serveWebSockets} for routers that the dialling sides serve. */
+export interface ReversedWebSocketsOptions<I = undefined> extends WebSocketListenerOptions<I> {
+  /**
+   * Takes the duplex of a client that was accepted, over which this side calls. The group counts the duplex until it
+   * closes, and the calls that `connect` makes on it, see {@link groupDuplex}. A thrown error closes the duplex as the
+   * error of a context does, see {@link ServeDuplexOptions.createContext}. Credentials must be in the upgrade: a client
+   * that announces `connectionParams` is rejected.
+   */
+  onDuplex: (duplex: Duplex, info: DuplexInfo<I>) => void | Promise<void>
+  router?: never
+  createContext?: never
+  onCallEnd?: never
+}
+
+/** The facts of a duplex that is handed out. */
+export interface DuplexInfo<I> {
+  request: IncomingMessage
+  /** the result of `authenticate` */
+  identity: I
+  /** aborts when the duplex has closed */
+  signal: AbortSignal
 }
 
 /** The facts of a connection when its context is made. */

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ServerOptions } from 'ws'
+import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { RpcError, transportError } from '../../../shared/rpc/errors.js'
 import {
   type ConnectionLimits,
@@ -12,7 +13,7 @@ import {
   unauthenticatedLimits,
   unauthenticatedShare,
 } from '../../../shared/rpc/limits.js'
-import { type DuplexServer, duplexServer } from '../../../shared/rpc/links/duplex-socket.js'
+import { type DuplexServer, type DuplexSocket, duplexServer } from '../../../shared/rpc/links/duplex-socket.js'
 import { webSocketDuplex } from '../../../shared/rpc/links/websocket-duplex.js'
 import { type WebSocketTimes, webSocketTimes } from '../../../shared/rpc/links/websocket-settings.js'
 import { timeoutOf } from '../../../shared/rpc/timeouts.js'
@@ -20,10 +21,12 @@ import { serveAs } from '../connection.js'
 import { ConnectionGroup } from '../connection-group.js'
 import type { ConnectionInfo, ContextRequirement } from '../context-handshake.js'
 import { toTrpcError } from '../error-shape.js'
+import { groupedDuplex } from '../grouped-duplex.js'
 import type { AnyRouter } from '../trpc-internals.js'
 import { UnauthenticatedPeer } from '../unauthenticated-peer.js'
+import { handOut } from './hand-out.js'
 import { HeldSockets } from './held-sockets.js'
-import type { ServeWebSocketsOptions, WebSocketListener } from './listener-options.js'
+import type { ReversedWebSocketsOptions, ServeWebSocketsOptions, WebSocketListener } from './listener-options.js'
 import { UnauthenticatedPlaces } from './unauthenticated-places.js'
 import { UnauthenticatedSocket } from './unauthenticated-socket.js'
 import { UnauthenticatedTurns } from './unauthenticated-turns.js'
@@ -32,14 +35,17 @@ import { listenersOf, type PathListener, removeListener, splitUrl } from './upgr
 import { checkVersion, rejectUpgrade } from './upgrade-rejection.js'
 
 /**
- * Serves a router to every WebSocket that asks for `path` on `server`. Rejections precede the upgrade: a status and
- * JSON `{message, reason}`. One server may serve several paths.
+ * Serves a router to every WebSocket that asks for `path` on `server`, or hands each out as a duplex over which this
+ * side calls. Rejections precede the upgrade: a status and JSON `{message, reason}`. One server may serve several
+ * paths.
  * @throws RpcError `BAD_REQUEST` if the path is served already, or there is no group or an option is no time
  *   (config_invalid)
  */
 export function serveWebSockets<R extends AnyRouter, I = undefined>(
   options: ServeWebSocketsOptions<R, I> & ContextRequirement<R>,
-): WebSocketListener {
+): WebSocketListener
+export function serveWebSockets<I = undefined>(options: ReversedWebSocketsOptions<I>): WebSocketListener
+export function serveWebSockets(options: AnyOptions): WebSocketListener {
   const listener = new Listener(options)
   const listeners = listenersOf(options.server)
   if (listeners.has(options.path)) throw new RpcError('BAD_REQUEST', `${options.path} is served already`)
@@ -48,10 +54,12 @@ export function serveWebSockets<R extends AnyRouter, I = undefined>(
   return listener
 }
 
-class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListener {
+type AnyOptions = ServeWebSocketsOptions<AnyRouter, unknown> | ReversedWebSocketsOptions<unknown>
+
+class Listener implements WebSocketListener, PathListener {
   connections = 0
   readonly leavesOthers: boolean
-  readonly #options: ServeWebSocketsOptions<R, I>
+  readonly #options: AnyOptions
   readonly #limits: ConnectionLimits
   readonly #handshakeTimeoutMs: number
   readonly #times: WebSocketTimes
@@ -65,10 +73,12 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   /** one for all sockets */
   readonly #onSocketClosed: (this: Socket) => void
 
-  constructor(options: ServeWebSocketsOptions<R, I>) {
+  constructor(options: AnyOptions) {
     // Callers without types would learn of a missing group from the first client.
     if (!(options.group instanceof ConnectionGroup))
       throw transportError('config_invalid', 'group must be a ConnectionGroup')
+    if ((options.router === undefined) === (options.onDuplex === undefined))
+      throw transportError('config_invalid', 'a path has either a router or onDuplex')
     this.#options = options
     this.leavesOthers = options.otherUpgrades === 'leave'
     this.#limits = { ...connectionLimits, ...options.limits }
@@ -111,7 +121,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     const isUnauthenticated = this.#authenticatesLater(request, query)
     try {
       this.#options.group.add(handshake)
-      this.#check(request)
+      this.#check(request, query)
       if (isUnauthenticated) this.#takePlace(request, socket)
     } catch (error) {
       return handshake.reject(error)
@@ -131,15 +141,11 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
    * parameters arrive.
    */
   #authenticatesLater({ headers }: IncomingMessage, query: URLSearchParams): boolean {
-    return (
-      this.#options.authenticate !== undefined &&
-      headers.authorization === undefined &&
-      query.get('connectionParams') === '1'
-    )
+    return this.#options.authenticate !== undefined && headers.authorization === undefined && announcesParams(query)
   }
 
   /** Throws the rejections that need no identity. */
-  #check(request: IncomingMessage): void {
+  #check(request: IncomingMessage, query: URLSearchParams): void {
     const limit = this.#options.maxConnections ?? maxConnections
     if (this.connections >= limit) {
       const problem = `${limit.toLocaleString('en')} connections are open, as many as maxConnections allows`
@@ -152,6 +158,10 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     if (origin !== undefined && !isAllowed(origin, request)) {
       throw transportError('origin_not_allowed', 'this web page may not connect')
     }
+    // The far side would send them where this side's connection expects responses.
+    if (this.#options.onDuplex && announcesParams(query)) {
+      throw transportError('config_invalid', 'this path takes credentials in a header, and no connectionParams')
+    }
   }
 
   #takePlace(request: IncomingMessage, socket: Socket): void {
@@ -162,11 +172,11 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
   }
 
   /** Never rejects. */
-  async #open({ request, query, socket, head, handshake }: Upgrade): Promise<void> {
+  async #open(upgrade: Upgrade): Promise<void> {
+    const { request, query, handshake } = upgrade
     const { authorization } = request.headers
-    const expectConnectionParams = query.get('connectionParams') === '1'
     const { authenticate } = this.#options
-    let authenticated: { identity: I } | undefined
+    let authenticated: { identity: unknown } | undefined
     if (authenticate && !this.#authenticatesLater(request, query)) {
       const credentials = { request, authorization, connectionParams: null, signal: handshake.signal }
       try {
@@ -178,7 +188,25 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     }
     // Rejected meanwhile: by the timeout or a drain, or the client has left.
     if (!handshake.pending) return
-    const { router, group, onError, onCallEnd, onRejected, createContext } = this.#options
+    const options = this.#options
+    if (options.onDuplex) this.#handOut(upgrade, options, authenticated?.identity)
+    else this.#serve(upgrade, options, authenticated)
+  }
+
+  #serve(
+    { request, query, socket, head, handshake }: Upgrade,
+    {
+      authenticate,
+      router,
+      group,
+      onError,
+      onCallEnd,
+      onRejected,
+      createContext,
+    }: ServeWebSocketsOptions<AnyRouter, unknown>,
+    authenticated: { identity: unknown } | undefined,
+  ): void {
+    const expectConnectionParams = announcesParams(query)
     const hasContext = authenticate !== undefined || createContext !== undefined
     const isKnown = authenticated !== undefined || !(hasContext || expectConnectionParams)
     const peer = isKnown ? undefined : new UnauthenticatedPeer(group, expectConnectionParams)
@@ -186,8 +214,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     const shared = { turns: this.#turns, heldSockets: this.#heldSockets }
     server.handleUpgrade(request, socket, head, webSocket => {
       const limited = peer && new UnauthenticatedSocket(webSocket, socket, peer, shared)
-      const duplexOptions = { ...this.#limits, batch: query.get('batch') === '1' }
-      const duplex = webSocketDuplex(webSocket, socket, duplexOptions, this.#times)
+      const duplex = this.#duplexOf(webSocket, socket, query)
       const options = {
         duplex,
         router,
@@ -204,16 +231,37 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
       }
       const connection = serveAs(options, peer)
       if (limited) limited.connection = connection
-      handshake.become()
-      // Not earlier: an array of listeners that once held three keeps room for twenty.
-      socket.on('close', this.#onSocketClosed)
+      this.#become(handshake, socket)
     })
+  }
+
+  #handOut(
+    { request, query, socket, head, handshake }: Upgrade,
+    options: ReversedWebSocketsOptions<unknown>,
+    identity: unknown,
+  ): void {
+    this.#server.handleUpgrade(request, socket, head, webSocket => {
+      const duplex = groupedDuplex(this.#duplexOf(webSocket, socket, query), options.group)
+      this.#become(handshake, socket)
+      void handOut(duplex, { request, identity }, options, thrown => this.#report(thrown))
+    })
+  }
+
+  #duplexOf(webSocket: DuplexSocket, socket: Socket, query: URLSearchParams): Duplex {
+    const options = { ...this.#limits, batch: query.get('batch') === '1' }
+    return webSocketDuplex(webSocket, socket, options, this.#times)
+  }
+
+  #become(handshake: UpgradeHandshake, socket: Socket): void {
+    handshake.become()
+    // Not earlier: an array of listeners that once held three keeps room for twenty.
+    socket.on('close', this.#onSocketClosed)
   }
 
   async #createContext(
     request: IncomingMessage,
     socket: Socket,
-    authenticated: { identity: I } | undefined,
+    authenticated: { identity: unknown } | undefined,
     info: ConnectionInfo,
   ): Promise<unknown> {
     const { authenticate, createContext } = this.#options
@@ -221,7 +269,7 @@ class Listener<R extends AnyRouter, I> implements WebSocketListener, PathListene
     const authorization = connectionParams?.authorization
     const identity = authenticated
       ? authenticated.identity
-      : ((await authenticate?.({ request, authorization, connectionParams, signal })) as I) // I is undefined without authenticate
+      : await authenticate?.({ request, authorization, connectionParams, signal })
     this.#unauthenticated.delete(socket)
     return createContext?.({ ...info, request, identity })
   }
@@ -243,4 +291,8 @@ interface Upgrade {
   socket: Socket
   head: Buffer
   handshake: UpgradeHandshake
+}
+
+function announcesParams(query: URLSearchParams): boolean {
+  return query.get('connectionParams') === '1'
 }

@@ -11,7 +11,7 @@ import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { transformer } from '../../../shared/rpc/json/transformer.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
-import { clientLinks } from '../../fixtures/links.js'
+import { clientLinks, reversedLinks } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.context<object>().create()
@@ -92,7 +92,7 @@ function hangingDial(signal: AbortSignal): Promise<Duplex> {
   return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }
 
-describe.each(clientLinks)('a server that drains, $name', ({ link }) => {
+describe.each([...clientLinks, ...reversedLinks])('a server that drains, $name', ({ link }) => {
   leavesNothing()
 
   it('a client leaves a draining server: calls in flight end there, new calls go to the next server', async () => {
@@ -167,7 +167,7 @@ describe.each(clientLinks)('a server that drains, $name', ({ link }) => {
   })
 })
 
-describe.each(clientLinks)('a connection that is lost, $name', ({ link }) => {
+describe.each([...clientLinks, ...reversedLinks])('a connection that is lost, $name', ({ link }) => {
   leavesNothing()
 
   it('a mutation on a lost connection fails with mayHaveRun', async () => {
@@ -309,7 +309,7 @@ describe.each(clientLinks)('a connection that is lost, $name', ({ link }) => {
   })
 })
 
-describe.each(clientLinks)('a client that may not connect, $name', ({ link, dialRaw }) => {
+describe.each([...clientLinks, ...reversedLinks])('a client that may not connect, $name', ({ link, dialRaw }) => {
   leavesNothing()
 
   it.each([

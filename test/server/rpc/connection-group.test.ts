@@ -8,7 +8,7 @@ import type { CloseReason } from '../../../shared/rpc/duplex.js'
 import { transformer } from '../../../shared/rpc/json/transformer.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { linksBothWays } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
 import { quickTime } from '../../fixtures/quick-time.js'
 
@@ -38,7 +38,7 @@ function testRouter() {
   return { router, started: started.passed, release: release.open, aborted: aborted.passed }
 }
 
-describe.each(links)('the time to move, on a clock that stands still, $name', ({ link, dialRaw }) => {
+describe.each(linksBothWays)('the time to move, on a clock that stands still, $name', ({ link, dialRaw }) => {
   leavesNothing()
   afterEach(() => {
     vi.useRealTimers()
@@ -80,7 +80,7 @@ describe.each(links)('the time to move, on a clock that stands still, $name', ({
   })
 })
 
-describe.each(links)('shutting down, $name', ({ link, dialRaw }) => {
+describe.each(linksBothWays)('shutting down, $name', ({ link, dialRaw }) => {
   leavesNothing()
   beforeEach(quickTime())
 

@@ -1,7 +1,7 @@
 import { initTRPC } from '@trpc/server'
 import { describe, expect, it } from 'vitest'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { linksBothWays } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
 
 const t = initTRPC.create()
@@ -29,7 +29,7 @@ function waitingRouter() {
 const types = ['query', 'mutation', 'subscription'] as const
 const causes = ['a cancel', 'its deadline', 'a lost connection', 'a shutdown'] as const
 
-describe.each(links)('the signal of a procedure, $name', ({ dialRaw }) => {
+describe.each(linksBothWays)('the signal of a procedure, $name', ({ dialRaw }) => {
   leavesNothing()
 
   it.each(types.flatMap(type => causes.map(cause => ({ type, cause }))))(

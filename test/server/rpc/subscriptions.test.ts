@@ -9,7 +9,7 @@ import type { ErrorReport } from '../../../server/rpc/responses.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { transformer } from '../../../shared/rpc/json/transformer.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { links } from '../../fixtures/links.js'
+import { linksBothWays } from '../../fixtures/links.js'
 import { gate, peer } from '../../fixtures/peer.js'
 import { quickTime } from '../../fixtures/quick-time.js'
 
@@ -70,7 +70,7 @@ function testRouter() {
   return { router, cleaned: cleaned.passed, reached: reached.passed, pulled, flooded: flooded.passed, wake: deaf.open }
 }
 
-describe.each(links)('subscriptions, $name', ({ link, dialRaw }) => {
+describe.each(linksBothWays)('subscriptions, $name', ({ link, dialRaw }) => {
   leavesNothing()
   const passQuickly = quickTime()
 

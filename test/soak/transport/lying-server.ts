@@ -11,11 +11,14 @@ import { duplexLink } from '../../../client/rpc/link.js'
 import { createTRPCUntypedClient } from '../../../client/rpc/trpc-internals.js'
 import { webSocketDial } from '../../../client/rpc/websocket.js'
 import { serveDuplex } from '../../../server/rpc/connection.js'
+import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
+import { groupDuplex } from '../../../server/rpc/grouped-duplex.js'
 import { DialError } from '../../../shared/rpc/dial-error.js'
 import type { Duplex } from '../../../shared/rpc/duplex.js'
 import { transformer } from '../../../shared/rpc/json/transformer.js'
 import { DuplexSocket } from '../../../shared/rpc/links/duplex-socket.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
+import { ParkedDial } from '../../../shared/rpc/links/parked-dial.js'
 import { webSocketDuplex } from '../../../shared/rpc/links/websocket-duplex.js'
 import { webSocketSettings } from '../../../shared/rpc/links/websocket-settings.js'
 import { ScriptedSocket as BrowserScriptedSocket } from '../../client/rpc/browser/scripted-socket.js'
@@ -59,10 +62,19 @@ function makeScript(seed: number, overTcp: boolean): Script {
     maxMessageBytes: choice.chance(0.2) ? 1_000 : 4_194_304,
     timeoutMs: choice.pick([1, 30_000, 30_000, 30_000, Number.POSITIVE_INFINITY]),
     cancels: choice.chance(0.2),
+    // The client is dialled, and drains at the end at times.
+    reversed: overTcp
+      ? undefined
+      : choice.pick([undefined, undefined, undefined, 'closes', 'closes', reversedEnd(choice)]),
     response: overTcp ? choice.pick(responses) : undefined,
   }
   const steps = makeSteps(choice, link, serverText, false)
   return { seed, link, chunks: choice.pick(['whole', 'whole', 'cuts', 'bytes']), settings, steps }
+}
+
+/** A drain takes the time of timers, so it is rare. */
+function reversedEnd(choice: Choice): string {
+  return choice.chance(0.2) ? 'drains' : 'closes'
 }
 
 /** What a call's callbacks did against their contract. */
@@ -132,12 +144,16 @@ export function lyingServers({ overTcp = false } = {}): Target {
     const { settings, steps } = script
     const wires: Wire[] = []
     let reports = 0
+    const group = new ConnectionGroup()
+    const parked = new ParkedDial({ group })
     const connection = connect({
-      dial() {
+      async dial(info) {
         if (wires.length === mostDials) throw new DialError('enough', { fatal: true })
         const wire = makeWire(script, wires.length)
         wires.push(wire)
-        return wire.duplex
+        if (settings.reversed === undefined) return wire.duplex
+        if (group.state === 'open') parked.bring(groupDuplex(await wire.duplex, group))
+        return parked.dial(info)
       },
       random: () => 0,
       ...(settings.resend !== 'queries' && { resend: () => settings.resend === 'all' || fail() }),
@@ -158,10 +174,20 @@ export function lyingServers({ overTcp = false } = {}): Target {
     }
     if (settings.cancels) for (const call of calls) call.cancel()
     await turn()
-    const closed = connection.close()
-    for (const wire of wires) wire.end()
+    const drained = settings.reversed === 'drains' ? group.close({ graceMs: 1 }) : undefined
+    const closed = drained ? connection.closed : connection.close()
     let problem: string | undefined
-    if (!(await within(closed))) problem = 'close() does not resolve'
+    // The time of the grace, and of the dial that finds the group draining.
+    if (drained) await new Promise(resolve => setTimeout(resolve, 3))
+    for (const wire of wires) wire.end()
+    if (drained && !(await within(drained))) problem = 'the drain does not end'
+    if (drained) void connection.close()
+    if (!(await within(closed))) problem ??= 'close() does not resolve'
+    parked.close()
+    // A duplex that was cut says so when its turn of the event loop comes.
+    for (let turns = 0; turns < 400 && group.connections > 0; turns++) await turn()
+    if (group.connections > 0) problem ??= `${group.connections} connections of the group are left`
+    if (group.calls > 0) problem ??= `${group.calls} calls of the group are left`
     for (const { kind, over } of calls) if (!(await within(over))) problem ??= `a ${kind} has no end after close()`
     for (const { watched } of calls) problem ??= watched?.broken
     // A frame is a cause of one report, and so is a call or a loss.
