@@ -30,6 +30,7 @@ afterAll(() => packed.remove())
 const examples: Readonly<Record<string, string | RegExp>> = {
   'transport-in-memory.ts': 'hello Ada\n3 2 1\n{ drained: 0, aborted: 0 }\n',
   'transport-over-websocket.ts': 'hello Ada\nhello Ada\nhello Ada\nrejected: token_invalid\n',
+  'transport-reversed.ts': 'hello Ada\nhello Ada\n{ drained: 0, aborted: 0 }\n',
   'embedded-control-plane.ts': 'a-model: 12 in, 34 out\n',
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,
 }

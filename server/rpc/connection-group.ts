@@ -7,9 +7,9 @@ import { stragglersOf } from './stragglers.js'
 
 /** A connection as seen by its group. */
 export interface GroupMember {
-  /** queries and mutations whose procedure has not returned */
+  /** queries and mutations whose procedure has not returned, or that this process makes and awaits */
   readonly activeCalls: number
-  /** Asks the peer to move on, and rejects later calls. */
+  /** Asks the peer to move on, and rejects later calls, or makes none. */
   drain(): void
   /** Resolves when no query or mutation runs any more, or the connection has closed. */
   whenIdle(): Promise<void>
@@ -37,7 +37,8 @@ export interface CloseResult {
 }
 
 /**
- * Counts connections and their calls, of every link, so that a shutdown can wait for all of both.
+ * Counts connections and their calls, of every link, so that a shutdown can wait for all of both: calls that this
+ * process serves, and calls that it makes over the duplexes of {@link groupDuplex}.
  *
  * ```
  * open ──close()──▶ draining ──every call ended, or graceMs──▶ closed
@@ -60,7 +61,7 @@ export class ConnectionGroup implements MemberObserver {
   /** connections that have not closed */
   connections = 0
 
-  /** queries and mutations whose procedure has not returned */
+  /** queries and mutations whose procedure has not returned, or that this process makes and awaits */
   get calls(): number {
     let calls = 0
     for (const member of this.#members) calls += member.activeCalls

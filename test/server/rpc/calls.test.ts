@@ -720,11 +720,20 @@ describe.each(links)('hostile peers, $name', ({ dialRaw }) => {
     [[[]]],
     [{ id: {}, method: 'query' }],
     [{ id: 'x'.repeat(2000), method: 'query' }],
+    [{ method: 'reconnect' }],
   ])('an invalid message without an id closes the connection with 1002: %j', async message => {
     const { duplex } = await dialRaw(testRouter().router)
     const { send, closed } = peer(duplex)
     send(message)
     expect(await closed).toMatchObject({ code: 1002, message: expect.stringContaining('not a valid request') })
+  })
+
+  it('a request for another connection is ignored by a side that does not dial', async () => {
+    const { duplex } = await dialRaw(testRouter().router)
+    const { send, until } = peer(duplex)
+    send({ id: null, method: 'reconnect' })
+    send({ id: 1, method: 'query', params: { path: 'echo', input: { json: 'alive' } } })
+    expect(await until(1)).toEqual([{ id: 1, result: { type: 'data', data: { json: 'alive' } } }])
   })
 
   it('each item of a batch gets a response under its own id', async () => {
