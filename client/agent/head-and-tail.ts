@@ -110,7 +110,7 @@ export class HeadAndTail {
 
   #openLineGap(): void {
     const { headBytes, tailBytes } = this.#limits
-    const visible = this.#gaps.filter(({ at }) => at < headBytes || at > this.#keptBytes - tailBytes)
+    const visible = this.#gaps.filter(({ at }) => at < headBytes || at >= this.#keptBytes - tailBytes)
     this.#openGap = { at: this.#keptBytes, omittedBytes: 0 }
     this.#gaps = [...visible, this.#openGap]
     this.#cutLines++

@@ -49,6 +49,12 @@ describe('head and tail', () => {
       [34, 24, 0],
     ],
     [
+      'a cut line on the border of a head and a tail that hold all',
+      '12345\n1234567890X\n\n1234567890Y',
+      '12345\n1234567890 [… 1 byte of this line left out]\n\n1234567890 [… 1 byte of this line left out]',
+      [30, 28, 2],
+    ],
+    [
       'long lines between head and tail',
       `1234567\n1234567\n${'x'.repeat(1_000)}\n${'y'.repeat(1_000)}\n12345\n12345\n`,
       '1234567\n1234567\n[… 2,002 bytes left out …]\n12345\n12345\n',
@@ -215,7 +221,7 @@ test('head and tail follow the model, in any chunks', () => {
         expect(keep(chunks, limits)).toEqual(model(written, limits))
       },
     ),
-    { numRuns: 300 },
+    { numRuns: process.env.SOAK ? 100_000 : 300 },
   )
 })
 
