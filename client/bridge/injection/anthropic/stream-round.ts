@@ -171,6 +171,8 @@ function changed(frame: EventFrame, name: string, value: string): Buffer {
   return withData(frame, edits.pieces())
 }
 
+/** Returns whether the bytes end with a blank line. */
 function endsEvent(bytes: Buffer): boolean {
-  return /[\r\n]\r?\n$|\r\r$/.test(bytes.toString('latin1', Math.max(0, bytes.length - 4)))
+  const end = bytes.toString('latin1', Math.max(0, bytes.length - 4))
+  return /[\r\n]$/.test(end.replace(/(\r\n|\r|\n)$/, ''))
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { anthropicInjection as api } from '../../../../client/bridge/injection/anthropic.js'
+import { type SseEvent, SseReader } from '../../../../client/bridge/wire/sse.js'
 import { eventsOf } from '../../../fixtures/provider.js'
 import {
   done,
@@ -144,6 +145,36 @@ test('a turn is known before its round has ended, for a client that leaves', () 
     { results: [{}] },
     { items: [{ visible: expect.stringMatching(/^text:/) }] },
   ])
+})
+
+test.each(['\r\n', '\r'])(
+  'with the line end %j the events are the same, if the stream is cut behind any of them',
+  lineEnd => {
+    const streams = respondWith([round('tool_use', text('a'), find), done], 'a', true).responses
+    const written = streams.map(response => response(request).replaceAll('\n', lineEnd))
+    const events = (shown: string) => {
+      const all: SseEvent[] = []
+      const reader = new SseReader(event => all.push(event), 10_000)
+      reader.push(Buffer.from(shown))
+      return all
+    }
+    const plain = events(played({ request: streamed, responses: streams }).text)
+    const [first = ''] = written
+    expect(first.length).toBe(Buffer.byteLength(first))
+    for (const { index } of first.matchAll(/\r/g)) {
+      const at = index + 1
+      const cut = (bytes: Buffer) => [bytes.subarray(0, at), bytes.subarray(at)]
+      expect(events(played({ request: streamed, responses: written, cut }).text)).toEqual(plain)
+    }
+  },
+)
+
+test('a stream that ends in a line ends with a whole event', () => {
+  for (const lineEnd of ['\n', '\r\n', '\r']) {
+    const event = `data: {"type":"ping"}${lineEnd}`
+    const { text: shown } = played({ request: streamed, responses: [event] })
+    expect(shown).toBe(`${event}\n\n`)
+  }
 })
 
 test('a later round adds no second end, and no block without a beginning', () => {
