@@ -51,10 +51,8 @@ export function placedAnchors(own: string, { after, place }: TextContext): strin
 /** Returns the digest of a user's turn: the calls that it responds to, else the words outside of client elements. */
 export function wordsDigest({ texts, results }: Turn): string {
   if (results.length > 0) return digest('results', ...results)
-  return digest(
-    'words',
-    ...texts.map(text => withoutBlanks(unframe(text, undefined).words)).filter(text => text !== ''),
-  )
+  // Blanks inside count: these texts may be megabytes, and every request has all of them.
+  return digest('words', ...texts.map(text => unframe(text, undefined).words.trim()).filter(text => text !== ''))
 }
 
 /** Returns a digest of a list of texts, of 128 bits. */

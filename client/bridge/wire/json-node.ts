@@ -1,11 +1,14 @@
 /** Finds values in JSON text by their positions, so that parts of it can be copied and replaced unchanged. */
 
-const bytesOf = (text: string) => new Set(Buffer.from(text))
-const [quote = 0, backslash = 0, comma = 0, openBrace = 0, openBracket = 0] = Buffer.from('"\\,{[')
-const openers = bytesOf('[{')
-const closers = bytesOf(']}')
-const spaces = bytesOf(' \t\n\r')
-const scalarEnds = bytesOf(' \t\n\r,]}')
+const quote = 0x22
+const comma = 0x2c
+const openBracket = 0x5b
+const backslash = 0x5c
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d
+const spaces = new Set(Buffer.from(' \t\n\r'))
+const scalarEnds = new Set(Buffer.from(' \t\n\r,]}'))
 
 /**
  * A value in JSON text that `JSON.parse` has accepted; of other text it may name wrong positions. Members and elements
@@ -116,12 +119,23 @@ function skipSpaces(text: Buffer, at: number): number {
   return at
 }
 
+/** Bytes that are looked at one by one before the native search is called again, which costs as much as some tens. */
+const nearBytes = 48
+
 /** @param start position of the opening quote */
 function endOfString(text: Buffer, start: number): number {
-  for (let at = text.indexOf(quote, start + 1); at >= 0; at = text.indexOf(quote, at + 1)) {
+  for (let at = start + 1; at < text.length; ) {
+    for (const stop = at + nearBytes; at < stop; ) {
+      const byte = text[at]
+      if (byte === quote) return at + 1
+      at += byte === backslash ? 2 : 1
+    }
+    const next = text.indexOf(quote, at)
+    if (next < 0) break
     let escapes = 0
-    while (text[at - 1 - escapes] === backslash) escapes++
-    if (escapes % 2 === 0) return at + 1
+    while (text[next - 1 - escapes] === backslash) escapes++
+    if (escapes % 2 === 0) return next + 1
+    at = next + 1
   }
   return text.length
 }
@@ -130,7 +144,7 @@ function endOfValue(text: Buffer, start: number): number {
   const first = text[start] ?? 0
   if (first === quote) return endOfString(text, start)
   let at = start + 1
-  if (!openers.has(first)) {
+  if (first !== openBrace && first !== openBracket) {
     // A number or a word.
     while (at < text.length && !scalarEnds.has(text[at] ?? 0)) at++
     return at
@@ -139,8 +153,8 @@ function endOfValue(text: Buffer, start: number): number {
     const byte = text[at] ?? 0
     if (byte === quote) at = endOfString(text, at)
     else {
-      if (openers.has(byte)) depth++
-      else if (closers.has(byte)) depth--
+      if (byte === openBrace || byte === openBracket) depth++
+      else if (byte === closeBrace || byte === closeBracket) depth--
       at++
     }
   }

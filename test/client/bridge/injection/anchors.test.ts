@@ -78,7 +78,7 @@ describe('stored turns are found in a history', () => {
 })
 
 test('the elements that clients put around words do not change their digest', () => {
-  expect(words('<system-reminder>Today is Monday.</system-reminder>\n list  files')).toBe(words('list files'))
+  expect(words('<system-reminder>Today is Monday.</system-reminder>\n list files')).toBe(words('list files'))
   expect(words('<system-reminder>1</system-reminder>', 'list files')).toBe(words('list files '))
   expect(words('list', 'files')).not.toBe(words('listfiles'))
 })

@@ -71,8 +71,9 @@ test('in any object and layout the member is set and all other members stay', ()
 const blank = fc.constantFrom('', '', ' ', '\n', '\t', '\r\n  ')
 const escaped = (text: string) =>
   JSON.stringify(text).replace(/[a-z]/g, letter => `\\u00${letter.charCodeAt(0).toString(16)}`)
+const long = fc.array(fc.constantFrom('"', '\\', 'x'.repeat(60), '}'), { maxLength: 8 }).map(parts => parts.join(''))
 const quoted = fc
-  .tuple(fc.oneof(fc.constantFrom('a', 'b', '__proto__', '', '\\', '"', '[{'), fc.string()), fc.boolean())
+  .tuple(fc.oneof(long, fc.constantFrom('a', 'b', '__proto__', '', '\\', '"', '[{'), fc.string()), fc.boolean())
   .map(([text, isEscaped]) => (isEscaped ? escaped(text) : JSON.stringify(text)))
 const written = fc.letrec<{ value: string; array: string; object: string; scalar: string }>(tie => ({
   value: fc.oneof({ depthSize: 'small', withCrossShrink: true }, tie('scalar'), tie('array'), tie('object')),
