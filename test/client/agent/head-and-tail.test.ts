@@ -223,7 +223,7 @@ test('head and tail follow the model, in any chunks', () => {
     ),
     { numRuns: process.env.SOAK ? 100_000 : 300 },
   )
-})
+}, 600_000)
 
 test('a cut makes no broken character of a valid text', () => {
   const valid = fc.array(fc.constantFrom('a', 'é', '€', '😀', '\n', 'xxxxxxx'), { maxLength: 60 }).map(p => p.join(''))
