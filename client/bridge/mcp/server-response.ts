@@ -31,6 +31,8 @@ export class McpServerResponse implements ResponseReceiver {
   readonly #receiver: ResponseReceiver
   readonly #options: ServerResponseOptions
   #edit: BodyEdit | undefined
+  /** waits for the body that is held as a whole, and may turn out not to pass */
+  #head: ResponseHead | undefined
   #unusable: Unusable | undefined
 
   constructor(receiver: ResponseReceiver, options: ServerResponseOptions) {
@@ -55,7 +57,8 @@ export class McpServerResponse implements ResponseReceiver {
     const dropped = this.#edit ? [...ownOfServer, 'content-length'] : ownOfServer
     const headers = withoutHeaders(head.headers, dropped)
     if (sessionId !== undefined) headers.push(sessionHeader, sessionId)
-    this.#receiver.head({ status, statusText: head.statusText, headers })
+    this.#head = { status, statusText: head.statusText, headers }
+    if (!(this.#edit instanceof JsonListEdit)) this.#passHead()
   }
 
   chunk(chunk: Buffer, isLast: boolean): Promise<void> | undefined {
@@ -64,6 +67,7 @@ export class McpServerResponse implements ResponseReceiver {
     const passed = this.#held(() => edit.push(chunk))
     if (!isLast) return passed.length > 0 ? this.#receiver.chunk(passed, false) : undefined
     this.#edit = undefined
+    this.#passHead()
     return this.#receiver.chunk(Buffer.concat([passed, edit.end()]), true)
   }
 
@@ -71,7 +75,13 @@ export class McpServerResponse implements ResponseReceiver {
   async flush(): Promise<void> {
     const rest = this.#edit?.end()
     this.#edit = undefined
+    this.#passHead()
     if (rest?.length) await this.#receiver.chunk(rest, false)
+  }
+
+  #passHead(): void {
+    if (this.#head) this.#receiver.head(this.#head)
+    this.#head = undefined
   }
 
   #editOf({ headers }: ResponseHead): BodyEdit | undefined {

@@ -22,6 +22,10 @@ export interface RunningControlPlane {
   key: string
   /** Adds an MCP server whose tools are injected, and which takes any token or none. */
   injectFrom(id: string, url: string): Promise<void>
+  /** Adds an MCP server, and links the key's user to it. */
+  addMcpServer(server: { id: string; url: string; toolDenyRegex: string }, accessToken: string): Promise<void>
+  /** Returns the key of another user; undefined if there is none. */
+  otherKey(): Promise<string | undefined>
   /** Returns all records so far, oldest interception first. */
   recorded(): Promise<Recorded[]>
   close(): Promise<void>
@@ -48,6 +52,11 @@ export const controlPlanes: ControlPlaneRow[] = [
           plane.mcpTokens.set(id, { token: 'token-of-test' })
           plane.mcpServers.push({ id, url, toolAllowRegex: null, toolDenyRegex: null, inject: true })
         },
+        async addMcpServer(server, token) {
+          plane.mcpServers.push({ ...server, toolAllowRegex: null, inject: false, needsToken: true })
+          plane.mcpTokens.set(server.id, { token })
+        },
+        otherKey: async () => undefined,
         recorded: async () =>
           plane.stored('interception').map(interception => ({
             interception,
@@ -102,6 +111,15 @@ async function startReal(
     async injectFrom(id, url) {
       await admin.mcpServers.upsert.mutate({ id, url, inject: true })
       servers.push(id)
+    },
+    async addMcpServer(server, accessToken) {
+      await admin.mcpServers.upsert.mutate(server)
+      await admin.externalAuthLinks.set.mutate({ user: user.id, serverId: server.id, accessToken })
+    },
+    async otherKey() {
+      const other = await admin.users.create.mutate({ username: `test-${++users}` })
+      const { key: otherKey } = await admin.apiKeys.create.mutate({ user: other.id })
+      return otherKey
     },
     async recorded() {
       const { interceptions } = await admin.interceptions.list.query({ user: user.id })

@@ -132,6 +132,7 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
           untilAborted(
             call('mcpConfigurator.getServerConfigs', input, () => ({
               servers: structuredClone(plane.mcpServers),
+              sessionSecret: Buffer.alloc(32, input.userId).toString('base64url'),
               hasConversations: [...kept.keys()].some(place => place.startsWith(`${input.userId} `)),
             })),
             signal,

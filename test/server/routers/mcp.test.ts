@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createMcpConfigurator, type McpConfigurator } from '../../../server/services/daemon/mcp-configurator.js'
@@ -56,6 +56,12 @@ describe.each(deployments)('$name', deployment => {
       },
       tokens: (...serverIds: string[]) =>
         mcpConfigurator.getServerAccessTokensBatch.query({ userId: user.id, serverIds }),
+      rejected: (id: string, token: string) =>
+        mcpConfigurator.getServerAccessTokensBatch.query({
+          userId: user.id,
+          serverIds: [id],
+          rejectedTokens: { [id]: hash('sha256', token) },
+        }),
       configs: () => mcpConfigurator.getServerConfigs.query({ userId: user.id }),
     }
   }
@@ -148,6 +154,29 @@ describe.each(deployments)('$name', deployment => {
     await oauth.revokeAccess(accessTokens[revoked.id] ?? '')
     expect((await tokens(revoked.id)).errors).toEqual({})
     expect(oauth.granted()).toBe(granted + 2)
+  })
+
+  test('a token that a daemon saw rejected is refreshed, and no other', async () => {
+    const { linked, tokens, rejected } = await connect()
+    const link = await linked(future())
+    const granted = oauth.granted()
+    expect((await rejected(link.id, 'another token')).accessTokens).toEqual({ [link.id]: link.accessToken })
+    expect(oauth.granted()).toBe(granted)
+    const { accessTokens } = await rejected(link.id, link.accessToken)
+    expect(oauth.granted()).toBe(granted + 1)
+    expect(accessTokens[link.id]).not.toBe(link.accessToken)
+    // A daemon that is late with the same report gets the new token.
+    expect((await rejected(link.id, link.accessToken)).accessTokens).toEqual(accessTokens)
+    expect((await tokens(link.id)).accessTokens).toEqual(accessTokens)
+    expect(oauth.granted()).toBe(granted + 1)
+  })
+
+  test('the secret of a user’s sessions is the same for each daemon, and another for each user', async () => {
+    const [one, other] = [await connect(), await connect()]
+    const { sessionSecret = '' } = await one.configs()
+    expect(Buffer.from(sessionSecret, 'base64url')).toHaveLength(32)
+    expect((await one.configs()).sessionSecret).toBe(sessionSecret)
+    expect((await other.configs()).sessionSecret).not.toBe(sessionSecret)
   })
 
   test('an expired token is refreshed, one that can not be is told as such, once', async () => {
