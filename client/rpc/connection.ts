@@ -36,7 +36,10 @@ export interface ConnectOptions {
    * when the connection is closed.
    */
   dial: (info: { signal: AbortSignal }) => Duplex | Promise<Duplex>
-  /** Returns the random part of each wait, in [0, 1): for tests and simulations. Default: `Math.random`. */
+  /**
+   * Returns the random part of each wait, in [0, 1): 0 for a dial that waits by itself, such as that of a `ParkedDial`.
+   * Default: `Math.random`.
+   */
   random?: () => number
   /** Whether a query or mutation that was in flight may run a second time. Default: queries. */
   resend?: (call: { type: CallType; path: string }) => boolean

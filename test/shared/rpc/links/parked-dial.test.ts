@@ -93,6 +93,15 @@ describe('a parked dial', () => {
     },
   )
 
+  it('a far end that sends more than 16 MiB before a dial is closed with 1008', async () => {
+    const parked = new ParkedDial()
+    const far = bring(parked, undefined)
+    const text = 'x'.repeat(3_000_000)
+    for (let id = 1; id <= 6; id++) far.send({ id, result: { data: text } })
+    expect(await far.closed).toMatchObject({ code: 1008 })
+    expect(parked.isConnected).toBe(false)
+  })
+
   it('a silent far end does not keep its replaced duplex in use', async () => {
     const parked = new ParkedDial()
     const closes: CloseReason[] = []
