@@ -111,11 +111,6 @@ export interface InjectionApi {
    * an API whose clients send the whole history.
    */
   threadOf?(json: JsonObject): string | undefined
-  /**
-   * Returns whether a request does not ask for the usage that it would get for asking. Absent for an API that always
-   * sends the usage.
-   */
-  lacksUsage?(json: JsonObject): boolean
   /** Prepares a request: tools and hidden turns are in its first body. */
   open(input: InjectionInput): InjectedRequest
 }

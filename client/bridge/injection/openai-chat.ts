@@ -42,8 +42,6 @@ export const openaiChatInjection: InjectionApi = {
 
   openingOf: ({ messages }) => openingOfMessages(messages),
 
-  lacksUsage,
-
   open: input => new ChatRequest(input),
 }
 

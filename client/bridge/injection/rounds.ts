@@ -148,7 +148,7 @@ class ClientOutput {
 
   /** Writes bytes of the response. */
   write({ bytes, isLast }: MergedBytes): Promise<void> | undefined {
-    if (this.#isEnding || bytes.length === 0) return undefined
+    if (this.#isEnding || (bytes.length === 0 && !isLast)) return undefined
     if (!isLast) return this.#send(bytes)
     this.#isEnding = true
     const kept = this.#options.keep(this.#options.request.turn())

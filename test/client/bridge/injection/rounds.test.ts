@@ -159,6 +159,11 @@ describe('the rounds of a request', () => {
     expect(log.slice(1, 4)).toEqual([`head 200 ${eventStream}`, 'client p', 'run 1/0'])
   })
 
+  test('a turn is kept although the response breaks off without last bytes', async () => {
+    const { log } = await run([{ letters: 'aH.' }, { letters: 'b' }])
+    expect(log.slice(-4)).toEqual(['client b', 'keep 1/0', 'last', 'client '])
+  })
+
   test("a call of the client's tool ends the response behind the results of hidden calls", async () => {
     const { log } = await run([{ letters: 'Hc.' }])
     expect(log.slice(1)).toEqual([
