@@ -107,6 +107,7 @@ export async function sendRounds({
     recorded: {
       head: head => recorded.head(head),
       chunk: chunk => recorded.chunk(chunk),
+      waitsForCalls: isWaiting => recorded.waitsForCalls(isWaiting),
       nextResponse: () => recorded.nextResponse(route.createResponseReader()),
       fail: error => recorded.finish((recorded.status ?? 0) >= 400 ? undefined : failureOf(error)),
     },

@@ -1,7 +1,7 @@
 /** The loop of rounds: calls the provider until a response ends without hidden calls, and runs those between. */
 import type { ToolResult } from '../mcp/injected-tool.js'
 import type { ResponseReceiver } from '../relay/upstream-call.js'
-import { UpstreamError } from '../relay/upstream-error.js'
+import { abortedBy, UpstreamError } from '../relay/upstream-error.js'
 import { encodingsOf } from '../wire/content-encoding.js'
 import { findHeader, type ResponseHead, withoutHeaders } from '../wire/headers.js'
 import { Rejection } from '../wire/rejection.js'
@@ -45,6 +45,8 @@ export interface RoundRecording {
   head(head: ResponseHead): void
   /** Returns whether the chunk holds the end of a streamed response. */
   chunk(chunk: Buffer): boolean
+  /** Notes that the client's response waits for calls, or does not any more: a client that leaves meanwhile missed it. */
+  waitsForCalls(isWaiting: boolean): void
   /** Ends a response that another one follows. */
   nextResponse(): Promise<void>
   /** Ends the record with an error, which the client is about to get as the last event. */
@@ -81,7 +83,10 @@ export async function runRounds(options: RoundsOptions): Promise<void> {
     const { calls, isFinal, held } = merger.end()
     if (calls.length === 0) return output.writeLast(held.bytes)
     if (!held.isLast) await output.write(held)
+    recorded.waitsForCalls(true)
     options.request.addResults(await runCalls(options, output, calls))
+    if (signal.aborted) throw abortedBy(signal)
+    recorded.waitsForCalls(false)
     if (isFinal) return output.writeLast(held.bytes)
     if (round === limits.maxInjectedRounds) {
       return output.fail(unfinished(`the model called tools in ${round} rounds, and no more are allowed`))
@@ -89,7 +94,6 @@ export async function runRounds(options: RoundsOptions): Promise<void> {
     if (performance.now() - startedAt > limits.injectedTotalMs) {
       return output.fail(unfinished(`tools took more than ${limits.injectedTotalMs.toLocaleString('en')} ms`))
     }
-    signal.throwIfAborted()
     await recorded.nextResponse()
   }
 }

@@ -45,6 +45,7 @@ export class ResponseRecording implements ResponseObserver {
   readonly #earlier: ResponseFacts[] = []
   #reader: ResponseReader
   #status: number | undefined
+  #waitsForCalls = false
   #inspection: Inspection | undefined
   #finished: Promise<Kept> | undefined
   #noteTimer: NodeJS.Timeout | undefined
@@ -81,7 +82,12 @@ export class ResponseRecording implements ResponseObserver {
 
   /** whether the client has received a whole response, perhaps without its usage */
   get isWhole(): boolean {
-    return this.#inspection?.isWhole ?? false
+    return !this.#waitsForCalls && (this.#inspection?.isWhole ?? false)
+  }
+
+  /** Notes that the client's response waits for calls of tools, or does not any more. */
+  waitsForCalls(isWaiting: boolean): void {
+    this.#waitsForCalls = isWaiting
   }
 
   /** Notes the hint of the key with which the request is sent: the last one counts. */

@@ -116,6 +116,7 @@ async function run(responses: Response[], given: Partial<RoundsOptions> = {}, is
     recorded: {
       head() {},
       chunk: () => false,
+      waitsForCalls() {},
       nextResponse: async () => void log.push('next'),
       fail: async error => void log.push(`failed ${error instanceof Error ? error.message : error}`),
     },
