@@ -45,7 +45,7 @@ export interface RoundRecording {
   head(head: ResponseHead): void
   /** Returns whether the chunk holds the end of a streamed response. */
   chunk(chunk: Buffer): boolean
-  /** Notes that the client's response waits for calls, or does not any more: a client that leaves meanwhile missed it. */
+  /** Notes whether the client's response waits for calls: a client that leaves meanwhile has missed it. */
   waitsForCalls(isWaiting: boolean): void
   /** Ends a response that another one follows. */
   nextResponse(): Promise<void>
@@ -180,6 +180,8 @@ class ClientOutput {
     const shown = error instanceof UpstreamError && error.cause instanceof Rejection ? error.cause : error
     if (signal.aborted || !this.hasBegun || !request.isStream) throw shown
     const message = shown instanceof Rejection || shown instanceof UpstreamError ? shown.message : 'internal error'
+    // The client may go on with the part of the turn that it has seen.
+    if (!this.#isEnding) await this.#options.keep(request.turn())?.catch(() => {}) // it was logged
     await recorded.fail(shown)
     this.#options.onLast()
     await this.#send(request.errorEvent(message))

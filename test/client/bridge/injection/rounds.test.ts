@@ -250,6 +250,11 @@ describe('a stream ends with an error event', () => {
     expect(log.filter(entry => entry === 'client .')).toEqual([])
   })
 
+  test('the part of the turn that the client has seen is kept before the event', async () => {
+    const { log } = await run([hidden, { letters: 'b', error: died }])
+    expect(log.slice(-4)).toEqual(['keep 1/0', `failed ${died.message}`, 'last', `client E(${died.message})`])
+  })
+
   test('a body has the error as its status in place of the event', async () => {
     const { log, error } = await run(
       [{ letters: 'H' }, { letters: 'z' }],
