@@ -69,7 +69,7 @@ export async function readRequest(
       ? await decodeAndInterpret(exchange, route, body, encodings, share, keepsContent)
       : interpret(exchange, route, body, readContent(body))
   const kept = keepsContent ? content : undefined
-  return { ...interpreted, content: kept, body: new HeldBody(share, body, adapted), readingMs }
+  return { content: kept, body: new HeldBody(share, body, adapted), readingMs, ...interpreted }
 }
 
 /** Interprets an encoded request. The decoded copy lives within its turn only, unless it is kept. */

@@ -40,7 +40,10 @@ export function namedTools(tools: readonly UnnamedTool[], taken: ReadonlySet<str
       isOwner && !taken.has(plain)
         ? plain
         : hashLengths.map(length => withHash(plain, identity, length)).find(name => isFree(name) && !named.has(name))
-    if (fullName !== undefined) named.set(fullName, { fullName, ...tool })
+    if (fullName === undefined) continue
+    // A tool may have a name already.
+    const { bareName, serverId, serverUrl, description, inputSchema } = tool
+    named.set(fullName, { fullName, bareName, serverId, serverUrl, description, inputSchema })
   }
   return [...named.values()].sort((one, other) => (one.fullName < other.fullName ? -1 : 1))
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { openConversation } from '../../../client/bridge/control-plane/conversations.js'
+import { Conversations } from '../../../client/bridge/injection/conversations.js'
 import type { HiddenTurn, PinnedTool } from '../../../shared/contract/conversations.js'
 import { conversationLimits as limits } from '../../../shared/contract/limits.js'
 import type { JsonObject, JsonValue } from '../../../shared/values/text.js'
@@ -32,7 +32,13 @@ describe.each(deployments)('$name', deployment => {
     const bridge = connect(daemon)
     const place = { userId, key: randomBytes(32).toString('hex') }
     const keep = (hidden: HiddenTurn, id = uuidv7()) => bridge.conversations.keep.mutate({ ...place, id, turn: hidden })
-    return { operator, bridge, place, keep, read: () => openConversation(bridge, place) }
+    return {
+      operator,
+      bridge,
+      place,
+      keep,
+      read: () => new Conversations(bridge).open(place, new AbortController().signal),
+    }
   }
 
   test('a conversation gives back what was pinned and kept, to the character', async () => {
@@ -40,7 +46,7 @@ describe.each(deployments)('$name', deployment => {
     const strange: JsonObject = { z: 'a\0b\ud800', a: 0.1, 2: [], 1: {} }
     Object.defineProperty(strange, '__proto__', { value: 1, enumerable: true })
     const tools = [tool('\0', strange)]
-    expect(await read()).toEqual({ tools: null, turns: [] })
+    expect(await read()).toEqual({ tools: undefined, turns: [] })
     expect(JSON.stringify(await bridge.conversations.pin.mutate({ ...place, tools }))).toBe(JSON.stringify({ tools }))
     expect(await bridge.conversations.pin.mutate({ ...place, tools: [tool('else')] })).toEqual({ tools })
     const turns = [turn(strange), turn({ 1: 1 }, { 2: 2 })]
@@ -95,7 +101,7 @@ describe.each(deployments)('$name', deployment => {
       code: 'BAD_REQUEST',
       message: expect.stringMatching(/^tools: .* more than 1,048,576/),
     })
-    expect(await read()).toEqual({ tools: null, turns: [] })
+    expect(await read()).toEqual({ tools: undefined, turns: [] })
   })
 
   test('an unknown, deleted or erased user has no conversations, and a purge counts those it erased', async () => {

@@ -58,6 +58,12 @@ describe('names of tools', () => {
     expect(names([['w', 'a']], ['bmcp_w_a'])).toEqual([[expect.stringMatching(/^bmcp_w_a_[0-9a-f]{8}$/), 'a']])
   })
 
+  test('tools with names are named anew', () => {
+    const [named] = namedTools([tool('w', 'a')])
+    const [again] = namedTools(named ? [named] : [], new Set(['bmcp_w_a']))
+    expect(again?.fullName).toMatch(/^bmcp_w_a_[0-9a-f]{8}$/)
+  })
+
   test('a name whose short hash is taken has a longer one', () => {
     const [, [hashed = ''] = []] = names([
       ['w', 'a b'],
