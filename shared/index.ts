@@ -43,7 +43,16 @@ export {
   type TokenUsage,
   type ToolUsage,
 } from './contract/admin/interceptions.js'
-export { type McpServer, mcpServersRemoveInput, mcpServersUpsertInput } from './contract/admin/mcp-servers.js'
+export {
+  type McpServer,
+  type McpServerTest,
+  type McpTestFailure,
+  type McpTestTool,
+  mcpServersRemoveInput,
+  mcpServersTestInput,
+  mcpServersUpsertInput,
+  mcpTestFailures,
+} from './contract/admin/mcp-servers.js'
 export {
   type KeyRejection,
   type ProviderFailure,

@@ -1,7 +1,8 @@
 /** `aibridge mcp`: the MCP servers whose tools may be offered to models, and users' tokens for them. */
 import type { Command } from 'commander'
 import type { ExternalAuthLink } from '../../shared/contract/admin/external-auth-links.js'
-import type { McpServer } from '../../shared/contract/admin/mcp-servers.js'
+import type { McpServer, McpTestTool } from '../../shared/contract/admin/mcp-servers.js'
+import { rpcError } from '../../shared/contract/error-reasons.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { clientSettings } from '../config/settings.js'
@@ -28,7 +29,7 @@ interface LinkOptions extends CommonOptions {
   expires?: Date
 }
 
-/** Adds `mcp add|list|remove|link|links|unlink`. */
+/** Adds `mcp add|list|remove|test|link|links|unlink`. */
 export function addMcpCommands(program: Command): void {
   const mcp = program.command('mcp').description("MCP servers, and users' tokens for them")
 
@@ -80,6 +81,23 @@ export function addMcpCommands(program: Command): void {
   )
 
   withCommonOptions(
+    mcp
+      .command('test <name>')
+      .description(
+        "list an MCP server's tools with a user's token, and which of them are offered; exits 1 on a failure",
+      ),
+  )
+    .requiredOption('--user <user>', 'whose token, by name or id')
+    .action(async (id: string, { user, ...options }: CommonOptions & { user: string }) => {
+      const result = await callAdmin(options, admin => admin.mcpServers.test.mutate({ id, user }))
+      printResult(options, result, ({ tools, unusable }) => {
+        printTable(tools, toolColumns, 'no tools')
+        if (unusable > 0) print(`and ${unusable} without a name, which no client can call`)
+      })
+      if (!result.ok) throw rpcError('mcp_server_failed', `MCP server ${id}: ${result.message}`)
+    })
+
+  withCommonOptions(
     mcp.command('link <name>').description("keep a user's tokens for an MCP server, in place of older ones"),
   )
     .requiredOption('--user <user>', 'whose, by name or id')
@@ -126,6 +144,12 @@ const serverColumns: Column<McpServer>[] = [
   ['INJECT', server => (server.inject ? 'yes' : 'no')],
   ['TOKEN URL', server => server.tokenUrl],
   ['VALIDATE URL', server => server.validateUrl],
+]
+
+const toolColumns: Column<McpTestTool>[] = [
+  ['TOOL', tool => tool.name],
+  ['OFFERED', tool => (tool.offered ? 'yes' : 'no')],
+  ['DESCRIPTION', tool => (tool.description.length > 80 ? `${tool.description.slice(0, 80)}…` : tool.description)],
 ]
 
 const linkColumns: Column<ExternalAuthLink>[] = [

@@ -12,7 +12,11 @@ import {
   externalAuthLinksSetInput,
 } from '../../shared/contract/admin/external-auth-links.js'
 import { interceptionsGetInput, interceptionsListInput } from '../../shared/contract/admin/interceptions.js'
-import { mcpServersRemoveInput, mcpServersUpsertInput } from '../../shared/contract/admin/mcp-servers.js'
+import {
+  mcpServersRemoveInput,
+  mcpServersTestInput,
+  mcpServersUpsertInput,
+} from '../../shared/contract/admin/mcp-servers.js'
 import {
   providersKeysAddInput,
   providersKeysOrderInput,
@@ -108,6 +112,9 @@ const mcpServers = router({
   remove: adminProcedure
     .input(checked(mcpServersRemoveInput))
     .mutation(forAdmin(({ admin }, input, { name }) => admin.mcpServers.remove(input, name))),
+  test: adminProcedure
+    .input(checked(mcpServersTestInput))
+    .mutation(forAdmin(({ admin }, input, { name }, { signal }) => admin.mcpServers.test(input, name, signal))),
 })
 
 const externalAuthLinks = router({

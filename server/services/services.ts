@@ -61,16 +61,17 @@ export function createServices(options: ServicesOptions): Services {
   const daemonKeys = createDaemonKeys(options)
   const keyUse = createKeyUse(options)
   const presence = createDaemonPresence(options)
+  const mcpConfigurator = createMcpConfigurator(options)
   const abandoned = createAbandonedInterceptions({ ...options, presence, onLeft: () => abandonmentSweep.hurry() })
   const abandonmentSweep = createAbandonmentSweep({ ...options, abandoned })
   return {
     recorder: createRecorder(options),
     erasures: createErasures(options),
     authorizer: createAuthorizer({ ...options, keyUse }),
-    mcpConfigurator: createMcpConfigurator(options),
+    mcpConfigurator,
     conversations: createConversations(options),
     providerConfigurator: createProviderConfigurator(options),
-    admin: createAdmin({ ...options, daemonKeys }),
+    admin: createAdmin({ ...options, daemonKeys, accessTokens: mcpConfigurator.getServerAccessTokensBatch }),
     daemonKeys,
     keyUse,
     presence,

@@ -47,6 +47,7 @@ export const errorReasons = {
   agent_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'the agent is not connected' },
   // commands
   provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },
+  mcp_server_failed: { code: 'PRECONDITION_FAILED', meaning: 'the MCP server did not list its tools' },
   // stores and processes
   config_invalid: { meaning: 'the configuration breaks a rule' },
   data_in_use: { code: 'PRECONDITION_FAILED', meaning: 'another process uses the data directory or the outbox' },

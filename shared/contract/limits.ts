@@ -128,6 +128,12 @@ export const adminLimits = {
   maxThreadLength: 200,
   /** a test of a provider: a third of a call's deadline */
   providerTestTimeoutMs: 10_000,
+  /** a test of an MCP server: its token, a session and all pages of its tools; half of a call's deadline */
+  mcpTestTimeoutMs: 15_000,
+  /** one response of an MCP server that is tested */
+  maxMcpResponseBytes: 4 * mib,
+  /** tools that a test of an MCP server lists; the longest known lists have some hundreds */
+  maxMcpTools: 2_000,
   /** the list of models that such a test reads; the longest known lists have less than 2 MiB */
   maxModelsBytes: 8 * mib,
 } as const

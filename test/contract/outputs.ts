@@ -2,6 +2,7 @@
 import type { AnyTRPCProcedure, inferProcedureOutput } from '@trpc/server'
 import { z } from 'zod'
 import type { AppRouter } from '../../server/routers/app.js'
+import { mcpTestFailures } from '../../shared/contract/admin/mcp-servers.js'
 import { providerTestFailures, providerWarnings } from '../../shared/contract/admin/providers.js'
 import { userStatuses } from '../../shared/contract/admin/users.js'
 import { hiddenTurn, pinnedTool } from '../../shared/contract/conversations.js'
@@ -209,6 +210,18 @@ const toolUsage = z.object({
 const modelThought = z.object({ ...child, content: z.string() })
 
 const username = z.string().nullable()
+const mcpServerTest = z.object({
+  id: z.string(),
+  username: z.string(),
+  ok: z.boolean(),
+  url: z.string(),
+  tools: z.array(z.object({ name: z.string(), description: z.string(), offered: z.boolean() })),
+  unusable: z.number(),
+  durationMs: z.number(),
+  failure: z.enum(mcpTestFailures).nullable(),
+  message: z.string().nullable(),
+})
+
 const watchEvent = z.union([
   z.object({ kind: z.literal('watching') }),
   z.object({ kind: z.literal('interception'), record: interception, username, interceptionKind }),
@@ -340,7 +353,7 @@ export const outputs = {
       test: providerTest,
       keys: { add: providerSummary, remove: providerSummary, order: providerSummary },
     },
-    mcpServers: { upsert: mcpServer, list: z.array(mcpServer), remove: empty },
+    mcpServers: { upsert: mcpServer, list: z.array(mcpServer), remove: empty, test: mcpServerTest },
     externalAuthLinks: { set: externalAuthLink, list: z.array(externalAuthLink), remove: empty },
     interceptions: {
       list: z.object({ interceptions: z.array(interception), nextCursor: z.string().nullable() }),

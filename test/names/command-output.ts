@@ -7,6 +7,7 @@ import { expect, onTestFinished, vi } from 'vitest'
 import type { Store } from '../../server/store/store.js'
 import { fillOutbox } from '../client/bridge/outbox/outbox-folder.js'
 import { makeDataDir, makeEmptyDir } from '../fixtures/data-dir.js'
+import { startOldMcpServer } from '../fixtures/mcp/mcp-servers.js'
 import { makeDatabase, openTemporaryStore } from '../fixtures/stores.js'
 import { runWords } from '../server/commands/command-line.js'
 import { adminToken, daemon, startServer } from '../server/services/running-server.js'
@@ -54,7 +55,9 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   const user = await run('users create', 'ada')
   const key = await run('keys create', '--user', 'ada', '--name', 'laptop', '--expires', '1d')
   const daemonKey = await run('daemon-keys create', '--name', 'remote')
-  await run('mcp add', 'wiki', '--url', 'https://wiki.example.com/mcp')
+  const wiki = await startOldMcpServer()
+  onTestFinished(() => wiki.close())
+  await run('mcp add', 'wiki', '--url', wiki.url)
   await run('mcp link', 'wiki', '--user', 'ada', '--access-token-env', 'A_SECRET')
   const watched = await tail(() => recordEverything(connect(daemon).recorder, textOf(user, 'id')))
   for (const line of watched) add('interceptions tail', fieldPaths(line))
@@ -64,6 +67,7 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
     await run(`${name} list`)
   }
   await run('mcp links')
+  await run('mcp test', 'wiki', '--user', 'ada')
   await run('interceptions show', textOf(record, 'id'))
   await run('usage', '--by', 'user,provider,model,day')
   await run('users suspend', 'ada')

@@ -8,6 +8,7 @@ import {
   type McpAdminOptions,
   type McpServersAdmin,
 } from './mcp.js'
+import { createMcpServerTester, type McpServerTester, type McpServerTesterOptions } from './mcp-test.js'
 import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './providers/providers.js'
 import {
   createInterceptionsAdmin,
@@ -25,7 +26,7 @@ export interface Admin {
   readonly apiKeys: ApiKeysAdmin
   readonly daemonKeys: DaemonKeysAdmin
   readonly providers: ProvidersAdmin
-  readonly mcpServers: McpServersAdmin
+  readonly mcpServers: McpServersAdmin & McpServerTester
   readonly externalAuthLinks: ExternalAuthLinksAdmin
   readonly interceptions: InterceptionsAdmin
   readonly usage: Usage['usage']
@@ -42,6 +43,7 @@ export type AdminOptions = UsersAdminOptions &
   ProvidersAdminOptions &
   InterceptionsAdminOptions &
   McpAdminOptions &
+  McpServerTesterOptions &
   UsageOptions &
   SecretRotationOptions &
   AuditAdminOptions &
@@ -53,7 +55,7 @@ export function createAdmin(options: AdminOptions): Admin {
     apiKeys: createApiKeysAdmin(options),
     daemonKeys: options.daemonKeys,
     providers: createProvidersAdmin(options),
-    mcpServers: createMcpServersAdmin(options),
+    mcpServers: { ...createMcpServersAdmin(options), ...createMcpServerTester(options) },
     externalAuthLinks: createExternalAuthLinksAdmin(options),
     interceptions: createInterceptionsAdmin(options),
     usage: createUsage(options).usage,

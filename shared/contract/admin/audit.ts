@@ -27,6 +27,7 @@ export const auditActions = [
   'providers.keyRejected',
   'mcpServers.upsert',
   'mcpServers.remove',
+  'mcpServers.test',
   'externalAuthLinks.set',
   'externalAuthLinks.remove',
   'secrets.rotate',

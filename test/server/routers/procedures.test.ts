@@ -238,6 +238,11 @@ const table: Readonly<Record<string, Row>> = {
     },
   },
   'admin.mcpServers.list': { role: 'admin' },
+  'admin.mcpServers.test': {
+    role: 'admin',
+    taken: { id: 'wiki', user: 'ada' },
+    rejected: { 'no user': { id: 'wiki' }, 'no server': { user: 'ada' } },
+  },
   'admin.mcpServers.remove': { role: 'admin', taken: { id: 'wiki' }, rejected: { 'no id': {} } },
   'admin.externalAuthLinks.set': {
     role: 'admin',
