@@ -42,6 +42,10 @@ export {
 } from './store/open/open-store.js'
 export type {
   AbsentDaemon,
+  AgentConnected,
+  AgentLink,
+  AgentRow,
+  AgentStore,
   ApiKeyStore,
   AuditEntry,
   AuditedWrites,
@@ -65,6 +69,7 @@ export type {
   ErasureStore,
   FeedPage,
   FeedStore,
+  FoundAgent,
   FoundApiKey,
   InterceptionPosition,
   InterceptionQuery,
@@ -80,6 +85,8 @@ export type {
   ProviderStore,
   PurgeStore,
   RecordStore,
+  Replica,
+  ReplicaStore,
   SealedKey,
   SecretColumn,
   SecretStore,

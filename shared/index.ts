@@ -4,6 +4,13 @@
  */
 
 export {
+  type Agent,
+  agentRef,
+  agentsCreateInput,
+  agentsRevokeInput,
+  type CreatedAgent,
+} from './contract/admin/agents.js'
+export {
   type ApiKey,
   apiKeysCreateInput,
   apiKeysDeleteInput,

@@ -13,6 +13,7 @@ import type { Database } from './sql/schema.js'
 import type { SqlDatabase } from './sql/sql-database.js'
 import { isPassing, mayHaveCommitted } from './sql/sql-error.js'
 import type { Store, Tables, TransactionTables } from './store.js'
+import { agentStore, replicaStore } from './tables/agents.js'
 import { apiKeyStore } from './tables/api-keys.js'
 import { auditStore, insertAuditEntry } from './tables/audit.js'
 import { conversationStore } from './tables/conversations.js'
@@ -51,6 +52,11 @@ const reads = new Set<keyof Tables>([
   'findDaemonKey',
   'listDaemonKeys',
   'findInvalidDaemonKeys',
+  'findAgent',
+  'findAgentByKey',
+  'listAgents',
+  'readAgentLinks',
+  'findReplica',
   'listAbsentDaemons',
   'findErasure',
   'listErasures',
@@ -70,6 +76,10 @@ const repeatableWrites = new Set<keyof Tables>([
   'record',
   'recordDaemonSeen',
   'recordDaemonsConnected',
+  'recordAgentsPresent',
+  'recordAgentLeft',
+  'recordReplicaSeen',
+  'forgetReplicas',
   'recordDaemonsPresent',
   'recordDaemonsLeft',
   'recordUnnotedDaemons',
@@ -176,6 +186,8 @@ function tablesOf(db: Kysely<Database>): TransactionTables {
     ...userStore(db),
     ...apiKeyStore(db),
     ...daemonKeyStore(db),
+    ...agentStore(db),
+    ...replicaStore(db),
     ...daemonInstanceStore(db),
     ...endStore(db),
     ...outboxErasureStore(db),

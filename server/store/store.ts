@@ -11,6 +11,7 @@
  *   meanwhile.
  */
 import type { AuditRecord } from '../../shared/contract/admin/audit.js'
+import type { AgentStore, ReplicaStore } from './contract/agents.js'
 import type { ConversationStore } from './contract/conversations.js'
 import type { DaemonInstanceStore, EndStore } from './contract/ends.js'
 import type { OutboxErasureStore } from './contract/erasures.js'
@@ -24,6 +25,15 @@ import type {
 } from './contract/records.js'
 import type { ApiKeyStore, DaemonKeyStore, McpStore, ProviderStore, SecretStore, UserStore } from './contract/tables.js'
 
+export type {
+  AgentConnected,
+  AgentLink,
+  AgentRow,
+  AgentStore,
+  FoundAgent,
+  Replica,
+  ReplicaStore,
+} from './contract/agents.js'
 export type {
   ConversationPlace,
   ConversationStore,
@@ -109,6 +119,8 @@ export interface TransactionTables
     UserStore,
     ApiKeyStore,
     DaemonKeyStore,
+    AgentStore,
+    ReplicaStore,
     DaemonInstanceStore,
     EndStore,
     OutboxErasureStore,
@@ -166,7 +178,7 @@ export interface ChangeStore {
    * is back. Returns the function that ends the calls.
    */
   onChange(
-    topic: 'providers' | 'daemon_keys' | 'records' | 'erasures' | 'erasure_confirmations',
+    topic: 'providers' | 'daemon_keys' | 'agents' | 'records' | 'erasures' | 'erasure_confirmations',
     listener: () => void,
   ): () => void
 }

@@ -13,6 +13,7 @@ import * as feedByStatement from './0008-feed-by-statement.js'
 import * as interceptionKinds from './0009-interception-kinds.js'
 import * as injection from './0010-injection.js'
 import * as keyRejections from './0011-key-rejections.js'
+import * as agents from './0012-agents.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -27,6 +28,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0009-interception-kinds': interceptionKinds,
   '0010-injection': injection,
   '0011-key-rejections': keyRejections,
+  '0012-agents': agents,
 }
 
 /**

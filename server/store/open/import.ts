@@ -14,6 +14,7 @@ export const copiedTables = [
   'users',
   'api_keys',
   'daemon_keys',
+  'agents',
   'daemon_instances',
   'daemon_outboxes',
   'erasures',

@@ -3,7 +3,14 @@
  */
 
 /** The topics of changes. Each topic is a channel of PostgreSQL, whose name has the prefix {@link channelPrefix}. */
-export const changeTopics = ['providers', 'daemon_keys', 'records', 'erasures', 'erasure_confirmations'] as const
+export const changeTopics = [
+  'providers',
+  'daemon_keys',
+  'agents',
+  'records',
+  'erasures',
+  'erasure_confirmations',
+] as const
 export type ChangeTopic = (typeof changeTopics)[number]
 
 export const channelPrefix = 'aibridge_'

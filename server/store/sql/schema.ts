@@ -11,6 +11,8 @@ export interface Database {
   users: UsersTable
   api_keys: ApiKeysTable
   daemon_keys: DaemonKeysTable
+  agents: AgentsTable
+  replicas: ReplicasTable
   daemon_instances: DaemonInstancesTable
   daemon_outboxes: DaemonOutboxesTable
   erasures: ErasuresTable
@@ -63,6 +65,28 @@ interface DaemonKeysTable {
   revoked_at: Generated<Date | null>
   last_seen_at: Generated<Date | null>
   build_version: Generated<string | null>
+}
+
+interface AgentsTable {
+  id: string
+  key_id: string
+  secret_hash: Uint8Array
+  name: string
+  owner_id: string
+  created_at: Generated<Date>
+  expires_at: Date | null
+  revoked_at: Generated<Date | null>
+  last_seen_at: Generated<Date | null>
+  instance: Generated<string | null>
+  build_version: Generated<string | null>
+  replica: Generated<string | null>
+  epoch: Generated<number>
+}
+
+interface ReplicasTable {
+  id: string
+  advertise_url: string | null
+  seen_at: Date
 }
 
 interface DaemonInstancesTable {

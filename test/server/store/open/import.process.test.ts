@@ -120,7 +120,7 @@ describe('importing an embedded store into PostgreSQL', () => {
       name: string
     }>`select tablename as name from pg_tables where schemaname = 'public'`.execute(target)
     await target.destroy()
-    const left = ['kysely_migration', 'kysely_migration_lock', 'record_feed', 'record_feed_trimmed']
+    const left = ['kysely_migration', 'kysely_migration_lock', 'replicas', 'record_feed', 'record_feed_trimmed']
     expect(rows.map(({ name }) => name).sort()).toEqual([...copiedTables, ...left].sort())
   })
 
