@@ -46,6 +46,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     expect(await store.record([record])).toEqual([ok])
     expect((await read(record.record.id)).interception).toEqual({
       ...record.record,
+      interceptionKind: 'model',
       username: null,
       userAgent: 'claude-cli/2.0',
       endedAt: null,
@@ -65,6 +66,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     expect((await read(record.record.id)).interception).toEqual({
       id: record.record.id,
       initiatorId: record.record.initiatorId,
+      interceptionKind: 'model',
       username: null,
       apiKeyId: 'abcdefghij',
       provider: 'anthropic',
