@@ -105,12 +105,17 @@ async function forward(exchange: McpExchange, posted: Posted | undefined, body: 
       await recording?.finish(undefined)
     }
   } catch (error) {
-    if (response.headersSent || response.destroyed) return cutOff(exchange, error)
+    if (response.headersSent || response.destroyed) return cutOff(exchange, posted, error)
     if (error instanceof NoToken && posted) return rejectMessages(exchange, posted, error.fault)
     throw ofServer(error)
   } finally {
     for (const release of releases) release()
   }
+}
+
+/** Returns whether the response is a stream of notifications; since version 2026-07-28 a request opens it. */
+function isStream({ method }: McpExchange, posted: Posted | undefined): boolean {
+  return method === 'GET' || posted?.method === 'subscriptions/listen'
 }
 
 function sessionOf({ owner, server }: McpExchange, id: string | undefined): Session | undefined {
@@ -151,7 +156,7 @@ async function send(
       onHead: (status, id) => followSession(exchange, status, id, releases),
     })
   const call = (until: AbortSignal) => callServer({ ...mcp, upstream: parts.upstream }, request, token, receive, until)
-  if (method === 'GET') await streamUntil(exchange, call)
+  if (isStream(exchange, posted)) await streamUntil(exchange, call)
   else await call(signal)
   await relay.end(signal)
   const session = sessionOf(exchange, sessionId)
@@ -269,9 +274,12 @@ function messageOf({ message }: UpstreamError): string {
 }
 
 /** Cuts off a response that cannot be ended: the client must not take it for whole. */
-function cutOff({ parts, response, server, signal }: McpExchange, error: unknown): void {
+function cutOff(exchange: McpExchange, posted: Posted | undefined, error: unknown): void {
+  const { parts, response, server, signal } = exchange
   const fields = { ...describeError(error), server: server.id }
-  if (signal.aborted) parts.logger.info(fields, 'a response was cut off')
+  // Clients end streams by leaving them.
+  if (signal.aborted && isStream(exchange, posted)) parts.logger.debug(fields, 'a client left its stream')
+  else if (signal.aborted) parts.logger.info(fields, 'a response was cut off')
   else parts.logger.warn(fields, 'a response was cut off')
   response.destroy()
 }

@@ -10,7 +10,7 @@ import { sessionOfHeaders } from './session.js'
 /** Codex writes the same metadata into a header of model requests and into the `_meta` of tool calls. */
 const codexKey = 'x-codex-turn-metadata'
 
-/** Claude Code names the model's tool call. */
+/** Claude Code names the model's tool call, and so does Codex beside its metadata, as `callId`. */
 const claudeCallKey = 'claudecode/toolUseId'
 
 /**
@@ -26,7 +26,7 @@ export function toolCallFacts(
   return {
     client: recogniseClient(headers),
     sessionId: sessionOfHeaders(headers) ?? textOf(codex?.session_id) ?? textOf(codex?.thread_id),
-    correlatingToolCallId: textOf(meta[claudeCallKey]),
+    correlatingToolCallId: textOf(meta[claudeCallKey]) ?? (codex && textOf(meta.callId)),
     metadata: attributionOf(all, undefined),
   }
 }

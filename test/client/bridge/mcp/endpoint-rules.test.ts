@@ -261,10 +261,15 @@ describe('messages', () => {
       headers: { 'user-agent': 'claude-code/2.1.0', 'x-claude-code-session-id': 's-1' },
     })
     const turn = { 'x-codex-turn-metadata': { session_id: 's-2', turn_id: 't-1' } }
-    await post(call('read', 1, { _meta: turn }), { headers: { 'user-agent': 'codex_cli_rs/0.1' } })
+    await post(call('read', 1, { _meta: { callId: 'other' } }))
+    await post(call('read', 1, { _meta: { callId: 'call_1', ...turn } }), {
+      headers: { 'user-agent': 'codex_cli_rs/0.1' },
+    })
+    expect(plane.stored('interception')[1]?.correlatingToolCallId).toBeUndefined()
     expect(plane.stored('interception')).toMatchObject([
       { client: 'Claude Code', clientSessionId: 's-1', correlatingToolCallId: 'toolu_1' },
-      { client: 'Codex', clientSessionId: 's-2', metadata: { prompt_id: 't-1' } },
+      { model: 'read' },
+      { client: 'Codex', clientSessionId: 's-2', correlatingToolCallId: 'call_1', metadata: { prompt_id: 't-1' } },
     ])
   })
 
@@ -359,10 +364,13 @@ describe('responses', () => {
   })
 })
 
-describe('streams', () => {
+describe.each([
+  ['a GET', { method: 'GET', body: '' }],
+  ['a subscription', { body: '{"jsonrpc":"2.0","id":"listen:0","method":"subscriptions/listen"}' }],
+])('streams by %s', (_, opening) => {
   async function openStream() {
     handler = (_request, response) => void stream(response).write(event({ method: 'hello' }))
-    const response = await begin(bridge, { method: 'GET', path: '/mcp/wiki', headers })
+    const response = await begin(bridge, { path: '/mcp/wiki', headers, ...opening })
     let text = ''
     response.on('data', chunk => {
       text += chunk
@@ -394,6 +402,15 @@ describe('streams', () => {
       if (path === 'authorizer.isAuthorized') throw rpcError('unknown_key', 'the key was revoked')
     }
     await ended
+  })
+
+  test('a stream that its client leaves is no line in the log', async () => {
+    await start()
+    handler = (_request, response) => void stream(response).write(event({ method: 'hello' }))
+    const response = await begin(bridge, { path: '/mcp/wiki', headers, ...opening })
+    await once(response, 'data')
+    response.destroy()
+    await eventually(async () => expect(bridge.log).toMatchObject([{ level: 'debug' }]))
   })
 
   test('a stream that is silent for too long ends well', async () => {

@@ -1,35 +1,22 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
-import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createServerDirectory, type ServerDirectory } from '../../../../client/bridge/mcp/server-directory.js'
 import { createToolClient, type ToolClient } from '../../../../client/bridge/mcp/tool-client.js'
 import { bridgeLimits } from '../../../../shared/contract/limits.js'
 import type { JsonObject } from '../../../../shared/values/text.js'
+import { type ServerEverything, startServerEverything } from '../../../fixtures/mcp/server-everything.js'
 import { memoryLogger } from '../running-bridge.js'
 import { scriptedControlPlane } from '../scripted-control-plane.js'
 
 const userId = '0198c5d4-0000-7000-8000-000000000001'
-let server: ChildProcess
+let server: ServerEverything
 let directory: ServerDirectory
 let client: ToolClient
 const { logger, lines } = memoryLogger()
 
 beforeAll(async () => {
-  const port = await freePort()
-  const program = 'node_modules/@modelcontextprotocol/server-everything/dist/index.js'
-  server = spawn(process.execPath, [program, 'streamableHttp'], {
-    env: { PATH: process.env.PATH, PORT: String(port) },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  if (!server.stderr) throw new Error('the server has no stderr')
-  const output = createInterface({ input: server.stderr })
-  for await (const line of output) if (line.includes('listening')) break
-  server.stderr.resume()
+  server = await startServerEverything()
   const plane = scriptedControlPlane()
-  const url = `http://127.0.0.1:${port}/mcp`
+  const { url } = server
   plane.mcpServers = [{ id: 'everything', url, toolAllowRegex: null, toolDenyRegex: null, inject: true }]
   plane.mcpTokens.set('everything', { token: 'token' })
   directory = createServerDirectory({ client: plane, logger, limits: { ...bridgeLimits, mcpMaxUsers: 10 } })
@@ -38,19 +25,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await client.close()
   directory.close()
-  const exited = once(server, 'exit')
-  server.kill('SIGKILL')
-  await exited
+  await server.close()
 })
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo // it listens on TCP
-  probe.close()
-  await once(probe, 'close')
-  return port
-}
 
 async function call(bareName: string, args: JsonObject = {}) {
   const tools = await client.listTools(userId)
