@@ -1,4 +1,5 @@
 /** The control planes of the bridge's tests, as a table. */
+import { afterAll } from 'vitest'
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
 import { type BridgeClient, createBridgeClient } from '../../../client/bridge-client.js'
 import { type BridgeServer, createBridgeServer } from '../../../server/control-plane/server.js'
@@ -39,7 +40,17 @@ export interface ControlPlaneRow {
 
 const embedded: Identity = { role: 'daemon', name: 'test', delegate: true }
 
-export const controlPlanes: ControlPlaneRow[] = [
+/**
+ * Returns the rows, for a suite of the calling file. The file's real control plane, which its tests share, is closed
+ * behind its last test: files of one thread share this module, and a server left behind would go on beside the tests of
+ * another file.
+ */
+export function controlPlanes(): ControlPlaneRow[] {
+  afterAll(closeControlPlanes)
+  return rows
+}
+
+const rows: ControlPlaneRow[] = [
   {
     name: 'a scripted control plane',
     async start(providerUrl) {
@@ -166,8 +177,7 @@ async function startServer(): Promise<Started> {
   }
 }
 
-/** Closes the servers that the rows started for all tests of a file. */
-export async function closeControlPlanes(): Promise<void> {
+async function closeControlPlanes(): Promise<void> {
   const started = running
   running = undefined
   await (await started)?.close()

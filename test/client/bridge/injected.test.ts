@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type Anthropic from '@anthropic-ai/sdk'
-import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import type { ControlPlane } from '../../../client/bridge/control-plane/control-plane.js'
 import type { JsonObject } from '../../../shared/values/text.js'
@@ -11,12 +11,10 @@ import { thinkingError } from '../../fixtures/signed-thinking.js'
 import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
 import { conversationsBesideProject } from './apis.js'
 import { bridged } from './bridged.js'
-import { closeControlPlanes, controlPlanes } from './control-planes.js'
+import { controlPlanes } from './control-planes.js'
 import { blocksOf, bodyOf, eventsOf, type MeantBlock, type MeantRound } from './injection/anthropic-provider.js'
 import { oldServer, type ToolServer } from './mcp/tool-servers.js'
 import { type RunningBridge, send, startBridge } from './running-bridge.js'
-
-afterAll(closeControlPlanes)
 
 const coderTools = [
   'coder_list_workspaces',
@@ -85,7 +83,7 @@ const rows: Row[] = [
   },
 ]
 
-describe.each(controlPlanes)('with $name', ({ start }) => {
+describe.each(controlPlanes())('with $name', ({ start }) => {
   const the = bridged(start)
   let server: ToolServer
 

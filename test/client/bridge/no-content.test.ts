@@ -1,13 +1,11 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { json, recorded } from '../../fixtures/provider.js'
 import { apiRows } from './apis.js'
 import { bridged } from './bridged.js'
-import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
+import { controlPlanes, type Recorded } from './control-planes.js'
 import { send } from './running-bridge.js'
 
-afterAll(closeControlPlanes)
-
-describe.each(controlPlanes)('without content, with $name', ({ start }) => {
+describe.each(controlPlanes())('without content, with $name', ({ start }) => {
   const the = bridged(start, { recordContent: false })
 
   const recordedOnce = async () => (await the.recordedOf(1))[0] as Recorded // there is one

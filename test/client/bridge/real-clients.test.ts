@@ -1,12 +1,10 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Interception } from '../../../shared/contract/admin/interceptions.js'
 import { json } from '../../fixtures/provider.js'
 import { bridged } from './bridged.js'
-import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
+import { controlPlanes, type Recorded } from './control-planes.js'
 import { clientsBesideProject, type ExpectedRecord, realClients } from './real-clients.js'
 import { send } from './running-bridge.js'
-
-afterAll(closeControlPlanes)
 
 /** Returns the facts of a record that the table names. */
 function factsOf(record: Recorded, earlier: readonly Recorded[]) {
@@ -25,7 +23,7 @@ function factsOf(record: Recorded, earlier: readonly Recorded[]) {
   } satisfies Record<keyof ExpectedRecord, unknown>
 }
 
-describe.each(controlPlanes.filter(({ name }) => name.includes('real')))('with $name', ({ start }) => {
+describe.each(controlPlanes().filter(({ name }) => name.includes('real')))('with $name', ({ start }) => {
   const the = bridged(start)
 
   test.each([...realClients, ...clientsBesideProject()])('the requests of $client are recorded right', async one => {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { noMetrics } from '../../../client/bridge/metrics/metrics.js'
 import { createMemoryOutbox } from '../../../client/bridge/outbox/memory-outbox.js'
 import { createRecordSender } from '../../../client/bridge/outbox/record-sender.js'
@@ -12,16 +12,14 @@ import { createGate, eventStream, json, recorded, startProvider } from '../../fi
 import { readTxtar, sectionOf } from '../../fixtures/txtar.js'
 import { type ApiRow, apiRows, type LoadedConversation } from './apis.js'
 import { bridged } from './bridged.js'
-import { closeControlPlanes, controlPlanes, type Recorded } from './control-planes.js'
+import { controlPlanes, type Recorded } from './control-planes.js'
 import { anthropicProvider, memoryLogger, send, startBridge } from './running-bridge.js'
 import { scriptedControlPlane, testKey, testOwner } from './scripted-control-plane.js'
 
 const own = join(import.meta.dirname, '../../fixtures/responses/anthropic')
 const shared = join(import.meta.dirname, '../../../../shared/fixtures/anthropic')
 
-afterAll(closeControlPlanes)
-
-describe.each(controlPlanes)('with $name', ({ start }) => {
+describe.each(controlPlanes())('with $name', ({ start }) => {
   const the = bridged(start)
 
   function expectRecords(actual: Recorded | undefined, api: ApiRow, expected: LoadedConversation): void {

@@ -2,12 +2,12 @@
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createGate, eventStream, json, stall } from '../../fixtures/provider.js'
 import { apiRows } from './apis.js'
 import { bridged } from './bridged.js'
-import { closeControlPlanes, controlPlanes } from './control-planes.js'
+import { controlPlanes } from './control-planes.js'
 
 const responseOf = (api: string, mode: 'streaming' | 'non-streaming') => {
   const one = apiRows
@@ -20,9 +20,7 @@ const responses = 'OpenAI Responses'
 const messages = 'Anthropic Messages'
 const hello = [{ role: 'user', content: 'hello' }] satisfies OpenAI.Chat.ChatCompletionMessageParam[]
 
-afterAll(closeControlPlanes)
-
-describe.each(controlPlanes)('with $name', ({ start }) => {
+describe.each(controlPlanes())('with $name', ({ start }) => {
   const the = bridged(start)
 
   describe('the OpenAI SDK', () => {

@@ -1,8 +1,8 @@
 /** Marks every secret, takes every way through the bridge, and searches all bytes that reach a provider or a client. */
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { hangUp, json, recorded, type StandInProvider, startProvider } from '../../fixtures/provider.js'
 import { apiRows } from './apis.js'
-import { closeControlPlanes, controlPlanes, type RunningControlPlane } from './control-planes.js'
+import { controlPlanes, type RunningControlPlane } from './control-planes.js'
 import {
   anthropicProvider,
   type ClientRequest,
@@ -23,9 +23,7 @@ const environment = {
 const before: Record<string, string | undefined> = {}
 const ownKey = 'sk-MARKED-own-key-of-a-client'
 
-afterAll(closeControlPlanes)
-
-describe.each(controlPlanes.slice(1))('with $name', ({ start }) => {
+describe.each(controlPlanes().slice(1))('with $name', ({ start }) => {
   let provider: StandInProvider
   let planes: RunningControlPlane[]
   let bridge: RunningBridge

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { join } from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type BridgeFetchOptions, createBridgeFetch } from '../../../../client/index.js'
 import { rpcError } from '../../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
@@ -18,7 +18,7 @@ import {
   startProvider,
 } from '../../../fixtures/provider.js'
 import { readTxtar, sectionOf } from '../../../fixtures/txtar.js'
-import { closeControlPlanes, controlPlanes, type Recorded, type RunningControlPlane } from '../control-planes.js'
+import { controlPlanes, type Recorded, type RunningControlPlane } from '../control-planes.js'
 import { anthropicProvider, type RunningBridge, send, startBridge } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey, testOwner } from '../scripted-control-plane.js'
 
@@ -33,9 +33,7 @@ const hello: Anthropic.MessageCreateParamsNonStreaming = {
 /** Makes an SDK with an invented key and the provider's own address. */
 const sdkWith = (fetch: typeof globalThis.fetch) => new Anthropic({ apiKey: 'made-up-MARKED', fetch, maxRetries: 0 })
 
-afterAll(closeControlPlanes)
-
-describe.each(controlPlanes)('the Anthropic SDK in the same process, with $name', ({ start }) => {
+describe.each(controlPlanes())('the Anthropic SDK in the same process, with $name', ({ start }) => {
   let provider: StandInProvider
   let plane: RunningControlPlane
   let bridge: RunningBridge

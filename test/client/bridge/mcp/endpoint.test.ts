@@ -12,7 +12,7 @@ const servers = [
   ['of the second generation', startNewMcpServer],
 ] as const
 
-describe.each(controlPlanes)('with $name', ({ name: planeName, start }) => {
+describe.each(controlPlanes())('with $name', ({ name: planeName, start }) => {
   let plane: RunningControlPlane
   let bridge: RunningBridge
   let server: RunningMcpServer

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { SendRecords } from '../../../../client/bridge/outbox/outbox.js'
 import { createRecordSender } from '../../../../client/bridge/outbox/record-sender.js'
 import { rpcError } from '../../../../shared/contract/error-reasons.js'
@@ -8,7 +8,7 @@ import type { BatchRecord, RecordOutcome } from '../../../../shared/contract/rec
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { createGate } from '../../../fixtures/provider.js'
-import { closeControlPlanes, controlPlanes } from '../control-planes.js'
+import { controlPlanes } from '../control-planes.js'
 import { memoryLogger } from '../running-bridge.js'
 import { scriptedControlPlane, testOwner } from '../scripted-control-plane.js'
 import { inMemory, type OutboxKind, outboxKinds } from './outbox-kinds.js'
@@ -284,7 +284,7 @@ test.each([
   await expect(createRecordSender(plane)([interception(1)], new AbortController().signal)).rejects.toBe(error)
 })
 
-describe.each(controlPlanes)('$name', ({ start }) => {
+describe.each(controlPlanes())('$name', ({ start }) => {
   test('a record with two contents of JSON escapes is cut further and kept', async () => {
     const plane = await start('http://127.0.0.1:9')
     const { ownerId, apiKeyId } = await plane.client.authorizer.isAuthorized.query({ key: plane.key })
@@ -316,4 +316,3 @@ describe.each(controlPlanes)('$name', ({ start }) => {
     await plane.close()
   })
 })
-afterAll(closeControlPlanes)
