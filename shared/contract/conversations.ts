@@ -58,7 +58,7 @@ export type HiddenTurn = z.output<typeof hiddenTurn>
 /** Reads a conversation, page by page: `after` is the `next` of the page before, absent for the first page. */
 export const openConversationInput = z.object({
   ...place,
-  after: z.int().min(0).max(limits.maxTurns).optional(),
+  after: z.int().min(0).max(limits.maxTurnNumber).optional(),
 })
 
 /** A page of a conversation. An unknown conversation has no tools and no turns. */

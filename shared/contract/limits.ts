@@ -179,10 +179,12 @@ export const conversationLimits = {
   maxAnchorLength: 1_024,
   /** half of what each recursion over a message survives */
   maxDepth: 512,
-  /** a turn is a message of a user at least; longer conversations are compacted or begun anew */
+  /** the oldest go: a turn is a message of a user at least, and longer conversations are compacted or begun anew */
   maxTurns: 2_000,
-  /** all turns go to the provider with each request, whose body has at most 32 MiB */
+  /** the oldest go: all turns are sent to the provider with each request, whose body has at most 32 MiB */
   maxTurnsBytes: 32 * mib,
+  /** the number of a turn; dropped ones count */
+  maxTurnNumber: 2_147_483_647,
   /** turns and tools of one page, in one message of 4 MiB; any turn fits into a page without tools */
   maxPageBytes: 3.5 * mib,
   maxPageContainers: 196_608,

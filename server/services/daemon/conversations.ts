@@ -27,8 +27,9 @@ export interface Conversations {
    */
   pin(input: z.output<typeof pinToolsInput>): Promise<PinToolsOutput>
   /**
-   * Keeps a turn behind the others; a repeat with the same id changes nothing.
-   * @throws RpcError `PRECONDITION_FAILED` (conversation_full) if the turn or the conversation would be too large;
+   * Keeps a turn behind the others, the oldest of which go if they are too many; a repeat with the same id changes
+   * nothing.
+   * @throws RpcError `PRECONDITION_FAILED` (conversation_full) if the turn is too large;
    *   `CONFLICT` (content_differs) if the id was used for another turn of the conversation
    */
   keep(input: z.output<typeof keepTurnInput>): Promise<Record<string, never>>
@@ -79,13 +80,6 @@ export function createConversations({ store, now = () => new Date() }: Conversat
           return {}
         case 'differs':
           throw rpcError('content_differs', `turn ${id} is kept already, with other content`)
-        case 'full': {
-          const [turns, bytes] = [sums.maxTurns, sums.maxBytes].map(value => value.toLocaleString('en'))
-          throw rpcError(
-            'conversation_full',
-            `with a turn of ${stored.bytes.toLocaleString('en')} bytes, the conversation would have more than ${turns} turns or ${bytes} bytes`,
-          )
-        }
         case null:
           throw unknownRow('user', userId)
       }

@@ -39,15 +39,15 @@ export interface ConversationStore {
   /** Pins tools to a conversation that has none. Returns the tools that it has then. Safe to repeat. */
   pinTools(place: ConversationPlace, tools: StoredJson, at: Date): Promise<string | null>
   /**
-   * Adds a turn behind the others. Safe to repeat: `kept` for the same id with the same content, `differs` with other
-   * content; `full` if the conversation would have more turns or bytes than the limits.
+   * Adds a turn behind the others; the oldest ones go if the conversation would have more turns or bytes than the
+   * limits. Safe to repeat: `kept` for the same id with the same content, `differs` with other content.
    */
   keepTurn(
     place: ConversationPlace,
     turn: StoredJson & { id: string },
     limits: { maxTurns: number; maxBytes: number },
     at: Date,
-  ): Promise<'kept' | 'differs' | 'full' | null>
+  ): Promise<'kept' | 'differs' | null>
   /** Returns whether the user has a conversation. */
   hasConversations(userId: string): Promise<boolean>
   /** Erases conversations that were last used before a time, the least used first. Returns their number. */

@@ -58,15 +58,15 @@ export function conversationStore(db: Kysely<Database>): ConversationStore {
           .where('id', '=', id)
           .executeTakeFirst()
         if (kept) return Buffer.from(kept.contentHash).equals(contentHash) ? 'kept' : 'differs'
-        const sums = { turns: conversation.turns + 1, bytes: conversation.bytes + bytes }
-        if (sums.turns > limits.maxTurns || sums.bytes > limits.maxBytes) return 'full'
+        const dropped = await dropOldest(tx, place, limits.maxTurns - 1, limits.maxBytes - bytes)
+        const number = conversation.turns + 1
         const { userId: user_id, key } = place
         await tx
           .insertInto('conversation_turns')
           .values({
             user_id,
             key,
-            number: sums.turns,
+            number,
             id,
             content_hash: contentHash,
             turn: text,
@@ -75,7 +75,12 @@ export function conversationStore(db: Kysely<Database>): ConversationStore {
             created_at: at,
           })
           .execute()
-        await tx.updateTable('conversations').set(sums).where('user_id', '=', user_id).where('key', '=', key).execute()
+        await tx
+          .updateTable('conversations')
+          .set({ turns: number, bytes: conversation.bytes - dropped + bytes })
+          .where('user_id', '=', user_id)
+          .where('key', '=', key)
+          .execute()
         return 'kept'
       })
     },
@@ -140,6 +145,27 @@ async function readTurns(
       and number <= (select max(number) from sized where bytes <= ${maxBytes}::bigint and containers <= ${maxContainers}::bigint)
     order by number`.execute(db)
   return rows
+}
+
+/** Drops the oldest turns of a conversation, until it has no more than the given ones. Returns the bytes of those. */
+async function dropOldest(
+  tx: Kysely<Database>,
+  { userId, key }: ConversationPlace,
+  maxTurns: number,
+  maxBytes: number,
+): Promise<number> {
+  const { rows } = await sql<{ bytes: number }>`
+    with sized as materialized (
+      select number, row_number() over newest as place, sum(bytes) over newest as bytes
+      from conversation_turns
+      where user_id = ${userId}::uuid and key = ${key}::bytea
+      window newest as (order by number desc)
+    )
+    delete from conversation_turns t using sized
+    where t.user_id = ${userId}::uuid and t.key = ${key}::bytea and t.number = sized.number
+      and (sized.place > ${maxTurns}::bigint or sized.bytes > ${maxBytes}::bigint)
+    returning t.bytes`.execute(tx)
+  return rows.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 async function noteUse(db: Kysely<Database>, { userId, key }: ConversationPlace, at: Date): Promise<void> {

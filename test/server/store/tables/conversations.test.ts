@@ -89,18 +89,22 @@ describe.each(stores)('conversations: $name', ({ openTwo }) => {
     expect((await open(place))?.turns.toSorted()).toEqual(turns.map(({ text }) => text))
   })
 
-  test('a conversation above its limits takes no further turn, and repeats of kept ones succeed', async () => {
+  test.each([
+    [{ maxTurns: 3, maxBytes: 1_000 }, ['"3333"', '"4444"', '"5555"']],
+    [{ maxTurns: 100, maxBytes: 18 }, ['"3333"', '"4444"', '"5555"']],
+    [{ maxTurns: 100, maxBytes: 17 }, ['"4444"', '"5555"']],
+    [{ maxTurns: 1, maxBytes: 6 }, ['"5555"']],
+  ])('the oldest turns make room for a new one: %j', async (limits, left) => {
     const place = await newPlace()
-    const kept = turn('"1234"')
-    expect(await store.keepTurn(place, kept, wide, at)).toBe('kept')
-    for (const limits of [
-      { maxTurns: 1, maxBytes: 1_000 },
-      { maxTurns: 2, maxBytes: 11 },
-    ]) {
-      expect(await store.keepTurn(place, turn('"5678"'), limits, at)).toBe('full')
-      expect(await store.keepTurn(place, kept, limits, at)).toBe('kept')
-    }
-    expect(await store.keepTurn(place, turn('"5678"'), { maxTurns: 2, maxBytes: 12 }, at)).toBe('kept')
+    const texts = ['"1111"', '"2222"', '"3333"', '"4444"']
+    for (const text of texts) await store.keepTurn(place, turn(text), wide, at)
+    const last = turn('"5555"')
+    for (const _ of ['once', 'again']) expect(await store.keepTurn(place, last, limits, at)).toBe('kept')
+    const query = { maxBytes: 1_000, maxContainers: 1_000, at, notedBefore: at }
+    expect(await other.openConversation(place, query)).toEqual({ tools: null, turns: left, next: null })
+    // The sums of what is left decide about the next one.
+    await store.keepTurn(place, turn('"6666"'), { maxTurns: 100, maxBytes: left.length * 6 + 6 }, at)
+    expect((await store.openConversation(place, query))?.turns).toEqual([...left, '"6666"'])
   })
 
   test('pages hold what their limits allow, and together everything', async () => {
