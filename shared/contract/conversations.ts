@@ -71,10 +71,14 @@ export interface ConversationPage {
   next: number | null
 }
 
-/** Pins the tools of a conversation, unless it has some. */
-export const pinToolsInput = z.object({ ...place, tools: z.array(pinnedTool).min(1).max(limits.maxTools) })
+/** Pins the tools of a conversation; `replaces`: also if it has some, else those stay. */
+export const pinToolsInput = z.object({
+  ...place,
+  tools: z.array(pinnedTool).min(1).max(limits.maxTools),
+  replaces: z.boolean().optional(),
+})
 
-/** The tools of the first caller. */
+/** The tools that are pinned now. */
 export interface PinToolsOutput {
   tools: PinnedTool[]
 }

@@ -80,7 +80,7 @@ export interface ControlPlane {
     }
     pin: {
       mutate(
-        input: { userId: string; key: string; tools: PinnedTool[] },
+        input: { userId: string; key: string; tools: PinnedTool[]; replaces?: boolean },
         options?: ControlPlaneCallOptions,
       ): Promise<PinToolsOutput>
     }

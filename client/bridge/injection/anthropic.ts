@@ -12,6 +12,7 @@ import { assistantMessage, messageAnchors, readHistory, reinsert, userMessage } 
 import { AnthropicResponse } from './anthropic/response.js'
 import { callsOf, type Round } from './anthropic/round.js'
 import { toolResultText } from './anthropic/tool-result.js'
+import { hasSpoken } from './has-spoken.js'
 import { HiddenNames } from './hidden-names.js'
 import type {
   HiddenCall,
@@ -30,6 +31,8 @@ export const anthropicInjection: InjectionApi = {
   mayInject: ({ messages, tools }) => Array.isArray(messages) && Array.isArray(tools ?? []),
   clientToolNames: json => new Set(objectsOf(json.tools).flatMap(({ name }) => textOf(name) ?? [])),
   openingOf,
+  isContinued: ({ messages }) => hasSpoken(messages),
+
   open: input => new AnthropicRequest(input),
 }
 

@@ -30,16 +30,28 @@ export interface StoredConversation {
   turns: readonly HiddenTurn[]
 }
 
+/** The places of a conversation in the store, in the order in which they are looked up. */
+export interface ConversationPlaces {
+  /** whether other conversations may have the same place: a client without sessions begins two with the same words */
+  isShared: boolean
+  all: readonly [ConversationPlace, ...ConversationPlace[]]
+}
+
 /**
- * Returns the place of the conversation that a request belongs to: the provider's thread, else the session of the
- * client and the opening words. Undefined for a request without any of these.
+ * Returns the places of the conversation that a request belongs to: the provider's thread, else the session of the
+ * client and the opening words. Either alone finds it too: clients give a resumed conversation another session, and cut
+ * the beginning off. Undefined for a request without any of these.
  */
-export function placeOf(facts: ConversationFacts, json: JsonObject): ConversationPlace | undefined {
-  const thread = facts.api.threadOf?.(json)
-  if (thread !== undefined) return threadPlace(facts, thread)
-  const opening = facts.api.openingOf(json)
+export function placesOf(facts: ConversationFacts, json: JsonObject): ConversationPlaces | undefined {
+  const { api, sessionId } = facts
+  const thread = api.threadOf?.(json)
+  if (thread !== undefined) return { isShared: false, all: [threadPlace(facts, thread)] }
+  const opening = api.openingOf(json)
   if (opening === undefined) return undefined
-  return place(facts, 'opening', facts.sessionId ?? '', opening)
+  const byOpening = place(facts, 'opening', '', opening)
+  if (sessionId === undefined) return { isShared: true, all: [byOpening] }
+  const own = place(facts, 'opening', sessionId, opening)
+  return { isShared: false, all: [own, place(facts, 'session', sessionId), byOpening] }
 }
 
 /** Returns the place of the conversation that continues a thread of the provider. */
@@ -60,8 +72,16 @@ export class Conversations {
     this.#client = client
   }
 
-  /** Reads a conversation; an unknown one is empty. */
-  async open(place: ConversationPlace, signal: AbortSignal): Promise<StoredConversation> {
+  /** Reads the conversation at the first of its places where there is one. */
+  async find({ all }: ConversationPlaces, signal: AbortSignal): Promise<StoredConversation | undefined> {
+    for (const place of all) {
+      const stored = await this.#open(place, signal)
+      if (stored.tools || stored.turns.length > 0) return stored
+    }
+    return undefined
+  }
+
+  async #open(place: ConversationPlace, signal: AbortSignal): Promise<StoredConversation> {
     const turns: HiddenTurn[] = []
     let tools: readonly PinnedTool[] | undefined
     let after: number | undefined
@@ -70,23 +90,29 @@ export class Conversations {
       const page = await this.#client.conversations.open.query(input, { signal })
       tools ??= page.tools ?? undefined
       turns.push(...page.turns)
-      if (page.next === null) return { tools, turns }
+      if (page.next === null || page.next <= (after ?? -1)) return { tools, turns }
       after = page.next
     }
   }
 
-  /** Pins tools; returns those that are pinned, which an earlier caller may have chosen. */
+  /**
+   * Pins the tools of a new conversation at all its places; returns those that its requests have from now on. Another
+   * bridge may have chosen others a moment ago, which counts unless the place is shared.
+   */
   async pin(
-    place: ConversationPlace,
+    { isShared, all: [own, ...others] }: ConversationPlaces,
     tools: readonly PinnedTool[],
     signal: AbortSignal,
   ): Promise<readonly PinnedTool[]> {
-    const pinned = await this.#client.conversations.pin.mutate({ ...place, tools: [...tools] }, { signal })
+    const pin = (place: ConversationPlace, replaces: boolean) =>
+      this.#client.conversations.pin.mutate({ ...place, tools: [...tools], replaces }, { signal })
+    const [pinned] = await Promise.all([pin(own, isShared), ...others.map(place => pin(place, true))])
     return pinned.tools
   }
 
-  /** Stores a turn. */
-  async keep(place: ConversationPlace, turn: HiddenTurn, signal: AbortSignal): Promise<void> {
-    await this.#client.conversations.keep.mutate({ ...place, id: uuidv7(), turn }, { signal })
+  /** Stores a turn at all places of its conversation. */
+  async keep({ all }: ConversationPlaces, turn: HiddenTurn, signal: AbortSignal): Promise<void> {
+    const { keep } = this.#client.conversations
+    await Promise.all(all.map(place => keep.mutate({ ...place, id: uuidv7(), turn }, { signal })))
   }
 }

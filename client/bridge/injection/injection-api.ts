@@ -106,6 +106,8 @@ export interface InjectionApi {
    * what clients change from request to request. Undefined without such a message.
    */
   openingOf(json: JsonObject): string | undefined
+  /** Returns whether the model has spoken before in the conversation: its tools must not change any more. */
+  isContinued(json: JsonObject): boolean
   /**
    * Returns the id of the provider's thread that a request continues: then the thread is the conversation. Absent for
    * an API whose clients send the whole history.

@@ -15,8 +15,10 @@ import { anthropicInjection } from './anthropic.js'
 import {
   type ConversationFacts,
   type ConversationPlace,
+  type ConversationPlaces,
   type Conversations,
-  placeOf,
+  placesOf,
+  type StoredConversation,
   threadPlace,
 } from './conversations.js'
 import type { HiddenCall, HiddenTurn, InjectedRequest, InjectionApi } from './injection-api.js'
@@ -24,6 +26,7 @@ import { matchesModel } from './model-patterns.js'
 import { openaiChatInjection } from './openai-chat.js'
 import { openaiResponsesInjection } from './openai-responses.js'
 import { RanCalls } from './ran-calls.js'
+import { ResultRoom } from './result-room.js'
 
 /** The parts of a daemon that the injection uses. */
 export interface InjectorParts {
@@ -96,20 +99,15 @@ export class Injector {
     const { api, json, facts, userId } = candidate
     if (!api.mayInject(json)) return undefined
     const conversation = { ...candidate, sessionId: facts.sessionId }
-    const place = placeOf(conversation, json)
-    if (!place) return undefined
-    const stored = await this.#parts.conversations.open(place, signal).catch((error: unknown) => {
-      throw controlPlaneUnreachable(error)
-    })
-    const isBegun = stored.tools !== undefined || stored.turns.length > 0
-    // A request of an earlier conversation has to look as before, whoever wrote it.
-    if (!isBegun && (matchesModel(candidate.excludedModels ?? smallModels, facts.model) || isOwnRequest(facts)))
-      return undefined
-    const tools = stored.tools ?? (isBegun ? [] : await this.#pinned(candidate, place, signal))
-    if (tools.length === 0 && stored.turns.length === 0) return undefined
+    const places = placesOf(conversation, json)
+    if (!places) return undefined
+    const stored = await this.#stored(candidate, places, signal)
+    if (!stored) return undefined
+    const tools = stored.tools ?? []
     const open = (mayAskForUsage: boolean) =>
       api.open({ json, body: candidate.body, tools, turns: stored.turns, mayAskForUsage })
     const ran = new RanCalls(tools)
+    const room = new ResultRoom()
     let request = open(candidate.mayAskForUsage)
     return {
       get request() {
@@ -121,21 +119,43 @@ export class Injector {
       dropUsage() {
         request = open(false)
       },
-      run: (call, abort) => ran.run(call, () => this.#run(userId, place, call, abort)),
+      run: async (call, abort) => room.fitted(await ran.run(call, () => this.#run(userId, places, call, abort))),
       keep: (turn, abort) => {
         const thread = request.threadId?.()
         const next = thread === undefined ? undefined : threadPlace(conversation, thread)
-        const places = next && next.key !== place.key ? [place, next] : [place]
-        return turn || places.length > 1 ? this.#keep(places, { tools, turn }, abort) : undefined
+        const isNew = next !== undefined && !places.all.some(({ key }) => key === next.key)
+        return turn || isNew ? this.#keep(places, isNew ? next : undefined, { tools, turn }, abort) : undefined
       },
       recordedCall: call => ran.recorded(call),
     }
   }
 
+  /**
+   * Returns what is stored of the conversation, or the tools that are pinned for a new one; undefined for requests
+   * without tools. A conversation that began without tools gets none: newer models sign their thinking over the tools.
+   */
+  async #stored(
+    candidate: Candidate,
+    places: ConversationPlaces,
+    signal: AbortSignal,
+  ): Promise<StoredConversation | undefined> {
+    const { api, json, facts, excludedModels = smallModels } = candidate
+    const isThread = api.threadOf?.(json) !== undefined
+    if (isThread || api.isContinued(json)) {
+      const stored = await this.#parts.conversations.find(places, signal).catch((error: unknown) => {
+        throw controlPlaneUnreachable(error)
+      })
+      if (stored || api.isContinued(json)) return stored
+    }
+    if (matchesModel(excludedModels, facts.model) || isOwnRequest(facts)) return undefined
+    const tools = await this.#pinned(candidate, places, signal)
+    return tools.length === 0 ? undefined : { tools, turns: [] }
+  }
+
   /** Chooses the tools of a new conversation. */
   async #pinned(
     { api, json, userId }: Candidate,
-    place: ConversationPlace,
+    places: ConversationPlaces,
     signal: AbortSignal,
   ): Promise<readonly InjectedTool[]> {
     const { directory, tools, conversations, logger } = this.#parts
@@ -146,7 +166,7 @@ export class Injector {
     const list = namedTools(offered, own)
     if (list.length === 0) return []
     try {
-      return await conversations.pin(place, list, signal)
+      return await conversations.pin(places, list, signal)
     } catch (error) {
       if (errorCodeOf(error) !== 'BAD_REQUEST') throw controlPlaneUnreachable(error)
       logger.error({ err: error, tools: list.length }, 'tools could not be pinned; none is injected')
@@ -154,24 +174,33 @@ export class Injector {
     }
   }
 
-  async #run(userId: string, { key }: ConversationPlace, call: HiddenCall, signal: AbortSignal): Promise<ToolResult> {
+  async #run(
+    userId: string,
+    { all: [{ key }] }: ConversationPlaces,
+    call: HiddenCall,
+    signal: AbortSignal,
+  ): Promise<ToolResult> {
     const { tool, arguments: input, name } = call
     if (!tool) return failure(`There is no tool named ${name}.`)
     if (!input) return failure('The arguments are not a JSON object; the tool was not called.')
     return this.#parts.tools.call({ userId, conversation: key, tool, arguments: input }, signal)
   }
 
-  /** Stores the turn at each place under which the next request may look, and the tools where they are new. */
+  /**
+   * Stores the turn where the next request may look.
+   * @param thread the place of the provider's thread, if it is a new one
+   */
   async #keep(
-    [place, next]: readonly ConversationPlace[],
+    places: ConversationPlaces,
+    thread: ConversationPlace | undefined,
     { tools, turn }: { tools: readonly InjectedTool[]; turn: HiddenTurn | undefined },
     signal: AbortSignal,
   ): Promise<void> {
     const { conversations, logger } = this.#parts
     try {
-      if (next && tools.length > 0) await conversations.pin(next, tools, signal)
-      if (next && turn) await conversations.keep(next, turn, signal)
-      if (place && turn) await conversations.keep(place, turn, signal)
+      if (thread && tools.length > 0) await conversations.pin({ isShared: false, all: [thread] }, tools, signal)
+      const all: ConversationPlaces['all'] = thread ? [thread, ...places.all] : places.all
+      if (turn) await conversations.keep({ ...places, all }, turn, signal)
     } catch (error) {
       if (signal.aborted) throw error
       logger.error({ err: error }, 'the results of tools could not be stored')

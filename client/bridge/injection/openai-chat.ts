@@ -5,6 +5,7 @@ import { openaiErrorBody } from '../providers/openai-error-body.js'
 import { objectsOf, textOf } from '../providers/reading.js'
 import { JsonEdits } from '../wire/json-edit.js'
 import { JsonNode } from '../wire/json-node.js'
+import { hasSpoken } from './has-spoken.js'
 import { HiddenNames } from './hidden-names.js'
 import type {
   HiddenCall,
@@ -41,6 +42,8 @@ export const openaiChatInjection: InjectionApi = {
   },
 
   openingOf: ({ messages }) => openingOfMessages(messages),
+
+  isContinued: ({ messages }) => hasSpoken(messages),
 
   open: input => new ChatRequest(input),
 }

@@ -41,7 +41,15 @@ export const openaiResponsesInjection: InjectionApi = {
 
   threadOf: ({ conversation, previous_response_id: previous }) => idOf(conversation) ?? textOf(previous),
 
+  isContinued: ({ input, previous_response_id: previous }) =>
+    textOf(previous) !== undefined || objectsOf(itemsOf(input).slice()).some(isOfModel),
+
   open: input => new ResponsesRequest(input),
+}
+
+/** Returns whether an item was written by the model, or responds to one. */
+function isOfModel({ type, role }: Record<string, unknown>): boolean {
+  return role === 'assistant' || (type !== undefined && type !== 'message')
 }
 
 class ResponsesRequest implements InjectedRequest {

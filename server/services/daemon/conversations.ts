@@ -22,7 +22,8 @@ export interface Conversations {
   /** Returns the pinned tools and the turns, page by page; nothing for an unknown conversation. */
   open(input: z.output<typeof openConversationInput>): Promise<ConversationPage>
   /**
-   * Pins the tools of a conversation. The first caller wins, and every caller gets the same tools.
+   * Pins the tools of a conversation. The first caller wins, unless a later one replaces them, and every caller gets
+   * those that are pinned.
    * @throws RpcError `BAD_REQUEST` for a list above `maxToolsBytes` or `maxToolsContainers`
    */
   pin(input: z.output<typeof pinToolsInput>): Promise<PinToolsOutput>
@@ -61,11 +62,11 @@ export function createConversations({ store, now = () => new Date() }: Conversat
       }
     },
 
-    async pin({ userId, key, tools }) {
+    async pin({ userId, key, tools, replaces = false }) {
       const stored = storedJson(tools)
       const problem = sizeProblem(stored, { bytes: limits.maxToolsBytes, containers: limits.maxToolsContainers })
       if (problem) throw new RpcError('BAD_REQUEST', `tools: ${problem}`)
-      const pinned = await store.pinTools(placeOf(userId, key), stored, now())
+      const pinned = await store.pinTools(placeOf(userId, key), stored, now(), replaces)
       if (pinned === null) throw unknownRow('user', userId)
       return { tools: pinned === stored.text ? tools : JSON.parse(pinned) }
     },

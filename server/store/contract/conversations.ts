@@ -36,8 +36,11 @@ export interface ConversationStore {
     place: ConversationPlace,
     query: { after?: number | undefined; maxBytes: number; maxContainers: number; at: Date; notedBefore: Date },
   ): Promise<StoredConversationPage | null>
-  /** Pins tools to a conversation that has none. Returns the tools that it has then. Safe to repeat. */
-  pinTools(place: ConversationPlace, tools: StoredJson, at: Date): Promise<string | null>
+  /**
+   * Pins tools to a conversation that has none, or `replaces` those that it has. Returns the tools that it has then.
+   * Safe to repeat.
+   */
+  pinTools(place: ConversationPlace, tools: StoredJson, at: Date, replaces?: boolean): Promise<string | null>
   /**
    * Adds a turn behind the others; the oldest ones go if the conversation would have more turns or bytes than the
    * limits. Safe to repeat: `kept` for the same id with the same content, `differs` with other content.

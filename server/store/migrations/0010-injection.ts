@@ -16,8 +16,8 @@ const statements = [
     primary key (user_id, content_hash)
   )`,
 
-  // turns: the number of the newest turn; bytes: the sum of conversation_turns. A server of an older version erases a user without knowing the table,
-  // hence the cascades; they come in any order, hence the deferred reference.
+  // turns: the number of the newest turn; bytes: the sum of conversation_turns. A server of an older version erases a
+  // user without knowing the table, hence the cascades; they come in any order, hence the deferred reference.
   `create table conversations (
     user_id uuid not null references users on delete cascade,
     key bytea not null,

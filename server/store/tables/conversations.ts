@@ -30,11 +30,11 @@ export function conversationStore(db: Kysely<Database>): ConversationStore {
       }
     },
 
-    pinTools(place, tools, at) {
+    pinTools(place, tools, at, replaces = false) {
       return inTransaction(db, async tx => {
         if (!(await lockConversation(tx, place, at))) return null
         const pinned = await findConversation(tx, place)
-        if (typeof pinned?.tools === 'string') return pinned.tools
+        if (typeof pinned?.tools === 'string' && (!replaces || pinned.tools === tools.text)) return pinned.tools
         await storeTools(tx, place.userId, tools, at)
         await tx
           .updateTable('conversations')

@@ -11,6 +11,8 @@ import { oldServer, type ToolServer } from './mcp/tool-servers.js'
 import { anthropicProvider, begin, openaiProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane, testKey } from './scripted-control-plane.js'
 
+const wiki = { id: 'wiki', toolAllowRegex: null, toolDenyRegex: null, inject: true }
+
 let provider: StandInProvider
 let plane: ScriptedControlPlane
 let server: ToolServer
@@ -20,7 +22,7 @@ beforeEach(async () => {
   provider = await startProvider()
   plane = scriptedControlPlane([anthropicProvider(provider.url), openaiProvider(provider.url)])
   server = await oldServer()
-  plane.mcpServers = [{ id: 'wiki', url: server.url, toolAllowRegex: null, toolDenyRegex: null, inject: true }]
+  plane.mcpServers = [{ ...wiki, url: server.url }]
   plane.mcpTokens.set('wiki', { token: 'token-of-test' })
   bridge = await startBridge(plane)
 })
@@ -84,9 +86,7 @@ describe('a request gets no tools', () => {
   })
 
   test('from a server that is down, and the request goes on', async () => {
-    plane.mcpServers = [
-      { id: 'wiki', url: 'http://127.0.0.1:9/mcp', toolAllowRegex: null, toolDenyRegex: null, inject: true },
-    ]
+    plane.mcpServers = [{ ...wiki, url: 'http://127.0.0.1:9/mcp' }]
     provider.respondWith(end('a'))
     expect((await send(bridge, { body: JSON.stringify(hello) })).status).toBe(200)
     expect(namesSent()).toEqual([])
@@ -110,15 +110,79 @@ test('an encoded request reaches the provider decoded, with tools', async () => 
   expect(namesSent()).toContain('bmcp_wiki_echo')
 })
 
+const answered = [
+  ...hello.messages,
+  { role: 'assistant' as const, content: 'Hi.' },
+  { role: 'user' as const, content: 'x' },
+]
+
 test('equal requests give equal bodies, and the tools of a conversation outlive their server', async () => {
-  provider.respondWith(end('a'), end('b'), end('c'))
+  provider.respondWith(...['a', 'b', 'c', 'd'].map(id => end(id)))
   for (const _ of ['first', 'second']) await send(bridge, { body: JSON.stringify(hello) })
+  await send(bridge, { body: JSON.stringify({ ...hello, messages: answered }) })
   await bridge.close()
   plane.mcpServers = []
   bridge = await startBridge(plane)
+  await send(bridge, { body: JSON.stringify({ ...hello, messages: answered }) })
+  const [first, again, second, later] = provider.calls.map(({ body }) => body.toString())
+  expect(again).toBe(first)
+  expect(later).toBe(second)
+  expect(namesSent(3)).toEqual(namesSent(0))
+})
+
+test('a conversation that began without tools gets none: signed thinking is bound to them', async () => {
+  provider.respondWith(...['a', 'b'].map(id => end(id)))
+  const [server] = plane.mcpServers
+  plane.mcpServers = []
   await send(bridge, { body: JSON.stringify(hello) })
-  const [first, ...others] = provider.calls.map(({ body }) => body.toString())
-  expect(others).toEqual([first, first])
+  plane.mcpServers = server ? [server] : []
+  await bridge.close()
+  bridge = await startBridge(plane)
+  await send(bridge, { body: JSON.stringify({ ...hello, messages: answered }) })
+  expect([namesSent(0), namesSent(1)]).toEqual([[], []])
+})
+
+test.each<[string, Anthropic.MessageParam[], Record<string, string>]>([
+  ['in another session', answered, { 'x-claude-code-session-id': 'other' }],
+  ['without its beginning', answered.slice(1), { 'x-claude-code-session-id': 'session' }],
+])('a conversation that goes on %s has its tools and hidden calls', async (_, messages, headers) => {
+  // Short words are found by the user's before them.
+  const words = 'The wiki has a page about it, which says more than a few words can, and is worth a visit.'
+  const hidden = message('a', [text(words), call('one', 'bmcp_wiki_echo', { text: 'x' })], 'tool_use')
+  provider.respondWith(hidden, message('b', [text('Hi.')], 'end_turn'), end('c'))
+  const first = await send(bridge, {
+    body: JSON.stringify(hello),
+    headers: { 'x-api-key': testKey, 'x-claude-code-session-id': 'session' },
+  })
+  const { content }: { content: JsonObject[] } = JSON.parse(first.body.toString())
+  const spoken = messages.map(each => (each.role === 'assistant' ? { ...each, content } : each))
+  await send(bridge, {
+    body: JSON.stringify({ ...hello, messages: spoken }),
+    headers: { 'x-api-key': testKey, ...headers },
+  })
+  expect(namesSent(2)).toEqual(expect.arrayContaining(namesSent(0)))
+  expect(provider.calls[2]?.body.toString()).toContain('"tool_use_id":"one"')
+})
+
+test('results above the room of a turn are cut, and the turn is stored', async () => {
+  await bridge.close()
+  const image = Buffer.alloc(900_000)
+  image.write('89504e470d0a1a0a', 'hex')
+  const big = await oldServer(mcp =>
+    mcp.registerTool('look', { description: 'looks' }, () => ({
+      content: [{ type: 'image', mimeType: 'image/png', data: image.subarray(0, 700_000).toString('base64') }],
+    })),
+  )
+  plane.mcpServers = [{ ...wiki, url: big.url }]
+  bridge = await startBridge(plane)
+  const look = (id: string) => message(id, [call(id, 'bmcp_wiki_look')], 'tool_use')
+  provider.respondWith(...['a', 'b', 'c', 'd'].map(look), end('e'))
+  const response = await send(bridge, { body: JSON.stringify(hello) })
+  expect(response.status).toBe(200)
+  const last = provider.calls[4]?.body.toString() ?? ''
+  expect(last.match(/"type":"image"/g)).toHaveLength(2)
+  expect(last.match(/left out: the results of this turn/g)).toHaveLength(2)
+  expect(plane.calls).toContain('conversations.keep')
 })
 
 describe('a round that goes wrong', () => {

@@ -158,6 +158,7 @@ export function scriptedControlPlane(providers: Provider[] = []): ScriptedContro
         mutate: input =>
           call('conversations.pin', input, () => {
             const conversation = conversationOf(input)
+            if (input.replaces) conversation.tools = null
             conversation.tools ??= structuredClone(input.tools)
             return { tools: structuredClone(conversation.tools) }
           }),

@@ -37,7 +37,11 @@ describe.each(deployments)('$name', deployment => {
       bridge,
       place,
       keep,
-      read: () => new Conversations(bridge).open(place, new AbortController().signal),
+      read: async () => {
+        const places = { isShared: false, all: [place] } as const
+        const found = await new Conversations(bridge).find(places, new AbortController().signal)
+        return found ?? { tools: undefined, turns: [] }
+      },
     }
   }
 
@@ -48,7 +52,12 @@ describe.each(deployments)('$name', deployment => {
     const tools = [tool('\0', strange)]
     expect(await read()).toEqual({ tools: undefined, turns: [] })
     expect(JSON.stringify(await bridge.conversations.pin.mutate({ ...place, tools }))).toBe(JSON.stringify({ tools }))
-    expect(await bridge.conversations.pin.mutate({ ...place, tools: [tool('else')] })).toEqual({ tools })
+    const others = [tool('else')]
+    expect(await bridge.conversations.pin.mutate({ ...place, tools: others })).toEqual({ tools })
+    expect(await bridge.conversations.pin.mutate({ ...place, tools: others, replaces: true })).toEqual({
+      tools: others,
+    })
+    await bridge.conversations.pin.mutate({ ...place, tools, replaces: true })
     const turns = [turn(strange), turn({ 1: 1 }, { 2: 2 })]
     for (const each of turns) await keep(each)
     expect(JSON.stringify(await read())).toBe(JSON.stringify({ tools, turns }))
