@@ -3,6 +3,7 @@ import { abortable } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import type { InjectedTool, ToolResult } from './injected-tool.js'
+import { maskedSession, TokenMask } from './masked-session.js'
 import { beginSession, type McpSession } from './mcp-session.js'
 import { parameterHeaders } from './parameter-headers.js'
 import type { ServerDirectory } from './server-directory.js'
@@ -84,7 +85,7 @@ export function createToolClient(options: ToolClientOptions): ToolClient {
         return { isError, parts, error, durationMs: performance.now() - startedAt }
       } catch (thrown) {
         const { failure, message } = deadline.errorFor(sessionErrorOf(thrown, false))
-        return failed(failure, await masked(message, userId, tool.serverId))
+        return failed(failure, message)
       } finally {
         deadline.clear()
       }
@@ -103,16 +104,15 @@ export function createToolClient(options: ToolClientOptions): ToolClient {
   }
 
   function begin({ userId, serverId, serverUrl }: SessionPlace): Promise<McpSession> {
+    const mask = new TokenMask()
     const fetch = createSessionFetch({
-      token: (rejected, signal) => directory.token(userId, serverId, { rejected, signal }),
+      async token(rejected, signal) {
+        const found = await directory.token(userId, serverId, { rejected, signal })
+        if ('token' in found && found.token !== undefined) mask.add(found.token)
+        return found
+      },
     })
-    return beginSession(serverUrl, fetch, toolLimits.beginTimeoutMs)
-  }
-
-  /** Takes the user's token out of words of the server, which may repeat the request. */
-  async function masked(message: string, userId: string, serverId: string): Promise<string> {
-    const found = await directory.token(userId, serverId).catch(() => undefined) // then no token was sent
-    return found && 'token' in found && found.token ? message.replaceAll(found.token, '***') : message
+    return maskedSession(beginSession(serverUrl, fetch, toolLimits.beginTimeoutMs), mask)
   }
 }
 

@@ -10,11 +10,16 @@ export interface SecretWriting {
  * {@link minSecretLength} characters are words, and stay.
  */
 export function writingsOfSecrets(secrets: readonly string[]): SecretWriting[] {
+  return textsOfSecrets(secrets).map(text => {
+    const bytes = Buffer.from(text)
+    return { bytes, latin1: bytes.toString('latin1') }
+  })
+}
+
+/** Returns the same writings as texts, the longest first: a secret that begins another one must not go before it. */
+export function textsOfSecrets(secrets: readonly string[]): string[] {
   const long = secrets.filter(({ length }) => length >= minSecretLength)
-  const writings = [...new Set(long.flatMap(writingsOf))].map(text => Buffer.from(text))
-  // A secret that begins another one must not be masked before it.
-  const longestFirst = writings.toSorted((one, other) => other.length - one.length)
-  return longestFirst.map(bytes => ({ bytes, latin1: bytes.toString('latin1') }))
+  return [...new Set(long.flatMap(writingsOf))].toSorted((one, other) => other.length - one.length)
 }
 
 const noBytes = Buffer.alloc(0)

@@ -8,7 +8,14 @@ import type { JsonObject } from '../../../../shared/values/text.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { type LogLine, memoryLogger } from '../running-bridge.js'
 import { type ScriptedControlPlane, scriptedControlPlane } from '../scripted-control-plane.js'
-import { newServer, oldServer, scriptedServer, type ToolServer, toolServer } from './tool-servers.js'
+import {
+  newServer,
+  oldServer,
+  type ScriptedRequest,
+  scriptedServer,
+  type ToolServer,
+  toolServer,
+} from './tool-servers.js'
 
 const userId = '0198c5d4-0000-7000-8000-000000000001'
 const object = { type: 'object', properties: {} }
@@ -211,7 +218,7 @@ describe('tokens', () => {
     })
     configured({ wiki: server })
     const { error, parts } = await call('bmcp_wiki_x')
-    expect(error).toMatch(/^broken: .*bad \*\*\*/)
+    expect(error).toMatch(/^broken: .*bad \[secret\]$/)
     expect(JSON.stringify([error, parts, log])).not.toContain('token-of-wiki')
     expect(parts).toEqual([text('This tool could not be reached.')])
   })
@@ -520,5 +527,89 @@ describe('calls', () => {
     })
     expect(server.seen).not.toContain('tools/call')
     expect(log).toEqual([])
+  })
+})
+
+describe('the token in words of a server', () => {
+  const token = 'token/of+ada-1234567'
+  const writings = [token, token.replaceAll('/', '\\/'), encodeURIComponent(token)]
+  const said = writings.map(each => `denied: ${each}`).join(' ')
+  const fail = ({ id, response }: Pick<ScriptedRequest, 'id' | 'response'>) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message: said } }))
+  }
+  const streamed = ({ id, stream }: ScriptedRequest, value: unknown) => {
+    const events = stream()
+    events.send({ id, result: value })
+    events.end()
+  }
+  const refuse = ({ response }: ScriptedRequest) => response.writeHead(500).end(said)
+  const reply = (value: unknown) => (request: ScriptedRequest) => request.result(value)
+  const listed = reply({ tools: [{ name: 'x', inputSchema: object }] })
+  const everywhere = {
+    content: [
+      text(said),
+      { type: 'resource', resource: { text: said } },
+      { type: 'resource_link', name: said, uri: said },
+    ],
+  }
+  const described = { name: 'x', description: said, inputSchema: { properties: { [said]: { enum: [said] } } } }
+
+  test.each<
+    [
+      string,
+      { list?: (request: ScriptedRequest) => unknown; call?: (request: ScriptedRequest) => unknown; begin?: 'fails' },
+    ]
+  >([
+    ['when a session begins', { begin: 'fails' }],
+    ['in the error of a list', { list: fail }],
+    ['in the status of a list', { list: refuse }],
+    ['in descriptions and schemas', { list: reply({ tools: [described] }) }],
+    ['in the error of a call', { call: fail }],
+    ['in the status of a call', { call: refuse }],
+    ['in a result', { call: reply(everywhere) }],
+    ['in a streamed result', { call: request => streamed(request, everywhere) }],
+    ['in structured content', { call: reply({ structuredContent: { [said]: [{ [said]: said }] } }) }],
+    ['in the error of a tool', { call: reply({ isError: true, ...everywhere }) }],
+  ])(
+    'a token %s is masked in the log, for the model and in the record',
+    async (_case, { list, call: called, begin }) => {
+      const script = (request: ScriptedRequest) =>
+        (request.method === 'tools/list' ? (list ?? listed) : (called ?? reply({})))(request)
+      const failing = () =>
+        toolServer((_request, response, body) => fail({ id: JSON.parse(body.toString()).id, response }))
+      const server = await (begin === 'fails' ? failing() : scriptedServer(script))
+      configured({ wiki: server })
+      plane.mcpTokens.set('wiki', { token })
+      const tools = await client.listTools(userId)
+      const tool = { fullName: 'bmcp_wiki_x', bareName: 'x', serverId: 'wiki', serverUrl: server.url }
+      const known = { ...tool, description: '', inputSchema: object }
+      const result = await client.call({ userId, conversation: 'c', tool: known, arguments: {} })
+      expect([...server.tokens]).toEqual([token])
+      const all = JSON.stringify([tools, result, log.map(({ fields, message }) => [fields, message])])
+      // The server's other words are there, so that the test would see the token.
+      expect(all).toContain('denied: [secret]')
+      for (const writing of writings) expect(all).not.toContain(JSON.stringify(writing).slice(1, -1))
+    },
+  )
+
+  test('a token that was read again is masked too, beside the one before', async () => {
+    const server = await scriptedServer(
+      request => {
+        if (request.method === 'tools/list') return listed(request)
+        return request.result({ content: [text(`not first-token but second-token`)] })
+      },
+      (request, response) => {
+        const isRejected = server.seen.includes('tools/list') && request.headers.authorization === 'Bearer first-token'
+        if (isRejected) response.writeHead(401).end()
+        return !isRejected
+      },
+    )
+    configured({ wiki: server })
+    plane.mcpTokens.set('wiki', { token: 'first-token' })
+    const tool = await toolOf('bmcp_wiki_x')
+    plane.mcpTokens.set('wiki', { token: 'second-token' })
+    const result = await client.call({ userId, conversation: '', tool, arguments: {} })
+    expect(result.parts).toEqual([text('not [secret] but [secret]')])
   })
 })
