@@ -97,7 +97,7 @@ async function forward(exchange: McpExchange, posted: Posted | undefined, body: 
       clientTimeoutMs: limits.clientTimeoutMs,
     })
     try {
-      await send(exchange, posted, body, token, relay, releases)
+      await send(exchange, { posted, body, token, recording, releases }, relay)
     } catch (error) {
       await recording?.finish(failureOfCall(error))
       throw error
@@ -130,14 +130,17 @@ function placeForSession({ parts, owner }: McpExchange): () => void {
   throw new Rejection(429, 'too_many_sessions', message, { retryAfterSeconds: 60 })
 }
 
-async function send(
-  exchange: McpExchange,
-  posted: Posted | undefined,
-  body: Buffer,
-  token: string | undefined,
-  relay: Relay,
-  releases: (() => void)[],
-): Promise<void> {
+/** A request on its way to the server. */
+interface Sending {
+  posted: Posted | undefined
+  body: Buffer
+  token: string | undefined
+  recording: CallRecording | undefined
+  releases: (() => void)[]
+}
+
+async function send(exchange: McpExchange, sending: Sending, relay: Relay): Promise<void> {
+  const { posted, body, token, recording, releases } = sending
   const { parts, method, owner, server, signal, sessionId } = exchange
   const { mcp, limits } = parts
   const mayList = method === 'GET' || (posted?.listsTools ?? false)
@@ -148,6 +151,7 @@ async function send(
     headers: headersFor(exchange),
     body,
     limits: { upstreamHeadersTimeoutMs: limits.mcpSessionIdleMs, upstreamIdleTimeoutMs: limits.mcpSessionIdleMs },
+    onToken: (fresh: string) => recording?.hides(fresh),
   }
   const receive = () =>
     new McpServerResponse(relay, {

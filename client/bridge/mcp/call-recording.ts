@@ -44,6 +44,11 @@ export class CallRecording implements ResponseObserver {
     this.#open = new Map(options.calls.map(begun => [keyOf(begun.call.id), begun]))
   }
 
+  /** Notes a token before it is sent: a server's error may repeat it. */
+  hides(token: string): void {
+    for (const { recording } of this.#open.values()) recording.hides(token)
+  }
+
   head({ status, headers }: ResponseHead): void {
     this.#status = status
     if (isEventStream(headers)) {

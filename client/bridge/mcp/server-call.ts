@@ -20,6 +20,8 @@ export interface ServerRequest {
   headers: readonly string[]
   body: Buffer
   limits?: Partial<UpstreamLimits>
+  /** takes a token that was read again, before it is sent */
+  onToken?: ((token: string) => void) | undefined
 }
 
 /** A user has no token that the server accepts. */
@@ -69,6 +71,7 @@ export async function callServer(
         throw noToken(server, owner, reason)
       }
       given = again.token
+      if (given !== undefined) request.onToken?.(given)
     }
   }
 }

@@ -25,6 +25,8 @@ export interface Recording {
   readonly id: string
   /** Notes the hint of the key with which the request is sent: the last one counts. */
   usesKey(hint: string): void
+  /** Notes one more secret that no record may hold, before it is sent: see `InterceptionStart.secrets`. */
+  hides(secret: string): void
   /** Notes the facts of the responses so far, in case the process dies before the end. */
   note(soFar: readonly ResponseFacts[]): void
   /**
@@ -105,6 +107,7 @@ function createRecording(parts: RecorderParts, start: InterceptionStart, records
   return {
     id,
     usesKey: hint => records.usesKey(hint),
+    hides: secret => records.hides(secret),
     note(soFar) {
       if (ended) return
       try {

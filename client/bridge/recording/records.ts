@@ -13,6 +13,7 @@ import { maskSecrets } from '../../../shared/values/mask-secrets.js'
 import { cleanText, cutToBytes, cutToLength, isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import type { Failure } from '../providers/error-type.js'
 import type { KeptText, RequestFacts, ResponseFacts, ToolCall } from '../providers/provider-api.js'
+import { textsOfSecrets } from '../wire/secret-mask.js'
 import { billedParts, countsOf, detailsOf, isEmpty, outcomeKey, outcomeOf } from './token-facts.js'
 
 /** The facts of a request before the provider is called. */
@@ -86,10 +87,13 @@ export class InterceptionRecords {
   readonly #prompt: Omit<BatchRecord<'promptUsage'>, 'msgId' | 'createdAt'> | undefined
   readonly #tokenIds: string[] = []
   #usedHint: string | undefined
+  /** in each of their writings: errors quote requests in JSON and in URLs */
+  #secrets: readonly string[]
 
   constructor(options: RecordOptions, start: InterceptionStart) {
     this.#options = options
     this.#start = start
+    this.#secrets = textsOfSecrets(start.secrets)
     this.interception = interceptionOf(start)
     this.#prompt = this.#makePrompt()
   }
@@ -97,6 +101,11 @@ export class InterceptionRecords {
   /** Notes the hint of the key with which the request is sent; the end has it if the beginning has another. */
   usesKey(hint: string): void {
     this.#usedHint = nameOf(hint)
+  }
+
+  /** Notes one more secret that no record may hold, before it is sent. */
+  hides(secret: string): void {
+    this.#secrets = textsOfSecrets([...this.#secrets, secret])
   }
 
   /** Returns the records of the request, and the end, for a process that dies before the response. */
@@ -130,10 +139,13 @@ export class InterceptionRecords {
     const end = hint === undefined ? plain : { credentialHint: hint, ...plain }
     if (!failure) return end
     if (failure.isQuoted && !this.#options.recordContent) return { ...end, errorType: failure.type }
-    // Masking comes before cutting: half a secret could not be recognised.
-    const message = maskSecrets(cleanText(failure.message), this.#start.secrets)
-    const errorMessage = cutToBytes(message, recordLimits.maxErrorMessageBytes)
+    const errorMessage = cutToBytes(this.#masked(failure.message), recordLimits.maxErrorMessageBytes)
     return { errorType: failure.type, errorMessage, ...end }
+  }
+
+  /** Returns an error without secrets. It is cut only afterwards: half a secret could not be recognised. */
+  #masked(error: string): string {
+    return maskSecrets(cleanText(error), this.#secrets)
   }
 
   /** Returns the current time by a clock that nobody sets: no record is older than the interception. */
@@ -224,7 +236,7 @@ export class InterceptionRecords {
         msgId: this.#msgId(msgId),
         ...optional,
         tool: nameOf(call.tool) ?? 'unknown',
-        ...callContent(call, this.#options.recordContent),
+        ...callContent(call, this.#options.recordContent, error => this.#masked(error)),
         injected: call.injected ?? false,
         createdAt: call.at,
       }
@@ -243,13 +255,17 @@ function internalKindOf({ metadata }: RequestFacts): JsonObject {
 }
 
 /** Returns the input of a call, the names that say more of the call, and the error of one that the provider ran. */
-function callContent({ input, invocationError, metadata }: ToolCall, recordContent: boolean) {
+function callContent(
+  { input, invocationError, metadata }: ToolCall,
+  recordContent: boolean,
+  masked: (error: string) => string,
+) {
   const content = recordContent ? keptContent : omittedContent
   const fields = content('input', input)
   const error =
     invocationError === undefined
       ? undefined
-      : content('invocationError', { text: invocationError, bytes: Buffer.byteLength(invocationError) })
+      : content('invocationError', { text: masked(invocationError), bytes: Buffer.byteLength(invocationError) })
   const names = Object.fromEntries(
     Object.entries(metadata ?? {}).map(([name, value]) => [
       name,

@@ -121,6 +121,26 @@ describe('tokens', () => {
     expect(plane.stored('interception')).toHaveLength(2)
   })
 
+  test.each([
+    ['in the error of a tool', (text: string) => result(1, { isError: true, content: [{ type: 'text', text }] })],
+    ['in an error of JSON-RPC', (message: string) => ({ jsonrpc: '2.0', id: 1, error: { code: 1, message } })],
+  ])('a token %s is masked in the records, also one that was read again', async (_case, words) => {
+    await start()
+    const [first, second] = ['first/of+ada-1234567', 'second/of+ada-1234567']
+    const writings = [first, second].flatMap(each => [each, each.replaceAll('/', '\\/'), encodeURIComponent(each)])
+    server.tokens.add(first)
+    plane.mcpTokens.set('wiki', { token: first })
+    handler = (_request, response) => answer(response, words(writings.join(' ')))
+    await post(list)
+    server.tokens.clear()
+    server.tokens.add(second)
+    plane.mcpTokens.set('wiki', { token: second })
+    await post(call('read'))
+    await ends()
+    expect(plane.stored('toolUsage')).toMatchObject([{ invocationError: writings.map(() => '[secret]').join(' ') }])
+    for (const each of writings) expect(JSON.stringify([plane.records, bridge.log])).not.toContain(each)
+  })
+
   test('a token that stays rejected is an error of JSON-RPC, recorded, without the way to the server’s sign-in', async () => {
     await start()
     server.tokens.clear()
