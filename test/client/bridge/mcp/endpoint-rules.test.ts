@@ -3,8 +3,11 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { BridgeDaemonOptions } from '../../../../client/bridge/daemon.js'
+import { createMemoryOutbox } from '../../../../client/bridge/outbox/memory-outbox.js'
+import { createRecordSender } from '../../../../client/bridge/outbox/record-sender.js'
 import { rpcError } from '../../../../shared/contract/error-reasons.js'
-import type { BridgeLimits } from '../../../../shared/contract/limits.js'
+import { type BridgeLimits, bridgeLimits } from '../../../../shared/contract/limits.js'
+import { silentLogger } from '../../../../shared/values/log.js'
 import { eventually } from '../../../fixtures/eventually.js'
 import { leavesNothing } from '../../../fixtures/leaves-nothing.js'
 import { type RunningMcpServer, startScriptedMcpServer } from '../../../fixtures/mcp/mcp-servers.js'
@@ -350,8 +353,12 @@ describe('responses', () => {
     'an error of the server (%i) passes as it came, and is recorded',
     async status => {
       await start()
-      handler = (_request, response) => void response.writeHead(status, { 'x-any': 'y' }).end('what?')
-      expect(await post(call('read'))).toMatchObject({ status, text: 'what?' })
+      const given = { 'x-any': 'y', 'www-authenticate': 'Bearer' }
+      handler = (_request, response) => void response.writeHead(status, given).end('what?')
+      const { headers: received, ...shown } = await post(call('read'))
+      expect(shown).toMatchObject({ status, text: 'what?' })
+      expect(received['x-any']).toBe('y')
+      expect(received['www-authenticate']).toBeUndefined()
       expect(await ends()).toMatchObject([{ errorMessage: `the MCP server responded with status ${status}` }])
     },
   )
@@ -364,6 +371,13 @@ describe('responses', () => {
     expect(json.error.message).toContain('the MCP server could not be reached')
     expect(await ends()).toMatchObject([{ errorType: 'unreachable' }])
     expect(plane.stored('toolUsage')).toMatchObject([{ tool: 'read', invocationError: expect.stringContaining('MCP') }])
+  })
+
+  test('the result of a call does not pass before its record is kept, in a stream that goes on too', async () => {
+    const outbox = createMemoryOutbox({ send: createRecordSender(plane), logger: silentLogger, limits: bridgeLimits })
+    await start({}, { outbox: Object.assign(outbox, { put: () => Promise.reject(new Error('no disk')) }) })
+    handler = (_request, response) => void stream(response).write(event(result(1, { content: [] })))
+    expect((await post(call('read'))).text).not.toContain('"content"')
   })
 
   test('a client that leaves a call of a server that streams for ever ends it, and the record says so', async () => {
@@ -488,13 +502,15 @@ describe('sessions', () => {
   })
 
   test('DELETE ends the session at the server, and a server that forgot a session says so itself', async () => {
-    await start()
+    await start({ mcpMaxSessions: 1 })
     const id = await opened()
     const given = { headers: { 'mcp-session-id': id } }
     expect((await post('', { method: 'DELETE', ...given })).status).toBe(200)
     expect(open.size).toBe(0)
+    // An ended session takes no place, so none has to give way.
+    await opened()
     expect((await post(list, given)).status).toBe(404)
-    expect(server.received.map(({ method }) => method)).toEqual(['POST', 'DELETE', 'POST'])
+    expect(server.received.map(({ method }) => method)).toEqual(['POST', 'DELETE', 'POST', 'POST'])
   })
 
   test('the session that was unused the longest ends for one above the bound', async () => {

@@ -135,6 +135,17 @@ describe('tokens', () => {
     expect(count(tokenReads)).toBe(2)
   })
 
+  test('a token is refreshed once in ten seconds, however many tokens the server rejects', async () => {
+    await directory.token(ada, 'wiki')
+    plane.mcpTokens.set('wiki', { token: 'second' })
+    expect(await directory.token(ada, 'wiki', { rejected: 'first' })).toEqual({ token: 'second' })
+    plane.mcpTokens.set('wiki', { token: 'third' })
+    expect(await directory.token(ada, 'wiki', { rejected: 'second' })).toEqual({ error: 'expired_or_invalid' })
+    expect(count(tokenReads)).toBe(2)
+    vi.advanceTimersByTime(10_000)
+    expect(await directory.token(ada, 'wiki', { rejected: 'second' })).toEqual({ token: 'third' })
+  })
+
   test('a read that began before the rejection does not bring the rejected token back', async () => {
     let go = () => {}
     plane.after = path => (path === tokenReads ? new Promise<void>(resolve => (go = resolve)) : undefined)
