@@ -83,7 +83,7 @@ async function forward(exchange: McpExchange, posted: Posted | undefined, body: 
   const { mcp, limits } = parts
   let token: string | undefined
   const session = sessionOf(exchange, exchange.sessionId)
-  const releases = session ? [mcp.sessions.use(session)] : []
+  const releases = session && mcp.sessions.knows(session) ? [mcp.sessions.use(session)] : []
   try {
     token = await withinDeadline(limits.controlPlaneDeadlineMs, exchange.abort, () =>
       tokenFor(mcp.directory, server, owner, signal),
@@ -179,6 +179,8 @@ function followSession(
   if (status === 404 && session) parts.mcp.sessions.end(session)
   if (id === undefined || id.length > maxServerSessionIdLength) return undefined
   const opened = sessionOf(exchange, id)
+  // The server knows the session, so this bridge may: an ended one must not take the place of another.
+  if (session && status < 300 && !parts.mcp.sessions.knows(session)) releases.push(parts.mcp.sessions.use(session))
   if (opened && id !== sessionId && status < 300) {
     // The session takes the place that was kept for it.
     if (sessionId === undefined) for (const release of releases.splice(0)) release()

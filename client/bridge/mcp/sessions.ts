@@ -84,6 +84,11 @@ export class Sessions {
     })
   }
 
+  /** Returns whether a session is known: others are those of another bridge, of an earlier process, or have ended. */
+  knows(session: Session): boolean {
+    return this.#users.get(session.userId)?.sessions.has(keyOf(session)) ?? false
+  }
+
   /** Forgets a session that has ended. */
   end(session: Session): void {
     const user = this.#users.get(session.userId)
