@@ -22,6 +22,7 @@ import type {
   InjectionInput,
   RoundMerger,
 } from './injection-api.js'
+import type { ProviderError } from './provider-error.js'
 import { mergeRound } from './round-bytes.js'
 import type { StoredItem, StoredRound } from './stored-round.js'
 
@@ -115,8 +116,8 @@ class AnthropicRequest implements InjectedRequest {
     return Buffer.from('event: ping\ndata: {"type": "ping"}\n\n')
   }
 
-  errorEvent(message: string): Buffer {
-    return this.#response.error('stream', message)
+  errorEvent(message: string, error?: ProviderError): Buffer {
+    return this.#response.error('stream', message, error)
   }
 }
 

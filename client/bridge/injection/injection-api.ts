@@ -6,6 +6,7 @@
 import type { HiddenTurn } from '../../../shared/contract/conversations.js'
 import type { JsonObject } from '../../../shared/values/text.js'
 import type { InjectedTool, ToolResult } from '../mcp/injected-tool.js'
+import type { ProviderError } from './provider-error.js'
 
 export type { HiddenTurn }
 
@@ -75,8 +76,11 @@ export interface InjectedRequest {
   readonly asksForUsage?: boolean
   /** Returns an event that says nothing, for a client that waits. */
   ping(): Buffer
-  /** Returns the error event that ends a stream, in the API's shape. */
-  errorEvent(message: string): Buffer
+  /**
+   * Returns the error event that ends a stream, in the API's shape.
+   * @param error the provider's error, whose own words go before the message
+   */
+  errorEvent(message: string, error?: ProviderError): Buffer
 }
 
 /** The inputs of a request that tools are injected into. */

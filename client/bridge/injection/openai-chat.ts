@@ -15,13 +15,14 @@ import type {
   InjectionInput,
   RoundMerger,
 } from './injection-api.js'
-import { addTools, mayTakeTools, openingOfMessages } from './openai/requests.js'
+import { addTools, errorText, mayTakeTools, openingOfMessages } from './openai/requests.js'
 import { resultText } from './openai/results.js'
 import { mergeBody } from './openai-chat/body.js'
 import { restoredMessages, storedTurn } from './openai-chat/history.js'
 import { ChatResponse } from './openai-chat/response.js'
 import { modelMessage } from './openai-chat/round.js'
 import { ChatStreamRound } from './openai-chat/stream.js'
+import type { ProviderError } from './provider-error.js'
 import { type MergedResponse, mergeRound } from './round-bytes.js'
 
 const name = 'openai/chat/completions'
@@ -135,13 +136,13 @@ class ChatRequest implements InjectedRequest {
     return Buffer.from(': ping\n\n')
   }
 
-  errorEvent(message: string): Buffer {
-    return chatErrorEvent(message)
+  errorEvent(message: string, error?: ProviderError): Buffer {
+    return chatErrorEvent(message, error)
   }
 }
 
-function chatErrorEvent(message: string): Buffer {
-  return Buffer.from(`data: ${openaiErrorBody(502, message)}\n\n`)
+function chatErrorEvent(message: string, error?: ProviderError): Buffer {
+  return Buffer.from(`data: ${errorText(message, error)}\n\n`)
 }
 
 function offered({ fullName, description, inputSchema }: InjectedTool): JsonObject {

@@ -2,7 +2,7 @@
 import type { JsonObject, JsonValue } from '../../../shared/values/text.js'
 import type { InjectedTool, ToolResult } from '../mcp/injected-tool.js'
 import { openaiErrorBody } from '../providers/openai-error-body.js'
-import { idOf, objectsOf, textOf } from '../providers/reading.js'
+import { idOf, jsonTextOf, objectsOf, textOf } from '../providers/reading.js'
 import { arrayText, JsonEdits } from '../wire/json-edit.js'
 import { JsonNode } from '../wire/json-node.js'
 import { HiddenNames } from './hidden-names.js'
@@ -14,13 +14,14 @@ import type {
   InjectionInput,
   RoundMerger,
 } from './injection-api.js'
-import { addTools, mayTakeTools, openingOfMessages } from './openai/requests.js'
+import { addTools, errorText, mayTakeTools, openingOfMessages } from './openai/requests.js'
 import { resultOutput } from './openai/results.js'
 import { mergeBody } from './openai-responses/body.js'
 import { type Insertion, itemsOf, missingResults, restoredItems, storedTurn } from './openai-responses/history.js'
 import { repeatedItems } from './openai-responses/items.js'
 import { ResponsesResponse } from './openai-responses/response.js'
 import { ResponsesStreamRound } from './openai-responses/stream.js'
+import type { ProviderError } from './provider-error.js'
 import { type MergedResponse, mergeRound } from './round-bytes.js'
 
 const name = 'openai/responses'
@@ -136,12 +137,19 @@ class ResponsesRequest implements InjectedRequest {
     return Buffer.from(': ping\n\n')
   }
 
-  errorEvent(message: string): Buffer {
-    const { error } = JSON.parse(openaiErrorBody(502, message)) as { error: JsonObject } // made there
-    // The documented event is flat; the official SDK throws only at a member `error`.
-    const flat = { code: 'server_error', message, param: null, sequence_number: this.#response.nextNumber }
-    return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'error', ...flat, error })}\n\n`)
+  errorEvent(message: string, provider?: ProviderError): Buffer {
+    const number = this.#response.nextNumber
+    // An error that is nested too deeply to be written again gives way to the message.
+    const data = eventData(errorText(message, provider), number) || eventData(errorText(message), number)
+    return Buffer.from(`event: error\ndata: ${data}\n\n`)
   }
+}
+
+/** Returns the JSON text of an error event. The documented one is flat; the official SDK throws only at `error`. */
+function eventData(text: string, number: number): string {
+  const { error } = JSON.parse(text) as { error: JsonObject } // made by errorText
+  const { code, type, message = '', param = null } = error
+  return jsonTextOf({ type: 'error', code: code ?? type ?? null, message, param, sequence_number: number, error })
 }
 
 function offered({ fullName, description, inputSchema }: InjectedTool): JsonObject {

@@ -6,6 +6,7 @@ import { encodingsOf } from '../wire/content-encoding.js'
 import { findHeader, type ResponseHead, withoutHeaders } from '../wire/headers.js'
 import { Rejection } from '../wire/rejection.js'
 import type { HiddenCall, HiddenTurn, InjectedRequest, MergedBytes, RoundMerger } from './injection-api.js'
+import { type ProviderError, ProviderErrorReader } from './provider-error.js'
 
 /** Bounds of one request. */
 export interface RoundLimits {
@@ -79,7 +80,7 @@ export async function runRounds(options: RoundsOptions): Promise<void> {
     }
     if (receiver.isPassed) return
     const { merger, status } = receiver
-    if (!merger) return output.fail(failed(`the provider responded with status ${status}`))
+    if (!merger) return output.fail(failed(`the provider responded with status ${status}`), receiver.error)
     const { calls, isFinal, held } = merger.end()
     if (calls.length === 0) return output.writeLast(held.bytes)
     if (!held.isLast) await output.write(held)
@@ -174,8 +175,11 @@ class ClientOutput {
     }
   }
 
-  /** Ends a stream that has begun with an error event. Throws in any case. */
-  async fail(error: unknown): Promise<never> {
+  /**
+   * Ends a stream that has begun with an error event. Throws in any case.
+   * @param provider the provider's error, whose words are for the client alone: they may quote the request
+   */
+  async fail(error: unknown, provider?: ProviderError): Promise<never> {
     const { request, signal, recorded } = this.#options
     const shown = error instanceof UpstreamError && error.cause instanceof Rejection ? error.cause : error
     if (signal.aborted || !this.hasBegun || !request.isStream) throw shown
@@ -184,7 +188,7 @@ class ClientOutput {
     if (!this.#isEnding) await this.#options.keep(request.turn())?.catch(() => {}) // it was logged
     await recorded.fail(shown)
     this.#options.onLast()
-    await this.#send(request.errorEvent(message))
+    await this.#send(request.errorEvent(message, provider))
     throw new RoundFailed(message, { cause: shown })
   }
 
@@ -214,10 +218,17 @@ class RoundReceiver implements ResponseReceiver {
   /** whether the response reaches the client as it is: an error, before any byte of an answer */
   isPassed = false
   status: number | undefined
+  /** reads an error behind the beginning of the client's response */
+  #error: ProviderErrorReader | undefined
 
   constructor(options: RoundsOptions, output: ClientOutput) {
     this.#options = options
     this.#output = output
+  }
+
+  /** the provider's error, behind the beginning of the client's response */
+  get error(): ProviderError | undefined {
+    return this.#error?.end()
   }
 
   head(head: ResponseHead): void {
@@ -227,6 +238,7 @@ class RoundReceiver implements ResponseReceiver {
     if (head.status < 200 || head.status >= 300) {
       this.isPassed = !this.#output.hasBegun
       if (this.isPassed) this.#output.begin(head)
+      else this.#error = new ProviderErrorReader(head)
       return
     }
     if (encodingsOf(findHeader(head.headers, 'content-encoding')).length > 0) {
@@ -240,6 +252,7 @@ class RoundReceiver implements ResponseReceiver {
     const { recorded, client, onLast } = this.#options
     const isEnd = recorded.chunk(chunk)
     if (this.merger) return this.#output.write(this.merger.push(chunk))
+    this.#error?.push(chunk)
     if (!this.isPassed) return undefined
     if (isEnd) onLast()
     return client.chunk(chunk, isLast)

@@ -205,7 +205,7 @@ describe('a round that goes wrong', () => {
       json({ type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }, 529),
     )
     const stream = bridge.sdk.messages.stream(hello)
-    await expect(stream.finalMessage()).rejects.toThrow('the provider responded with status 529')
+    await expect(stream.finalMessage()).rejects.toThrow('Overloaded')
     await eventually(async () => expect(plane.stored('interceptionEnded')).toMatchObject([{ errorType: 'overloaded' }]))
     expect(plane.stored('toolUsage')).toMatchObject([{ tool: 'echo', injected: true }])
     expect(plane.stored('tokenUsage')).toHaveLength(1)

@@ -1,5 +1,7 @@
 import type { JsonObject } from '../../../../shared/values/text.js'
+import { anthropic } from '../../providers/anthropic.js'
 import type { HiddenNames } from '../hidden-names.js'
+import { type ProviderError, providerErrorText } from '../provider-error.js'
 import { sumOfUsage } from '../usage-sums.js'
 import { newRound, type Round } from './round.js'
 
@@ -38,9 +40,10 @@ export class ClientMessage {
   }
 
   /** Returns the last bytes of a response that ends with an error. */
-  error(kind: 'stream' | 'body', message: string): Buffer {
+  error(kind: 'stream' | 'body', message: string, error?: ProviderError): Buffer {
     this.hasEnded = true
-    const json = JSON.stringify({ type: 'error', error: { type: 'api_error', message } })
+    const { errorBody } = anthropic
+    const json = error ? providerErrorText(error, message, { type: 'error' }, errorBody) : errorBody(502, message)
     return Buffer.from(kind === 'body' ? json : `event: error\ndata: ${json}\n\n`)
   }
 }

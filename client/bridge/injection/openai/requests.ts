@@ -1,10 +1,12 @@
-/** Parts of the requests of both of OpenAI's APIs that take injected tools. */
+/** Parts of the requests, and the errors, of both of OpenAI's APIs that take injected tools. */
 import { isPlainObject, type JsonObject, type JsonValue } from '../../../../shared/values/text.js'
+import { openaiErrorBody } from '../../providers/openai-error-body.js'
 import { jsonTextOf, objectsOf } from '../../providers/reading.js'
 import { unframe } from '../../providers/requests/client-elements.js'
 import { turnOf } from '../../providers/requests/content.js'
 import { arrayText, type JsonEdits } from '../../wire/json-edit.js'
 import type { JsonNode } from '../../wire/json-node.js'
+import { type ProviderError, providerErrorText } from '../provider-error.js'
 
 /** Returns whether tools can be added to those of a request. Any other value is an error that the provider rejects. */
 export function mayTakeTools(tools: JsonValue | undefined): boolean {
@@ -39,4 +41,9 @@ export function addTools(
   if (list?.isArray) edits.insert(list, list.elements.length, ...texts)
   else edits.set(['tools'], arrayText(texts))
   if (parallel !== false) edits.set(['parallel_tool_calls'], 'false')
+}
+
+/** Returns the JSON text of an error, in which a provider's own words go before the message. */
+export function errorText(message: string, error?: ProviderError): string {
+  return error ? providerErrorText(error, message, {}, openaiErrorBody) : openaiErrorBody(502, message)
 }

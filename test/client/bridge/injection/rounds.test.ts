@@ -6,6 +6,7 @@ import type {
   MergedBytes,
   RoundMerger,
 } from '../../../../client/bridge/injection/injection-api.js'
+import type { ProviderError } from '../../../../client/bridge/injection/provider-error.js'
 import { RoundFailed, type RoundsOptions, runRounds } from '../../../../client/bridge/injection/rounds.js'
 import type { ToolResult } from '../../../../client/bridge/mcp/injected-tool.js'
 import { abortedBy, UpstreamError } from '../../../../client/bridge/relay/upstream-error.js'
@@ -76,7 +77,8 @@ class SmallRequest implements InjectedRequest {
   turn = (): HiddenTurn | undefined =>
     this.results.length === 0 ? undefined : { api: 'small', anchors: this.results, rounds: [{}] }
   ping = () => Buffer.from('p')
-  errorEvent = (message: string) => Buffer.from(`E(${message})`)
+  errorEvent = (message: string, error?: ProviderError) =>
+    Buffer.from(`E(${message}${error?.body === undefined ? '' : `, ${JSON.stringify(error.body)}`})`)
 }
 
 /** Runs the rounds of a request whose provider responds as given; returns what everybody saw, in order. */
@@ -248,6 +250,19 @@ describe('a stream ends with an error event', () => {
     expect(error).toBeInstanceOf(RoundFailed)
     expect(log.slice(-3)).toEqual([`failed ${message}`, 'last', `client E(${message})`])
     expect(log.filter(entry => entry === 'client .')).toEqual([])
+  })
+
+  test.each<[string, Response, string]>([
+    ['has its JSON', { status: 400, letters: '{"error":1}' }, ', {"error":1}'],
+    ['is not JSON', { status: 400, letters: '<p>' }, ''],
+    ['has 64 KiB', { status: 400, letters: `1${' '.repeat(65_535)}` }, ', 1'],
+    ['is larger than 64 KiB', { status: 400, letters: `1${' '.repeat(65_536)}` }, ''],
+    ['is encoded', { status: 400, headers: ['content-encoding', 'br'], letters: '1' }, ''],
+  ])("the provider's error is for the client alone: a body that %s", async (_, response, shown) => {
+    const { log, error } = await run([hidden, response])
+    expect(error).toMatchObject({ message: 'the provider responded with status 400' })
+    const sentence = 'the provider responded with status 400'
+    expect(log.slice(-3)).toEqual([`failed ${sentence}`, 'last', `client E(${sentence}${shown})`])
   })
 
   test('the part of the turn that the client has seen is kept before the event', async () => {
