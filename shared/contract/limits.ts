@@ -164,7 +164,8 @@ export const conversationLimits = {
   /** goes to the provider with every request of the conversation: a quarter of a million tokens */
   maxToolsBytes: 1 * mib,
   maxToolsContainers: 65_536,
-  maxBareNameLength: 1024,
+  /** MCP's own recommendation; a longer name is offered nowhere, since patterns of operators run on every name */
+  maxBareNameLength: 128,
   /** far above what models read well; some servers put a manual there */
   maxDescriptionLength: 16_384,
   /** a turn goes in one message of 4 MiB, beside its envelope */

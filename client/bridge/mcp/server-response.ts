@@ -2,7 +2,7 @@ import type { ResponseReceiver } from '../relay/upstream-call.js'
 import { findHeader, isEventStream, isPlain, type ResponseHead, withoutHeaders } from '../wire/headers.js'
 import { maxServerSessionIdLength } from './session-ids.js'
 import type { ToolFilter } from './tool-filter.js'
-import { type BodyEdit, JsonListEdit, StreamListEdit, TooLarge } from './tool-list.js'
+import { type BodyEdit, JsonListEdit, StreamListEdit, TooLarge, Unreadable } from './tool-list.js'
 
 /** The header that names a session. */
 export const sessionHeader = 'mcp-session-id'
@@ -66,14 +66,16 @@ export class McpServerResponse implements ResponseReceiver {
     if (!edit) return this.#receiver.chunk(chunk, isLast)
     const passed = this.#held(() => edit.push(chunk))
     if (!isLast) return passed.length > 0 ? this.#receiver.chunk(passed, false) : undefined
+    const rest = this.#held(() => edit.end())
     this.#edit = undefined
     this.#passHead()
-    return this.#receiver.chunk(Buffer.concat([passed, edit.end()]), true)
+    return this.#receiver.chunk(Buffer.concat([passed, rest]), true)
   }
 
   /** Passes on the bytes that were held. Has to be called after a call that ended well, and after no other. */
   async flush(): Promise<void> {
-    const rest = this.#edit?.end()
+    const edit = this.#edit
+    const rest = edit && this.#held(() => edit.end())
     this.#edit = undefined
     this.#passHead()
     if (rest?.length) await this.#receiver.chunk(rest, false)
@@ -84,9 +86,10 @@ export class McpServerResponse implements ResponseReceiver {
     this.#head = undefined
   }
 
-  #editOf({ headers }: ResponseHead): BodyEdit | undefined {
+  #editOf({ status, headers }: ResponseHead): BodyEdit | undefined {
     const { offers, maxMessageBytes } = this.#options
-    if (!offers) return undefined
+    // No client reads a list in an error, which may be a page of a proxy.
+    if (!offers || status >= 400) return undefined
     if (!isPlain(headers)) throw this.#stop('unreadable')
     return isEventStream(headers)
       ? new StreamListEdit(offers, maxMessageBytes)
@@ -98,6 +101,7 @@ export class McpServerResponse implements ResponseReceiver {
       return run()
     } catch (error) {
       if (error instanceof TooLarge) this.#stop('too_large')
+      if (error instanceof Unreadable) this.#stop('unreadable')
       throw error
     }
   }

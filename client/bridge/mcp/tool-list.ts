@@ -9,10 +9,10 @@ import type { ToolFilter } from './tool-filter.js'
 export interface BodyEdit {
   /**
    * Takes a chunk and returns the bytes to pass on now.
-   * @throws TooLarge if more would have to be held than the bound
+   * @throws TooLarge if more would have to be held than the bound; Unreadable
    */
   push(chunk: Buffer): Buffer
-  /** Returns the bytes to pass on behind the last chunk. */
+  /** Returns the bytes to pass on behind the last chunk. @throws Unreadable */
   end(): Buffer
 }
 
@@ -21,8 +21,20 @@ export class TooLarge extends Error {
   override readonly name = 'TooLarge'
 }
 
-/** Returns a JSON text of one or more messages without the tools that are not offered. Text of anything else stays. */
-export function filterTools(text: Buffer, offers: ToolFilter): Buffer {
+/** A message that may hold a list is no JSON: a lenient client might find tools in it. */
+export class Unreadable extends Error {
+  override readonly name = 'Unreadable'
+}
+
+/**
+ * Returns a JSON text of one or more messages without the tools that are not offered, and without a byte order mark,
+ * which clients skip and `JSON.parse` does not.
+ * @throws Unreadable if the text is no JSON
+ */
+export function filterTools(whole: Buffer, offers: ToolFilter): Buffer {
+  const text = whole.subarray(0, byteOrderMark.length).equals(byteOrderMark)
+    ? whole.subarray(byteOrderMark.length)
+    : whole
   const json = parsed(text)
   const root = JsonNode.of(text)
   const edits = new JsonEdits(root)
@@ -38,7 +50,8 @@ export function filterTools(text: Buffer, offers: ToolFilter): Buffer {
     edits.replace(node, arrayText(kept.map(({ bytes }) => bytes)))
     isChanged = true
   }
-  return isChanged ? Buffer.concat(edits.pieces()) : text
+  if (isChanged) return Buffer.concat(edits.pieces())
+  return text.length === whole.length ? whole : text
 }
 
 function isOffered(tool: unknown, offers: ToolFilter): boolean {
@@ -49,11 +62,11 @@ function parsed(text: Buffer): unknown {
   try {
     return JSON.parse(text.toString())
   } catch {
-    return undefined
+    throw new Unreadable(`a message of ${text.length.toLocaleString('en')} bytes is not JSON`)
   }
 }
 
-/** Leaves tools out of a JSON body, which is held until its end. */
+/** Leaves tools out of a JSON body, which is held until its end. An empty body is no list. */
 export class JsonListEdit implements BodyEdit {
   readonly #offers: ToolFilter
   readonly #maxBytes: number
@@ -73,7 +86,8 @@ export class JsonListEdit implements BodyEdit {
   }
 
   end(): Buffer {
-    return filterTools(Buffer.concat(this.#chunks.splice(0)), this.#offers)
+    const body = Buffer.concat(this.#chunks.splice(0))
+    return body.length === 0 ? body : filterTools(body, this.#offers)
   }
 }
 
@@ -130,7 +144,8 @@ export class StreamListEdit implements BodyEdit {
   }
 
   #edited(event: Buffer): Buffer {
-    if (!event.includes('"tools"')) return event
+    // A name may be written with escapes.
+    if (!event.includes('"tools"') && !event.includes('\\u')) return event
     const lines = linesOf(event)
     const data = lines.flatMap(line => dataOf(line) ?? [])
     const before = Buffer.from(data.join('\n'))
@@ -146,6 +161,7 @@ export class StreamListEdit implements BodyEdit {
 }
 
 const nothing = Buffer.alloc(0)
+const byteOrderMark = Buffer.from('\ufeff')
 const [colon = 0] = Buffer.from(':')
 
 function checkSize(bytes: number, maxBytes: number): void {

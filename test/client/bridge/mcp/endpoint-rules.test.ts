@@ -256,14 +256,14 @@ describe('messages', () => {
     })
   })
 
-  test.each(['read', 'x'.repeat(300), 'a tool/with space', '__proto__'])(
+  test.each(['read', 'x'.repeat(128), 'a tool/with space', '__proto__'])(
     'a tool named %s can be called',
     async name => {
       await start()
       handler = (_request, response) => answer(response, result(1, { content: [] }))
       expect((await post(call(name))).status).toBe(200)
       await ends()
-      expect(plane.stored('toolUsage')).toMatchObject([{ tool: name.slice(0, 256), input: '{"q":1}' }])
+      expect(plane.stored('toolUsage')).toMatchObject([{ tool: name, input: '{"q":1}' }])
     },
   )
 
@@ -331,6 +331,25 @@ describe('responses', () => {
     handler = (_request, response) =>
       void stream(response).end(event(result(1, { tools: [{ name: 'x'.repeat(2000) }] })))
     expect((await post(list)).whole).toBe(false)
+  })
+
+  test('a list that is no JSON does not pass, and a page with an error does', async () => {
+    await start()
+    const text = `${JSON.stringify(result(1, { tools }))}}`
+    handler = (_request, response) => void response.writeHead(200, { 'content-type': 'application/json' }).end(text)
+    expect(await post(list)).toMatchObject({ status: 502, json: { error: { data: { reason: 'mcp_server_failed' } } } })
+    handler = (_request, response) => void stream(response).end(`: hi\n\ndata: ${text}\n\n`)
+    expect(await post(list)).toMatchObject({ whole: false })
+    handler = (_request, response) => void response.writeHead(503, { 'content-type': 'text/html' }).end('<p>down')
+    expect(await post(list)).toMatchObject({ status: 503, text: '<p>down' })
+  })
+
+  test('a call of a tool with a name of more than 128 characters is rejected unread by the patterns', async () => {
+    await start()
+    handler = (_request, response) => answer(response, result(1, {}))
+    expect((await post(call('x'.repeat(128)))).json).toEqual(result(1, {}))
+    expect((await post(call('x'.repeat(129)))).json.error.data.reason).toBe('tool_not_offered')
+    expect(server.received).toHaveLength(1)
   })
 
   test('the result of a call passes whatever its size', async () => {

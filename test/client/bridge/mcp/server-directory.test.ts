@@ -212,7 +212,7 @@ describe('tokens', () => {
 
 describe('the filter of tools', () => {
   const offers: [allow: string | null, deny: string | null, offered: string[], hidden: string[]][] = [
-    [null, null, ['read', 'a tool/with space', 'x'.repeat(1024)], ['x'.repeat(1025)]],
+    [null, null, ['read', 'a tool/with space', 'x'.repeat(128)], ['x'.repeat(129)]],
     ['^read', null, ['read', 'read_page'], ['write', 'Read']],
     [null, 'delete', ['read'], ['delete_page', 'undelete']],
     ['page', 'delete', ['read_page'], ['delete_page', 'read']],

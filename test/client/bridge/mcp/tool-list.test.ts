@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type BodyEdit, JsonListEdit, StreamListEdit, TooLarge } from '../../../../client/bridge/mcp/tool-list.js'
+import {
+  type BodyEdit,
+  JsonListEdit,
+  StreamListEdit,
+  TooLarge,
+  Unreadable,
+} from '../../../../client/bridge/mcp/tool-list.js'
 
 const offers = (name: string) => !name.startsWith('x')
 
@@ -83,4 +89,35 @@ test.each([
 ])('%s above the bound is not held', (_, edit) => {
   edit.push(Buffer.from('data: ok'))
   expect(() => edit.push(Buffer.from('xx'))).toThrow(TooLarge)
+})
+
+const hidden = '{"id":1,"result":{"tools":[{"name":"x"},{"name":"a"}]}}'
+const shown = '{"id":1,"result":{"tools":[{"name":"a"}]}}'
+const escaped = hidden.replace('tools', 't\\u006fols')
+const inJson = (text: string) => edited(new JsonListEdit(offers, 1e6), Buffer.from(text), [])
+const inStream = (text: string) => edited(new StreamListEdit(offers, 1e6), Buffer.from(`data: ${text}\n\n`), [])
+
+test.each([
+  ['behind a byte order mark', `\ufeff${hidden}`, shown],
+  ['under an escaped name', escaped, shown.replace('tools', 't\\u006fols')],
+])('a list %s loses the hidden tools', (_, text, expected) => {
+  expect(inJson(text)).toBe(expected)
+  expect(inStream(text)).toBe(`data: ${expected}\n\n`)
+})
+
+test.each([
+  ['with text behind it', `${hidden}x`],
+  ['that breaks off', hidden.slice(0, -1)],
+  ['with two byte order marks', `\ufeff\ufeff${hidden}`],
+  ['with a comment', `/**/${hidden}`],
+  ['with NaN', hidden.replace('1', 'NaN')],
+  ['in UTF-16', `${hidden.replaceAll(/./g, '$&\0')}"tools"`],
+])('a list %s does not pass', (_, text) => {
+  expect(() => inJson(text)).toThrow(Unreadable)
+  expect(() => inStream(text)).toThrow(Unreadable)
+})
+
+test('an empty body is no list, and an event without tools need not be JSON', () => {
+  expect(inJson('')).toBe('')
+  expect(inStream('hello')).toBe('data: hello\n\n')
 })
