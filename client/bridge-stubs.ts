@@ -48,8 +48,8 @@ export type BridgeClient = Pick<
   close(): Promise<CloseReason>
 }
 
-/** Routers with idempotent procedures only: a call without a response may be sent again. */
-const idempotent = /^(recorder|authorizer|mcpConfigurator|conversations|providerConfigurator)\./
+/** Idempotent procedures, most of them whole routers: a call without a response may be sent again. */
+const idempotent = /^((recorder|authorizer|mcpConfigurator|conversations|providerConfigurator)\.|admin\.agents\.start$)/
 
 /** Connects to a control plane, and reconnects whenever the connection is lost. */
 export function connectBridgeClient(
@@ -85,15 +85,16 @@ export function connectBridgeClient(
 /**
  * Returns the URL of a control plane's WebSockets, with the version of the contract.
  * @param url base URL of the control plane
+ * @param path of the WebSockets, below the base URL
  * @throws RpcError `BAD_REQUEST` (config_invalid) for an invalid URL
  */
-export function controlPlaneUrl(url: string): URL {
+export function controlPlaneUrl(url: string, path = '/rpc'): URL {
   const target = URL.canParse(url) ? new URL(url) : undefined
   if (target?.protocol !== 'http:' && target?.protocol !== 'https:') {
     throw invalid('the URL of the control plane must begin with http:// or https://')
   }
   target.protocol = target.protocol === 'https:' ? 'wss:' : 'ws:'
-  target.pathname = `${target.pathname.replace(/\/$/, '')}/rpc`
+  target.pathname = `${target.pathname.replace(/\/$/, '')}${path}`
   target.searchParams.set('version', formatVersion(apiVersion))
   return target
 }

@@ -6,6 +6,8 @@
 export type { CallEnd } from '../shared/rpc/call-end.js'
 export { DialError } from '../shared/rpc/dial-error.js'
 export { type DrainSource, ParkedDial, type ParkedDialOptions } from '../shared/rpc/links/parked-dial.js'
+export { connectAgent } from './agent-connection.js'
+export { type AgentDialOptions, agentDial } from './agent-dial.js'
 export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'
 export { type BridgeDaemon, type BridgeDaemonOptions, createBridgeDaemon } from './bridge/daemon.js'
 export type { InProcessCaller } from './bridge/front-door/credentials.js'

@@ -1,6 +1,7 @@
 /** Public names of `aibridge/server`. The first group serves any tRPC router, the second this service. */
 
 export type { CallEnd } from '../shared/rpc/call-end.js'
+export type { AgentConnection, ConnectAgent } from './control-plane/agent-links.js'
 export {
   type BridgeServer,
   type BridgeServerConfig,

@@ -5,10 +5,15 @@
 
 export {
   type Agent,
+  agentProcessesInput,
   agentRef,
   agentsCreateInput,
   agentsRevokeInput,
   type CreatedAgent,
+  type OperatorStartedProcess,
+  operatorOutputInput,
+  operatorSignalInput,
+  operatorStartInput,
 } from './contract/admin/agents.js'
 export {
   type ApiKey,

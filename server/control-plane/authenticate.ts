@@ -1,7 +1,9 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import { rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
 import type { Credentials } from '../rpc/upgrade/listener-options.js'
+import type { AgentIdentity, AgentKeys } from '../services/admin/agent-keys.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
 import type { Identity } from '../services/identity.js'
 
@@ -22,22 +24,45 @@ export function createAuthenticator(
 ): (credentials: Credentials) => Promise<Identity> {
   const isAdminToken = adminToken === undefined ? () => false : secretComparer(adminToken)
   return async ({ authorization, request }) => {
-    if (authorization === undefined) {
-      throw rpcError('key_missing', 'the header Authorization: Bearer KEY is missing')
-    }
-    const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
-    if (token === undefined) {
-      throw rpcError('key_invalid', 'Authorization must be: Bearer KEY')
-    }
+    const token = tokenOf(authorization)
     if (isAdminToken(token)) return { role: 'admin', name: 'admin' }
-    const buildVersion = request.headers['x-bridge-build-version']
-    const identity = await daemonKeys.authenticate(
-      token,
-      typeof buildVersion === 'string' ? buildVersion.slice(0, maxBuildVersionLength) : null,
-    )
+    const identity = await daemonKeys.authenticate(token, buildVersionOf(request))
     const daemonInstance = uuid.safeParse(request.headers[instanceHeader])
     return daemonInstance.success ? { ...identity, daemonInstance: daemonInstance.data } : identity
   }
+}
+
+/**
+ * Identifies an agent by its key; no other credentials are accepted.
+ * @throws RpcError as {@link createAuthenticator}
+ */
+export function createAgentAuthenticator(agentKeys: AgentKeys): (credentials: Credentials) => Promise<AgentIdentity> {
+  return async ({ authorization }) => agentKeys.authenticate(tokenOf(authorization))
+}
+
+/**
+ * Returns the process of an agent as its upgrade names it. An agent that names none is a new one each time.
+ */
+export function agentInstanceOf({ headers }: IncomingMessage): string {
+  const instance = uuid.safeParse(headers['x-bridge-agent-instance'])
+  return instance.success ? instance.data : randomUUID()
+}
+
+/** Returns the version by which the program of a client describes itself. */
+export function buildVersionOf({ headers }: IncomingMessage): string | null {
+  const version = headers['x-bridge-build-version']
+  return typeof version === 'string' ? version.slice(0, maxBuildVersionLength) : null
+}
+
+function tokenOf(authorization: string | undefined): string {
+  if (authorization === undefined) {
+    throw rpcError('key_missing', 'the header Authorization: Bearer KEY is missing')
+  }
+  const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
+  if (token === undefined) {
+    throw rpcError('key_invalid', 'Authorization must be: Bearer KEY')
+  }
+  return token
 }
 
 /** Compares hashes, which have one length: the time reveals nothing of the secret or its length. */

@@ -1,5 +1,5 @@
 /** The control plane: its services, behind every link. */
-
+import type { IncomingMessage } from 'node:http'
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
 import { apiVersion } from '../../shared/contract/version.js'
@@ -13,7 +13,7 @@ import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { networkOf } from '../../shared/values/network-of.js'
 import { createHomePage, requestedUrl } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
-import { createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
+import { agentPath, createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
 import { appRouter } from '../routers/app.js'
 import type { Context } from '../routers/trpc.js'
@@ -29,7 +29,8 @@ import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
 import type { Store } from '../store/store.js'
-import { createAuthenticator } from './authenticate.js'
+import { AgentLinks, type ConnectAgent } from './agent-links.js'
+import { agentInstanceOf, buildVersionOf, createAgentAuthenticator, createAuthenticator } from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
 import { guardAuthenticator } from './guarded-authenticator.js'
@@ -86,6 +87,8 @@ export interface BridgeServerOptions {
   logger?: Logger
   /** counts the server's work, and is shown at `/metrics`; default: no counts and no such path */
   metrics?: ServerMetrics
+  /** calls agents that come by `/agent`: `connectAgent` of `aibridge/client`; default: no agent may connect */
+  connectAgent?: ConnectAgent
 }
 
 /** The address on which a control plane listens. */
@@ -107,7 +110,7 @@ export interface BridgeServer {
    */
   connectInMemory(options: { identity: Identity }): Duplex
   /**
-   * Listens for HTTP and, at `/rpc`, for WebSockets; `url` is the address from this machine.
+   * Listens for HTTP and, at `/rpc` and `/agent`, for WebSockets; `url` is the address from this machine.
    * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if the server listens already); `SERVICE_UNAVAILABLE`
    *   (draining) after a call of `close()`; `BAD_REQUEST` (config_invalid) for a host that is not of this machine; any
    *   other error of the operating system as Node throws it
@@ -132,6 +135,7 @@ export async function createBridgeServer({
   config,
   logger = silentLogger,
   metrics,
+  connectAgent,
 }: BridgeServerOptions): Promise<BridgeServer> {
   if (config.adminToken === '') {
     throw new RpcError('BAD_REQUEST', 'adminToken: must not be empty', { reason: 'config_invalid' })
@@ -142,12 +146,15 @@ export async function createBridgeServer({
   let front: HttpFront | undefined
   let opening = false
   let closing: Promise<CloseResult> | undefined
+  const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
+  const agentLinks = connectAgent && new AgentLinks({ store, group, connectAgent, logger, ...heartbeat })
   const readStoreState = storeStateReader(store, logger)
   const services = createServices({
     store,
     isStoreWritable: async () => (await readStoreState()) === 'ok',
     secrets,
     logger,
+    ...(agentLinks && { agentHosts: agentLinks }),
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
     ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
@@ -159,7 +166,6 @@ export async function createBridgeServer({
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
   const observers = metrics ? observersOf(metrics) : {}
   metrics?.watchGroup(group)
-  const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
   const keyWatch = new KeyWatch({
     findInvalid: services.daemonKeys.checkConnected,
     onChange: listener => store.onChange('daemon_keys', listener),
@@ -170,6 +176,10 @@ export async function createBridgeServer({
   const { trustedProxies = [] } = config
   const readAddress = createAddressReader(trustedProxies)
   const authenticate = guardAuthenticator(createAuthenticator(config.adminToken, services.daemonKeys), {
+    trustedProxies,
+    logger,
+  })
+  const authenticateAgent = guardAuthenticator(createAgentAuthenticator(services.agentKeys), {
     trustedProxies,
     logger,
   })
@@ -198,6 +208,7 @@ export async function createBridgeServer({
       services.abandonmentSweep.stop(),
     ])
     keyWatch.stop()
+    await agentLinks?.stop()
     await services.presence.stop()
     await services.keyUse.stop()
     return {
@@ -239,18 +250,41 @@ export async function createBridgeServer({
       })
       opening = true
       try {
-        front = await openHttpFront({ host, port, listener, webSocketPath: rpcPath, logger })
+        front = await openHttpFront({
+          host,
+          port,
+          listener,
+          webSocketPaths: agentLinks ? [rpcPath, agentPath] : [rpcPath],
+          logger,
+        })
       } finally {
         opening = false
       }
+      const addressOf = (request: IncomingMessage) => networkOf(readAddress(request) ?? '')
+      const listening = { server: front.server, otherUpgrades: 'leave', group, version: apiVersion, addressOf } as const
+      const pings = config.heartbeatMs === undefined ? {} : { pingIntervalMs: config.heartbeatMs }
+      if (agentLinks) {
+        serveWebSockets({
+          ...listening,
+          ...pings,
+          path: agentPath,
+          authenticate: authenticateAgent,
+          onDuplex: (duplex, { identity, request, signal }) =>
+            agentLinks.accept(duplex, {
+              ...identity,
+              instance: agentInstanceOf(request),
+              buildVersion: buildVersionOf(request),
+              signal,
+            }),
+          onError,
+          ...(metrics && { onRejected: metrics.connectionRejected }),
+        })
+      }
       serveWebSockets({
-        server: front.server,
+        ...listening,
+        ...pings,
         path: rpcPath,
-        otherUpgrades: 'leave',
         router: appRouter,
-        group,
-        version: apiVersion,
-        addressOf: request => networkOf(readAddress(request) ?? ''),
         // Pages of this server: a page of another origin, such as a site that a person visits, gets no connection.
         allowedOrigins: (origin, request) => origin === requestedUrl(request, front?.url ?? ''),
         authenticate,
@@ -262,7 +296,6 @@ export async function createBridgeServer({
         },
         onError,
         ...observers,
-        ...(config.heartbeatMs !== undefined && { pingIntervalMs: config.heartbeatMs }),
       })
       // close() came while the port was being opened, and found no listener to close.
       if (closing) {

@@ -25,10 +25,10 @@ export interface HttpFront {
 export interface HttpFrontOptions extends ListenAddress {
   listener: RequestListener
   /**
-   * the path on which another listener accepts WebSockets; the request listener responds to upgrades of other paths.
-   * Without such a path, Node serves upgrade requests as any other
+   * the paths on which other listeners accept WebSockets; the request listener responds to upgrades of other paths.
+   * Without such paths, Node serves upgrade requests as any other
    */
-  webSocketPath?: string
+  webSocketPaths?: readonly string[]
   logger: Logger
   /** default: {@link httpConnectionTimes} */
   times?: HttpConnectionTimes
@@ -55,7 +55,7 @@ export async function openHttpFront({
   host,
   port,
   listener,
-  webSocketPath,
+  webSocketPaths,
   logger,
   times,
 }: HttpFrontOptions): Promise<HttpFront> {
@@ -74,11 +74,11 @@ export async function openHttpFront({
     if (!rejectTransferCoding(request, response)) listener(request, response)
   }
   server.on('request', serve)
-  if (webSocketPath !== undefined) {
+  if (webSocketPaths !== undefined) {
     server.on('upgrade', (request, stream, head) => {
       const socket = stream as Socket // node:http hands over the sockets that it has accepted
       if (!isWebSocket(request)) serveWithoutUpgrade(server, request, socket, head)
-      else if (splitUrl(request).path === webSocketPath) connections.delete(socket)
+      else if (webSocketPaths.includes(splitUrl(request).path)) connections.delete(socket)
       else afterResponses(socket, () => rejectUpgrade(request, socket, serve))
     })
   }

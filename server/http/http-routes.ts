@@ -29,6 +29,9 @@ export interface RoutesOptions {
 /** The path of the RPC's WebSockets. */
 export const rpcPath = '/rpc'
 
+/** The path of the WebSockets of agents. */
+export const agentPath = '/agent'
+
 /**
  * Creates the listener of a process.
  *
@@ -38,7 +41,7 @@ export const rpcPath = '/rpc'
  * | `/healthz` | 200 while the process lives |
  * | `/readyz` | 200 when every part is ready, else 503 with each part's state |
  * | `/metrics` | metrics, without authentication: numbers, names of providers, models and procedures; no user and no secret |
- * | `/rpc` | 426 for requests without an upgrade |
+ * | `/rpc`, `/agent` | 426 for requests without an upgrade |
  * | below a mount | the mounted handler's |
  */
 export function createRoutes(options: RoutesOptions): RequestListener {
@@ -51,9 +54,9 @@ export function createRoutes(options: RoutesOptions): RequestListener {
     if (path === '/healthz') return sendJson(response, 200, { status: 'ok' })
     if (path === '/readyz') return void sendReadiness(response, options)
     if (path === '/metrics' && metrics) return void sendMetrics(response, metrics, logger)
-    if (path === rpcPath) {
+    if (path === rpcPath || path === agentPath) {
       response.setHeader('upgrade', 'websocket')
-      return sendJson(response, 426, { message: `${rpcPath} takes WebSockets only` })
+      return sendJson(response, 426, { message: `${path} takes WebSockets only` })
     }
     // Clients join a base URL that ends with a slash to paths that begin with one.
     const mounted = path.replace(/^\/{2,}/, '/')

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Logger as PinoLogger } from 'pino'
+import { connectAgent } from '../../client/agent-connection.js'
 import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import type { OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
@@ -124,6 +125,7 @@ async function start(
       },
       logger,
       metrics: createServerMetrics(),
+      connectAgent,
     })
     opened.push(graceMs => server.close({ graceMs }))
     const daemonInstance = randomUUID()

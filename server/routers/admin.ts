@@ -1,4 +1,12 @@
 import {
+  agentProcessesInput,
+  agentsCreateInput,
+  agentsRevokeInput,
+  operatorOutputInput,
+  operatorSignalInput,
+  operatorStartInput,
+} from '../../shared/contract/admin/agents.js'
+import {
   apiKeysCreateInput,
   apiKeysDeleteInput,
   apiKeysExpireInput,
@@ -75,6 +83,28 @@ const daemonKeys = router({
   revoke: adminProcedure
     .input(checked(daemonKeysRevokeInput))
     .mutation(forAdmin(({ admin }, input, { name }) => admin.daemonKeys.revoke(input, name))),
+})
+
+const agents = router({
+  create: adminProcedure
+    .input(checked(agentsCreateInput))
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.agents.create(input, name))),
+  list: adminProcedure.query(forAdmin(({ admin }) => admin.agents.list())),
+  revoke: adminProcedure
+    .input(checked(agentsRevokeInput))
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.agents.revoke(input, name))),
+  start: adminProcedure
+    .input(checked(operatorStartInput))
+    .mutation(forAdmin(({ admin }, input, { name }, { signal }) => admin.agents.start(input, name, signal))),
+  output: adminProcedure
+    .input(checked(operatorOutputInput))
+    .query(forAdmin(({ admin }, input, _identity, { signal }) => admin.agents.output(input, signal))),
+  processes: adminProcedure
+    .input(checked(agentProcessesInput))
+    .query(forAdmin(({ admin }, input, _identity, { signal }) => admin.agents.processes(input, signal))),
+  signal: adminProcedure
+    .input(checked(operatorSignalInput))
+    .mutation(forAdmin(({ admin }, input, { name }, { signal }) => admin.agents.signal(input, name, signal))),
 })
 
 const providers = router({
@@ -159,6 +189,7 @@ export const adminRouter = router({
   users,
   apiKeys,
   daemonKeys,
+  agents,
   providers,
   mcpServers,
   externalAuthLinks,

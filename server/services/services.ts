@@ -1,8 +1,10 @@
 import type { Logger } from '../../shared/values/log.js'
 import type { Store } from '../store/store.js'
 import { type Admin, createAdmin } from './admin/admin.js'
+import { type AgentKeys, createAgentKeys } from './admin/agent-keys.js'
 import { createDaemonKeys, type DaemonKeys } from './admin/daemon-keys.js'
 import type { RotateKeys } from './admin/secret-rotation.js'
+import { type AgentHosts, noAgents } from './agent-hosts.js'
 import { type AbandonedInterceptions, createAbandonedInterceptions } from './daemon/abandoned-interceptions.js'
 import { type AbandonmentSweep, createAbandonmentSweep } from './daemon/abandonment-sweep.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
@@ -25,6 +27,7 @@ export interface Services {
   readonly providerConfigurator: ProviderConfigurator
   readonly admin: Admin
   readonly daemonKeys: DaemonKeys
+  readonly agentKeys: AgentKeys
   /** stopped by the server, behind the last call */
   readonly keyUse: KeyUse
   /** stopped by the server, behind the last connection */
@@ -44,6 +47,8 @@ export interface ServicesOptions {
   isStoreWritable: () => Promise<boolean>
   /** each record is also a log line */
   structuredLogging?: boolean
+  /** the agents that are reached; default: none */
+  agentHosts?: AgentHosts
   /** the current time; a test's clock */
   now?: () => Date
   /** makes a new key for `secrets`; only if the keys are the server's own */
@@ -59,6 +64,7 @@ export interface ServicesOptions {
 /** Creates the services of one server. */
 export function createServices(options: ServicesOptions): Services {
   const daemonKeys = createDaemonKeys(options)
+  const agentKeys = createAgentKeys(options)
   const keyUse = createKeyUse(options)
   const presence = createDaemonPresence(options)
   const mcpConfigurator = createMcpConfigurator(options)
@@ -71,8 +77,15 @@ export function createServices(options: ServicesOptions): Services {
     mcpConfigurator,
     conversations: createConversations(options),
     providerConfigurator: createProviderConfigurator(options),
-    admin: createAdmin({ ...options, daemonKeys, accessTokens: mcpConfigurator.getServerAccessTokensBatch }),
+    admin: createAdmin({
+      agentHosts: noAgents,
+      ...options,
+      daemonKeys,
+      agentKeys,
+      accessTokens: mcpConfigurator.getServerAccessTokensBatch,
+    }),
     daemonKeys,
+    agentKeys,
     keyUse,
     presence,
     abandoned,

@@ -45,6 +45,11 @@ export const errorReasons = {
   output_gone: { code: 'PRECONDITION_FAILED', meaning: 'the process has ended, and its output is not kept any more' },
   too_many_processes: { code: 'TOO_MANY_REQUESTS', meaning: 'as many processes run as may run at once' },
   agent_unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'the agent is not connected' },
+  agent_restarted: {
+    code: 'PRECONDITION_FAILED',
+    meaning: 'the agent was started anew: its processes are gone, and their outcome is unknown',
+  },
+  replaced: { code: 'FORBIDDEN', meaning: 'another process uses the key of the agent' },
   // commands
   provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },
   mcp_server_failed: { code: 'PRECONDITION_FAILED', meaning: 'the MCP server did not list its tools' },

@@ -44,6 +44,8 @@ export const presence = {
   retryMs: 10_000,
   /** without a note for two renewals, a connection is lost together with its server */
   lostMs: 150_000,
+  /** an agent without a note for so long has lost its connection together with its server */
+  agentGoneAfterMs: 90_000,
   /** a server that stops waits so long for the last note */
   stopMs: 2_000,
 } as const
@@ -209,6 +211,8 @@ export const processLimits = {
   maxWaitMs: 300_000,
   /** deadline of a process: a day (contract) */
   maxDeadlineMs: 86_400_000,
+  /** a call to an agent waits so long for an agent that is away, beside the wait that the call asks for (contract) */
+  patienceMs: 30_000,
   /** processes at once; each may read and write 64 KiB at a time */
   maxRunning: 64,
   /** processes with their output, running ones included: at most 32 KiB each */

@@ -10,6 +10,7 @@ import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { endedBy, errorTypes, interceptionKinds } from '../../shared/contract/recorder.js'
 import type { JsonObject } from '../../shared/values/text.js'
+import { processOutputs } from './process-outputs.js'
 
 /** The response of a procedure: what a query or a mutation resolves with, and one item of a subscription. */
 type ResponseOf<P extends AnyTRPCProcedure> = ItemOf<inferProcedureOutput<P>>
@@ -63,6 +64,21 @@ const apiKey = z.object({
   createdAt: z.date(),
   expiresAt: z.date().nullable(),
   lastUsedAt: z.date().nullable(),
+})
+
+const agent = z.object({
+  id: z.string(),
+  keyId: z.string(),
+  name: z.string(),
+  userId: z.string(),
+  username: z.string().nullable(),
+  createdAt: z.date(),
+  expiresAt: z.date().nullable(),
+  revokedAt: z.date().nullable(),
+  lastSeenAt: z.date().nullable(),
+  instance: z.string().nullable(),
+  buildVersion: z.string().nullable(),
+  isConnected: z.boolean(),
 })
 
 const daemonKey = z.object({
@@ -339,6 +355,15 @@ export const outputs = {
       list: z.array(apiKey),
       expire: apiKey,
       delete: empty,
+    },
+    agents: {
+      create: z.object({ ...agent.shape, key: z.string() }),
+      list: z.array(agent),
+      revoke: agent,
+      start: z.object({ ...processOutputs.start.shape, instanceId: z.string() }),
+      output: processOutputs.output,
+      processes: processOutputs.list,
+      signal: processOutputs.signal,
     },
     daemonKeys: {
       create: z.object({ ...daemonKey.shape, key: z.string() }),

@@ -1,3 +1,4 @@
+import { type AgentsAdmin, type AgentsAdminOptions, createAgentsAdmin } from './agents.js'
 import { type ApiKeysAdmin, type ApiKeysAdminOptions, createApiKeysAdmin } from './api-keys.js'
 import { type AuditAdmin, type AuditAdminOptions, createAuditAdmin } from './audit.js'
 import type { DaemonKeys } from './daemon-keys.js'
@@ -25,6 +26,7 @@ export interface Admin {
   readonly users: UsersAdmin
   readonly apiKeys: ApiKeysAdmin
   readonly daemonKeys: DaemonKeysAdmin
+  readonly agents: AgentsAdmin
   readonly providers: ProvidersAdmin
   readonly mcpServers: McpServersAdmin & McpServerTester
   readonly externalAuthLinks: ExternalAuthLinksAdmin
@@ -40,6 +42,7 @@ export type DaemonKeysAdmin = Pick<DaemonKeys, 'create' | 'list' | 'revoke'>
 
 export type AdminOptions = UsersAdminOptions &
   ApiKeysAdminOptions &
+  AgentsAdminOptions &
   ProvidersAdminOptions &
   InterceptionsAdminOptions &
   McpAdminOptions &
@@ -54,6 +57,7 @@ export function createAdmin(options: AdminOptions): Admin {
     users: createUsersAdmin(options),
     apiKeys: createApiKeysAdmin(options),
     daemonKeys: options.daemonKeys,
+    agents: createAgentsAdmin(options),
     providers: createProvidersAdmin(options),
     mcpServers: { ...createMcpServersAdmin(options), ...createMcpServerTester(options) },
     externalAuthLinks: createExternalAuthLinksAdmin(options),

@@ -1,5 +1,6 @@
 /** Workspace agents: processes on other machines that run commands, each with a key of its own. */
 import { z } from 'zod'
+import { processOutputInput, type StartedProcess, signalProcessInput, startProcessInput } from '../agents.js'
 import { time, uuid } from '../fields.js'
 import { adminLimits } from '../limits.js'
 import { userRef } from './users.js'
@@ -53,3 +54,27 @@ export const agentsCreateInput = z.object({
 
 /** Revokes the key of an agent, and closes its connection. */
 export const agentsRevokeInput = z.object({ agent: agentRef })
+
+const { scope: _scope, ...startFields } = startProcessInput.shape
+const { scope: _ofOutput, ...outputFields } = processOutputInput.shape
+const { scope: _ofSignal, ...signalFields } = signalProcessInput.shape
+
+/** The process of the agent that started a command; another one knows nothing of it. */
+const instanceId = uuid.optional()
+
+/** Starts a command on an agent: see `start` of agents. */
+export const operatorStartInput = z.object({ agent: agentRef, ...startFields })
+
+/** Waits for a process of an agent, and reads its output: see `output` of agents. */
+export const operatorOutputInput = z.object({ agent: agentRef, instanceId, ...outputFields })
+
+/** Lists the newest processes of an agent, of every scope. */
+export const agentProcessesInput = z.object({ agent: agentRef })
+
+/** Sends SIGTERM or SIGKILL to a process of an agent and its children. */
+export const operatorSignalInput = z.object({ agent: agentRef, instanceId, ...signalFields })
+
+/** A started process, and the process of the agent that has it: see {@link Agent}. */
+export interface OperatorStartedProcess extends StartedProcess {
+  instanceId: string
+}

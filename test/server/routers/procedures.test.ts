@@ -195,6 +195,32 @@ const table: Readonly<Record<string, Row>> = {
     rejected: { 'no id': {}, 'an id of another length': { id: 'a' } },
   },
   'admin.daemonKeys.create': { role: 'admin', taken: {}, rejected: { 'an empty name': { name: '' } } },
+  'admin.agents.create': {
+    role: 'admin',
+    taken: { name: 'builder', user: 'ada' },
+    rejected: { 'a name that is a UUID': { name: id, user: 'ada' }, 'no owner': { name: 'builder' } },
+  },
+  'admin.agents.list': { role: 'admin' },
+  'admin.agents.revoke': { role: 'admin', taken: { agent: 'builder' }, rejected: { 'no agent': {} } },
+  'admin.agents.start': {
+    role: 'admin',
+    taken: { agent: 'builder', id: 'p', command: 'true', background: false },
+    rejected: {
+      'an empty command': { agent: 'builder', id: 'p', command: '', background: false },
+      'no agent': { id: 'p', command: 'true', background: false },
+    },
+  },
+  'admin.agents.output': {
+    role: 'admin',
+    taken: { agent: 'builder', id: 'p', waitMs: 0, instanceId: id },
+    rejected: { 'a wait of an hour': { agent: 'builder', id: 'p', waitMs: 3_600_000 } },
+  },
+  'admin.agents.processes': { role: 'admin', taken: { agent: 'builder' }, rejected: { 'no agent': {} } },
+  'admin.agents.signal': {
+    role: 'admin',
+    taken: { agent: 'builder', id: 'p', signal: 'kill' },
+    rejected: { 'another signal': { agent: 'builder', id: 'p', signal: 'stop' } },
+  },
   'admin.daemonKeys.list': { role: 'admin' },
   'admin.daemonKeys.revoke': { role: 'admin', taken: { id: 'abcdefghij' }, rejected: { 'no id': {} } },
   'admin.providers.upsert': {
