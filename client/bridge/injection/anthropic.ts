@@ -51,8 +51,10 @@ function openingOf({ messages }: JsonObject): string | undefined {
 class AnthropicRequest implements InjectedRequest {
   readonly #messages: JsonNode
   readonly #json: JsonObject
+  /** all changes but the choice of tools, which is another one in later rounds */
   readonly #edits: JsonEdits
   readonly #response: AnthropicResponse
+  readonly #hasTools: boolean
 
   constructor({ json, body, tools, turns }: InjectionInput) {
     const root = JsonNode.of(body)
@@ -60,7 +62,8 @@ class AnthropicRequest implements InjectedRequest {
     this.#edits = new JsonEdits(root)
     this.#messages = root.member('messages') ?? root
     this.#response = new AnthropicResponse(new HiddenNames(tools, anthropicInjection.clientToolNames(json)))
-    if (tools.length > 0) addTools(this.#edits, root, json, tools)
+    this.#hasTools = tools.length > 0
+    if (this.#hasTools) addTools(this.#edits, root, tools)
     const own = turns.filter(({ api }) => api === anthropicInjection.name)
     const messages = messagesOf(json)
     if (own.length > 0) reinsert(this.#edits, this.#messages, messages, readHistory(messages), own)
@@ -72,7 +75,10 @@ class AnthropicRequest implements InjectedRequest {
   }
 
   body(): readonly Buffer[] {
-    return this.#edits.pieces()
+    const edits = this.#edits.copy()
+    const called = this.#response.earlier.flatMap(callsOf).map(call => call.name)
+    if (this.#hasTools) setChoice(edits, this.#json, called)
+    return edits.pieces()
   }
 
   beginRound(): RoundMerger {
@@ -127,21 +133,34 @@ const notRun: ToolResult = {
   durationMs: 0,
 }
 
-/** Adds tools before the client's, and switches parallel calls off: each result may change the next call. */
-function addTools(edits: JsonEdits, root: JsonNode, json: JsonObject, tools: readonly InjectedTool[]): void {
+/** Adds tools before the client's. */
+function addTools(edits: JsonEdits, root: JsonNode, tools: readonly InjectedTool[]): void {
   const texts = tools.map(({ fullName, description, inputSchema }) =>
     JSON.stringify({ name: fullName, ...(description !== '' && { description }), input_schema: inputSchema }),
   )
   const known = root.member('tools')
   if (known?.isArray) edits.insert(known, 0, ...texts)
   else edits.set(['tools'], arrayText(texts))
+}
+
+/**
+ * Switches parallel calls off: each result may change the next call. A demand for a call that a hidden call has met is
+ * taken back: it is for the next response, and with it in every round a model that picks an injected tool could never
+ * finish. A demand for a tool of the client stays, for no hidden call can meet it.
+ * @param called names of the hidden calls so far
+ */
+function setChoice(edits: JsonEdits, json: JsonObject, called: readonly string[]): void {
   const choice = json.tool_choice ?? undefined
   const choices: unknown[] = ['auto', 'any', 'tool']
-  if (choice === undefined) edits.set(['tool_choice'], '{"type":"auto","disable_parallel_tool_use":true}')
+  if (choice === undefined) edits.set(['tool_choice'], freeChoice)
   else if (isPlainObject(choice) && choices.includes(choice.type)) {
-    edits.set(['tool_choice', 'disable_parallel_tool_use'], 'true')
+    const meets = (name: string) => choice.type === 'any' || (choice.type === 'tool' && choice.name === name)
+    if (called.some(meets)) edits.set(['tool_choice'], freeChoice)
+    else edits.set(['tool_choice', 'disable_parallel_tool_use'], 'true')
   }
 }
+
+const freeChoice = '{"type":"auto","disable_parallel_tool_use":true}'
 
 /** A hidden call that was not run never happened. */
 function storedRound({ blocks, results }: Round): StoredRound {

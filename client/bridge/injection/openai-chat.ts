@@ -17,6 +17,7 @@ import type {
 } from './injection-api.js'
 import { addTools, errorText, mayTakeTools, openingOfMessages } from './openai/requests.js'
 import { resultText } from './openai/results.js'
+import { freeChoice } from './openai/tool-choice.js'
 import { mergeBody } from './openai-chat/body.js'
 import { restoredMessages, storedTurn } from './openai-chat/history.js'
 import { ChatResponse } from './openai-chat/response.js'
@@ -61,6 +62,8 @@ class ChatRequest implements InjectedRequest {
   readonly #restored: ReadonlyMap<number, string[]>
   readonly #response: ChatResponse
   readonly #merged: MergedResponse
+  /** names of the hidden calls so far */
+  readonly #called = new Set<string>()
   readonly asksForUsage: boolean
 
   constructor(input: InjectionInput) {
@@ -93,6 +96,7 @@ class ChatRequest implements InjectedRequest {
     const { json, tools } = this.#input
     const edits = new JsonEdits(this.#root)
     addTools(edits, this.#root, tools.map(offered), json.parallel_tool_calls)
+    freeChoice(edits, json.tool_choice, this.#called)
     if (this.asksForUsage) edits.set(['stream_options', 'include_usage'], 'true')
     this.#editMessages(edits)
     return edits.pieces()
@@ -124,6 +128,7 @@ class ChatRequest implements InjectedRequest {
     const round = this.#response.rounds.at(-1)
     if (!round) return
     for (const { call, result } of results) {
+      this.#called.add(call.name)
       round.results.push({ role: 'tool', tool_call_id: call.callId, content: resultText(result) })
     }
   }

@@ -16,6 +16,7 @@ import type {
 } from './injection-api.js'
 import { addTools, errorText, mayTakeTools, openingOfMessages } from './openai/requests.js'
 import { resultOutput } from './openai/results.js'
+import { freeChoice } from './openai/tool-choice.js'
 import { mergeBody } from './openai-responses/body.js'
 import { type Insertion, itemsOf, missingResults, restoredItems, storedTurn } from './openai-responses/history.js'
 import { repeatedItems } from './openai-responses/items.js'
@@ -60,6 +61,8 @@ class ResponsesRequest implements InjectedRequest {
   readonly #insertions: readonly Insertion[]
   readonly #response: ResponsesResponse
   readonly #merged: MergedResponse
+  /** names of the hidden calls so far */
+  readonly #called = new Set<string>()
 
   constructor(input: InjectionInput) {
     const { json, body, tools, turns } = input
@@ -90,6 +93,7 @@ class ResponsesRequest implements InjectedRequest {
     const { json, tools } = this.#input
     const edits = new JsonEdits(this.#root)
     addTools(edits, this.#root, tools.map(offered), json.parallel_tool_calls)
+    freeChoice(edits, json.tool_choice, this.#called)
     this.#editInput(edits)
     return edits.pieces()
   }
@@ -121,6 +125,7 @@ class ResponsesRequest implements InjectedRequest {
     const round = this.#response.rounds.at(-1)
     if (!round) return
     for (const { call, result } of results) {
+      this.#called.add(call.name)
       round.results.push({ type: 'function_call_output', call_id: call.callId, output: resultOutput(result) })
     }
   }

@@ -25,6 +25,14 @@ export class JsonEdits {
     this.#root = root
   }
 
+  /** Returns the same changes, to which others can be added. */
+  copy(): JsonEdits {
+    const copy = new JsonEdits(this.#root)
+    copy.#edits.push(...this.#edits)
+    for (const place of this.#filled) copy.#filled.add(place)
+    return copy
+  }
+
   /**
    * Sets a member of the outermost object, or of one inside of it. Objects on the path are made where they are missing
    * or where another value stands; two calls do not share an object that is missing.

@@ -4,12 +4,12 @@ import { anthropicInjection } from '../../../client/bridge/injection/anthropic.j
 import type { InjectionApi } from '../../../client/bridge/injection/injection-api.js'
 import { openaiChatInjection } from '../../../client/bridge/injection/openai-chat.js'
 import { openaiResponsesInjection } from '../../../client/bridge/injection/openai-responses.js'
-import type { JsonObject } from '../../../shared/values/text.js'
+import { isPlainObject, type JsonObject, type JsonValue } from '../../../shared/values/text.js'
 import { eventually } from '../../fixtures/eventually.js'
 import { type Responder, type StandInProvider, startProvider } from '../../fixtures/provider.js'
 import { eventsOf } from './injection/anthropic-provider.js'
 import { chatStream } from './injection/chat-rounds.js'
-import { dataOf } from './injection/play.js'
+import { dataOf, injected, play } from './injection/play.js'
 import { responsesStream } from './injection/responses-rounds.js'
 import { oldServer } from './mcp/tool-servers.js'
 import { anthropicProvider, openaiProvider, type RunningBridge, send, startBridge } from './running-bridge.js'
@@ -47,11 +47,16 @@ interface Row {
   hidden: (number: number) => string
   /** Streams with the official SDK. */
   stream: () => Promise<unknown>
+  /** choices of tools in a request, and in its later rounds */
+  choices: [first: JsonValue, later: JsonValue][]
   /** Returns the error event for the provider's error in the API's own shape. */
   shown: (error: JsonObject) => JsonObject
 }
 
 const deep = JSON.parse(`${'['.repeat(10_000)}${']'.repeat(10_000)}`)
+const autoOfMessages = { type: 'auto', disable_parallel_tool_use: true }
+const chatFunction = (of: string) => ({ type: 'function', function: { name: of } })
+const same = (choice: JsonValue): [JsonValue, JsonValue] => [choice, choice]
 const chatRound = { text: [], reasoning: [], finish: 'stop', usage }
 
 const rows: Row[] = [
@@ -67,6 +72,21 @@ const rows: Row[] = [
         `msg_${number}`,
       ).join(''),
     stream: () => bridge.sdk.messages.stream({ model: 'm', max_tokens: 9, messages }).finalMessage(),
+    choices: [
+      [{ type: 'any' }, autoOfMessages],
+      [{ type: 'any', disable_parallel_tool_use: false }, autoOfMessages],
+      [{ type: 'auto' }, autoOfMessages],
+      [
+        { type: 'auto', more: 1 },
+        { ...autoOfMessages, more: 1 },
+      ],
+      [{ type: 'none' }, { type: 'none' }],
+      [{ type: 'tool', name }, autoOfMessages],
+      [
+        { type: 'tool', name: 'own' },
+        { type: 'tool', name: 'own', disable_parallel_tool_use: true },
+      ],
+    ],
     shown: error => ({ type: 'error', error }),
   },
   {
@@ -76,6 +96,22 @@ const rows: Row[] = [
     request: { model: 'm', messages },
     hidden: number => chatStream({ ...chatRound, calls: [{ id: `call_${number}`, name, input }] }, number, 'openai'),
     stream: () => bridge.openai.chat.completions.stream({ model: 'm', messages }).finalMessage(),
+    choices: [
+      ['required', 'auto'],
+      same('auto'),
+      same('none'),
+      [chatFunction(name), 'auto'],
+      same(chatFunction('own')),
+      [
+        {
+          type: 'allowed_tools',
+          allowed_tools: { mode: 'required', tools: [chatFunction('own'), chatFunction(name)] },
+        },
+        { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [chatFunction('own'), chatFunction(name)] } },
+      ],
+      same({ type: 'allowed_tools', allowed_tools: { mode: 'required', tools: [chatFunction('own')] } }),
+      same({ type: 'custom', custom: { name } }),
+    ],
     shown: error => ({ error }),
   },
   {
@@ -85,6 +121,20 @@ const rows: Row[] = [
     request: { model: 'm', input: 'hello' },
     hidden: number => responsesStream({ items: [{ call: name, input }], status: 'completed', usage }, number, stores),
     stream: () => bridge.openai.responses.stream({ model: 'm', input: 'hello' }).finalResponse(),
+    choices: [
+      ['required', 'auto'],
+      same('auto'),
+      same('none'),
+      [{ type: 'function', name }, 'auto'],
+      same({ type: 'function', name: 'own' }),
+      [
+        { type: 'allowed_tools', mode: 'required', tools: [{ type: 'function', name }] },
+        { type: 'allowed_tools', mode: 'auto', tools: [{ type: 'function', name }] },
+      ],
+      same({ type: 'allowed_tools', mode: 'required', tools: [{ type: 'mcp', name, server_label: 'x' }, 'odd'] }),
+      same({ type: 'allowed_tools', mode: 'required' }),
+      same({ type: 'file_search' }),
+    ],
     shown: ({ type = null, code = type, message = null, param = null, ...more }) => ({
       type: 'error',
       code,
@@ -109,13 +159,29 @@ const failed =
     response.end(body)
   }
 
-describe.each(rows)('a later round of $api', ({ path, request, injection, hidden, stream, shown }) => {
+describe.each(rows)('a later round of $api', ({ path, request, injection, hidden, stream, choices, shown }) => {
   const ask = async () => {
     const body = JSON.stringify({ ...request, stream: true })
     const response = await send(bridge, { path, body, headers: { 'x-api-key': testKey } })
     expect([response.status, response.whole]).toEqual([200, true])
     return dataOf(response.body.toString())
   }
+
+  test.each(choices)("the client's choice %j is %j behind a hidden call", (choice, later) => {
+    const responses = [hidden(0), hidden(1), hidden(2)]
+    const tools = [injected(name)]
+    const { bodies } = play({
+      api: injection,
+      request: { ...request, stream: true, tool_choice: choice },
+      tools,
+      responses,
+    })
+    const [first, ...others] = bodies.map(body => JSON.parse(body).tool_choice)
+    const kept = isPlainObject(choice) && injection === anthropicInjection && choice.type !== 'none'
+    expect(first).toEqual(kept ? { ...choice, disable_parallel_tool_use: true } : choice)
+    expect(others).toEqual([later, later])
+  })
+
   const lastEvent = async () => JSON.parse((await ask()).at(-1) ?? '')
   const words = 'prompt is too long: 205000 tokens > 200000 maximum'
 

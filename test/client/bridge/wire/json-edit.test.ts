@@ -160,3 +160,11 @@ test('bytes outside of the changes share the memory of the text', () => {
   expect(pieces.map(String)).toEqual(['{"list":[1,', '9,', '2,3],"rest":true}'])
   expect([pieces[0], pieces[2]].map(piece => piece?.buffer)).toEqual([body.buffer, body.buffer])
 })
+
+test('a copy has the changes so far, and leaves the original as it is', () => {
+  const edits = new JsonEdits(JsonNode.of(Buffer.from('{}')))
+  edits.set(['a'], '1')
+  const copy = edits.copy()
+  copy.set(['b'], '2')
+  expect([edits, copy].map(one => Buffer.concat(one.pieces()).toString())).toEqual(['{"a":1}', '{"a":1,"b":2}'])
+})
