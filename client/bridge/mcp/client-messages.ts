@@ -2,6 +2,7 @@
  * Reads the JSON-RPC messages that a client posts (https://modelcontextprotocol.io/specification, "Transports" and
  * "Tools"), of every protocol version: one message or, in version 2025-03-26, several.
  */
+import { isUtf8 } from 'node:buffer'
 import { isPlainObject, type JsonObject } from '../../../shared/values/text.js'
 import { JsonNode } from '../wire/json-node.js'
 import { Rejection } from '../wire/rejection.js'
@@ -114,6 +115,8 @@ function labelOf(method: string): string {
 }
 
 function parse(body: Buffer): unknown {
+  // Bytes that are no UTF-8 are read in several ways, and a name that one reading allows another may not.
+  if (!isUtf8(body)) throw notMessage(`the request body of ${body.length.toLocaleString('en')} bytes is not UTF-8`)
   try {
     return JSON.parse(body.toString())
   } catch {

@@ -177,6 +177,20 @@ describe('messages', () => {
     expect(server.received).toEqual([])
   })
 
+  test.each([
+    ['a byte that stands nowhere', [0xff]],
+    ['half a character', [0xc3]],
+    ['a longer writing of a letter', [0xc1, 0xb3]],
+    ['half of a surrogate pair', [0xed, 0xa0, 0x80]],
+  ])('a message with %s, which is no UTF-8, is rejected before the server gets it', async (_, bytes) => {
+    await start()
+    const [before = '', after = ''] = JSON.stringify(call('cut')).split('cut')
+    const body = Buffer.concat([Buffer.from(before), Buffer.from(bytes), Buffer.from(after)])
+    const { status } = await send(bridge, { ...requestOf(''), body })
+    expect(status).toBe(400)
+    expect(server.received).toEqual([])
+  })
+
   const encoded: [string, Record<string, string>][] = [
     ['another charset', { 'content-type': 'application/json; charset=utf-7' }],
     ['another type', { 'content-type': 'text/plain' }],
