@@ -114,7 +114,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
   const upstream = new Upstream(limits)
   const directory = createServerDirectory({ client, logger, limits })
   const mcp = new McpEndpoint({ directory, upstream, logger, limits })
-  const tools = createToolClient({ directory, logger })
+  const tools = createToolClient({ directory, logger, mcpCallTimeoutMs: limits.mcpCallTimeoutMs })
   const conversations = new Conversations(client)
   const { withheldHeaders = [], allowedOrigins = [], trustedProxies = [] } = options
   const door = {

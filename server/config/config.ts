@@ -31,6 +31,8 @@ export interface DoorConfig {
   bodyTimeoutMs: number
   /** without progress of a client that has a response to take */
   clientTimeoutMs: number
+  /** one call of an injected tool */
+  mcpCallTimeoutMs: number
   /** names of request headers that reach no provider; `*` at the end stands for any end */
   withheldHeaders: readonly string[]
   /** origins of web pages that may call */

@@ -184,6 +184,12 @@ const doorSettings = {
     flag: { value: 'ms' },
     help: 'how long a client may take nothing of a response that waits for it, in milliseconds',
   },
+  mcpCallTimeoutMs: {
+    ...preset(wholeNumber(1, bridgeLimits.injectedTotalMs), bridgeLimits.mcpCallTimeoutMs),
+    variables: ['BRIDGE_MCP_CALL_TIMEOUT_MS'],
+    flag: { value: 'ms' },
+    help: 'how long one call of an injected tool may take, in milliseconds',
+  },
   withheldHeaders: {
     ...preset(
       listOf('the name of a header, or the beginning of one before a *', value =>

@@ -3,7 +3,15 @@ import type { DoorConfig } from '../config/config.js'
 
 /** Returns the options of a daemon for its settings. */
 export function doorOptions(config: DoorConfig): Partial<BridgeDaemonOptions> {
-  const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, maxTotalBodyBytes, bodyTimeoutMs, clientTimeoutMs } = config
+  const {
+    firstByteTimeoutMs,
+    idleTimeoutMs,
+    maxBodyBytes,
+    maxTotalBodyBytes,
+    bodyTimeoutMs,
+    clientTimeoutMs,
+    mcpCallTimeoutMs,
+  } = config
   return {
     limits: {
       upstreamHeadersTimeoutMs: firstByteTimeoutMs,
@@ -12,6 +20,7 @@ export function doorOptions(config: DoorConfig): Partial<BridgeDaemonOptions> {
       maxTotalBodyBytes,
       bodyTimeoutMs,
       clientTimeoutMs,
+      mcpCallTimeoutMs,
     },
     withheldHeaders: config.withheldHeaders.map(name => name.toLowerCase()),
     allowedOrigins: config.allowedOrigins,

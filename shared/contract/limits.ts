@@ -255,7 +255,6 @@ export const toolLimits = {
   maxSchemaBytes: 64 * kib,
   /** nesting of a schema; APIs take a few levels */
   maxSchemaDepth: 64,
-  callTimeoutMs: 60_000,
   /** until a server has begun a session */
   beginTimeoutMs: 10_000,
   /** age above which tools are listed again if a server failed: conversations that begin meanwhile lack its tools */
@@ -329,6 +328,8 @@ export const bridgeLimits = {
   mcpMaxRequests: 256,
   /** between two looks whether a stream's key is still good */
   mcpStreamCheckMs: 60_000,
+  /** one call of an injected tool, with the beginning of its session; as long as MCP's own clients wait */
+  mcpCallTimeoutMs: 60_000,
   /** calls to the provider for one request; a model that has found nothing by then goes round in circles */
   maxInjectedRounds: 30,
   /** for all rounds of one request: SDKs wait ten minutes */

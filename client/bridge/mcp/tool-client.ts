@@ -1,4 +1,4 @@
-import { toolLimits } from '../../../shared/contract/limits.js'
+import { bridgeLimits, toolLimits } from '../../../shared/contract/limits.js'
 import { abortable } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { JsonObject } from '../../../shared/values/text.js'
@@ -43,16 +43,17 @@ export interface ToolCall {
 export interface ToolClientOptions {
   directory: Pick<ServerDirectory, 'servers' | 'token' | 'toolFilter'>
   logger: Logger
+  /** see `bridgeLimits` */
+  mcpCallTimeoutMs?: number
   /** see `toolLimits` */
   listTimeoutMs?: number
-  callTimeoutMs?: number
   idleSessionMs?: number
 }
 
 /** Makes a tool client. The MCP client is loaded with the first session. */
 export function createToolClient(options: ToolClientOptions): ToolClient {
   const { directory, logger, listTimeoutMs = toolLimits.listTimeoutMs } = options
-  const { callTimeoutMs = toolLimits.callTimeoutMs, idleSessionMs = toolLimits.idleSessionMs } = options
+  const { mcpCallTimeoutMs = bridgeLimits.mcpCallTimeoutMs, idleSessionMs = toolLimits.idleSessionMs } = options
   const { maxSessions, maxSessionsOfUser } = toolLimits
   const sessions = new SessionPool(begin, { maxSessions, maxSessionsOfUser, idleSessionMs })
   const lister = new ToolLister({ directory, sessions, logger, listTimeoutMs })
@@ -67,7 +68,7 @@ export function createToolClient(options: ToolClientOptions): ToolClient {
 
     async call({ userId, conversation, tool, arguments: args }, signal) {
       const startedAt = performance.now()
-      const deadline = new Deadline(callTimeoutMs, signal)
+      const deadline = new Deadline(mcpCallTimeoutMs, signal)
       try {
         const servers = await deadline.race(directory.servers(userId, deadline.signal))
         const server = servers.find(({ id, inject }) => id === tool.serverId && inject)

@@ -185,4 +185,25 @@ describe.each(controlPlanes())('with $name', ({ start }) => {
     onTestFinished(() => bridge.close())
     await expect(converse(2, async () => bridge)).rejects.toThrow('Invalid `signature`')
   })
+
+  test('a call ends after the time that the daemon is set to', async () => {
+    await the.plane.injectFrom('slow', (await oldServer()).url)
+    const bridge = await startBridge(the.plane.client, { mcpCallTimeoutMs: 200 }, the.plane.key)
+    onTestFinished(() => bridge.close())
+    const usage = { input_tokens: 10, output_tokens: 5 }
+    const respond =
+      (block: MeantBlock, stopReason: string): Responder =>
+      (response, { body }) => {
+        const round = { blocks: [block], stopReason, usage }
+        response.writeHead(200, { 'content-type': 'application/json' })
+        response.end(bodyOf(blocksOf(JSON.parse(body.toString()), round, stopReason), round, stopReason))
+      }
+    the.provider.respondWith(
+      respond({ is: 'call', name: 'bmcp_slow_wait', input: {} }, 'tool_use'),
+      respond({ is: 'text', text: 'Done.' }, 'end_turn'),
+    )
+    await bridge.sdk.messages.create({ model: 'm', max_tokens: 9, messages: [{ role: 'user', content: 'Wait.' }] })
+    const [{ tools } = { tools: [] }] = await the.recordedOf(1)
+    expect(tools).toMatchObject([{ tool: 'wait', invocationError: 'timed_out: no response within 200 ms' }])
+  })
 })

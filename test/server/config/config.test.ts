@@ -27,6 +27,7 @@ const door = {
   maxTotalBodyBytes: 512 * 1024 * 1024,
   bodyTimeoutMs: 30_000,
   clientTimeoutMs: 300_000,
+  mcpCallTimeoutMs: 60_000,
   withheldHeaders: [],
   allowedOrigins: [],
   trustedProxies: [],

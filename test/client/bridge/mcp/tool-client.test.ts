@@ -106,7 +106,7 @@ describe.each([
   })
 
   test('a call that has run out of time is cancelled there too', async () => {
-    client = makeClient({ callTimeoutMs: 300 })
+    client = makeClient({ mcpCallTimeoutMs: 300 })
     const server = await start()
     configured({ wiki: server })
     await client.listTools(userId)
@@ -407,7 +407,7 @@ describe('calls', () => {
   })
 
   test('a stream that says nothing is closed when its time is up', async () => {
-    client = makeClient({ callTimeoutMs: 200 })
+    client = makeClient({ mcpCallTimeoutMs: 200 })
     const server = await calling(({ stream, response }) => {
       const events = stream()
       const timer = setInterval(() => events.write(': nothing\n\n'), 20)
