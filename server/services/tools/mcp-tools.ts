@@ -1,6 +1,7 @@
 /** Lists the tools of an MCP server through the official client, with a token. */
 import type { McpTestFailure } from '../../../shared/contract/admin/mcp-servers.js'
 import { adminLimits } from '../../../shared/contract/limits.js'
+import { maskSecrets } from '../../../shared/values/mask-secrets.js'
 import { isPlainObject } from '../../../shared/values/text.js'
 
 /** A tool as its server describes it. */
@@ -36,6 +37,7 @@ export async function listMcpTools(url: string, token: string | undefined, signa
   // The package takes a quarter of a second, which a server without such tests need not spend.
   const { Client, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
   const { z } = await import('zod')
+  const secrets = token === undefined ? [] : [token]
   const page = z.looseObject({ tools: z.array(z.unknown()), nextCursor: z.string().optional() })
   let failure: ListingFailed | undefined
   const call = async (address: string | URL, init: RequestInit = {}): Promise<Response> => {
@@ -65,7 +67,7 @@ export async function listMcpTools(url: string, token: string | undefined, signa
     for (let cursor: string | undefined; ; ) {
       const params = cursor === undefined ? {} : { cursor }
       const { tools, nextCursor } = await client.request({ method: 'tools/list', params }, page, { signal })
-      for (const tool of tools) add(listed, tool)
+      for (const tool of tools) add(listed, tool, secrets)
       if (nextCursor === undefined) return listed
       if (cursors.has(nextCursor) || listed.tools.length + listed.unusable > adminLimits.maxMcpTools) {
         throw new ListingFailed(
@@ -90,14 +92,16 @@ export async function listMcpTools(url: string, token: string | undefined, signa
 /** Characters of a name or a description that an operator gets to see. */
 const maxTextLength = 1024
 
-function add(listed: ListedTools, tool: unknown): void {
+/** A server may repeat the token, which no operator sees. */
+function add(listed: ListedTools, tool: unknown, secrets: readonly string[]): void {
   const { name, description } = isPlainObject(tool) ? tool : {}
   if (typeof name !== 'string' || name === '') {
     listed.unusable++
     return
   }
   const text = typeof description === 'string' ? description : ''
-  listed.tools.push({ name, description: text.slice(0, maxTextLength) })
+  const described = maskSecrets(text, secrets).slice(0, maxTextLength)
+  listed.tools.push({ name: maskSecrets(name, secrets), description: described })
 }
 
 function failureOf(status: number): ListingFailed | undefined {

@@ -80,6 +80,15 @@ test('one bad tool hides no other, and a tool without a name is counted', async 
   expect(await tested()).toMatchObject({ tools: [{ name: 'good' }, { name: 'bad', description: '' }], unusable: 2 })
 })
 
+test('a token that the server repeats in names and descriptions is masked', async () => {
+  const token = 'token-of-ada-1234567'
+  const list = lists(() => ({ tools: [{ name: `x ${token}`, description: `for ${token}` }] }))
+  const { server, link, tested } = await start(tokens => startScriptedMcpServer(list, tokens))
+  server.tokens.add(token)
+  await link(token)
+  expect((await tested()).tools).toMatchObject([{ name: 'x [secret]', description: 'for [secret]' }])
+})
+
 const failures: [string, Handler][] = [
   ['no_mcp', (_request, response) => void response.writeHead(200, json).end('{"hello":"MARKED"}')],
   ['no_mcp', lists(() => ({ tools: 'MARKED' }))],
