@@ -8,7 +8,10 @@ import { Command, CommanderError } from 'commander'
 import { maskSecrets } from '../../shared/values/mask-secrets.js'
 import { buildVersion } from '../process/build-version.js'
 import { invocation } from '../process/invocation.js'
+import { addAgentCommand } from './agent.js'
+import { addAgentsCommands } from './agents.js'
 import { addAuditCommands } from './audit.js'
+import { ExitWith } from './common/exit-with.js'
 import { type Failure, failureOf, failureText } from './common/failure.js'
 import { addConfigCommands } from './config.js'
 import { addDaemonCommand } from './daemon.js'
@@ -27,7 +30,8 @@ import { addUsersCommands } from './users.js'
 
 /**
  * Runs a command, writes a failure to stderr, and returns the exit code: 0 for success, 1 for a failure, 3 for an
- * unreachable server. Without a command, the help goes to stdout and the exit code is 1, as with git and npm.
+ * unreachable server, and that of its command for `agents run`. Without a command, the help goes to stdout and the exit
+ * code is 1, as with git and npm.
  * @param words the arguments behind the program's name
  */
 export async function runCommandLine(words: readonly string[]): Promise<number> {
@@ -37,6 +41,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
     if (error instanceof CommanderError && error.code === 'commander.help') return 1
+    if (error instanceof ExitWith) return error.exitCode
     const { failure, exitCode } = failureOf(error)
     await writeFailure(failure, words)
     return exitCode
@@ -52,9 +57,11 @@ export function createProgram(): Command {
     .configureOutput({ outputError: () => {}, writeErr: text => process.stdout.write(text) })
   addServeCommand(program)
   addDaemonCommand(program)
+  addAgentCommand(program)
   addUsersCommands(program)
   addKeysCommands(program)
   addDaemonKeysCommands(program)
+  addAgentsCommands(program)
   addProvidersCommands(program)
   addMcpCommands(program)
   addInterceptionsCommands(program)

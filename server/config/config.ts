@@ -7,6 +7,7 @@ import { parseEncryptionKeys } from './keys.js'
 import { seedsFrom } from './provider-seeds.js'
 import {
   type Address,
+  agentSettings,
   clientSettings,
   daemonSettings,
   databaseSettings,
@@ -87,6 +88,22 @@ export interface DaemonConfig extends Pick<Address, 'host' | 'port'>, DoorConfig
   recordContent: boolean
 }
 
+/** The configuration of `agent`. */
+export interface AgentConfig {
+  /** base URL of the control plane */
+  url: string
+  /** the key, or `-` for stdin; undefined: that of `keyFile` */
+  key: string | undefined
+  /** absolute path */
+  keyFile: string | undefined
+  /** absolute path of the directory of commands that name none */
+  dir: string
+  /** absolute path of a certificate authority's file, PEM; undefined: the system's authorities */
+  caFile: string | undefined
+  logLevel: LogLevel
+  graceMs: number
+}
+
 /** How a command reaches a running server. */
 export interface ClientConfig extends Address {
   /** base URL of the server */
@@ -163,6 +180,31 @@ export function daemonConfig(flags: Flags, environment: Environment): DaemonConf
     outboxFolder: outboxFolder(outbox, data, keyId),
   }
 }
+
+/**
+ * Returns the configuration of `agent`, found as that of `serve`.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also without a key
+ */
+export function agentConfig(flags: Flags, environment: Environment): AgentConfig {
+  const { values } = checkSettings(agentSettings, readSources(flags, environment))
+  const { ca, dir = process.cwd(), key, keyFile, ...rest } = values
+  if (key === undefined && keyFile === undefined) {
+    throw invalid('BRIDGE_AGENT_KEY: is missing; make a key on the server with: aibridge agents create')
+  }
+  // A variable with a key does not come in the way of a file on the command line, or the reverse.
+  const both = key !== undefined && keyFile !== undefined
+  if (both && flags.key !== undefined && flags.keyFile !== undefined) throw invalid('--key and --key-file: give one')
+  const isOfFile = both && flags.keyFile !== undefined
+  return { ...rest, caFile: ca, dir, key: isOfFile ? undefined : key, keyFile: both && !isOfFile ? undefined : keyFile }
+}
+
+/** Whether a text has the form of a key. */
+export function isAgentKey(text: string): boolean {
+  return text !== '-' && agentSettings.key.schema.safeParse(text).success
+}
+
+/** The rule of {@link isAgentKey}, behind the name of a source. */
+export const agentKeyProblem = 'is not the key of an agent; make one on the server with: aibridge agents create'
 
 /** Returns the folder of an outbox; undefined for one in memory. */
 function outboxFolder(setting: string | undefined, dataDir: string, name: string): string | undefined {

@@ -2,6 +2,7 @@
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { defaultOf, flagOf, type Setting, type Settings } from './setting.js'
 import {
+  agentSettings,
   clientSettings,
   configSetting,
   daemonSettings,
@@ -40,6 +41,12 @@ ${seeds.map(({ type, key, baseUrl }) => `| \`${key}\` | the provider \`${type}\`
 ${table({ config: configSetting, ...daemonSettings })}
 
 [Daemon](daemon.md) says how to run one.
+
+## agent
+
+${table({ config: configSetting, ...agentSettings })}
+
+[Agents](agents.md) says how to run one.
 
 ## Commands that call a server
 

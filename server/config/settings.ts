@@ -320,6 +320,41 @@ export const daemonSettings = {
   outboxFsync: outboxSettings.outboxFsync,
 } as const satisfies Settings
 
+/** Settings of `agent`. */
+export const agentSettings = {
+  url,
+  key: {
+    ...optional(
+      text(
+        'a key of an agent, as agents create prints it, or - for stdin',
+        value => value === '-' || /^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/.test(value),
+        'is not the key of an agent; make one on the server with: aibridge agents create',
+      ),
+    ),
+    variables: ['BRIDGE_AGENT_KEY'],
+    flag: { value: 'key' },
+    help: 'the key of the agent, or - for stdin; other users of the machine can read the command line',
+    unset: 'that of keyFile',
+    secret: true,
+  },
+  keyFile: {
+    ...optional(path),
+    variables: ['BRIDGE_AGENT_KEY_FILE'],
+    flag: { value: 'file' },
+    help: 'a file with the key of the agent',
+  },
+  dir: {
+    ...optional(path),
+    variables: ['BRIDGE_AGENT_DIR'],
+    flag: { value: 'dir' },
+    help: 'where commands run that name no directory',
+    unset: 'the current directory',
+  },
+  ca,
+  logLevel,
+  graceMs: { ...graceMs, help: 'how long the last responses may take after a signal, in milliseconds' },
+} as const satisfies Settings
+
 /** Settings of every command that calls a running server. */
 export const clientSettings = {
   data: { ...data, help: 'data directory of a server on this machine, which holds the admin token' },

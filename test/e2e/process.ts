@@ -99,6 +99,15 @@ export async function startDaemon(
   return start(['daemon', '--url', url, '--port', '0', ...args], environment, options)
 }
 
+/** Starts `agent`, and resolves when it runs; its `url` is its directory. */
+export function startAgent(
+  url: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<RunningProcess> {
+  return start(['agent', '--url', url, ...args], env, {})
+}
+
 async function start(
   args: readonly string[],
   env: Record<string, string>,

@@ -4,7 +4,11 @@ import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { expect, onTestFinished, vi } from 'vitest'
+import { agentDial } from '../../client/agent-dial.js'
+import { processRouter } from '../../server/routers/process.js'
+import { serveDial } from '../../server/rpc/serve-dial.js'
 import type { Store } from '../../server/store/store.js'
+import type { ProcessHost } from '../../shared/contract/agents.js'
 import { fillOutbox } from '../client/bridge/outbox/outbox-folder.js'
 import { makeDataDir, makeEmptyDir } from '../fixtures/data-dir.js'
 import { startOldMcpServer } from '../fixtures/mcp/mcp-servers.js'
@@ -63,7 +67,12 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   for (const line of watched) add('interceptions tail', fieldPaths(line))
   const [{ record } = { record: undefined }] = watched.filter(({ kind }) => kind === 'interception')
 
-  for (const name of ['users', 'keys', 'daemon-keys', 'providers', 'mcp', 'interceptions', 'audit']) {
+  const agent = await run('agents create', '--name', 'builder', '--user', 'ada')
+  const agentService = serveScriptedAgent(url, textOf(agent, 'key'))
+  await run('agents run', 'builder', 'true')
+  await run('agents processes', 'builder')
+  await run('agents output', 'builder', 'p')
+  for (const name of ['users', 'keys', 'daemon-keys', 'agents', 'providers', 'mcp', 'interceptions', 'audit']) {
     await run(`${name} list`)
   }
   await run('mcp links')
@@ -74,6 +83,8 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   await run('users activate', 'ada')
   await run('keys revoke', textOf(key, 'id'))
   await run('daemon-keys revoke', textOf(daemonKey, 'id'))
+  await run('agents revoke', 'builder')
+  await agentService.close({ graceMs: 0 })
   await run('providers add', 'work', '--key-env', 'A_SECRET')
   await run('providers test', 'demo')
   const { keyDetails } = Object((await run('providers keys add', 'work', '--key-env', 'A_SECRET')) ?? {})
@@ -106,9 +117,9 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   await run('outbox dead-letters', '--outbox', outbox)
   await run('outbox retry', '--outbox', outbox)
 
-  // These two run until a signal. Their output is one literal each.
-  for (const command of ['serve', 'daemon']) {
-    const path = `server/process/run-${command === 'serve' ? 'server' : 'daemon'}.ts`
+  // These run until a signal. Their output is one literal each.
+  for (const command of ['serve', 'daemon', 'agent']) {
+    const path = `server/process/run-${command === 'serve' ? 'server' : command}.ts`
     add(command, printedFields([{ path, text: readFileSync(path, 'utf8') }]))
   }
   const ran = [...found.keys()]
@@ -116,6 +127,25 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   add('a failure', fieldPaths(JSON.parse(failed.stderr)))
   const fields = [...found].flatMap(([command, names]) => names.map(name => `${command}: ${name}`))
   return { fields, ran }
+}
+
+/** An agent with one ended process, whose output was cut. */
+function serveScriptedAgent(url: string, key: string) {
+  const instance = randomUUID()
+  const ended = { running: false, exitCode: 0, signal: 'SIGTERM', durationMs: 1 }
+  const truncated = { originalBytes: 2, retainedBytes: 1, omittedBytes: 1, cutLines: 0 }
+  const listed = { id: 'p', scope: 's', command: 'true', dir: '/', background: false, startedAt: new Date() }
+  const unused = () => Promise.reject(new Error('not scripted'))
+  const host: ProcessHost = {
+    info: unused,
+    start: async ({ id }) => ({ id, attached: false }),
+    output: async () => ({ ...ended, output: 'x', truncated }),
+    list: async () => ({ processes: [{ ...ended, ...listed }], total: 1 }),
+    signal: unused,
+    cancel: unused,
+  }
+  const dial = agentDial({ url, key, instance, buildVersion: '1.0' })
+  return serveDial({ dial, router: processRouter(host), random: () => 0 })
 }
 
 function textOf(value: unknown, field: string): string {

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, onTestFinished } from 'vitest'
+import { connectAgent } from '../../../client/agent-connection.js'
 import { type BridgeClient, createBridgeClient, dialRemote } from '../../../client/bridge-client.js'
 import type { ConnectOptions } from '../../../client/rpc/connection.js'
 import { type BridgeServer, type BridgeServerConfig, createBridgeServer } from '../../../server/control-plane/server.js'
@@ -81,6 +82,7 @@ export async function startServer(
   const server = await createBridgeServer({
     store,
     logger,
+    connectAgent,
     config: { adminToken, encryptionKeys: [new Uint8Array(32).fill(7)], ...config },
     ...(metrics && { metrics }),
   })

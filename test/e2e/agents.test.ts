@@ -1,0 +1,103 @@
+/** A server and an agent as processes of the built program. */
+import { existsSync, readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
+import type { CreatedAgent } from '../../shared/contract/admin/agents.js'
+import type { ProcessList, ProcessOutput } from '../../shared/contract/agents.js'
+import { makeDatabase } from '../fixtures/stores.js'
+import { cleanUp, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
+
+// A server's start takes a second, more on a busy machine.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+afterEach(cleanUp)
+
+async function deployment() {
+  const database = await makeDatabase()
+  onTestFinished(database.drop)
+  const env = {
+    BRIDGE_ADMIN_TOKEN: 'admin-token-of-the-control-plane',
+    BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    DATABASE_URL: database.url,
+  }
+  const dataDir = await temporaryDirectory()
+  const server = await startServe(dataDir, { env })
+  const at = ['--port', server.port]
+  await run(['users', 'create', 'ada', ...at], { env })
+  const { key } = await runJson<CreatedAgent>(['agents', 'create', '--name', 'a', '--user', 'ada', ...at], { env })
+  const folder = await temporaryDirectory()
+  const keyFile = join(await temporaryDirectory(), 'key')
+  await writeFile(keyFile, `${key}\n`)
+  const agents = (...words: string[]) => run(['agents', ...words.slice(0, 2), ...at, ...words.slice(2)], { env })
+  return {
+    server,
+    folder,
+    key,
+    agents,
+    output: (id: string) => runJson<ProcessOutput>(['agents', 'output', 'a', id, ...at], { env }),
+    processes: () => runJson<ProcessList>(['agents', 'processes', 'a', ...at], { env }),
+    startAgent: () => startAgent(server.url, ['--key-file', keyFile, '--dir', folder]),
+    startAgentWithKey: () => startAgent(server.url, ['--dir', folder], { BRIDGE_AGENT_KEY: key }),
+    restartServer: () => startServe(dataDir, { env, args: ['--port', server.port] }),
+  }
+}
+
+test('a command on an agent has its output, its exit code and no key of the agent', async () => {
+  const { agents, startAgentWithKey, folder, key } = await deployment()
+  const agent = await startAgentWithKey()
+  expect(await agents('run', 'a', '--', 'pwd; echo problem >&2; exit 7')).toMatchObject({
+    code: 7,
+    stdout: `${folder}\nproblem\n`,
+  })
+  const { code, stdout } = await agents('run', 'a', '--', 'env')
+  expect(code).toBe(0)
+  expect(stdout).toContain('NO_COLOR=1')
+  expect(stdout).not.toContain(key)
+  expect((await agents('run', 'a', '--', 'printf', '%s|', "it's", 'a  b')).stdout).toBe("it's|a  b|")
+  expect((await agents('run', 'a', '--', 'kill -TERM $$')).code).toBe(143)
+  agent.kill('SIGTERM')
+  expect(await agent.exited).toMatchObject({ code: 0 })
+})
+
+test('a command whose control plane is killed is read to its end, and runs once', async () => {
+  const { server, agents, startAgent: start, restartServer, folder } = await deployment()
+  const agent = await start()
+  const command = `echo run >> runs; until [ -e ${folder}/go ]; do sleep 0.02; done; echo done`
+  const result = agents('run', 'a', '--', command)
+  await vi.waitUntil(() => existsSync(join(folder, 'runs')), { timeout: 20_000 })
+  server.kill('SIGKILL')
+  await server.exited
+  await restartServer()
+  await writeFile(join(folder, 'go'), '')
+  expect(await result).toMatchObject({ code: 0, stdout: 'done\n' })
+  expect(readFileSync(join(folder, 'runs'), 'utf8')).toBe('run\n')
+  agent.kill('SIGTERM')
+  await agent.exited
+})
+
+test('a command whose agent is killed has an unknown outcome, and is not run again', async () => {
+  const { agents, startAgent: start, folder } = await deployment()
+  const first = await start()
+  const command = `echo run >> runs; echo $$ > pid; until [ -e ${folder}/go ]; do sleep 0.02; done`
+  const result = agents('run', 'a', '--', command)
+  await vi.waitUntil(() => existsSync(join(folder, 'pid')), { timeout: 20_000 })
+  first.kill('SIGKILL')
+  await first.exited
+  const second = await start()
+  const { code, stderr } = await result
+  expect(code).toBe(1)
+  expect(JSON.parse(stderr)).toMatchObject({ code: 'PRECONDITION_FAILED', reason: 'agent_restarted' })
+  await writeFile(join(folder, 'go'), '')
+  expect(readFileSync(join(folder, 'runs'), 'utf8')).toBe('run\n')
+  second.kill('SIGTERM')
+  await second.exited
+})
+
+test('an agent whose key is revoked ends with 1', async () => {
+  const { agents, startAgent: start } = await deployment()
+  const agent = await start()
+  expect((await agents('run', 'a', '--', 'true')).code).toBe(0)
+  await agents('revoke', 'a')
+  expect(await agent.exited).toMatchObject({ code: 1 })
+  expect(agent.stderr()).toContain('"reason":"key_revoked"')
+})
