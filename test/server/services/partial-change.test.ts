@@ -194,11 +194,28 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
     await clients.operator.externalAuthLinks.set.mutate({ user, serverId, accessToken: 'token' })
     return () => clients.operator.externalAuthLinks.remove.mutate({ user, serverId })
   },
+  'admin.agents.create': async clients => {
+    const user = await newUser(clients)
+    return () => clients.operator.agents.create.mutate({ name: slug(), user })
+  },
+  'admin.agents.revoke': async clients => {
+    const name = slug()
+    await clients.operator.agents.create.mutate({ name, user: await newUser(clients) })
+    return () => clients.operator.agents.revoke.mutate({ agent: name })
+  },
+  'admin.mcpServers.test': async clients => {
+    const [user, id] = [await newUser(clients), slug()]
+    await clients.operator.mcpServers.upsert.mutate({ id, url: 'http://127.0.0.1:9/mcp' })
+    return () => clients.operator.mcpServers.test.mutate({ id, user })
+  },
   'admin.secrets.rotate': async ({ operator }) => {
     await operator.providers.upsert.mutate({ name: slug(), keys: ['k1'] })
     return () => operator.secrets.rotate.mutate()
   },
 }
+
+/** Mutations that change something at an agent, not in the store; test/server/control-plane/agents.test.ts has them. */
+const elsewhere = new Set(['admin.agents.start', 'admin.agents.signal'])
 
 /** Methods of a store that a procedure may use and that change nothing. */
 const readsOnly = /^(list|find|get|read|holds|feedEnd|onChange|settle$)/
@@ -227,7 +244,7 @@ class FailingStore {
 
 test('every mutation has a row', () => {
   const procedures: Readonly<Record<string, { _def: { type: string } }>> = Object(appRouter._def.procedures)
-  const all = Object.keys(procedures).filter(path => procedures[path]?._def.type === 'mutation')
+  const all = Object.keys(procedures).filter(path => procedures[path]?._def.type === 'mutation' && !elsewhere.has(path))
   expect(Object.keys(mutations).sort()).toEqual(all.sort())
 })
 
