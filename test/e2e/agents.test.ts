@@ -4,9 +4,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import type { CreatedAgent } from '../../shared/contract/admin/agents.js'
-import type { ProcessList, ProcessOutput } from '../../shared/contract/agents.js'
 import { makeDatabase } from '../fixtures/stores.js'
-import { cleanUp, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
+import { cleanUp, follow, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
 
 // A server's start takes a second, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
@@ -34,8 +33,7 @@ async function deployment() {
     folder,
     key,
     agents,
-    output: (id: string) => runJson<ProcessOutput>(['agents', 'output', 'a', id, ...at], { env }),
-    processes: () => runJson<ProcessList>(['agents', 'processes', 'a', ...at], { env }),
+    follow: (...words: string[]) => follow(['agents', ...words.slice(0, 2), ...at, ...words.slice(2)], env),
     startAgent: () => startAgent(server.url, ['--key-file', keyFile, '--dir', folder]),
     startAgentWithKey: () => startAgent(server.url, ['--dir', folder], { BRIDGE_AGENT_KEY: key }),
     restartServer: () => startServe(dataDir, { env, args: ['--port', server.port] }),
@@ -91,6 +89,39 @@ test('a command whose agent is killed has an unknown outcome, and is not run aga
   expect(readFileSync(join(folder, 'runs'), 'utf8')).toBe('run\n')
   second.kill('SIGTERM')
   await second.exited
+})
+
+test('a key of an agent opens no bridge and no MCP endpoint, and a second process with it ends the first', async () => {
+  const { server, agents, startAgent: start, key } = await deployment()
+  for (const path of ['/bridge/demo/v1/models', '/mcp/wiki']) {
+    const headers = { authorization: `Bearer ${key}`, 'x-api-key': key }
+    expect((await fetch(server.url + path, { headers })).status, path).toBe(401)
+  }
+  const first = await start()
+  expect((await agents('run', 'a', '--', 'true')).code).toBe(0)
+  const second = await start()
+  expect(await first.exited).toMatchObject({ code: 1 })
+  expect(first.stderr()).toContain('"reason":"replaced"')
+  expect((await agents('run', 'a', '--', 'true')).code).toBe(0)
+  second.kill('SIGTERM')
+  expect(await second.exited).toMatchObject({ code: 0 })
+})
+
+test('Ctrl-C terminates the command on the agent', async () => {
+  const { startAgent: start, folder, follow } = await deployment()
+  const agent = await start()
+  const command = follow(
+    'run',
+    'a',
+    '--',
+    'trap "echo ended > end; exit 5" TERM; echo runs; while :; do sleep 0.02; done',
+  )
+  expect(await command.line()).toBe('runs')
+  command.kill('SIGINT')
+  expect(await command.exited).toEqual({ code: 5, signal: null })
+  expect(existsSync(join(folder, 'end'))).toBe(true)
+  agent.kill('SIGTERM')
+  await agent.exited
 })
 
 test('an agent whose key is revoked ends with 1', async () => {

@@ -5,7 +5,8 @@ import { name } from '../fields.js'
 import { adminLimits } from '../limits.js'
 
 /**
- * The procedures that add an entry to the audit log, by their paths without `admin.`; and a key that a daemon took out.
+ * The procedures that add an entry to the audit log, by their paths without `admin.`; a key that a daemon took
+ * out; and an agent that another process replaced.
  */
 export const auditActions = [
   'users.create',
