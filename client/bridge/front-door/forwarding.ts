@@ -42,7 +42,8 @@ export async function bridge(exchange: Exchange, route: BridgedRoute): Promise<v
   const { parts, response, cors, target, owner, arrivedAt } = exchange
   const { limits, logger, metrics } = parts
   await withBodyShare(exchange, async share => {
-    const injects = await parts.injector?.apiFor(route.name, owner.ownerId)
+    const found = parts.injector?.apiFor(route.name, owner.ownerId)
+    const injects = found instanceof Promise ? await found : found
     const { facts, filter, body, reader, conversation, content, readingMs } = await readRequest(
       exchange,
       route,

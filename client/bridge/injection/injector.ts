@@ -1,5 +1,5 @@
 /** Decides which requests get tools, and prepares them: tools, hidden turns, and the calls between the rounds. */
-import type { McpServerConfig } from '../../../shared/contract/mcp-configurator.js'
+import type { McpServerConfig, ServerConfigsOutput } from '../../../shared/contract/mcp-configurator.js'
 import { smallModels } from '../../../shared/contract/provider-settings.js'
 import { isInternalRequestKind, requestKindKey } from '../../../shared/contract/request-kinds.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
@@ -77,14 +77,18 @@ export class Injector {
 
   /**
    * Returns the API with which tools may be injected into a user's request; undefined, as for all users without such
-   * servers, if the request needs no further look. Never rejects.
+   * servers, if the request needs no further look. Nearly all requests find it without waiting. Never rejects.
    */
-  async apiFor(route: string, userId: string): Promise<InjectionApi | undefined> {
+  apiFor(route: string, userId: string): InjectionApi | undefined | Promise<InjectionApi | undefined> {
     const api = apis.get(route)
-    if (!api) return undefined
+    const known = api && this.#parts.directory.known(userId)
+    if (!api || !known) return api && this.#readApiFor(api, userId)
+    return mayInject(known) ? api : undefined
+  }
+
+  async #readApiFor(api: InjectionApi, userId: string): Promise<InjectionApi | undefined> {
     try {
-      const { servers, hasConversations } = await this.#parts.directory.user(userId)
-      return hasConversations || servers.some(({ inject }) => inject) ? api : undefined
+      return mayInject(await this.#parts.directory.user(userId)) ? api : undefined
     } catch (error) {
       this.#parts.logger.warn({ err: error }, 'the MCP servers of a user could not be read; no tool is injected')
       return undefined
@@ -208,6 +212,11 @@ export class Injector {
       throw new Rejection(503, 'tools_unkept', message, { cause: error })
     }
   }
+}
+
+/** Returns whether requests of a user may have tools. */
+function mayInject({ servers, hasConversations }: Readonly<ServerConfigsOutput>): boolean {
+  return hasConversations || servers.some(({ inject }) => inject)
 }
 
 /** Returns whether a client made the request for itself, such as for a title. A sub-agent works like an agent. */

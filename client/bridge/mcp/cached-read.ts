@@ -24,6 +24,11 @@ export class CachedRead<T> {
     this.#options = options
   }
 
+  /** Returns the value without waiting; undefined if it has to be read. */
+  known(): T | undefined {
+    return performance.now() < this.#readAgainAt ? this.#kept?.value : undefined
+  }
+
   /**
    * Returns the value.
    * @throws the error of the read if no value is kept

@@ -23,6 +23,8 @@ export interface ServerDirectory {
   servers(userId: string, signal?: AbortSignal): Promise<readonly McpServerConfig[]>
   /** Returns the servers as {@link servers} does, and whether the user has stored conversations. */
   user(userId: string, signal?: AbortSignal): Promise<Readonly<ServerConfigsOutput>>
+  /** Returns the same without waiting; undefined if it has to be read. */
+  known(userId: string): Readonly<ServerConfigsOutput> | undefined
   /**
    * Returns the secret that seals the ids of a user's sessions: 32 bytes, the same on all bridges, and with a control
    * plane below 1.6 this daemon's own.
@@ -83,6 +85,7 @@ export function createServerDirectory({ client, logger, limits }: ServerDirector
 
   return {
     servers: async (userId, signal) => (await configs(userId, signal)).servers,
+    known: userId => users.get(userId)?.configs.known(),
     user: configs,
 
     async sessionSecret(userId, signal) {

@@ -73,13 +73,13 @@ export class Breakers {
 
   /** Lets a call through, or returns how long it has to wait. */
   enter(place: BreakerPlace): BreakerPass | { waitMs: number } {
-    if (this.#breakers.size === 0) return this.#pass(place)
+    if (this.#breakers.size === 0) return new Pass(this, place)
     const breaker = this.#breakers.get(nameOf(place))
-    if (!breaker || breaker.state === 'closed') return this.#pass(place)
+    if (!breaker || breaker.state === 'closed') return new Pass(this, place)
     const now = this.#now()
     if (breaker.state === 'open' && now < breaker.until) return { waitMs: breaker.until - now }
     if (breaker.state === 'half-open' && breaker.trial && now < breaker.trialUntil) return { waitMs: besideTrialMs }
-    const trial = this.#pass(place)
+    const trial = new Pass(this, place)
     breaker.state = 'half-open'
     breaker.trial = trial
     breaker.trialUntil = now + openMs
@@ -97,29 +97,27 @@ export class Breakers {
     }))
   }
 
-  #pass(place: BreakerPlace): BreakerPass {
-    const pass: BreakerPass = {
-      responded: () => {
-        if (this.#isTrial(place, pass)) this.#breakers.delete(nameOf(place))
-      },
-      succeeded: () => {
-        const isClosed = this.#breakers.size > 0 && this.#breakers.get(nameOf(place))?.state === 'closed'
-        if (isClosed || this.#isTrial(place, pass)) this.#breakers.delete(nameOf(place))
-      },
-      failed: () => this.#failed(place, pass),
-      lost: () => {
-        if (this.#isTrial(place, pass)) this.#failed(place, pass)
-      },
-      released: () => {
-        const breaker = this.#breakers.size > 0 ? this.#breakers.get(nameOf(place)) : undefined
-        if (breaker?.trial === pass) breaker.trial = undefined
-      },
+  /** Ends the trial of a half-open breaker, or the failures of a closed one, with a success. */
+  succeeded(place: BreakerPlace, pass: BreakerPass, isWhole: boolean): void {
+    const breaker = this.#of(place)
+    if (breaker && (breaker.trial === pass || (isWhole && breaker.state === 'closed'))) {
+      this.#breakers.delete(nameOf(place))
     }
-    return pass
   }
 
-  #isTrial(place: BreakerPlace, pass: BreakerPass): boolean {
-    return this.#breakers.size > 0 && this.#breakers.get(nameOf(place))?.trial === pass
+  /** Notes a failure; of a call that was `lost` only if it was a trial. */
+  failed(place: BreakerPlace, pass: BreakerPass, isLost: boolean): void {
+    if (!isLost || this.#of(place)?.trial === pass) this.#failed(place, pass)
+  }
+
+  /** Ends a trial without a result. */
+  released(place: BreakerPlace, pass: BreakerPass): void {
+    const breaker = this.#of(place)
+    if (breaker?.trial === pass) breaker.trial = undefined
+  }
+
+  #of(place: BreakerPlace): Breaker | undefined {
+    return this.#breakers.size > 0 ? this.#breakers.get(nameOf(place)) : undefined
   }
 
   /** Calls from before the breaker opened do not open it again. */
@@ -158,6 +156,37 @@ export class Breakers {
     const [closed] = [...this.#breakers].find(([, { state }]) => state === 'closed') ?? []
     const name = closed ?? oldest
     if (name !== undefined) this.#breakers.delete(name)
+  }
+}
+
+/** A call that is under way. */
+class Pass implements BreakerPass {
+  readonly #breakers: Breakers
+  readonly #place: BreakerPlace
+
+  constructor(breakers: Breakers, place: BreakerPlace) {
+    this.#breakers = breakers
+    this.#place = place
+  }
+
+  responded(): void {
+    this.#breakers.succeeded(this.#place, this, false)
+  }
+
+  succeeded(): void {
+    this.#breakers.succeeded(this.#place, this, true)
+  }
+
+  failed(): void {
+    this.#breakers.failed(this.#place, this, false)
+  }
+
+  lost(): void {
+    this.#breakers.failed(this.#place, this, true)
+  }
+
+  released(): void {
+    this.#breakers.released(this.#place, this)
   }
 }
 
