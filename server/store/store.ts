@@ -35,6 +35,18 @@ export type {
   ReplicaStore,
 } from './contract/agents.js'
 export type {
+  ChatChange,
+  ChatPatch,
+  ChatRow,
+  ChatStore,
+  ChatSync,
+  KnownMessage,
+  MessageRow,
+  NewMessage,
+  QueuedRow,
+  RunningChat,
+} from './contract/chats.js'
+export type {
   ConversationPlace,
   ConversationStore,
   StoredConversationPage,

@@ -50,6 +50,15 @@ export const errorReasons = {
     meaning: 'the agent was started anew: its processes are gone, and their outcome is unknown',
   },
   replaced: { code: 'FORBIDDEN', meaning: 'another process uses the key of the agent' },
+  // chats
+  unknown_chat: { code: 'NOT_FOUND', meaning: 'no chat has this id, or it belongs to another user' },
+  unknown_message: { code: 'NOT_FOUND', meaning: 'the chat has no such message' },
+  chat_busy: { code: 'PRECONDITION_FAILED', meaning: 'a turn of the chat runs or is being interrupted' },
+  chat_archived: { code: 'PRECONDITION_FAILED', meaning: 'the chat is archived' },
+  chat_idle: { code: 'PRECONDITION_FAILED', meaning: 'the last turn of the chat did not fail' },
+  chat_full: { code: 'PRECONDITION_FAILED', meaning: 'the chat has as many messages as a chat may have' },
+  queue_full: { code: 'TOO_MANY_REQUESTS', meaning: 'as many messages wait as may wait' },
+  chats_need_content: { code: 'PRECONDITION_FAILED', meaning: 'the server does not record content, so chats are off' },
   // commands
   provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },
   mcp_server_failed: { code: 'PRECONDITION_FAILED', meaning: 'the MCP server did not list its tools' },

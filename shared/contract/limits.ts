@@ -240,6 +240,63 @@ export const processLimits = {
   maxListedCommandBytes: 1 * kib,
 } as const
 
+/** Limits of chats and of their live parts. Sizes are bytes of JSON text in UTF-8 unless they say otherwise. */
+export const chatLimits = {
+  /** a message of a user: a message of the link has 4 MiB (contract) */
+  maxMessageBytes: 1 * mib,
+  maxParts: 200,
+  maxQueue: 50,
+  /** of one chat, deleted ones included; a page of messages reads few of them (contract) */
+  maxMessages: 10_000,
+  /** a sequence number or a version (contract) */
+  maxSeq: 2_147_483_647,
+  maxModelLength: 256,
+  maxTitleLength: 256,
+  /** about 16,000 tokens, sent with every call of the model (contract) */
+  maxSystemBytes: 64 * kib,
+  /** PATH_MAX of Linux (contract) */
+  maxCwdLength: 4096,
+  maxFileNameLength: 4096,
+  maxLine: 1_000_000_000,
+  maxAgentNameLength: 256,
+  maxCursorLength: 128,
+  /** a page of messages, in one message of 4 MiB; one message always fits */
+  maxPageBytes: 2 * mib,
+  /** a response or the results of its tools: above it the turn fails; a page holds one such message */
+  maxStoredMessageBytes: 3 * mib,
+  /** calls of the model in one turn */
+  maxSteps: 50,
+  /** of one history version */
+  maxAttempts: 8,
+  /** a longer `Retry-After` fails the turn, with the time */
+  maxRetryAfterMs: 60_000,
+  retryMinMs: 1_000,
+  retryMaxMs: 60_000,
+  /** running chats of one server */
+  maxRunning: 16,
+  /** a server that dies keeps its chats for so long */
+  leaseMs: 30_000,
+  renewMs: 10_000,
+  /** between two looks for chats without a server, and two looks of a watcher, without a notification */
+  pollMs: 5_000,
+  /** an interrupt that the owner has not finished by then is finished by another server */
+  interruptTakeoverMs: 3_000,
+  /** between two checks of the keys of running chats; a revoked key ends turns within 5 s */
+  keyCheckMs: 4_000,
+  /** live parts of one attempt */
+  episodeBytes: 1 * mib,
+  /** live parts of a server, in all */
+  episodesBytes: 64 * mib,
+  /** live parts are kept so long behind the end of their attempt: watchers of other servers may be on the way */
+  episodeKeptMs: 15_000,
+  /** of a command without a `timeout`; the command goes on behind it */
+  commandTimeoutMs: 10_000,
+  /** the longest `timeout` of a command */
+  maxCommandTimeoutMs: 14_400_000,
+  /** output of a command in a result */
+  maxToolOutputBytes: 32 * kib,
+} as const
+
 /** Tools of MCP servers that a bridge puts into model requests, and their calls. */
 export const toolLimits = {
   /** for one server and all its pages: the first request of a conversation waits for the slowest server */
