@@ -1,8 +1,24 @@
 /**
  * Public names of `aibridge/shared`: the contract of this service (`contract/`), and what both ends of the transport
- * agree on (`rpc/`).
+ * (`rpc/`) and of the Agent Client Protocol (`acp/`) agree on.
  */
 
+export { type AcpReason, acpReasons } from './acp/errors.js'
+export {
+  type AcpServerLimits,
+  type AcpServerTimes,
+  acpServerLimits,
+  acpServerTimes,
+} from './acp/limits.js'
+export type {
+  AcpErrorObject,
+  AcpId,
+  AcpMessage,
+  AcpNotification,
+  AcpRequest,
+  AcpResponse,
+} from './acp/messages.js'
+export { type AcpMethod, type AcpScope, agentMethods, clientMethods } from './acp/methods.js'
 export {
   type Agent,
   agentProcessesInput,

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
 import { failureOf } from '../server/commands/common/failure.js'
 import { createServerMetrics } from '../server/metrics/prometheus.js'
+import { type AcpReasonInfo, acpReasons } from '../shared/acp/errors.js'
 import { serviceCloseCodes } from '../shared/contract/close-codes.js'
 import { errorReasons, rpcError } from '../shared/contract/error-reasons.js'
 import { closeCodes } from '../shared/rpc/duplex.js'
@@ -145,6 +146,14 @@ describe('docs/errors.md', () => {
     const rows = tableOf('docs/errors.md', 'reasons').map(row => row.slice(0, 2))
     const reasons = Object.entries<ReasonInfo>(errorReasons)
     expect(rows).toEqual(reasons.map(([reason, { code = 'several' }]) => [reason, code]))
+  })
+
+  test('lists every reason of the Agent Client Protocol with its status and code', () => {
+    const rows = tableOf('docs/errors.md', 'acp reasons').map(row => row.slice(0, 3))
+    const reasons = Object.entries<AcpReasonInfo>(acpReasons).map(([reason, { code, status }]) => {
+      return [reason, String(status ?? (code && errorCodes[code].status)), code ?? 'several']
+    })
+    expect(rows).toEqual(reasons)
   })
 
   test('lists the exit codes of failed commands', () => {

@@ -27,7 +27,7 @@ const outside = /^(server|client|test|bench|web)\//
  * it.
  */
 const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
-  'shared/': [['values/'], ['rpc/'], ['contract/'], ['files/'], ['index.ts']],
+  'shared/': [['values/'], ['rpc/'], ['acp/'], ['contract/'], ['files/'], ['index.ts']],
   'shared/rpc/': [['./'], ['json/'], ['links/']],
   'server/': [
     ['store/', 'rpc/'],
