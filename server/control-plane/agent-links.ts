@@ -1,5 +1,4 @@
 /** The connections of agents to this process. */
-import { randomUUID } from 'node:crypto'
 import type { ProcessCall, ProcessHost } from '../../shared/contract/agents.js'
 import { serviceCloseCodes } from '../../shared/contract/close-codes.js'
 import { type ErrorReason, errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
@@ -27,6 +26,8 @@ export type ConnectAgent = (dial: (info: { signal: AbortSignal }) => Promise<Dup
 
 export interface AgentLinksOptions {
   store: AgentStore & AuditedWrites & ChangeStore
+  /** this process, as the rows of agents name it */
+  replica: string
   group: DrainSource & Pick<ConnectionGroup, 'state'>
   connectAgent: ConnectAgent
   logger: Logger
@@ -63,8 +64,6 @@ interface Link {
  */
 export class AgentLinks implements AgentHosts {
   readonly #options: AgentLinksOptions
-  /** this process, as the rows of agents name it */
-  readonly #replica = randomUUID()
   readonly #links = new Map<string, Link>()
   readonly #arrivals = new Map<string, Set<() => void>>()
   readonly #stopListening: () => void
@@ -81,11 +80,11 @@ export class AgentLinks implements AgentHosts {
 
   /** Takes the duplex of an agent; rejects if the store cannot note it. */
   async accept(duplex: Duplex, { agentId, name, instance, buildVersion, signal }: ArrivedAgent): Promise<void> {
-    const { store, group, connectAgent, logger } = this.#options
+    const { store, replica, group, connectAgent, logger } = this.#options
     const at = this.#now()
     const livesSince = new Date(at.getTime() - presence.agentGoneAfterMs)
     const noted = await store.recordAgentConnected(agentId, {
-      replica: this.#replica,
+      replica,
       instance,
       buildVersion,
       at,

@@ -35,6 +35,7 @@ import { createDemoProvider } from './demo-provider.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
 import { guardAuthenticator } from './guarded-authenticator.js'
 import { KeyWatch } from './key-watch.js'
+import { ReplicaPresence } from './peers/replica.js'
 import { storeStateReader } from './store-state.js'
 
 /** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
@@ -48,6 +49,8 @@ export interface BridgeServerConfig {
   encryptionKeys: readonly Uint8Array[]
   /** names the keys in error messages, for instance the path of their file; default `encryptionKeys` */
   encryptionKeysSource?: string
+  /** base URL at which the other servers of the database reach this one; default: they do not */
+  advertiseUrl?: string | undefined
   /** makes a new key for `admin.secrets.rotate`; only if the keys are the server's own */
   rotateKeys?: RotateKeys | undefined
   /** each record is also a log line `interception log`; default false */
@@ -147,7 +150,9 @@ export async function createBridgeServer({
   let opening = false
   let closing: Promise<CloseResult> | undefined
   const heartbeat = config.heartbeatMs === undefined ? {} : { intervalMs: config.heartbeatMs }
-  const agentLinks = connectAgent && new AgentLinks({ store, group, connectAgent, logger, ...heartbeat })
+  const replica = new ReplicaPresence({ store, logger, advertiseUrl: config.advertiseUrl })
+  const agentLinks =
+    connectAgent && new AgentLinks({ store, replica: replica.id, group, connectAgent, logger, ...heartbeat })
   const readStoreState = storeStateReader(store, logger)
   const services = createServices({
     store,
@@ -204,6 +209,7 @@ export async function createBridgeServer({
     const [calls, requests] = await Promise.all([
       group.close({ graceMs }),
       front?.close(graceMs),
+      replica.stop(),
       retention.stop(),
       services.abandonmentSweep.stop(),
     ])
@@ -302,6 +308,7 @@ export async function createBridgeServer({
         await front.close(0)
         throw draining()
       }
+      replica.start()
       return { url: front.url }
     },
 

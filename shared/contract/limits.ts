@@ -36,7 +36,7 @@ export const retention = {
   purgeSliceMs: 10_000,
 } as const
 
-/** Notes of the daemons that are connected to a server. */
+/** Notes of servers, and of the daemons and agents that are connected to them. */
 export const presence = {
   /** between two notes that a daemon is connected: one statement for all daemons of a server */
   renewMs: 60_000,
@@ -46,6 +46,10 @@ export const presence = {
   lostMs: 150_000,
   /** an agent without a note for so long has lost its connection together with its server */
   agentGoneAfterMs: 90_000,
+  /** between two notes that a server which others reach lives */
+  replicaSeenMs: 10_000,
+  /** without a note for six times as long, such a server is gone */
+  replicaGoneAfterMs: 60_000,
   /** a server that stops waits so long for the last note */
   stopMs: 2_000,
 } as const

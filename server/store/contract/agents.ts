@@ -62,18 +62,18 @@ export interface AgentStore {
   readAgentLinks(ids: readonly string[], at: Date): Promise<AgentLink[]>
 }
 
-/** A server process; `advertiseUrl` is null if the others cannot reach it. */
+/** A server process, and the base URL at which the others reach it. */
 export interface Replica {
   id: string
-  advertiseUrl: string | null
-  seenAt: Date
+  advertiseUrl: string
 }
 
-/** The server processes of a database. */
+/** The server processes of a database that others reach. All times are those of the database's clock. */
 export interface ReplicaStore {
   /** Adds the process, or records that it lives. */
   recordReplicaSeen(replica: Replica): Promise<void>
-  findReplica(id: string): Promise<Replica | null>
-  /** Removes the process that stops, and all that were not seen since. */
-  forgetReplicas(gone: { id: string; notSeenSince: Date }): Promise<void>
+  /** Returns null for an unknown process, and for one that was not seen within the time. */
+  findReplica(id: string, seenWithinMs: number): Promise<Replica | null>
+  /** Removes the process that stops, if any does, and all that were not seen for the time. */
+  forgetReplicas(gone: { id: string | null; notSeenForMs: number }): Promise<void>
 }

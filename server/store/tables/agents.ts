@@ -1,6 +1,6 @@
 /** Agents and server processes in SQL; the guarantees stand in the store's contract. */
 import { type Kysely, sql } from 'kysely'
-import type { AgentConnected, AgentLink, AgentStore, ReplicaStore } from '../contract/agents.js'
+import type { AgentConnected, AgentLink, AgentStore, Replica, ReplicaStore } from '../contract/agents.js'
 import type { Database } from '../sql/schema.js'
 import { userStore } from './users.js'
 
@@ -114,31 +114,26 @@ export function agentStore(db: Kysely<Database>): AgentStore {
   }
 }
 
-/** The server processes of a database. */
+/** The server processes of a database that others reach. */
 export function replicaStore(db: Kysely<Database>): ReplicaStore {
   return {
-    async recordReplicaSeen({ id, advertiseUrl, seenAt }) {
-      await db
-        .insertInto('replicas')
-        .values({ id, advertise_url: advertiseUrl, seen_at: seenAt })
-        .onConflict(conflict => conflict.column('id').doUpdateSet({ advertise_url: advertiseUrl, seen_at: seenAt }))
-        .execute()
+    async recordReplicaSeen({ id, advertiseUrl }) {
+      await sql`
+        insert into replicas (id, advertise_url, seen_at) values (${id}::uuid, ${advertiseUrl}::text, now())
+        on conflict (id) do update set advertise_url = excluded.advertise_url, seen_at = excluded.seen_at`.execute(db)
     },
 
-    async findReplica(id) {
-      const found = await db
-        .selectFrom('replicas')
-        .select(['id', 'advertise_url as advertiseUrl', 'seen_at as seenAt'])
-        .where('id', '=', id)
-        .executeTakeFirst()
-      return found ?? null
+    async findReplica(id, seenWithinMs) {
+      const { rows } = await sql<Replica>`
+        select id, advertise_url as "advertiseUrl" from replicas where id = ${id}::uuid and advertise_url is not null
+          and seen_at > now() - ${seenWithinMs}::integer * interval '1 ms'`.execute(db)
+      return rows[0] ?? null
     },
 
-    async forgetReplicas({ id, notSeenSince }) {
-      await db
-        .deleteFrom('replicas')
-        .where(({ eb, or }) => or([eb('id', '=', id), eb('seen_at', '<', notSeenSince)]))
-        .execute()
+    async forgetReplicas({ id, notSeenForMs }) {
+      await sql`
+        delete from replicas where id = ${id}::uuid or seen_at < now() - ${notSeenForMs}::integer * interval '1 ms'
+        `.execute(db)
     },
   }
 }

@@ -234,7 +234,13 @@ describe('calls of operators', () => {
 
   test('an agent that does not come before the deadline is unreachable, also one that was there', async () => {
     const group = new ConnectionGroup()
-    const links = new AgentLinks({ store: store(), group, connectAgent, logger: recordingLogger() })
+    const links = new AgentLinks({
+      store: store(),
+      replica: randomUUID(),
+      group,
+      connectAgent,
+      logger: recordingLogger(),
+    })
     onTestFinished(() => links.stop())
     const { id, name } = await createAgent(await openServer())
     const list = () => links.call(id, { timeoutMs: 20 }, (host, _instance, call) => host.list({}, call))

@@ -166,15 +166,19 @@ describe.each(stores)('agents in the store: $name', ({ open }) => {
     stop()
   })
 
-  test('server processes are found until they stop, or are not seen any more', async () => {
-    const [one, two, old] = [randomUUID(), randomUUID(), randomUUID()]
-    await store.recordReplicaSeen({ id: old, advertiseUrl: null, seenAt: secondsLater(0) })
-    await store.recordReplicaSeen({ id: one, advertiseUrl: 'http://one', seenAt: secondsLater(1) })
-    await store.recordReplicaSeen({ id: two, advertiseUrl: null, seenAt: secondsLater(1) })
-    await store.recordReplicaSeen({ id: two, advertiseUrl: 'http://two', seenAt: secondsLater(2) })
-    expect(await store.findReplica(two)).toEqual({ id: two, advertiseUrl: 'http://two', seenAt: secondsLater(2) })
-    await store.forgetReplicas({ id: one, notSeenSince: secondsLater(1) })
-    expect([await store.findReplica(one), await store.findReplica(old)]).toEqual([null, null])
-    expect(await store.findReplica(two)).not.toBeNull()
+  test('a server process is found until it stops, or is not seen any more', async () => {
+    const [one, two] = [randomUUID(), randomUUID()]
+    const minute = 60_000
+    await store.recordReplicaSeen({ id: one, advertiseUrl: 'http://one' })
+    await store.recordReplicaSeen({ id: two, advertiseUrl: 'http://before' })
+    await store.recordReplicaSeen({ id: two, advertiseUrl: 'http://two' })
+    expect(await store.findReplica(two, minute)).toEqual({ id: two, advertiseUrl: 'http://two' })
+    expect(await store.findReplica(two, -minute)).toBeNull()
+    expect(await store.findReplica(randomUUID(), minute)).toBeNull()
+    await store.forgetReplicas({ id: one, notSeenForMs: minute })
+    expect(await store.findReplica(one, minute)).toBeNull()
+    expect(await store.findReplica(two, minute)).not.toBeNull()
+    await store.forgetReplicas({ id: null, notSeenForMs: -minute })
+    expect(await store.findReplica(two, minute)).toBeNull()
   })
 })
