@@ -3,7 +3,7 @@ import { processLimits } from '../../shared/contract/limits.js'
 /** An id that starts nothing any more. */
 export type PastProcess = Receipt | Tombstone
 
-/** What is left of a process whose output is not kept. */
+/** The rest of a process whose output is not kept. */
 export interface Receipt {
   kind: 'receipt'
   scope: string | undefined

@@ -145,6 +145,7 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
     if (!known || known.kind === 'tombstone') return neverRan
     if (known.kind === 'receipt') throw outputGone(id, known)
     if (known.kind === 'attempt') known.cancel()
+    // The caller of the start gets its error; for this one it means that nothing runs.
     const process = known.kind === 'attempt' ? await known.process.catch(() => undefined) : known
     if (!process) return neverRan
     process.terminate()

@@ -1,4 +1,4 @@
-/** Those who wait for one event. A long-lived promise would keep a reaction of everyone who gave up. */
+/** Holds the callers that wait for one event. A long-lived promise would keep a reaction of each that gave up. */
 export class Waiters {
   readonly #release = new Set<() => void>()
 

@@ -216,9 +216,9 @@ class Attempts {
   }
 
   /**
-   * Notes what a response says about the key. Returns whether the response is dropped: another key follows, or none is
-   * left for any request. A request that is passed through is not counted: it may have limits and permissions of its
-   * own.
+   * Notes the state of the key that a response reveals. Returns whether the response is dropped: another key follows,
+   * or none is left for any request. A request that is passed through is not counted: it may have limits and
+   * permissions of its own.
    */
   #isKeyDropped(key: ProviderKey, { status, headers }: ResponseHead): boolean {
     if (this.#ring.size === 1 || (status !== 429 && status !== 401 && status !== 403)) return false

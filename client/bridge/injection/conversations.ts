@@ -6,7 +6,7 @@ import type { JsonObject } from '../../../shared/values/text.js'
 import type { ControlPlane } from '../control-plane/control-plane.js'
 import type { InjectionApi } from './injection-api.js'
 
-/** What all requests of one conversation share. */
+/** The facts that all requests of one conversation share. */
 export interface ConversationFacts {
   userId: string
   /** name of the provider */
@@ -16,7 +16,7 @@ export interface ConversationFacts {
   sessionId: string | undefined
 }
 
-/** A conversation of a user in the store: who it belongs to, and its key. */
+/** A conversation in the store: its user, and its key. */
 export interface ConversationPlace {
   userId: string
   key: string

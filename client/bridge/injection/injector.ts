@@ -56,7 +56,7 @@ export interface Injection {
   dropUsage(): void
   /** Runs a hidden call; a failure is a result too. Rejects only if the signal aborts. */
   run(call: HiddenCall, signal: AbortSignal): Promise<ToolResult>
-  /** Stores what the next request needs; undefined if there is nothing. @throws Rejection if that fails */
+  /** Stores a turn for the next request; returns undefined without a turn. @throws Rejection if the store fails */
   keep(turn: HiddenTurn | undefined, signal: AbortSignal): Promise<void> | undefined
   /** Returns a call as it is recorded. */
   recordedCall(call: ToolCall): ToolCall

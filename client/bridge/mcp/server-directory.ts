@@ -56,7 +56,7 @@ export interface ServerDirectoryOptions {
   limits: { mcpTtlMs: number; mcpMaxUsers: number; controlPlaneDeadlineMs: number }
 }
 
-/** What is kept of one user. */
+/** The cached facts of one user. */
 interface KnownUser {
   configs: CachedRead<ServerConfigsOutput>
   /** by the server's id; of the user's servers only */

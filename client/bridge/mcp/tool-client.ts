@@ -119,7 +119,7 @@ export function createToolClient(options: ToolClientOptions): ToolClient {
 
 type Failure = SessionFailure | 'unavailable' | 'needs_input'
 
-/** What the model gets. Servers' own words may hold addresses, paths and other people's data. */
+/** The results that the model gets. Servers' own words may hold addresses, paths and other people's data. */
 const failureTexts: Readonly<Record<Failure, string>> = {
   unavailable: 'This tool is not available any more.',
   needs_input: 'This tool needs input of the user that cannot be given here.',

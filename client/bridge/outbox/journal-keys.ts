@@ -27,7 +27,7 @@ export function letterKey(name: string): string {
   return letterPrefix + name
 }
 
-/** What a journal had when it was opened. */
+/** The keys of a journal when it was opened. */
 export interface FoundKeys {
   /** the id of the outbox */
   id: string | undefined

@@ -28,8 +28,8 @@ export type UpstreamLimits = Pick<
  * connecting ──written──▶ waiting ──status──▶ receiving ──end──▶ received ──all handed over──▶ settled
  *      └──────────── error, timeout, abort ───────┴──────────────────┴─────────────────────────▲
  * ```
- * What one turn of the event loop brings goes to the receiver at the end of the turn, as one part: a packet may hold a
- * hundred chunks, and each part costs several times what its bytes do.
+ * The chunks of one turn of the event loop go to the receiver at the end of the turn, as one part: a packet may hold a
+ * hundred chunks, and a part costs several times more than its bytes.
  */
 export class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly #receiver: ResponseReceiver

@@ -4,7 +4,7 @@ import { ConversationKeys } from './conversations.js'
 import { KeyRing, type KeyState } from './key-ring.js'
 import { Places } from './places.js'
 
-/** What a bridge knows of its providers: which keys and endpoints work, and how many requests are under way. */
+/** The states of a bridge's providers: working keys and endpoints, and the number of requests under way. */
 export class UpstreamStates {
   readonly breakers: Breakers
   readonly conversations = new ConversationKeys()

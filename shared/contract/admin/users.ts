@@ -67,7 +67,7 @@ export interface PurgeProgress {
   daemons?: PurgedDaemons
 }
 
-/** What became of the user's records that daemons have not handed over. */
+/** The erasure of the user's records that daemons have not handed over. */
 export interface PurgedDaemons {
   /** number of daemons that have erased the user */
   reached: number

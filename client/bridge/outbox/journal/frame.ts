@@ -10,7 +10,7 @@
  */
 import { crc32 } from 'node:zlib'
 
-/** What a frame says of a key: the newest payload of a slot, or that the key is gone. */
+/** The content of a frame: the newest payload of a slot of a key, or the end of a key. */
 export type Entry = PutEntry | RemovalEntry
 
 /** The newest payload of a slot; with `replaces` the key's other slots are gone. */

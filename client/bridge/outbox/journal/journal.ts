@@ -24,7 +24,7 @@ export interface OpenJournalOptions {
   files?: JournalFiles
 }
 
-/** What was live for a key when the journal was opened. */
+/** The live payloads of a key when the journal was opened. */
 export interface RecoveredKey {
   key: string
   /** the newest payload of each slot */
