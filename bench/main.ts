@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: this project beside its peers in one run.
  *
- *     npm run bench                                all parts but `million`, `reconnect` and `gateway`
+ *     npm run bench                                all parts but `million`, `reconnect`, `gateway` and `journal`
  *     npm run bench -- calls store                 some parts
  *     npm run bench -- calls --quick               a rough result in half a minute
  *     npm run bench -- calls --only aibridge,ws    rows with such names
@@ -9,8 +9,11 @@
  *     npm run bench -- --json                      calls, subscriptions and idle connections, one object per row
  *     npm run bench -- gateway                     requests through `serve` beside other gateways
  *     npm run bench -- gateway --build DIR         and beside another build of this project, DIR being its dist/
+ *     npm run bench -- agents                      commands on an agent beside a bare spawn
+ *     npm run bench -- journal                     requests through `serve` with and without its journal on disk
  */
 import { parseArgs } from 'node:util'
+import type { AgentsEffort } from './agents.js'
 import type { Effort } from './effort.js'
 import type { GatewayEffort } from './gateway/run.js'
 import { benchLinks, linkParts } from './links.js'
@@ -23,12 +26,22 @@ const smoke: Effort = { rounds: 1, warmUps: 0, measureMs: 1, turns: 1 / 16, conn
 const fullGateway: GatewayEffort = { rounds: 5, warmUps: 4, loadMs: 2_000 }
 const quickGateway: GatewayEffort = { rounds: 3, warmUps: 1, loadMs: 1_000 }
 const smokeGateway: GatewayEffort = { rounds: 1, warmUps: 0, loadMs: 50 }
+/** Small differences want many rounds. */
+const fullJournal: GatewayEffort = { rounds: 40, warmUps: 10, loadMs: 1_000 }
+const quickJournal: GatewayEffort = { rounds: 9, warmUps: 4, loadMs: 500 }
+const fullAgents: AgentsEffort = { rounds: 15, warmUps: 3, commands: 100 }
+const quickAgents: AgentsEffort = { rounds: 5, warmUps: 2, commands: 50 }
+const smokeAgents: AgentsEffort = { rounds: 1, warmUps: 0, commands: 2 }
 
 type Bench = () => Promise<void>
 /** Imported when they run: the other parts need no store. */
 const others: Readonly<Record<string, Bench>> = {
   store: async () => (await import('./store.js')).benchStore(),
   bridge: async () => (await import('./bridge.js')).benchBridge(),
+  agents: async () => {
+    const effort = options.smoke ? smokeAgents : options.quick ? quickAgents : fullAgents
+    await (await import('./agents.js')).benchAgents({ effort, json: options.json })
+  },
 }
 /** Take minutes, or mostly wait, so they run only when they are asked for. */
 const long: Readonly<Record<string, Bench>> = {
@@ -38,6 +51,10 @@ const long: Readonly<Record<string, Bench>> = {
     const { json, build, 'no-peers': noPeers } = options
     const effort = options.smoke ? smokeGateway : options.quick ? quickGateway : fullGateway
     await (await import('./gateway.js')).benchGateway({ effort, json, peers: !noPeers, only, build })
+  },
+  journal: async () => {
+    const effort = options.smoke ? smokeGateway : options.quick ? quickJournal : fullJournal
+    await (await import('./journal.js')).benchJournal({ effort, json: options.json, only })
   },
 }
 

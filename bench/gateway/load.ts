@@ -23,6 +23,8 @@ export interface LoadResult {
   seconds: number
   /** from the request to the first byte of the response's body */
   firstByteP50Ms: number
+  /** from the request to the last byte */
+  lastByteP50Ms: number
 }
 
 process.on('message', async (load: Load) => process.send?.(await run(load)))
@@ -36,26 +38,30 @@ async function run({ url, headers, body, clients, forMs }: Load): Promise<LoadRe
   const request = Buffer.from(`POST ${pathname} HTTP/1.1\r\n${head.join('')}\r\n${body}`)
   const counts = noCounts()
   const firstBytes: number[] = []
+  const lastBytes: number[] = []
   const start = performance.now()
   const client = async (): Promise<void> => {
     const connection = new ClientConnection(connect({ host: hostname, port: Number(port), noDelay: true }))
     while (performance.now() - start < forMs) {
-      const { text, firstByteMs } = await connection.ask(request)
+      const { text, firstByteMs, lastByteMs } = await connection.ask(request)
       const tokens = text.startsWith('HTTP/1.1 200 ') ? tokensIn(text) : undefined
       if (!tokens) throw new Error(`a response is not whole: ${text.slice(0, 1_000)}`)
       count(counts, tokens)
       firstBytes.push(firstByteMs)
+      lastBytes.push(lastByteMs)
     }
     connection.close()
   }
   await Promise.all(Array.from({ length: clients }, client))
-  return { counts, seconds: (performance.now() - start) / 1_000, firstByteP50Ms: median(firstBytes) }
+  const seconds = (performance.now() - start) / 1_000
+  return { counts, seconds, firstByteP50Ms: median(firstBytes), lastByteP50Ms: median(lastBytes) }
 }
 
 interface Response {
   /** head and body, chunked as it came */
   text: string
   firstByteMs: number
+  lastByteMs: number
 }
 
 /** One connection, with one request at a time. */
@@ -90,8 +96,14 @@ class ClientConnection {
     const response = this.#response
     if (!response) return
     response.add(part)
-    if (response.hasBody) response.firstByteMs ??= performance.now() - this.#askedAt
-    if (response.isWhole) this.#settle?.({ text: response.text, firstByteMs: response.firstByteMs ?? Number.NaN })
+    const sinceAskedMs = performance.now() - this.#askedAt
+    if (response.hasBody) response.firstByteMs ??= sinceAskedMs
+    if (!response.isWhole) return
+    this.#settle?.({
+      text: response.text,
+      firstByteMs: response.firstByteMs ?? Number.NaN,
+      lastByteMs: sinceAskedMs,
+    })
   }
 }
 

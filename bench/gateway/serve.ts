@@ -25,13 +25,13 @@ export interface Serve {
  * Starts a server with a provider.
  * @param build the folder of a build, such as dist/
  * @param upstream base URL of the provider
+ * @param settings further options of the command
  */
-export async function startServe(build: string, upstream: string): Promise<Serve> {
+export async function startServe(build: string, upstream: string, settings: readonly string[] = []): Promise<Serve> {
   const dataDir = await mkdtemp(join(tmpdir(), 'aibridge-bench-'))
   const program = join(build, 'server/cli.js')
-  const server = spawn(process.execPath, [program, 'serve', '--data', dataDir, '--port', '0', '--json'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const args = [program, 'serve', '--data', dataDir, '--port', '0', '--json', ...settings]
+  const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   const log = keepLast(server.stderr)
   const { url } = await firstLine<{ url: string }>(server, log)
 

@@ -42,6 +42,25 @@ test('the benchmark of gateways prints an object with all figures for each row o
   expect(rows).toEqual(isLinux ? expected : [])
 })
 
+test('the benchmark of the journal prints an object with all figures for each row', { timeout: 120_000 }, async () => {
+  const isLinux = process.platform === 'linux'
+  const rows = isLinux ? await rowsOf('journal', '--only', 'never') : []
+  const expected = [
+    { name: 'memory', lastByteMs: positive, addedMs: 0 },
+    { name: 'never', lastByteMs: positive, addedMs: expect.any(Number) },
+  ]
+  expect(rows).toEqual(isLinux ? expected : [])
+})
+
+test('the benchmark of agents prints an object with all figures for each row', async () => {
+  expect(await rowsOf('agents')).toEqual([
+    { name: 'bare spawn', commandMs: positive, ratio: 1 },
+    { name: 'host alone', commandMs: positive, ratio: positive },
+    { name: 'link in memory', commandMs: positive, ratio: positive },
+    { name: 'link over a WebSocket', commandMs: positive, ratio: positive },
+  ])
+})
+
 async function rowsOf(...parts: string[]): Promise<unknown[]> {
   const args = ['--expose-gc', 'dist/bench/main.js', ...parts, '--json', '--smoke', '--no-peers']
   const { stdout } = await promisify(execFile)(process.execPath, args)
