@@ -152,8 +152,11 @@ export interface AuditedWrites {
   audited<T>(work: (tables: TransactionTables) => Promise<T>, entryOf: (result: T) => AuditEntry | null): Promise<T>
 }
 
-/** The actor, the action and the target of an operator's write. `details` never holds a secret. */
-export type AuditEntry = Pick<AuditRecord, 'actor' | 'action' | 'target' | 'details'>
+/**
+ * The actor, the action and the target of an operator's write. `details` never holds a secret. With an `id`, a repeat
+ * adds no second entry.
+ */
+export type AuditEntry = Pick<AuditRecord, 'actor' | 'action' | 'target' | 'details'> & { id?: string }
 
 /** An audit entry as stored: without the name of the user in question. */
 export type AuditRow = Omit<AuditRecord, 'username'>

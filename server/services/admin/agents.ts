@@ -1,3 +1,4 @@
+import { v5 as uuidv5 } from 'uuid'
 import type { z } from 'zod'
 import type {
   agentProcessesInput,
@@ -8,7 +9,7 @@ import type {
 } from '../../../shared/contract/admin/agents.js'
 import type { ProcessList, ProcessOutput, SignalledProcess } from '../../../shared/contract/agents.js'
 import { processLimits } from '../../../shared/contract/limits.js'
-import type { AuditedWrites } from '../../store/store.js'
+import type { AuditEntry, AuditedWrites } from '../../store/store.js'
 import type { AgentHosts } from '../agent-hosts.js'
 import { auditEntry } from '../audit-entry.js'
 import type { AgentKeys } from './agent-keys.js'
@@ -45,10 +46,10 @@ export function createAgentsAdmin({ store, agentKeys, agentHosts }: AgentsAdminO
   const { create, list, revoke, idOf } = agentKeys
 
   /** Before the call, so that no command runs without an entry. The command stays out: it may hold a secret. */
-  async function note(actor: string, action: 'agents.start' | 'agents.signal', agentId: string, details: object) {
+  async function note(entry: AuditEntry): Promise<void> {
     await store.audited(
       async () => undefined,
-      () => auditEntry(actor, action, agentId, { ...details }),
+      () => entry,
     )
   }
 
@@ -59,11 +60,13 @@ export function createAgentsAdmin({ store, agentKeys, agentHosts }: AgentsAdminO
 
     async start({ agent, ...input }, actor, signal) {
       const agentId = await idOf(agent)
-      await note(actor, 'agents.start', agentId, { process: input.id })
-      return agentHosts.call(agentId, { timeoutMs, signal }, async (host, instanceId, call) => ({
-        ...(await host.start(input, call)),
-        instanceId,
-      }))
+      const entry = auditEntry(actor, 'agents.start', agentId, { process: input.id })
+      return agentHosts.call(agentId, { timeoutMs, signal }, async (host, instanceId, call) => {
+        // A start that is sent again is attached, and has one entry.
+        const id = uuidv5(JSON.stringify([agentId, instanceId, actor, input.id]), startsNamespace)
+        await note({ ...entry, id })
+        return { ...(await host.start(input, call)), instanceId }
+      })
     },
 
     async output({ agent, instanceId, ...input }, signal) {
@@ -78,10 +81,13 @@ export function createAgentsAdmin({ store, agentKeys, agentHosts }: AgentsAdminO
 
     async signal({ agent, instanceId, ...input }, actor, signal) {
       const agentId = await idOf(agent)
-      await note(actor, 'agents.signal', agentId, { process: input.id, signal: input.signal })
+      await note(auditEntry(actor, 'agents.signal', agentId, { process: input.id, signal: input.signal }))
       return agentHosts.call(agentId, { timeoutMs, signal, instanceId }, (host, _instance, call) =>
         host.signal(input, call),
       )
     },
   }
 }
+
+/** Tells the ids of these entries from other ids of version 5 (RFC 9562 section 5.5). */
+const startsNamespace = '5b0d5f0c-6c3e-4b57-9d0e-3c1a5c8f2e41'

@@ -24,9 +24,10 @@ export function auditStore(db: Kysely<Database>): AuditStore {
 
 /** Adds an entry within the transaction of the write that it is about. */
 export async function insertAuditEntry(tx: Kysely<Database>, entry: AuditEntry): Promise<void> {
-  const { actor, action, target, details } = entry
+  const { id = uuidv7(), actor, action, target, details } = entry
   await tx
     .insertInto('audit_log')
-    .values({ id: uuidv7(), actor, action, target, details: details === null ? null : JSON.stringify(details) })
+    .values({ id, actor, action, target, details: details === null ? null : JSON.stringify(details) })
+    .onConflict(conflict => conflict.column('id').doNothing())
     .execute()
 }

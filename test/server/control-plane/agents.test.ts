@@ -195,6 +195,26 @@ describe('calls of operators', () => {
     expect(entries).toMatchObject([{ actor: 'admin', details: { process: 'p' } }])
   })
 
+  test('a start that is sent again has one entry in the audit log, and a start at another instance has its own', async () => {
+    const server = await openServer()
+    const { id, name, key } = await createAgent(server)
+    const input = { agent: name, id: 'p', command: 'true', background: false }
+    const starts = async () => {
+      const { entries } = await server.admin.audit.list.query({ limit: 10, action: 'agents.start', target: id })
+      return entries.length
+    }
+    const older = serveAgent(server.url, key)
+    await Promise.all([server.agents.start.mutate(input), server.agents.start.mutate(input)])
+    await server.agents.start.mutate(input)
+    expect(await starts()).toBe(1)
+    await server.agents.start.mutate({ ...input, id: 'q' })
+    expect(await starts()).toBe(2)
+    const newer = serveAgent(server.url, key)
+    await older.service.closed
+    expect(await server.agents.start.mutate(input)).toMatchObject({ instanceId: newer.instance })
+    expect(await starts()).toBe(3)
+  })
+
   test('an agent that was started anew during a call has an unknown outcome, and nothing runs again', async () => {
     const server = await openServer()
     const { name, key } = await createAgent(server)
