@@ -1,16 +1,26 @@
 /** The processes of an agent over the duplexes that the agent brings, for the process that calls. */
+import type { z } from 'zod'
 import type { ProcessRouter } from '../server/routers/process.js'
+import {
+  agentInfoOutput,
+  cancelledProcessOutput,
+  processListOutput,
+  processOutputOutput,
+  signalledProcessOutput,
+  startedProcessOutput,
+} from '../shared/contract/agent-outputs.js'
 import type { ProcessCall, ProcessHost } from '../shared/contract/agents.js'
-import { errorReasonOf } from '../shared/contract/error-reasons.js'
+import { errorReasonOf, rpcError } from '../shared/contract/error-reasons.js'
 import { processLimits } from '../shared/contract/limits.js'
 import { errorCodeOf, mayHaveRunOf, RpcError } from '../shared/rpc/errors.js'
 import { transformer } from '../shared/rpc/json/transformer.js'
+import { cutToBytes } from '../shared/values/text.js'
 import { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
 import { type ConnectOptions, connect } from './rpc/connection.js'
 
 /**
  * Calls the processes of an agent. Calls wait for a duplex, and are sent again on the next one, since every procedure
- * of an agent is idempotent.
+ * of an agent is idempotent. A response that breaks a rule fails its call with agent_invalid.
  * @param dial waits for the next duplex of the agent, as the `dial` of a `ParkedDial` does
  */
 export function connectAgent(dial: ConnectOptions['dial']): { host: ProcessHost; close(): void } {
@@ -18,12 +28,17 @@ export function connectAgent(dial: ConnectOptions['dial']): { host: ProcessHost;
   const client = createDuplexClient<ProcessRouter>({ connection, transformer })
   return {
     host: {
-      info: call => converted(client.info.query(undefined, optionsOf(call))),
-      start: (input, call) => converted(client.start.mutate(input, optionsOf(call))),
-      output: (input, call) => converted(client.output.query(input, optionsOf(call, input.waitMs))),
-      list: (input, call) => converted(client.list.query(input, optionsOf(call))),
-      signal: (input, call) => converted(client.signal.mutate(input, optionsOf(call))),
-      cancel: (input, call) => converted(client.cancel.mutate(input, optionsOf(call, input.waitMs))),
+      info: call => checked(agentInfoOutput, client.info.query(undefined, optionsOf(call))),
+      async start(input, call) {
+        const started = await checked(startedProcessOutput, client.start.mutate(input, optionsOf(call)))
+        if (started.id !== input.id) throw invalid('id: another process than the one that was asked for')
+        return started
+      },
+      output: (input, call) => checked(processOutputOutput, client.output.query(input, optionsOf(call, input.waitMs))),
+      list: (input, call) => checked(processListOutput, client.list.query(input, optionsOf(call))),
+      signal: (input, call) => checked(signalledProcessOutput, client.signal.mutate(input, optionsOf(call))),
+      cancel: (input, call) =>
+        checked(cancelledProcessOutput, client.cancel.mutate(input, optionsOf(call, input.waitMs))),
     },
     close: () => void connection.close(),
   }
@@ -34,13 +49,29 @@ function optionsOf({ signal }: ProcessCall, waitMs = 0): ProcedureOptions {
   return { ...(signal && { signal }), context: { timeoutMs: waitMs + processLimits.patienceMs } }
 }
 
+/**
+ * Returns the checked response of an agent.
+ * @throws RpcError agent_invalid; the errors of the agent and of the link, as services throw them
+ */
+async function checked<T>(schema: z.ZodType<T>, call: Promise<unknown>): Promise<T> {
+  const { data, error } = schema.safeParse(await converted(call))
+  if (!error) return data
+  const [issue] = error.issues
+  throw invalid(issue ? `${issue.path.join('.') || 'the whole'}: ${issue.message}` : 'unknown')
+}
+
+function invalid(fault: string) {
+  const message = `the agent sent a response that breaks a rule: ${cutToBytes(fault, processLimits.maxErrorBytes)}`
+  return rpcError('agent_invalid', message, { mayHaveRun: true })
+}
+
 /** Gives the errors of the agent and of the link the type that services throw. */
 async function converted<T>(call: Promise<T>): Promise<T> {
   try {
     return await call
   } catch (error) {
     const code = errorCodeOf(error) ?? 'INTERNAL_SERVER_ERROR'
-    const message = error instanceof Error ? error.message : String(error)
+    const message = cutToBytes(error instanceof Error ? error.message : String(error), processLimits.maxErrorBytes)
     throw new RpcError<string>(code, message, {
       reason: errorReasonOf(error),
       mayHaveRun: mayHaveRunOf(error),

@@ -4,7 +4,7 @@ import { serviceCloseCodes } from '../../shared/contract/close-codes.js'
 import { type ErrorReason, errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { presence } from '../../shared/contract/limits.js'
 import { type CloseReason, closeCodes, type Duplex } from '../../shared/rpc/duplex.js'
-import { errorCodeOf, mayHaveRunOf } from '../../shared/rpc/errors.js'
+import { errorCodeOf, mayHaveRunOf, RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { type DrainSource, ParkedDial } from '../../shared/rpc/links/parked-dial.js'
 import type { Logger } from '../../shared/values/log.js'
@@ -143,7 +143,7 @@ export class AgentLinks implements AgentHosts {
           return await work(link.connection.host, link.instance, { signal })
         } catch (error) {
           const isReplaced = this.#links.get(agentId) !== link
-          if (late.signal.aborted && !link.duplex) throw unreachable(call.timeoutMs, true)
+          if (late.signal.aborted) throw link.duplex ? silent(call.timeoutMs) : unreachable(call.timeoutMs, true)
           if (isReplaced && mayHaveRunOf(error) === false && !signal.aborted && !this.#isStopped) continue
           if (isReplaced && isOfLink(error)) throw restarted()
           throw error
@@ -292,6 +292,11 @@ function restarted() {
   const message =
     'the agent was started anew: its processes are gone, and their outcome is unknown; nothing was run again'
   return rpcError('agent_restarted', message, { mayHaveRun: true })
+}
+
+function silent(timeoutMs: number) {
+  const message = `the agent is connected and did not respond within ${Math.ceil(timeoutMs / 1000)} s`
+  return new RpcError<string>('TIMEOUT', message, { mayHaveRun: true })
 }
 
 function unreachable(timeoutMs: number, mayHaveRun: boolean) {

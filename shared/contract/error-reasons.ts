@@ -49,6 +49,7 @@ export const errorReasons = {
     code: 'PRECONDITION_FAILED',
     meaning: 'the agent was started anew: its processes are gone, and their outcome is unknown',
   },
+  agent_invalid: { code: 'PRECONDITION_FAILED', meaning: 'the response of the agent breaks a rule of the contract' },
   replaced: { code: 'FORBIDDEN', meaning: 'another process uses the key of the agent' },
   // chats
   unknown_chat: { code: 'NOT_FOUND', meaning: 'no chat has this id, or it belongs to another user' },

@@ -242,6 +242,12 @@ export const processLimits = {
   maxListed: 10,
   /** of a command in a list */
   maxListedCommandBytes: 1 * kib,
+  /** of an agent's response: twice `headBytes` and `tailBytes`, so that the marks of omitted bytes fit */
+  maxOutputLength: 64 * kib,
+  /** of a platform, a version and a signal, as an agent names them */
+  maxNameLength: 256,
+  /** of the message of an agent's error; the control plane passes it on to operators */
+  maxErrorBytes: 1 * kib,
 } as const
 
 /** Limits of chats and of their live parts. Sizes are bytes of JSON text in UTF-8 unless they say otherwise. */
