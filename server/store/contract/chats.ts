@@ -81,7 +81,7 @@ export type ChatPatch = Partial<
 
 /** The fate of a user's message with an id. */
 export type KnownMessage =
-  | { place: 'history'; seq: number; contentHash: Uint8Array; isDeleted: boolean }
+  | { place: 'history'; role: MessageRole; seq: number; contentHash: Uint8Array; isDeleted: boolean }
   | { place: 'queue'; contentHash: Uint8Array }
   | { place: 'dequeued'; contentHash: Uint8Array }
 
