@@ -6,6 +6,7 @@ import type { CallEnd } from '../shared/rpc/call-end.js'
 import type { CloseReason } from '../shared/rpc/duplex.js'
 import { RpcError } from '../shared/rpc/errors.js'
 import { transformer } from '../shared/rpc/json/transformer.js'
+import type { CallType } from '../shared/rpc/messages.js'
 import { formatVersion } from '../shared/rpc/version.js'
 import { createDuplexClient } from './rpc/client.js'
 import { type Connection, type ConnectOptions, connect } from './rpc/connection.js'
@@ -51,6 +52,11 @@ export type BridgeClient = Pick<
 /** Idempotent procedures, most of them whole routers: a call without a response may be sent again. */
 const idempotent = /^((recorder|authorizer|mcpConfigurator|conversations|providerConfigurator)\.|admin\.agents\.start$)/
 
+/** Returns whether a call without a response may be sent again. */
+export function mayResend({ type, path }: { type: CallType; path: string }): boolean {
+  return type === 'query' || idempotent.test(path)
+}
+
 /** Connects to a control plane, and reconnects whenever the connection is lost. */
 export function connectBridgeClient(
   dial: ConnectOptions['dial'],
@@ -62,7 +68,7 @@ export function connectBridgeClient(
     ...(onError && { onError }),
     ...(onCallEnd && { onCallEnd }),
     finalCloseCodes,
-    resend: call => call.type === 'query' || idempotent.test(call.path),
+    resend: mayResend,
   })
   const { recorder, authorizer, mcpConfigurator, conversations, providerConfigurator, admin } =
     createDuplexClient<AppRouter>({

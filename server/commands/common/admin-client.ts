@@ -1,6 +1,7 @@
 /** Calls a running server for a command: the `admin` router over the WebSocket link, with the admin token. */
 import { TRPCClientError } from '@trpc/client'
 import { type BridgeClient, dialRemote } from '../../../client/bridge-client.js'
+import { mayResend } from '../../../client/bridge-stubs.js'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { connect } from '../../../client/rpc/connection.js'
 import { finalCloseCodes } from '../../../shared/contract/close-codes.js'
@@ -46,6 +47,7 @@ export async function withAdmin<T>(options: CommonOptions, work: (admin: AdminCl
   let failedType: CallType | undefined
   const connection = connect({
     finalCloseCodes,
+    resend: mayResend,
     onCallEnd: ({ type, code }) => {
       if (code !== undefined) failedType = type
     },
