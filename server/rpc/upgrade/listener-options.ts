@@ -43,6 +43,11 @@ export interface WebSocketListenerOptions<I = undefined> {
    * Absent: every client is accepted.
    */
   authenticate?: (credentials: Credentials) => I | Promise<I>
+  /**
+   * Whether clients may announce `connectionParams`, by which they are authenticated after the upgrade; `rejected`:
+   * such a client gets 400. Default: accepted, if this side serves a router.
+   */
+  connectionParams?: 'accepted' | 'rejected'
   /** Default: {@link connectionLimits}. */
   limits?: Partial<ConnectionLimits>
   /**

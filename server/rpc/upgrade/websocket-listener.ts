@@ -158,8 +158,9 @@ class Listener implements WebSocketListener, PathListener {
     if (origin !== undefined && !isAllowed(origin, request)) {
       throw transportError('origin_not_allowed', 'this web page may not connect')
     }
-    // The far side would send them where this side's connection expects responses.
-    if (this.#options.onDuplex && announcesParams(query)) {
+    // A far side that serves would send them where this side's connection expects responses.
+    const { onDuplex, connectionParams = onDuplex ? 'rejected' : 'accepted' } = this.#options
+    if (connectionParams === 'rejected' && announcesParams(query)) {
       throw transportError('config_invalid', 'this path takes credentials in a header, and no connectionParams')
     }
   }
