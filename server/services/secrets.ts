@@ -20,6 +20,8 @@ export interface SecretBox {
    * Returns 32 bytes that depend on the first key and the purpose only, and do not disclose the key (HMAC-SHA256).
    */
   derive(purpose: readonly string[]): Buffer
+  /** Returns the secret of {@link derive} for each key, that of the first key first. */
+  deriveEach(purpose: readonly string[]): Buffer[]
   readonly keyCount: number
   /**
    * Replaces all keys; the format is that of {@link createSecretBox}.
@@ -63,6 +65,10 @@ interface Key {
  */
 export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
   let { known, sealing } = toKeys(keys)
+  const derived = ({ bytes }: Key, purpose: readonly string[]) =>
+    createHmac('sha256', bytes)
+      .update(JSON.stringify(['aibridge derived secret', ...purpose]))
+      .digest()
   return {
     get keyCount() {
       return known.length
@@ -70,11 +76,8 @@ export function createSecretBox(keys: readonly Uint8Array[]): SecretBox {
     replaceKeys(replacement) {
       ;({ known, sealing } = toKeys(replacement))
     },
-    derive(purpose) {
-      return createHmac('sha256', sealing.bytes)
-        .update(JSON.stringify(['aibridge derived secret', ...purpose]))
-        .digest()
-    },
+    derive: purpose => derived(sealing, purpose),
+    deriveEach: purpose => known.map(key => derived(key, purpose)),
     isCurrent(sealed) {
       return sealed[0] === version && sealing.fingerprint.equals(sealed.subarray(1, 1 + fingerprintLength))
     },

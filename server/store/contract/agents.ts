@@ -15,15 +15,17 @@ export interface FoundAgent {
 }
 
 /**
- * The state of an agent whose connection a server holds.
+ * The newest connection of an agent.
  * - `isValid` not revoked, not expired, the owner active
- * - `epoch` the number of the newest connection, and `instance` the process that made it
+ * - `epoch` the number of the connection, and `instance` the process that made it
+ * - `replica` the server process that has the connection, or had it until it was killed; null when it has ended
  */
 export interface AgentLink {
   id: string
   isValid: boolean
   epoch: number
   instance: string | null
+  replica: string | null
 }
 
 /** A new connection of an agent: its number, and the process that was connected until now, if any was. */

@@ -104,7 +104,7 @@ export function agentStore(db: Kysely<Database>): AgentStore {
     async readAgentLinks(ids, at) {
       if (ids.length === 0) return []
       const { rows } = await sql<AgentLink>`
-        select a.id, a.epoch, a.instance,
+        select a.id, a.epoch, a.instance, a.replica,
           a.revoked_at is null and (a.expires_at is null or a.expires_at > ${at}::timestamptz)
             and exists (select from users u where u.id = a.owner_id and u.status = 'active' and u.deleted_at is null)
             as "isValid"

@@ -145,7 +145,7 @@ describe.each(stores)('agents in the store: $name', ({ open }) => {
     )
     expect(links).toHaveLength(5)
     expect(links.filter(({ isValid }) => isValid)).toEqual([
-      { id: agents.valid.id, isValid: true, epoch: 0, instance: null },
+      { id: agents.valid.id, isValid: true, epoch: 0, instance: null, replica: null },
     ])
   })
 
