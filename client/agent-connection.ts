@@ -9,13 +9,13 @@ import {
   signalledProcessOutput,
   startedProcessOutput,
 } from '../shared/contract/agent-outputs.js'
-import type { ProcessCall, ProcessHost } from '../shared/contract/agents.js'
-import { errorReasonOf, rpcError } from '../shared/contract/error-reasons.js'
+import type { ProcessHost } from '../shared/contract/agents.js'
+import { rpcError } from '../shared/contract/error-reasons.js'
 import { processLimits } from '../shared/contract/limits.js'
-import { errorCodeOf, mayHaveRunOf, RpcError } from '../shared/rpc/errors.js'
 import { transformer } from '../shared/rpc/json/transformer.js'
 import { cutToBytes } from '../shared/values/text.js'
-import { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
+import { converted, optionsOf } from './process-calls.js'
+import { createDuplexClient } from './rpc/client.js'
 import { type ConnectOptions, connect } from './rpc/connection.js'
 
 /**
@@ -44,11 +44,6 @@ export function connectAgent(dial: ConnectOptions['dial']): { host: ProcessHost;
   }
 }
 
-/** A wait names its own deadline: the default would end it. */
-function optionsOf({ signal }: ProcessCall, waitMs = 0): ProcedureOptions {
-  return { ...(signal && { signal }), context: { timeoutMs: waitMs + processLimits.patienceMs } }
-}
-
 /**
  * Returns the checked response of an agent.
  * @throws RpcError agent_invalid; the errors of the agent and of the link, as services throw them
@@ -63,19 +58,4 @@ async function checked<T>(schema: z.ZodType<T>, call: Promise<unknown>): Promise
 function invalid(fault: string) {
   const message = `the agent sent a response that breaks a rule: ${cutToBytes(fault, processLimits.maxErrorBytes)}`
   return rpcError('agent_invalid', message, { mayHaveRun: true })
-}
-
-/** Gives the errors of the agent and of the link the type that services throw. */
-async function converted<T>(call: Promise<T>): Promise<T> {
-  try {
-    return await call
-  } catch (error) {
-    const code = errorCodeOf(error) ?? 'INTERNAL_SERVER_ERROR'
-    const message = cutToBytes(error instanceof Error ? error.message : String(error), processLimits.maxErrorBytes)
-    throw new RpcError<string>(code, message, {
-      reason: errorReasonOf(error),
-      mayHaveRun: mayHaveRunOf(error),
-      cause: error,
-    })
-  }
 }

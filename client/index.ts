@@ -35,6 +35,7 @@ export {
   type LocalControlPlane,
   type RemoteControlPlane,
 } from './bridge-client.js'
+export { connectPeer, type PeerConnectionOptions } from './peer-connection.js'
 export type { CallFailure, CallObserver, CallOptions } from './rpc/call-observer.js'
 export { createDuplexClient, type ProcedureOptions } from './rpc/client.js'
 export {

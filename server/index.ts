@@ -2,6 +2,7 @@
 
 export type { CallEnd } from '../shared/rpc/call-end.js'
 export type { AgentConnection, ConnectAgent } from './control-plane/agent-links.js'
+export type { ConnectPeer, PeerConnection, PeerDial } from './control-plane/peers/peer-links.js'
 export {
   type BridgeServer,
   type BridgeServerConfig,

@@ -3,13 +3,14 @@ import { readFile } from 'node:fs/promises'
 import { invalid } from './config-error.js'
 
 /**
- * Reads the certificate authority that `--ca` or `BRIDGE_CA` names.
+ * Reads the file of a certificate authority.
+ * @param flag names the setting in errors
  * @returns the option of TLS; undefined without a file: TLS then trusts the system's authorities
  * @throws RpcError `BAD_REQUEST` (config_invalid) for a file that cannot be read or holds no certificate
  */
-export async function readCaFile(path: string | undefined): Promise<{ ca: string } | undefined> {
+export async function readCaFile(path: string | undefined, flag = '--ca'): Promise<{ ca: string } | undefined> {
   if (path === undefined) return undefined
-  const name = `--ca ${JSON.stringify(path)}`
+  const name = `${flag} ${JSON.stringify(path)}`
   const ca = await readFile(path, 'utf8').catch((error: unknown) => {
     throw invalid(`${name}: cannot be read: ${error instanceof Error ? error.message : String(error)}`, error)
   })

@@ -63,6 +63,10 @@ export interface ServeConfig extends Address, DoorConfig, OutboxConfig {
   databaseUrl: string | undefined
   /** connections to that database */
   databasePool: number
+  /** base URL at which the other servers of the database reach this one; undefined: they do not */
+  advertiseUrl: string | undefined
+  /** absolute path of the file of the authority that signs the other servers' certificates; undefined: the system's */
+  peerCaFile: string | undefined
   /** age in days from which interceptions are erased; 0: never */
   retentionDays: number
   /** `ANTHROPIC_API_KEY` and the like: the providers of a new database */
@@ -146,7 +150,17 @@ export function urlOf({ host, port }: Pick<Address, 'host' | 'port'>): string {
  */
 export function serveConfig(flags: Flags, environment: Environment): ServeConfig {
   const { values } = checkSettings(serveSettings, readSources(flags, environment))
-  const { data: dataDir, structuredLogging, content, encryptionKey, databaseUrl, adminToken, outbox, ...rest } = values
+  const {
+    data: dataDir,
+    structuredLogging,
+    content,
+    encryptionKey,
+    databaseUrl,
+    adminToken,
+    outbox,
+    peerCa,
+    ...rest
+  } = values
   if (databaseUrl !== undefined && encryptionKey === undefined) {
     throw invalid(
       'BRIDGE_ENCRYPTION_KEY: is missing; with an external database every server must be given the same key, for instance one from: openssl rand -base64 32',
@@ -158,6 +172,7 @@ export function serveConfig(flags: Flags, environment: Environment): ServeConfig
     structuredLogging: structuredLogging === 'true',
     recordContent: content === 'true',
     outboxFolder: outboxFolder(outbox, dataDir, 'local'),
+    peerCaFile: peerCa,
     databaseUrl,
     adminToken,
     encryptionKeys: encryptionKey === undefined ? undefined : parseEncryptionKeys(encryptionKey, 'encryptionKey'),

@@ -275,6 +275,20 @@ export const serveSettings = {
     flag: { value: 'n' },
     help: 'connections to the PostgreSQL database; one more listens for changes',
   },
+  advertiseUrl: {
+    ...url,
+    ...optional(url),
+    variables: ['BRIDGE_ADVERTISE_URL'],
+    help: 'base URL at which the other servers of the database reach this one, for instance http://10.0.0.1:4100; every server has its own',
+    unset: 'the other servers do not reach this one',
+  },
+  peerCa: {
+    ...optional(path),
+    variables: ['BRIDGE_PEER_CA'],
+    flag: { value: 'file' },
+    help: 'certificate authority of the other servers, if they advertise an https:// URL, PEM',
+    unset: "the system's authorities",
+  },
   retentionDays: {
     ...preset(wholeNumber(0, 36_500), 0),
     variables: ['BRIDGE_RETENTION_DAYS'],

@@ -1,16 +1,14 @@
 /** The connections of agents to this process. */
-import type { ProcessCall, ProcessHost } from '../../shared/contract/agents.js'
+import type { ProcessHost } from '../../shared/contract/agents.js'
 import { serviceCloseCodes } from '../../shared/contract/close-codes.js'
-import { type ErrorReason, errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
+import type { ErrorReason } from '../../shared/contract/error-reasons.js'
 import { presence } from '../../shared/contract/limits.js'
 import { type CloseReason, closeCodes, type Duplex } from '../../shared/rpc/duplex.js'
-import { errorCodeOf, mayHaveRunOf, RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { type DrainSource, ParkedDial } from '../../shared/rpc/links/parked-dial.js'
 import type { Logger } from '../../shared/values/log.js'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 import type { AgentIdentity } from '../services/admin/agent-keys.js'
-import type { AgentCall, AgentHosts } from '../services/agent-hosts.js'
 import { auditEntry } from '../services/audit-entry.js'
 import type { AgentStore, AuditedWrites, ChangeStore } from '../store/store.js'
 
@@ -45,27 +43,52 @@ export interface ArrivedAgent extends AgentIdentity {
   signal: AbortSignal
 }
 
-/** One instance of an agent: its calls wait for its next duplex, and end when another instance comes. */
-interface Link {
+/** An instance of an agent at this process: its calls wait for its next duplex, and end when another instance comes. */
+export interface HeldAgent {
+  readonly instance: string
+  readonly host: ProcessHost
+  /** whether the agent has a connection to this process */
+  readonly isConnected: boolean
+  /** false when another instance has come, the agent has gone to another server, or it may not connect any more */
+  readonly isCurrent: boolean
+}
+
+class Link implements HeldAgent {
+  isCurrent = true
   readonly instance: string
   readonly parked: ParkedDial
   readonly connection: AgentConnection
   /** number of the newest duplex */
-  epoch: number
+  epoch = 0
   /** the newest duplex; undefined when it has closed */
   duplex: Duplex | undefined
+
+  constructor(instance: string, group: DrainSource, connectAgent: ConnectAgent) {
+    this.instance = instance
+    this.parked = new ParkedDial({ group })
+    this.connection = connectAgent(this.parked.dial)
+  }
+
+  get host(): ProcessHost {
+    return this.connection.host
+  }
+
+  get isConnected(): boolean {
+    return this.duplex !== undefined
+  }
 }
 
 /**
- * The agents that are connected to this process: who they are, whether they may stay, and their processes.
+ * The agents that are connected to this process: their identity, whether they may stay, and their processes.
  *
- * An agent that dials again goes on with its calls. Another process with the same key takes the place of the first,
- * here or at another server: the calls of the first end, since its commands are gone, and it does not dial again.
+ * An agent that dials again goes on with its calls; at another server, calls to it end here. Another process with the
+ * same key takes the place of the first, here or at another server: the calls of the first end, since its commands are
+ * gone, and it does not dial again.
  */
-export class AgentLinks implements AgentHosts {
+export class AgentLinks {
   readonly #options: AgentLinksOptions
   readonly #links = new Map<string, Link>()
-  readonly #arrivals = new Map<string, Set<() => void>>()
+  readonly #listeners = new Set<(agentId: string) => void>()
   readonly #stopListening: () => void
   readonly #notes = new Set<Promise<void>>()
   #timer: NodeJS.Timeout | undefined
@@ -75,7 +98,6 @@ export class AgentLinks implements AgentHosts {
   constructor(options: AgentLinksOptions) {
     this.#options = options
     this.#stopListening = options.store.onChange('agents', () => void this.#check())
-    options.group.onDrain(() => this.#wakeAll())
   }
 
   /** Takes the duplex of an agent; rejects if the store cannot note it. */
@@ -108,8 +130,7 @@ export class AgentLinks implements AgentHosts {
       )
     }
     if (!link) {
-      const parked = new ParkedDial({ group })
-      link = { instance, parked, connection: connectAgent(parked.dial), epoch, duplex }
+      link = new Link(instance, group, connectAgent)
       this.#links.set(agentId, link)
     }
     link.epoch = epoch
@@ -123,35 +144,19 @@ export class AgentLinks implements AgentHosts {
     else signal.addEventListener('abort', onClose, { once: true })
     logger.info({ agentId, agent: name }, 'an agent is connected')
     this.#timer ??= this.#schedule()
-    this.#wake(agentId)
+    for (const listener of [...this.#listeners]) listener(agentId)
   }
 
-  async call<T>(
-    agentId: string,
-    call: AgentCall,
-    work: (host: ProcessHost, instanceId: string, call: ProcessCall) => Promise<T>,
-  ): Promise<T> {
-    const late = new AbortController()
-    const timer = setTimeout(() => late.abort(), call.timeoutMs)
-    const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
-    try {
-      for (;;) {
-        const link = await this.#linkOf(agentId, signal)
-        if (!link) throw late.signal.aborted ? unreachable(call.timeoutMs, false) : call.signal?.reason
-        if (call.instanceId !== undefined && call.instanceId !== link.instance) throw restarted()
-        try {
-          return await work(link.connection.host, link.instance, { signal })
-        } catch (error) {
-          const isReplaced = this.#links.get(agentId) !== link
-          if (late.signal.aborted) throw link.duplex ? silent(call.timeoutMs) : unreachable(call.timeoutMs, true)
-          if (isReplaced && mayHaveRunOf(error) === false && !signal.aborted && !this.#isStopped) continue
-          if (isReplaced && isOfLink(error)) throw restarted()
-          throw error
-        }
-      }
-    } finally {
-      clearTimeout(timer)
-    }
+  /** The processes of an agent that is connected to this process; undefined while it has no connection. */
+  connected(agentId: string): HeldAgent | undefined {
+    const link = this.#links.get(agentId)
+    return link?.duplex && link
+  }
+
+  /** Calls `listener` with the id of an agent when it is connected. Returns a function that ends the calls. */
+  onArrival(listener: (agentId: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** Ends the watch. The group has closed the connections. Waits for the last notes, and not for a store that hangs. */
@@ -160,7 +165,6 @@ export class AgentLinks implements AgentHosts {
     this.#stopListening()
     clearTimeout(this.#timer)
     for (const [agentId, link] of this.#links) this.#end(agentId, link, goingAway)
-    this.#wakeAll()
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<void>(resolve => {
       timer = setTimeout(resolve, presence.stopMs)
@@ -173,45 +177,9 @@ export class AgentLinks implements AgentHosts {
     return this.#options.now?.() ?? new Date()
   }
 
-  /** Waits for an agent that has not come to this process yet; returns undefined if the signal aborts. */
-  async #linkOf(agentId: string, signal: AbortSignal): Promise<Link | undefined> {
-    for (;;) {
-      const link = this.#links.get(agentId)
-      if (link) return link
-      if (this.#isStopped || this.#options.group.state !== 'open') {
-        throw rpcError('draining', 'the server is closing', { mayHaveRun: false })
-      }
-      if (signal.aborted) return undefined
-      await this.#arrival(agentId, signal)
-    }
-  }
-
-  /** Resolves when the agent comes, or the signal aborts. */
-  #arrival(agentId: string, signal: AbortSignal): Promise<void> {
-    return new Promise(resolve => {
-      const waiting = this.#arrivals.get(agentId) ?? new Set()
-      this.#arrivals.set(agentId, waiting)
-      const end = () => {
-        signal.removeEventListener('abort', end)
-        waiting.delete(end)
-        if (waiting.size === 0 && this.#arrivals.get(agentId) === waiting) this.#arrivals.delete(agentId)
-        resolve()
-      }
-      signal.addEventListener('abort', end, { once: true })
-      waiting.add(end)
-    })
-  }
-
-  #wake(agentId: string): void {
-    for (const end of [...(this.#arrivals.get(agentId) ?? [])]) end()
-  }
-
-  #wakeAll(): void {
-    for (const agentId of [...this.#arrivals.keys()]) this.#wake(agentId)
-  }
-
   #end(agentId: string, link: Link, reason: CloseReason): void {
     if (this.#links.get(agentId) === link) this.#links.delete(agentId)
+    link.isCurrent = false
     link.duplex?.close(reason)
     link.parked.close(reason)
     link.connection.close()
@@ -238,20 +206,23 @@ export class AgentLinks implements AgentHosts {
     if (this.#isStopped) return
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const { store, logger } = this.#options
-    const open = [...this.#links].filter(([, { duplex }]) => duplex)
-    if (open.length > 0) {
+    const { store, logger, group, replica } = this.#options
+    const known = [...this.#links]
+    if (known.length > 0) {
       try {
         const at = this.#now()
         const rows = await store.readAgentLinks(
-          open.map(([id]) => id),
+          known.map(([id]) => id),
           at,
         )
         const byId = new Map(rows.map(row => [row.id, row]))
-        for (const [id, link] of open) {
+        for (const [id, link] of known) {
           const row = byId.get(id)
           if (!row?.isValid) this.#end(id, link, revoked)
-          else if (row.epoch > link.epoch && row.instance !== link.instance) this.#end(id, link, replacedByOther)
+          else if (row.epoch <= link.epoch) continue
+          else if (row.instance !== link.instance) this.#end(id, link, replacedByOther)
+          // The agent has lost this connection. One that a draining server has asked to leave has calls in flight yet.
+          else if (row.replica !== replica && group.state === 'open') this.#end(id, link, movedAway)
         }
         if (at.getTime() - this.#notedAt >= this.#intervalMs) {
           this.#notedAt = at.getTime()
@@ -281,27 +252,4 @@ const replacedByOther: CloseReason = {
   code: serviceCloseCodes.replaced,
   message: 'another process uses the key of this agent; each agent needs a key of its own',
   reason: 'replaced' satisfies ErrorReason,
-}
-
-/** Whether an error is the connection's, and not the agent's. */
-function isOfLink(error: unknown): boolean {
-  return errorReasonOf(error)?.startsWith('connection_') || errorCodeOf(error) === 'TIMEOUT'
-}
-
-function restarted() {
-  const message =
-    'the agent was started anew: its processes are gone, and their outcome is unknown; nothing was run again'
-  return rpcError('agent_restarted', message, { mayHaveRun: true })
-}
-
-function silent(timeoutMs: number) {
-  const message = `the agent is connected and did not respond within ${Math.ceil(timeoutMs / 1000)} s`
-  return new RpcError<string>('TIMEOUT', message, { mayHaveRun: true })
-}
-
-function unreachable(timeoutMs: number, mayHaveRun: boolean) {
-  const message =
-    `the agent was not connected for ${Math.ceil(timeoutMs / 1000)} s; its commands go on while it is away: ` +
-    'check the agent and its network, then read the output again'
-  return rpcError('agent_unreachable', message, { mayHaveRun })
 }

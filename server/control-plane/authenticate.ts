@@ -54,7 +54,11 @@ export function buildVersionOf({ headers }: IncomingMessage): string | null {
   return typeof version === 'string' ? version.slice(0, maxBuildVersionLength) : null
 }
 
-function tokenOf(authorization: string | undefined): string {
+/**
+ * Returns the token of a header `Authorization`.
+ * @throws RpcError `UNAUTHORIZED` (key_missing, key_invalid)
+ */
+export function tokenOf(authorization: string | undefined): string {
   if (authorization === undefined) {
     throw rpcError('key_missing', 'the header Authorization: Bearer KEY is missing')
   }

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
+import { peerLimits } from '../../shared/contract/limits.js'
 import { apiVersion } from '../../shared/contract/version.js'
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
@@ -13,9 +14,10 @@ import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { networkOf } from '../../shared/values/network-of.js'
 import { createHomePage, requestedUrl } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
-import { agentPath, createRoutes, forThisMachine, type MountedBridge, rpcPath } from '../http/http-routes.js'
+import { agentPath, createRoutes, forThisMachine, type MountedBridge, peerPath, rpcPath } from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
 import { appRouter } from '../routers/app.js'
+import { type PeerContext, peerRouter } from '../routers/peer.js'
 import type { Context } from '../routers/trpc.js'
 import { serveDuplex } from '../rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from '../rpc/connection-group.js'
@@ -25,16 +27,20 @@ import { serveWebSockets } from '../rpc/upgrade/websocket-listener.js'
 import { type ProviderSeed, seedRow } from '../services/admin/providers/provider-seeds.js'
 import { createRetention } from '../services/admin/records/retention.js'
 import type { RotateKeys } from '../services/admin/secret-rotation.js'
+import { noAgents } from '../services/agent-hosts.js'
 import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
 import type { Store } from '../store/store.js'
+import { AgentCalls } from './agent-calls.js'
 import { AgentLinks, type ConnectAgent } from './agent-links.js'
 import { agentInstanceOf, buildVersionOf, createAgentAuthenticator, createAuthenticator } from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
 import { guardAuthenticator } from './guarded-authenticator.js'
 import { KeyWatch } from './key-watch.js'
+import { type ConnectPeer, PeerLinks } from './peers/peer-links.js'
+import { createPeerAuthenticator, createPeerToken } from './peers/peer-token.js'
 import { ReplicaPresence } from './peers/replica.js'
 import { storeStateReader } from './store-state.js'
 
@@ -92,6 +98,8 @@ export interface BridgeServerOptions {
   metrics?: ServerMetrics
   /** calls agents that come by `/agent`: `connectAgent` of `aibridge/client`; default: no agent may connect */
   connectAgent?: ConnectAgent
+  /** calls other servers of the database: `connectPeer` of `aibridge/client`; default: none is called */
+  connectPeer?: ConnectPeer
 }
 
 /** The address on which a control plane listens. */
@@ -113,7 +121,7 @@ export interface BridgeServer {
    */
   connectInMemory(options: { identity: Identity }): Duplex
   /**
-   * Listens for HTTP and, at `/rpc` and `/agent`, for WebSockets; `url` is the address from this machine.
+   * Listens for HTTP and, at `/rpc`, `/agent` and `/peer`, for WebSockets; `url` is the address from this machine.
    * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if the server listens already); `SERVICE_UNAVAILABLE`
    *   (draining) after a call of `close()`; `BAD_REQUEST` (config_invalid) for a host that is not of this machine; any
    *   other error of the operating system as Node throws it
@@ -139,6 +147,7 @@ export async function createBridgeServer({
   logger = silentLogger,
   metrics,
   connectAgent,
+  connectPeer,
 }: BridgeServerOptions): Promise<BridgeServer> {
   if (config.adminToken === '') {
     throw new RpcError('BAD_REQUEST', 'adminToken: must not be empty', { reason: 'config_invalid' })
@@ -153,13 +162,23 @@ export async function createBridgeServer({
   const replica = new ReplicaPresence({ store, logger, advertiseUrl: config.advertiseUrl })
   const agentLinks =
     connectAgent && new AgentLinks({ store, replica: replica.id, group, connectAgent, logger, ...heartbeat })
+  const peers =
+    connectPeer &&
+    new PeerLinks({
+      connectPeer,
+      createToken: target => createPeerToken(secrets, target),
+      logger,
+      onCallEnd: metrics?.peerCallEnded,
+    })
+  const agentCalls =
+    agentLinks && new AgentCalls({ store, links: agentLinks, peers, replica: replica.id, group, logger })
   const readStoreState = storeStateReader(store, logger)
   const services = createServices({
     store,
     isStoreWritable: async () => (await readStoreState()) === 'ok',
     secrets,
     logger,
-    ...(agentLinks && { agentHosts: agentLinks }),
+    ...(agentCalls && { agentHosts: agentCalls }),
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
     ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
@@ -169,8 +188,9 @@ export async function createBridgeServer({
     ...(config.rotateKeys && { rotateKeys: config.rotateKeys }),
   })
   const onError = (report: ErrorReport) => logFailedCall(logger, report)
-  const observers = metrics ? observersOf(metrics) : {}
+  const observers = metrics ? observersOf(metrics, appRouter._def.procedures) : {}
   metrics?.watchGroup(group)
+  if (peers) metrics?.watchPeers(peers)
   const keyWatch = new KeyWatch({
     findInvalid: services.daemonKeys.checkConnected,
     onChange: listener => store.onChange('daemon_keys', listener),
@@ -185,6 +205,10 @@ export async function createBridgeServer({
     logger,
   })
   const authenticateAgent = guardAuthenticator(createAgentAuthenticator(services.agentKeys), {
+    trustedProxies,
+    logger,
+  })
+  const authenticatePeer = guardAuthenticator(createPeerAuthenticator({ keys: secrets, replica: replica.id }), {
     trustedProxies,
     logger,
   })
@@ -214,7 +238,8 @@ export async function createBridgeServer({
       services.abandonmentSweep.stop(),
     ])
     keyWatch.stop()
-    await agentLinks?.stop()
+    agentCalls?.stop()
+    await Promise.all([agentLinks?.stop(), peers?.close()])
     await services.presence.stop()
     await services.keyUse.stop()
     return {
@@ -260,7 +285,7 @@ export async function createBridgeServer({
           host,
           port,
           listener,
-          webSocketPaths: agentLinks ? [rpcPath, agentPath] : [rpcPath],
+          webSocketPaths: [rpcPath, ...(agentLinks ? [agentPath] : []), ...(replica.isAdvertised ? [peerPath] : [])],
           logger,
         })
       } finally {
@@ -284,6 +309,21 @@ export async function createBridgeServer({
             }),
           onError,
           ...(metrics && { onRejected: metrics.connectionRejected }),
+        })
+      }
+      if (replica.isAdvertised) {
+        serveWebSockets({
+          ...listening,
+          ...pings,
+          path: peerPath,
+          router: peerRouter,
+          connectionParams: 'rejected',
+          authenticate: authenticatePeer,
+          createContext: (): PeerContext => ({ heldAgents: agentCalls ?? noAgents }),
+          limits: { maxInFlight: peerLimits.maxInFlight, maxSubscriptions: peerLimits.maxSubscriptions },
+          maxConnections: peerLimits.maxConnections,
+          onError,
+          ...(metrics && observersOf(metrics, peerRouter._def.procedures, 'peer.')),
         })
       }
       serveWebSockets({
@@ -320,10 +360,10 @@ export async function createBridgeServer({
 }
 
 /** A path comes from the peer, and made-up paths must not become labels of a metric. */
-function observersOf({ callEnded, connectionRejected }: ServerMetrics) {
-  const { procedures } = appRouter._def
+function observersOf({ callEnded, connectionRejected }: ServerMetrics, procedures: object, prefix = '') {
   return {
-    onCallEnd: (end: CallEnd) => callEnded(Object.hasOwn(procedures, end.path) ? end : { ...end, path: 'unknown' }),
+    onCallEnd: (end: CallEnd) =>
+      callEnded({ ...end, path: Object.hasOwn(procedures, end.path) ? `${prefix}${end.path}` : 'unknown' }),
     onRejected: connectionRejected,
   }
 }

@@ -32,6 +32,11 @@ export const rpcPath = '/rpc'
 /** The path of the WebSockets of agents. */
 export const agentPath = '/agent'
 
+/** The path of the WebSockets of other servers. */
+export const peerPath = '/peer'
+
+const webSocketPaths: readonly string[] = [rpcPath, agentPath, peerPath]
+
 /**
  * Creates the listener of a process.
  *
@@ -41,7 +46,7 @@ export const agentPath = '/agent'
  * | `/healthz` | 200 while the process lives |
  * | `/readyz` | 200 when every part is ready, else 503 with each part's state |
  * | `/metrics` | metrics, without authentication: numbers, names of providers, models and procedures; no user and no secret |
- * | `/rpc`, `/agent` | 426 for requests without an upgrade |
+ * | `/rpc`, `/agent`, `/peer` | 426 for requests without an upgrade |
  * | below a mount | the mounted handler's |
  */
 export function createRoutes(options: RoutesOptions): RequestListener {
@@ -54,7 +59,7 @@ export function createRoutes(options: RoutesOptions): RequestListener {
     if (path === '/healthz') return sendJson(response, 200, { status: 'ok' })
     if (path === '/readyz') return void sendReadiness(response, options)
     if (path === '/metrics' && metrics) return void sendMetrics(response, metrics, logger)
-    if (path === rpcPath || path === agentPath) {
+    if (webSocketPaths.includes(path)) {
       response.setHeader('upgrade', 'websocket')
       return sendJson(response, 426, { message: `${path} takes WebSockets only` })
     }

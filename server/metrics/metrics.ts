@@ -13,6 +13,10 @@ export interface ServerMetrics {
   readonly interceptionsAbandoned: (interceptions: number) => void
   /** Reads a group whenever the numbers are requested. */
   readonly watchGroup: (group: Pick<ConnectionGroup, 'connections' | 'calls'>) => void
+  /** Reads the number of open connections to other servers whenever the numbers are requested. */
+  readonly watchPeers: (peers: { readonly connections: number }) => void
+  /** Takes a call to another server at its end. The path is that of a procedure. */
+  readonly peerCallEnded: (end: CallEnd) => void
   /** Returns all metrics, in Prometheus' text format 0.0.4. */
   readonly text: () => Promise<string>
 }

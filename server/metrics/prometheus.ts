@@ -3,9 +3,11 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 import type { ServerMetrics } from './metrics.js'
 
+const callBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
 /**
- * Creates metrics in a separate registry: `rpc_…`, and the metrics of the process. No label holds a secret or names a
- * user.
+ * Creates metrics in a separate registry: `rpc_…`, `peer_…`, and the metrics of the process. No label holds a secret or
+ * names a user.
  */
 export function createServerMetrics(): ServerMetrics {
   const registry = new Registry()
@@ -28,11 +30,27 @@ export function createServerMetrics(): ServerMetrics {
       this.set(group.calls)
     },
   })
+  let peers: { readonly connections: number } = { connections: 0 }
+  new Gauge({
+    name: 'peer_connections_open',
+    help: 'connections of this server to other servers of the database',
+    registers,
+    collect() {
+      this.set(peers.connections)
+    },
+  })
+  const peerCalls = new Histogram({
+    name: 'peer_call_seconds',
+    help: 'calls to other servers of the database, until the response; code: OK or that of the error',
+    labelNames: ['path', 'code'],
+    buckets: callBuckets,
+    registers,
+  })
   const calls = new Histogram({
     name: 'rpc_call_seconds',
     help: 'calls from their arrival to their response, subscriptions to their end; code: OK or that of the error',
     labelNames: ['path', 'type', 'code'],
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    buckets: callBuckets,
     registers,
   })
   const rejected = new Counter({
@@ -50,6 +68,10 @@ export function createServerMetrics(): ServerMetrics {
     interceptionsAbandoned: interceptions => abandoned.inc(interceptions),
     callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
     connectionRejected: ({ reason, code }) => rejected.inc({ reason: reason ?? code }),
+    peerCallEnded: ({ path, code = 'OK', durationMs }) => peerCalls.observe({ path, code }, durationMs / 1000),
+    watchPeers(watched) {
+      peers = watched
+    },
     watchGroup(watched) {
       group = watched
     },

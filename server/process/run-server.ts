@@ -9,6 +9,8 @@ import { connectAgent } from '../../client/agent-connection.js'
 import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import type { OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
+import { connectPeer } from '../../client/peer-connection.js'
+import { readCaFile } from '../config/ca-file.js'
 import { type ServeConfig, serveConfig } from '../config/config.js'
 import { secretFiles } from '../config/keys.js'
 import { fileWarning } from '../config/shown-config.js'
@@ -98,6 +100,7 @@ async function start(
     return rest
   }
   try {
+    const peerTls = await readCaFile(config.peerCaFile, '--peer-ca')
     const secrets = await ensureSecrets({ ...config, logger })
     report(stepOf(config))
     // A new process opens an ended database again as after kill -9, or reports the cause.
@@ -120,12 +123,14 @@ async function start(
         structuredLogging,
         seeds,
         retentionDays,
+        advertiseUrl: config.advertiseUrl,
         trustedProxies: config.trustedProxies,
         listCommand: url => commandFor('interceptions list', url, dataDir),
       },
       logger,
       metrics: createServerMetrics(),
       connectAgent,
+      connectPeer: dial => connectPeer({ ...dial, tls: peerTls }),
     })
     opened.push(graceMs => server.close({ graceMs }))
     const daemonInstance = randomUUID()

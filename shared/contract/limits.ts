@@ -54,6 +54,22 @@ export const presence = {
   stopMs: 2_000,
 } as const
 
+/** Connections between the servers of one database. */
+export const peerLimits = {
+  /** streams that one server follows at another: some hundred chats, with as many watchers as wanted each */
+  maxSubscriptions: 4_096,
+  /** these, and as many calls beside */
+  maxInFlight: 8_192,
+  /** connections to one server: one from each other server, and those of servers that were killed */
+  maxConnections: 256,
+  /** difference between the clocks of two servers that a token may have */
+  tokenValidMs: 300_000,
+  /** a connection without a call is closed after this time */
+  idleMs: 30_000,
+  /** between two looks where an agent is, for calls that wait; a notification wakes them earlier */
+  recheckMs: 5_000,
+} as const
+
 /** Ends of interceptions whose daemon is gone, and the pace of the search. */
 export const abandonment = {
   /** longest absence of a daemon, whose requests may go on and whose records wait in its outbox (contract) */

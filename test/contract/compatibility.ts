@@ -12,6 +12,7 @@ export function incompatibilities(older: Description, newer: Description): strin
   const problems = [
     ...missingProcedures(older.procedures, newer.procedures, ''),
     ...missingProcedures(older.agentProcedures ?? {}, newer.agentProcedures ?? {}, 'agent: '),
+    ...missingProcedures(older.peerProcedures ?? {}, newer.peerProcedures ?? {}, 'peer: '),
   ]
   for (const [kind, was] of Object.entries(older.records)) {
     const is = newer.records[kind]

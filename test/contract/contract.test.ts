@@ -148,6 +148,7 @@ describe('a newer version that breaks older clients is found', () => {
       contract => Object.assign(contract.errorCodes, { TIMEOUT: { number: -32008, status: 504, retry: true } }),
     ],
     ['close code keyRevoked (4001) changed', contract => Object.assign(contract.closeCodes, { keyRevoked: 4002 })],
+    ['peer: agents.start is gone', contract => delete contract.peerProcedures?.['agents.start']],
     ['agent: signal is gone', contract => delete contract.agentProcedures?.signal],
     [
       'agent: start input requires cpus',

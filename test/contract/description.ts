@@ -7,6 +7,7 @@ import { getErrorShape, TRPCError } from '@trpc/server'
 import { parseSync } from 'vite'
 import { z } from 'zod'
 import { appRouter } from '../../server/routers/app.js'
+import { peerRouter } from '../../server/routers/peer.js'
 import { processRouter } from '../../server/routers/process.js'
 import { CheckedInput, type Context } from '../../server/routers/trpc.js'
 import type { Identity } from '../../server/services/identity.js'
@@ -20,13 +21,14 @@ import { errorCodes, RpcError } from '../../shared/rpc/errors.js'
 import { formatVersion } from '../../shared/rpc/version.js'
 import { agentOutputs } from './agent-outputs.js'
 import { outputs } from './outputs.js'
+import { peerOutputs } from './peer-outputs.js'
 
 /** A JSON schema, draft 2020-12, as zod writes it. */
 export type Schema = { [keyword: string]: unknown }
 
 export interface ProcedureDescription {
   type: string
-  /** the roles that are accepted; none for a procedure of agents, which have no roles */
+  /** the roles that are accepted; none for a procedure of agents or between servers, which have no roles */
   roles: string[]
   /** what a caller may send; null if the procedure reads no input */
   input: Schema | null
@@ -42,6 +44,8 @@ export interface Description {
   procedures: Record<string, ProcedureDescription>
   /** of agents, by path; since 1.6 */
   agentProcedures?: Record<string, ProcedureDescription>
+  /** of servers for each other, by path; since 1.7 */
+  peerProcedures?: Record<string, ProcedureDescription>
   /** one record of a batch, by its `kind` */
   records: Record<string, Schema>
   /** code → its JSON-RPC number, HTTP status, and whether a repeated call may succeed */
@@ -64,6 +68,9 @@ export async function describeContract(): Promise<Description> {
     })),
     agentProcedures: await describeProcedures(processRouter(noHost)._def.procedures, async (path, procedure) =>
       describeProcedure(path, procedure, agentOutputs),
+    ),
+    peerProcedures: await describeProcedures(peerRouter._def.procedures, async (path, procedure) =>
+      describeProcedure(path, procedure, peerOutputs),
     ),
     records: sorted(Object.entries(recordSchemas).map(([kind, schema]) => [kind, schemaOf(schema, 'input')])),
     errorCodes: sorted(
@@ -158,7 +165,7 @@ async function errorCodeOf(list: readonly Middleware[], options: object): Promis
 function outputOf(path: string, outputs: object): z.ZodType {
   const output = path.split('.').reduce<unknown>((tree, name) => Reflect.get(Object(tree), name), outputs)
   if (output instanceof z.ZodType) return output
-  throw new Error(`${path} has no output in test/contract/outputs.ts or agent-outputs.ts`)
+  throw new Error(`${path} has no output in test/contract/outputs.ts, agent-outputs.ts or peer-outputs.ts`)
 }
 
 /** The schema as JSON; a date is text with a time, a value that is checked by a function alone is anything. */

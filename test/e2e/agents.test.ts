@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import type { CreatedAgent } from '../../shared/contract/admin/agents.js'
 import { makeDatabase } from '../fixtures/stores.js'
+import { balance } from './balancer.js'
 import { cleanUp, follow, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
 
 // A server's start takes a second, more on a busy machine.
@@ -106,6 +107,52 @@ test('a key of an agent opens no bridge and no MCP endpoint, and a second proces
   second.kill('SIGTERM')
   expect(await second.exited).toMatchObject({ code: 0 })
 })
+
+/** A server that the others reach: it has to know the URL of its way in before it has a port. */
+async function startReplica(env: Record<string, string>) {
+  const found: { url: string }[] = []
+  const way = await balance(() => found)
+  onTestFinished(way.close)
+  const server = await startServe(await temporaryDirectory(), { env: { ...env, BRIDGE_ADVERTISE_URL: way.url } })
+  found.push(server)
+  return server
+}
+
+test('a command whose server is killed is read to its end through another server, and runs once', async () => {
+  const database = await makeDatabase()
+  onTestFinished(database.drop)
+  const env = {
+    BRIDGE_ADMIN_TOKEN: 'admin-token-of-the-control-plane',
+    BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    DATABASE_URL: database.url,
+  }
+  const [far, near] = await Promise.all([startReplica(env), startReplica(env)])
+  const at = ['--port', near.port]
+  await run(['users', 'create', 'ada', ...at], { env })
+  const { key } = await runJson<CreatedAgent>(['agents', 'create', '--name', 'a', '--user', 'ada', ...at], { env })
+  const folder = await temporaryDirectory()
+  let targets = [far]
+  const balancer = await balance(() => targets)
+  onTestFinished(balancer.close)
+  const agent = await startAgent(balancer.url, ['--dir', folder], { BRIDGE_AGENT_KEY: key })
+
+  const command = `echo run >> runs; until [ -e go ]; do sleep 0.02; done; echo done`
+  const result = run(['agents', 'run', ...at, 'a', '--', command], { env })
+  // The wait for the output stands at the server that holds the agent.
+  const isRead = async () => (await metricsOf(near)).includes('peer_call_seconds_count{path="agents.output",code="OK"}')
+  await vi.waitUntil(isRead, { timeout: 20_000 })
+  targets = [near]
+  far.kill('SIGKILL')
+  await far.exited
+  await near.logged('an agent is connected')
+  await writeFile(join(folder, 'go'), '')
+  expect(await result).toEqual({ code: 0, stdout: 'done\n', stderr: '' })
+  expect(readFileSync(join(folder, 'runs'), 'utf8')).toBe('run\n')
+  agent.kill('SIGTERM')
+  await agent.exited
+})
+
+const metricsOf = async ({ url }: { url: string }) => (await fetch(`${url}/metrics`)).text()
 
 test('Ctrl-C terminates the command on the agent', async () => {
   const { startAgent: start, folder, follow } = await deployment()

@@ -72,7 +72,9 @@ export function createAgentsAdmin({ store, agentKeys, agentHosts }: AgentsAdminO
     async output({ agent, instanceId, ...input }, signal) {
       const agentId = await idOf(agent)
       const bounds = { timeoutMs: input.waitMs + timeoutMs, signal, instanceId }
-      return agentHosts.call(agentId, bounds, (host, _instance, call) => host.output(input, call))
+      return agentHosts.call(agentId, bounds, (host, _instance, call) =>
+        host.output({ ...input, waitMs: Math.max(0, input.waitMs - call.waitedMs) }, call),
+      )
     },
 
     async processes({ agent }, signal) {

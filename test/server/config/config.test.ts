@@ -48,6 +48,8 @@ describe('serveConfig', () => {
       recordContent: true,
       databaseUrl: undefined,
       databasePool: 10,
+      advertiseUrl: undefined,
+      peerCaFile: undefined,
       retentionDays: 0,
       seeds: [],
       adminToken: undefined,

@@ -6,6 +6,7 @@ import { agentDial } from '../../../client/agent-dial.js'
 import { createBridgeClient, dialRemote } from '../../../client/bridge-client.js'
 import { connect } from '../../../client/rpc/connection.js'
 import { webSocketDial } from '../../../client/rpc/websocket.js'
+import { AgentCalls } from '../../../server/control-plane/agent-calls.js'
 import { AgentLinks } from '../../../server/control-plane/agent-links.js'
 import { createBridgeServer } from '../../../server/control-plane/server.js'
 import { processRouter } from '../../../server/routers/process.js'
@@ -254,16 +255,15 @@ describe('calls of operators', () => {
 
   test('an agent that does not come before the deadline is unreachable, also one that was there', async () => {
     const group = new ConnectionGroup()
-    const links = new AgentLinks({
-      store: store(),
-      replica: randomUUID(),
-      group,
-      connectAgent,
-      logger: recordingLogger(),
+    const shared = { store: store(), replica: randomUUID(), group, logger: recordingLogger() }
+    const links = new AgentLinks({ ...shared, connectAgent })
+    const calls = new AgentCalls({ ...shared, links, peers: undefined })
+    onTestFinished(async () => {
+      calls.stop()
+      await links.stop()
     })
-    onTestFinished(() => links.stop())
     const { id, name } = await createAgent(await openServer())
-    const list = () => links.call(id, { timeoutMs: 20 }, (host, _instance, call) => host.list({}, call))
+    const list = () => calls.call(id, { timeoutMs: 20 }, (host, _instance, call) => host.list({}, call))
     expect(await rejectionOf(list())).toMatchObject({ reason: 'agent_unreachable' })
     const [far, near] = memoryDuplexPair()
     serveDuplex({ duplex: far, router: processRouter(scriptedHost(randomUUID())), createContext: () => ({}) })

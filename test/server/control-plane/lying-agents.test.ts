@@ -5,6 +5,7 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { connectAgent } from '../../../client/agent-connection.js'
 import { agentDial } from '../../../client/agent-dial.js'
+import { AgentCalls } from '../../../server/control-plane/agent-calls.js'
 import { AgentLinks } from '../../../server/control-plane/agent-links.js'
 import { processRouter } from '../../../server/routers/process.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
@@ -190,21 +191,20 @@ describe('an agent that hangs up', () => {
 
 describe('an agent that never responds', () => {
   async function linked() {
-    const links = new AgentLinks({
-      store: store(),
-      replica: randomUUID(),
-      group: new ConnectionGroup(),
-      connectAgent,
-      logger: recordingLogger(),
+    const shared = { store: store(), replica: randomUUID(), group: new ConnectionGroup(), logger: recordingLogger() }
+    const links = new AgentLinks({ ...shared, connectAgent })
+    const calls = new AgentCalls({ ...shared, links, peers: undefined })
+    onTestFinished(async () => {
+      calls.stop()
+      await links.stop()
     })
-    onTestFinished(() => links.stop())
     const { id, name } = await (await openServer()).createAgent()
     const instance = randomUUID()
     const bring = async (duplex: Duplex, signal: AbortSignal) =>
       links.accept(duplex, { agentId: id, name, instance, buildVersion: null, signal })
     const start = (timeoutMs: number) =>
       rejectionOf(
-        links.call(id, { timeoutMs }, (host, _instance, call) =>
+        calls.call(id, { timeoutMs }, (host, _instance, call) =>
           host.start({ id: 'p', command: 'true', background: false }, call),
         ),
       )
