@@ -154,6 +154,7 @@ export function createBridgeDaemon(options: BridgeDaemonOptions): BridgeDaemon {
       response.setHeader('connection', 'close')
       const rejection = new Rejection(503, 'shutting_down', 'the bridge is shutting down')
       metrics.rejected(rejection.reason)
+      caller?.onRejection?.(rejection.reason)
       rejectExchange(providers, request, response, rejection, corsHeaders(request, door.allowedOrigins))
       return
     }

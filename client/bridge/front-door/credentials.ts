@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Identification } from '../control-plane/authorization-cache.js'
 import { clientCredentials } from '../wire/headers.js'
+import type { RejectionReason } from '../wire/rejection.js'
 
 /** A caller in the daemon's own process. The caller is named beside a request, never in its headers. */
 export interface InProcessCaller {
@@ -9,6 +10,12 @@ export interface InProcessCaller {
   source: string
   /** id of the API key whose owner the request is recorded for */
   keyId: string
+  /** the session of the recorded request, in place of the one that its headers or its body name */
+  sessionId?: string | undefined
+  /** Called with the id of the interception, when it is recorded and before the provider is called. Must not throw. */
+  onInterception?: ((id: string) => void) | undefined
+  /** Called with the reason of a rejection, before the response of the bridge itself. Must not throw. */
+  onRejection?: ((reason: RejectionReason) => void) | undefined
 }
 
 /** The key of this service, from a request's headers or from its caller. */

@@ -100,13 +100,13 @@ async function withBodyShare<T>(exchange: Exchange, serve: (share: BodyShare) =>
   }
 }
 
-function begin(
+async function begin(
   exchange: Exchange,
   facts: RequestFacts,
   bridged: BridgedCall,
   requestBytes: number,
 ): Promise<Recording> {
-  const { parts, request, abort, signal, target, owner, credentials, startedAt, arrivedAt } = exchange
+  const { parts, request, abort, signal, target, owner, credentials, caller, startedAt, arrivedAt } = exchange
   const { type, name } = target.provider
   const ownKey = credentials.kind === 'byok' ? clientKey(request.headers) : undefined
   const ownHint = ownKey === undefined ? undefined : credentialHint(ownKey)
@@ -123,7 +123,11 @@ function begin(
     startedAt,
     arrivedAt,
   }
-  return withinDeadline(parts.limits.controlPlaneDeadlineMs, abort, () => parts.recorder.begin(start, signal))
+  const recording = await withinDeadline(parts.limits.controlPlaneDeadlineMs, abort, () =>
+    parts.recorder.begin(start, signal),
+  )
+  caller?.onInterception?.(recording.id)
+  return recording
 }
 
 /**

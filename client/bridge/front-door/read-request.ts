@@ -103,10 +103,11 @@ function interpret(
   body: Buffer,
   { json, plain, text }: RequestContent,
 ): Interpreted {
-  const { request, parts } = exchange
+  const { request, parts, caller } = exchange
   const encoding = request.headers['content-encoding']
   if (!json) parts.logger.warn({ encoding }, 'a request in an unreadable encoding is recorded without its prompt')
   const facts = route.readRequest(json ?? {}, request.headers)
+  if (caller?.sessionId !== undefined) facts.sessionId = caller.sessionId
   const conversation = conversationOf(exchange, facts, json ?? {})
   const reader = route.createResponseReader(json)
   const adaptation = json && plain && route.adapt?.(json, plain)

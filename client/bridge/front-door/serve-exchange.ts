@@ -53,9 +53,11 @@ export async function serveExchange(
 /** Reasons of requests that anybody can send. */
 const needsNoKey: ReadonlySet<RejectionReason> = new Set(['no_key', 'too_many_guesses', 'websocket', 'loop'])
 
-function reject({ parts, response, signal, mount, mcpServer, address, cors }: Arrival, error: unknown): void {
+function reject(arrival: Arrival, error: unknown): void {
+  const { parts, response, signal, mount, mcpServer, address, cors } = arrival
   const rejection = rejectionOf(error)
   const { status, reason } = rejection
+  arrival.caller?.onRejection?.(reason)
   const place = mcpServer === undefined ? { provider: mount.providerName } : { server: mcpServer }
   const fields = { ...describeError(error), ...place, status, rejection: reason, address }
   // Failures of a provider belong to an interception, which counts them, and a client that left was not rejected.

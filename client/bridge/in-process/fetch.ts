@@ -1,9 +1,10 @@
 import { slug } from '../../../shared/contract/fields.js'
 import type { BridgeDaemon } from '../daemon.js'
+import type { InProcessCaller } from '../front-door/credentials.js'
 import { createHandlerFetch } from './handler-fetch.js'
 
 /** Options of {@link createBridgeFetch}. */
-export interface BridgeFetchOptions {
+export interface BridgeFetchOptions extends Pick<InProcessCaller, 'sessionId' | 'onInterception' | 'onRejection'> {
   /** name of the called provider: the segment behind `/bridge/` */
   provider: string
   /** the part of this process that calls, for instance `agents`; logged, decides nothing */
@@ -30,17 +31,18 @@ export interface BridgeFetchOptions {
  */
 export function createBridgeFetch(
   daemon: Pick<BridgeDaemon, 'serve'>,
-  { provider, source, keyId }: BridgeFetchOptions,
+  { provider, ...caller }: BridgeFetchOptions,
 ): typeof fetch {
   if (!slug.safeParse(provider).success) {
     throw new TypeError(`provider ${JSON.stringify(provider)} must be 1 to 32 characters of [a-z0-9-]`)
   }
   const handlerFetch = createHandlerFetch((request, response) => {
     request.url = `/bridge/${provider}${request.url}`
-    return daemon.serve(request, response, { source, keyId })
+    return daemon.serve(request, response, caller)
   })
   return async (input, init) => {
-    if (!keyId) throw new TypeError('keyId is missing: the id of the API key on whose owner requests are recorded')
+    if (!caller.keyId)
+      throw new TypeError('keyId is missing: the id of the API key on whose owner requests are recorded')
     return handlerFetch(input, init)
   }
 }

@@ -302,6 +302,42 @@ describe('createBridgeFetch', () => {
     })
   })
 
+  test('the session of the caller is recorded in place of the one in the request', async () => {
+    provider.respondWith(json({ id: 'msg_1' }), json({ id: 'msg_1' }))
+    const headers = { 'x-claude-code-session-id': 'from-the-header' }
+    await (await fetchWith({ sessionId: 'from-the-caller' })(url, { ...post, headers })).text()
+    await (await fetchWith()(url, { ...post, headers })).text()
+    expect(plane.stored('interception')).toMatchObject([
+      { clientSessionId: 'from-the-caller' },
+      { clientSessionId: 'from-the-header' },
+    ])
+  })
+
+  test('the caller gets the id of the interception before the provider is called', async () => {
+    const seen: [string, number][] = []
+    provider.respondWith(json({ id: 'msg_1' }))
+    const onInterception = (id: string) => void seen.push([id, provider.calls.length])
+    await (await fetchWith({ onInterception })(url, post)).text()
+    expect(seen).toEqual([[Reflect.get(plane.stored('interception')[0] ?? {}, 'id'), 0]])
+  })
+
+  test("the caller gets the reason of the bridge's own rejections, and none for a provider's", async () => {
+    const reasons: string[] = []
+    const onRejection = (reason: string) => void reasons.push(reason)
+    provider.respondWith(json({ error: {} }, 401))
+    const status = async (options: Partial<BridgeFetchOptions>) => {
+      const response = await fetchWith({ onRejection, ...options })(url, post)
+      await response.text()
+      return response.status
+    }
+    expect(await status({})).toBe(401)
+    expect(reasons).toEqual([])
+    expect(await status({ provider: 'nobody' })).toBe(404)
+    await bridge.daemon.close({ graceMs: 0 })
+    expect(await status({})).toBe(503)
+    expect(reasons).toEqual(['unknown_provider', 'shutting_down'])
+  })
+
   test('the source is in the log lines of its exchanges, and in no others', async () => {
     plane.before = path => {
       if (path === 'recorder.recordInterception') throw new RpcError('INTERNAL_SERVER_ERROR', 'internal server error')
