@@ -145,6 +145,7 @@ const rules: Rule[] = [
     from: /^server\/index\.ts$/,
     never: /^server\/store\/(?!store\.ts$|open\/open-store\.ts$)/,
   },
+  { name: 'the bridge knows no chats', from: /^client\/(bridge|agent|rpc)\//, never: /^client\/chats\// },
   {
     name: 'the journal knows no record',
     from: /^client\/bridge\/outbox\/journal\//,
@@ -399,6 +400,7 @@ const madeUp = [
   ['shared imports nothing of ours', 'shared/a.ts', "import '../client/index.js'"],
   ['client imports only types from server', 'client/a.ts', "export { b } from '../server/routers/app.js'"],
   ['client imports only types from server', 'client/a.ts', "import { type B } from '../server/routers/app.js'"],
+  ['the bridge knows no chats', 'client/bridge/a.ts', "import '../chats/chat-models.js'"],
   ['client knows no tests or benchmarks', 'server/a.ts', "import { links } from '../test/fixtures/links.js'"],
   ['server never imports client', 'server/control-plane/server.ts', "const a = await import('../../client/index.js')"],
   ['nobody imports cli.ts', 'test/a.test.ts', "import '../server/cli.js'"],

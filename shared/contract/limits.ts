@@ -290,6 +290,8 @@ export const chatLimits = {
   maxPageBytes: 2 * mib,
   /** a response or the results of its tools: above it the turn fails; a page holds one such message */
   maxStoredMessageBytes: 3 * mib,
+  /** of a response by Anthropic Messages, which takes no request without: every current model writes as much */
+  maxOutputTokens: 32_000,
   /** calls of the model in one turn */
   maxSteps: 50,
   /** of one history version */

@@ -54,42 +54,6 @@ export interface ModelResponse {
   finishReason: FinishReason
 }
 
-/**
- * A failed call of the model, by status and cause.
- * - `kind` `retryable`: no connection, 408, 425, 429, 5xx, 529, a stall, a broken stream; `final`: all else;
- *   `aborted`: the caller's signal
- * - `retryAfterMs` as the provider names it
- * - `reason` a label for the chat's error: see `chatErrorReasons`
- */
-export class ModelError extends Error {
-  readonly kind: 'retryable' | 'final' | 'aborted'
-  readonly reason:
-    | 'rate_limited'
-    | 'billing'
-    | 'rejected'
-    | 'context_too_long'
-    | 'not_allowed'
-    | 'unknown_provider'
-    | 'unavailable'
-  readonly status: number | undefined
-  readonly retryAfterMs: number | undefined
-
-  constructor(
-    message: string,
-    options: Pick<ModelError, 'kind' | 'reason'> & {
-      status?: number | undefined
-      retryAfterMs?: number | undefined
-      cause?: unknown
-    },
-  ) {
-    super(message, { cause: options.cause })
-    this.kind = options.kind
-    this.reason = options.reason
-    this.status = options.status
-    this.retryAfterMs = options.retryAfterMs
-  }
-}
-
 /** The observers of one call of the model. */
 export interface ModelCall {
   signal: AbortSignal
@@ -101,6 +65,6 @@ export interface ModelCall {
 
 /** Calls models. A rejected call has passed on the parts that came before. */
 export interface ChatModels {
-  /** @throws ModelError */
+  /** @throws ModelError of `shared/contract/model-error.ts` */
   call(request: ModelRequest, call: ModelCall): Promise<ModelResponse>
 }
