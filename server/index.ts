@@ -1,6 +1,16 @@
-/** Public names of `aibridge/server`. The first group serves any tRPC router, the second this service. */
+/** Public names of `aibridge/server`. The first group serves any tRPC router or ACP agent, the second this service. */
 
 export type { CallEnd } from '../shared/rpc/call-end.js'
+export type {
+  AcpAgentInfo,
+  AcpCredentials,
+  AcpEndReason,
+  AcpIdentity,
+  AcpObserver,
+  AcpTransport,
+  ServeAcpOptions,
+} from './acp/options.js'
+export { type AcpListener, serveAcp } from './acp/serve-acp.js'
 export type { AgentConnection, ConnectAgent } from './control-plane/agent-links.js'
 export type { ConnectPeer, PeerConnection, PeerDial } from './control-plane/peers/peer-links.js'
 export {

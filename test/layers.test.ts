@@ -31,7 +31,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'shared/rpc/': [['./'], ['json/'], ['links/']],
   'server/': [
     ['store/', 'rpc/'],
-    ['services/'],
+    ['services/', 'acp/'],
     ['routers/', 'metrics/', 'http/', 'config/'],
     ['control-plane/'],
     ['process/'],
@@ -49,6 +49,14 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['open/'],
   ],
   'server/rpc/': [['./'], ['upgrade/']],
+  'server/acp/': [
+    ['options.ts'],
+    ['observer.ts', 'streams/'],
+    ['connection/'],
+    ['http/', 'port/'],
+    ['websocket/'],
+    ['serve-acp.ts'],
+  ],
   'server/commands/': [['common/'], ['./']],
   'client/rpc/': [['./'], ['browser/']],
   'client/bridge/front-door/': [['body/'], ['./']],
@@ -110,6 +118,11 @@ const rules: Rule[] = [
     except: /^server\/(cli\.ts|commands\/)/,
   },
   { name: 'rpc knows no router, service or store', from: /^server\/rpc\//, never: /^server\/(?!rpc\/)/ },
+  {
+    name: 'the transport of agents knows no router, no service, no store and no contract',
+    from: /^server\/acp\//,
+    never: /^(server\/(?!acp\/|rpc\/)|shared\/(?!(acp|rpc|values)\/)|@trpc\/)/,
+  },
   { name: 'the client rpc knows nothing above it', from: /^client\/rpc\//, never: /^(server|client\/(?!rpc\/))/ },
   {
     name: 'the transport imports only values/ and rpc/ of shared',
@@ -411,6 +424,11 @@ const madeUp = [
     'the transport imports only values/ and rpc/ of shared',
     'server/rpc/upgrade/a.ts',
     "import { apiVersion } from '../../../shared/contract/version.js'",
+  ],
+  [
+    'the transport of agents knows no router, no service, no store and no contract',
+    'server/acp/http/a.ts',
+    "import { limits } from '../../../shared/contract/limits.js'",
   ],
   ['routers know no rpc and no server', 'server/routers/a.ts', "import { serveDuplex } from '../rpc/connection.js'"],
   ['routers reach the store through services', 'server/routers/a.ts', "import type { Store } from '../store/store.js'"],

@@ -26,22 +26,20 @@ const unstableConnection: AcpMethod = { scope: 'connection', isStable: false }
 export const initializeMethod = 'initialize'
 /** Cancels one request by its id, in either direction. */
 export const cancelRequestMethod = '$/cancel_request'
-/** The method whose result names a new session. */
-export const newSessionMethod = 'session/new'
+/** The methods after whose success a session has no messages any more. */
+export const sessionEndMethods: ReadonlySet<string> = new Set(['session/close', 'session/delete'])
 /** The method whose response travels on the connection's stream although its updates travel on the session's. */
 export const loadSessionMethod = 'session/load'
-/** The method that runs one turn of a session. */
-export const promptMethod = 'session/prompt'
 
 /** Methods that clients send to agents. */
 export const clientMethods: ReadonlyMap<string, AcpMethod> = new Map([
   [initializeMethod, connection],
   ['authenticate', connection],
   ['logout', connection],
-  [newSessionMethod, connection],
+  ['session/new', connection],
   ['session/list', connection],
   [loadSessionMethod, session],
-  [promptMethod, session],
+  ['session/prompt', session],
   ['session/cancel', session],
   ['session/close', session],
   ['session/delete', session],
