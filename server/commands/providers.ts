@@ -69,11 +69,7 @@ export function addProvidersCommands(program: Command): void {
       'its requests under way at once, in each daemon; further ones wait up to 5 s; default: any number',
       wholeNumberOrDefault,
     )
-    .option(
-      '--no-tools-for <model>',
-      'add no tools of MCP servers to requests for these models, * is any text; may be repeated; none: every model gets tools; default: small models',
-      append,
-    )
+    .addOption(noToolsForOption())
     .addOption(
       new Option(
         '--include-usage <when>',
@@ -179,6 +175,16 @@ const columns: Column<ProviderSummary>[] = [
 ]
 
 /** Returns the patterns of an option: none for `none`, those of the server for `default`. */
+/** Commander takes every `--no-…` for the negation of another option, whose value begins with true. */
+function noToolsForOption(): Option {
+  const option = new Option(
+    '--no-tools-for <model>',
+    'add no tools of MCP servers to requests for these models, * is any text; may be repeated; none: every model gets tools; default: small models',
+  ).argParser(append)
+  option.negate = false
+  return option
+}
+
 function patternsOf(given: string[] | undefined): string[] | 'default' | undefined {
   if (given?.join() === 'none') return []
   return given?.join() === 'default' ? 'default' : given

@@ -127,6 +127,18 @@ test('fallback URLs and the limit of parallel requests are set and set back, and
   })
 })
 
+test('models without tools are set, set to none and set back to the default', async () => {
+  const { json } = await commandLine(store(), addProvidersCommands)
+  const add = async (...words: string[]) => {
+    const { settings } = await json<ProviderSummary>('providers', 'add', 'plain', ...words)
+    return settings.modelsWithoutTools
+  }
+  expect(await add('--no-tools-for', 'tiny-*', '--no-tools-for', 'other')).toEqual(['tiny-*', 'other'])
+  expect(await add('--base-url', 'https://one.example')).toEqual(['tiny-*', 'other'])
+  expect(await add('--no-tools-for', 'none')).toEqual([])
+  expect(await add('--no-tools-for', 'default')).toBeNull()
+})
+
 test('limits of a provider take the place of the limits of the server, one by one, until they are set back', async () => {
   const { json, print } = await commandLine(store(), addProvidersCommands)
   const add = (...words: string[]) => json<ProviderSummary>('providers', 'add', 'slow', ...words)
