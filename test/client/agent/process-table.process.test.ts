@@ -4,7 +4,7 @@ import type { ProcessTable } from '../../../client/agent/process-table.js'
 import { errorReasonOf as reasonOf } from '../../../shared/contract/error-reasons.js'
 import { processLimits } from '../../../shared/contract/limits.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
-import { isAlive, openAgent, until } from './agent.js'
+import { isAlive, openAgent, until, untilGone } from './agent.js'
 
 leavesNothing()
 afterEach(() => void vi.useRealTimers())
@@ -237,7 +237,7 @@ describe('a signal', () => {
     await table.signal({ id, signal })
     expect(await endOf(table, id)).toMatchObject({ exitCode: null, signal: signal === 'kill' ? 'SIGKILL' : 'SIGTERM' })
     // A process closes its files a moment before it has ended.
-    await until(() => !isAlive(output.trim()))
+    await untilGone([output.trim()])
   })
 
   test('a signal ends children whose shell has gone', async () => {
@@ -255,7 +255,7 @@ describe('a signal', () => {
     const pids = lines('pids')
     expect(pids.map(isAlive)).toEqual([true, true])
     await table.signal({ id, signal })
-    await until(() => !pids.some(isAlive))
+    await untilGone(pids)
     await endOf(table, id)
   })
 
@@ -266,7 +266,7 @@ describe('a signal', () => {
     const [pid] = lines('pid')
     expect(isAlive(pid)).toBe(true)
     await table.signal({ id, signal: 'terminate' })
-    await until(() => !isAlive(pid))
+    await untilGone([pid])
     await endOf(table, id)
   })
 
@@ -360,7 +360,7 @@ describe('a cancel', () => {
     await vi.advanceTimersByTimeAsync(1_999)
     expect(pids.map(isAlive)).toEqual([true, true])
     await vi.advanceTimersByTimeAsync(1)
-    await until(() => !pids.some(isAlive))
+    await untilGone(pids)
     expect(await endOf(table, ids[0] ?? '')).toMatchObject({ running: false, signal: 'SIGTERM' })
   })
 })

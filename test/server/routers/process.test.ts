@@ -1,7 +1,9 @@
 /** The process router in front of a process table, on every link: each row of the procedures, and rejected inputs. */
+import { once } from 'node:events'
 import { describe, expect, test, vi } from 'vitest'
 import { createDuplexClient } from '../../../client/rpc/client.js'
 import { type ProcessRouter, processRouter } from '../../../server/routers/process.js'
+import type { ProcessCall } from '../../../shared/contract/agents.js'
 import { processLimits } from '../../../shared/contract/limits.js'
 import { transformer } from '../../../shared/rpc/json/transformer.js'
 import { openAgent, until } from '../../client/agent/agent.js'
@@ -74,13 +76,20 @@ describe.each(links)('the processes of an agent, $name', ({ link }) => {
     const { client, table } = await callAgent()
     await client.start.mutate({ id: 'a', command: 'exec sleep 60', background: false })
     const caller = new AbortController()
-    const called = vi.spyOn(table, 'output')
+    const output = table.output.bind(table)
+    const called = new Promise<ProcessCall>(resolve => {
+      vi.spyOn(table, 'output').mockImplementationOnce((input, call) => {
+        resolve(call)
+        return output(input, call)
+      })
+    })
     const waiting = client.output.query({ id: 'a', waitMs: maxWaitMs }, { signal: caller.signal })
-    await until(() => called.mock.calls.length > 0)
-    const [, { signal } = {}] = called.mock.calls[0] ?? []
+    const { signal } = await called
+    if (!signal) throw new Error('a call over a link has a signal')
+    const aborted = once(signal, 'abort')
     caller.abort()
     await expect(waiting).rejects.toThrow()
-    await until(() => signal?.aborted ?? false)
+    await aborted
     expect(await client.output.query({ id: 'a', waitMs: 0 })).toMatchObject({ running: true })
   })
 
