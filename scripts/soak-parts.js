@@ -21,7 +21,11 @@ export const parts = {
   floods: ['test/e2e/floods.test.ts'],
   heap: ['test/soak/transport/heap.test.ts'],
   journal: ['test/client/bridge/outbox/protocol.test.ts', 'test/client/bridge/outbox/journal/journal-as-map.test.ts'],
-  agents: ['test/client/agent/process-limits.process.test.ts', 'test/client/agent/head-and-tail.test.ts'],
+  agents: [
+    'test/client/agent/process-limits.process.test.ts',
+    'test/client/agent/head-and-tail.test.ts',
+    'test/e2e/agent-limits.test.ts',
+  ],
   crash: [
     'test/soak/crash/crash.process.test.ts',
     'test/soak/crash/offences.test.ts',

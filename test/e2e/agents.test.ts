@@ -5,41 +5,13 @@ import { join } from 'node:path'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import type { CreatedAgent } from '../../shared/contract/admin/agents.js'
 import { makeDatabase } from '../fixtures/stores.js'
+import { agentDeployment as deployment } from './agent-deployment.js'
 import { balance } from './balancer.js'
-import { cleanUp, follow, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
+import { cleanUp, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
 
 // A server's start takes a second, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 afterEach(cleanUp)
-
-async function deployment() {
-  const database = await makeDatabase()
-  onTestFinished(database.drop)
-  const env = {
-    BRIDGE_ADMIN_TOKEN: 'admin-token-of-the-control-plane',
-    BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
-    DATABASE_URL: database.url,
-  }
-  const dataDir = await temporaryDirectory()
-  const server = await startServe(dataDir, { env })
-  const at = ['--port', server.port]
-  await run(['users', 'create', 'ada', ...at], { env })
-  const { key } = await runJson<CreatedAgent>(['agents', 'create', '--name', 'a', '--user', 'ada', ...at], { env })
-  const folder = await temporaryDirectory()
-  const keyFile = join(await temporaryDirectory(), 'key')
-  await writeFile(keyFile, `${key}\n`)
-  const agents = (...words: string[]) => run(['agents', ...words.slice(0, 2), ...at, ...words.slice(2)], { env })
-  return {
-    server,
-    folder,
-    key,
-    agents,
-    follow: (...words: string[]) => follow(['agents', ...words.slice(0, 2), ...at, ...words.slice(2)], env),
-    startAgent: () => startAgent(server.url, ['--key-file', keyFile, '--dir', folder]),
-    startAgentWithKey: () => startAgent(server.url, ['--dir', folder], { BRIDGE_AGENT_KEY: key }),
-    restartServer: () => startServe(dataDir, { env, args: ['--port', server.port] }),
-  }
-}
 
 test('a command on an agent has its output, its exit code and no key of the agent', async () => {
   const { agents, startAgentWithKey, folder, key } = await deployment()
@@ -59,16 +31,18 @@ test('a command on an agent has its output, its exit code and no key of the agen
 })
 
 test('a command whose control plane is killed is read to its end, and runs once', async () => {
-  const { server, agents, startAgent: start, restartServer, folder } = await deployment()
+  const { server, follow, startAgent: start, restartServer, folder } = await deployment()
   const agent = await start()
-  const command = `echo run >> runs; until [ -e ${folder}/go ]; do sleep 0.02; done; echo done`
-  const result = agents('run', 'a', '--', command)
-  await vi.waitUntil(() => existsSync(join(folder, 'runs')), { timeout: 20_000 })
+  const command = `echo run >> runs; echo runs; until [ -e ${folder}/go ]; do sleep 0.02; done; echo done`
+  const result = follow('run', 'a', '--', command)
+  // The response of the start has arrived: without it the outcome would be unknown.
+  expect(await result.line()).toBe('runs')
   server.kill('SIGKILL')
   await server.exited
   await restartServer()
   await writeFile(join(folder, 'go'), '')
-  expect(await result).toMatchObject({ code: 0, stdout: 'done\n' })
+  expect(await result.line()).toBe('done')
+  expect(await result.exited).toEqual({ code: 0, signal: null })
   expect(readFileSync(join(folder, 'runs'), 'utf8')).toBe('run\n')
   agent.kill('SIGTERM')
   await agent.exited
