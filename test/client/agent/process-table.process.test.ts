@@ -36,7 +36,7 @@ describe('an output', () => {
   test('an output that is closed early ends no process', async () => {
     const { table, run, folder } = await openAgent()
     const id = await run('echo a; exec > closed 2>&1; until [ -e go ]; do sleep 0.01; done; exit 3')
-    await until(() => existsSync(`${folder}/closed`))
+    await until(async () => existsSync(`${folder}/closed`) && (await stateOf(table, id)).output === 'a\n')
     expect(await table.output({ id, waitMs: 20 }, noCall)).toMatchObject({ running: true, output: 'a\n' })
     writeFileSync(`${folder}/go`, '')
     expect(await endOf(table, id)).toMatchObject({ running: false, exitCode: 3, output: 'a\n' })
