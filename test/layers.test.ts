@@ -43,7 +43,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['contract/'],
     ['store.ts'],
     ['sql/', 'migrations/'],
-    ['tables/', 'records/'],
+    ['tables/', 'records/', 'chats/'],
     ['sql-store.ts'],
     ['postgres/', 'pglite/'],
     ['open/'],

@@ -1,6 +1,7 @@
 /** The store on any PostgreSQL that kysely can talk to, embedded or not. */
 import type { Kysely } from 'kysely'
 import { RpcError } from '../../shared/rpc/errors.js'
+import { chatStore } from './chats/chats.js'
 import { endStore } from './records/ends.js'
 import { erasureStore } from './records/erasure.js'
 import { feedStore } from './records/feed.js'
@@ -69,6 +70,12 @@ const reads = new Set<keyof Tables>([
   'listMcpServers',
   'listAuthLinks',
   'hasConversations',
+  'findChat',
+  'listChats',
+  'listMessages',
+  'readChatVersions',
+  'readHistory',
+  'syncChat',
 ])
 
 /** Methods that change the same a second time. An attempt whose outcome is unknown is repeated too. */
@@ -95,7 +102,25 @@ const repeatableWrites = new Set<keyof Tables>([
   'openConversation',
   'pinTools',
   'keepTurn',
+  'findOrCreateChatsKey',
+  'createChat',
+  'takeChat',
+  'renewChats',
+  'releaseChats',
+  'eraseOldChats',
+  'eraseChatsOf',
 ])
+
+/** Methods that are repeated unless they may have been committed. */
+const singleWrites = new Set<keyof Tables>(['changeChat', 'acquireChats'])
+
+type Kind = 'read' | 'repeatable write' | 'single write' | 'write'
+
+function kindOf(method: keyof Tables): Kind {
+  if (reads.has(method)) return 'read'
+  if (repeatableWrites.has(method)) return 'repeatable write'
+  return singleWrites.has(method) ? 'single write' : 'write'
+}
 
 /**
  * Creates a store from a migrated database, which the store owns from then on, and from the source of its changes.
@@ -120,7 +145,7 @@ export function createSqlStore(
     }
   }
 
-  async function guarded<T>(work: () => Promise<T>, kind: 'read' | 'repeatable write' | 'write'): Promise<T> {
+  async function guarded<T>(work: () => Promise<T>, kind: Kind): Promise<T> {
     if (closed) throw new RpcError('INTERNAL_SERVER_ERROR', 'the store is closed', { mayHaveRun: false })
     let mayHaveRun = false
     const attempt = () =>
@@ -128,7 +153,8 @@ export function createSqlStore(
         mayHaveRun ||= kind !== 'read' && mayHaveCommitted(error)
         throw error
       })
-    const result = kind === 'write' ? attempt() : repeated(attempt, repeatForMs, () => closed !== undefined)
+    const mayRepeat = () => closed === undefined && !(kind === 'single write' && mayHaveRun)
+    const result = kind === 'write' ? attempt() : repeated(attempt, repeatForMs, mayRepeat)
     open.add(result)
     try {
       return await result
@@ -148,8 +174,7 @@ export function createSqlStore(
   const guardedTables = Object.fromEntries(
     Object.entries(tables).map(([name, method]: [string, (...args: never[]) => Promise<unknown>]) => {
       const key = name as keyof Tables // the keys of what tablesOf() returns
-      const kind = reads.has(key) ? 'read' : repeatableWrites.has(key) ? 'repeatable write' : 'write'
-      return [name, (...args: never[]) => guarded(() => method(...args), kind)]
+      return [name, (...args: never[]) => guarded(() => method(...args), kindOf(key))]
     }),
   ) as unknown as Tables // each method is wrapped by one of its own type
 
@@ -157,7 +182,8 @@ export function createSqlStore(
     ...guardedTables,
     ping: () => guarded(() => checkReadiness(db), 'write'),
     settle: async () => void (await Promise.allSettled(open)),
-    onChange: (topic, listener) => changes.onChange(topic, listener),
+    onChange: (topic, listener) => changes.onChange(topic, () => listener()),
+    onChatChange: listener => changes.onChange('chats', listener),
     audited(work, entryOf) {
       const write = () =>
         db.transaction().execute(async tx => {
@@ -194,19 +220,20 @@ function tablesOf(db: Kysely<Database>): TransactionTables {
     ...providerStore(db),
     ...mcpStore(db),
     ...conversationStore(db),
+    ...chatStore(db),
     ...secretStore(db),
     ...auditStore(db),
     ...shortIdStore(db),
   }
 }
 
-async function repeated<T>(work: () => Promise<T>, repeatForMs: number, isClosed: () => boolean): Promise<T> {
+async function repeated<T>(work: () => Promise<T>, repeatForMs: number, mayRepeat: () => boolean): Promise<T> {
   const giveUpAt = performance.now() + repeatForMs
   for (;;) {
     try {
       return await work()
     } catch (error) {
-      if (!isPassing(error) || isClosed() || performance.now() > giveUpAt) throw error
+      if (!isPassing(error) || !mayRepeat() || performance.now() > giveUpAt) throw error
     }
     await new Promise(resolve => setTimeout(resolve, repeatAfterMs * (0.5 + Math.random())))
   }

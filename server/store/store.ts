@@ -12,6 +12,7 @@
  */
 import type { AuditRecord } from '../../shared/contract/admin/audit.js'
 import type { AgentStore, ReplicaStore } from './contract/agents.js'
+import type { ChatStore } from './contract/chats.js'
 import type { ConversationStore } from './contract/conversations.js'
 import type { DaemonInstanceStore, EndStore } from './contract/ends.js'
 import type { OutboxErasureStore } from './contract/erasures.js'
@@ -86,6 +87,7 @@ export type {
   UsageStore,
 } from './contract/records.js'
 export type {
+  ApiKeyKind,
   ApiKeyStore,
   AuthLinkRow,
   DaemonKeyStore,
@@ -106,7 +108,7 @@ export type {
  * A database with everything that the control plane keeps. {@link openStore} opens one; the guarantees stand at the
  * top of this file.
  */
-export interface Store extends Tables, AuditedWrites, ChangeStore {
+export interface Store extends Tables, AuditedWrites, ChangeStore, Pick<ChatStore, 'onChatChange'> {
   /**
    * Resolves when the database has committed a write and its disk has room: one that can only read, or whose disk is
    * full, rejects.
@@ -139,6 +141,7 @@ export interface TransactionTables
     ProviderStore,
     McpStore,
     ConversationStore,
+    Omit<ChatStore, 'onChatChange'>,
     SecretStore,
     AuditStore,
     ShortIdStore {}

@@ -102,7 +102,7 @@ export interface ChatChange {
   lastTurn(): Promise<MessageRow[]>
   queue(): Promise<QueuedRow[]>
   append(message: NewMessage): Promise<number>
-  /** Deletes the message `seq` and all behind it. */
+  /** Deletes the message `seq` and all behind it. The ids stay known, with their hashes; the parts go. */
   deleteFrom(seq: number): Promise<void>
   enqueue(message: Pick<NewMessage, 'id' | 'parts' | 'contentHash'>): Promise<void>
   /** Takes a message out of the queue; its id stays known as `dequeued`, unless the message is `promoted`. */
@@ -134,7 +134,7 @@ export interface RunningChat {
 
 /** Chats. Times of leases are by the database's clock. */
 export interface ChatStore {
-  /** Adds a chat at rest; null if the id is taken. */
+  /** Adds a chat at rest; null if the id is taken, or the owner does not exist or is deleted. */
   createChat(
     chat: Pick<ChatRow, 'id' | 'ownerId' | 'agentId' | 'provider' | 'model' | 'api' | 'title' | 'system' | 'cwd'> & {
       contentHash: Uint8Array
@@ -144,8 +144,9 @@ export interface ChatStore {
   findChat(id: string): Promise<{ row: ChatRow; contentHash: Uint8Array } | null>
   /**
    * Runs a change, alone on its chat, and returns its result and the row behind it; null for an unknown chat. The
-   * change may run several times, when the transaction is repeated: it must have no effect but through `chat`. A change
-   * that throws changes nothing.
+   * change may run several times, when the transaction is repeated: it must have no effect but through `chat`, and must
+   * ask nothing else of this store. A change that throws changes nothing. A transaction whose commit is uncertain is not
+   * repeated.
    */
   changeChat<T>(id: string, change: (chat: ChatChange) => Promise<T>): Promise<{ result: T; row: ChatRow } | null>
   /** Newest change first, by `updatedAt` and then id. */
@@ -162,6 +163,8 @@ export interface ChatStore {
     limit: number
     maxBytes: number
   }): Promise<{ messages: MessageRow[]; hasMore: boolean }>
+  /** Returns id → version of the stored chats among the ids: a look whether something was missed. */
+  readChatVersions(ids: readonly string[]): Promise<Map<string, number>>
   /** All messages that are not deleted and the row, from one snapshot; null for an unknown chat. */
   readHistory(id: string): Promise<{ row: ChatRow; messages: MessageRow[] } | null>
   /** Reads the state of a chat from one snapshot; null for an unknown chat. */
@@ -172,7 +175,10 @@ export interface ChatStore {
     limit: number
     maxBytes: number
   }): Promise<ChatSync | null>
-  /** Takes running and interrupting chats whose lease has ended: a new runner, the next fence, a new lease. */
+  /**
+   * Takes running and interrupting chats whose lease has ended or that have none: a new runner, the next fence, a new
+   * lease. The version rises, as it does for the two below; `updatedAt` stays.
+   */
   acquireChats(query: { runner: string; limit: number; leaseMs: number }): Promise<ChatRow[]>
   /** Takes one running or interrupting chat, whatever its lease; null if it is at rest or unknown. */
   takeChat(query: { id: string; runner: string; leaseMs: number }): Promise<ChatRow | null>
@@ -187,6 +193,9 @@ export interface ChatStore {
   eraseOldChats(query: { updatedBefore: Date; limit: number }): Promise<number>
   /** Erases chats of one user. Returns their number. */
   eraseChatsOf(query: { userId: string; limit: number }): Promise<number>
-  /** Calls back with the id of each chat that has changed, in any process; null: any may have changed. */
+  /**
+   * Calls back with the id of each chat that has changed, in any process; null: any may have changed. A renewal of a
+   * lease is no change.
+   */
   onChatChange(listener: (chatId: string | null) => void): () => void
 }

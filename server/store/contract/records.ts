@@ -163,7 +163,7 @@ export interface PurgeStore {
   /**
    * Deletes the user's API keys and links, and the user, replaces the user's name by the id in audit entries, and
    * finishes the user's erasures.
-   * Returns null, without a change, while an interception or a conversation of the user is stored.
+   * Returns null, without a change, while an interception, a conversation or a chat of the user is stored.
    */
   eraseUser(id: string): Promise<{ apiKeys: number; links: number } | null>
 }

@@ -33,6 +33,12 @@ export interface ApiKeyStore {
     secretHash: Uint8Array
     expiresAt: Date | null
   }): Promise<ApiKey | null>
+  /**
+   * Returns the user's key of kind `chats`, made if there is none; an expired one is returned as it is. Null for a user
+   * that does not exist or is deleted.
+   * @param key of the key to make; its id is free
+   */
+  findOrCreateChatsKey(key: { id: string; userId: string; secretHash: Uint8Array }): Promise<FoundApiKey | null>
   /** The key and its owner, read in one snapshot. */
   findApiKey(id: string): Promise<FoundApiKey | null>
   /** Sorted by creation, then id. */
@@ -47,8 +53,12 @@ export interface ApiKeyStore {
   recordKeysUsed(ids: readonly string[], at: Date): Promise<void>
 }
 
+/** The kinds of API keys: those of users, and the one under which the server calls models for a user's chats. */
+export type ApiKeyKind = 'user' | 'chats'
+
 /** The facts that an API key is checked by; `owner` is null for an unknown user. */
 export interface FoundApiKey extends Pick<ApiKey, 'id' | 'expiresAt' | 'lastUsedAt'> {
+  kind: ApiKeyKind
   secretHash: Uint8Array
   owner: User | null
 }

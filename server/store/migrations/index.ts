@@ -14,6 +14,7 @@ import * as interceptionKinds from './0009-interception-kinds.js'
 import * as injection from './0010-injection.js'
 import * as keyRejections from './0011-key-rejections.js'
 import * as agents from './0012-agents.js'
+import * as chats from './0013-chats.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -29,6 +30,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0010-injection': injection,
   '0011-key-rejections': keyRejections,
   '0012-agents': agents,
+  '0013-chats': chats,
 }
 
 /**

@@ -32,13 +32,18 @@ export const copiedTables = [
   'conversation_tools',
   'conversations',
   'conversation_turns',
+  'chats',
+  'chat_messages',
+  'chat_queue',
+  'chat_dequeued',
   'audit_log',
   'server_state',
 ] as const satisfies readonly (keyof Database)[]
 
-/** Rows under way at once: two content fields of 1 MiB each at most, or a turn of a conversation of 3 MiB. */
+/** Rows under way at once: two content fields of 1 MiB each at most, or a turn or a message of 3 MiB. */
 const rowsAtOnce = 100
-const turnsAtOnce = 20
+const largeRowsAtOnce = 20
+const tablesOfLargeRows = new Set<keyof Database>(['conversation_turns', 'chat_messages'])
 
 /**
  * Copies all rows of the embedded store in `from` into an empty database, in one transaction: after a failure or a kill
@@ -114,7 +119,7 @@ async function copyTable(from: Kysely<Database>, to: Kysely<Database>, table: ke
   await sql`declare import_rows cursor for select row_to_json(t)::text as row from ${sql.table(table)} t`.execute(from)
   for (;;) {
     const { rows } = await from.executeQuery<{ row: string }>(
-      CompiledQuery.raw(`fetch ${table === 'conversation_turns' ? turnsAtOnce : rowsAtOnce} from import_rows`, []),
+      CompiledQuery.raw(`fetch ${tablesOfLargeRows.has(table) ? largeRowsAtOnce : rowsAtOnce} from import_rows`, []),
     )
     if (rows.length === 0) break
     const json = `[${rows.map(({ row }) => row).join(',')}]`

@@ -44,8 +44,14 @@ export async function openEmbeddedStore(options: {
     .updateTable('daemon_instances')
     .set({ connected_to: null })
     .where('connected_to', 'is not', null)
-  // A store that does not take the note is open all the same; the notes get old by themselves.
+  // Nor does it run any chat: this one need not wait for the end of the lease.
+  const leases = database.db
+    .updateTable('chats')
+    .set({ runner: null, lease_until: null })
+    .where('status', 'in', ['running', 'interrupting'])
+  // A store that does not take the notes is open all the same; notes and leases get old by themselves.
   await notes.execute().catch(() => {})
+  await leases.execute().catch(() => {})
   return createSqlStore(database, thread, { afterClose: release })
 }
 

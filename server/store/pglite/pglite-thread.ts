@@ -4,7 +4,14 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
-import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
+import {
+  type ChangeListener,
+  ChangeListeners,
+  type Changes,
+  type ChangeTopic,
+  changeTopics,
+  channelPrefix,
+} from '../sql/changes.js'
 import type { Pipeline, Statement, StatementResult } from '../sql/pipeline.js'
 import { SqlError, threadEnded } from '../sql/sql-error.js'
 import type { Failed, Notified, Opened, Request, Response } from './pglite-worker.js'
@@ -42,7 +49,7 @@ export class PGliteThread implements Changes {
       this.#lose = resolve
     })
     worker.on('message', (message: Response | Notified) => {
-      if (message.kind === 'notified') this.#listeners.notify(message.channel)
+      if (message.kind === 'notified') this.#listeners.notify(message.channel, message.payload)
       else this.#settle(message)
     })
     worker.on('error', error => this.#end(new Error('the database thread failed', { cause: error })))
@@ -76,7 +83,7 @@ export class PGliteThread implements Changes {
   }
 
   /** The only session of the database, so every change is notified here. */
-  onChange(topic: ChangeTopic, listener: () => void): () => void {
+  onChange(topic: ChangeTopic, listener: ChangeListener): () => void {
     return this.#listeners.add(topic, listener)
   }
 

@@ -17,7 +17,7 @@
  * @typedef {{ message: string, code: string | undefined, constraint: string | undefined }} SqlError
  * @typedef {{ kind: 'response', id: number, results: StatementResult[] }
  *   | { kind: 'error', id: number, error: SqlError }} Response
- * @typedef {{ kind: 'notified', channel: string }} Notified the channel of a NOTIFY that a committed transaction sent
+ * @typedef {{ kind: 'notified', channel: string, payload: string }} Notified a NOTIFY that a committed transaction sent
  */
 
 import { parentPort, workerData } from 'node:worker_threads'
@@ -62,7 +62,7 @@ let turn = Promise.resolve()
 port.on('message', request => {
   turn = turn.then(() => respond(request))
 })
-database.onNotification(channel => send({ kind: 'notified', channel }))
+database.onNotification((channel, payload) => send({ kind: 'notified', channel, payload }))
 send({ kind: 'opened' })
 
 async function open() {

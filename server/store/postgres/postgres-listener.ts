@@ -2,7 +2,14 @@ import { Socket } from 'node:net'
 import pg, { type ClientConfig } from 'pg'
 import { abortablePause } from '../../../shared/values/abortable.js'
 import type { Logger } from '../../../shared/values/log.js'
-import { ChangeListeners, type Changes, type ChangeTopic, changeTopics, channelPrefix } from '../sql/changes.js'
+import {
+  type ChangeListener,
+  ChangeListeners,
+  type Changes,
+  type ChangeTopic,
+  changeTopics,
+  channelPrefix,
+} from '../sql/changes.js'
 import { toSqlError } from './postgres-dialect.js'
 
 export interface PostgresListenerOptions {
@@ -30,7 +37,7 @@ export class PostgresListener implements Changes {
     this.#running = this.#run()
   }
 
-  onChange(topic: ChangeTopic, listener: () => void): () => void {
+  onChange(topic: ChangeTopic, listener: ChangeListener): () => void {
     return this.#listeners.add(topic, listener)
   }
 
@@ -73,7 +80,7 @@ export class PostgresListener implements Changes {
       client.on('end', () => reject(new Error('the connection ended')))
     })
     lost.catch(() => {}) // it is raced below; it may also come after that
-    client.on('notification', ({ channel }) => this.#listeners.notify(channel))
+    client.on('notification', ({ channel, payload }) => this.#listeners.notify(channel, payload))
     try {
       await Promise.race([client.connect(), lost])
       for (const topic of changeTopics) await client.query(`listen ${channelPrefix}${topic}`)

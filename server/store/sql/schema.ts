@@ -1,10 +1,12 @@
 /** The tables as kysely sees the schema. The SQL stands in migrations/, with the reasons. */
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { UserStatus } from '../../../shared/contract/admin/users.js'
+import type { ChatApi, ChatStatus, FinishReason, MessageRole } from '../../../shared/contract/chats.js'
 import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { EndedBy, ErrorType } from '../../../shared/contract/recorder.js'
 import type { JsonObject } from '../../../shared/values/text.js'
+import type { ApiKeyKind } from '../contract/tables.js'
 
 /** Table → row. The record tables are written by record-tables.ts only. */
 export interface Database {
@@ -33,6 +35,10 @@ export interface Database {
   conversation_tools: ConversationToolsTable
   conversations: ConversationsTable
   conversation_turns: ConversationTurnsTable
+  chats: ChatsTable
+  chat_messages: ChatMessagesTable
+  chat_queue: ChatQueueTable
+  chat_dequeued: ChatDequeuedTable
   audit_log: AuditLogTable
 }
 
@@ -53,6 +59,7 @@ interface ApiKeysTable {
   expires_at: Date | null
   name: string | null
   last_used_at: Generated<Date | null>
+  kind: Generated<ApiKeyKind>
 }
 
 interface DaemonKeysTable {
@@ -286,6 +293,72 @@ interface ConversationTurnsTable {
   bytes: number
   containers: number
   created_at: Date
+}
+
+interface ChatsTable {
+  id: string
+  owner_id: string
+  agent_id: string | null
+  provider: string
+  model: string
+  api: ChatApi
+  title: string | null
+  system: string | null
+  cwd: string | null
+  content_hash: Uint8Array
+  status: Generated<ChatStatus>
+  archived: Generated<boolean>
+  version: Generated<number>
+  history_version: Generated<number>
+  queue_version: Generated<number>
+  last_seq: Generated<number>
+  messages: Generated<number>
+  attempt: Generated<number>
+  /** written as JSON text */
+  retry: JsonColumn
+  /** written as JSON text */
+  last_error: JsonColumn
+  agent_instance: Generated<string | null>
+  runner: Generated<string | null>
+  fence: Generated<number>
+  lease_until: Generated<Date | null>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+interface ChatMessagesTable {
+  chat_id: string
+  seq: number
+  id: string
+  role: MessageRole
+  /** JSON text */
+  parts: string
+  format: Generated<number>
+  content_hash: Uint8Array
+  /** written as JSON text */
+  usage: JsonColumn
+  interception_id: string | null
+  finish_reason: FinishReason | null
+  interrupted: boolean
+  version: number
+  deleted: Generated<boolean>
+  created_at: Generated<Date>
+}
+
+interface ChatQueueTable {
+  chat_id: string
+  position: number
+  id: string
+  /** JSON text */
+  parts: string
+  content_hash: Uint8Array
+  created_at: Generated<Date>
+}
+
+interface ChatDequeuedTable {
+  chat_id: string
+  id: string
+  content_hash: Uint8Array
 }
 
 interface AuditLogTable {

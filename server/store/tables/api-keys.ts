@@ -2,7 +2,8 @@
 import { type Kysely, sql } from 'kysely'
 import type { ApiKey } from '../../../shared/contract/admin/api-keys.js'
 import type { Database } from '../sql/schema.js'
-import type { ApiKeyStore } from '../store.js'
+import { inTransaction } from '../sql/transaction.js'
+import type { ApiKeyStore, FoundApiKey } from '../store.js'
 
 /** The API keys of a database. */
 export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
@@ -32,34 +33,26 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
       return (await withUsername().where('k.id', '=', id).executeTakeFirst()) ?? null
     },
 
-    async findApiKey(id) {
-      const row = await db
-        .selectFrom('api_keys as k')
-        .leftJoin('users as u', 'u.id', 'k.user_id')
-        .select([
-          'k.id',
-          'k.secret_hash',
-          'k.expires_at',
-          'k.last_used_at',
-          'u.id as owner_id',
-          'u.username',
-          'u.status',
-          'u.is_system',
-          'u.created_at',
-          'u.deleted_at',
-        ])
-        .where('k.id', '=', id)
-        .executeTakeFirst()
-      if (!row) return null
-      const { owner_id, username, status, is_system, created_at } = row
-      const hasOwner =
-        owner_id !== null && username !== null && status !== null && is_system !== null && created_at !== null
-      const owner = hasOwner
-        ? { id: owner_id, username, status, isSystem: is_system, createdAt: created_at, deletedAt: row.deleted_at }
-        : null
-      const { secret_hash: secretHash, expires_at: expiresAt, last_used_at: lastUsedAt } = row
-      return { id: row.id, secretHash, expiresAt, lastUsedAt, owner }
+    findOrCreateChatsKey({ id, userId, secretHash }) {
+      return inTransaction(db, async tx => {
+        // The share of the user's row holds up the deletion of the user, so a purge finds the key.
+        await sql`
+          insert into api_keys (id, user_id, secret_hash, kind)
+          select ${id}, owner.id, ${secretHash}::bytea, 'chats'
+          from (select id from users where id = ${userId}::uuid and deleted_at is null for share) as owner
+          where not exists (select from api_keys where user_id = ${userId}::uuid and kind = 'chats')
+          on conflict do nothing`.execute(tx)
+        const stored = await tx
+          .selectFrom('api_keys')
+          .select('id')
+          .where('user_id', '=', userId)
+          .where('kind', '=', 'chats')
+          .executeTakeFirst()
+        return stored ? findKey(tx, stored.id) : null
+      })
     },
+
+    findApiKey: id => findKey(db, id),
 
     listApiKeys({ userId }) {
       const list = withUsername().orderBy('k.created_at').orderBy('k.id')
@@ -90,4 +83,34 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
       await db.updateTable('api_keys').set({ last_used_at: at }).where('id', 'in', due).execute()
     },
   }
+}
+
+async function findKey(db: Kysely<Database>, id: string): Promise<FoundApiKey | null> {
+  const row = await db
+    .selectFrom('api_keys as k')
+    .leftJoin('users as u', 'u.id', 'k.user_id')
+    .select([
+      'k.id',
+      'k.secret_hash',
+      'k.expires_at',
+      'k.last_used_at',
+      'k.kind',
+      'u.id as owner_id',
+      'u.username',
+      'u.status',
+      'u.is_system',
+      'u.created_at',
+      'u.deleted_at',
+    ])
+    .where('k.id', '=', id)
+    .executeTakeFirst()
+  if (!row) return null
+  const { owner_id, username, status, is_system, created_at } = row
+  const hasOwner =
+    owner_id !== null && username !== null && status !== null && is_system !== null && created_at !== null
+  const owner = hasOwner
+    ? { id: owner_id, username, status, isSystem: is_system, createdAt: created_at, deletedAt: row.deleted_at }
+    : null
+  const { secret_hash: secretHash, expires_at: expiresAt, last_used_at: lastUsedAt, kind } = row
+  return { id: row.id, secretHash, expiresAt, lastUsedAt, kind, owner }
 }

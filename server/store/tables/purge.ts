@@ -43,6 +43,8 @@ export function purgeStore(db: Kysely<Database>): PurgeStore {
         if (left.length > 0) return null
         const kept = await tx.selectFrom('conversations').select('key').where('user_id', '=', id).limit(1).execute()
         if (kept.length > 0) return null
+        const chats = await tx.selectFrom('chats').select('id').where('owner_id', '=', id).limit(1).execute()
+        if (chats.length > 0) return null
         const keys = await tx.deleteFrom('api_keys').where('user_id', '=', id).executeTakeFirst()
         const links = await tx.deleteFrom('external_auth_links').where('user_id', '=', id).executeTakeFirst()
         const user = await tx

@@ -23,7 +23,7 @@ const owner: User = {
   createdAt: now,
   deletedAt: null,
 }
-const good: Found = { id, secretHash: hashSecret(secret), expiresAt: null, lastUsedAt: null, owner }
+const good: Found = { id, secretHash: hashSecret(secret), expiresAt: null, lastUsedAt: null, kind: 'user', owner }
 
 function authorizer(found: Found | null) {
   return createAuthorizer({

@@ -11,6 +11,7 @@ import {
 import { openPostgresDatabase, openPostgresStore } from '../../../../server/store/postgres/postgres.js'
 import { makeDataDir } from '../../../fixtures/data-dir.js'
 import { silentLogger as logger, makeDatabase } from '../../../fixtures/stores.js'
+import { message, newChat } from '../chats/new-chats.js'
 import { ended, interception, modelThought, promptUsage, tokenUsage, toolUsage } from '../records/records.js'
 
 let from: string
@@ -73,6 +74,16 @@ async function fill(): Promise<number> {
     const limits = { maxTurns: 100, maxBytes: 1e6 }
     await store.keepTurn(conversation, { id: randomUUID(), ...json }, limits, new Date())
   }
+  const chat = await newChat(store, { ownerId: user.id })
+  await store.changeChat(chat.id, async changed => {
+    for (const text of ['a', 'b'])
+      await changed.append(message(text, { parts: `[${JSON.stringify(text)},  "\\u0000"]` }))
+    await changed.deleteFrom(2)
+    for (const queued of [message('c'), message('d')]) await changed.enqueue(queued)
+    const [head] = await changed.queue()
+    await changed.dequeue(head?.id ?? '')
+    await changed.update({ status: 'error', lastError: { reason: 'internal', message: 'm', retryAt: new Date() } })
+  })
   await store.createDaemonKey({
     id: 'abcdefghij',
     name: null,

@@ -154,6 +154,7 @@ describe.each(stores)('users and keys in the store: $name', ({ open }) => {
       const found = await store.findApiKey('a1B2c3D4e5')
       expect(found).toEqual({
         id: 'a1B2c3D4e5',
+        kind: 'user',
         secretHash: expect.any(Uint8Array),
         expiresAt: secondsLater(1),
         lastUsedAt: null,
