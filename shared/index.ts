@@ -146,6 +146,21 @@ export {
   type TruncatedOutput,
 } from './contract/agents.js'
 export { type Authorization, type IsAuthorizedInput, isAuthorizedInput } from './contract/authorizer.js'
+export {
+  type ChatApi,
+  type ChatError,
+  type ChatErrorReason,
+  type ChatRetry,
+  type ChatStatus,
+  type ChatUsage,
+  chatApis,
+  chatErrorReasons,
+  chatStatuses,
+  type FinishReason,
+  finishReasons,
+  type MessageRole,
+  messageRoles,
+} from './contract/chats.js'
 export { finalCloseCodes, serviceCloseCodes } from './contract/close-codes.js'
 export {
   type ConversationPage,
