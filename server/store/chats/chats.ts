@@ -93,7 +93,7 @@ async function readChat(db: Kysely<Database>, id: string) {
   return rows[0] ? chatOf(rows[0]) : null
 }
 
-/** Erases the chats that were changed first of those that meet the condition. A chat that is being changed is skipped. */
+/** Erases the chats that meet the condition, the oldest change first. A chat that is being changed is skipped. */
 async function eraseWhere(tx: Kysely<Database>, condition: RawBuilder<unknown>, limit: number): Promise<number> {
   const { numAffectedRows } = await sql`
     delete from chats where id in (

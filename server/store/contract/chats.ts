@@ -145,8 +145,8 @@ export interface ChatStore {
   /**
    * Runs a change, alone on its chat, and returns its result and the row behind it; null for an unknown chat. The
    * change may run several times, when the transaction is repeated: it must have no effect but through `chat`, and must
-   * ask nothing else of this store. A change that throws changes nothing. A transaction whose commit is uncertain is not
-   * repeated.
+   * ask nothing else of this store. A change that throws changes nothing. A transaction whose commit is uncertain is
+   * not repeated.
    */
   changeChat<T>(id: string, change: (chat: ChatChange) => Promise<T>): Promise<{ result: T; row: ChatRow } | null>
   /** Newest change first, by `updatedAt` and then id. */

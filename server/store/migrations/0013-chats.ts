@@ -6,8 +6,8 @@ const statements = [
   `alter table api_keys add column kind text not null default 'user' check (kind in ('user', 'chats'))`,
   `create unique index api_keys_chats_of_user on api_keys (user_id) where kind = 'chats'`,
 
-  // version: rises with every change but a renewal of the lease; history_version, queue_version: the version of the last
-  // change of the messages and of the queue. messages: those that are not deleted; last_seq counts the deleted ones too.
+  // version: rises with every change but a renewal of the lease; history_version, queue_version: the version of the
+  // last change of the messages and of the queue. messages: those that are not deleted; last_seq counts the others too.
   // runner: the server process that runs the chat until lease_until; fence: rises with each taking of the chat.
   // A server of an older version erases a user without knowing the table, hence the cascades.
   `create table chats (

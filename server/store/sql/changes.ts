@@ -24,7 +24,8 @@ export interface Changes {
   /**
    * Calls `listener` after each commit that changed something, once for several commits that come together, and
    * whenever a change may have been missed. A notification of the topic `chats` names the chat; `subject` is null if it
-   * names none, and if anything may have changed. The listener must not throw. Returns the function that ends the calls.
+   * names none, and if anything may have changed. The listener must not throw. Returns the function that ends the
+   * calls.
    */
   onChange(topic: ChangeTopic, listener: ChangeListener): () => void
   /** Resolves when every listener is gone. */
