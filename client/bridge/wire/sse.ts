@@ -5,7 +5,7 @@
 import { carriageReturn, EventSplitter } from './event-splitter.js'
 import { JsonSkim } from './json-skim.js'
 
-/** One event of a stream, without its id and retry time, which no reader here uses. */
+/** One event of a stream, without its id, which is {@link SseReader.lastEventId}, and its retry time. */
 export interface SseEvent {
   /** the `event` field; empty without one */
   event: string
@@ -23,6 +23,8 @@ export interface SseEvent {
 export class SseReader {
   /** events that were larger than `maxEventBytes` */
   oversized = 0
+  /** the id of the last event that has ended, or of an earlier one if that has none; empty before */
+  lastEventId = ''
   readonly #onEvent: (event: SseEvent) => void
   readonly #maxEventBytes: number
   readonly #splitter = new EventSplitter()
@@ -31,12 +33,18 @@ export class SseReader {
   #line: Buffer[] = []
   #data: string[] = []
   #event = ''
+  #id = ''
   #bytes = 0
   #large: LargeData | undefined
 
   constructor(onEvent: (event: SseEvent) => void, maxEventBytes: number) {
     this.#onEvent = onEvent
     this.#maxEventBytes = maxEventBytes
+  }
+
+  /** Whether more than `maxEventBytes` of an event have arrived, and not its end. */
+  get isTooLarge(): boolean {
+    return this.#large !== undefined
   }
 
   /** Takes the next chunk; the callback gets each event that ends in it. */
@@ -119,6 +127,7 @@ export class SseReader {
       this.#data.push(value)
       this.#event = 'error'
     } else if (name === 'event') this.#event = value
+    else if (name === 'id' && !value.includes('\0')) this.#id = value
   }
 
   #endEvent(): void {
@@ -130,6 +139,7 @@ export class SseReader {
     this.#event = ''
     this.#data = []
     this.#bytes = 0
+    this.lastEventId = this.#id
     if (large) {
       this.oversized++
       this.#onEvent({ event, data: large.end() })
