@@ -1,13 +1,10 @@
 /** Dials a WebSocket, and says of a rejection whether another dial makes sense. */
-import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { ClientOptions } from 'ws'
 import { DialError } from '../../shared/rpc/dial-error.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import { type ReasonTable, transportReasons } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
-import { DuplexSocket } from '../../shared/rpc/links/duplex-socket.js'
 import { webSocketDuplex } from '../../shared/rpc/links/websocket-duplex.js'
 import {
   type WebSocketDuplexOptions,
@@ -16,6 +13,7 @@ import {
 } from '../../shared/rpc/links/websocket-settings.js'
 import type { ConnectionParams } from '../../shared/rpc/messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
+import { dialSocket, UpgradeRejected, UpgradeTimeout } from './dial-socket.js'
 import { dialUrl } from './websocket-url.js'
 
 /** A WebSocket server and how to connect. Times are in milliseconds, sizes in bytes. */
@@ -37,9 +35,6 @@ export interface WebSocketDialOptions extends Omit<WebSocketDuplexOptions, 'batc
   connectTimeoutMs?: number
 }
 
-/** longest response to a rejected upgrade that is read */
-const maxRejectionBytes = 16 * 1024
-
 /**
  * Creates a `dial` for {@link connect}: each call opens one WebSocket, or rejects with a {@link DialError}: fatal for
  * 400, 401, 403 and a 404 with a reason, as a server of this project sends them, and for options that make no valid
@@ -54,94 +49,61 @@ export function webSocketDial(options: WebSocketDialOptions): (info: { signal: A
   webSocketTimes(duplexOptions)
   const target = dialUrl(url, connectionParams !== undefined)
 
-  return ({ signal }) =>
-    new Promise((resolve, reject) => {
-      const socket = openSocket(target, {
-        ...tls,
-        ...webSocketSettings(duplexOptions),
-        ...(headers && { headers: { ...headers } }),
-      })
-      let raw: Socket | undefined
-      const settle = (): void => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-        socket.off('error', onError)
-        socket.off('unexpected-response', onRejected)
-      }
-      const fail = (error: DialError): void => {
-        settle()
-        // `ws` treats the end of the attempt as an error, and reports the error later.
-        socket.on('error', () => {})
-        socket.terminate()
-        reject(error)
-      }
-      const onError = (error: Error): void => fail(failure(error.message || String(Reflect.get(error, 'code')), error))
-      const onRejected = (_request: unknown, response: IncomingMessage): void => {
-        readText(response, text => fail(rejectionOf(response, text, reasons)))
-      }
-      const onAbort = (): void => fail(failure('the dial was cancelled', signal.reason))
-      const timer = setTimeout(() => {
-        fail(failure(`no response within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`))
-      }, patienceMs)
-      signal.addEventListener('abort', onAbort, { once: true })
-      socket.on('error', onError)
-      socket.once('unexpected-response', onRejected)
-      socket.once('upgrade', response => {
-        raw = response.socket
-      })
-      socket.once('open', () => {
-        settle()
-        if (!raw) throw new Error('ws opened a WebSocket without an upgrade')
+  return async ({ signal }) => {
+    const settings: ClientOptions = {
+      ...tls,
+      ...webSocketSettings(duplexOptions),
+      ...(headers && { headers: { ...headers } }),
+    }
+    let dialled: Promise<Duplex>
+    try {
+      dialled = dialSocket(target, settings, { timeoutMs: patienceMs, signal }, (socket, raw) => {
         const duplex = webSocketDuplex(socket, raw, { ...duplexOptions, batch: true })
         if (connectionParams !== undefined) duplex.send({ method: 'connectionParams', data: connectionParams })
-        resolve(duplex)
+        return duplex
       })
-      if (signal.aborted) onAbort()
-    })
+    } catch (cause) {
+      throw unusable(cause)
+    }
+    try {
+      return await dialled
+    } catch (error) {
+      if (signal.aborted) throw failure('the dial was cancelled', error)
+      if (error instanceof UpgradeTimeout) {
+        throw failure(`no response within connectTimeoutMs ${connectTimeoutMs.toLocaleString('en')}`)
+      }
+      if (error instanceof UpgradeRejected) throw rejectionOf(error, reasons)
+      const message = error instanceof Error ? error.message : ''
+      throw failure(message || String(Reflect.get(Object(error), 'code')), error)
+    }
+  }
 }
 
-/** @throws DialError for an option that Node rejects before any request: a header that no request can hold */
-function openSocket(target: URL, options: ClientOptions): DuplexSocket {
-  try {
-    return new DuplexSocket(target, options)
-  } catch (cause) {
-    // Node's message names a header at most, never its value.
-    const problem = cause instanceof Error ? cause.message : String(cause)
-    throw new DialError(`no request can be made of the options: ${problem}`, {
-      fatal: true,
-      reason: 'config_invalid',
-      cause,
-    })
-  }
+/** Returns the error for an option that Node rejects before any request: a header that no request can hold. */
+function unusable(cause: unknown): DialError {
+  // Node's message names a header at most, never its value.
+  const problem = cause instanceof Error ? cause.message : String(cause)
+  return new DialError(`no request can be made of the options: ${problem}`, {
+    fatal: true,
+    reason: 'config_invalid',
+    cause,
+  })
 }
 
 function failure(message: string, cause?: unknown): DialError {
   return new DialError(message, { fatal: false, cause })
 }
 
-/** Returns the whole of a short response, or the part that arrived. */
-function readText(response: IncomingMessage, done: (text: string) => void): void {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  response.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-    bytes += chunk.length
-    if (bytes > maxRejectionBytes) response.destroy()
-  })
-  response.once('close', () => done(Buffer.concat(chunks).toString()))
-  response.on('error', () => {})
-}
-
 const finalStatuses = new Set([400, 401, 403, 404])
 
-function rejectionOf({ statusCode = 0, headers }: IncomingMessage, text: string, reasons: ReasonTable): DialError {
+function rejectionOf({ status, headers, text }: UpgradeRejected, reasons: ReasonTable): DialError {
   const { message, reason } = parseRejection(text, reasons)
   // A response without a known reason comes from a proxy, perhaps for a short time only.
-  const fatal = reason !== undefined && finalStatuses.has(statusCode)
+  const fatal = reason !== undefined && finalStatuses.has(status)
   const retryAfter = /^\d{1,9}$/.exec(headers['retry-after'] ?? '')
-  return new DialError(`the server responded with ${statusCode}${message === undefined ? '' : `: ${message}`}`, {
+  return new DialError(`the server responded with ${status}${message === undefined ? '' : `: ${message}`}`, {
     fatal,
-    status: statusCode,
+    status,
     ...(reason !== undefined && { reason }),
     ...(retryAfter && { retryAfterMs: Number(retryAfter[0]) * 1000 }),
   })
