@@ -6,6 +6,8 @@
 export type { CallEnd } from '../shared/rpc/call-end.js'
 export { DialError } from '../shared/rpc/dial-error.js'
 export { type DrainSource, ParkedDial, type ParkedDialOptions } from '../shared/rpc/links/parked-dial.js'
+export { type AcpClient, createAcpClient } from './acp/acp-client.js'
+export type { AcpClientOptions, AcpTls } from './acp/options.js'
 export { connectAgent } from './agent-connection.js'
 export { type AgentDialOptions, agentDial } from './agent-dial.js'
 export type { ControlPlane, ControlPlaneCallOptions, RecordProcedure } from './bridge/control-plane/control-plane.js'

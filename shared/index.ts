@@ -5,8 +5,12 @@
 
 export { type AcpReason, acpReasons } from './acp/errors.js'
 export {
+  type AcpClientLimits,
+  type AcpClientTimes,
   type AcpServerLimits,
   type AcpServerTimes,
+  acpClientLimits,
+  acpClientTimes,
   acpServerLimits,
   acpServerTimes,
 } from './acp/limits.js'

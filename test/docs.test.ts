@@ -151,7 +151,7 @@ describe('docs/errors.md', () => {
   test('lists every reason of the Agent Client Protocol with its status and code', () => {
     const rows = tableOf('docs/errors.md', 'acp reasons').map(row => row.slice(0, 3))
     const reasons = Object.entries<AcpReasonInfo>(acpReasons).map(([reason, { code, status }]) => {
-      return [reason, String(status ?? (code && errorCodes[code].status)), code ?? 'several']
+      return [reason, String(status ?? (code === undefined ? 'several' : errorCodes[code].status)), code ?? 'several']
     })
     expect(rows).toEqual(reasons)
   })

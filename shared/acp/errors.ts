@@ -71,6 +71,27 @@ export const acpReasons = {
     meaning: 'the agent did not start, ended, or broke the protocol; the log has the cause',
   },
   draining: { code: 'SERVICE_UNAVAILABLE', meaning: 'the server shuts down; connect again' },
+  // the client: its server cannot be reached, or does not respond
+  unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no connection to the server was made, so nothing was sent' },
+  response_timeout: { code: 'TIMEOUT', meaning: 'the server did not respond in time; see mayHaveRun' },
+  response_lost: {
+    code: 'SERVICE_UNAVAILABLE',
+    meaning: 'the connection broke before the response arrived; see mayHaveRun',
+  },
+  http_rejected: { meaning: 'the server responded with a status that no reason of this table explains' },
+  // the client: its server breaks the protocol
+  response_not_json: { code: 'PARSE_ERROR', meaning: 'the response to initialize is not JSON' },
+  response_invalid: { code: 'PARSE_ERROR', meaning: 'the response to initialize is no JSON-RPC response' },
+  response_id_differs: { code: 'CONFLICT', meaning: 'the response to initialize has the id of another request' },
+  response_without_connection: { code: 'PARSE_ERROR', meaning: 'the response to initialize names no connection' },
+  protocol_version: { code: 'PRECONDITION_FAILED', meaning: 'the agent speaks no protocol version of this client' },
+  invalid_event: { code: 'PARSE_ERROR', meaning: 'the server sent an event that is no JSON-RPC message' },
+  // the client: its connection has ended
+  initialize_rejected: { code: 'PRECONDITION_FAILED', meaning: 'the agent rejected initialize' },
+  stream_lost: { code: 'SERVICE_UNAVAILABLE', meaning: 'a stream could not be opened again within lostAfterMs' },
+  connection_lost: { code: 'SERVICE_UNAVAILABLE', meaning: 'the WebSocket has closed; see mayHaveRun' },
+  connection_closed: { code: 'SERVICE_UNAVAILABLE', meaning: 'close() was called on this connection' },
+  deadline_passed: { code: 'TIMEOUT', meaning: 'the deadline of the request passed before its response' },
 } as const satisfies Readonly<Record<string, AcpReasonInfo>>
 
 /** A reason of {@link acpReasons}. */

@@ -58,6 +58,40 @@ export const acpServerTimes = {
 /** Times of one server, see {@link acpServerTimes}. */
 export type AcpServerTimes = { readonly [name in keyof typeof acpServerTimes]: number }
 
+/** Limits of one client. */
+export const acpClientLimits = {
+  /** bytes of one message, either direction; as at the server */
+  maxMessageBytes: 4 * mib,
+  /** bytes of messages that the server has not taken above which the client is full; as at the server */
+  highWaterMarkBytes: 1 * mib,
+  /** requests without a response, in each direction; as at the server */
+  maxPendingRequests: 1_024,
+} as const
+
+/** Limits of one client, see {@link acpClientLimits}. */
+export type AcpClientLimits = { readonly [name in keyof typeof acpClientLimits]: number }
+
+/** Times of one client in milliseconds. */
+export const acpClientTimes = {
+  /** from `initialize` to its response, with the waits that a full server asks for; an agent's start takes seconds */
+  initializeTimeoutMs: 60_000,
+  /** from any other HTTP request to the end of its response, or to a stream's head; servers take a message at once */
+  responseTimeoutMs: 30_000,
+  /** greatest wait before the first attempt to open a stream again; it doubles with each further one */
+  reconnectMinMs: 250,
+  /** greatest wait before any attempt */
+  reconnectMaxMs: 5_000,
+  /** life of a stream after which its loss is a first one again */
+  steadyMs: 10_000,
+  /** without a stream, or of repeats of a message: after that the client gives up. Servers keep a connection so long */
+  lostAfterMs: 60_000,
+  /** at `close()`: for messages under way, and again for the DELETE */
+  closeTimeoutMs: 5_000,
+} as const
+
+/** Times of one client, see {@link acpClientTimes}. */
+export type AcpClientTimes = { readonly [name in keyof typeof acpClientTimes]: number }
+
 /**
  * Longest id of a message, a session or a connection, and longest method, in UTF-16 code units: ids are kept for every
  * open request and session, and travel in headers. UUIDs have 36.

@@ -136,10 +136,11 @@ export function scopeOf(message: AcpRequest | AcpNotification, sender: 'client' 
   return methods.get(method)?.scope ?? 'connection'
 }
 
-/** Makes the response that reports an error; the reason goes into its data. */
+/** Makes the response that reports an error; the reason, and whether the request may have run, go into its data. */
 export function errorResponse(id: AcpId | null, thrown: RpcError<string>): AcpResponse {
-  const { message, reason } = thrown
-  const error = { code: acpRpcCodeOf(thrown), message, ...(reason !== undefined && { data: { reason } }) }
+  const { message, reason, mayHaveRun } = thrown
+  const data = { ...(reason !== undefined && { reason }), ...(mayHaveRun !== undefined && { mayHaveRun }) }
+  const error = { code: acpRpcCodeOf(thrown), message, ...(Object.keys(data).length > 0 && { data }) }
   return { jsonrpc: '2.0', id, error }
 }
 

@@ -1,0 +1,58 @@
+/** Whole conversations of this client with servers of agents. */
+import { describe, expect, test } from 'vitest'
+import { createAcpClient } from '../../../client/acp/acp-client.js'
+import { AcpPeer, promptOf } from '../../fixtures/acp/acp-peer.js'
+import { startSdkServer } from '../../fixtures/acp/sdk-server.js'
+import { makeAgent } from '../../fixtures/acp/stdio-agent.mjs'
+import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
+
+leavesNothing()
+
+const servers = [["the official SDK's server", () => startSdkServer(makeAgent)]] as const
+const transports = ['http', 'ws'] as const
+const table = servers.flatMap(([name, start]) => transports.map(transport => [name, transport, start] as const))
+
+describe.each(table)('%s over %s', (_, transport, start) => {
+  async function connect() {
+    const urls = await start()
+    const client = createAcpClient({ url: urls[transport] })
+    opened.add({ groups: [], close: () => client.close() })
+    return { client, peer: new AcpPeer(client) }
+  }
+
+  test('a conversation runs from initialize to load', async () => {
+    const { client, peer } = await connect()
+    expect(await peer.request('initialize', { protocolVersion: 1 })).toMatchObject({ protocolVersion: 1 })
+    const { sessionId } = await peer.request('session/new', { cwd: '/', mcpServers: [] })
+    expect(await peer.request('session/prompt', promptOf(sessionId, 'say:one two three'))).toEqual({
+      stopReason: 'end_turn',
+    })
+    expect(peer.texts).toEqual(['one', 'two', 'three'])
+
+    const prompt = peer.ask('session/prompt', promptOf(sessionId, 'ask'))
+    const asked = await peer.call('session/request_permission')
+    peer.respond(asked.id, { outcome: { outcome: 'selected', optionId: 'yes' } })
+    expect((await peer.responseTo(prompt)).result).toEqual({ stopReason: 'end_turn' })
+    expect(peer.texts.at(-1)).toBe('selected')
+
+    const waiting = peer.ask('session/prompt', promptOf(sessionId, 'wait'))
+    await expect.poll(() => peer.texts.at(-1)).toBe('waiting')
+    peer.notify('session/cancel', { sessionId })
+    expect((await peer.responseTo(waiting)).result).toEqual({ stopReason: 'cancelled' })
+
+    expect(await peer.request('session/load', { sessionId, cwd: '/', mcpServers: [] })).toEqual({})
+    await expect.poll(() => peer.texts.at(-1)).toBe('as before')
+    await client.close()
+    expect(peer.closes).toEqual([{ code: 1000, message: 'the client has closed' }])
+    expect(client.error).toBeUndefined()
+  })
+
+  test('two hundred updates arrive once and in order, before the response of their prompt', async () => {
+    const { peer } = await connect()
+    await peer.request('initialize', { protocolVersion: 1 })
+    const { sessionId } = await peer.request('session/new', { cwd: '/', mcpServers: [] })
+    await peer.request('session/prompt', promptOf(sessionId, 'many:200'))
+    await expect.poll(() => peer.texts.length).toBe(200)
+    expect(peer.texts).toEqual(Array.from({ length: 200 }, (_, index) => String(index)))
+  })
+})
