@@ -16,7 +16,7 @@ export type { BridgeClient, ClientOptions, LocalControlPlane } from './bridge-st
 export interface RemoteControlPlane extends ClientOptions {
   /** base URL of the control plane, `http://` or `https://`; a path is kept before `/rpc` */
   url: string
-  /** a daemon key, or the admin token */
+  /** a daemon key, the admin token, or a user's API key */
   key: string
   /** certificates for `https://`: a certificate authority of one's own, a client certificate */
   tls?: WebSocketDialOptions['tls']

@@ -37,7 +37,7 @@ export interface LocalControlPlane extends ClientOptions {
  */
 export type BridgeClient = Pick<
   TRPCClient<AppRouter>,
-  'recorder' | 'authorizer' | 'mcpConfigurator' | 'conversations' | 'providerConfigurator' | 'admin'
+  'recorder' | 'authorizer' | 'mcpConfigurator' | 'conversations' | 'providerConfigurator' | 'chats' | 'admin'
 > & {
   /** the connection below the stubs */
   readonly connection: Connection
@@ -50,7 +50,8 @@ export type BridgeClient = Pick<
 }
 
 /** Idempotent procedures, most of them whole routers: a call without a response may be sent again. */
-const idempotent = /^((recorder|authorizer|mcpConfigurator|conversations|providerConfigurator)\.|admin\.agents\.start$)/
+const idempotent =
+  /^((recorder|authorizer|mcpConfigurator|conversations|providerConfigurator|chats)\.|admin\.agents\.start$)/
 
 /** Returns whether a call without a response may be sent again. */
 export function mayResend({ type, path }: { type: CallType; path: string }): boolean {
@@ -70,17 +71,15 @@ export function connectBridgeClient(
     finalCloseCodes,
     resend: mayResend,
   })
-  const { recorder, authorizer, mcpConfigurator, conversations, providerConfigurator, admin } =
-    createDuplexClient<AppRouter>({
-      connection,
-      transformer,
-    })
+  const { recorder, authorizer, mcpConfigurator, conversations, providerConfigurator, chats, admin } =
+    createDuplexClient<AppRouter>({ connection, transformer })
   return {
     recorder,
     authorizer,
     mcpConfigurator,
     conversations,
     providerConfigurator,
+    chats,
     admin,
     connection,
     closed: connection.closed,

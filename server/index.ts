@@ -21,7 +21,7 @@ export {
   type ListenOptions,
 } from './control-plane/server.js'
 export type { MountedBridge } from './http/http-routes.js'
-export type { ServerMetrics } from './metrics/metrics.js'
+export type { ChatCount, ServerMetrics } from './metrics/metrics.js'
 export { createServerMetrics } from './metrics/prometheus.js'
 export { ensureSecrets, type SecretSources, type ServerSecrets } from './process/secrets.js'
 export { type AppRouter, appRouter } from './routers/app.js'
@@ -45,7 +45,7 @@ export type {
 export { serveWebSockets } from './rpc/upgrade/websocket-listener.js'
 export type { ProviderSeed } from './services/admin/providers/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
-export type { AdminIdentity, DaemonIdentity, Identity } from './services/identity.js'
+export type { AdminIdentity, DaemonIdentity, Identity, UserIdentity } from './services/identity.js'
 export {
   type EmbeddedStoreOptions,
   type OpenStoreOptions,

@@ -17,7 +17,7 @@ export interface RemoteControlPlane extends ClientOptions {
    * of its own origin.
    */
   url: string
-  /** the admin token, or a daemon key; sent in the first frame */
+  /** the admin token, a daemon key, or a user's API key; sent in the first frame */
   key: string
 }
 

@@ -27,12 +27,16 @@ export function addPurgeCommand(program: Command): void {
         await confirmByTyping(user, `This erases user ${JSON.stringify(user)} and all records for good.`)
       }
       const purged = await callAdmin(options, admin => purge(admin, user))
-      printResult(options, purged, ({ userId, interceptions, records, apiKeys, links, conversations, daemons }) => {
-        print(
-          `purged user ${userId}: ${interceptions} interceptions with ${records} records, ${apiKeys} API keys, ${links} links to MCP servers, ${conversations} conversations with injected tools`,
-        )
-        if (daemons) printDaemons(userId, daemons)
-      })
+      printResult(
+        options,
+        purged,
+        ({ userId, interceptions, records, apiKeys, links, conversations, chats, daemons }) => {
+          print(
+            `purged user ${userId}: ${interceptions} interceptions with ${records} records, ${apiKeys} API keys, ${links} links to MCP servers, ${conversations} conversations with injected tools, ${chats} chats`,
+          )
+          if (daemons) printDaemons(userId, daemons)
+        },
+      )
     })
 }
 

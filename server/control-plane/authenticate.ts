@@ -1,10 +1,11 @@
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { rpcError } from '../../shared/contract/error-reasons.js'
+import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
 import type { Credentials } from '../rpc/upgrade/listener-options.js'
 import type { AgentIdentity, AgentKeys } from '../services/admin/agent-keys.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
+import type { UserKeys } from '../services/admin/user-keys.js'
 import type { Identity } from '../services/identity.js'
 
 /** `X-Bridge-Daemon-Instance`: a UUID of the daemon's process; any other value is ignored */
@@ -14,19 +15,25 @@ const instanceHeader = 'x-bridge-daemon-instance'
 const maxBuildVersionLength = 64
 
 /**
- * Identifies the peer of a WebSocket: an admin by the admin token, else a daemon by its key.
+ * Identifies the peer of a WebSocket: an admin by the admin token, else a daemon by its key, else a user by an API key.
+ * Keys of daemons and users have one form, and an id of ten characters by chance in both kinds is harmless: the secret
+ * decides.
  * @throws RpcError `UNAUTHORIZED` (key_missing, key_invalid, key_expired) or `FORBIDDEN` (key_revoked), without the
  *   given credentials
  */
 export function createAuthenticator(
   adminToken: string | undefined,
-  daemonKeys: DaemonKeys,
+  daemonKeys: Pick<DaemonKeys, 'authenticate'>,
+  userKeys: Pick<UserKeys, 'authenticate'>,
 ): (credentials: Credentials) => Promise<Identity> {
   const isAdminToken = adminToken === undefined ? () => false : secretComparer(adminToken)
   return async ({ authorization, request }) => {
     const token = tokenOf(authorization)
     if (isAdminToken(token)) return { role: 'admin', name: 'admin' }
-    const identity = await daemonKeys.authenticate(token, buildVersionOf(request))
+    const identity = await daemonKeys.authenticate(token, buildVersionOf(request)).catch((error: unknown) => {
+      if (errorReasonOf(error) !== 'key_invalid') throw error
+    })
+    if (!identity) return userKeys.authenticate(token)
     const daemonInstance = uuid.safeParse(request.headers[instanceHeader])
     return daemonInstance.success ? { ...identity, daemonInstance: daemonInstance.data } : identity
   }

@@ -7,8 +7,8 @@ import type { Logger } from '../../shared/values/log.js'
 export interface KeyWatchOptions {
   /** returns the keys among these that are no longer valid */
   findInvalid(ids: readonly string[]): Promise<readonly string[]>
-  /** Calls back after any process revoked a key; returns the function that ends the watch. */
-  onChange(listener: () => void): () => void
+  /** Calls back after any process revoked a key; returns the function that ends the watch. Default: no notification. */
+  onChange?(listener: () => void): () => void
   logger: Logger
   /**
    * time between two checks without a notification: keys expire, and a notification may be lost; default one heartbeat
@@ -17,18 +17,18 @@ export interface KeyWatchOptions {
 }
 
 /**
- * Closes the connections of daemon keys that were revoked, have expired or were deleted: at once, or within one
- * heartbeat.
+ * Closes the connections of keys that were revoked, have expired or were deleted: at once where the store notifies, or
+ * within one heartbeat.
  */
 export class KeyWatch {
   readonly #options: KeyWatchOptions
   readonly #connections = new Map<string, Set<Closable>>()
-  readonly #stopListening: () => void
+  readonly #stopListening: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: KeyWatchOptions) {
     this.#options = options
-    this.#stopListening = options.onChange(() => {
+    this.#stopListening = options.onChange?.(() => {
       if (this.#timer === undefined) return
       clearTimeout(this.#timer)
       void this.#check()
@@ -49,7 +49,7 @@ export class KeyWatch {
   }
 
   stop(): void {
-    this.#stopListening()
+    this.#stopListening?.()
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#connections.clear()
@@ -75,8 +75,8 @@ export class KeyWatch {
     try {
       for (const id of await findInvalid([...this.#connections.keys()])) this.#close(id)
     } catch (error) {
-      // A silent store is no reason to cut daemons off; the next check follows.
-      logger.warn({ err: error }, 'daemon keys could not be checked')
+      // A silent store is no reason to cut peers off; the next check follows.
+      logger.warn({ err: error }, 'the keys of connections could not be checked')
     }
     if (this.#timer !== timer) return // stopped meanwhile
     this.#timer = this.#schedule()
@@ -86,7 +86,7 @@ export class KeyWatch {
     for (const connection of [...(this.#connections.get(id) ?? [])]) {
       connection.close({
         code: serviceCloseCodes.keyRevoked,
-        message: 'the daemon key may not be used any more',
+        message: 'the key may not be used any more',
         reason: 'key_revoked' satisfies ErrorReason,
       })
     }

@@ -43,6 +43,7 @@ import { type ConnectPeer, PeerLinks } from './peers/peer-links.js'
 import { createPeerAuthenticator, createPeerToken } from './peers/peer-token.js'
 import { ReplicaPresence } from './peers/replica.js'
 import { storeStateReader } from './store-state.js'
+import { UserPlaces } from './user-places.js'
 
 /** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
 export interface BridgeServerConfig {
@@ -59,6 +60,8 @@ export interface BridgeServerConfig {
   advertiseUrl?: string | undefined
   /** makes a new key for `admin.secrets.rotate`; only if the keys are the server's own */
   rotateKeys?: RotateKeys | undefined
+  /** whether the mounted bridge records prompts and responses; without them there are no chats; default true */
+  recordsContent?: boolean
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
   /** providers of a database that is used for the first time, beside `demo`; the database decides afterwards */
@@ -181,6 +184,7 @@ export async function createBridgeServer({
     ...(agentCalls && { agentHosts: agentCalls }),
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
+    recordsContent: config.recordsContent ?? true,
     ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
     ...(config.interceptionAbandonedAfterMs !== undefined && {
       interceptionAbandonedAfterMs: config.interceptionAbandonedAfterMs,
@@ -197,13 +201,15 @@ export async function createBridgeServer({
     logger,
     ...heartbeat,
   })
+  const userKeyWatch = new KeyWatch({ findInvalid: services.userKeys.findInvalid, logger, ...heartbeat })
+  const userPlaces = new UserPlaces()
 
   const { trustedProxies = [] } = config
   const readAddress = createAddressReader(trustedProxies)
-  const authenticate = guardAuthenticator(createAuthenticator(config.adminToken, services.daemonKeys), {
-    trustedProxies,
-    logger,
-  })
+  const authenticate = guardAuthenticator(
+    createAuthenticator(config.adminToken, services.daemonKeys, services.userKeys),
+    { trustedProxies, logger },
+  )
   const authenticateAgent = guardAuthenticator(createAgentAuthenticator(services.agentKeys), {
     trustedProxies,
     logger,
@@ -238,6 +244,7 @@ export async function createBridgeServer({
       services.abandonmentSweep.stop(),
     ])
     keyWatch.stop()
+    userKeyWatch.stop()
     agentCalls?.stop()
     await Promise.all([agentLinks?.stop(), peers?.close()])
     await services.presence.stop()
@@ -333,8 +340,16 @@ export async function createBridgeServer({
         router: appRouter,
         // Pages of this server: a page of another origin, such as a site that a person visits, gets no connection.
         allowedOrigins: (origin, request) => origin === requestedUrl(request, front?.url ?? ''),
-        authenticate,
+        async authenticate(credentials) {
+          const identity = await authenticate(credentials)
+          if (identity.role === 'user') userPlaces.check(identity.userId)
+          return identity
+        },
         createContext({ identity, close, signal }): Context {
+          if (identity.role === 'user') {
+            userPlaces.take(identity.userId, signal)
+            userKeyWatch.add(identity.apiKeyId, { close, signal })
+          }
           if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {
             keyWatch.add(identity.daemonKeyId, { close, signal })
           }

@@ -1,7 +1,7 @@
 /** A control plane's metrics in Prometheus' form. No other file of the server knows how metrics are counted. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
-import type { ServerMetrics } from './metrics.js'
+import type { ChatCount, ServerMetrics } from './metrics.js'
 
 const callBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
@@ -64,7 +64,38 @@ export function createServerMetrics(): ServerMetrics {
     help: 'interceptions that this server ended because their daemon was gone',
     registers,
   })
+  let runningChats = () => 0
+  new Gauge({
+    name: 'chats_running',
+    help: 'chats whose turn this server runs',
+    registers,
+    collect() {
+      this.set(runningChats())
+    },
+  })
+  const chatCounters: Readonly<Record<ChatCount, Counter>> = {
+    takeover: new Counter({
+      name: 'chats_takeovers_total',
+      help: 'chats that this server has taken from another one',
+      registers,
+    }),
+    stale_commit: new Counter({
+      name: 'chats_stale_commits_total',
+      help: 'changes of turns that were rejected, because another server or a newer history had taken over',
+      registers,
+    }),
+    relayed_part: new Counter({
+      name: 'chats_relayed_parts_total',
+      help: 'live parts of chats that came from other servers',
+      registers,
+    }),
+    retry: new Counter({ name: 'chats_retries_total', help: 'calls of models that are tried again', registers }),
+  }
   return {
+    chatEvent: (event, count = 1) => chatCounters[event].inc(count),
+    watchChats(running) {
+      runningChats = running
+    },
     interceptionsAbandoned: interceptions => abandoned.inc(interceptions),
     callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
     connectionRejected: ({ reason, code }) => rejected.inc({ reason: reason ?? code }),

@@ -121,6 +121,7 @@ async function start(
           ? 'BRIDGE_ENCRYPTION_KEY'
           : join(dataDir, secretFiles.encryptionKey),
         structuredLogging,
+        recordsContent: config.recordContent,
         seeds,
         retentionDays,
         advertiseUrl: config.advertiseUrl,

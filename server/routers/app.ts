@@ -1,5 +1,6 @@
 import { adminRouter } from './admin.js'
 import { authorizerRouter } from './authorizer.js'
+import { chatsRouter } from './chats.js'
 import { conversationsRouter } from './conversations.js'
 import { mcpConfiguratorRouter } from './mcp-configurator.js'
 import { providerConfiguratorRouter } from './provider-configurator.js'
@@ -13,6 +14,7 @@ export const appRouter = router({
   mcpConfigurator: mcpConfiguratorRouter,
   conversations: conversationsRouter,
   providerConfigurator: providerConfiguratorRouter,
+  chats: chatsRouter,
   admin: adminRouter,
 })
 

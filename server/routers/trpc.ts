@@ -1,10 +1,10 @@
 /**
- * tRPC, initialised once: context, transformer, error format, and the procedures of the two roles.
+ * tRPC, initialised once: context, transformer, error format, and the procedures of the three roles.
  *
- * A role is checked where the check costs least. Admin procedures have a middleware, which rejects a daemon before the
- * input is even read. A middleware costs 1 to 2 µs a call (tRPC copies the call's options for each), which is a fifth
- * of an in-memory call; so the daemons' procedures are checked by {@link forDaemon} inside the resolver, after the
- * input. Neither has a side effect before the check.
+ * A role is checked where the check costs least. Procedures of admins and users have a middleware, which rejects other
+ * roles before the input is even read. A middleware costs 1 to 2 µs a call (tRPC copies the call's options for each),
+ * which is a fifth of an in-memory call; so the daemons' procedures are checked by {@link forDaemon} inside the
+ * resolver, after the input. Neither has a side effect before the check.
  */
 import { initTRPC, tracked } from '@trpc/server'
 import type { z } from 'zod'
@@ -46,6 +46,21 @@ export const adminProcedure = t.procedure.use(({ ctx, next, path }) => {
   return next()
 })
 
+/**
+ * A procedure for users; the resolver is made with {@link forUser}. Any other identity gets `FORBIDDEN` before the
+ * input is read.
+ */
+export const userProcedure = t.procedure.use(({ ctx, next, path }) => {
+  identityOf(ctx, 'user', path)
+  return next()
+})
+
+/** A procedure for users, and for admins, who read all; the resolver is made with {@link forReader}. */
+export const readerProcedure = t.procedure.use(({ ctx, next, path }) => {
+  readerOf(ctx, path)
+  return next()
+})
+
 /** tRPC's arguments of a resolver. The signal is made when a resolver reads it. */
 interface ResolverOptions<I> {
   ctx: Context
@@ -74,6 +89,21 @@ export function forDaemon<I, O>(resolve: RoleResolver<'daemon', I, O>): Resolver
 /** Creates a resolver that only admins reach. Any other identity gets `FORBIDDEN`. */
 export function forAdmin<I, O>(resolve: RoleResolver<'admin', I, O>): Resolver<I, O> {
   return call => resolve(call.ctx.services, call.input, identityOf(call.ctx, 'admin', call.path), call)
+}
+
+/** Creates a resolver that only users reach. Any other identity gets `FORBIDDEN`. */
+export function forUser<I, O>(resolve: RoleResolver<'user', I, O>): Resolver<I, O> {
+  return call => resolve(call.ctx.services, call.input, identityOf(call.ctx, 'user', call.path), call)
+}
+
+/** Creates a resolver that users and admins reach. Any other identity gets `FORBIDDEN`. */
+export function forReader<I, O>(resolve: RoleResolver<'user' | 'admin', I, O>): Resolver<I, O> {
+  return call => resolve(call.ctx.services, call.input, readerOf(call.ctx, call.path), call)
+}
+
+function readerOf({ identity }: Context, path: string): IdentityOf<'user' | 'admin'> {
+  if (identity.role === 'daemon') throw forbidden(identity, 'user', path)
+  return identity
 }
 
 /** @throws RpcError `FORBIDDEN` if the identity has another role */

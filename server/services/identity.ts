@@ -1,5 +1,5 @@
 /** The peer of a connection, as established by the link below. */
-export type Identity = DaemonIdentity | AdminIdentity
+export type Identity = DaemonIdentity | AdminIdentity | UserIdentity
 
 /** A daemon. */
 export interface DaemonIdentity {
@@ -17,4 +17,14 @@ export interface DaemonIdentity {
 export interface AdminIdentity {
   role: 'admin'
   name: string
+}
+
+/** A user, by an API key. */
+export interface UserIdentity {
+  role: 'user'
+  /** the user's name */
+  name: string
+  userId: string
+  /** the part of the key before the dash */
+  apiKeyId: string
 }

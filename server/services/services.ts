@@ -4,7 +4,9 @@ import { type Admin, createAdmin } from './admin/admin.js'
 import { type AgentKeys, createAgentKeys } from './admin/agent-keys.js'
 import { createDaemonKeys, type DaemonKeys } from './admin/daemon-keys.js'
 import type { RotateKeys } from './admin/secret-rotation.js'
+import { createUserKeys, type UserKeys } from './admin/user-keys.js'
 import { type AgentHosts, noAgents } from './agent-hosts.js'
+import { type Chats, createChats } from './chats/chats.js'
 import { type AbandonedInterceptions, createAbandonedInterceptions } from './daemon/abandoned-interceptions.js'
 import { type AbandonmentSweep, createAbandonmentSweep } from './daemon/abandonment-sweep.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
@@ -28,6 +30,8 @@ export interface Services {
   readonly admin: Admin
   readonly daemonKeys: DaemonKeys
   readonly agentKeys: AgentKeys
+  readonly userKeys: UserKeys
+  readonly chats: Chats
   /** stopped by the server, behind the last call */
   readonly keyUse: KeyUse
   /** stopped by the server, behind the last connection */
@@ -47,6 +51,10 @@ export interface ServicesOptions {
   isStoreWritable: () => Promise<boolean>
   /** each record is also a log line */
   structuredLogging?: boolean
+  /** whether prompts and responses are recorded, without which there are no chats; default true */
+  recordsContent?: boolean
+  /** notified of a chat in which a user has interrupted a turn at this server */
+  onChatInterrupt?: (chatId: string) => void
   /** the agents that are reached; default: none */
   agentHosts?: AgentHosts
   /** the current time; a test's clock */
@@ -70,10 +78,11 @@ export function createServices(options: ServicesOptions): Services {
   const mcpConfigurator = createMcpConfigurator(options)
   const abandoned = createAbandonedInterceptions({ ...options, presence, onLeft: () => abandonmentSweep.hurry() })
   const abandonmentSweep = createAbandonmentSweep({ ...options, abandoned })
+  const authorizer = createAuthorizer({ ...options, keyUse })
   return {
     recorder: createRecorder(options),
     erasures: createErasures(options),
-    authorizer: createAuthorizer({ ...options, keyUse }),
+    authorizer,
     mcpConfigurator,
     conversations: createConversations(options),
     providerConfigurator: createProviderConfigurator(options),
@@ -86,6 +95,12 @@ export function createServices(options: ServicesOptions): Services {
     }),
     daemonKeys,
     agentKeys,
+    userKeys: createUserKeys({ ...options, authorizer }),
+    chats: createChats({
+      store: options.store,
+      recordsContent: options.recordsContent ?? true,
+      ...(options.onChatInterrupt && { onInterrupt: options.onChatInterrupt }),
+    }),
     keyUse,
     presence,
     abandoned,

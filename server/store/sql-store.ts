@@ -50,6 +50,7 @@ const reads = new Set<keyof Tables>([
   'listUsers',
   'findApiKey',
   'listApiKeys',
+  'findInvalidApiKeys',
   'findDaemonKey',
   'listDaemonKeys',
   'findInvalidDaemonKeys',

@@ -28,6 +28,8 @@ export const retention = {
   batchInterceptions: 500,
   /** conversations of one transaction, of 32 MiB at most; most have some hundred KiB */
   batchConversations: 50,
+  /** chats of one transaction, with all of their messages; most have some hundred KiB */
+  batchChats: 20,
   /** rows of the feed of one transaction */
   batchFeedRows: 5_000,
   /** between two transactions */
@@ -264,6 +266,14 @@ export const processLimits = {
   maxNameLength: 256,
   /** of the message of an agent's error; the control plane passes it on to operators */
   maxErrorBytes: 1 * kib,
+} as const
+
+/** Connections of users to a control plane, over all of its doors. */
+export const userConnections = {
+  /** half of the places of a door: daemons and operators keep the other half */
+  maxConnections: 5_000,
+  /** some programs and pages of one person */
+  maxConnectionsOfUser: 64,
 } as const
 
 /** Limits of chats and of their live parts. Sizes are bytes of JSON text in UTF-8 unless they say otherwise. */

@@ -10,6 +10,7 @@ import { accessTokenErrors } from '../../shared/contract/mcp-configurator.js'
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { endedBy, errorTypes, interceptionKinds } from '../../shared/contract/recorder.js'
 import type { JsonObject } from '../../shared/values/text.js'
+import { chatOutputs } from './chat-outputs.js'
 import { processOutputs } from './process-outputs.js'
 
 /** The response of a procedure: what a query or a mutation resolves with, and one item of a subscription. */
@@ -261,6 +262,7 @@ const purgeProgress = z.object({
   apiKeys: z.number(),
   links: z.number(),
   conversations: z.number(),
+  chats: z.number(),
   daemons: z
     .object({
       reached: z.number(),
@@ -343,6 +345,7 @@ export const outputs = {
     pin: z.object({ tools: z.array(pinnedTool) }),
     keep: empty,
   },
+  chats: chatOutputs,
   providerConfigurator: {
     getProviders: z.object({ providers: z.array(provider), unreadable: z.array(z.string()).exactOptional() }),
     reportKey: empty,

@@ -10,6 +10,7 @@ import type {
   AuditedWrites,
   AuditStore,
   ChangeStore,
+  ChatStore,
   ConversationStore,
   ErasureStore,
   OutboxErasureStore,
@@ -25,9 +26,9 @@ import { createReachedDaemons } from './reached-daemons.js'
 /** Erases a person. */
 export interface Purge {
   /**
-   * Erases everything that is stored of a user: first the keys are revoked, then interceptions with their records, and
-   * conversations with injected tools, go in batches, at last the API keys, links to MCP servers and the user, whose
-   * name is replaced by the id in the audit log. Audit entries remain, with the id.
+   * Erases everything that is stored of a user: first the keys are revoked, then interceptions with their records,
+   * conversations with injected tools, and chats go in batches, at last the API keys, links to MCP servers and the
+   * user, whose name is replaced by the id in the audit log. Audit entries remain, with the id.
    *
    * The outboxes of all daemons are told first, in the transaction that revokes the keys. At the end connected daemons
    * are waited for, and the result names those that did not confirm; a daemon that is away erases when it is back.
@@ -47,6 +48,7 @@ export interface PurgeOptions {
   store: PurgeStore &
     Pick<ErasureStore, 'eraseInterceptionsOf'> &
     Pick<ConversationStore, 'eraseConversationsOf'> &
+    Pick<ChatStore, 'eraseChatsOf'> &
     Pick<OutboxErasureStore, 'findErasure' | 'readErasure'> &
     ChangeStore &
     UserFinder &
@@ -63,7 +65,7 @@ export interface PurgeOptions {
 type Counts = Omit<PurgeProgress, 'userId' | 'done' | 'daemons'>
 
 const action = 'users.purge'
-const nothing: Counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0, conversations: 0 }
+const nothing: Counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0, conversations: 0, chats: 0 }
 
 export function createPurge({
   store,
@@ -136,14 +138,16 @@ export function createPurge({
     return erasureId
   }
 
-  /** Adds the erased rows to the counts, and returns the number of interceptions and conversations. */
+  /** Adds the erased rows to the counts, and returns the number of interceptions, conversations and chats. */
   async function eraseBatch(userId: string, counts: Counts): Promise<number> {
     const erased = await store.eraseInterceptionsOf({ initiatorId: userId, limit: limits.batchInterceptions })
     counts.interceptions += erased.interceptions
     counts.records += erased.records
     const conversations = await store.eraseConversationsOf({ userId, limit: limits.batchConversations })
     counts.conversations += conversations
-    return erased.interceptions + conversations
+    const chats = await store.eraseChatsOf({ userId, limit: limits.batchChats })
+    counts.chats += chats
+    return erased.interceptions + conversations + chats
   }
 
   async function idOf(ref: string): Promise<string> {
@@ -177,4 +181,6 @@ const loggedProgress = z.object({
   links: count,
   /** absent in entries of versions before contract 1.6 */
   conversations: count.default(0),
+  /** absent in entries of versions before contract 1.7 */
+  chats: count.default(0),
 })

@@ -47,6 +47,11 @@ export interface ApiKeyStore {
   expireApiKey(id: string, at: Date): Promise<ApiKey | null>
   deleteApiKey(id: string): Promise<boolean>
   /**
+   * Returns the ids among `ids` whose keys have expired at `at` or are not stored, or whose owner is not active, is
+   * deleted, or is a system user.
+   */
+  findInvalidApiKeys(ids: readonly string[], at: Date): Promise<string[]>
+  /**
    * Sets `lastUsedAt` to `at` where the stored time is earlier. Keys under another transaction's lock are left out, so
    * the call never waits.
    */

@@ -66,6 +66,22 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
       return (await withUsername().where('k.id', '=', id).executeTakeFirst()) ?? null
     },
 
+    async findInvalidApiKeys(ids, at) {
+      if (ids.length === 0) return []
+      const valid = await db
+        .selectFrom('api_keys as k')
+        .innerJoin('users as u', 'u.id', 'k.user_id')
+        .select('k.id')
+        .where('k.id', 'in', [...ids])
+        .where(({ eb, or }) => or([eb('k.expires_at', 'is', null), eb('k.expires_at', '>', at)]))
+        .where('u.status', '=', 'active')
+        .where('u.deleted_at', 'is', null)
+        .where('u.is_system', '=', false)
+        .execute()
+      const known = new Set(valid.map(({ id }) => id))
+      return ids.filter(id => !known.has(id))
+    },
+
     async deleteApiKey(id) {
       const { numDeletedRows } = await db.deleteFrom('api_keys').where('id', '=', id).executeTakeFirst()
       return numDeletedRows > 0n

@@ -63,6 +63,7 @@ export interface PurgeProgress {
   links: number
   /** conversations with injected tools */
   conversations: number
+  chats: number
   /** when the purge is done, if the server is of version 1.5 or newer */
   daemons?: PurgedDaemons
 }

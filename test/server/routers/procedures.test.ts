@@ -10,6 +10,8 @@ import { RpcError } from '../../../shared/rpc/errors.js'
 
 interface Row {
   role: Identity['role']
+  /** admins may read too */
+  isRead?: true
   /** an input that reaches the service; undefined for a procedure without input */
   taken?: object
   /** inputs that are rejected, by the rule that each breaks */
@@ -40,7 +42,55 @@ const tool = {
 const turn = { api: 'anthropic-messages', anchors: ['toolu_1'], rounds: [{ hidden: [] }] }
 const nul = 'a\0b'
 
+const text = { type: 'text', text: 'hello' }
+const message = { id, parts: [text] }
+
+const chatRows: Readonly<Record<string, Row>> = {
+  'chats.create': {
+    role: 'user',
+    taken: { id, provider: 'demo', model: 'demo', message },
+    rejected: {
+      'no model': { id, provider: 'demo' },
+      'an unknown API': { id, provider: 'demo', model: 'demo', api: 'chat' },
+      'a message without parts': { id, provider: 'demo', model: 'demo', message: { id, parts: [] } },
+    },
+  },
+  'chats.send': {
+    role: 'user',
+    taken: { chatId: id, ...message },
+    rejected: {
+      'a message above 1 MiB': { chatId: id, id, parts: [{ type: 'text', text: 'x'.repeat(1024 * 1024) }] },
+      'more than 200 parts': { chatId: id, id, parts: Array.from({ length: 201 }, () => text) },
+      'a part of the model': { chatId: id, id, parts: [{ type: 'tool-result', toolCallId: 'a', output: 'b' }] },
+      'lines that end before they begin': {
+        chatId: id,
+        id,
+        parts: [{ type: 'file-reference', name: 'a.ts', startLine: 2, endLine: 1, content: '' }],
+      },
+    },
+  },
+  'chats.edit': {
+    role: 'user',
+    taken: { chatId: id, messageId: id, ...message },
+    rejected: { 'no old message': { chatId: id, ...message } },
+  },
+  'chats.interrupt': { role: 'user', taken: { chatId: id }, rejected: { 'no chat': {} } },
+  'chats.dequeue': { role: 'user', taken: { chatId: id, id }, rejected: { 'no message': { chatId: id } } },
+  'chats.promote': { role: 'user', taken: { chatId: id, id }, rejected: { 'no message': { chatId: id } } },
+  'chats.retry': { role: 'user', taken: { chatId: id }, rejected: { 'no chat': {} } },
+  'chats.archive': { role: 'user', taken: { chatId: id, archived: true }, rejected: { 'no wish': { chatId: id } } },
+  'chats.get': { role: 'user', isRead: true, taken: { chatId: id }, rejected: { 'an id with NUL': { chatId: nul } } },
+  'chats.list': { role: 'user', isRead: true, taken: {}, rejected: { 'a limit of 0': { limit: 0 } } },
+  'chats.messages': {
+    role: 'user',
+    isRead: true,
+    taken: { chatId: id },
+    rejected: { 'a negative place': { chatId: id, after: -1 } },
+  },
+}
+
 const table: Readonly<Record<string, Row>> = {
+  ...chatRows,
   'recorder.recordInterception': {
     role: 'daemon',
     taken: interception,
@@ -296,8 +346,9 @@ const table: Readonly<Record<string, Row>> = {
 const identities: Readonly<Record<Identity['role'], Identity>> = {
   admin: { role: 'admin', name: 'an admin' },
   daemon: { role: 'daemon', name: 'a daemon', delegate: true },
+  user: { role: 'user', name: 'a user', userId: id, apiKeyId: 'abcdefghij' },
 }
-const otherRole = { admin: 'daemon', daemon: 'admin' } as const
+const roles: readonly Identity['role'][] = ['admin', 'daemon', 'user']
 
 /** The part that tRPC shows of a procedure; the type of `appRouter` is that of the nested router. */
 interface Procedure {
@@ -344,11 +395,19 @@ test('every procedure has a row with its role and its inputs', () => {
   }
 })
 
-describe.each(Object.entries(table))('%s', (path, { role, taken, rejected = {} }) => {
+describe.each(Object.entries(table))('%s', (path, { role, isRead = false, taken, rejected = {} }) => {
   test(`the procedure is for the role ${role}`, async () => {
-    expect((await causeOf(thrownBy(path, role, taken))).message).toBe(reached.message)
-    const forbidden = RpcError.from(await thrownBy(path, otherRole[role], taken))
-    expect(forbidden).toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining(`needs the role ${role}`) })
+    for (const other of roles) {
+      const thrown = await thrownBy(path, other, taken)
+      if (other === role || (isRead && other === 'admin')) {
+        expect((await causeOf(Promise.resolve(thrown))).message).toBe(reached.message)
+      } else {
+        expect(RpcError.from(thrown)).toMatchObject({
+          code: 'FORBIDDEN',
+          message: expect.stringContaining(`needs the role ${role}`),
+        })
+      }
+    }
   })
 
   test.each(Object.entries(rejected))(

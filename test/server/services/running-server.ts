@@ -130,6 +130,7 @@ function urlOf(server: BridgeServer): Promise<string> {
 /** A key with which the server takes a client for this identity. */
 async function keyOf(store: Store, identity: Identity): Promise<string> {
   if (identity.role === 'admin') return adminToken
+  if (identity.role === 'user') throw new Error('a user comes with a key of the store: see apiKeys.create')
   const { name, delegate, daemonKeyId } = identity
   // A daemon that names a key comes with the same key each time.
   const { id, secret } = daemonKeyId === undefined ? generateApiKey() : { id: daemonKeyId, secret: 's'.repeat(22) }

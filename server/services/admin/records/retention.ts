@@ -1,13 +1,14 @@
 import { erasure, retention as limits } from '../../../../shared/contract/limits.js'
 import { abortablePause } from '../../../../shared/values/abortable.js'
 import type { Logger } from '../../../../shared/values/log.js'
-import type { ConversationStore, Erased, ErasureStore, OutboxErasureStore } from '../../../store/store.js'
+import type { ChatStore, ConversationStore, Erased, ErasureStore, OutboxErasureStore } from '../../../store/store.js'
 
 /**
  * Erases interceptions, with all their records, that started more than `retentionDays` ago and have ended, or started a
- * day earlier still, and conversations with injected tools that were last used more than `retentionDays` ago. The feed
- * of records is kept for a week, independent of `retentionDays`; an older watcher gets `event_expired`. Erasures are
- * kept for a year, and outboxes of daemons while their daemons come now and then.
+ * day earlier still, conversations with injected tools that were last used, and chats at rest that were last changed
+ * more than `retentionDays` ago. The feed of records is kept for a week, independent of `retentionDays`; an older
+ * watcher gets `event_expired`. Erasures are kept for a year, and outboxes of daemons while their daemons come now and
+ * then.
  *
  * A run begins soon after the start and then every hour, in small transactions with pauses between them. Of several
  * servers on one database one erases at a time; the others leave the rest to that server. A failed run is logged and
@@ -22,6 +23,7 @@ export interface Retention {
 export interface RetentionOptions {
   store: Pick<ErasureStore, 'eraseOldInterceptions' | 'trimFeed'> &
     Pick<ConversationStore, 'eraseOldConversations'> &
+    Pick<ChatStore, 'eraseOldChats'> &
     Pick<OutboxErasureStore, 'forgetErasures'>
   logger: Logger
   /** 0: interceptions are kept for ever */
@@ -46,6 +48,7 @@ export function createRetention(options: RetentionOptions): Retention {
       if (retentionDays > 0) {
         await eraseInterceptions()
         await eraseConversations()
+        await eraseChats()
       }
       await trimFeed()
       await forgetErasures()
@@ -93,6 +96,21 @@ export function createRetention(options: RetentionOptions): Retention {
       })
     } finally {
       if (conversations > 0) logger.info({ conversations, usedBefore }, 'old conversations were erased')
+    }
+  }
+
+  async function eraseChats(): Promise<void> {
+    const updatedBefore = daysAgo(retentionDays)
+    const limit = limits.batchChats
+    let chats = 0
+    try {
+      await inBatches(limit, async () => {
+        const erased = await store.eraseOldChats({ updatedBefore, limit })
+        chats += erased
+        return erased
+      })
+    } finally {
+      if (chats > 0) logger.info({ chats, updatedBefore }, 'old chats were erased')
     }
   }
 

@@ -39,7 +39,7 @@ describe('a purge', () => {
   test('a purge of many records goes slice by slice, and says how far it is', async () => {
     const { id, username, keyId } = await userWith(5)
     const { purge } = purgeWith({ purgeSliceMs: 0 })
-    const rest = { apiKeys: 0, links: 0, conversations: 0 }
+    const rest = { apiKeys: 0, links: 0, conversations: 0, chats: 0 }
     const slices: PurgeProgress[] = [
       { userId: id, done: false, interceptions: 2, records: 2, ...rest },
       { userId: id, done: false, interceptions: 4, records: 4, ...rest },
@@ -186,7 +186,7 @@ describe('a purge', () => {
     const { id } = await userWith(1)
     await purge({ user: id }, 'admin', undefined)
     const before = await entriesOf(id)
-    const counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0, conversations: 0 }
+    const counts = { interceptions: 0, records: 0, apiKeys: 0, links: 0, conversations: 0, chats: 0 }
     const nothing = { userId: id, done: true, ...counts, daemons: noDaemons }
     expect(await purge({ user: id }, 'admin', undefined)).toEqual(nothing)
     expect(await entriesOf(id)).toEqual(before)

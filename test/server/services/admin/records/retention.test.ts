@@ -21,9 +21,10 @@ describe('with a fake clock', () => {
     interceptions: Step[],
     {
       conversations = [],
+      chats = [],
       feed = [],
       ...options
-    }: { conversations?: number[]; feed?: Step[] } & Partial<RetentionOptions> = {},
+    }: { conversations?: number[]; chats?: number[]; feed?: Step[] } & Partial<RetentionOptions> = {},
   ) {
     const calls: unknown[] = []
     const next = async (name: string, steps: Step[], query: object) => {
@@ -40,6 +41,7 @@ describe('with a fake clock', () => {
           return count === null ? null : { interceptions: count, records: 2 * count }
         },
         eraseOldConversations: async query => (await next('forgetTools', conversations, query)) ?? 0,
+        eraseOldChats: async query => (await next('eraseChats', chats, query)) ?? 0,
         trimFeed: query => next('trim', feed, query),
         forgetErasures: async query => void calls.push({ forget: query }),
       },
@@ -53,6 +55,7 @@ describe('with a fake clock', () => {
     erase: { startedBefore: daysAgo(30), unendedBefore: daysAgo(31), limit: limits.batchInterceptions },
   }
   const forgetTools = { forgetTools: { usedBefore: daysAgo(30), limit: limits.batchConversations } }
+  const eraseChats = { eraseChats: { updatedBefore: daysAgo(30), limit: limits.batchChats } }
   const trim = { trim: { notedBefore: daysAgo(7), limit: limits.batchFeedRows } }
   const forget = { forget: { begunBefore: daysAgo(365), outboxesSeenBefore: daysAgo(30) } }
   const full = limits.batchInterceptions
@@ -64,11 +67,11 @@ describe('with a fake clock', () => {
     expect(calls).toEqual([])
     vi.setSystemTime(time)
     await vi.advanceTimersByTimeAsync(1)
-    expect(calls.length).toBe(4)
+    expect(calls.length).toBe(5)
     await vi.advanceTimersByTimeAsync(limits.intervalMs - 1)
-    expect(calls.length).toBe(4)
+    expect(calls.length).toBe(5)
     await vi.advanceTimersByTimeAsync(1)
-    expect(calls.length).toBe(8)
+    expect(calls.length).toBe(10)
     await subject.stop()
   })
 
@@ -90,7 +93,7 @@ describe('with a fake clock', () => {
     await vi.advanceTimersByTimeAsync(1)
     expect(calls).toEqual([erase, erase])
     await vi.advanceTimersByTimeAsync(3 * limits.pauseMs)
-    expect(calls).toEqual([erase, erase, erase, forgetTools, forgetTools, trim, trim, forget])
+    expect(calls).toEqual([erase, erase, erase, forgetTools, forgetTools, eraseChats, trim, trim, forget])
     expect(logger.lines).toMatchObject([
       { level: 'info', fields: { interceptions: 2 * full + 3, records: 4 * full + 6, startedBefore: daysAgo(30) } },
       { level: 'info', fields: { conversations: limits.batchConversations + 2, usedBefore: daysAgo(30) } },
@@ -110,9 +113,9 @@ describe('with a fake clock', () => {
     const { retention: subject, calls } = retention([full, null], { feed: [null], now: () => time })
     subject.start()
     await vi.advanceTimersByTimeAsync(limits.firstRunMs + limits.pauseMs)
-    expect(calls).toEqual([erase, erase, forgetTools, trim, forget])
+    expect(calls).toEqual([erase, erase, forgetTools, eraseChats, trim, forget])
     await vi.advanceTimersByTimeAsync(limits.intervalMs - limits.pauseMs - 1)
-    expect(calls.length).toBe(5)
+    expect(calls.length).toBe(6)
     await subject.stop()
   })
 
@@ -123,7 +126,7 @@ describe('with a fake clock', () => {
     expect(calls.length).toBe(2)
     expect(logger.lines).toMatchObject([{ level: 'info' }, { level: 'error', fields: { err: { message: 'away' } } }])
     await vi.advanceTimersByTimeAsync(limits.retryMs)
-    expect(calls).toEqual([erase, erase, erase, forgetTools, trim, forget])
+    expect(calls).toEqual([erase, erase, erase, forgetTools, eraseChats, trim, forget])
     await subject.stop()
   })
 

@@ -1,0 +1,225 @@
+/** The procedures of chats on every store: repeats, other users, limits, and what stays of messages. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Chats, createChats } from '../../../../server/services/chats/chats.js'
+import { createRunChanges, type Run } from '../../../../server/services/chats/run-changes.js'
+import type { Store } from '../../../../server/store/store.js'
+import type { CreateChat, SendMessage } from '../../../../shared/contract/chats.js'
+import { chatLimits } from '../../../../shared/contract/limits.js'
+import { stores } from '../../../fixtures/stores.js'
+import { makeUser, seedDemo } from './chat-fixtures.js'
+
+const admin = { role: 'admin' } as const
+
+describe.each(stores)('$name', ({ open }) => {
+  let store: Store
+  let chats: Chats
+  let ada: string
+  let bob: string
+
+  beforeAll(async () => {
+    store = await open()
+    await seedDemo(store)
+    ada = await makeUser(store, 'ada')
+    bob = await makeUser(store, 'bob')
+    chats = createChats({ store, recordsContent: true })
+  })
+  afterAll(() => store.close())
+
+  const create = async (more: Partial<CreateChat> = {}) => {
+    const input = { id: randomUUID(), provider: 'demo', model: 'demo', ...more }
+    await chats.create(input, ada)
+    return input
+  }
+  const textsOf = async (chatId: string) =>
+    (await chats.messages({ chatId }, admin)).messages.map(({ role, parts }) =>
+      [role, ...parts.map(part => (part.type === 'text' ? part.text : part.type))].join(' '),
+    )
+  const acquire = async (chatId: string): Promise<Run> => {
+    const runner = randomUUID()
+    const row = await store.takeChat({ id: chatId, runner, leaseMs: 60_000 })
+    if (!row) throw new Error('the chat does not run')
+    return { chatId, runner, fence: row.fence, historyVersion: row.historyVersion }
+  }
+  const runs = () => createRunChanges(store)
+  const answer = { role: 'assistant', parts: [{ type: 'text', text: 'yes' }] } as const
+
+  test('a chat that is created again is the same chat, and its first message is sent once', async () => {
+    const input = await create({ title: 'first', message: { id: randomUUID(), parts: [part('hello')] } })
+    const again = await chats.create(input, ada)
+    expect(again).toMatchObject({ id: input.id, status: 'running', title: 'first', username: 'ada', queue: [] })
+    expect(await textsOf(input.id)).toEqual(['user hello'])
+    await expect(chats.create({ ...input, title: 'second' }, ada)).rejects.toMatchObject({ reason: 'content_differs' })
+    await expect(chats.create(input, bob)).rejects.toMatchObject({ reason: 'content_differs' })
+  })
+
+  test('a message that is sent again says what became of it', async () => {
+    const { id: chatId } = await create()
+    const first = message(chatId, 'one')
+    const second = message(chatId, 'two')
+    expect(await chats.send(first, ada)).toEqual({ state: 'stored', seq: 1 })
+    expect(await chats.send(second, ada)).toEqual({ state: 'queued' })
+    expect(await chats.send(first, ada)).toEqual({ state: 'stored', seq: 1 })
+    expect(await chats.send(second, ada)).toEqual({ state: 'queued' })
+    await chats.dequeue({ chatId, id: second.id }, ada)
+    expect(await chats.send(second, ada)).toEqual({ state: 'dequeued' })
+    await chats.dequeue({ chatId, id: second.id }, ada)
+    await expect(chats.send({ ...first, parts: [part('other')] }, ada)).rejects.toMatchObject({
+      code: 'CONFLICT',
+      reason: 'content_differs',
+    })
+    expect(await textsOf(chatId)).toEqual(['user one'])
+  })
+
+  test('the same message on two connections at once is stored once', async () => {
+    const { id: chatId } = await create()
+    const both = message(chatId, 'once')
+    const sent = await Promise.all([chats.send(both, ada), chats.send(both, ada), chats.send(both, ada)])
+    expect(sent).toEqual([1, 2, 3].map(() => ({ state: 'stored', seq: 1 })))
+  })
+
+  test('every procedure finds nothing for another user', async () => {
+    const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('secret')] } })
+    const reader = { role: 'user', userId: bob } as const
+    const calls = [
+      () => chats.get({ chatId }, reader),
+      () => chats.messages({ chatId }, reader),
+      () => chats.send(message(chatId, 'x'), bob),
+      () => chats.edit({ ...message(chatId, 'x'), messageId: randomUUID() }, bob),
+      () => chats.interrupt({ chatId }, bob),
+      () => chats.dequeue({ chatId, id: randomUUID() }, bob),
+      () => chats.promote({ chatId, id: randomUUID() }, bob),
+      () => chats.retry({ chatId }, bob),
+      () => chats.archive({ chatId, archived: true }, bob),
+    ]
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: 'NOT_FOUND', reason: 'unknown_chat' })
+    expect((await chats.list({}, reader)).chats).toEqual([])
+    expect((await chats.list({ user: 'ada', limit: 200 }, admin)).chats.map(({ id }) => id)).toContain(chatId)
+  })
+
+  test('a provider, an API and an agent must be there', async () => {
+    const base = { id: randomUUID(), provider: 'demo', model: 'demo' }
+    await expect(chats.create({ ...base, provider: 'off' }, ada)).rejects.toMatchObject({ reason: 'unknown_row' })
+    await expect(chats.create({ ...base, agent: 'nobody' }, ada)).rejects.toMatchObject({ reason: 'unknown_row' })
+    await expect(chats.create({ ...base, api: 'openai-chat' }, ada)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    const { id } = await create({ provider: 'openai', api: 'openai-chat' })
+    expect(await chats.get({ chatId: id }, admin)).toMatchObject({ api: 'openai-chat' })
+  })
+
+  test('an agent of another user is unknown', async () => {
+    const agent = { id: randomUUID(), keyId: 'k123456789', name: 'builder', userId: bob, expiresAt: null }
+    await store.createAgent({ ...agent, secretHash: new Uint8Array(32) })
+    await expect(create({ agent: 'builder' })).rejects.toMatchObject({ reason: 'unknown_row' })
+  })
+
+  test('an edit deletes the later messages and the queue, and the old run commits nothing', async () => {
+    const { id: chatId } = await create()
+    const first = message(chatId, 'one')
+    await chats.send(first, ada)
+    await runs().finishTurn(await acquire(chatId), [answer])
+    await chats.send(message(chatId, 'two'), ada)
+    const old = await acquire(chatId)
+    const waiting = message(chatId, 'three')
+    await chats.send(waiting, ada)
+    const edited = { ...message(chatId, 'uno'), messageId: first.id }
+    expect(await chats.edit(edited, ada)).toMatchObject({ state: 'stored' })
+    expect(await runs().finishTurn(old, [answer])).toEqual({ state: 'lost' })
+    expect(await textsOf(chatId)).toEqual(['user uno'])
+    expect(await chats.send(waiting, ada)).toEqual({ state: 'dequeued' })
+    expect(await chats.edit(edited, ada)).toMatchObject({ state: 'stored' })
+    await runs().finishTurn(await acquire(chatId), [answer])
+    expect(await textsOf(chatId)).toEqual(['user uno', 'assistant yes'])
+    const { messages } = await chats.messages({ chatId }, admin)
+    const response = messages.at(-1)?.id ?? ''
+    await expect(chats.edit({ ...message(chatId, 'x'), messageId: response }, ada)).rejects.toMatchObject({
+      reason: 'unknown_message',
+    })
+  })
+
+  test('a message behind open tool calls closes them', async () => {
+    const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('go')] } })
+    const run = await acquire(chatId)
+    const call = { type: 'tool-call', toolCallId: 'call_1', toolName: 'execute', input: '{}' } as const
+    const outcome = await runs().commitStep(run, [{ role: 'assistant', parts: [call], finishReason: 'tool_calls' }])
+    if (outcome.state !== 'done') throw new Error(`the run is ${outcome.state}`)
+    await runs().failTurn({ ...run, historyVersion: outcome.row.historyVersion }, { reason: 'internal', message: 'x' })
+    await chats.send(message(chatId, 'and now'), ada)
+    expect(await textsOf(chatId)).toEqual(['user go', 'assistant tool-call', 'tool tool-result', 'user and now'])
+    const { messages } = await chats.messages({ chatId }, admin)
+    expect(messages[2]?.parts[0]).toMatchObject({ toolCallId: 'call_1', isError: true, cancelled: true })
+    expect(await chats.get({ chatId }, admin)).toMatchObject({ status: 'running', lastError: null })
+  })
+
+  test('a turn that ends takes the head of the queue, and a promoted message comes first', async () => {
+    const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('one')] } })
+    const run = await acquire(chatId)
+    const [two, three] = [message(chatId, 'two'), message(chatId, 'three')]
+    await chats.send(two, ada)
+    await chats.send(three, ada)
+    await chats.promote({ chatId, id: three.id }, ada)
+    expect((await chats.get({ chatId }, admin)).queue.map(({ id }) => id)).toEqual([three.id, two.id])
+    expect(await runs().finishTurn(run, [answer])).toMatchObject({ state: 'interrupting' })
+    const partial = { role: 'assistant', parts: [{ type: 'text', text: 'y' }], interrupted: true } as const
+    const outcome = await runs().finishInterrupt(run, [partial])
+    expect(outcome).toMatchObject({ state: 'done', row: { status: 'running', runner: run.runner, fence: run.fence } })
+    expect(await textsOf(chatId)).toEqual(['user one', 'assistant y', 'user three'])
+  })
+
+  test('a queue takes fifty messages', async () => {
+    const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('go')] } })
+    for (let left = chatLimits.maxQueue; left > 0; left--) await chats.send(message(chatId, `${left}`), ada)
+    await expect(chats.send(message(chatId, 'one more'), ada)).rejects.toMatchObject({
+      code: 'TOO_MANY_REQUESTS',
+      reason: 'queue_full',
+    })
+    await chats.interrupt({ chatId, clearQueue: true }, ada)
+    expect(await chats.get({ chatId }, admin)).toMatchObject({ status: 'interrupting', queue: [] })
+  })
+
+  test('pages of chats and of messages have every row once', async () => {
+    const owner = await makeUser(store, 'pages')
+    const reader = { role: 'user', userId: owner } as const
+    const ids = Array.from({ length: 5 }, () => randomUUID())
+    for (const id of ids) await chats.create({ id, provider: 'demo', model: 'demo' }, owner)
+    const seen: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = await chats.list({ limit: 2, ...(cursor !== undefined && { cursor }) }, reader)
+      seen.push(...page.chats.map(({ id }) => id))
+      cursor = page.nextCursor ?? undefined
+    } while (cursor !== undefined)
+    expect(seen.sort()).toEqual(ids.sort())
+    await expect(chats.list({ cursor: 'nonsense' }, reader)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+
+    const [chatId = ''] = ids
+    for (const text of ['a', 'b', 'c']) {
+      await chats.send(message(chatId, text), owner)
+      await runs().finishTurn(await acquire(chatId), [answer])
+    }
+    const first = await chats.messages({ chatId, limit: 4 }, reader)
+    expect(first.next).toBe(4)
+    const rest = await chats.messages({ chatId, after: 4 }, reader)
+    expect([...first.messages, ...rest.messages].map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6])
+    expect(rest.next).toBeNull()
+  })
+
+  test('a server without content has no chats', async () => {
+    const off = createChats({ store, recordsContent: false })
+    const { id: chatId } = await create()
+    const calls = [
+      () => off.create({ id: randomUUID(), provider: 'demo', model: 'demo' }, ada),
+      () => off.send(message(chatId, 'x'), ada),
+      () => off.get({ chatId }, admin),
+      () => off.list({}, admin),
+    ]
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ reason: 'chats_need_content' })
+  })
+})
+
+function part(text: string) {
+  return { type: 'text', text } as const
+}
+
+function message(chatId: string, text: string): SendMessage {
+  return { chatId, id: randomUUID(), parts: [part(text)] }
+}
