@@ -69,8 +69,9 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   #resolveClosed: (reason: CloseReason) => void = () => {}
   #resolveReleased: () => void = () => {}
   #closeReason: CloseReason = { code: closeCodes.normal, message: '' }
-  readonly closed: Promise<CloseReason>
-  readonly #released: Promise<void>
+  /** made when they are asked for */
+  #closed: Promise<CloseReason> | undefined
+  #released: Promise<void> | undefined
 
   constructor(facts: ConnectionFacts<I>, settings: AcpSettings<I>) {
     this.id = facts.id
@@ -79,12 +80,6 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     this.#facts = facts
     this.#settings = settings
     this.#router = new MessageRouter<I>(this, settings)
-    this.closed = new Promise(resolve => {
-      this.#resolveClosed = resolve
-    })
-    this.#released = new Promise(resolve => {
-      this.#resolveReleased = resolve
-    })
   }
 
   /** the sessions that the connection has seen */
@@ -95,6 +90,11 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   /** Aborts when the connection begins to end. */
   get signal(): AbortSignal {
     return this.#lifetime.signal
+  }
+
+  /** Whether the agent's end has closed, or there will be none. */
+  get #isReleased(): boolean {
+    return this.isOver && this.#agent === undefined
   }
 
   get isOver(): boolean {
@@ -339,7 +339,19 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   }
 
   whenReleased(): Promise<void> {
+    this.#released ??= new Promise(resolve => {
+      if (this.#isReleased) resolve()
+      else this.#resolveReleased = resolve
+    })
     return this.#released
+  }
+
+  get closed(): Promise<CloseReason> {
+    this.#closed ??= new Promise(resolve => {
+      if (this.#phase === 'ended') resolve(this.#closeReason)
+      else this.#resolveClosed = resolve
+    })
+    return this.#closed
   }
 
   abortCalls(): void {

@@ -57,10 +57,21 @@ function dropBody(response: ServerResponse): void {
   const { req: request } = response
   if (request.complete) return
   request.resume()
-  const timer = setTimeout(() => cutResponse(response), lingerMs).unref()
-  const stop = (): void => clearTimeout(timer)
+  const { socket } = request
+  const timer = setTimeout(() => {
+    if (request.httpVersionMajor < 2) socket.destroy()
+    else cutResponse(response)
+  }, lingerMs).unref()
+  const stop = (): void => {
+    clearTimeout(timer)
+    request.off('end', stop)
+    request.off('close', stop)
+    socket.off('close', stop)
+  }
   request.once('end', stop)
+  // A request whose response has ended is not told of the end of its socket.
   request.once('close', stop)
+  socket.once('close', stop)
 }
 
 /** The client's time to read the response to a request whose body was not read. */
