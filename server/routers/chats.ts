@@ -8,8 +8,9 @@ import {
   chatsMessagesInput,
   chatsQueuedInput,
   chatsSendInput,
+  chatsWatchInput,
 } from '../../shared/contract/chats.js'
-import { checked, forReader, forUser, readerProcedure, router, userProcedure } from './trpc.js'
+import { checked, forReader, forUser, readerProcedure, resumable, router, userProcedure } from './trpc.js'
 
 /** The chats of users; admins read. Inputs and responses are content and are never logged. */
 export const chatsRouter = router({
@@ -46,4 +47,16 @@ export const chatsRouter = router({
   messages: readerProcedure
     .input(checked(chatsMessagesInput))
     .query(forReader(({ chats }, input, reader) => chats.messages(input, reader))),
+  watch: readerProcedure.input(checked(chatsWatchInput)).subscription(
+    forReader(async function* ({ chats, chatWatch }, input, reader, { signal }) {
+      await chats.find(input.chatId, reader)
+      for await (const { id, event } of chatWatch.watch(input, signal)) yield resumable(id, event)
+    }),
+  ),
+  watchAll: readerProcedure.subscription(
+    forReader(async function* ({ chats, chatWatch }, _input, reader, { signal }) {
+      chats.checkContent()
+      yield* chatWatch.watchAll(reader.role === 'user' ? { userId: reader.userId } : {}, signal)
+    }),
+  ),
 })

@@ -7,6 +7,9 @@ import type { RotateKeys } from './admin/secret-rotation.js'
 import { createUserKeys, type UserKeys } from './admin/user-keys.js'
 import { type AgentHosts, noAgents } from './agent-hosts.js'
 import { type Chats, createChats } from './chats/chats.js'
+import type { LivePartsOf } from './chats/live-parts.js'
+import { type ChatWatch, createChatWatch } from './chats/watch/chat-watch.js'
+import { type ChatsWatch, createChatsWatch } from './chats/watch/chats-watch.js'
 import { type AbandonedInterceptions, createAbandonedInterceptions } from './daemon/abandoned-interceptions.js'
 import { type AbandonmentSweep, createAbandonmentSweep } from './daemon/abandonment-sweep.js'
 import { type Authorizer, createAuthorizer } from './daemon/authorizer.js'
@@ -32,6 +35,7 @@ export interface Services {
   readonly agentKeys: AgentKeys
   readonly userKeys: UserKeys
   readonly chats: Chats
+  readonly chatWatch: ChatWatch & ChatsWatch
   /** stopped by the server, behind the last call */
   readonly keyUse: KeyUse
   /** stopped by the server, behind the last connection */
@@ -55,6 +59,8 @@ export interface ServicesOptions {
   recordsContent?: boolean
   /** notified of a chat in which a user has interrupted a turn at this server */
   onChatInterrupt?: (chatId: string) => void
+  /** the live parts of running chats, here and at other servers; default: watchers get stored messages only */
+  livePartsOf?: LivePartsOf
   /** the agents that are reached; default: none */
   agentHosts?: AgentHosts
   /** the current time; a test's clock */
@@ -101,6 +107,10 @@ export function createServices(options: ServicesOptions): Services {
       recordsContent: options.recordsContent ?? true,
       ...(options.onChatInterrupt && { onInterrupt: options.onChatInterrupt }),
     }),
+    chatWatch: {
+      ...createChatWatch({ livePartsOf: () => undefined, ...options }),
+      ...createChatsWatch(options),
+    },
     keyUse,
     presence,
     abandoned,

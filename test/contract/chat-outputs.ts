@@ -85,6 +85,27 @@ const sent = z.union([
 ])
 const empty = z.record(z.string(), z.never())
 
+const place = { historyVersion: z.number(), attempt: z.number() }
+const watchEvent = z.union([
+  z.object({ kind: z.literal('watching') }),
+  z.object({ kind: z.literal('message'), message }),
+  z.object({ kind: z.literal('preview_reset'), ...place }),
+  z.object({
+    kind: z.literal('message_part'),
+    ...place,
+    seq: z.number(),
+    role: z.enum(['assistant', 'tool']),
+    index: z.number(),
+    part,
+  }),
+  z.object({ kind: z.literal('preview_cut'), ...place }),
+  z.object({ kind: z.literal('history_reset') }),
+  z.object({ kind: z.literal('status'), status: z.enum(chatStatuses), archived: z.boolean(), version: z.number() }),
+  z.object({ kind: z.literal('queue_update'), queue: z.array(queued) }),
+  z.object({ kind: z.literal('retry'), retry: retry.nullable() }),
+  z.object({ kind: z.literal('error'), error: error.nullable() }),
+])
+
 /** A schema for each procedure of `chats`. */
 export const chatOutputs = {
   create: chat,
@@ -98,4 +119,9 @@ export const chatOutputs = {
   get: chat,
   list: z.object({ chats: z.array(listedChat), nextCursor: z.string().nullable() }),
   messages: z.object({ messages: z.array(message), next: z.number().nullable() }),
+  watch: watchEvent,
+  watchAll: z.union([
+    z.object({ kind: z.literal('watching') }),
+    z.object({ kind: z.literal('chat'), chat: listedChat }),
+  ]),
 }

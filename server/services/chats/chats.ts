@@ -59,6 +59,8 @@ export interface Chats {
   get(input: z.output<typeof chatInput>, reader: ChatReader): Promise<Chat>
   list(input: z.output<typeof chatsListInput>, reader: ChatReader): Promise<ChatList>
   messages(input: z.output<typeof chatsMessagesInput>, reader: ChatReader): Promise<ChatMessages>
+  /** @throws RpcError chats_need_content on a server without chats */
+  checkContent(): void
   /** Returns the row of a chat that the reader may see. */
   find(chatId: string, reader: ChatReader): Promise<ChatRow>
 }
@@ -149,6 +151,7 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
   }
 
   return {
+    checkContent,
     find,
 
     async create(input, userId) {

@@ -87,6 +87,13 @@ const chatRows: Readonly<Record<string, Row>> = {
     taken: { chatId: id },
     rejected: { 'a negative place': { chatId: id, after: -1 } },
   },
+  'chats.watch': {
+    role: 'user',
+    isRead: true,
+    taken: { chatId: id },
+    rejected: { 'a long event id': { chatId: id, lastEventId: '1'.repeat(129) } },
+  },
+  'chats.watchAll': { role: 'user', isRead: true },
 }
 
 const table: Readonly<Record<string, Row>> = {
