@@ -18,7 +18,7 @@ export interface ChatCursor {
 /** The place before all events. */
 export const start: ChatCursor = { seq: 0, historyVersion: 0, attempt: 0, partSeq: 0 }
 
-/** Returns the id of a place: its four numbers, and the short id of the chat, by which the id of another one is found. */
+/** Returns the id of a place: its four numbers, and the short id of the chat, so that an id of another one is found. */
 export function formatCursor(chatId: string, { seq, historyVersion, attempt, partSeq }: ChatCursor): string {
   return `${seq}.${historyVersion}.${attempt}.${partSeq}.${shortIdOf(chatId)}`
 }

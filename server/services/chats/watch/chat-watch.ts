@@ -21,7 +21,8 @@ export interface ChatWatch {
    *
    * The stream reads at the watcher's pace: a slow watcher holds a page of messages and one part, and delays nobody.
    * The caller has checked that the watcher may read the chat.
-   * @throws RpcError `BAD_REQUEST` for an id that is none of this chat; `NOT_FOUND` (unknown_chat) if the chat is erased
+   * @throws RpcError `BAD_REQUEST` for an id that is none of this chat; `NOT_FOUND` (unknown_chat) if the chat is
+   *   erased
    */
   watch(
     input: { chatId: string; lastEventId?: string | undefined },

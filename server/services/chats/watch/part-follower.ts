@@ -81,7 +81,7 @@ export class PartFollower {
       },
       (err: unknown) => {
         if (this.#following !== following) return
-        this.#options.logger.debug({ err, runner: following.target.runner }, 'the live parts of a chat were cut off')
+        this.#options.logger.debug({ err, server: following.target.runner }, 'the live parts of a chat were cut off')
         this.#end(following)
       },
     )
