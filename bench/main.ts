@@ -9,10 +9,12 @@
  *     npm run bench -- --json                      calls, subscriptions and idle connections, one object per row
  *     npm run bench -- gateway                     requests through `serve` beside other gateways
  *     npm run bench -- gateway --build DIR         and beside another build of this project, DIR being its dist/
+ *     npm run bench -- acp                         updates of agents beside the official SDK's both ends
  *     npm run bench -- agents                      commands on an agent beside a bare spawn
  *     npm run bench -- journal                     requests through `serve` with and without its journal on disk
  */
 import { parseArgs } from 'node:util'
+import type { AcpEffort } from './acp.js'
 import type { AgentsEffort } from './agents.js'
 import type { Effort } from './effort.js'
 import type { GatewayEffort } from './gateway/run.js'
@@ -33,11 +35,19 @@ const fullAgents: AgentsEffort = { rounds: 15, warmUps: 3, commands: 100 }
 const quickAgents: AgentsEffort = { rounds: 5, warmUps: 2, commands: 50 }
 const smokeAgents: AgentsEffort = { rounds: 1, warmUps: 0, commands: 2 }
 
+const fullAcp: AcpEffort = { rounds: 9, warmUps: 3, updates: 20_000, connections: 200 }
+const quickAcp: AcpEffort = { rounds: 5, warmUps: 2, updates: 5_000, connections: 50 }
+const smokeAcp: AcpEffort = { rounds: 1, warmUps: 0, updates: 50, connections: 2 }
+
 type Bench = () => Promise<void>
 /** Imported when they run: the other parts need no store. */
 const others: Readonly<Record<string, Bench>> = {
   store: async () => (await import('./store.js')).benchStore(),
   bridge: async () => (await import('./bridge.js')).benchBridge(),
+  acp: async () => {
+    const effort = options.smoke ? smokeAcp : options.quick ? quickAcp : fullAcp
+    await (await import('./acp.js')).benchAcp({ effort, json: options.json })
+  },
   agents: async () => {
     const effort = options.smoke ? smokeAgents : options.quick ? quickAgents : fullAgents
     await (await import('./agents.js')).benchAgents({ effort, json: options.json })

@@ -52,6 +52,16 @@ test('the benchmark of the journal prints an object with all figures for each ro
   expect(rows).toEqual(isLinux ? expected : [])
 })
 
+test('the benchmark of ACP prints an object with all figures for each row', async () => {
+  const figures = { updatesPerSecond: positive, ratio: positive, heapBytesPerConnection: expect.any(Number) }
+  expect(await rowsOf('acp')).toEqual([
+    { name: 'aibridge sse', ...figures },
+    { name: 'aibridge websocket', ...figures },
+    { name: 'official sdk sse', ...figures },
+    { name: 'official sdk websocket', ...figures },
+  ])
+})
+
 test('the benchmark of agents prints an object with all figures for each row', async () => {
   expect(await rowsOf('agents')).toEqual([
     { name: 'bare spawn', commandMs: positive, ratio: 1 },

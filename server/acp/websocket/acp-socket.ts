@@ -54,7 +54,7 @@ export class AcpSocket<I extends AcpIdentity = AcpIdentity> implements SocketOwn
     this.#connection = connection
     this.#settings = settings
     const { maxMessageBytes, highWaterMarkBytes } = settings.limits
-    this.#sender = new WebSocketSender(socket, raw, { maxMessageBytes, highWaterMarkBytes }, this)
+    this.#sender = new WebSocketSender(socket, raw, { maxMessageBytes, highWaterMarkBytes, unmasked: true }, this)
     const { slowReaderMs, handshakeTimeoutMs } = settings.times
     this.#watch = new SocketWatch(connection, this.#sender, raw, { ...settings.limits, slowReaderMs })
     this.#heartbeat = new Heartbeat(raw, this)
@@ -121,7 +121,7 @@ export class AcpSocket<I extends AcpIdentity = AcpIdentity> implements SocketOwn
   }
 
   deliver(message: AcpMessage): void {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closing' || this.#state === 'closed') return
     try {
       this.#sender.send(message)
     } catch (error) {

@@ -5,7 +5,14 @@ import { encodeMessage } from '../json/encode-message.js'
 import { connectionLimits, frameOverheadBytes } from '../limits.js'
 import { batchFrames, sentBatchLength } from './batch-frames.js'
 import { PongSender } from './pong-sender.js'
+import { unmaskedFrames } from './unmasked-frames.js'
 import type { WebSocketDuplexOptions } from './websocket-settings.js'
+
+/** Settings of a {@link WebSocketSender}. */
+export interface SenderOptions extends WebSocketDuplexOptions {
+  /** Whether this end is a server, whose frames have no mask (RFC 6455, section 5.1); default false */
+  unmasked?: boolean
+}
 
 /**
  * The sending half of a WebSocket: encodes messages and queues the texts of one turn. They go out together once all
@@ -22,6 +29,7 @@ export class WebSocketSender {
   readonly #maxMessageBytes: number
   readonly #highWaterMarkBytes: number
   readonly #batches: boolean
+  readonly #isUnmasked: boolean
   /** encoded in this turn; an idle connection has no list */
   #queue: string[] | undefined
   /** in UTF-16 code units */
@@ -36,13 +44,14 @@ export class WebSocketSender {
   #pongs: PongSender | undefined
 
   /** @param owner is called when `full` is over */
-  constructor(socket: WebSocket, raw: Socket, options: WebSocketDuplexOptions, owner: { onDrain(): void }) {
+  constructor(socket: WebSocket, raw: Socket, options: SenderOptions, owner: { onDrain(): void }) {
     this.#socket = socket
     this.#raw = raw
     this.#owner = owner
     this.#maxMessageBytes = options.maxMessageBytes ?? connectionLimits.maxMessageBytes
     this.#highWaterMarkBytes = options.highWaterMarkBytes ?? connectionLimits.highWaterMarkBytes
     this.#batches = options.batch ?? false
+    this.#isUnmasked = options.unmasked ?? false
   }
 
   get bufferedBytes(): number {
@@ -93,20 +102,30 @@ export class WebSocketSender {
     this.#clear()
     // A single frame into an empty socket is counted by its bytes alone: most go that way, and a callback has a price.
     if (queue.length === 1 && !this.full && this.#raw.writableLength === 0) return this.#socket.send(first)
+    const texts = this.#batches ? batchFrames(queue) : queue
+    // Behind a Close frame there may be no other one; `ws` drops these.
+    if (this.#isUnmasked && this.#socket.readyState === this.#socket.OPEN) return this.#writeFrames(texts)
     // One system call for all texts, also if they are several frames.
     this.#raw.cork()
-    for (const text of this.#batches ? batchFrames(queue) : queue) this.#write(text)
+    for (const text of texts) this.#write(text)
     this.#raw.uncork()
+  }
+
+  /** `ws` writes each frame in two parts, which take longer than the frame itself. */
+  #writeFrames(texts: readonly string[]): void {
+    const frames = texts.length
+    this.#waitingFrames += frames
+    this.#raw.write(unmaskedFrames(texts), () => this.#noteWritten(frames))
   }
 
   #write(text: string): void {
     this.#waitingFrames++
-    this.#onWritten ??= () => this.#noteWritten()
+    this.#onWritten ??= () => this.#noteWritten(1)
     this.#socket.send(text, this.#onWritten)
   }
 
-  #noteWritten(): void {
-    this.#waitingFrames--
+  #noteWritten(frames: number): void {
+    this.#waitingFrames -= frames
     if (!this.full || this.bufferedBytes > this.#highWaterMarkBytes / 2) return
     this.full = false
     this.#owner.onDrain()
