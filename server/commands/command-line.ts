@@ -11,6 +11,7 @@ import { invocation } from '../process/invocation.js'
 import { addAgentCommand } from './agent.js'
 import { addAgentsCommands } from './agents.js'
 import { addAuditCommands } from './audit.js'
+import { addChatsCommands } from './chats.js'
 import { ExitWith } from './common/exit-with.js'
 import { type Failure, failureOf, failureText } from './common/failure.js'
 import { addConfigCommands } from './config.js'
@@ -62,6 +63,7 @@ export function createProgram(): Command {
   addKeysCommands(program)
   addDaemonKeysCommands(program)
   addAgentsCommands(program)
+  addChatsCommands(program)
   addProvidersCommands(program)
   addMcpCommands(program)
   addInterceptionsCommands(program)

@@ -67,6 +67,9 @@ export interface ServeConfig extends Address, DoorConfig, OutboxConfig {
   advertiseUrl: string | undefined
   /** absolute path of the file of the authority that signs the other servers' certificates; undefined: the system's */
   peerCaFile: string | undefined
+  /** provider and model of sessions of the Agent Client Protocol whose client names none */
+  acpProvider: string
+  acpModel: string
   /** age in days from which interceptions are erased; 0: never */
   retentionDays: number
   /** `ANTHROPIC_API_KEY` and the like: the providers of a new database */

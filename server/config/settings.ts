@@ -289,6 +289,24 @@ export const serveSettings = {
     help: 'certificate authority of the other servers, if they advertise an https:// URL, PEM',
     unset: "the system's authorities",
   },
+  acpProvider: {
+    ...preset(
+      text("a provider's name: 1 to 32 characters of [a-z0-9-]", value => /^[a-z0-9-]{1,32}$/.test(value)),
+      'demo',
+    ),
+    variables: ['BRIDGE_ACP_PROVIDER'],
+    flag: { value: 'name' },
+    help: 'provider of the sessions that clients of the Agent Client Protocol begin without naming one',
+  },
+  acpModel: {
+    ...preset(
+      text('1 to 256 characters', value => value.length > 0 && value.length <= 256),
+      'demo',
+    ),
+    variables: ['BRIDGE_ACP_MODEL'],
+    flag: { value: 'model' },
+    help: 'model of those sessions, as the provider names it',
+  },
   retentionDays: {
     ...preset(wholeNumber(0, 36_500), 0),
     variables: ['BRIDGE_RETENTION_DAYS'],

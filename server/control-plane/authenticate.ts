@@ -6,7 +6,7 @@ import type { Credentials } from '../rpc/upgrade/listener-options.js'
 import type { AgentIdentity, AgentKeys } from '../services/admin/agent-keys.js'
 import type { DaemonKeys } from '../services/admin/daemon-keys.js'
 import type { UserKeys } from '../services/admin/user-keys.js'
-import type { Identity } from '../services/identity.js'
+import type { Identity, UserIdentity } from '../services/identity.js'
 
 /** `X-Bridge-Daemon-Instance`: a UUID of the daemon's process; any other value is ignored */
 const instanceHeader = 'x-bridge-daemon-instance'
@@ -45,6 +45,16 @@ export function createAuthenticator(
  */
 export function createAgentAuthenticator(agentKeys: AgentKeys): (credentials: Credentials) => Promise<AgentIdentity> {
   return async ({ authorization }) => agentKeys.authenticate(tokenOf(authorization))
+}
+
+/**
+ * Identifies a user by an API key; no other credentials are accepted.
+ * @throws RpcError as {@link createAuthenticator}
+ */
+export function createUserAuthenticator(
+  userKeys: Pick<UserKeys, 'authenticate'>,
+): (credentials: Credentials) => Promise<UserIdentity> {
+  return async ({ authorization }) => userKeys.authenticate(tokenOf(authorization))
 }
 
 /**

@@ -12,9 +12,18 @@ import { memoryDuplexPair } from '../../shared/rpc/links/memory-duplex.js'
 import { createAddressReader } from '../../shared/values/client-address.js'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
 import { networkOf } from '../../shared/values/network-of.js'
+import type { AcpListener } from '../acp/serve-acp.js'
 import { createHomePage, requestedUrl } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
-import { agentPath, createRoutes, forThisMachine, type MountedBridge, peerPath, rpcPath } from '../http/http-routes.js'
+import {
+  acpPath,
+  agentPath,
+  createRoutes,
+  forThisMachine,
+  type MountedBridge,
+  peerPath,
+  rpcPath,
+} from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
 import { appRouter } from '../routers/app.js'
 import { type PeerContext, peerRouter } from '../routers/peer.js'
@@ -32,9 +41,16 @@ import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
 import type { Store } from '../store/store.js'
+import { serveChats } from './acp/serve-chats.js'
 import { AgentCalls } from './agent-calls.js'
 import { AgentLinks, type ConnectAgent } from './agent-links.js'
-import { agentInstanceOf, buildVersionOf, createAgentAuthenticator, createAuthenticator } from './authenticate.js'
+import {
+  agentInstanceOf,
+  buildVersionOf,
+  createAgentAuthenticator,
+  createAuthenticator,
+  createUserAuthenticator,
+} from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
 import { guardAuthenticator } from './guarded-authenticator.js'
@@ -62,6 +78,15 @@ export interface BridgeServerConfig {
   rotateKeys?: RotateKeys | undefined
   /** whether the mounted bridge records prompts and responses; without them there are no chats; default true */
   recordsContent?: boolean
+  /**
+   * the provider and the model of chats that clients of the Agent Client Protocol begin without naming one; default
+   * `demo`
+   */
+  acpDefaults?: { provider: string; model: string }
+  /** the origins of web pages that may use `/acp`; default: none */
+  allowedOrigins?: readonly string[]
+  /** the version by which this program describes itself; default `0.0.0` */
+  buildVersion?: string
   /** each record is also a log line `interception log`; default false */
   structuredLogging?: boolean
   /** providers of a database that is used for the first time, beside `demo`; the database decides afterwards */
@@ -214,6 +239,7 @@ export async function createBridgeServer({
     trustedProxies,
     logger,
   })
+  const authenticateUser = guardAuthenticator(createUserAuthenticator(services.userKeys), { trustedProxies, logger })
   const authenticatePeer = guardAuthenticator(createPeerAuthenticator({ keys: secrets, replica: replica.id }), {
     trustedProxies,
     logger,
@@ -271,6 +297,7 @@ export async function createBridgeServer({
       if (front || opening) {
         throw new RpcError('PRECONDITION_FAILED', `the server listens already${front ? ` at ${front.url}` : ''}`)
       }
+      let acp: AcpListener | undefined
       const demo = createDemoProvider(demoMount, { listCommand: () => front && config.listCommand?.(front.url) })
       const listener = createRoutes({
         mounts: {
@@ -281,6 +308,7 @@ export async function createBridgeServer({
           store: await readStoreState(),
           bridge: !bridge ? 'none' : bridge.ready() ? 'ok' : 'not ready',
         }),
+        acp: (request, response) => acp?.handle(request, response),
         home: createHomePage(() => front?.url ?? ''),
         isClosing: () => closing !== undefined,
         logger,
@@ -292,7 +320,12 @@ export async function createBridgeServer({
           host,
           port,
           listener,
-          webSocketPaths: [rpcPath, ...(agentLinks ? [agentPath] : []), ...(replica.isAdvertised ? [peerPath] : [])],
+          webSocketPaths: [
+            rpcPath,
+            acpPath,
+            ...(agentLinks ? [agentPath] : []),
+            ...(replica.isAdvertised ? [peerPath] : []),
+          ],
           logger,
         })
       } finally {
@@ -318,6 +351,23 @@ export async function createBridgeServer({
           ...(metrics && { onRejected: metrics.connectionRejected }),
         })
       }
+      acp = serveChats({
+        server: front.server,
+        path: acpPath,
+        group,
+        chats: services.chats,
+        chatWatch: services.chatWatch,
+        defaults: config.acpDefaults ?? { provider: 'demo', model: 'demo' },
+        authenticate: authenticateUser,
+        places: userPlaces,
+        watchKey: (keyId, connection) => userKeyWatch.add(keyId, connection),
+        allowedOrigins: config.allowedOrigins ?? [],
+        replicaId: replica.id,
+        buildVersion: config.buildVersion ?? '0.0.0',
+        onHttp2Socket: front.release,
+        logger,
+        ...(metrics && { observer: { rejected: metrics.connectionRejected } }),
+      })
       if (replica.isAdvertised) {
         serveWebSockets({
           ...listening,

@@ -13,6 +13,8 @@ export interface HttpFront {
   readonly url: string
   /** receives upgrades; an upgraded socket no longer belongs to this front */
   readonly server: Server
+  /** Gives a connection to another owner, who ends it: one that speaks another protocol than HTTP/1.1. */
+  release(socket: Socket): void
   /**
    * Stops listening, closes idle connections at once and the others after their responses; cuts the rest after
    * `graceMs`. Resolves when no connection is left, upgraded connections included, which their owner ends. Returns the
@@ -109,6 +111,7 @@ export async function openHttpFront({
   return {
     url,
     server,
+    release: socket => connections.delete(socket),
     close(graceMs) {
       closing ??= close(graceMs)
       return closing

@@ -20,6 +20,8 @@ export interface RoutesOptions {
   readiness: () => Promise<Readonly<Record<string, string>>>
   /** texts of `/metrics`, concatenated, each in Prometheus' text format; undefined: no such path */
   metrics?: readonly (() => Promise<string>)[]
+  /** handler of `/acp`; undefined: no such path */
+  acp?: RequestListener
   /** handler of `/`; undefined: no such path */
   home?: RequestListener
   isClosing: () => boolean
@@ -31,6 +33,9 @@ export const rpcPath = '/rpc'
 
 /** The path of the WebSockets of agents. */
 export const agentPath = '/agent'
+
+/** The path of clients of the Agent Client Protocol. */
+export const acpPath = '/acp'
 
 /** The path of the WebSockets of other servers. */
 export const peerPath = '/peer'
@@ -46,16 +51,18 @@ const webSocketPaths: readonly string[] = [rpcPath, agentPath, peerPath]
  * | `/healthz` | 200 while the process lives |
  * | `/readyz` | 200 when every part is ready, else 503 with each part's state |
  * | `/metrics` | metrics, without authentication: numbers, names of providers, models and procedures; no user and no secret |
+ * | `/acp` | the Agent Client Protocol, on a control plane |
  * | `/rpc`, `/agent`, `/peer` | 426 for requests without an upgrade |
  * | below a mount | the mounted handler's |
  */
 export function createRoutes(options: RoutesOptions): RequestListener {
-  const { mounts, metrics, home, isClosing, logger } = options
+  const { mounts, metrics, home, acp, isClosing, logger } = options
 
   const route: RequestListener = (request, response) => {
     const path = pathOf(request)
     if (isClosing()) response.setHeader('connection', 'close')
     if (path === '/' && home) return home(request, response)
+    if (path === acpPath && acp) return acp(request, response)
     if (path === '/healthz') return sendJson(response, 200, { status: 'ok' })
     if (path === '/readyz') return void sendReadiness(response, options)
     if (path === '/metrics' && metrics) return void sendMetrics(response, metrics, logger)

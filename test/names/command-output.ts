@@ -7,6 +7,7 @@ import { expect, onTestFinished, vi } from 'vitest'
 import { agentDial } from '../../client/agent-dial.js'
 import { processRouter } from '../../server/routers/process.js'
 import { serveDial } from '../../server/rpc/serve-dial.js'
+import { createRunChanges } from '../../server/services/chats/run-changes.js'
 import type { Store } from '../../server/store/store.js'
 import type { ProcessHost } from '../../shared/contract/agents.js'
 import { fillOutbox } from '../client/bridge/outbox/outbox-folder.js'
@@ -75,6 +76,15 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
   for (const name of ['users', 'keys', 'daemon-keys', 'agents', 'providers', 'mcp', 'interceptions', 'audit']) {
     await run(`${name} list`)
   }
+  vi.stubEnv('AIBRIDGE_KEY', textOf(key, 'key'))
+  const chatId = textOf(await run('chats new', '--title', 'first'), 'id')
+  await run('chats send', chatId, 'hello', '--no-watch')
+  await run('chats interrupt', chatId)
+  await endTurns(store, chatId)
+  const { stdout: events } = await runWords(['chats', 'watch', chatId, '--json'])
+  for (const line of events.trim().split('\n')) add('chats watch', fieldPaths(JSON.parse(line)))
+  await run('chats show', chatId)
+  await run('chats list')
   await run('mcp links')
   await run('mcp test', 'wiki', '--user', 'ada')
   await run('interceptions show', textOf(record, 'id'))
@@ -146,6 +156,37 @@ function serveScriptedAgent(url: string, key: string) {
   }
   const dial = agentDial({ url, key, instance, buildVersion: '1.0' })
   return serveDial({ dial, router: processRouter(host), random: () => 0 })
+}
+
+/** Ends an interrupted turn with a part of each kind, and fails the next one, while a message waits. */
+async function endTurns(store: Store, chatId: string): Promise<void> {
+  const runs = createRunChanges(store)
+  const take = async () => {
+    const row = await store.takeChat({ id: chatId, runner: randomUUID(), leaseMs: 60_000 })
+    if (!row?.runner) throw new Error('the chat does not run')
+    return { chatId, runner: row.runner, fence: row.fence, historyVersion: row.historyVersion }
+  }
+  const send = async (text: string) => {
+    const { code } = await runWords(['chats', 'send', chatId, text, '--no-watch', '--json'])
+    expect(code).toBe(0)
+  }
+  const call = { toolCallId: 't', toolName: 'execute' }
+  const parts = [
+    { type: 'reasoning', text: 'x' },
+    { type: 'text', text: 'x' },
+    { type: 'source', url: 'https://example.com', title: 'x' },
+    { type: 'tool-call', ...call, input: '{}' },
+    { type: 'tool-result', ...call, output: 'x', isError: true, cancelled: true },
+  ] as const
+  const usage = { inputTokens: 1, outputTokens: 1, cacheReadInputTokens: 0, cacheWriteInputTokens: 0 }
+  await runs.finishInterrupt(await take(), [
+    { role: 'assistant', parts, usage, interceptionId: randomUUID(), finishReason: 'end' },
+  ])
+  await send('again')
+  await send('and again')
+  const run = await take()
+  await runs.noteRetry(run, { attempt: 1, at: new Date(), reason: 'unavailable', message: 'x' })
+  await runs.failTurn(run, { reason: 'rate_limited', message: 'x', status: 429, retryAt: new Date() })
 }
 
 function textOf(value: unknown, field: string): string {

@@ -61,13 +61,19 @@ export interface Chats {
   messages(input: z.output<typeof chatsMessagesInput>, reader: ChatReader): Promise<ChatMessages>
   /** @throws RpcError chats_need_content on a server without chats */
   checkContent(): void
+  /** Returns the id of the workspace agent of a user who has one that is not revoked; else null. */
+  onlyAgentOf(userId: string): Promise<string | null>
   /** Returns the row of a chat that the reader may see. */
   find(chatId: string, reader: ChatReader): Promise<ChatRow>
 }
 
 /** Settings of {@link createChats}. */
 export interface ChatsOptions {
-  store: ChatStore & ProviderStore & Pick<AgentStore, 'findAgent'> & Pick<UserStore, 'findUser'> & ShortIdStore
+  store: ChatStore &
+    ProviderStore &
+    Pick<AgentStore, 'findAgent' | 'listAgents'> &
+    Pick<UserStore, 'findUser'> &
+    ShortIdStore
   /** whether prompts and responses are recorded; without them no chats */
   recordsContent: boolean
   /** notified when this server has stored an interrupt, so that it can end a turn whose runner does not respond */
@@ -153,6 +159,11 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
   return {
     checkContent,
     find,
+
+    async onlyAgentOf(userId) {
+      const own = (await store.listAgents()).filter(agent => agent.userId === userId && !agent.revokedAt)
+      return own.length === 1 ? (own[0]?.id ?? null) : null
+    },
 
     async create(input, userId) {
       checkContent()

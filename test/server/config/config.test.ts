@@ -49,6 +49,8 @@ describe('serveConfig', () => {
       databaseUrl: undefined,
       databasePool: 10,
       advertiseUrl: undefined,
+      acpProvider: 'demo',
+      acpModel: 'demo',
       peerCaFile: undefined,
       retentionDays: 0,
       seeds: [],
