@@ -22,6 +22,7 @@ const slowFiles = [
   'test/interop/slow-networks.test.ts',
   'test/client/bridge/mcp/tool-client.test.ts',
   'test/server/routers/{conversations,mcp,watch}.test.ts',
+  'test/server/control-plane/peers/relayed-parts.test.ts',
   'test/server/rpc/equality-of-links.test.ts',
   'test/server/services/admin/{records/retention,secret-rotation}.test.ts',
   'test/server/store/pglite/embedded.test.ts',

@@ -40,7 +40,7 @@ export function connectPeer({ url, token, tls, onError, onCallEnd }: PeerConnect
     onError,
     onCallEnd,
   })
-  const { agents } = createDuplexClient<PeerRouter>({ connection, transformer })
+  const { agents, chats } = createDuplexClient<PeerRouter>({ connection, transformer })
   return {
     agent: (agentId, instanceId) => {
       const agent = { agentId, instanceId }
@@ -52,6 +52,10 @@ export function connectPeer({ url, token, tls, onError, onCallEnd }: PeerConnect
         signal: (input, call) => converted(agents.signal.mutate({ ...agent, input }, optionsOf(call))),
         cancel: (input, call) => converted(agents.cancel.mutate({ ...agent, input }, optionsOf(call, input.waitMs))),
       }
+    },
+    async *followParts({ chatId, historyVersion, attempt }, signal) {
+      const episode = { chatId, historyVersion, attempt }
+      for await (const { data } of await chats.followParts.subscribe(episode, { signal })) yield data
     },
     isOpen: () => connection.state === 'open',
     onStateChange: listener => connection.onStateChange(() => listener()),

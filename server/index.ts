@@ -45,6 +45,8 @@ export type {
 export { serveWebSockets } from './rpc/upgrade/websocket-listener.js'
 export type { ProviderSeed } from './services/admin/providers/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
+export type { Episode, EpisodeEvent } from './services/chats/live-parts.js'
+export type { LivePart } from './services/chats/model.js'
 export type { AdminIdentity, DaemonIdentity, Identity, UserIdentity } from './services/identity.js'
 export {
   type EmbeddedStoreOptions,

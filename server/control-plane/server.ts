@@ -37,6 +37,7 @@ import { type ProviderSeed, seedRow } from '../services/admin/providers/provider
 import { createRetention } from '../services/admin/records/retention.js'
 import type { RotateKeys } from '../services/admin/secret-rotation.js'
 import { noAgents } from '../services/agent-hosts.js'
+import { Episodes } from '../services/chats/episodes.js'
 import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
@@ -57,6 +58,7 @@ import { guardAuthenticator } from './guarded-authenticator.js'
 import { KeyWatch } from './key-watch.js'
 import { type ConnectPeer, PeerLinks } from './peers/peer-links.js'
 import { createPeerAuthenticator, createPeerToken } from './peers/peer-token.js'
+import { RelayedParts } from './peers/relayed-parts.js'
 import { ReplicaPresence } from './peers/replica.js'
 import { storeStateReader } from './store-state.js'
 import { UserPlaces } from './user-places.js'
@@ -200,6 +202,9 @@ export async function createBridgeServer({
     })
   const agentCalls =
     agentLinks && new AgentCalls({ store, links: agentLinks, peers, replica: replica.id, group, logger })
+  const episodes = new Episodes()
+  const relayed =
+    peers && new RelayedParts({ store, peers, onPart: metrics && (() => metrics.chatEvent('relayed_part')) })
   const readStoreState = storeStateReader(store, logger)
   const services = createServices({
     store,
@@ -207,6 +212,7 @@ export async function createBridgeServer({
     secrets,
     logger,
     ...(agentCalls && { agentHosts: agentCalls }),
+    livePartsOf: runner => (runner === replica.id ? episodes : relayed?.of(runner)),
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
     recordsContent: config.recordsContent ?? true,
@@ -271,6 +277,7 @@ export async function createBridgeServer({
     ])
     keyWatch.stop()
     userKeyWatch.stop()
+    episodes.close()
     agentCalls?.stop()
     await Promise.all([agentLinks?.stop(), peers?.close()])
     await services.presence.stop()
@@ -376,7 +383,7 @@ export async function createBridgeServer({
           router: peerRouter,
           connectionParams: 'rejected',
           authenticate: authenticatePeer,
-          createContext: (): PeerContext => ({ heldAgents: agentCalls ?? noAgents }),
+          createContext: (): PeerContext => ({ heldAgents: agentCalls ?? noAgents, liveParts: episodes }),
           limits: { maxInFlight: peerLimits.maxInFlight, maxSubscriptions: peerLimits.maxSubscriptions },
           maxConnections: peerLimits.maxConnections,
           onError,

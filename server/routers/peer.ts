@@ -1,6 +1,7 @@
 import { initTRPC } from '@trpc/server'
 import {
   peerCancelInput,
+  peerFollowInput,
   peerInfoInput,
   peerListInput,
   peerOutputInput,
@@ -9,12 +10,15 @@ import {
 } from '../../shared/contract/peers.js'
 import { transformer } from '../../shared/rpc/json/transformer.js'
 import type { HeldAgents } from '../services/agent-hosts.js'
+import type { LiveParts } from '../services/chats/live-parts.js'
 import { formatError } from './error-format.js'
-import { checked } from './trpc.js'
+import { checked, resumable } from './trpc.js'
 
 /** The context of the procedures: a peer is another server of the database, and may call all of them. */
 export interface PeerContext {
   heldAgents: HeldAgents
+  /** of the chats that this process itself runs */
+  liveParts: LiveParts
   /** stands in the error and in the server's log; undefined on a link that makes an id for each call */
   requestId?: string | undefined
 }
@@ -54,6 +58,18 @@ export const peerRouter = t.router({
       .mutation(call =>
         call.ctx.heldAgents.callHeld(call.input, call, (host, held) => host.cancel(call.input.input, held)),
       ),
+  }),
+  chats: t.router({
+    followParts: t.procedure.input(checked(peerFollowInput)).subscription(async function* (call) {
+      const { lastEventId, ...episode } = call.input
+      let seq = Number(lastEventId ?? 0)
+      const signal = call.signal ?? new AbortController().signal
+      for await (const event of call.ctx.liveParts.follow(episode, seq, signal)) {
+        if (event.kind === 'part') seq = event.seq
+        // A connection that is lost goes on behind the last part.
+        yield resumable(String(seq), event)
+      }
+    }),
   }),
 })
 

@@ -1,6 +1,7 @@
 /**
  * The procedures that the servers of one database call at each other: for an agent whose connection the called server
- * holds. Beside the agent's own input, the agent and the process of it that is meant.
+ * holds, and for the live parts of a chat that it runs. Beside the agent's own input, the agent and the process of it
+ * that is meant.
  */
 import { z } from 'zod'
 import {
@@ -11,6 +12,7 @@ import {
   startProcessInput,
 } from './agents.js'
 import { uuid } from './fields.js'
+import { chatLimits } from './limits.js'
 
 /**
  * The least version of a server that can be called, below that of the contract, so that servers of two versions call
@@ -38,3 +40,14 @@ export const peerSignalInput = z.object({ ...agent, input: signalProcessInput })
 
 /** Ends a process of an agent: see `cancel` of agents. */
 export const peerCancelInput = z.object({ ...agent, input: cancelProcessInput })
+
+/** Follows the live parts of an attempt of a chat, from the first one on, or behind the event with the id. */
+export const peerFollowInput = z.object({
+  chatId: uuid,
+  historyVersion: z.int().min(1).max(chatLimits.maxSeq),
+  attempt: z.int().min(1).max(chatLimits.maxSeq),
+  lastEventId: z
+    .string()
+    .regex(/^\d{1,10}$/)
+    .optional(),
+})

@@ -11,7 +11,8 @@ import {
   textPart,
 } from '../../shared/contract/chats.js'
 
-const part = z.union([
+/** A part of a message. */
+export const chatPart = z.union([
   textPart,
   fileReferencePart,
   z.object({ type: z.literal('reasoning'), text: z.string() }),
@@ -38,7 +39,7 @@ const message = z.object({
   id: z.string(),
   seq: z.number(),
   role: z.enum(messageRoles),
-  parts: z.array(part),
+  parts: z.array(chatPart),
   createdAt: z.date(),
   usage: usage.nullable(),
   interceptionId: z.string().nullable(),
@@ -46,7 +47,7 @@ const message = z.object({
   interrupted: z.boolean(),
 })
 
-const queued = z.object({ id: z.string(), parts: z.array(part), createdAt: z.date() })
+const queued = z.object({ id: z.string(), parts: z.array(chatPart), createdAt: z.date() })
 const retry = z.object({ attempt: z.number(), at: z.date(), reason: z.string(), message: z.string() })
 const error = z.object({
   reason: z.enum(Object.keys(chatErrorReasons) as ChatErrorReason[]), // the keys of that table
@@ -96,7 +97,7 @@ const watchEvent = z.union([
     seq: z.number(),
     role: z.enum(['assistant', 'tool']),
     index: z.number(),
-    part,
+    part: chatPart,
   }),
   z.object({ kind: z.literal('preview_cut'), ...place }),
   z.object({ kind: z.literal('history_reset') }),

@@ -3,12 +3,15 @@ import type { ProcessHost } from '../../../shared/contract/agents.js'
 import { peerLimits } from '../../../shared/contract/limits.js'
 import type { CallEnd } from '../../../shared/rpc/call-end.js'
 import type { Logger } from '../../../shared/values/log.js'
+import type { Episode, EpisodeEvent } from '../../services/chats/live-parts.js'
 import type { Replica } from '../../store/store.js'
 
 /** A connection to another server, which dials again whenever it is lost. */
 export interface PeerConnection {
   /** The processes of an agent whose connection the other server holds. */
   agent(agentId: string, instanceId: string): ProcessHost
+  /** Yields the events of an episode of a chat that the other server runs, from the first one on. */
+  followParts(episode: Episode, signal: AbortSignal): AsyncIterable<EpisodeEvent>
   isOpen(): boolean
   /** Calls `listener` after each change of the state. */
   onStateChange(listener: () => void): void

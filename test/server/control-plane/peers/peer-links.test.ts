@@ -9,6 +9,7 @@ import { openHttpFront } from '../../../../server/http/http-front.js'
 import { type PeerContext, peerRouter } from '../../../../server/routers/peer.js'
 import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
 import { serveWebSockets } from '../../../../server/rpc/upgrade/websocket-listener.js'
+import { Episodes } from '../../../../server/services/chats/episodes.js'
 import { createSecretBox } from '../../../../server/services/secrets.js'
 import type { Replica } from '../../../../server/store/store.js'
 import { apiVersion } from '../../../../shared/contract/version.js'
@@ -54,7 +55,7 @@ async function openPeer(release: () => Promise<unknown> = async () => {}) {
     version: apiVersion,
     router: peerRouter,
     authenticate: createPeerAuthenticator({ keys: secrets, replica }),
-    createContext: () => ({ heldAgents }),
+    createContext: () => ({ heldAgents, liveParts: new Episodes() }),
   })
   let closed: Promise<unknown> | undefined
   const close = () => {
