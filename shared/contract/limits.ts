@@ -304,6 +304,8 @@ export const chatLimits = {
   maxOutputTokens: 32_000,
   /** calls of the model in one turn */
   maxSteps: 50,
+  /** calls of tools in one response, as many as an agent runs at once; later ones get an error as their result */
+  maxToolCalls: 64,
   /** of one history version */
   maxAttempts: 8,
   /** a longer `Retry-After` fails the turn, with the time */

@@ -1,6 +1,5 @@
 /** The model of a chat as the runner sees it. `server/process/` gives the server one that calls AI providers. */
 import type { ChatApi, ChatPart, ChatUsage, FinishReason, MessageRole } from '../../../shared/contract/chats.js'
-import type { ProviderType } from '../../../shared/contract/provider-configurator.js'
 
 /**
  * A part as stored. `internal` is JSON text of the provider, such as the signature of a thought: it goes back to the
@@ -25,7 +24,6 @@ export interface ChatTool {
 export interface ModelRequest {
   /** name of the configured provider */
   provider: string
-  providerType: ProviderType
   api: ChatApi
   model: string
   system: string | null

@@ -34,7 +34,6 @@ export function requestFor(
 ): ModelRequest {
   return {
     provider,
-    providerType: provider,
     api,
     model: 'model-1',
     system: null,
