@@ -37,6 +37,7 @@ export {
   type LocalControlPlane,
   type RemoteControlPlane,
 } from './bridge-client.js'
+export { createChatModels } from './chats/chat-models.js'
 export { connectPeer, type PeerConnectionOptions } from './peer-connection.js'
 export type { CallFailure, CallObserver, CallOptions } from './rpc/call-observer.js'
 export { createDuplexClient, type ProcedureOptions } from './rpc/client.js'

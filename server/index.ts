@@ -19,6 +19,7 @@ export {
   type BridgeServerOptions,
   createBridgeServer,
   type ListenOptions,
+  type RunningChats,
 } from './control-plane/server.js'
 export type { MountedBridge } from './http/http-routes.js'
 export type { ChatCount, ServerMetrics } from './metrics/metrics.js'
@@ -46,7 +47,16 @@ export { serveWebSockets } from './rpc/upgrade/websocket-listener.js'
 export type { ProviderSeed } from './services/admin/providers/provider-seeds.js'
 export type { KeyRotation, RotateKeys } from './services/admin/secret-rotation.js'
 export type { Episode, EpisodeEvent } from './services/chats/live-parts.js'
-export type { LivePart } from './services/chats/model.js'
+export type {
+  ChatModels,
+  ChatTool,
+  HistoryMessage,
+  LivePart,
+  ModelCall,
+  ModelRequest,
+  ModelResponse,
+  StoredPart,
+} from './services/chats/model.js'
 export type { AdminIdentity, DaemonIdentity, Identity, UserIdentity } from './services/identity.js'
 export {
   type EmbeddedStoreOptions,

@@ -37,7 +37,11 @@ import { type ProviderSeed, seedRow } from '../services/admin/providers/provider
 import { createRetention } from '../services/admin/records/retention.js'
 import type { RotateKeys } from '../services/admin/secret-rotation.js'
 import { noAgents } from '../services/agent-hosts.js'
+import { createChatKeys } from '../services/chats/chat-keys.js'
 import { Episodes } from '../services/chats/episodes.js'
+import type { ChatModels } from '../services/chats/model.js'
+import { createRunChanges } from '../services/chats/run-changes.js'
+import { ChatRunner } from '../services/chats/runner/chat-runner.js'
 import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
@@ -141,6 +145,15 @@ export interface ListenOptions {
   bridge?: MountedBridge
 }
 
+/** The chats that a server runs. */
+export interface RunningChats {
+  /**
+   * Takes no more chats, waits for the steps under way, at most `graceMs`, and leaves chats that are not at rest to the
+   * other servers. A second call returns the same promise.
+   */
+  close(options: { graceMs: number }): Promise<void>
+}
+
 /** A running control plane. Its functions may be called unbound. */
 export interface BridgeServer {
   /**
@@ -157,6 +170,14 @@ export interface BridgeServer {
    *   other error of the operating system as Node throws it
    */
   listen(options: ListenOptions): Promise<{ url: string }>
+  /**
+   * Begins to run chats with models, which call AI providers through the bridge of this process: `createChatModels` of
+   * `aibridge/client`. Without it chats wait for another server, and so they do if no content is recorded. The owner
+   * closes the returned runner before the server, and not behind the bridge.
+   * @throws RpcError `PRECONDITION_FAILED` if the server runs chats already; `SERVICE_UNAVAILABLE` (draining) after a
+   *   call of `close()`
+   */
+  runChats(options: { models: ChatModels }): RunningChats
   /**
    * Rejects new connections and calls, lets calls and HTTP requests in flight end, and cuts the rest after `graceMs`
    * (default 30 s). Resolves when nothing is left; a second call returns the same promise. The owner of a mounted
@@ -203,6 +224,7 @@ export async function createBridgeServer({
   const agentCalls =
     agentLinks && new AgentCalls({ store, links: agentLinks, peers, replica: replica.id, group, logger })
   const episodes = new Episodes()
+  let chatRunner: ChatRunner | undefined
   const relayed =
     peers && new RelayedParts({ store, peers, onPart: metrics && (() => metrics.chatEvent('relayed_part')) })
   const readStoreState = storeStateReader(store, logger)
@@ -216,6 +238,7 @@ export async function createBridgeServer({
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
     recordsContent: config.recordsContent ?? true,
+    onChatInterrupt: chatId => chatRunner?.interrupted(chatId),
     ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
     ...(config.interceptionAbandonedAfterMs !== undefined && {
       interceptionAbandonedAfterMs: config.interceptionAbandonedAfterMs,
@@ -277,6 +300,7 @@ export async function createBridgeServer({
     ])
     keyWatch.stop()
     userKeyWatch.stop()
+    await chatRunner?.close({ graceMs: 0 })
     episodes.close()
     agentCalls?.stop()
     await Promise.all([agentLinks?.stop(), peers?.close()])
@@ -422,6 +446,26 @@ export async function createBridgeServer({
       }
       replica.start()
       return { url: front.url }
+    },
+
+    runChats({ models }) {
+      if (closing) throw draining()
+      if (chatRunner) throw new RpcError('PRECONDITION_FAILED', 'the server runs chats already')
+      const runner = new ChatRunner({
+        store,
+        changes: createRunChanges(store),
+        models,
+        keys: createChatKeys({ store, authorizer: services.authorizer }),
+        hosts: agentCalls ?? noAgents,
+        episodes,
+        logger,
+        runner: replica.id,
+        ...(metrics && { onEvent: event => metrics.chatEvent(event) }),
+      })
+      metrics?.watchChats(() => runner.running)
+      chatRunner = runner
+      if (config.recordsContent ?? true) runner.start()
+      return { close: options => runner.close(options) }
     },
 
     close({ graceMs = times.graceMs } = {}) {

@@ -9,6 +9,7 @@ import { connectAgent } from '../../client/agent-connection.js'
 import { createBridgeMetrics } from '../../client/bridge/metrics/prometheus.js'
 import type { OutboxRest } from '../../client/bridge/outbox/outbox.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
+import { createChatModels } from '../../client/chats/chat-models.js'
 import { connectPeer } from '../../client/peer-connection.js'
 import { readCaFile } from '../config/ca-file.js'
 import { type ServeConfig, serveConfig } from '../config/config.js'
@@ -147,9 +148,12 @@ async function start(
     metrics.watchConnection(client.connection)
     opened.push(() => client.close())
     const daemon = await openDaemon(config, { client, daemonInstance, logger, metrics })
-    // Last in, first out: the daemon hands over its records while the server still accepts them.
+    const chats = server.runChats({ models: createChatModels({ daemon }) })
+    // Last in, first out: the daemon hands over its records while the server still accepts them. The calls of chats in
+    // flight end with the daemon's requests, in the same grace.
     opened.push(async graceMs => {
-      rest = await daemon.close({ graceMs })
+      const [, left] = await Promise.all([chats.close({ graceMs }), daemon.close({ graceMs })])
+      rest = left
     })
     if (stop.cause) return { url: '', isFirstStart, close }
     const bridge = { handler: daemon.handler, ready: daemon.ready, metrics: metrics.text }
