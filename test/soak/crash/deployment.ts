@@ -193,7 +193,7 @@ function isOffence(line: string): boolean {
  * Returns a free port below the range from which the system takes the ports of outgoing connections: no connection can
  * take it while its process is down.
  */
-async function steadyPort(choice: Choice): Promise<number> {
+export async function steadyPort(choice: Choice): Promise<number> {
   for (;;) {
     const port = 10_000 + choice.below(20_000)
     const server = createServer()

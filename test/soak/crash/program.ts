@@ -138,6 +138,18 @@ export class Program {
     return run?.code ?? null
   }
 
+  /** Stops the process with SIGSTOP: it keeps its connections and does nothing. */
+  freeze(): void {
+    this.#note('SIGSTOP')
+    this.#child?.kill('SIGSTOP')
+  }
+
+  /** Lets a stopped process go on. */
+  thaw(): void {
+    this.#note('SIGCONT')
+    this.#child?.kill('SIGCONT')
+  }
+
   closeLog(): void {
     this.#log.end()
   }
