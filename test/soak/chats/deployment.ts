@@ -49,7 +49,15 @@ export class Deployment {
     this.replicas = replicaNames.map((name, index) => {
       const url = `http://127.0.0.1:${ports[index]}`
       this.#urls.set(name, url)
-      const args = ['serve', '--data', join(options.directory, name), '--port', `${ports[index]}`, '--advertise-url', url]
+      const args = [
+        'serve',
+        '--data',
+        join(options.directory, name),
+        '--port',
+        `${ports[index]}`,
+        '--advertise-url',
+        url,
+      ]
       return this.#program(name, [...args, '--grace-ms', '2000'], {
         BRIDGE_ADMIN_TOKEN: this.#adminToken,
         BRIDGE_ENCRYPTION_KEY: encryptionKey,

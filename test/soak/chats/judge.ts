@@ -80,7 +80,9 @@ function ofUsers(chat: ChatAccount, { messages }: StoredChat): Offence[] {
 function orderOf(chat: ChatAccount, own: readonly ChatMessage[]): string[] {
   const places = new Map(chat.sent.map(({ id }, index) => [id, index]))
   const order = own.map(({ id }) => places.get(id) ?? -1)
-  return order.flatMap((place, index) => (index > 0 && place < (order[index - 1] ?? -1) ? [textOf(own[index]?.parts ?? [])] : []))
+  return order.flatMap((place, index) =>
+    index > 0 && place < (order[index - 1] ?? -1) ? [textOf(own[index]?.parts ?? [])] : [],
+  )
 }
 
 function ofResponses(
@@ -99,15 +101,20 @@ function ofResponses(
       const number = numberIn(text)
       const call = number === undefined ? undefined : calls.get(number)
       // An interrupt may come before the number.
-      if (!call) return message.interrupted && 'answer #'.startsWith(text.slice(0, 8)) ? [] : [offence('invented', text)]
+      if (!call)
+        return message.interrupted && 'answer #'.startsWith(text.slice(0, 8)) ? [] : [offence('invented', text)]
       const toolCallIds = message.parts.flatMap(part => (part.type === 'tool-call' ? [part.toolCallId] : []))
       const isWhole = text === call.text && String(toolCallIds) === String(call.toolCallIds)
       const before = messages.slice(0, messages.indexOf(message)).flatMap(atomsOfStored)
       return [
         ...(call.tag === chat.tag ? [] : [offence('invented', `a response of ${call.tag}`)]),
         ...(isWhole || (message.interrupted && call.text.startsWith(text)) ? [] : [offence('truncated', text)]),
-        ...(String(before) === String(call.history) ? [] : [offence('history', `#${number}: ${difference(before, call.history)}`)]),
-        ...(message.interrupted ? [] : ofUsage(message, call, interceptions).map(detail => offence('uncounted', detail))),
+        ...(String(before) === String(call.history)
+          ? []
+          : [offence('history', `#${number}: ${difference(before, call.history)}`)]),
+        ...(message.interrupted
+          ? []
+          : ofUsage(message, call, interceptions).map(detail => offence('uncounted', detail))),
       ]
     }),
   ]
@@ -118,13 +125,19 @@ function ofUsage(message: ChatMessage, call: ModelCall, interceptions: ReadonlyM
   const recorded = interceptionId === null ? undefined : interceptions.get(interceptionId)
   if (recorded === undefined) return [`#${call.number} has no recorded interception (${interceptionId})`]
   if (recorded !== call.number) return [`#${call.number}: ${recorded} output tokens are recorded`]
-  return usage?.outputTokens === call.number ? [] : [`#${call.number}: ${usage?.outputTokens} output tokens in the message`]
+  return usage?.outputTokens === call.number
+    ? []
+    : [`#${call.number}: ${usage?.outputTokens} output tokens in the message`]
 }
 
 function ofState(chat: ChatAccount, { status, lastError, queueLength, messages }: StoredChat): Offence[] {
   const offence = (kind: OffenceKind, detail: string): Offence => ({ kind, tag: chat.tag, detail })
-  const toolCalls = messages.flatMap(({ parts }) => parts.flatMap(part => (part.type === 'tool-call' ? [part.toolCallId] : [])))
-  const results = messages.flatMap(({ parts }) => parts.flatMap(part => (part.type === 'tool-result' ? [part.toolCallId] : [])))
+  const toolCalls = messages.flatMap(({ parts }) =>
+    parts.flatMap(part => (part.type === 'tool-call' ? [part.toolCallId] : [])),
+  )
+  const results = messages.flatMap(({ parts }) =>
+    parts.flatMap(part => (part.type === 'tool-result' ? [part.toolCallId] : [])),
+  )
   const open = toolCalls.filter(id => !results.includes(id))
   const unanswered = messages.filter(({ role }, index) => {
     const next = messages[index + 1]
@@ -135,7 +148,9 @@ function ofState(chat: ChatAccount, { status, lastError, queueLength, messages }
     ...(queueLength === 0 ? [] : [offence('unended', `${queueLength} messages wait`)]),
     ...open.map(id => offence('unended', `tool call ${id} has no result`)),
     ...repeated(results).map(id => offence('twice', `the result of ${id}`)),
-    ...(chat.wasInterrupted ? [] : unanswered.map(({ parts }) => offence('missing', `a response to "${textOf(parts)}"`))),
+    ...(chat.wasInterrupted
+      ? []
+      : unanswered.map(({ parts }) => offence('missing', `a response to "${textOf(parts)}"`))),
   ]
 }
 
@@ -175,15 +190,19 @@ function ofWatcher(
         seen.push(message)
         const number = numberIn(preview.text)
         const text = textOf(message.parts)
-        if (message.role === 'assistant' && number !== undefined && number === numberIn(text) && !text.startsWith(preview.text))
+        if (
+          message.role === 'assistant' &&
+          number !== undefined &&
+          number === numberIn(text) &&
+          !text.startsWith(preview.text)
+        )
           note('stale', `the preview "${preview.text}" became "${text}"`)
         break
       }
     }
   }
   const ids = (messages: readonly ChatMessage[]) => messages.map(({ id, seq }) => `${seq} ${id}`)
-  if (String(ids(seen)) !== String(ids(stored.messages)))
-    note('unseen', difference(ids(seen), ids(stored.messages)))
+  if (String(ids(seen)) !== String(ids(stored.messages))) note('unseen', difference(ids(seen), ids(stored.messages)))
   return offences
 }
 

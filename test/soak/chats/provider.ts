@@ -167,7 +167,12 @@ function* eventsOf(call: ModelCall, runsFile: string): Generator<{ type: string;
   yield { type: 'message_stop' }
 }
 
-function respondWithError(response: ServerResponse, status: number, type: string, headers: Record<string, string>): void {
+function respondWithError(
+  response: ServerResponse,
+  status: number,
+  type: string,
+  headers: Record<string, string>,
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers })
   response.end(JSON.stringify({ type: 'error', error: { type, message: 'the stand-in rejects this call' } }))
 }

@@ -80,9 +80,10 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
       )
     }
     const striking = strike(deployment, events, choice, options)
-    const failure = await Promise.race([Promise.all(writing).then(() => undefined), striking.then(() => undefined)]).catch(
-      (error: unknown) => error,
-    )
+    const failure = await Promise.race([
+      Promise.all(writing).then(() => undefined),
+      striking.then(() => undefined),
+    ]).catch((error: unknown) => error)
     const struck = await striking
     isStruck = true
     const written = await Promise.allSettled(writing)
@@ -94,13 +95,22 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
       watching.map(({ chatId, watcher }) => watcher.stop(stored.get(chatId)?.messages.at(-1)?.seq ?? 0, 20_000)),
     )
     const interceptions = await readInterceptions(admin)
-    const accounts: Accounts = { chats, calls: provider.calls, runs: await deployment.runs(), watches, stored, interceptions }
+    const accounts: Accounts = {
+      chats,
+      calls: provider.calls,
+      runs: await deployment.runs(),
+      watches,
+      stored,
+      interceptions,
+    }
     return {
       accounts,
       ...struck,
       offences: [
         ...deployment.offences,
-        ...stuck.flatMap(error => (error === undefined ? [] : [{ kind: 'stuck', tag: 'round', detail: String(error) } as const])),
+        ...stuck.flatMap(error =>
+          error === undefined ? [] : [{ kind: 'stuck', tag: 'round', detail: String(error) } as const],
+        ),
         ...offencesOf(accounts),
       ],
     }
@@ -170,7 +180,12 @@ async function readChat({ chats }: BridgeClient, chatId: string): Promise<Stored
     messages.push(...page.messages)
     after = page.next
   }
-  return { status, lastError: lastError && `${lastError.reason}: ${lastError.message}`, queueLength: queue.length, messages }
+  return {
+    status,
+    lastError: lastError && `${lastError.reason}: ${lastError.message}`,
+    queueLength: queue.length,
+    messages,
+  }
 }
 
 /** Returns the output tokens of each recorded interception. */
@@ -184,7 +199,10 @@ async function readInterceptions({ admin }: BridgeClient): Promise<Map<string, n
     })
     for (const { id } of page.interceptions) {
       const { tokenUsages } = await admin.interceptions.get.query({ id })
-      tokens.set(id, tokenUsages.reduce((sum, { outputTokens }) => sum + outputTokens, 0))
+      tokens.set(
+        id,
+        tokenUsages.reduce((sum, { outputTokens }) => sum + outputTokens, 0),
+      )
     }
     cursor = page.nextCursor
   } while (cursor !== null)

@@ -28,7 +28,9 @@ export function watch(
       let left = choice.chance(0.3) ? Number.POSITIVE_INFINITY : 1 + choice.below(60)
       try {
         const input = { chatId: account.chatId, ...(lastEventId !== undefined && { lastEventId }) }
-        const events = client.chats.watch.subscribe(input, { signal: AbortSignal.any([current.signal, AbortSignal.timeout(20_000)]) })
+        const events = client.chats.watch.subscribe(input, {
+          signal: AbortSignal.any([current.signal, AbortSignal.timeout(20_000)]),
+        })
         for await (const { id, data } of events) {
           lastEventId = id
           account.events.push({ id, event: data, replica: name })

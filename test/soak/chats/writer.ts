@@ -21,7 +21,13 @@ export async function write({ choice, clients, chat, messages, restTimeoutMs }: 
   const { id: chatId, tag } = chat
   const call = <T>(work: (client: BridgeClient) => Promise<T>) => repeated(() => work(choice.pick(clients)))
   await call(({ chats }) =>
-    chats.create.mutate({ id: chatId, provider: 'stand-in', model: 'stand-in-1', agent: 'builder', system: `You are ${tag}.` }),
+    chats.create.mutate({
+      id: chatId,
+      provider: 'stand-in',
+      model: 'stand-in-1',
+      agent: 'builder',
+      system: `You are ${tag}.`,
+    }),
   )
 
   async function send(whenBusy: 'queue' | 'interrupt'): Promise<void> {
@@ -37,7 +43,11 @@ export async function write({ choice, clients, chat, messages, restTimeoutMs }: 
   async function edit(): Promise<void> {
     const old = chat.sent.at(-1)
     if (!old) return
-    const message: SentAccount = { id: randomUUID(), text: `${tag} message ${chat.sent.length} (edited)`, state: 'sending' }
+    const message: SentAccount = {
+      id: randomUUID(),
+      text: `${tag} message ${chat.sent.length} (edited)`,
+      state: 'sending',
+    }
     chat.sent.push(message)
     const parts = [{ type: 'text', text: message.text } as const]
     await call(({ chats }) => chats.edit.mutate({ chatId, messageId: old.id, id: message.id, parts }))
@@ -93,7 +103,13 @@ async function repeated<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-const passing = new Set(['CONNECTION', 'SERVICE_UNAVAILABLE', 'TIMEOUT', 'INTERNAL_SERVER_ERROR', 'CLIENT_CLOSED_REQUEST'])
+const passing = new Set([
+  'CONNECTION',
+  'SERVICE_UNAVAILABLE',
+  'TIMEOUT',
+  'INTERNAL_SERVER_ERROR',
+  'CLIENT_CLOSED_REQUEST',
+])
 
 function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms))

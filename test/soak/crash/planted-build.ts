@@ -4,13 +4,17 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { OffenceKind } from './offences.js'
 
-/** A flaw of one compiled line. */
-export interface Flaw {
+/** A change of one compiled line. */
+export interface LineChange {
   /** the compiled file, below dist/ */
   file: string
   /** matches once; the first group stays */
   line: RegExp
   replacement: string
+}
+
+/** A flaw of one compiled line. */
+export interface Flaw extends LineChange {
   /** an offence that the flaw must lead to */
   found: OffenceKind
 }
@@ -34,11 +38,15 @@ export const flaws: Readonly<Record<string, Flaw>> = {
 }
 
 /** A copy of the program. */
-export interface PlantedBuild {
+export interface ChangedBuild {
   /** the path of its command line */
   commandLine: string
-  found: OffenceKind
   remove(): Promise<void>
+}
+
+/** A copy of the program with a flaw. */
+export interface PlantedBuild extends ChangedBuild {
+  found: OffenceKind
 }
 
 /**
@@ -46,15 +54,25 @@ export interface PlantedBuild {
  * @throws Error for an unknown flaw, and if the line is not there exactly once
  */
 export async function plantFlaw(name: string): Promise<PlantedBuild> {
-  const { flaw, planted } = await withFlaw(name)
+  const { flaw } = await withFlaw(name)
+  return { ...(await changedBuild([flaw])), found: flaw.found }
+}
+
+/**
+ * Copies the built program and changes lines.
+ * @throws Error if a line is not there exactly once
+ */
+export async function changedBuild(changes: readonly LineChange[]): Promise<ChangedBuild> {
   const directory = await mkdtemp(join(tmpdir(), 'planted-'))
   for (const part of ['dist/client', 'dist/server', 'dist/shared', 'package.json'])
     await cp(resolve(part), join(directory, part), { recursive: true })
   await symlink(resolve('node_modules'), join(directory, 'node_modules'))
-  await writeFile(join(directory, 'dist', flaw.file), planted)
+  for (const change of changes) {
+    const file = join(directory, 'dist', change.file)
+    await writeFile(file, changed(await readFile(file, 'utf8'), change))
+  }
   return {
     commandLine: join(directory, 'dist/server/cli.js'),
-    found: flaw.found,
     remove: () => rm(directory, { recursive: true, force: true }),
   }
 }
@@ -66,8 +84,12 @@ export async function plantFlaw(name: string): Promise<PlantedBuild> {
 export async function withFlaw(name: string): Promise<{ flaw: Flaw; planted: string }> {
   const flaw = Object.hasOwn(flaws, name) ? flaws[name] : undefined
   if (!flaw) throw new Error(`no flaw is named ${name}; the flaws are ${Object.keys(flaws).join(', ')}`)
-  const code = await readFile(resolve('dist', flaw.file), 'utf8')
-  const places = code.match(flaw.line)?.length ?? 0
-  if (places !== 1) throw new Error(`the line for the flaw ${name} is ${places} times in ${flaw.file}`)
-  return { flaw, planted: code.replace(flaw.line, flaw.replacement) }
+  return { flaw, planted: changed(await readFile(resolve('dist', flaw.file), 'utf8'), flaw) }
+}
+
+/** @throws Error if the line is not there exactly once */
+function changed(code: string, { file, line, replacement }: LineChange): string {
+  const places = code.match(line)?.length ?? 0
+  if (places !== 1) throw new Error(`the line ${line} is ${places} times in ${file}`)
+  return code.replace(line, replacement)
 }
