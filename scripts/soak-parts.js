@@ -26,6 +26,7 @@ export const parts = {
     'test/client/agent/head-and-tail.test.ts',
     'test/e2e/agent-limits.test.ts',
   ],
+  chats: ['test/soak/chats/chats.process.test.ts'],
   crash: [
     'test/soak/crash/crash.process.test.ts',
     'test/soak/crash/offences.test.ts',
@@ -34,7 +35,7 @@ export const parts = {
 }
 
 /** @type {Record<string, string[]>} */
-const groups = { transport: Object.keys(parts).filter(name => !['agents', 'crash', 'journal'].includes(name)) }
+const groups = { transport: Object.keys(parts).filter(name => !['agents', 'chats', 'crash', 'journal'].includes(name)) }
 
 /**
  * Options on the command line and the variables that carry them to the tests.

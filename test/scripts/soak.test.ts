@@ -11,13 +11,13 @@ test('each part of a soak names files that exist, and each file of test/soak is 
 
 test('a soak without parts runs all, and one of transport all of the transport', () => {
   expect(filesOf([])).toEqual(Object.values(parts).flat())
-  expect(filesOf(['transport', 'heap', 'journal', 'agents', 'crash'])).toEqual(filesOf([]))
+  expect(filesOf(['transport', 'heap', 'journal', 'agents', 'chats', 'crash'])).toEqual(filesOf([]))
   expect(filesOf(['heap'])).toEqual(parts.heap)
 })
 
 test('an unknown part of a soak is rejected with the list', () => {
   expect(() => filesOf(['heap', 'heaps', 'constructor'])).toThrow(
-    'no part is named heaps, constructor; the parts are transport, chaos, fuzz, sockets, stops, floods, heap, journal, agents, crash',
+    'no part is named heaps, constructor; the parts are transport, chaos, fuzz, sockets, stops, floods, heap, journal, agents, chats, crash',
   )
 })
 

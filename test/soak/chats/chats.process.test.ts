@@ -16,7 +16,9 @@ const strikes = Number(SOAK_KILLS ?? 200)
 const strikesPerRound = 20
 
 /** Runs a round with short leases in a folder that is kept if the round shows an offence. */
-async function round(options: Pick<RoundOptions, 'seed' | 'strikes' | 'commandLine'>): Promise<RoundReport> {
+async function round(
+  options: Pick<RoundOptions, 'seed' | 'strikes' | 'commandLine'> & Partial<RoundOptions>,
+): Promise<RoundReport> {
   const directory = await mkdtemp(join(tmpdir(), 'chats-'))
   const load = { chats: 4, messages: 4, watchers: 2, leaseMs: shortLeaseMs }
   const report = await runRound({ ...load, ...options, directory })
@@ -35,12 +37,12 @@ async function round(options: Pick<RoundOptions, 'seed' | 'strikes' | 'commandLi
 const shown = ({ offences }: RoundReport) =>
   offences.slice(0, 10).map(({ kind, tag, detail }) => `${kind} ${tag}: ${detail}`)
 
-test('three strikes to the replicas of running chats lose, double and invent nothing', {
+test('two strikes to the replicas of running chats lose, double and invent nothing', {
   timeout: 240_000,
 }, async () => {
   const { commandLine, remove } = await buildWithShortTimes()
   onTestFinished(remove)
-  const report = await round({ seed: 1, strikes: 3, commandLine })
+  const report = await round({ seed: 1, strikes: 2, chats: 2, messages: 2, watchers: 1, commandLine })
   expect(shown(report)).toEqual([])
   expect(report.accounts.calls.length).toBeGreaterThan(0)
 })
