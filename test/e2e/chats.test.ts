@@ -31,12 +31,9 @@ test('a chat with the demo provider streams, is listed, and is recorded for its 
   expect(sent.stdout).toContain('And again')
   const watched = await run(['chats', 'watch', chat?.id ?? '', ...at], { env })
   expect(watched.stdout.match(/^> .*/gm)).toEqual(['> Say hello', '> And again'])
-  const list = await runJson<{ clientSessionId: string; username: string }[]>([
-    'interceptions',
-    'list',
-    ...server.flags,
-  ])
-  expect(list.map(({ clientSessionId, username }) => [clientSessionId, username])).toEqual([
+  type Listed = { interceptions: { clientSessionId: string; username: string }[] }
+  const { interceptions } = await runJson<Listed>(['interceptions', 'list', ...server.flags])
+  expect(interceptions.map(({ clientSessionId, username }) => [clientSessionId, username])).toEqual([
     [chat?.id, 'ada'],
     [chat?.id, 'ada'],
   ])
@@ -96,11 +93,9 @@ test('the official ACP client talks with a chat over HTTP and over WebSocket', a
     texts.length = 0
     await agent.request('session/load', { sessionId, cwd: '/', mcpServers: [] })
     await expect.poll(() => texts.join('')).toMatch(/^oneThis is the demo provider.*two/s)
-    await expect(
-      agent.request('session/load', { sessionId: 'unknown', cwd: '/', mcpServers: [] }),
-    ).rejects.toMatchObject({
-      code: -32_002,
-    })
+    // Over HTTP the client opens the stream of the session before, which is a 404.
+    const unknown = agent.request('session/load', { sessionId: 'unknown', cwd: '/', mcpServers: [] })
+    await expect(unknown).rejects.toThrow(/unknown_session|no session of yours/)
     // The session of the other transport is there too.
     if (earlier !== '') {
       texts.length = 0
