@@ -1,0 +1,83 @@
+/** Chats of a whole server: procedures of a user, the runner, the bridge in the process, and the provider `demo`. */
+import { randomUUID } from 'node:crypto'
+import { expect, onTestFinished, test } from 'vitest'
+import { createBridgeDaemon } from '../../../client/bridge/daemon.js'
+import { createBridgeClient } from '../../../client/bridge-client.js'
+import { createChatModels } from '../../../client/chats/chat-models.js'
+import { createBridgeServer } from '../../../server/control-plane/server.js'
+import { createServerMetrics } from '../../../server/metrics/prometheus.js'
+import { admin, oneStore, recordingLogger } from '../services/running-server.js'
+
+const store = oneStore()
+
+async function openServer() {
+  const logger = recordingLogger()
+  const metrics = createServerMetrics()
+  const server = await createBridgeServer({
+    store: store(),
+    logger,
+    metrics,
+    config: { encryptionKeys: [new Uint8Array(32).fill(7)] },
+  })
+  await server.listen({ host: '127.0.0.1', port: 0 })
+  const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
+  const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+  const daemon = createBridgeDaemon({ client, logger })
+  const chats = server.runChats({ models: createChatModels({ daemon }) })
+  const operator = createBridgeClient({ dial: () => server.connectInMemory({ identity: admin }) })
+  const user = await operator.admin.users.create.mutate({ username: `user-${randomUUID().slice(0, 8)}` })
+  const close = async () => {
+    await chats.close({ graceMs: 1_000 })
+    await daemon.close({ graceMs: 1_000 })
+    await client.close()
+    await operator.close()
+    await server.close({ graceMs: 0 })
+  }
+  onTestFinished(close)
+  return { server, operator, user, metrics, logger, close }
+}
+
+test('a chat with the provider demo is served, recorded and shown to its watcher', async () => {
+  const { server, operator, user, metrics } = await openServer()
+  const key = await operator.admin.apiKeys.create.mutate({ user: user.id })
+  const identity = { role: 'user', name: user.username, userId: user.id, apiKeyId: key.id } as const
+  const { chats, ...client } = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+  onTestFinished(async () => void (await client.close()))
+  const id = randomUUID()
+  const parts = [{ type: 'text' as const, text: 'hello there' }]
+  await chats.create.mutate({ id, provider: 'demo', model: 'demo', message: { id: randomUUID(), parts } })
+  const kinds = await new Promise<string[]>((resolve, reject) => {
+    const seen: string[] = []
+    const watch = chats.watch.subscribe(
+      { chatId: id },
+      {
+        onData({ data }) {
+          seen.push(data.kind)
+          if (data.kind !== 'status' || data.status !== 'waiting') return
+          watch.unsubscribe()
+          resolve(seen)
+        },
+        onError: reject,
+      },
+    )
+  })
+  expect(kinds[0]).toBe('watching')
+  expect(kinds.filter(kind => kind === 'message')).toHaveLength(2)
+  expect(kinds).toContain('message_part')
+  const { messages } = await chats.messages.query({ chatId: id })
+  expect(messages[1]).toMatchObject({
+    role: 'assistant',
+    parts: [{ type: 'text', text: expect.stringContaining('“hello there”') }],
+    finishReason: 'end',
+  })
+  const interceptionId = messages[1]?.interceptionId ?? ''
+  const { interception } = await operator.admin.interceptions.get.query({ id: interceptionId })
+  expect(interception).toMatchObject({ initiatorId: user.id, clientSessionId: id, providerName: 'demo' })
+  expect(await metrics.text()).toMatch(/^chats_running 0$/m)
+})
+
+test('a server runs chats once', async () => {
+  const { server } = await openServer()
+  const models = { call: () => Promise.reject(new Error('not called')) }
+  expect(() => server.runChats({ models })).toThrow('the server runs chats already')
+})
