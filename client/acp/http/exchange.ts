@@ -79,6 +79,8 @@ export class Exchange {
    */
   open(request: HttpRequest): Promise<HttpStream | HttpResponse> {
     return this.#exchange(request, async stream => {
+      // A stream that is destroyed before it has a reader would end the process.
+      stream.body.on('error', () => {})
       if (stream.status === 200) return stream
       const { text } = await readText(stream.body, maxRejectionBytes)
       return { status: stream.status, headers: stream.headers, text }

@@ -115,7 +115,7 @@ export class WebSocketTransport implements Transport {
     this.#waits.end()
     this.#dial.abort(acpError('connection_closed', 'the connection was closed'))
     const duplex = this.#duplex
-    if (!duplex) return
+    if (!duplex) return this.#noteClosed()
     if (flushes) duplex.close({ code, message })
     else duplex.terminate({ code, message })
     const { closeTimeoutMs } = this.#settings.times

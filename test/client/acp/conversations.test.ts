@@ -1,14 +1,25 @@
 /** Whole conversations of this client with servers of agents. */
 import { describe, expect, test } from 'vitest'
 import { createAcpClient } from '../../../client/acp/acp-client.js'
+import type { AcpClientOptions } from '../../../client/acp/options.js'
 import { AcpPeer, promptOf } from '../../fixtures/acp/acp-peer.js'
+import { startAcp } from '../../fixtures/acp/acp-server.js'
+import { duplexOf } from '../../fixtures/acp/sdk-agent.js'
 import { startSdkServer } from '../../fixtures/acp/sdk-server.js'
 import { makeAgent } from '../../fixtures/acp/stdio-agent.mjs'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
 
 leavesNothing()
 
-const servers = [["the official SDK's server", () => startSdkServer(makeAgent)]] as const
+async function startOwnServer(): Promise<{ http: string; ws: string }> {
+  const { url } = await startAcp({ agent: () => duplexOf(makeAgent()) })
+  return { http: url, ws: url.replace('http', 'ws') }
+}
+
+const servers = [
+  ["the official SDK's server", () => startSdkServer(makeAgent)],
+  ['the own server', startOwnServer],
+] as const
 const transports = ['http', 'ws'] as const
 const table = servers.flatMap(([name, start]) => transports.map(transport => [name, transport, start] as const))
 
@@ -54,5 +65,41 @@ describe.each(table)('%s over %s', (_, transport, start) => {
     await peer.request('session/prompt', promptOf(sessionId, 'many:200'))
     await expect.poll(() => peer.texts.length).toBe(200)
     expect(peer.texts).toEqual(Array.from({ length: 200 }, (_, index) => String(index)))
+  })
+})
+
+describe('a WebSocket', () => {
+  async function initialized(options: AcpClientOptions) {
+    const client = createAcpClient(options)
+    opened.add({ groups: [], close: () => client.close() })
+    const peer = new AcpPeer(client)
+    return { client, peer, first: await peer.responseTo(peer.ask('initialize', { protocolVersion: 1 })) }
+  }
+
+  test('a WebSocket that its server ends fails the open requests, which may have run', async () => {
+    const { url, group } = await startAcp({ agent: () => duplexOf(makeAgent()) })
+    const { client, peer } = await initialized({ url: url.replace('http', 'ws') })
+    const { sessionId } = await peer.request('session/new', { cwd: '/', mcpServers: [] })
+    const prompt = peer.ask('session/prompt', promptOf(sessionId, 'wait'))
+    await expect.poll(() => peer.texts).toEqual(['waiting'])
+    await group.close({ graceMs: 0 })
+    const { error } = await peer.responseTo(prompt)
+    expect(error?.data).toMatchObject({ reason: expect.any(String) })
+    await client.closed
+    expect(client.error).toMatchObject({ reason: 'connection_lost', cause: expect.any(Error) })
+  })
+
+  test('a WebSocket whose upgrade is rejected has the reason of the server', async () => {
+    const { url } = await startAcp({
+      agent: () => duplexOf(makeAgent()),
+      limits: { maxConnections: 1 },
+    })
+    await initialized({ url: url.replace('http', 'ws') })
+    const { first, client } = await initialized({
+      url: url.replace('http', 'ws'),
+      times: { initializeTimeoutMs: 100 },
+    })
+    expect(first.error?.data).toEqual({ reason: 'too_many_connections', mayHaveRun: false })
+    expect(await client.closed).toMatchObject({ reason: 'too_many_connections' })
   })
 })
