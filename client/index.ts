@@ -3,6 +3,7 @@
  * router.
  */
 
+export { type NdjsonOptions, ndjsonDuplex } from '../shared/acp/ndjson-duplex.js'
 export type { CallEnd } from '../shared/rpc/call-end.js'
 export { DialError } from '../shared/rpc/dial-error.js'
 export { type DrainSource, ParkedDial, type ParkedDialOptions } from '../shared/rpc/links/parked-dial.js'
