@@ -8,7 +8,7 @@ import { createBridgeMetrics } from '../client/bridge/metrics/prometheus.js'
 import { failureOf } from '../server/commands/common/failure.js'
 import { createServerMetrics } from '../server/metrics/prometheus.js'
 import { type AcpReasonInfo, acpReasons } from '../shared/acp/errors.js'
-import { acpServerLimits, acpServerTimes } from '../shared/acp/limits.js'
+import { acpClientLimits, acpClientTimes, acpServerLimits, acpServerTimes } from '../shared/acp/limits.js'
 import { serviceCloseCodes } from '../shared/contract/close-codes.js'
 import { errorReasons, rpcError } from '../shared/contract/error-reasons.js'
 import { closeCodes } from '../shared/rpc/duplex.js'
@@ -176,12 +176,15 @@ describe('docs/errors.md', () => {
   })
 })
 
-test('docs/acp.md lists every limit and time with its default', () => {
-  const shown = Object.entries({ ...acpServerLimits, ...acpServerTimes }).map(([name, value]) => {
+test.each([
+  ['acp limits', { ...acpServerLimits, ...acpServerTimes }],
+  ['acp client limits', { ...acpClientLimits, ...acpClientTimes }],
+])('docs/acp.md lists every one of the %s with its default', (table, limits) => {
+  const shown = Object.entries(limits).map(([name, value]) => {
     if (name.endsWith('Ms')) return [name, `${value.toLocaleString('en')} ms`]
     return [name, name.endsWith('Bytes') ? `${value / 1024 ** 2} MiB` : value.toLocaleString('en')]
   })
-  expect(tableOf('docs/acp.md', 'acp limits').map(row => row.slice(0, 2))).toEqual(shown)
+  expect(tableOf('docs/acp.md', table).map(row => row.slice(0, 2))).toEqual(shown)
 })
 
 test('docs/transport.md lists the limits of a connection with their defaults', () => {

@@ -31,6 +31,7 @@ const examples: Readonly<Record<string, string | RegExp>> = {
   'transport-in-memory.ts': 'hello Ada\n3 2 1\n{ drained: 0, aborted: 0 }\n',
   'transport-over-websocket.ts': 'hello Ada\nhello Ada\nhello Ada\nrejected: token_invalid\n',
   'transport-reversed.ts': 'hello Ada\nhello Ada\n{ drained: 0, aborted: 0 }\n',
+  'acp-client.ts': 'over HTTP: 1\nover a WebSocket: 1\n',
   'acp-agent.ts': 'you said: hello\n{ drained: 0, aborted: 0 }\n',
   'embedded-control-plane.ts': 'a-model: 12 in, 34 out\n',
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,

@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander'
 import { maskSecrets } from '../../shared/values/mask-secrets.js'
 import { buildVersion } from '../process/build-version.js'
 import { invocation } from '../process/invocation.js'
+import { addAcpCommands } from './acp.js'
 import { addAgentCommand } from './agent.js'
 import { addAgentsCommands } from './agents.js'
 import { addAuditCommands } from './audit.js'
@@ -59,6 +60,7 @@ export function createProgram(): Command {
   addServeCommand(program)
   addDaemonCommand(program)
   addAgentCommand(program)
+  addAcpCommands(program)
   addUsersCommands(program)
   addKeysCommands(program)
   addDaemonKeysCommands(program)

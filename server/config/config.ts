@@ -7,6 +7,8 @@ import { parseEncryptionKeys } from './keys.js'
 import { seedsFrom } from './provider-seeds.js'
 import {
   type Address,
+  acpConnectSettings,
+  acpServeSettings,
   agentSettings,
   clientSettings,
   daemonSettings,
@@ -214,6 +216,57 @@ export function agentConfig(flags: Flags, environment: Environment): AgentConfig
   if (both && flags.key !== undefined && flags.keyFile !== undefined) throw invalid('--key and --key-file: give one')
   const isOfFile = both && flags.keyFile !== undefined
   return { ...rest, caFile: ca, dir, key: isOfFile ? undefined : key, keyFile: both && !isOfFile ? undefined : keyFile }
+}
+
+/** The configuration of `acp serve`. */
+export interface AcpServeConfig {
+  host: string
+  port: number
+  key: string | undefined
+  /** absolute path */
+  keyFile: string | undefined
+  allowedOrigins: string[]
+  logLevel: LogLevel
+  graceMs: number
+}
+
+/**
+ * Returns the configuration of `acp serve`, found as that of `serve`.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret
+ */
+export function acpServeConfig(flags: Flags, environment: Environment): AcpServeConfig {
+  const { values } = checkSettings(acpServeSettings, readSources(flags, environment))
+  return { ...values, ...oneKey(values, flags) }
+}
+
+/** The configuration of `acp connect`. */
+export interface AcpConnectConfig {
+  key: string | undefined
+  /** absolute path */
+  keyFile: string | undefined
+  /** absolute path of a certificate authority's file, PEM; undefined: the system's authorities */
+  caFile: string | undefined
+  logLevel: LogLevel
+}
+
+/**
+ * Returns the configuration of `acp connect`. Flags win over variables.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret
+ */
+export function acpConnectConfig(flags: Flags, environment: Environment): AcpConnectConfig {
+  const { values } = checkSettings(acpConnectSettings, { flags, environment })
+  const { ca: caFile, logLevel } = values
+  return { caFile, logLevel, ...oneKey(values, flags) }
+}
+
+/** A variable with a key does not come in the way of a file on the command line, or the reverse. */
+function oneKey(
+  { key, keyFile }: { key?: string | undefined; keyFile?: string | undefined },
+  flags: Flags,
+): { key: string | undefined; keyFile: string | undefined } {
+  if (key === undefined || keyFile === undefined) return { key, keyFile }
+  if (flags.key !== undefined && flags.keyFile !== undefined) throw invalid('--key and --key-file: give one')
+  return flags.keyFile === undefined ? { key, keyFile: undefined } : { key: undefined, keyFile }
 }
 
 /** Whether a text has the form of a key. */

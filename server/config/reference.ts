@@ -2,6 +2,8 @@
 import { providerTypes } from '../../shared/contract/provider-configurator.js'
 import { defaultOf, flagOf, type Setting, type Settings } from './setting.js'
 import {
+  acpConnectSettings,
+  acpServeSettings,
   agentSettings,
   clientSettings,
   configSetting,
@@ -47,6 +49,16 @@ ${table({ config: configSetting, ...daemonSettings })}
 ${table({ config: configSetting, ...agentSettings })}
 
 [Agents](agents.md) says how to run one.
+
+## acp serve
+
+${table({ config: configSetting, ...acpServeSettings })}
+
+## acp connect
+
+${table(acpConnectSettings)}
+
+[The Agent Client Protocol](acp.md) says how to run both.
 
 ## Commands that call a server
 

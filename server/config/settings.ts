@@ -387,6 +387,46 @@ export const agentSettings = {
   graceMs: { ...graceMs, help: 'how long the last responses may take after a signal, in milliseconds' },
 } as const satisfies Settings
 
+/** The key of the door of `acp serve`, at both ends. */
+const acpKey = {
+  key: {
+    ...optional(secretText('16 to 512 printable ASCII characters without spaces', adminTokenProblem)),
+    variables: ['BRIDGE_ACP_KEY'],
+    flag: { value: 'key' },
+    help: 'the bearer key of clients; prefer the variable, because other users of the machine can read the command line',
+    unset: 'that of keyFile, or else a random one, which the command prints',
+    secret: true,
+  },
+  keyFile: {
+    ...optional(path),
+    variables: ['BRIDGE_ACP_KEY_FILE'],
+    flag: { value: 'file' },
+    help: 'a file with the key',
+  },
+} as const satisfies Settings
+
+/** Settings of `acp serve`. */
+export const acpServeSettings = {
+  host,
+  port: port(4102),
+  ...acpKey,
+  allowedOrigins: { ...doorSettings.allowedOrigins, help: 'web pages that may connect, such as those of editors' },
+  logLevel,
+  graceMs: { ...graceMs, help: 'how long open turns may run on after a signal, in milliseconds' },
+} as const satisfies Settings
+
+/** Settings of `acp connect`. */
+export const acpConnectSettings = {
+  key: {
+    ...acpKey.key,
+    help: acpKey.key.help.replace('of clients', 'of the server'),
+    unset: 'that of keyFile, or none',
+  },
+  keyFile: acpKey.keyFile,
+  ca: { ...ca, help: 'certificate authority of an https:// or wss:// server, PEM' },
+  logLevel: { ...logLevel, ...preset(oneOf(logLevels), 'warn') },
+} as const satisfies Settings
+
 /** Settings of every command that calls a running server. */
 export const clientSettings = {
   data: { ...data, help: 'data directory of a server on this machine, which holds the admin token' },

@@ -87,7 +87,7 @@ export function tokenOf(authorization: string | undefined): string {
 }
 
 /** Compares hashes, which have one length: the time reveals nothing of the secret or its length. */
-function secretComparer(secret: string): (given: string) => boolean {
+export function secretComparer(secret: string): (given: string) => boolean {
   const expected = sha256(secret)
   return given => timingSafeEqual(sha256(given), expected)
 }

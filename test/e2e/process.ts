@@ -108,6 +108,34 @@ export function startAgent(
   return start(['agent', '--url', url, ...args], env, {})
 }
 
+/** Starts `acp serve` on a free port, and resolves when it listens. */
+export function startAcpServe(args: readonly string[], env: Record<string, string> = {}): Promise<RunningProcess> {
+  return start(['acp', 'serve', '--port', '0', ...args], env, {})
+}
+
+/** Starts `acp connect`, whose stdin and stdout are an editor's. */
+export function startAcpConnect(url: string, env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [...nodeFlags, program, 'acp', 'connect', url], {
+    env: { ...bareEnvironment(), ...env },
+  })
+  running.add(child)
+  let stderr = ''
+  child.stderr.on('data', chunk => {
+    stderr += String(chunk)
+  })
+  const exited = once(child, 'close').then(([code, signal]) => {
+    running.delete(child)
+    return { code, signal }
+  })
+  return {
+    stdin: child.stdin,
+    stdout: child.stdout,
+    stderr: () => stderr,
+    kill: (signal: NodeJS.Signals) => child.kill(signal),
+    exited,
+  }
+}
+
 async function start(
   args: readonly string[],
   env: Record<string, string>,

@@ -132,6 +132,10 @@ export async function outputOfEveryCommand(): Promise<CommandFields> {
     const path = `server/process/run-${command === 'serve' ? 'server' : command}.ts`
     add(command, printedFields([{ path, text: readFileSync(path, 'utf8') }]))
   }
+  const acpServe = 'server/process/acp/run-acp-serve.ts'
+  add('acp serve', printedFields([{ path: acpServe, text: readFileSync(acpServe, 'utf8') }]))
+  // Its output is the agent's.
+  add('acp connect', [])
   const ran = [...found.keys()]
   const failed = await runWords(['users', 'suspend', randomUUID(), '--json'])
   add('a failure', fieldPaths(JSON.parse(failed.stderr)))
