@@ -66,7 +66,7 @@ export class ConnectRelay implements LinkOwner {
   /** params of the editor's initialize */
   #initialize: unknown
   #noteEnd: (error: RpcError<string> | undefined) => void = () => {}
-  /** Resolves when every connection is gone, with the error that ended the relay; undefined: the editor or `close()`. */
+  /** Resolves when every connection is gone, with the error that ended the relay; undefined: editor or `close()`. */
   readonly ended = new Promise<RpcError<string> | undefined>(resolve => {
     this.#noteEnd = resolve
   })
