@@ -58,7 +58,7 @@ export const errorReasons = {
   chat_archived: { code: 'PRECONDITION_FAILED', meaning: 'the chat is archived' },
   chat_idle: { code: 'PRECONDITION_FAILED', meaning: 'the last turn of the chat did not fail' },
   chat_full: { code: 'PRECONDITION_FAILED', meaning: 'the chat has as many messages as a chat may have' },
-  queue_full: { code: 'TOO_MANY_REQUESTS', meaning: 'as many messages wait as may wait' },
+  queue_full: { code: 'TOO_MANY_REQUESTS', meaning: 'as many messages or bytes wait as may wait' },
   chats_need_content: { code: 'PRECONDITION_FAILED', meaning: 'the server does not record content, so chats are off' },
   // commands
   provider_failed: { code: 'PRECONDITION_FAILED', meaning: 'the provider did not list its models' },

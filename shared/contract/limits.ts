@@ -282,6 +282,8 @@ export const chatLimits = {
   maxMessageBytes: 1 * mib,
   maxParts: 200,
   maxQueue: 50,
+  /** of the parts of all messages that wait, which go out in one message of 4 MiB (contract) */
+  maxQueueBytes: 2 * mib,
   /** of one chat, deleted ones included; a page of messages reads few of them (contract) */
   maxMessages: 10_000,
   /** a sequence number or a version (contract) */

@@ -3,7 +3,8 @@ import type { EditMessage, SendMessage, SentMessage } from '../../../shared/cont
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { chatLimits } from '../../../shared/contract/limits.js'
 import type { RpcError } from '../../../shared/rpc/errors.js'
-import type { ChatChange, KnownMessage } from '../../store/store.js'
+import { utf8Bytes } from '../../../shared/values/text.js'
+import type { ChatChange, KnownMessage, QueuedRow } from '../../store/store.js'
 import { type Action, type Cell, cellOf, takes } from './states.js'
 import { storedParts } from './stored-parts.js'
 import { beginQueuedTurn, beginTurn } from './turns.js'
@@ -24,9 +25,7 @@ export async function send(
   const cell = await checked(chat, action)
   await checkRoom(chat)
   if (cell === 'W' || cell === 'E0') return { state: 'stored', seq: await beginTurn(chat, message) }
-  if ((await chat.queue()).length >= chatLimits.maxQueue) {
-    throw rpcError('queue_full', `${chatLimits.maxQueue} messages wait, and no more may wait`)
-  }
+  checkQueue(await chat.queue(), message)
   await chat.enqueue(message)
   if (cell === 'E1') await beginQueuedTurn(chat)
   else if (action === 'sendAndInterrupt' && chat.row.status === 'running') await chat.update({ status: 'interrupting' })
@@ -133,6 +132,17 @@ function placeOf(known: KnownMessage, { id, contentHash }: { id: string; content
   }
   if (known.place !== 'history') return { state: known.place === 'queue' ? 'queued' : 'dequeued' }
   return known.isDeleted ? { state: 'dequeued' } : { state: 'stored', seq: known.seq }
+}
+
+/** @throws RpcError queue_full */
+function checkQueue(queue: readonly QueuedRow[], message: { parts: string }): void {
+  const { maxQueue, maxQueueBytes } = chatLimits
+  if (queue.length >= maxQueue) throw rpcError('queue_full', `${maxQueue} messages wait, and no more may wait`)
+  const bytes = [...queue, message].reduce((sum, { parts }) => sum + utf8Bytes(parts), 0)
+  if (bytes > maxQueueBytes) {
+    const problem = `with this message ${bytes.toLocaleString('en')} bytes would wait, and ${maxQueueBytes.toLocaleString('en')} may`
+    throw rpcError('queue_full', problem)
+  }
 }
 
 /** A turn adds a message, a response and perhaps results. */

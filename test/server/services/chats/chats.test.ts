@@ -176,6 +176,14 @@ describe.each(stores)('$name', ({ open }) => {
     expect(await chats.get({ chatId }, admin)).toMatchObject({ status: 'interrupting', queue: [] })
   })
 
+  test('a queue takes two MiB, so that it fits into a message of the link', async () => {
+    const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('go')] } })
+    await chats.send(message(chatId, 'x'.repeat(1_048_000)), ada)
+    await chats.send(message(chatId, 'y'.repeat(1_048_000)), ada)
+    await expect(chats.send(message(chatId, 'z'.repeat(10_000)), ada)).rejects.toMatchObject({ reason: 'queue_full' })
+    expect((await chats.get({ chatId }, admin)).queue).toHaveLength(2)
+  })
+
   test('pages of chats and of messages have every row once', async () => {
     const owner = await makeUser(store, 'pages')
     const reader = { role: 'user', userId: owner } as const
