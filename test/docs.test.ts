@@ -213,7 +213,7 @@ describe('docs/commands.md', async () => {
     'docs/commands.md has %s with its options',
     (_name, [first = '', ...rest], options) => {
       const second = rest.join(' ')
-      const hasRest = (text: string) => rest.every(word => new RegExp(`\\b${word}\\b`).test(text))
+      const hasRest = (text: string) => rest.every(word => new RegExp(`(?<!-)\\b${word}\\b`).test(text))
       const row =
         blocks.find(block => block.startsWith(`| \`aibridge ${first}`) && hasRest(block.split(' | ')[0] ?? '')) ?? ''
       expect(row).not.toBe('')
@@ -244,8 +244,10 @@ function leavesOf(command: Command, above: readonly string[] = []): { words: str
     const words = [...above, below.name()]
     if (below.commands.length > 0) return leavesOf(below, words)
     const options = below.options.flatMap(({ long, hidden }) => (long && !hidden ? [long] : []))
-    const hasSettings = ['serve', 'daemon', 'config'].includes(words[0] ?? '')
-    return [{ words, options: hasSettings ? [] : options.filter(option => !common.has(option)) }]
+    const [first = ''] = words
+    const hasSettings = ['serve', 'daemon', 'config'].includes(first)
+    const once = first === 'chats' ? new Set([...common, '--key', '--key-file']) : common
+    return [{ words, options: hasSettings ? [] : options.filter(option => !once.has(option)) }]
   })
 }
 

@@ -57,7 +57,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['websocket/'],
     ['serve-acp.ts'],
   ],
-  'server/commands/': [['common/'], ['./']],
+  'server/commands/': [['common/'], ['chats/'], ['./']],
   'client/rpc/': [['./'], ['browser/']],
   'client/bridge/front-door/': [['body/'], ['./']],
   'client/bridge/outbox/': [['journal/'], ['./']],

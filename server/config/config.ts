@@ -13,8 +13,10 @@ import {
   clientSettings,
   daemonSettings,
   databaseSettings,
+  defaultAddress,
   type logLevels,
   serveSettings,
+  userSettings,
 } from './settings.js'
 import { type Environment, type Flags, readSources } from './sources.js'
 
@@ -125,6 +127,14 @@ export interface ClientConfig extends Address {
   adminToken: string | undefined
 }
 
+/** How a command of a user reaches a running server. */
+export interface UserConfig extends Omit<ClientConfig, 'adminToken'> {
+  /** the key, or `-` for stdin; undefined: that of `keyFile` */
+  key: string | undefined
+  /** absolute path */
+  keyFile: string | undefined
+}
+
 /**
  * Returns the configuration of a command that calls a server. A URL takes the place of host and port. Flags win over
  * variables: `--port` wins over `BRIDGE_URL`.
@@ -133,14 +143,35 @@ export interface ClientConfig extends Address {
  */
 export function clientConfig(flags: Flags, environment: Environment): ClientConfig {
   const { values, sources } = checkSettings(clientSettings, { flags, environment })
-  const { data: dataDir, host, port, url, ca, adminToken } = values
+  const { data: dataDir, ca: caFile, adminToken } = values
+  return { dataDir, ...placeOf(values, sources), caFile, adminToken }
+}
+
+/**
+ * Returns the configuration of a command that calls a server for a user, found as that of {@link clientConfig}.
+ * @throws RpcError `BAD_REQUEST` (config_invalid) with every problem at once, without a secret; also without a key
+ */
+export function userConfig(flags: Flags, environment: Environment): UserConfig {
+  const { values, sources } = checkSettings(userSettings, { flags, environment })
+  const { ca: caFile, key, keyFile } = values
+  if (key === undefined && keyFile === undefined) {
+    throw invalid('AIBRIDGE_KEY: is missing; an operator makes an API key with: aibridge keys create')
+  }
+  const address = { dataDir: defaultAddress.dataDir, ...placeOf(values, sources) }
+  return { ...address, caFile, ...oneKey({ key, keyFile }, flags) }
+}
+
+/** The place of a server on the network: a URL, or a host and a port. */
+function placeOf(
+  { host, port, url }: { host: string; port: number; url?: string | undefined },
+  sources: Readonly<Record<'host' | 'port' | 'url', string | undefined>>,
+): Pick<ClientConfig, 'host' | 'port' | 'url' | 'isUrlGiven'> {
   const placeFlags = [sources.host, sources.port].filter(source => source?.startsWith('--'))
   if (sources.url === '--url' && placeFlags.length > 0) {
     throw invalid(`--url and ${placeFlags.join(' and ')}: both say where the server is; leave one of them out`)
   }
   const isUrlGiven = url !== undefined && placeFlags.length === 0
-  const address = { dataDir, host, port }
-  return { ...address, url: isUrlGiven ? url : urlOf(address), isUrlGiven, caFile: ca, adminToken }
+  return { host, port, url: isUrlGiven ? url : urlOf({ host, port }), isUrlGiven }
 }
 
 /** Returns the base URL of a server on this host and port. */
@@ -211,11 +242,17 @@ export function agentConfig(flags: Flags, environment: Environment): AgentConfig
   if (key === undefined && keyFile === undefined) {
     throw invalid('BRIDGE_AGENT_KEY: is missing; make a key on the server with: aibridge agents create')
   }
-  // A variable with a key does not come in the way of a file on the command line, or the reverse.
-  const both = key !== undefined && keyFile !== undefined
-  if (both && flags.key !== undefined && flags.keyFile !== undefined) throw invalid('--key and --key-file: give one')
-  const isOfFile = both && flags.keyFile !== undefined
-  return { ...rest, caFile: ca, dir, key: isOfFile ? undefined : key, keyFile: both && !isOfFile ? undefined : keyFile }
+  return { ...rest, caFile: ca, dir, ...oneKey({ key, keyFile }, flags) }
+}
+
+/** A variable with a key does not come in the way of a file on the command line, or the reverse. */
+function oneKey(
+  { key, keyFile }: { key?: string | undefined; keyFile?: string | undefined },
+  flags: Flags,
+): { key: string | undefined; keyFile: string | undefined } {
+  if (key === undefined || keyFile === undefined) return { key, keyFile }
+  if (flags.key !== undefined && flags.keyFile !== undefined) throw invalid('--key and --key-file: give one')
+  return flags.keyFile === undefined ? { key, keyFile: undefined } : { key: undefined, keyFile }
 }
 
 /** The configuration of `acp serve`. */
@@ -276,6 +313,14 @@ export function isAgentKey(text: string): boolean {
 
 /** The rule of {@link isAgentKey}, behind the name of a source. */
 export const agentKeyProblem = 'is not the key of an agent; make one on the server with: aibridge agents create'
+
+/** Whether a text has the form of an API key. */
+export function isApiKey(text: string): boolean {
+  return text !== '-' && userSettings.key.schema.safeParse(text).success
+}
+
+/** The rule of {@link isApiKey}, behind the name of a source. */
+export const userKeyProblem = 'is not an API key; an operator makes one with: aibridge keys create'
 
 /** Returns the folder of an outbox; undefined for one in memory. */
 function outboxFolder(setting: string | undefined, dataDir: string, name: string): string | undefined {

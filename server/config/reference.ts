@@ -11,6 +11,7 @@ import {
   databaseSettings,
   seedVariables,
   serveSettings,
+  userSettings,
 } from './settings.js'
 
 /** Returns the text of docs/configuration.md. */
@@ -66,6 +67,12 @@ ${table(clientSettings)}
 
 \`--url\` reaches a server elsewhere, behind a TLS proxy and below a path if need be: \`aibridge users list --url https://bridge.example.com/team\`. \`--host\` or \`--port\` on the command line win over \`BRIDGE_URL\`.
 These commands read no configuration file.
+
+## Commands of users
+
+${table(userSettings)}
+
+The key is one that \`aibridge keys create\` printed. [Chats](chats.md) has the commands.
 
 ## import and migrate
 

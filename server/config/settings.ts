@@ -446,6 +446,34 @@ export const clientSettings = {
   adminToken,
 } as const satisfies Settings
 
+/** Settings of every command that calls a running server for a user. */
+export const userSettings = {
+  key: {
+    ...optional(
+      text(
+        'an API key, as keys create prints it, or - for stdin',
+        value => value === '-' || /^[A-Za-z0-9]{10}-[A-Za-z0-9]{22}$/.test(value),
+        'is not an API key; an operator makes one with: aibridge keys create',
+      ),
+    ),
+    variables: ['AIBRIDGE_KEY'],
+    flag: { value: 'key' },
+    help: 'an API key of yours, or - for stdin; other users of the machine can read the command line',
+    unset: 'that of keyFile',
+    secret: true,
+  },
+  keyFile: {
+    ...optional(path),
+    variables: ['AIBRIDGE_KEY_FILE'],
+    flag: { value: 'file' },
+    help: 'a file with the API key',
+  },
+  host: clientSettings.host,
+  port: clientSettings.port,
+  url: clientSettings.url,
+  ca: clientSettings.ca,
+} as const satisfies Settings
+
 /** Settings of `outbox`, which works on the files of bridges on this machine. */
 export const outboxCommandSettings = {
   data: { ...data, help: 'data directory of a server or a daemon on this machine' },

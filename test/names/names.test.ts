@@ -68,12 +68,21 @@ test('columns of the database keep their names and types', async () => {
 })
 
 test('settings keep their names in the file, their flags and their variables', () => {
-  const { serveSettings, daemonSettings, agentSettings, clientSettings, databaseSettings, configSetting } = declared
+  const {
+    serveSettings,
+    daemonSettings,
+    agentSettings,
+    clientSettings,
+    userSettings,
+    databaseSettings,
+    configSetting,
+  } = declared
   const commands: Record<string, Settings> = {
     serve: { config: configSetting, ...serveSettings },
     daemon: { config: configSetting, ...daemonSettings },
     agent: { config: configSetting, ...agentSettings },
     'commands that call a server': clientSettings,
+    'commands of users': userSettings,
     'import and migrate': { config: configSetting, ...databaseSettings },
   }
   const settings = Object.entries(commands).flatMap(([command, settings]) =>

@@ -19,7 +19,7 @@ import type { AppRouter } from '../../routers/app.js'
 
 /** The server, and the credentials of a command. */
 export interface ControlPlaneAccess {
-  config: ClientConfig
+  config: Omit<ClientConfig, 'adminToken'>
   key: string
   /** Returns the error for a server that rejects the key; undefined: the server's words. */
   rejectionOf?(error: DialError): RpcError<string> | undefined

@@ -4,7 +4,7 @@
  */
 import { type Command, Option } from 'commander'
 import { defaultOf, flagOf, type Setting, type Settings } from '../../config/setting.js'
-import { clientSettings, configSetting } from '../../config/settings.js'
+import { clientSettings, configSetting, userSettings } from '../../config/settings.js'
 
 /** The options of every command that calls a server, unchecked. */
 export interface CommonOptions {
@@ -19,6 +19,17 @@ export interface CommonOptions {
 /** Adds the options of a command that calls a server: the server's address and `--json`. */
 export function withCommonOptions(command: Command): Command {
   return withJsonOption(withSettings(command, clientSettings))
+}
+
+/** The options of every command that calls a server for a user, unchecked. */
+export interface UserOptions extends Omit<CommonOptions, 'data'> {
+  key?: string
+  keyFile?: string
+}
+
+/** Adds the options of a command that calls a server for a user: the server's address, the key, and `--json`. */
+export function withUserOptions(command: Command): Command {
+  return withJsonOption(withSettings(command, userSettings))
 }
 
 /** Returns a command's own options, without the common ones. */
