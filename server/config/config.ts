@@ -245,16 +245,6 @@ export function agentConfig(flags: Flags, environment: Environment): AgentConfig
   return { ...rest, caFile: ca, dir, ...oneKey({ key, keyFile }, flags) }
 }
 
-/** A variable with a key does not come in the way of a file on the command line, or the reverse. */
-function oneKey(
-  { key, keyFile }: { key?: string | undefined; keyFile?: string | undefined },
-  flags: Flags,
-): { key: string | undefined; keyFile: string | undefined } {
-  if (key === undefined || keyFile === undefined) return { key, keyFile }
-  if (flags.key !== undefined && flags.keyFile !== undefined) throw invalid('--key and --key-file: give one')
-  return flags.keyFile === undefined ? { key, keyFile: undefined } : { key: undefined, keyFile }
-}
-
 /** The configuration of `acp serve`. */
 export interface AcpServeConfig {
   host: string
