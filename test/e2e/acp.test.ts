@@ -105,10 +105,12 @@ test('an agent whose acp serve is killed ends by the end of its stdin', async ()
 test('a killed agent ends its connection, and acp serve goes on', async () => {
   const { server, pids } = await serving()
   const connect = startAcpConnect(server.url, { BRIDGE_ACP_KEY: key })
-  const { agent } = editorOf(connect)
+  const { agent, texts } = editorOf(connect)
   await agent.request('initialize', { protocolVersion: 1 })
   const { sessionId } = await agent.request('session/new', { cwd: '/', mcpServers: [] })
   const turn = agent.request('session/prompt', prompt(sessionId, 'wait'))
+  // A prompt that the agent has not seen would be sent again to the next agent.
+  await expect.poll(() => texts()).toEqual(['waiting'])
   const [first = 0] = pids()
   process.kill(first, 'SIGKILL')
   await expect(turn).rejects.toThrow()
