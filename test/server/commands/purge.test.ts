@@ -31,6 +31,7 @@ test('erases a user by name, and says what went', async () => {
     apiKeys: 1,
     links: 0,
     conversations: 0,
+    chats: 0,
     daemons: { reached: 0, records: 0, unreached: [] },
   })
 })
