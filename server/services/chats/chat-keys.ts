@@ -1,9 +1,8 @@
 /** The keys by which chats act as their owners. */
-import { createHash, randomBytes } from 'node:crypto'
-import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
+import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { errorCodeOf } from '../../../shared/rpc/errors.js'
-import type { ApiKeyStore, AuditedWrites } from '../../store/store.js'
-import { hashSecret } from '../api-key.js'
+import type { AuditedWrites } from '../../store/store.js'
+import { generateApiKey, hashSecret } from '../api-key.js'
 import { auditEntry } from '../audit-entry.js'
 import type { Authorizer } from '../daemon/authorizer.js'
 
@@ -18,33 +17,28 @@ export interface ChatKeys {
 
 /** Parts of {@link createChatKeys}. */
 export interface ChatKeysOptions {
-  store: ApiKeyStore & AuditedWrites
+  store: AuditedWrites
   authorizer: Authorizer
 }
 
 /**
  * Creates {@link ChatKeys}. The secret of such a key is dropped when the key is made, so the key opens nothing from
- * outside; its id follows from the user, so all servers mean one key. A revoked key stays revoked.
+ * outside. A revoked key stays revoked.
  */
 export function createChatKeys({ store, authorizer }: ChatKeysOptions): ChatKeys {
-  const check = async (keyId: string) => {
-    await authorizer.isAuthorized({ keyId }, { delegate: true })
-    return keyId
-  }
   return {
     async open(ownerId) {
-      const keyId = chatKeyId(ownerId)
-      try {
-        return await check(keyId)
-      } catch (error) {
-        if (errorReasonOf(error) !== 'unknown_key') throw error
-      }
-      const secretHash = hashSecret(randomBytes(32).toString('hex'))
-      await store.audited(
-        tables => tables.createApiKey({ id: keyId, userId: ownerId, name: 'chats', secretHash, expiresAt: null }),
-        key => key && auditEntry('chats', 'apiKeys.create', keyId, { userId: ownerId, name: 'chats', expiresAt: null }),
+      const { id, secret } = generateApiKey()
+      const key = await store.audited(
+        tables => tables.findOrCreateChatsKey({ id, userId: ownerId, secretHash: hashSecret(secret) }),
+        found =>
+          found?.id === id
+            ? auditEntry('chats', 'apiKeys.create', id, { userId: ownerId, name: 'chats', expiresAt: null })
+            : null,
       )
-      return check(keyId)
+      if (!key) throw rpcError('unknown_user', 'the owner of the chat does not exist, or was deleted')
+      await authorizer.isAuthorized({ keyId: key.id }, { delegate: true })
+      return key.id
     },
   }
 }
@@ -54,17 +48,3 @@ export function isNotAllowed(error: unknown): boolean {
   const code = errorCodeOf(error)
   return code === 'UNAUTHORIZED' || code === 'FORBIDDEN'
 }
-
-/** Returns the id of a user's key: 10 characters of the alphabet of keys, out of a digest. */
-export function chatKeyId(ownerId: string): string {
-  const digest = createHash('sha256').update(`chats of ${ownerId}`).digest()
-  let number = digest.readBigUInt64BE()
-  let id = ''
-  for (let length = 0; length < 10; length++) {
-    id += alphabet.charAt(Number(number % 62n))
-    number /= 62n
-  }
-  return id
-}
-
-const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'

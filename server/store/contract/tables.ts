@@ -34,8 +34,8 @@ export interface ApiKeyStore {
     expiresAt: Date | null
   }): Promise<ApiKey | null>
   /**
-   * Returns the user's key of kind `chats`, made if there is none; an expired one is returned as it is. Null for a user
-   * that does not exist or is deleted.
+   * Returns the user's key of kind and name `chats`, made if there is none; an expired one is returned as it is. Null
+   * for a user that does not exist or is deleted.
    * @param key of the key to make; its id is free
    */
   findOrCreateChatsKey(key: { id: string; userId: string; secretHash: Uint8Array }): Promise<FoundApiKey | null>

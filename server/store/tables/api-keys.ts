@@ -37,8 +37,8 @@ export function apiKeyStore(db: Kysely<Database>): ApiKeyStore {
       return inTransaction(db, async tx => {
         // The share of the user's row holds up the deletion of the user, so a purge finds the key.
         await sql`
-          insert into api_keys (id, user_id, secret_hash, kind)
-          select ${id}, owner.id, ${secretHash}::bytea, 'chats'
+          insert into api_keys (id, user_id, name, secret_hash, kind)
+          select ${id}, owner.id, 'chats', ${secretHash}::bytea, 'chats'
           from (select id from users where id = ${userId}::uuid and deleted_at is null for share) as owner
           where not exists (select from api_keys where user_id = ${userId}::uuid and kind = 'chats')
           on conflict do nothing`.execute(tx)
