@@ -15,7 +15,7 @@ const maxTitleLength = 200
 export class SessionUpdates {
   /** text of the running response that was shown, by kind */
   #shown = { text: '', reasoning: '' }
-  /** tool calls and results that were shown in this response or turn */
+  /** tool calls and results of the step that were shown; a provider may use an id again in a later step */
   readonly #calls = new Set<string>()
   readonly #results = new Set<string>()
 
@@ -29,6 +29,7 @@ export class SessionUpdates {
   ofReset(): SessionUpdate[] {
     const wasShown = this.#shown.text !== '' || this.#shown.reasoning !== ''
     this.#shown = { text: '', reasoning: '' }
+    this.#calls.clear()
     return wasShown ? [chunk('agent_message_chunk', '\n\n(The response broke off, and begins anew.)\n\n')] : []
   }
 
@@ -47,6 +48,8 @@ export class SessionUpdates {
       )
     })
     this.#shown = { text: '', reasoning: '' }
+    if (role === 'assistant') this.#calls.clear()
+    if (role === 'tool') this.#results.clear()
     return updates
   }
 

@@ -50,11 +50,18 @@ export async function closeOpenCalls(chat: ChatChange): Promise<void> {
   if (results.length > 0) await chat.append({ id: randomUUID(), role: 'tool', ...storedParts(results) })
 }
 
-/** Returns the tool calls of messages that have no result there. */
+/**
+ * Returns the tool calls of messages that have no result behind them. A provider may use an id again in a later step.
+ */
 export function openCalls(messages: readonly Pick<MessageRow, 'parts'>[]): (StoredPart & { type: 'tool-call' })[] {
-  const parts = messages.flatMap(partsOf)
-  const closed = new Set(parts.flatMap(part => (part.type === 'tool-result' ? [part.toolCallId] : [])))
-  return parts.flatMap(part => (part.type === 'tool-call' && !closed.has(part.toolCallId) ? [part] : []))
+  const open: (StoredPart & { type: 'tool-call' })[] = []
+  for (const part of messages.flatMap(partsOf)) {
+    if (part.type === 'tool-call') open.push(part)
+    if (part.type !== 'tool-result') continue
+    const index = open.findIndex(({ toolCallId }) => toolCallId === part.toolCallId)
+    if (index >= 0) open.splice(index, 1)
+  }
+  return open
 }
 
 function messageOf({ id, parts, contentHash }: QueuedRow & { contentHash: Uint8Array }) {

@@ -142,6 +142,19 @@ describe('a session', () => {
     await subject.close()
   })
 
+  test('tool calls of two steps with one id are both shown', async () => {
+    const call: ChatPart = { type: 'tool-call', toolCallId: 't', toolName: 'execute', input: '{}' }
+    const result: ChatPart = { type: 'tool-result', toolCallId: 't', toolName: 'execute', output: 'a', isError: false }
+    const { subject, give, prompt, words } = session()
+    const ended = prompt('p1')
+    const step = [piece(call), message('assistant', [call]), piece(result), message('tool', [result])]
+    give(user('p1'), ...step, ...step, status('waiting'))
+    await ended
+    const shown = ['tool_call t', 'tool_call_update t']
+    expect(words()).toEqual([...shown, ...shown, 'end_turn'])
+    await subject.close()
+  })
+
   test.each([
     ['max_tokens', [answer('x', { finishReason: 'max_tokens' }), status('waiting')]],
     ['refusal', [answer('x', { finishReason: 'refusal' }), status('waiting')]],

@@ -150,6 +150,32 @@ describe.each(stores)('$name', ({ open }) => {
     expect(await chats.get({ chatId }, admin)).toMatchObject({ status: 'running', lastError: null })
   })
 
+  test('a tool call whose id was used in an earlier step of the turn is open until it has a result of its own', async () => {
+    const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('go')] } })
+    let run = await acquire(chatId)
+    const call = { type: 'tool-call', toolCallId: 'call_0', toolName: 'execute', input: '{}' } as const
+    const result = { ...call, type: 'tool-result', output: 'done', isError: false } as const
+    const steps = [
+      { role: 'assistant', parts: [call] },
+      { role: 'tool', parts: [result] },
+      { role: 'assistant', parts: [call] },
+    ] as const
+    for (const step of steps) {
+      const outcome = await runs().commitStep(run, [step])
+      if (outcome.state !== 'done') throw new Error(`the run is ${outcome.state}`)
+      run = { ...run, historyVersion: outcome.row.historyVersion }
+    }
+    await chats.interrupt({ chatId }, ada)
+    await runs().finishInterrupt(run, [])
+    expect(await textsOf(chatId)).toEqual([
+      'user go',
+      'assistant tool-call',
+      'tool tool-result',
+      'assistant tool-call',
+      'tool tool-result',
+    ])
+  })
+
   test('a turn that ends takes the head of the queue, and a promoted message comes first', async () => {
     const { id: chatId } = await create({ message: { id: randomUUID(), parts: [part('one')] } })
     const run = await acquire(chatId)
