@@ -31,6 +31,7 @@ import type {
 } from '../../store/store.js'
 import { initiatorOf } from '../admin/find-user.js'
 import { pageOf } from '../admin/pages.js'
+import { afterChange } from '../partial-change.js'
 import { unknownRow } from '../unknown-row.js'
 import { shownChat, shownMessage, shownQueued } from './shown-chat.js'
 import * as changes from './user-changes.js'
@@ -168,17 +169,24 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
     async create(input, userId) {
       checkContent()
       const contentHash = createHash('sha256').update(JSON.stringify(input)).digest()
-      let row = await known(input.id, userId, contentHash)
-      if (!row) {
-        const [api, agentId] = await Promise.all([apiOf(input), agentOf(input, userId)])
-        const { id, provider, model, title = null, system = null, cwd = null } = input
-        const chat = { id, ownerId: userId, agentId, provider, model, api, title, system, cwd, contentHash }
-        row = (await store.createChat(chat)) ?? (await known(id, userId, contentHash))
-      }
-      if (!row) throw unknownChat(input.id)
       const { message } = input
-      if (message) await change(row.id, userId, chat => changes.send(chat, message))
-      return withQueue(row)
+      const earlier = await known(input.id, userId, contentHash)
+      if (earlier) return begin(earlier)
+      const [api, agentId] = await Promise.all([apiOf(input), agentOf(input, userId)])
+      const { id, provider, model, title = null, system = null, cwd = null } = input
+      const chat = { id, ownerId: userId, agentId, provider, model, api, title, system, cwd, contentHash }
+      const created = await store.createChat(chat)
+      return afterChange(async () => {
+        const row = created ?? (await known(id, userId, contentHash))
+        if (!row) throw unknownChat(id)
+        return begin(row)
+      })
+
+      async function begin(row: ChatRow): Promise<Chat> {
+        if (!message) return withQueue(row)
+        await change(row.id, userId, chat => changes.send(chat, message))
+        return afterChange(() => withQueue(row))
+      }
     },
 
     async send({ chatId, ...message }, userId) {

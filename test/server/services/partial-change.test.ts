@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { BridgeClient } from '../../../client/bridge-client.js'
 import { appRouter } from '../../../server/routers/app.js'
+import { createRunChanges } from '../../../server/services/chats/run-changes.js'
 import type { Store, TransactionTables } from '../../../server/store/store.js'
 import { mayHaveRunOf, RpcError } from '../../../shared/rpc/errors.js'
 import { admin, daemon, oneStore, startServer } from './running-server.js'
@@ -14,6 +15,8 @@ interface Clients {
   recorder: BridgeClient['recorder']
   configurator: BridgeClient['providerConfigurator']
   conversations: BridgeClient['conversations']
+  /** of a new user */
+  chatsOf(userId: string): BridgeClient['chats']
 }
 
 const at = new Date('2026-03-04T05:06:07.089Z')
@@ -36,6 +39,26 @@ async function newInterception({ recorder }: Clients): Promise<string> {
   const record = interception()
   await recorder.recordInterception.mutate(record)
   return record.id
+}
+
+const message = (text: string) => ({ id: randomUUID(), parts: [{ type: 'text' as const, text }] })
+
+async function newChats(clients: Clients): Promise<BridgeClient['chats']> {
+  return clients.chatsOf(await newUser(clients))
+}
+
+async function newChat(clients: Clients) {
+  const [chats, chatId] = [await newChats(clients), randomUUID()]
+  await chats.create.mutate({ id: chatId, provider: 'demo', model: 'demo' })
+  return { chats, chatId }
+}
+
+/** A chat with a turn that nobody runs, and a message that waits. */
+async function runningChat(clients: Clients) {
+  const { chats, chatId } = await newChat(clients)
+  const [first, queued] = [message('go'), message('wait')]
+  for (const sent of [first, queued]) await chats.send.mutate({ chatId, ...sent })
+  return { chats, chatId, first: first.id, queued: queued.id }
 }
 
 const slug = () => `n${randomUUID().slice(0, 8)}`
@@ -104,6 +127,42 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
     const place = { userId: await newUser(clients), key: '0'.repeat(64) }
     const turn = { api: 'anthropic/messages', anchors: ['a'], rounds: [{}] }
     return () => clients.conversations.keep.mutate({ ...place, id: randomUUID(), turn })
+  },
+  'chats.create': async clients => {
+    const chats = await newChats(clients)
+    const first = message('go')
+    return () => chats.create.mutate({ id: randomUUID(), provider: 'demo', model: 'demo', message: first })
+  },
+  'chats.send': async clients => {
+    const { chats, chatId } = await newChat(clients)
+    return () => chats.send.mutate({ chatId, ...message('go') })
+  },
+  'chats.edit': async clients => {
+    const { chats, chatId, first } = await runningChat(clients)
+    return () => chats.edit.mutate({ chatId, messageId: first, ...message('went') })
+  },
+  'chats.interrupt': async clients => {
+    const { chats, chatId } = await runningChat(clients)
+    return () => chats.interrupt.mutate({ chatId })
+  },
+  'chats.dequeue': async clients => {
+    const { chats, chatId, queued } = await runningChat(clients)
+    return () => chats.dequeue.mutate({ chatId, id: queued })
+  },
+  'chats.promote': async clients => {
+    const { chats, chatId, queued } = await runningChat(clients)
+    return () => chats.promote.mutate({ chatId, id: queued })
+  },
+  'chats.retry': async clients => {
+    const { chats, chatId } = await runningChat(clients)
+    const row = await store().takeChat({ id: chatId, runner: randomUUID(), leaseMs: 60_000 })
+    const run = { chatId, runner: row?.runner ?? '', fence: row?.fence ?? 0, historyVersion: row?.historyVersion ?? 0 }
+    await createRunChanges(store()).failTurn(run, { reason: 'rejected', message: 'no' })
+    return () => chats.retry.mutate({ chatId })
+  },
+  'chats.archive': async clients => {
+    const { chats, chatId } = await newChat(clients)
+    return () => chats.archive.mutate({ chatId, archived: true })
   },
   'providerConfigurator.reportKey': async ({ operator, configurator }) => {
     const { name, keyDetails, updatedAt } = await operator.providers.upsert.mutate({ name: slug(), keys: ['k1'] })
@@ -218,7 +277,7 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
 const elsewhere = new Set(['admin.agents.start', 'admin.agents.signal'])
 
 /** Methods of a store that a procedure may use and that change nothing. */
-const readsOnly = /^(list|find|get|read|holds|feedEnd|onChange|settle$)/
+const readsOnly = /^(list|find|get|read|holds|feedEnd|onChange|sync|settle$)/
 
 /** A store that fails at a chosen call, and says so as a store does that was not reached. */
 class FailingStore {
@@ -230,7 +289,7 @@ class FailingStore {
   readonly store: Store = new Proxy(store(), {
     get: (target, name) => {
       const member: unknown = Reflect.get(target, name)
-      if (typeof member !== 'function' || name === 'onChange') return member
+      if (typeof member !== 'function' || name === 'onChange' || name === 'onChatChange') return member
       return (...args: unknown[]) => {
         if (this.left-- <= 0) {
           return Promise.reject(new RpcError('INTERNAL_SERVER_ERROR', 'away', { mayHaveRun: false }))
@@ -261,7 +320,8 @@ describe('the error of a mutation says whether something may have been changed',
       },
     })
     const { recorder, providerConfigurator: configurator, conversations } = connect(daemon)
-    const clients = { operator: connect(admin).admin, recorder, configurator, conversations }
+    const chatsOf = (userId: string) => connect({ role: 'user', name: 'ada', userId, apiKeyId: 'abcdefghij' }).chats
+    const clients = { operator: connect(admin).admin, recorder, configurator, conversations, chatsOf }
     let isDone = false
     for (let calls = 0; !isDone; calls++) {
       const call = await prepare(clients)
