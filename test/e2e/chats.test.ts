@@ -5,15 +5,15 @@ import { createWebSocketStream } from '@agentclientprotocol/sdk/experimental/ws-
 import { afterEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { CreatedApiKey } from '../../shared/contract/admin/api-keys.js'
-import type { Chat } from '../../shared/contract/chats.js'
-import { cleanUp, follow, run, runJson, startServe, temporaryDirectory } from './process.js'
+import type { ChatList } from '../../shared/contract/chats.js'
+import { cleanUp, dataDirectory, follow, run, runJson, startServe } from './process.js'
 
 // A server's start takes seconds on a busy machine.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 })
 afterEach(cleanUp)
 
 async function serveWithUser() {
-  const dataDir = await temporaryDirectory()
+  const dataDir = await dataDirectory()
   const server = await startServe(dataDir)
   await run(['users', 'create', 'ada', ...server.flags])
   const { key } = await runJson<CreatedApiKey>(['keys', 'create', '--user', 'ada', ...server.flags])
@@ -24,8 +24,9 @@ test('a chat with the demo provider streams, is listed, and is recorded for its 
   const { server, env, at } = await serveWithUser()
   const begun = await run(['chats', 'new', 'Say hello', ...at], { env })
   expect(begun).toMatchObject({ code: 0, stderr: '' })
-  expect(begun.stdout).toMatch(/^chat [0-9a-f-]{36}\nThis is the demo provider/)
-  const [chat] = await runJson<Chat[]>(['chats', 'list', ...at], { env })
+  expect(begun.stdout).toMatch(/^[0-9a-f-]{36}\nThis is the demo provider/)
+  const { chats } = await runJson<ChatList>(['chats', 'list', ...at], { env })
+  const [chat] = chats
   expect(chat).toMatchObject({ provider: 'demo', status: 'waiting' })
   const sent = await run(['chats', 'send', chat?.id ?? '', 'And again', ...at], { env })
   expect(sent.stdout).toContain('And again')

@@ -30,6 +30,7 @@ describe.each(deployments)('$name', deployment => {
       apiKeys: 1,
       links: 0,
       conversations: 0,
+      chats: 0,
       daemons: { reached: 0, records: 0, unreached },
     })
     const [own, , other] = ids
