@@ -15,12 +15,12 @@ export type { AgentConnection, ConnectAgent } from './control-plane/agent-links.
 export type { ConnectPeer, PeerConnection, PeerDial } from './control-plane/peers/peer-links.js'
 export {
   type BridgeServer,
-  type BridgeServerConfig,
   type BridgeServerOptions,
   createBridgeServer,
   type ListenOptions,
   type RunningChats,
 } from './control-plane/server.js'
+export type { BridgeServerConfig } from './control-plane/server-config.js'
 export type { MountedBridge } from './http/http-routes.js'
 export type { ChatCount, ServerMetrics } from './metrics/metrics.js'
 export { createServerMetrics } from './metrics/prometheus.js'

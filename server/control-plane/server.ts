@@ -1,41 +1,23 @@
 /** The control plane: its services, behind every link. */
-import type { IncomingMessage } from 'node:http'
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
-import { peerLimits } from '../../shared/contract/limits.js'
-import { apiVersion } from '../../shared/contract/version.js'
-import type { CallEnd } from '../../shared/rpc/call-end.js'
 import type { Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { memoryDuplexPair } from '../../shared/rpc/links/memory-duplex.js'
-import { createAddressReader } from '../../shared/values/client-address.js'
 import { type Logger, silentLogger } from '../../shared/values/log.js'
-import { networkOf } from '../../shared/values/network-of.js'
-import type { AcpListener } from '../acp/serve-acp.js'
-import { createHomePage, requestedUrl } from '../http/home-page.js'
+import { createHomePage } from '../http/home-page.js'
 import { type HttpFront, openHttpFront } from '../http/http-front.js'
-import {
-  acpPath,
-  agentPath,
-  createRoutes,
-  forThisMachine,
-  type MountedBridge,
-  peerPath,
-  rpcPath,
-} from '../http/http-routes.js'
+import { createRoutes, forThisMachine, type MountedBridge } from '../http/http-routes.js'
 import type { ServerMetrics } from '../metrics/metrics.js'
 import { appRouter } from '../routers/app.js'
-import { type PeerContext, peerRouter } from '../routers/peer.js'
 import type { Context } from '../routers/trpc.js'
 import { serveDuplex } from '../rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from '../rpc/connection-group.js'
 import type { ConnectionInfo } from '../rpc/context-handshake.js'
 import type { ErrorReport } from '../rpc/responses.js'
-import { serveWebSockets } from '../rpc/upgrade/websocket-listener.js'
-import { type ProviderSeed, seedRow } from '../services/admin/providers/provider-seeds.js'
+import { seedRow } from '../services/admin/providers/provider-seeds.js'
 import { createRetention } from '../services/admin/records/retention.js'
-import type { RotateKeys } from '../services/admin/secret-rotation.js'
 import { noAgents } from '../services/agent-hosts.js'
 import { createChatKeys } from '../services/chats/chat-keys.js'
 import { Episodes } from '../services/chats/episodes.js'
@@ -46,77 +28,17 @@ import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
 import type { Store } from '../store/store.js'
-import { serveChats } from './acp/serve-chats.js'
 import { AgentCalls } from './agent-calls.js'
 import { AgentLinks, type ConnectAgent } from './agent-links.js'
-import {
-  agentInstanceOf,
-  buildVersionOf,
-  createAgentAuthenticator,
-  createAuthenticator,
-  createUserAuthenticator,
-} from './authenticate.js'
 import { createDemoProvider } from './demo-provider.js'
+import { Doors, observersOf } from './doors.js'
 import { checkEncryptionKeys } from './encryption-keys.js'
-import { guardAuthenticator } from './guarded-authenticator.js'
-import { KeyWatch } from './key-watch.js'
 import { type ConnectPeer, PeerLinks } from './peers/peer-links.js'
-import { createPeerAuthenticator, createPeerToken } from './peers/peer-token.js'
+import { createPeerToken } from './peers/peer-token.js'
 import { RelayedParts } from './peers/relayed-parts.js'
 import { ReplicaPresence } from './peers/replica.js'
+import type { BridgeServerConfig } from './server-config.js'
 import { storeStateReader } from './store-state.js'
-import { UserPlaces } from './user-places.js'
-
-/** The settings of a control plane: its secrets, and options with defaults. Times are in milliseconds. */
-export interface BridgeServerConfig {
-  /**
-   * makes an admin of a WebSocket's peer that sends `Authorization: Bearer`; default: no peer is an admin over a
-   * WebSocket
-   */
-  adminToken?: string | undefined
-  /** 32 bytes each; the first seals secrets, all open them */
-  encryptionKeys: readonly Uint8Array[]
-  /** names the keys in error messages, for instance the path of their file; default `encryptionKeys` */
-  encryptionKeysSource?: string
-  /** base URL at which the other servers of the database reach this one; default: they do not */
-  advertiseUrl?: string | undefined
-  /** makes a new key for `admin.secrets.rotate`; only if the keys are the server's own */
-  rotateKeys?: RotateKeys | undefined
-  /** whether the mounted bridge records prompts and responses; without them there are no chats; default true */
-  recordsContent?: boolean
-  /**
-   * the provider and the model of chats that clients of the Agent Client Protocol begin without naming one; default
-   * `demo`
-   */
-  acpDefaults?: { provider: string; model: string }
-  /** the origins of web pages that may use `/acp`; default: none */
-  allowedOrigins?: readonly string[]
-  /** the version by which this program describes itself; default `0.0.0` */
-  buildVersion?: string
-  /** each record is also a log line `interception log`; default false */
-  structuredLogging?: boolean
-  /** providers of a database that is used for the first time, beside `demo`; the database decides afterwards */
-  seeds?: readonly ProviderSeed[]
-  /** age in days from which interceptions are erased; default 0: never */
-  retentionDays?: number
-  /** absence of a daemon after which its open interceptions are ended; default a day */
-  interceptionAbandonedAfterMs?: number
-  /**
-   * time between two checks of the daemon keys of open connections, and the silence on a connection after which a ping
-   * is sent; default 30 s
-   */
-  heartbeatMs?: number
-  /**
-   * addresses and networks of proxies whose `X-Forwarded-For` counts for the address of a peer, in the log and against
-   * guessed keys; default: none
-   */
-  trustedProxies?: readonly string[]
-  /**
-   * Returns the command that lists recorded requests of the server at a URL; the provider `demo` names the command.
-   * Default: none is named.
-   */
-  listCommand?: (url: string) => string
-}
 
 /** The base URL of the provider `demo`, on this server. */
 const demoMount = '/demo'
@@ -249,30 +171,6 @@ export async function createBridgeServer({
   const observers = metrics ? observersOf(metrics, appRouter._def.procedures) : {}
   metrics?.watchGroup(group)
   if (peers) metrics?.watchPeers(peers)
-  const keyWatch = new KeyWatch({
-    findInvalid: services.daemonKeys.checkConnected,
-    onChange: listener => store.onChange('daemon_keys', listener),
-    logger,
-    ...heartbeat,
-  })
-  const userKeyWatch = new KeyWatch({ findInvalid: services.userKeys.findInvalid, logger, ...heartbeat })
-  const userPlaces = new UserPlaces()
-
-  const { trustedProxies = [] } = config
-  const readAddress = createAddressReader(trustedProxies)
-  const authenticate = guardAuthenticator(
-    createAuthenticator(config.adminToken, services.daemonKeys, services.userKeys),
-    { trustedProxies, logger },
-  )
-  const authenticateAgent = guardAuthenticator(createAgentAuthenticator(services.agentKeys), {
-    trustedProxies,
-    logger,
-  })
-  const authenticateUser = guardAuthenticator(createUserAuthenticator(services.userKeys), { trustedProxies, logger })
-  const authenticatePeer = guardAuthenticator(createPeerAuthenticator({ keys: secrets, replica: replica.id }), {
-    trustedProxies,
-    logger,
-  })
   const retention = createRetention({ store, logger, retentionDays: config.retentionDays ?? 0 })
 
   await store.seedProviders([
@@ -290,6 +188,22 @@ export async function createBridgeServer({
     return { identity, services }
   }
 
+  const doors = new Doors({
+    store,
+    config,
+    group,
+    services,
+    secrets,
+    replica,
+    agentLinks,
+    heldAgents: agentCalls ?? noAgents,
+    liveParts: episodes,
+    contextOf,
+    onError,
+    logger,
+    metrics,
+  })
+
   async function shutDown(graceMs: number): Promise<CloseResult> {
     const [calls, requests] = await Promise.all([
       group.close({ graceMs }),
@@ -298,8 +212,7 @@ export async function createBridgeServer({
       retention.stop(),
       services.abandonmentSweep.stop(),
     ])
-    keyWatch.stop()
-    userKeyWatch.stop()
+    doors.stop()
     await chatRunner?.close({ graceMs: 0 })
     episodes.close()
     agentCalls?.stop()
@@ -328,7 +241,6 @@ export async function createBridgeServer({
       if (front || opening) {
         throw new RpcError('PRECONDITION_FAILED', `the server listens already${front ? ` at ${front.url}` : ''}`)
       }
-      let acp: AcpListener | undefined
       const demo = createDemoProvider(demoMount, { listCommand: () => front && config.listCommand?.(front.url) })
       const listener = createRoutes({
         mounts: {
@@ -339,7 +251,7 @@ export async function createBridgeServer({
           store: await readStoreState(),
           bridge: !bridge ? 'none' : bridge.ready() ? 'ok' : 'not ready',
         }),
-        acp: (request, response) => acp?.handle(request, response),
+        acp: doors.acp,
         home: createHomePage(() => front?.url ?? ''),
         isClosing: () => closing !== undefined,
         logger,
@@ -351,94 +263,13 @@ export async function createBridgeServer({
           host,
           port,
           listener,
-          webSocketPaths: [
-            rpcPath,
-            acpPath,
-            ...(agentLinks ? [agentPath] : []),
-            ...(replica.isAdvertised ? [peerPath] : []),
-          ],
+          webSocketPaths: doors.paths,
           logger,
         })
       } finally {
         opening = false
       }
-      const addressOf = (request: IncomingMessage) => networkOf(readAddress(request) ?? '')
-      const listening = { server: front.server, otherUpgrades: 'leave', group, version: apiVersion, addressOf } as const
-      const pings = config.heartbeatMs === undefined ? {} : { pingIntervalMs: config.heartbeatMs }
-      if (agentLinks) {
-        serveWebSockets({
-          ...listening,
-          ...pings,
-          path: agentPath,
-          authenticate: authenticateAgent,
-          onDuplex: (duplex, { identity, request, signal }) =>
-            agentLinks.accept(duplex, {
-              ...identity,
-              instance: agentInstanceOf(request),
-              buildVersion: buildVersionOf(request),
-              signal,
-            }),
-          onError,
-          ...(metrics && { onRejected: metrics.connectionRejected }),
-        })
-      }
-      acp = serveChats({
-        server: front.server,
-        path: acpPath,
-        group,
-        chats: services.chats,
-        chatWatch: services.chatWatch,
-        defaults: config.acpDefaults ?? { provider: 'demo', model: 'demo' },
-        authenticate: authenticateUser,
-        places: userPlaces,
-        watchKey: (keyId, connection) => userKeyWatch.add(keyId, connection),
-        allowedOrigins: config.allowedOrigins ?? [],
-        replicaId: replica.id,
-        buildVersion: config.buildVersion ?? '0.0.0',
-        onHttp2Socket: front.release,
-        logger,
-        ...(metrics && { observer: { rejected: metrics.connectionRejected } }),
-      })
-      if (replica.isAdvertised) {
-        serveWebSockets({
-          ...listening,
-          ...pings,
-          path: peerPath,
-          router: peerRouter,
-          connectionParams: 'rejected',
-          authenticate: authenticatePeer,
-          createContext: (): PeerContext => ({ heldAgents: agentCalls ?? noAgents, liveParts: episodes }),
-          limits: { maxInFlight: peerLimits.maxInFlight, maxSubscriptions: peerLimits.maxSubscriptions },
-          maxConnections: peerLimits.maxConnections,
-          onError,
-          ...(metrics && observersOf(metrics, peerRouter._def.procedures, 'peer.')),
-        })
-      }
-      serveWebSockets({
-        ...listening,
-        ...pings,
-        path: rpcPath,
-        router: appRouter,
-        // Pages of this server: a page of another origin, such as a site that a person visits, gets no connection.
-        allowedOrigins: (origin, request) => origin === requestedUrl(request, front?.url ?? ''),
-        async authenticate(credentials) {
-          const identity = await authenticate(credentials)
-          if (identity.role === 'user') userPlaces.check(identity.userId)
-          return identity
-        },
-        createContext({ identity, close, signal }): Context {
-          if (identity.role === 'user') {
-            userPlaces.take(identity.userId, signal)
-            userKeyWatch.add(identity.apiKeyId, { close, signal })
-          }
-          if (identity.role === 'daemon' && identity.daemonKeyId !== undefined) {
-            keyWatch.add(identity.daemonKeyId, { close, signal })
-          }
-          return contextOf(identity, { signal })
-        },
-        onError,
-        ...observers,
-      })
+      doors.open(front)
       // close() came while the port was being opened, and found no listener to close.
       if (closing) {
         await front.close(0)
@@ -472,15 +303,6 @@ export async function createBridgeServer({
       closing ??= shutDown(graceMs)
       return closing
     },
-  }
-}
-
-/** A path comes from the peer, and made-up paths must not become labels of a metric. */
-function observersOf({ callEnded, connectionRejected }: ServerMetrics, procedures: object, prefix = '') {
-  return {
-    onCallEnd: (end: CallEnd) =>
-      callEnded({ ...end, path: Object.hasOwn(procedures, end.path) ? `${prefix}${end.path}` : 'unknown' }),
-    onRejected: connectionRejected,
   }
 }
 

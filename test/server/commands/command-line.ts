@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { vi } from 'vitest'
 import { runCommandLine } from '../../../server/commands/command-line.js'
-import type { BridgeServerConfig } from '../../../server/control-plane/server.js'
+import type { BridgeServerConfig } from '../../../server/control-plane/server-config.js'
 import type { Store } from '../../../server/store/store.js'
 import type { CommandResult, Json } from '../../e2e/process.js'
 import { admin, adminToken, startServer } from '../services/running-server.js'

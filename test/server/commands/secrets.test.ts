@@ -1,7 +1,7 @@
 /** `aibridge secrets` against a server that listens. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { addSecretsCommands } from '../../../server/commands/rotate-secrets.js'
-import type { BridgeServerConfig } from '../../../server/control-plane/server.js'
+import type { BridgeServerConfig } from '../../../server/control-plane/server-config.js'
 import type { RotationResult } from '../../../shared/contract/admin/secrets.js'
 import { oneStore } from '../services/running-server.js'
 import { commandLine, runWords } from './command-line.js'

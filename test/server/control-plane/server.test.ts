@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { createBridgeClient } from '../../../client/bridge-client.js'
-import type { BridgeServerConfig } from '../../../server/control-plane/server.js'
+import type { BridgeServerConfig } from '../../../server/control-plane/server-config.js'
 import type { RpcError } from '../../../shared/rpc/errors.js'
 import { openTemporaryStore } from '../../fixtures/stores.js'
 import { admin, adminToken, oneStore, startServer } from '../services/running-server.js'
