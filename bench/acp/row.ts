@@ -67,7 +67,7 @@ export function promptOf(id: number, updates: number): RowMessage & { readonly i
   return { jsonrpc: '2.0', id, method: 'session/prompt', params }
 }
 
-/** Counts what a client receives, and resolves waits for responses. */
+/** Counts the updates of a client, and resolves waits for responses. */
 export class Received {
   #updates = 0
   #isInOrder = true

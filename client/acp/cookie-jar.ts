@@ -8,7 +8,7 @@ interface Cookie {
   readonly expiresAt: number
 }
 
-/** RFC 6265, section 6.1: what browsers take of one host at least */
+/** RFC 6265, section 6.1: browsers keep at least 50 cookies of one host, of 4,096 bytes each */
 const maxCookies = 50
 const maxCookieLength = 4_096
 

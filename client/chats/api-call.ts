@@ -5,7 +5,7 @@ import type { ResponseParts } from './response-parts.js'
 
 /** The parts of one call that every API needs. */
 export interface ApiCall {
-  /** reaches the bridge, whatever the origin of a URL */
+  /** calls the bridge of this process; the origin of a URL decides nothing */
   fetch: typeof fetch
   signal: AbortSignal
   /** takes the response */

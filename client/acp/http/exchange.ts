@@ -20,7 +20,7 @@ export interface HttpRequest {
 /** A response whose body was read. */
 export interface HttpResponse extends RejectedResponse {}
 
-/** The response to a GET: its body is read by the caller, who destroys it. */
+/** The response to a GET. The caller reads the body and destroys the stream. */
 export interface HttpStream {
   readonly status: number
   readonly headers: IncomingHttpHeaders

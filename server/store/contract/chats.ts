@@ -1,56 +1,21 @@
 /** The questions about chats: rows under a lease, their messages and their queues. */
-import type {
-  ChatApi,
-  ChatError,
-  ChatRetry,
-  ChatStatus,
-  ChatUsage,
-  FinishReason,
-  MessageRole,
-} from '../../../shared/contract/chats.js'
+import type { Chat, ChatMessage, ChatUsage, FinishReason, MessageRole } from '../../../shared/contract/chats.js'
 
 /** A chat as stored. `username` is null for an unknown user. */
-export interface ChatRow {
-  id: string
-  ownerId: string
-  username: string | null
-  agentId: string | null
-  provider: string
-  model: string
-  api: ChatApi
-  title: string | null
-  system: string | null
-  cwd: string | null
-  status: ChatStatus
-  archived: boolean
-  version: number
-  historyVersion: number
+export interface ChatRow extends Omit<Chat, 'queue'> {
   /** the version of the last change of the queue */
   queueVersion: number
-  attempt: number
-  retry: ChatRetry | null
-  lastError: ChatError | null
   /** the process of the agent on which commands of the open step were started */
   agentInstance: string | null
   /** the server process that runs the chat */
   runner: string | null
   fence: number
   leaseUntil: Date | null
-  createdAt: Date
-  updatedAt: Date
 }
 
 /** A message as stored. `parts` is JSON text with the parts' internal fields; `finishReason` only of responses. */
-export interface MessageRow {
-  id: string
-  seq: number
-  role: MessageRole
+export interface MessageRow extends Omit<ChatMessage, 'parts'> {
   parts: string
-  usage: ChatUsage | null
-  interceptionId: string | null
-  finishReason: FinishReason | null
-  interrupted: boolean
-  createdAt: Date
 }
 
 /** A message of the queue; `parts` is JSON text. */
