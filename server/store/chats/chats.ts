@@ -96,8 +96,9 @@ async function readChat(db: Kysely<Database>, id: string) {
 /** Erases the chats that meet the condition, the oldest change first. A chat that is being changed is skipped. */
 async function eraseWhere(tx: Kysely<Database>, condition: RawBuilder<unknown>, limit: number): Promise<number> {
   const { numAffectedRows } = await sql`
-    delete from chats where id in (
+    with erased as materialized (
       select id from chats where ${condition} order by updated_at, id limit ${limit} for update skip locked
-    )`.execute(tx)
+    )
+    delete from chats where id in (select id from erased)`.execute(tx)
   return Number(numAffectedRows ?? 0)
 }

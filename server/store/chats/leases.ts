@@ -15,13 +15,14 @@ export async function acquireChats(
   db: Kysely<Database>,
   { runner, limit, leaseMs }: { runner: string; limit: number; leaseMs: number },
 ): Promise<ChatRow[]> {
+  // A subquery that locks may run once for each row of a join, and then takes more rows than its limit; a materialized
+  // one runs once.
   const { rows } = await sql<ChatRecord>`
-    update chats c set ${takenBy(runner, leaseMs)}
-    from (
+    with due as materialized (
       select id from chats where ${isActive} and (lease_until is null or lease_until <= now())
       order by lease_until nulls first limit ${limit} for no key update skip locked
-    ) as due
-    where c.id = due.id returning ${chatColumns}`.execute(db)
+    )
+    update chats c set ${takenBy(runner, leaseMs)} from due where c.id = due.id returning ${chatColumns}`.execute(db)
   return rows.map(chatOf)
 }
 

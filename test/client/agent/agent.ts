@@ -15,7 +15,7 @@ export interface Agent {
   folder: string
   /** Starts a command in the foreground; returns its id. */
   run(command: string, more?: Partial<StartProcess>): Promise<string>
-  /** Returns the lines of a file in the folder; none if there is no file. */
+  /** Returns the whole lines of a file in the folder; none if there is no file. */
   lines(name: string): string[]
 }
 
@@ -41,7 +41,7 @@ export async function openAgent(options: Partial<ProcessTableOptions> = {}): Pro
     },
     lines(name) {
       try {
-        return readFileSync(`${folder}/${name}`, 'utf8').trimEnd().split('\n')
+        return readFileSync(`${folder}/${name}`, 'utf8').split('\n').slice(0, -1)
       } catch {
         return []
       }
@@ -94,6 +94,7 @@ export async function untilGone(pids: readonly (string | undefined)[]): Promise<
 
 /** Whether a process runs; a zombie has ended. */
 export function isAlive(pid: string | undefined): boolean {
+  if (!pid) throw new Error('no process id')
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     return !stat.slice(stat.lastIndexOf(')')).startsWith(') Z')
