@@ -160,7 +160,7 @@ export async function createBridgeServer({
     ownUrl: () => front?.url,
     structuredLogging: config.structuredLogging ?? false,
     recordsContent: config.recordsContent ?? true,
-    onChatInterrupt: chatId => chatRunner?.interrupted(chatId),
+    onChatInterrupt: chat => chatRunner?.interrupted(chat),
     ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
     ...(config.interceptionAbandonedAfterMs !== undefined && {
       interceptionAbandonedAfterMs: config.interceptionAbandonedAfterMs,

@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/values/log.js'
-import type { Store } from '../store/store.js'
+import type { ChatRow, Store } from '../store/store.js'
 import { type Admin, createAdmin } from './admin/admin.js'
 import { type AgentKeys, createAgentKeys } from './admin/agent-keys.js'
 import { createDaemonKeys, type DaemonKeys } from './admin/daemon-keys.js'
@@ -58,7 +58,7 @@ export interface ServicesOptions {
   /** whether prompts and responses are recorded, without which there are no chats; default true */
   recordsContent?: boolean
   /** notified of a chat in which a user has interrupted a turn at this server */
-  onChatInterrupt?: (chatId: string) => void
+  onChatInterrupt?: (chat: ChatRow) => void
   /** the live parts of running chats, here and at other servers; default: watchers get stored messages only */
   livePartsOf?: LivePartsOf
   /** the agents that are reached; default: none */

@@ -78,7 +78,7 @@ export interface ChatsOptions {
   /** whether prompts and responses are recorded; without them no chats */
   recordsContent: boolean
   /** notified when this server has stored an interrupt, so that it can end a turn whose runner does not respond */
-  onInterrupt?: (chatId: string) => void
+  onInterrupt?: (chat: ChatRow) => void
 }
 
 /** API → the type of the providers that have it; the first of a type is the default. */
@@ -122,7 +122,7 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
     work: (chat: ChatChange) => Promise<void>,
   ): Promise<Record<string, never>> {
     const { row } = await change(chatId, userId, work)
-    if (row.status === 'interrupting') onInterrupt?.(chatId)
+    if (row.status === 'interrupting') onInterrupt?.(row)
     return {}
   }
 
@@ -191,7 +191,7 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
 
     async send({ chatId, ...message }, userId) {
       const { result, row } = await change(chatId, userId, chat => changes.send(chat, message))
-      if (row.status === 'interrupting') onInterrupt?.(chatId)
+      if (row.status === 'interrupting') onInterrupt?.(row)
       return result
     },
 

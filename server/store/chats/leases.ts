@@ -3,7 +3,7 @@
  * of the new runner; a renewal changes no version. Locks are taken in the order of the ids, or not waited for.
  */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import type { ChatRow, RunningChat } from '../contract/chats.js'
+import type { ChatRow, ChatStore, RunningChat } from '../contract/chats.js'
 import type { Database } from '../sql/schema.js'
 import { inTransaction } from '../sql/transaction.js'
 import { type ChatRecord, chatColumns, chatOf } from './chat-rows.js'
@@ -26,13 +26,18 @@ export async function acquireChats(
   return rows.map(chatOf)
 }
 
-/** Takes one chat, whatever its lease. */
+/** Takes one chat, whatever its lease; with `interruptedAt` only for this interrupt. */
 export async function takeChat(
   db: Kysely<Database>,
-  { id, runner, leaseMs }: { id: string; runner: string; leaseMs: number },
+  { id, runner, leaseMs, interruptedAt }: Parameters<ChatStore['takeChat']>[0],
 ): Promise<ChatRow | null> {
+  // The history keeps its version until the interrupt is finished, so the version names the interrupt.
+  const condition =
+    interruptedAt === undefined
+      ? isActive
+      : sql`status = 'interrupting' and history_version = ${interruptedAt}::integer`
   const { rows } = await sql<ChatRecord>`
-    update chats c set ${takenBy(runner, leaseMs)} where c.id = ${id}::uuid and ${isActive}
+    update chats c set ${takenBy(runner, leaseMs)} where c.id = ${id}::uuid and ${condition}
     returning ${chatColumns}`.execute(db)
   return rows[0] ? chatOf(rows[0]) : null
 }

@@ -145,8 +145,16 @@ export interface ChatStore {
    * lease. The version rises, as it does for the two below; `updatedAt` stays.
    */
   acquireChats(query: { runner: string; limit: number; leaseMs: number }): Promise<ChatRow[]>
-  /** Takes one running or interrupting chat, whatever its lease; null if it is at rest or unknown. */
-  takeChat(query: { id: string; runner: string; leaseMs: number }): Promise<ChatRow | null>
+  /**
+   * Takes one running or interrupting chat, whatever its lease; null if it is at rest or unknown. With
+   * `interruptedAt` only a chat that is interrupting at this history version.
+   */
+  takeChat(query: {
+    id: string
+    runner: string
+    leaseMs: number
+    interruptedAt?: number | undefined
+  }): Promise<ChatRow | null>
   /**
    * Renews the leases of chats whose runner and fence are the given ones, and returns the rows of all given chats as
    * they are then; a missing one was erased.

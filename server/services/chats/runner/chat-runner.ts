@@ -32,7 +32,8 @@ export class ChatRunner {
   /** runs that are not over, those included that another run of their chat has replaced */
   readonly #runs = new Set<ChatRun>()
   readonly #timers = new Set<NodeJS.Timeout>()
-  readonly #takeovers = new Map<string, NodeJS.Timeout>()
+  /** by chat: the newest interrupt that this server has stored, until the time of its takeover */
+  readonly #takeovers = new Map<string, { historyVersion: number; timer: NodeJS.Timeout }>()
   /** releases under way */
   readonly #releases = new Set<Promise<void>>()
   readonly #loops: { acquire: Coalesced; renew: Coalesced; checkKeys: Coalesced }
@@ -83,19 +84,22 @@ export class ChatRunner {
   }
 
   /**
-   * Notes that this server has stored an interrupt. A chat whose server has not finished it 3 s later, which may be
-   * dead, is taken and finished here.
+   * Notes that this server has stored an interrupt, or has seen one. A chat whose server has not finished it 3 s later,
+   * which may be dead, is taken and finished here. A repeat does not put that off; a later interrupt of the chat, at
+   * another history version, has a time of its own.
    */
-  interrupted(chatId: string): void {
+  interrupted({ id, historyVersion }: Pick<ChatRow, 'id' | 'historyVersion'>): void {
     if (this.#closed || !this.#stopListening) return
-    clearTimeout(this.#takeovers.get(chatId))
+    const known = this.#takeovers.get(id)
+    if (known && known.historyVersion >= historyVersion) return
+    clearTimeout(known?.timer)
     const timer = setTimeout(() => {
-      this.#takeovers.delete(chatId)
-      this.#finishInterrupt(chatId).catch((error: unknown) =>
-        this.#parts.logger.warn({ err: error, chatId }, 'an interrupted chat could not be taken'),
+      this.#takeovers.delete(id)
+      this.#finishInterrupt(id, historyVersion).catch((error: unknown) =>
+        this.#parts.logger.warn({ err: error, chatId: id }, 'an interrupted chat could not be taken'),
       )
     }, this.#parts.limits.interruptTakeoverMs)
-    this.#takeovers.set(chatId, timer)
+    this.#takeovers.set(id, { historyVersion, timer })
   }
 
   /**
@@ -109,7 +113,7 @@ export class ChatRunner {
 
   async #close(graceMs: number): Promise<void> {
     this.#stopListening?.()
-    for (const timer of this.#takeovers.values()) clearTimeout(timer)
+    for (const { timer } of this.#takeovers.values()) clearTimeout(timer)
     this.#takeovers.clear()
     for (const run of this.#runs) run.drain()
     const over = new AbortController()
@@ -157,11 +161,9 @@ export class ChatRunner {
     this.#take(await store.acquireChats({ runner, limit, leaseMs: limits.leaseMs }))
   }
 
-  async #finishInterrupt(chatId: string): Promise<void> {
+  async #finishInterrupt(id: string, interruptedAt: number): Promise<void> {
     const { store, runner, limits } = this.#parts
-    const found = await store.findChat(chatId)
-    if (found?.row.status !== 'interrupting' || this.#closed) return
-    const row = await store.takeChat({ id: chatId, runner, leaseMs: limits.leaseMs })
+    const row = await store.takeChat({ id, runner, leaseMs: limits.leaseMs, interruptedAt })
     if (row) this.#take([row])
   }
 

@@ -26,10 +26,7 @@ export type RunnerLimits = Record<
 
 /** The parts of a run. */
 export interface RunnerParts {
-  store: Pick<
-    ChatStore,
-    'readHistory' | 'findChat' | 'acquireChats' | 'takeChat' | 'renewChats' | 'releaseChats' | 'onChatChange'
-  >
+  store: Pick<ChatStore, 'readHistory' | 'acquireChats' | 'takeChat' | 'renewChats' | 'releaseChats' | 'onChatChange'>
   changes: RunChanges
   models: ChatModels
   keys: ChatKeys

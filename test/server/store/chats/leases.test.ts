@@ -72,6 +72,20 @@ describe.each(stores)('leases of chats: $name', ({ openTwo }) => {
     expect(await store.takeChat({ id, runner, leaseMs: minute })).toBeNull()
   })
 
+  test('a chat that is taken for an interrupt is the one that is interrupting at this history', async () => {
+    const { id, historyVersion: interruptedAt } = await runningChat(store)
+    const take = (more: object = {}) =>
+      store.takeChat({ id, runner: randomUUID(), leaseMs: minute, interruptedAt, ...more })
+    expect(await take()).toBeNull()
+    await store.changeChat(id, chat => chat.update({ status: 'interrupting' }))
+    expect(await take({ interruptedAt: interruptedAt + 1 })).toBeNull()
+    expect(await take()).toMatchObject({ status: 'interrupting', fence: 1 })
+    await store.changeChat(id, chat => chat.update({ status: 'running', historyChanged: true }))
+    const { row } = (await store.changeChat(id, chat => chat.update({ status: 'interrupting' }))) ?? {}
+    expect(await take()).toBeNull()
+    expect(await take({ interruptedAt: row?.historyVersion })).toMatchObject({ fence: 2 })
+  })
+
   test('a renewal moves the lease of the own fence only, and changes no version', async () => {
     const runner = randomUUID()
     const [mine, lost, resumed] = await Promise.all([runningChat(store), runningChat(store), runningChat(store)])

@@ -289,10 +289,63 @@ describe.each(stores)('chats that run, with $name', ({ open }) => {
     const dead = randomUUID()
     await store.acquireChats({ runner: dead, limit: 16, leaseMs: 600_000 })
     const { runner } = chats.startRunner({ limits: { interruptTakeoverMs: 100 } })
-    await chats.interrupt(id)
-    runner.interrupted(id)
+    runner.interrupted(await chats.interrupt(id))
     const { row } = await chats.until(id, 'waiting')
     expect(row.fence).toBe(2)
+  })
+
+  test('an interrupt that is repeated again and again is finished no later', async () => {
+    const id = await chats.newChat('hello')
+    await store.acquireChats({ runner: randomUUID(), limit: 16, leaseMs: 600_000 })
+    const { runner } = chats.startRunner({ limits: { interruptTakeoverMs: 100 } })
+    const interrupted = await chats.interrupt(id)
+    const repeats = setInterval(() => runner.interrupted(interrupted), 10)
+    try {
+      expect((await chats.until(id, 'waiting')).row.fence).toBe(2)
+    } finally {
+      clearInterval(repeats)
+    }
+  })
+
+  test('a takeover that comes late takes neither the next turn nor a later interrupt from its owner', async () => {
+    const [finished, begun, interrupted] = [createGate(), createGate(), createGate()]
+    let interrupts = 0
+    chats.startRunner({
+      wrapModels: () => ({ call: () => new Promise<never>(() => {}) }),
+      wrapChanges: changes => ({
+        ...changes,
+        finishInterrupt: async (...args) => {
+          if (interrupts++ > 0) await finished.opened
+          return changes.finishInterrupt(...args)
+        },
+      }),
+    })
+    const id = await chats.newChat('first')
+    await chats.until(id, 'running', ({ attempt }) => attempt === 1)
+    const taken: unknown[] = []
+    const takeChat: Store['takeChat'] = async query => {
+      for (const gate of [begun, interrupted]) {
+        await gate.opened
+        taken.push(await store.takeChat(query))
+      }
+      return null
+    }
+    const { runner: other } = chats.startRunner({ store: { ...store, takeChat }, limits: { interruptTakeoverMs: 1 } })
+    await chats.send(id, 'next')
+    const first = await chats.interrupt(id)
+    other.interrupted(first)
+    await chats.until(
+      id,
+      'running',
+      ({ attempt, historyVersion }) => attempt === 1 && historyVersion > first.historyVersion,
+    )
+    begun.open()
+    await expect.poll(() => taken).toEqual([null])
+    await chats.interrupt(id)
+    interrupted.open()
+    await expect.poll(() => taken).toEqual([null, null])
+    finished.open()
+    expect((await chats.until(id, 'waiting')).row.fence).toBe(1)
   })
 
   test('an edit while the turn runs ends the run, whose commit is rejected', async () => {

@@ -116,9 +116,11 @@ export async function openChats(store: Store) {
 
     send,
 
-    /** Interrupts a chat as a user does. */
-    async interrupt(id: string): Promise<void> {
-      await store.changeChat(id, chat => chat.update({ status: 'interrupting' }))
+    /** Interrupts a chat as a user does; returns it. */
+    async interrupt(id: string): Promise<ChatRow> {
+      const changed = await store.changeChat(id, chat => chat.update({ status: 'interrupting' }))
+      if (!changed) throw new Error('the chat is gone')
+      return changed.row
     },
 
     /** Resolves with the chat when it has a status, and a version above the given one. */
