@@ -23,7 +23,11 @@ import { type ConnectOptions, connect } from './rpc/connection.js'
  * of an agent is idempotent. A response that breaks a rule fails its call with agent_invalid.
  * @param dial waits for the next duplex of the agent, as the `dial` of a `ParkedDial` does
  */
-export function connectAgent(dial: ConnectOptions['dial']): { host: ProcessHost; close(): void } {
+export function connectAgent(dial: ConnectOptions['dial']): {
+  host: ProcessHost
+  readonly isClosed: boolean
+  close(): void
+} {
   const connection = connect({ dial, random: () => 0, resend: () => true })
   const client = createDuplexClient<ProcessRouter>({ connection, transformer })
   return {
@@ -39,6 +43,9 @@ export function connectAgent(dial: ConnectOptions['dial']): { host: ProcessHost;
       signal: (input, call) => checked(signalledProcessOutput, client.signal.mutate(input, optionsOf(call))),
       cancel: (input, call) =>
         checked(cancelledProcessOutput, client.cancel.mutate(input, optionsOf(call, input.waitMs))),
+    },
+    get isClosed() {
+      return connection.state === 'closed'
     },
     close: () => void connection.close(),
   }

@@ -9,12 +9,14 @@ import { type DrainSource, ParkedDial } from '../../shared/rpc/links/parked-dial
 import type { Logger } from '../../shared/values/log.js'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 import type { AgentIdentity } from '../services/admin/agent-keys.js'
-import { auditEntry } from '../services/audit-entry.js'
 import type { AgentStore, AuditedWrites, ChangeStore } from '../store/store.js'
+import { ReplacedAgents } from './replaced-agents.js'
 
 /** The processes of an agent over the duplexes that the agent brings. */
 export interface AgentConnection {
   host: ProcessHost
+  /** whether the connection is closed for good: no further duplex is of use */
+  readonly isClosed: boolean
   /** Ends the calls in flight, and the connection for good. */
   close(): void
 }
@@ -69,6 +71,13 @@ class Link implements HeldAgent {
     this.connection = connectAgent(this.parked.dial)
   }
 
+  /** Takes the newest duplex of the agent. */
+  take(duplex: Duplex, epoch: number): void {
+    this.epoch = epoch
+    this.duplex = duplex
+    this.parked.bring(duplex)
+  }
+
   get host(): ProcessHost {
     return this.connection.host
   }
@@ -91,60 +100,60 @@ export class AgentLinks {
   readonly #listeners = new Set<(agentId: string) => void>()
   readonly #stopListening: () => void
   readonly #notes = new Set<Promise<void>>()
+  readonly #replaced: ReplacedAgents
   #timer: NodeJS.Timeout | undefined
   #notedAt = 0
+  /** checks that were asked for and are not done */
+  #dueChecks = 0
   #isStopped = false
 
   constructor(options: AgentLinksOptions) {
     this.#options = options
+    this.#replaced = new ReplacedAgents(options)
     this.#stopListening = options.store.onChange('agents', () => void this.#check())
   }
 
   /** Takes the duplex of an agent; rejects if the store cannot note it. */
-  async accept(duplex: Duplex, { agentId, name, instance, buildVersion, signal }: ArrivedAgent): Promise<void> {
-    const { store, replica, group, connectAgent, logger } = this.#options
+  async accept(duplex: Duplex, arrived: ArrivedAgent): Promise<void> {
+    const { store, replica, group, logger } = this.#options
+    const { agentId, name, instance, buildVersion, signal } = arrived
     const at = this.#now()
     const livesSince = new Date(at.getTime() - presence.agentGoneAfterMs)
-    const noted = await store.recordAgentConnected(agentId, {
-      replica,
-      instance,
-      buildVersion,
-      at,
-      livesSince,
-    })
-    if (!noted || this.#isStopped) return duplex.close(noted ? goingAway : revoked)
-    const { epoch, replaced } = noted
-    let link = this.#links.get(agentId)
-    // The note of a newer duplex was stored behind this one, and came back before it.
-    if (link && link.epoch > epoch) return duplex.close(link.instance === instance ? movedAway : replacedByOther)
-    if (link && link.instance !== instance) {
-      this.#end(agentId, link, replacedByOther)
-      link = undefined
-    }
-    if (replaced !== null && replaced !== instance) {
-      logger.warn({ agentId, agent: name }, 'another process uses the key of an agent, and replaces the first')
-      const details = { instance, replaced }
-      await store.audited(
-        async () => undefined,
-        () => auditEntry(name, 'agents.replaced', agentId, details),
-      )
-    }
-    if (!link) {
-      link = new Link(instance, group, connectAgent)
-      this.#links.set(agentId, link)
-    }
-    link.epoch = epoch
-    link.duplex = duplex
+    const noted = await this.#replaced.recordConnected(arrived, tables =>
+      tables.recordAgentConnected(agentId, { replica, instance, buildVersion, at, livesSince }),
+    )
+    if (!noted) return duplex.close(revoked)
+    // Nothing below waits: several processes with one key arrive at once, and none may be forgotten.
+    const { epoch } = noted
+    const isClosing = this.#isStopped || group.state !== 'open'
+    const taken = isClosing ? goingAway : this.#linkOf(agentId, instance, epoch)
+    const link = taken instanceof Link ? taken : undefined
     const onClose = () => {
-      if (link.duplex === duplex) link.duplex = undefined
+      if (link?.duplex === duplex) link.duplex = undefined
       this.#note(store.recordAgentLeft({ id: agentId, epoch }, this.#now()))
     }
-    link.parked.bring(duplex)
+    if (taken instanceof Link) taken.take(duplex, epoch)
+    else duplex.close(taken)
     if (signal.aborted) onClose()
     else signal.addEventListener('abort', onClose, { once: true })
+    if (!link) return
     logger.info({ agentId, agent: name }, 'an agent is connected')
     this.#timer ??= this.#schedule()
     for (const listener of [...this.#listeners]) listener(agentId)
+  }
+
+  /** Returns the link that takes a connection, or the reason why none does. */
+  #linkOf(agentId: string, instance: string, epoch: number): Link | CloseReason {
+    const { group, connectAgent } = this.#options
+    const link = this.#links.get(agentId)
+    // The note of a newer duplex was stored behind this one, and came back before it.
+    if (link && link.epoch > epoch) return link.instance === instance ? movedAway : replacedByOther
+    if (link?.instance === instance && !link.connection.isClosed) return link
+    // The far side can close a connection for good, by a final close code, and dial again.
+    if (link) this.#end(agentId, link, link.instance === instance ? movedAway : replacedByOther)
+    const fresh = new Link(instance, group, connectAgent)
+    this.#links.set(agentId, fresh)
+    return fresh
   }
 
   /** The processes of an agent that is connected to this process; undefined while it has no connection. */
@@ -169,7 +178,7 @@ export class AgentLinks {
     const late = new Promise<void>(resolve => {
       timer = setTimeout(resolve, presence.stopMs)
     })
-    await Promise.race([Promise.all(this.#notes), late])
+    await Promise.race([Promise.all([this.#replaced.stop(), ...this.#notes]), late])
     clearTimeout(timer)
   }
 
@@ -201,8 +210,18 @@ export class AgentLinks {
     return setTimeout(() => void this.#check(), this.#intervalMs).unref()
   }
 
-  /** Closes the connections of agents that may not stay, and of those that went to another server. */
+  /** Checks all connections. One check runs at a time; the next one is for all that were asked for meanwhile. */
   async #check(): Promise<void> {
+    if (this.#dueChecks++ > 0) return
+    while (this.#dueChecks > 0) {
+      const due = this.#dueChecks
+      await this.#checkOnce()
+      this.#dueChecks -= due
+    }
+  }
+
+  /** Closes the connections of agents that may not stay, and of those that went to another server. Never rejects. */
+  async #checkOnce(): Promise<void> {
     if (this.#isStopped) return
     clearTimeout(this.#timer)
     this.#timer = undefined
