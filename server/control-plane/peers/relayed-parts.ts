@@ -63,12 +63,17 @@ export class RelayedParts {
       // A relay has all parts from the first one on.
       for (let next = after; !signal.aborted; ) {
         const event = relay.events[next]
-        if (event) {
+        if (event?.kind === 'part') {
           next++
           yield event
         } else if (!relay.end) await changed(relay, signal)
         else if ('error' in relay.end) throw relay.end.error
-        else return
+        else {
+          // The memory of this server may be full before the place of a follower that was elsewhere.
+          const last = relay.events.at(-1)
+          if (last && last.kind !== 'part') yield last
+          return
+        }
       }
     } finally {
       relay.followers--
@@ -111,8 +116,8 @@ export class RelayedParts {
         if (signal.aborted) return
         if (event.kind === 'part') onPart?.()
         const bytes = utf8Bytes(JSON.stringify(event)) + eventBytes
-        if (this.#bytes + bytes > maxBytes) {
-          relay.events.push({ kind: 'cut' })
+        if (event.kind !== 'part' || this.#bytes + bytes > maxBytes) {
+          relay.events.push(event.kind === 'part' ? { kind: 'cut' } : event)
           return
         }
         relay.events.push(event)

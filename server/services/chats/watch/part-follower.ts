@@ -28,21 +28,26 @@ interface Following {
  */
 export class PartFollower {
   readonly #options: PartFollowerOptions
+  /** the last one that was aimed at */
+  #target: FollowTarget | undefined
   #following: Following | undefined
   #event: { episode: Episode; event: EpisodeEvent } | undefined
-  /** a pause before a target is followed again */
-  #pause: { target: FollowTarget; timer: NodeJS.Timeout } | undefined
+  /** before the target is followed again */
+  #pause: NodeJS.Timeout | undefined
   #againMs = againMinMs
 
   constructor(options: PartFollowerOptions) {
     this.#options = options
   }
 
-  /** Follows a target behind its last part; another runner or episode drops the old subscription first. */
+  /**
+   * Follows a target behind its last part; another runner or episode drops the old subscription first. Pauses grow
+   * until an event arrives or the target is another one.
+   */
   aim(target: FollowTarget | undefined): void {
-    if (isSame(this.#following?.target ?? this.#pause?.target, target)) return
-    this.stop()
-    if (target) this.#follow(target)
+    if (!isSame(this.#target, target)) this.stop()
+    this.#target = target
+    if (target && !this.#following && !this.#pause) this.#follow(target)
   }
 
   /** Returns the event that has arrived, if any, and asks for the next one. */
@@ -56,14 +61,15 @@ export class PartFollower {
   /** Ends the subscription. */
   stop(): void {
     this.#drop()
-    clearTimeout(this.#pause?.timer)
+    clearTimeout(this.#pause)
     this.#pause = undefined
+    this.#target = undefined
     this.#againMs = againMinMs
   }
 
   #follow(target: FollowTarget): void {
     const liveParts = this.#options.livePartsOf(target.runner)
-    if (!liveParts) return this.#again(target)
+    if (!liveParts) return this.#again()
     const abort = new AbortController()
     const events = liveParts.follow(target.episode, target.after, abort.signal)[Symbol.asyncIterator]()
     this.#following = { target, abort, events }
@@ -74,7 +80,7 @@ export class PartFollower {
     following.events.next().then(
       ({ done, value }) => {
         if (this.#following !== following) return
-        if (done) return this.#end(following)
+        if (done) return this.#end()
         this.#againMs = againMinMs
         this.#event = { episode: following.target.episode, event: value }
         this.#options.wake()
@@ -82,23 +88,22 @@ export class PartFollower {
       (err: unknown) => {
         if (this.#following !== following) return
         this.#options.logger.debug({ err, server: following.target.runner }, 'the live parts of a chat were cut off')
-        this.#end(following)
+        this.#end()
       },
     )
   }
 
-  #end({ target }: Following): void {
+  #end(): void {
     this.#drop()
-    this.#again(target)
+    this.#again()
   }
 
   /** The watcher aims anew behind the pause: at the next part of the same episode, unless the database has moved on. */
-  #again(target: FollowTarget): void {
-    const timer = setTimeout(() => {
+  #again(): void {
+    this.#pause = setTimeout(() => {
       this.#pause = undefined
       this.#options.wake()
     }, this.#againMs)
-    this.#pause = { target, timer }
     this.#againMs = Math.min(this.#againMs * 2, againMaxMs)
   }
 

@@ -324,15 +324,27 @@ describe.each(stores)('live parts of a chat that another server runs: $name', ({
     await seen.until(isWord('w0'))
   })
 
-  test('parts above the bounds of this server are cut, and the message comes', async () => {
-    const [owner, front] = await openBoth()
-    const { id } = await newChat(one)
+  /** The watch of a server whose memory for the parts of others holds a few. */
+  function openSmall(owner: Server) {
     const row = { id: owner.id, advertiseUrl: owner.way.url }
-    const store = { findReplica: async () => row }
+    let fetches = 0
+    const store = {
+      findReplica: async () => {
+        fetches++
+        return row
+      },
+    }
     const peers = new PeerLinks({ connectPeer, createToken: to => createPeerToken(secrets, to), logger: silentLogger })
     atEnd(() => peers.close())
     const small = new RelayedParts({ store, peers, maxBytes: 1_000 })
     const chats = createChatWatch({ store: two, livePartsOf: runner => small.of(runner), logger: silentLogger })
+    return { chats, fetches: () => fetches }
+  }
+
+  test('parts above the bounds of this server are cut, and the message comes', async () => {
+    const [owner, front] = await openBoth()
+    const { id } = await newChat(one)
+    const { chats } = openSmall(owner)
     const seen = watching({ ...front, chats }, id)
     const writer = await owner.attempt(id)
     for (const words of numbered(0, 20)) writer.add(text(words))
@@ -342,5 +354,21 @@ describe.each(stores)('live parts of a chat that another server runs: $name', ({
     const words = wordsOf(seen.events)
     expect(words.length).toBeGreaterThan(0)
     expect(words).toEqual(numbered(0, words.length))
+  })
+
+  test('a watcher whose place is behind the bounds of a server gets the cut there, and one fetch of the parts', async () => {
+    const [owner, front] = await openBoth()
+    const { id } = await newChat(one)
+    const writer = await owner.attempt(id)
+    for (const words of numbered(0, 20)) writer.add(text(words))
+    const before = watching(owner, id)
+    await before.until(isWord('w19'))
+    const { chats, fetches } = openSmall(owner)
+    const seen = watching({ ...front, chats }, id, before.events.at(-1)?.id)
+    await seen.until(({ event }) => event.kind === 'preview_cut')
+    expect(wordsOf(seen.events)).toEqual([])
+    await finish(id, 'response')
+    await seen.until(({ event }) => event.kind === 'message')
+    expect(fetches()).toBe(1)
   })
 })
