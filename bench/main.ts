@@ -16,6 +16,7 @@
 import { parseArgs } from 'node:util'
 import type { AcpEffort } from './acp.js'
 import type { AgentsEffort } from './agents.js'
+import type { ChatsEffort } from './chats.js'
 import type { Effort } from './effort.js'
 import type { GatewayEffort } from './gateway/run.js'
 import { benchLinks, linkParts } from './links.js'
@@ -39,6 +40,10 @@ const fullAcp: AcpEffort = { rounds: 9, warmUps: 3, updates: 20_000, connections
 const quickAcp: AcpEffort = { rounds: 5, warmUps: 2, updates: 5_000, connections: 50 }
 const smokeAcp: AcpEffort = { rounds: 1, warmUps: 0, updates: 50, connections: 2 }
 
+const fullChats: ChatsEffort = { rounds: 9, warmUps: 3, deltas: 200, watchers: 300 }
+const quickChats: ChatsEffort = { rounds: 3, warmUps: 1, deltas: 100, watchers: 100 }
+const smokeChats: ChatsEffort = { rounds: 1, warmUps: 0, deltas: 5, watchers: 2 }
+
 type Bench = () => Promise<void>
 /** Imported when they run: the other parts need no store. */
 const others: Readonly<Record<string, Bench>> = {
@@ -61,6 +66,10 @@ const long: Readonly<Record<string, Bench>> = {
     const { json, build, 'no-peers': noPeers } = options
     const effort = options.smoke ? smokeGateway : options.quick ? quickGateway : fullGateway
     await (await import('./gateway.js')).benchGateway({ effort, json, peers: !noPeers, only, build })
+  },
+  chats: async () => {
+    const effort = options.smoke ? smokeChats : options.quick ? quickChats : fullChats
+    await (await import('./chats.js')).benchChats({ effort, json: options.json })
   },
   journal: async () => {
     const effort = options.smoke ? smokeGateway : options.quick ? quickJournal : fullJournal

@@ -62,6 +62,15 @@ test('the benchmark of ACP prints an object with all figures for each row', asyn
   ])
 })
 
+test('the benchmark of chats prints an object with all figures for each row', { timeout: 120_000 }, async () => {
+  const isLinux = process.platform === 'linux'
+  const rows = isLinux ? await rowsOf('chats') : []
+  const times = { p50Ms: positive, p99Ms: positive, addedMs: expect.any(Number) }
+  const names = ['bridge alone', 'same server', 'other server']
+  const crowd = { name: '2 watchers', p50Ms: positive, otherP50Ms: positive, memoryMiB: Array(4).fill(positive) }
+  expect(rows).toEqual(isLinux ? [...names.map(name => ({ name, ...times })), crowd] : [])
+})
+
 test('the benchmark of agents prints an object with all figures for each row', async () => {
   expect(await rowsOf('agents')).toEqual([
     { name: 'bare spawn', commandMs: positive, ratio: 1 },
