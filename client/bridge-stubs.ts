@@ -49,13 +49,19 @@ export type BridgeClient = Pick<
   close(): Promise<CloseReason>
 }
 
-/** Idempotent procedures, most of them whole routers: a call without a response may be sent again. */
-const idempotent =
-  /^((recorder|authorizer|mcpConfigurator|conversations|providerConfigurator|chats)\.|admin\.agents\.start$)/
+/**
+ * Idempotent procedures, most of them whole routers: a call without a response may be sent again. Of chats those that
+ * name an id which their caller has made: an interrupt that comes late would end another turn.
+ */
+const idempotent = [
+  /^(recorder|authorizer|mcpConfigurator|conversations|providerConfigurator)\./,
+  /^chats\.(create|send|edit|dequeue|archive)$/,
+  /^admin\.agents\.start$/,
+]
 
 /** Returns whether a call without a response may be sent again. */
 export function mayResend({ type, path }: { type: CallType; path: string }): boolean {
-  return type === 'query' || idempotent.test(path)
+  return type === 'query' || idempotent.some(pattern => pattern.test(path))
 }
 
 /** Connects to a control plane, and reconnects whenever the connection is lost. */

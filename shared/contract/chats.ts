@@ -189,7 +189,7 @@ export const chatErrorReasons = {
   context_too_long: 'the conversation is longer than the model takes',
   not_allowed: 'the user, or the key of the chats, may not use the gateway any more',
   unknown_provider: 'the provider does not exist any more, or is disabled',
-  too_long: 'the chat has as many messages as a chat may have',
+  too_long: 'the chat has as many messages, or as many bytes, as a chat may have',
   internal: 'the server failed; the cause is in its log',
 } as const
 /** One of {@link chatErrorReasons}. */

@@ -57,7 +57,10 @@ export const errorReasons = {
   chat_busy: { code: 'PRECONDITION_FAILED', meaning: 'a turn of the chat runs or is being interrupted' },
   chat_archived: { code: 'PRECONDITION_FAILED', meaning: 'the chat is archived' },
   chat_idle: { code: 'PRECONDITION_FAILED', meaning: 'the last turn of the chat did not fail' },
-  chat_full: { code: 'PRECONDITION_FAILED', meaning: 'the chat has as many messages as a chat may have' },
+  chat_full: {
+    code: 'PRECONDITION_FAILED',
+    meaning: 'the chat has as many messages, or as many bytes, as a chat may have',
+  },
   queue_full: { code: 'TOO_MANY_REQUESTS', meaning: 'as many messages or bytes wait as may wait' },
   chats_need_content: { code: 'PRECONDITION_FAILED', meaning: 'the server does not record content, so chats are off' },
   // commands

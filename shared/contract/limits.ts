@@ -284,8 +284,13 @@ export const chatLimits = {
   maxQueue: 50,
   /** of the parts of all messages that wait, which go out in one message of 4 MiB (contract) */
   maxQueueBytes: 2 * mib,
-  /** of one chat, deleted ones included; a page of messages reads few of them (contract) */
+  /** of one chat, without deleted ones; a page of messages reads few of them (contract) */
   maxMessages: 10_000,
+  /**
+   * of the parts of a chat's messages, at the beginning of a step: above what any model takes, and little enough that a
+   * server can hold the histories of all chats that it runs
+   */
+  maxHistoryBytes: 16 * mib,
   /** a sequence number or a version (contract) */
   maxSeq: 2_147_483_647,
   maxModelLength: 256,

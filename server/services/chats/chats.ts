@@ -40,8 +40,9 @@ import * as changes from './user-changes.js'
 export type ChatReader = { role: 'user'; userId: string } | { role: 'admin' }
 
 /**
- * The chats of users. A chat of another user is unknown (`NOT_FOUND`, unknown_chat). Every write may be repeated. On a
- * server that does not record content every procedure is `PRECONDITION_FAILED` (chats_need_content).
+ * The chats of users. A chat of another user is unknown (`NOT_FOUND`, unknown_chat). On a server that does not record
+ * content every procedure is `PRECONDITION_FAILED` (chats_need_content). What names the id of a chat or a message that
+ * the caller made may be repeated; `interrupt`, `promote` and `retry` would act on whatever the chat does by then.
  */
 export interface Chats {
   /**
@@ -171,22 +172,16 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
       const contentHash = createHash('sha256').update(JSON.stringify(input)).digest()
       const { message } = input
       const earlier = await known(input.id, userId, contentHash)
-      if (earlier) return begin(earlier)
+      if (earlier) return withQueue(earlier)
       const [api, agentId] = await Promise.all([apiOf(input), agentOf(input, userId)])
       const { id, provider, model, title = null, system = null, cwd = null } = input
       const chat = { id, ownerId: userId, agentId, provider, model, api, title, system, cwd, contentHash }
-      const created = await store.createChat(chat)
+      const created = await store.createChat(chat, message && (change => changes.send(change, message)))
       return afterChange(async () => {
         const row = created ?? (await known(id, userId, contentHash))
         if (!row) throw unknownChat(id)
-        return begin(row)
+        return withQueue(row)
       })
-
-      async function begin(row: ChatRow): Promise<Chat> {
-        if (!message) return withQueue(row)
-        await change(row.id, userId, chat => changes.send(chat, message))
-        return afterChange(() => withQueue(row))
-      }
     },
 
     async send({ chatId, ...message }, userId) {

@@ -79,14 +79,14 @@ export function createRunChanges(store: Pick<ChatStore, 'changeChat'>): RunChang
 
     commitStep: (run, messages) =>
       change(run, 'commitStep', async chat => {
-        if (await isFull(chat, messages.length)) return fail(chat, tooLong)
+        if (isFull(chat, messages.length)) return fail(chat, tooLong)
         await appendAll(chat, messages)
         await chat.update({ agentInstance: null, historyChanged: true })
       }),
 
     finishTurn: (run, messages) =>
       change(run, 'finishTurn', async chat => {
-        if (await isFull(chat, messages.length)) return fail(chat, tooLong)
+        if (isFull(chat, messages.length)) return fail(chat, tooLong)
         await appendAll(chat, messages)
         await endTurn(chat)
       }),
@@ -104,12 +104,12 @@ export function createRunChanges(store: Pick<ChatStore, 'changeChat'>): RunChang
 
 const tooLong: ChatError = {
   reason: 'too_long',
-  message: `a chat takes ${chatLimits.maxMessages} messages`,
+  message: `a chat takes ${chatLimits.maxMessages} messages, of ${chatLimits.maxHistoryBytes} bytes together`,
 }
 
-/** Whether messages, and the results and the queued message that may follow them, have no room. */
-async function isFull(chat: ChatChange, messages: number): Promise<boolean> {
-  return (await chat.countMessages()) + messages > chatLimits.maxMessages
+/** Whether messages have no room. What a step adds to the bytes is bounded, so its messages may be the last ones. */
+function isFull({ size }: ChatChange, messages: number): boolean {
+  return size.messages + messages > chatLimits.maxMessages || size.bytes >= chatLimits.maxHistoryBytes
 }
 
 async function appendAll(chat: ChatChange, messages: readonly RunMessage[]): Promise<void> {

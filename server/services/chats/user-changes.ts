@@ -23,7 +23,7 @@ export async function send(
   if (known) return placeOf(known, message)
   const action = whenBusy === 'interrupt' ? 'sendAndInterrupt' : 'send'
   const cell = await checked(chat, action)
-  await checkRoom(chat)
+  checkRoom(chat)
   if (cell === 'W' || cell === 'E0') return { state: 'stored', seq: await beginTurn(chat, message) }
   checkQueue(await chat.queue(), message)
   await chat.enqueue(message)
@@ -51,7 +51,7 @@ export async function edit(
   }
   await chat.deleteFrom(old.seq)
   await chat.clearQueue()
-  await checkRoom(chat)
+  checkRoom(chat)
   return { state: 'stored', seq: await beginTurn(chat, message) }
 }
 
@@ -146,8 +146,13 @@ function checkQueue(queue: readonly QueuedRow[], message: { parts: string }): vo
 }
 
 /** A turn adds a message, a response and perhaps results. */
-async function checkRoom(chat: ChatChange): Promise<void> {
-  if ((await chat.countMessages()) >= chatLimits.maxMessages) {
-    throw rpcError('chat_full', `the chat has ${chatLimits.maxMessages} messages, and takes no more`)
+function checkRoom({ size }: ChatChange): void {
+  const { maxMessages, maxHistoryBytes } = chatLimits
+  if (size.messages >= maxMessages) {
+    throw rpcError('chat_full', `the chat has ${maxMessages} messages, and takes no more`)
+  }
+  if (size.bytes >= maxHistoryBytes) {
+    const [bytes, most] = [size.bytes, maxHistoryBytes].map(count => count.toLocaleString('en'))
+    throw rpcError('chat_full', `the messages of the chat have ${bytes} bytes; with ${most} it takes no more`)
   }
 }

@@ -3,10 +3,12 @@
  * only: changes of one chat run one after the other.
  */
 import { type Kysely, sql } from 'kysely'
+import { utf8Bytes } from '../../../shared/values/text.js'
 import type {
   ChatChange,
   ChatPatch,
   ChatRow,
+  ChatSize,
   KnownMessage,
   MessageRow,
   NewMessage,
@@ -24,24 +26,30 @@ export function changeChat<T>(
   id: string,
   work: (chat: ChatChange) => Promise<T>,
 ): Promise<{ result: T; row: ChatRow } | null> {
-  return inTransaction(db, async tx => {
-    const locked = await lockChat(tx, id)
-    if (!locked) return null
-    const chat = new LockedChat(tx, locked)
-    const result = await work(chat)
-    return { result, row: await chat.finish() }
-  })
+  return inTransaction(db, tx => changeIn(tx, id, work))
 }
 
-interface LockedRecord extends ChatRecord {
+/** Runs a change in a transaction that does more. */
+export async function changeIn<T>(
+  tx: Kysely<Database>,
+  id: string,
+  work: (chat: ChatChange) => Promise<T>,
+): Promise<{ result: T; row: ChatRow } | null> {
+  const locked = await lockChat(tx, id)
+  if (!locked) return null
+  const chat = new LockedChat(tx, locked)
+  const result = await work(chat)
+  return { result, row: await chat.finish() }
+}
+
+interface LockedRecord extends ChatRecord, ChatSize {
   lastSeq: number
-  messages: number
   now: Date
 }
 
 async function lockChat(tx: Kysely<Database>, id: string): Promise<LockedRecord | undefined> {
   const { rows } = await sql<LockedRecord>`
-    select ${chatColumns}, c.last_seq as "lastSeq", c.messages, now() as now
+    select ${chatColumns}, c.last_seq as "lastSeq", c.messages, c.bytes, now() as now
     from chats c where c.id = ${id}::uuid for no key update`.execute(tx)
   return rows[0]
 }
@@ -53,7 +61,7 @@ class LockedChat implements ChatChange {
   /** of the rows that this change writes */
   readonly #version: number
   #lastSeq: number
-  #messages: number
+  #size: ChatSize
   #patch: ChatPatch = {}
   #isQueueChanged = false
   #isChanged = false
@@ -64,15 +72,15 @@ class LockedChat implements ChatChange {
     this.now = locked.now
     this.#version = locked.version + 1
     this.#lastSeq = locked.lastSeq
-    this.#messages = locked.messages
+    this.#size = { messages: locked.messages, bytes: locked.bytes }
   }
 
   find(messageId: string): Promise<KnownMessage | null> {
     return findMessage(this.#tx, this.row.id, messageId)
   }
 
-  async countMessages(): Promise<number> {
-    return this.#messages
+  get size(): ChatSize {
+    return this.#size
   }
 
   lastTurn(): Promise<MessageRow[]> {
@@ -86,15 +94,15 @@ class LockedChat implements ChatChange {
   async append(message: NewMessage): Promise<number> {
     this.#isChanged = true
     const seq = ++this.#lastSeq
-    this.#messages++
+    this.#grow({ messages: 1, bytes: utf8Bytes(message.parts) })
     await insertMessage(this.#tx, { chatId: this.row.id, seq, version: this.#version }, message)
     return seq
   }
 
   async deleteFrom(seq: number): Promise<void> {
     const deleted = await deleteMessages(this.#tx, { chatId: this.row.id, seq, version: this.#version })
-    this.#isChanged ||= deleted > 0
-    this.#messages -= deleted
+    this.#isChanged ||= deleted.messages > 0
+    this.#grow({ messages: -deleted.messages, bytes: -deleted.bytes })
   }
 
   async enqueue(message: Pick<NewMessage, 'id' | 'parts' | 'contentHash'>): Promise<void> {
@@ -131,7 +139,11 @@ class LockedChat implements ChatChange {
     if (historyChanged) Object.assign(next, { historyVersion: this.#version, attempt: 0, retry: null })
     if (this.#isQueueChanged) next.queueVersion = this.#version
     if (released) Object.assign(next, { runner: null, leaseUntil: null })
-    return storeChat(this.#tx, next, { lastSeq: this.#lastSeq, messages: this.#messages })
+    return storeChat(this.#tx, next, { lastSeq: this.#lastSeq, ...this.#size })
+  }
+
+  #grow({ messages, bytes }: ChatSize): void {
+    this.#size = { messages: this.#size.messages + messages, bytes: this.#size.bytes + bytes }
   }
 
   #noteQueue(): void {
@@ -143,13 +155,13 @@ class LockedChat implements ChatChange {
 async function storeChat(
   tx: Kysely<Database>,
   next: ChatRow,
-  { lastSeq, messages }: { lastSeq: number; messages: number },
+  { lastSeq, messages, bytes }: ChatSize & { lastSeq: number },
 ): Promise<ChatRow> {
   const { rows } = await sql<ChatRecord>`
     update chats c set status = ${next.status}::text, archived = ${next.archived}::boolean, title = ${next.title}::text,
       version = ${next.version}::integer, history_version = ${next.historyVersion}::integer,
       queue_version = ${next.queueVersion}::integer, last_seq = ${lastSeq}::integer, messages = ${messages}::integer,
-      attempt = ${next.attempt}::integer, retry = ${jsonOf(next.retry)}::jsonb,
+      bytes = ${bytes}::bigint, attempt = ${next.attempt}::integer, retry = ${jsonOf(next.retry)}::jsonb,
       last_error = ${jsonOf(next.lastError)}::jsonb, agent_instance = ${next.agentInstance}::uuid,
       runner = ${next.runner}::uuid, lease_until = ${next.leaseUntil}::timestamptz, updated_at = now()
     where c.id = ${next.id}::uuid returning ${chatColumns}`.execute(tx)

@@ -1,9 +1,9 @@
 /** Chats in SQL; the guarantees stand in the store's contract. */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import type { ChatStore, ChatSync } from '../contract/chats.js'
+import type { ChatRow, ChatStore, ChatSync, NewChat } from '../contract/chats.js'
 import type { Database } from '../sql/schema.js'
 import { inSnapshot, inTransaction } from '../sql/transaction.js'
-import { changeChat } from './change.js'
+import { changeChat, changeIn } from './change.js'
 import { type ChatRecord, chatColumns, chatOf } from './chat-rows.js'
 import { acquireChats, releaseChats, renewChats, takeChat } from './leases.js'
 import { readMessages, readPage, wasDeletedSince } from './messages.js'
@@ -12,15 +12,12 @@ import { readQueue } from './queue.js'
 /** The chats of a database. */
 export function chatStore(db: Kysely<Database>): Omit<ChatStore, 'onChatChange'> {
   return {
-    async createChat({ id, ownerId, agentId, provider, model, api, title, system, cwd, contentHash }) {
-      // The share of the user's row holds up the deletion of the user, so a purge finds the chat.
-      const { rows } = await sql<ChatRecord>`
-        insert into chats as c (id, owner_id, agent_id, provider, model, api, title, system, cwd, content_hash)
-        select ${id}::uuid, owner.id, ${agentId}::uuid, ${provider}, ${model}, ${api}, ${title}::text, ${system}::text,
-          ${cwd}::text, ${contentHash}::bytea
-        from (select id from users where id = ${ownerId}::uuid and deleted_at is null for share) as owner
-        on conflict (id) do nothing returning ${chatColumns}`.execute(db)
-      return rows[0] ? chatOf(rows[0]) : null
+    createChat(chat, begin) {
+      if (!begin) return insertChat(db, chat)
+      return inTransaction(db, async tx => {
+        if (!(await insertChat(tx, chat))) return null
+        return (await changeIn(tx, chat.id, begin))?.row ?? null
+      })
     },
 
     async findChat(id) {
@@ -86,6 +83,20 @@ export function chatStore(db: Kysely<Database>): Omit<ChatStore, 'onChatChange'>
       return inTransaction(db, tx => eraseWhere(tx, sql`owner_id = ${userId}::uuid`, limit))
     },
   }
+}
+
+async function insertChat(
+  db: Kysely<Database>,
+  { id, ownerId, agentId, provider, model, api, title, system, cwd, contentHash }: NewChat,
+): Promise<ChatRow | null> {
+  // The share of the user's row holds up the deletion of the user, so a purge finds the chat.
+  const { rows } = await sql<ChatRecord>`
+    insert into chats as c (id, owner_id, agent_id, provider, model, api, title, system, cwd, content_hash)
+    select ${id}::uuid, owner.id, ${agentId}::uuid, ${provider}, ${model}, ${api}, ${title}::text, ${system}::text,
+      ${cwd}::text, ${contentHash}::bytea
+    from (select id from users where id = ${ownerId}::uuid and deleted_at is null for share) as owner
+    on conflict (id) do nothing returning ${chatColumns}`.execute(db)
+  return rows[0] ? chatOf(rows[0]) : null
 }
 
 async function readChat(db: Kysely<Database>, id: string) {

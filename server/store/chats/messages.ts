@@ -1,6 +1,6 @@
 /** Messages of chats, one statement a function. */
 import { type Kysely, sql } from 'kysely'
-import type { KnownMessage, MessageRow, NewMessage } from '../contract/chats.js'
+import type { ChatSize, KnownMessage, MessageRow, NewMessage } from '../contract/chats.js'
 import type { Database } from '../sql/schema.js'
 import { jsonOf, messageColumns } from './chat-rows.js'
 
@@ -48,19 +48,22 @@ export async function insertMessage(
     .execute()
 }
 
-/** Deletes the message `seq` and all behind it; their ids and hashes stay. Returns their number. */
+/** Deletes the message `seq` and all behind it; their ids and hashes stay. Returns how much was deleted. */
 export async function deleteMessages(
   tx: Kysely<Database>,
   { chatId, seq, version }: { chatId: string; seq: number; version: number },
-): Promise<number> {
-  const { numUpdatedRows } = await tx
-    .updateTable('chat_messages')
-    .set({ deleted: true, version, parts: '[]' })
-    .where('chat_id', '=', chatId)
-    .where('seq', '>=', seq)
-    .where('deleted', '=', false)
-    .executeTakeFirst()
-  return Number(numUpdatedRows)
+): Promise<ChatSize> {
+  const { rows } = await sql<ChatSize>`
+    with old as materialized (
+      select seq, octet_length(parts) as bytes from chat_messages
+      where chat_id = ${chatId}::uuid and seq >= ${seq}::integer and not deleted
+    ),
+    deleted as (
+      update chat_messages m set deleted = true, version = ${version}::integer, parts = '[]' from old
+      where m.chat_id = ${chatId}::uuid and m.seq = old.seq
+    )
+    select count(*)::integer as messages, coalesce(sum(bytes), 0)::bigint as bytes from old`.execute(tx)
+  return rows[0] ?? { messages: 0, bytes: 0 }
 }
 
 /** Returns the last user's message and all behind it, in order; all messages if there is no user's message. */

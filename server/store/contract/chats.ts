@@ -13,6 +13,12 @@ export interface ChatRow extends Omit<Chat, 'queue'> {
   leaseUntil: Date | null
 }
 
+/** A chat to add; `contentHash` is that of the whole input. */
+export type NewChat = Pick<
+  ChatRow,
+  'id' | 'ownerId' | 'agentId' | 'provider' | 'model' | 'api' | 'title' | 'system' | 'cwd'
+> & { contentHash: Uint8Array }
+
 /** A message as stored. `parts` is JSON text with the parts' internal fields; `finishReason` only of responses. */
 export interface MessageRow extends Omit<ChatMessage, 'parts'> {
   parts: string
@@ -44,6 +50,12 @@ export type ChatPatch = Partial<
   released?: boolean
 }
 
+/** How much a chat holds. */
+export interface ChatSize {
+  messages: number
+  bytes: number
+}
+
 /** The fate of a user's message with an id. */
 export type KnownMessage =
   | { place: 'history'; role: MessageRole; seq: number; contentHash: Uint8Array; isDeleted: boolean }
@@ -61,8 +73,8 @@ export interface ChatChange {
   readonly now: Date
   /** the fate of an id in this chat; null for an unknown one */
   find(messageId: string): Promise<KnownMessage | null>
-  /** messages that are not deleted */
-  countMessages(): Promise<number>
+  /** the messages that are not deleted, and the bytes of their parts */
+  readonly size: ChatSize
   /** the messages behind the last user's message, that one included, in order */
   lastTurn(): Promise<MessageRow[]>
   queue(): Promise<QueuedRow[]>
@@ -99,12 +111,11 @@ export interface RunningChat {
 
 /** Chats. Times of leases are by the database's clock. */
 export interface ChatStore {
-  /** Adds a chat at rest; null if the id is taken, or the owner does not exist or is deleted. */
-  createChat(
-    chat: Pick<ChatRow, 'id' | 'ownerId' | 'agentId' | 'provider' | 'model' | 'api' | 'title' | 'system' | 'cwd'> & {
-      contentHash: Uint8Array
-    },
-  ): Promise<ChatRow | null>
+  /**
+   * Adds a chat at rest, and runs its first change in the same transaction, under the rules of `changeChat`. Null if
+   * the id is taken, or the owner does not exist or is deleted.
+   */
+  createChat(chat: NewChat, begin?: (chat: ChatChange) => Promise<unknown>): Promise<ChatRow | null>
   /** the chat, and the SHA-256 of the content with which it was created */
   findChat(id: string): Promise<{ row: ChatRow; contentHash: Uint8Array } | null>
   /**

@@ -7,7 +7,8 @@ const statements = [
   `create unique index api_keys_chats_of_user on api_keys (user_id) where kind = 'chats'`,
 
   // version: rises with every change but a renewal of the lease; history_version, queue_version: the version of the
-  // last change of the messages and of the queue. messages: those that are not deleted; last_seq counts the others too.
+  // last change of the messages and of the queue. messages, bytes: of those that are not deleted, and of their parts;
+  // last_seq counts the others too.
   // runner: the server process that runs the chat until lease_until; fence: rises with each taking of the chat.
   // A server of an older version erases a user without knowing the table, hence the cascades.
   `create table chats (
@@ -28,6 +29,7 @@ const statements = [
     queue_version integer not null default 1,
     last_seq integer not null default 0,
     messages integer not null default 0,
+    bytes bigint not null default 0,
     attempt integer not null default 0,
     retry jsonb,
     last_error jsonb,

@@ -313,6 +313,7 @@ interface ChatsTable {
   queue_version: Generated<number>
   last_seq: Generated<number>
   messages: Generated<number>
+  bytes: Generated<number>
   attempt: Generated<number>
   /** written as JSON text */
   retry: JsonColumn

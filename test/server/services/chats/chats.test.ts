@@ -1,9 +1,9 @@
 /** The procedures of chats on every store: repeats, other users, limits, and what stays of messages. */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Chats, createChats } from '../../../../server/services/chats/chats.js'
 import { createRunChanges, type Run } from '../../../../server/services/chats/run-changes.js'
-import type { Store } from '../../../../server/store/store.js'
+import type { ChatChange, ChatSize, Store } from '../../../../server/store/store.js'
 import type { CreateChat, SendMessage } from '../../../../shared/contract/chats.js'
 import { chatLimits } from '../../../../shared/contract/limits.js'
 import { stores } from '../../../fixtures/stores.js'
@@ -42,6 +42,24 @@ describe.each(stores)('$name', ({ open }) => {
     return { chatId, runner, fence: row.fence, historyVersion: row.historyVersion }
   }
   const runs = () => createRunChanges(store)
+  /** Changes chats that say that they have this size. */
+  const withSize =
+    (size: ChatSize): Store['changeChat'] =>
+    (id, work) =>
+      store.changeChat(id, chat => {
+        const get = (_: ChatChange, name: string | symbol): unknown => {
+          const field: unknown = Reflect.get(chat, name)
+          return name === 'size' ? size : typeof field === 'function' ? field.bind(chat) : field
+        }
+        return work(new Proxy(chat, { get }))
+      })
+  /** Adds messages of the model, each with so many bytes. */
+  const fill = (chatId: string, count: number, bytes: number) =>
+    store.changeChat(chatId, async chat => {
+      const parts = JSON.stringify([{ type: 'text', text: 'x'.repeat(bytes) }])
+      const contentHash = createHash('sha256').update(parts).digest()
+      for (let n = 0; n < count; n++) await chat.append({ id: randomUUID(), role: 'assistant', parts, contentHash })
+    })
   const answer = { role: 'assistant', parts: [{ type: 'text', text: 'yes' }] } as const
 
   test('a chat that is created again is the same chat, and its first message is sent once', async () => {
@@ -51,6 +69,32 @@ describe.each(stores)('$name', ({ open }) => {
     expect(await textsOf(input.id)).toEqual(['user hello'])
     await expect(chats.create({ ...input, title: 'second' }, ada)).rejects.toMatchObject({ reason: 'content_differs' })
     await expect(chats.create(input, bob)).rejects.toMatchObject({ reason: 'content_differs' })
+  })
+
+  test('a chat with 10,000 messages takes no more', async () => {
+    const { id: chatId } = await create()
+    const size = { messages: chatLimits.maxMessages, bytes: 1 }
+    const full = createChats({ store: { ...store, changeChat: withSize(size) }, recordsContent: true })
+    await expect(full.send(message(chatId, 'more'), ada)).rejects.toMatchObject({ reason: 'chat_full' })
+    expect(await chats.send(message(chatId, 'more'), ada)).toMatchObject({ state: 'stored' })
+  })
+
+  test('a chat with 16 MiB of messages takes no more, and its turn fails; an edit makes room', async () => {
+    const { id: chatId } = await create()
+    const first = message(chatId, 'go')
+    await chats.send(first, ada)
+    await fill(chatId, 6, Math.ceil(chatLimits.maxHistoryBytes / 6))
+    await expect(chats.send(message(chatId, 'more'), ada)).rejects.toMatchObject({ reason: 'chat_full' })
+    const run = await acquire(chatId)
+    expect(await runs().commitStep(run, [answer])).toMatchObject({
+      state: 'done',
+      row: { status: 'error', lastError: { reason: 'too_long' } },
+    })
+    await expect(chats.send(message(chatId, 'more'), ada)).rejects.toMatchObject({ reason: 'chat_full' })
+    const edited = { id: randomUUID(), parts: [part('again')] }
+    expect(await chats.edit({ chatId, messageId: first.id, ...edited }, ada)).toMatchObject({ state: 'stored' })
+    expect(await textsOf(chatId)).toEqual(['user again'])
+    expect(await chats.send(message(chatId, 'more'), ada)).toEqual({ state: 'queued' })
   })
 
   test('a message that is sent again says what became of it', async () => {

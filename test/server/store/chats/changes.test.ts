@@ -62,6 +62,22 @@ describe.each(stores)('changes of chats: $name', ({ openTwo }) => {
     expect(await store.createChat(chatFields(deleted))).toBeNull()
   })
 
+  test('a new chat and its first change are stored together, or not at all', async () => {
+    const ownerId = await newOwner(store)
+    const [fields, first] = [chatFields(ownerId), message('a')]
+    const row = await store.createChat(fields, async chat => {
+      await chat.append(first)
+      await chat.update({ status: 'running', historyChanged: true })
+    })
+    expect(row).toMatchObject({ id: fields.id, status: 'running', version: 2, historyVersion: 2 })
+    expect((await store.readHistory(fields.id))?.messages).toMatchObject([{ id: first.id, seq: 1 }])
+    expect(await store.createChat(fields, () => expect.fail('the id is taken'))).toBeNull()
+    const failed = chatFields(ownerId)
+    const rejection = new RpcError('CONFLICT', 'no')
+    await expect(store.createChat(failed, () => Promise.reject(rejection))).rejects.toBe(rejection)
+    expect(await store.findChat(failed.id)).toBeNull()
+  })
+
   test('an unknown chat is null everywhere, and its change does not run', async () => {
     const id = randomUUID()
     expect(await store.findChat(id)).toBeNull()
@@ -96,9 +112,9 @@ describe.each(stores)('changes of chats: $name', ({ openTwo }) => {
       await locked.clearQueue()
       await locked.promote(randomUUID())
       await locked.deleteFrom(1)
-      return [await locked.queue(), await locked.lastTurn(), await locked.countMessages()]
+      return [await locked.queue(), await locked.lastTurn(), locked.size]
     })
-    expect(result).toEqual([[], [], 0])
+    expect(result).toEqual([[], [], { messages: 0, bytes: 0 }])
     expect(row).toEqual(chat)
     expect((await store.findChat(chat.id))?.row).toEqual(chat)
   })
@@ -175,11 +191,11 @@ describe.each(stores)('changes of chats: $name', ({ openTwo }) => {
     const next = message('d')
     const { result } = await change(id, async chat => {
       await chat.deleteFrom(2)
-      expect(await chat.countMessages()).toBe(1)
+      expect(chat.size).toEqual({ messages: 1, bytes: a.parts.length })
       await chat.update({ historyChanged: true })
-      return [await chat.append(next), await chat.countMessages()]
+      return [await chat.append(next), chat.size]
     })
-    expect(result).toEqual([4, 2])
+    expect(result).toEqual([4, { messages: 2, bytes: a.parts.length + next.parts.length }])
     const { messages } = (await store.readHistory(id)) ?? expect.fail('the chat is unknown')
     expect(messages.map(({ seq, parts }) => [seq, parts])).toEqual([
       [1, a.parts],
