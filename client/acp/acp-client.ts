@@ -25,7 +25,9 @@ import {
 import { RpcError } from '../../shared/rpc/errors.js'
 import { encodeMessage } from '../../shared/rpc/json/encode-message.js'
 import { Delivery } from '../../shared/rpc/links/delivery.js'
+import { EarlyMessages } from '../../shared/rpc/links/early-messages.js'
 import { timeoutOf } from '../../shared/rpc/timeouts.js'
+import { closeReasonOf } from './close-reason.js'
 import { HttpTransport } from './http/http-transport.js'
 import { OpenRequests } from './open-requests.js'
 import { type AcpClientOptions, type AcpClientSettings, settingsOf } from './options.js'
@@ -64,7 +66,8 @@ export function createAcpClient(options: AcpClientOptions): AcpClient {
 
 type State =
   | { readonly name: 'idle' | 'open' }
-  | { readonly name: 'connecting'; readonly queue: AcpMessage[] }
+  /** `queue` waits for the response to initialize, and `early` came before this was handed out */
+  | { readonly name: 'connecting'; readonly queue: AcpMessage[]; readonly early: EarlyMessages }
   | { readonly name: 'closing' | 'closed'; readonly reason: CloseReason }
 
 const idle: State = { name: 'idle' }
@@ -166,7 +169,7 @@ class AcpConnection implements AcpClient, TransportOwner {
   }
 
   #initialize(request: AcpRequest): void {
-    this.#state = { name: 'connecting', queue: [] }
+    this.#state = { name: 'connecting', queue: [], early: new EarlyMessages() }
     this.#transport.initialize(request).then(
       response => this.#onInitialized(response),
       (thrown: unknown) => this.onFailure(RpcError.from(thrown)),
@@ -187,6 +190,7 @@ class AcpConnection implements AcpClient, TransportOwner {
         }),
       )
     }
+    for (const [early, bytes] of state.early.taken()) this.onMessage(early as AcpMessage, bytes) // kept by onMessage
     for (const queued of state.queue) {
       if (this.#state !== open) return
       try {
@@ -198,6 +202,7 @@ class AcpConnection implements AcpClient, TransportOwner {
   }
 
   onMessage(message: AcpMessage, bytes: number, streamSessionId?: string): void {
+    if (this.#state.name === 'connecting') return this.#keep(this.#state.early, message, bytes)
     if (this.#state !== open) return
     if (isResponse(message)) {
       const request = this.#requests.settle(message.id)
@@ -213,6 +218,12 @@ class AcpConnection implements AcpClient, TransportOwner {
       this.#requests.receive(message.id, isOfSession ? (sessionIdOf(message) ?? streamSessionId) : streamSessionId)
     }
     this.#delivery.deliver(message, bytes)
+  }
+
+  /** Keeps a message that came before the response to initialize was handed out. */
+  #keep(early: EarlyMessages, message: AcpMessage, bytes: number): void {
+    const fault = early.keep(message, bytes)
+    if (fault) this.onFailure(acpError('invalid_event', fault.message))
   }
 
   /** Follows the beginnings and ends of sessions. */
@@ -294,22 +305,4 @@ class AcpConnection implements AcpClient, TransportOwner {
 function sessionOf(message: AcpMessage): string | undefined {
   if (isResponse(message) || scopeOf(message, 'client') === 'connection') return undefined
   return sessionIdOf(message)
-}
-
-const protocolReasons = new Set([
-  'invalid_event',
-  'response_not_json',
-  'response_invalid',
-  'response_id_differs',
-  'response_without_connection',
-  'protocol_version',
-])
-
-/** Returns the close reason of an error. */
-function closeReasonOf({ code, message, reason }: RpcError<string>): CloseReason {
-  const close = (number: number): CloseReason => ({ code: number, message, ...(reason !== undefined && { reason }) })
-  if (code === 'UNAUTHORIZED') return close(closeCodes.unauthorized)
-  if (code === 'FORBIDDEN') return close(closeCodes.forbidden)
-  if (reason !== undefined && protocolReasons.has(reason)) return close(closeCodes.protocolError)
-  return close(code === 'PAYLOAD_TOO_LARGE' ? closeCodes.messageTooLarge : closeCodes.abnormal)
 }

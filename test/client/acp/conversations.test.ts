@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { createAcpClient } from '../../../client/acp/acp-client.js'
 import type { AcpClientOptions } from '../../../client/acp/options.js'
+import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { AcpPeer, promptOf } from '../../fixtures/acp/acp-peer.js'
 import { startAcp } from '../../fixtures/acp/acp-server.js'
 import { duplexOf } from '../../fixtures/acp/sdk-agent.js'
@@ -66,6 +67,36 @@ describe.each(table)('%s over %s', (_, transport, start) => {
     await expect.poll(() => peer.texts.length).toBe(200)
     expect(peer.texts).toEqual(Array.from({ length: 200 }, (_, index) => String(index)))
   })
+})
+
+test.each(transports)('messages right behind the response to initialize arrive behind it, over %s', async transport => {
+  const { url } = await startAcp({
+    agent() {
+      const [serverEnd, agentEnd] = memoryDuplexPair()
+      agentEnd.open({
+        onMessage(message) {
+          if (!('id' in Object(message)) || !('method' in Object(message))) return
+          const id = Reflect.get(Object(message), 'id')
+          agentEnd.send({ jsonrpc: '2.0', id, result: { protocolVersion: 1 } })
+          agentEnd.send({ jsonrpc: '2.0', method: '_auth/status_update', params: {} })
+          agentEnd.send({ jsonrpc: '2.0', id: 7, method: 'elicitation/create', params: {} })
+        },
+        onDrain() {},
+        onClose() {},
+      })
+      return serverEnd
+    },
+  })
+  const client = createAcpClient({ url: url.replace('http', transport) })
+  opened.add({ groups: [], close: () => client.close() })
+  const peer = new AcpPeer(client)
+  const id = peer.ask('initialize', { protocolVersion: 1 })
+  await peer.call('elicitation/create')
+  expect(peer.received.map(message => message.method ?? message.id)).toEqual([
+    id,
+    '_auth/status_update',
+    'elicitation/create',
+  ])
 })
 
 describe('a WebSocket', () => {
