@@ -55,9 +55,9 @@ export function serveAcp<I extends AcpIdentity = AcpIdentity>(options: ServeAcpO
     const port = new FirstBytes(server, accept, times.firstByteMs)
     port.start()
     undo.push(() => port.stop())
-    const onDrain = (): void => {
+    const onDrain = (graceMs: number): void => {
       port.dropSilent()
-      sessions.close()
+      sessions.close(graceMs)
     }
     undo.push(group.onDrain(onDrain))
   }

@@ -50,7 +50,7 @@ export interface CloseResult {
 export class ConnectionGroup implements MemberObserver {
   /** all members that have not closed, or whose procedures have not returned */
   readonly #members = new Set<GroupMember>()
-  readonly #drainListeners = new Set<() => void>()
+  readonly #drainListeners = new Set<(graceMs: number) => void>()
   #state: 'open' | 'draining' | 'closed' = 'open'
   #closing: Promise<CloseResult> | undefined
 
@@ -81,8 +81,8 @@ export class ConnectionGroup implements MemberObserver {
     member.observeClose(this)
   }
 
-  /** Calls `listener` when {@link close} begins. Returns a function that takes the listener away. */
-  onDrain(listener: () => void): () => void {
+  /** Calls `listener` with the grace when {@link close} begins. Returns a function that takes the listener away. */
+  onDrain(listener: (graceMs: number) => void): () => void {
     this.#drainListeners.add(listener)
     return () => void this.#drainListeners.delete(listener)
   }
@@ -112,7 +112,7 @@ export class ConnectionGroup implements MemberObserver {
     const members = [...this.#members]
     const inFlight = this.calls
     for (const member of members) member.drain()
-    for (const listener of this.#drainListeners) listener()
+    for (const listener of this.#drainListeners) listener(graceMs)
     const grace = timer(graceMs)
     const graceEndsAt = now() + graceMs
     const settled = timer(Math.min(times.settleMs, graceMs))

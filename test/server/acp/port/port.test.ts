@@ -3,11 +3,12 @@ import { type EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect as connect2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
+import { Duplex, PassThrough } from 'node:stream'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import { serveAcp } from '../../../../server/acp/serve-acp.js'
 import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
 import { startAcp } from '../../../fixtures/acp/acp-server.js'
-import { ask, http1, http2, TestClient } from '../../../fixtures/acp/http-client.js'
+import { ask, http1, http2, type Send, TestClient } from '../../../fixtures/acp/http-client.js'
 import { ScriptAgents } from '../../../fixtures/acp/script-agent.js'
 import { duplexOf, sdkAgent } from '../../../fixtures/acp/sdk-agent.js'
 import { leavesNothing } from '../../../fixtures/leaves-nothing.js'
@@ -104,6 +105,94 @@ test('a shutdown ends silent sockets and sessions of HTTP/2, so that the server 
   await closed
   await new Promise<void>(resolve => server.close(() => resolve()))
 })
+
+/** The preface of a client, and an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5). */
+const hello = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])])
+
+/** Opens a session that ends nothing by itself, and waits for the server's first frame. */
+async function halfOpen(port: number, first: Buffer, reads: boolean): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.on('error', () => {})
+  onTestFinished(() => void socket.destroy())
+  socket.write(first)
+  await once(socket, 'data')
+  if (!reads) socket.pause()
+  return socket
+}
+
+test.each([
+  ['keeps its half of the socket open', hello, true],
+  ['reads nothing', hello, false],
+  ['has sent a part of the preface', hello.subarray(0, 16), true],
+])('a shutdown ends the HTTP/2 of a client that %s', async (_, first, reads) => {
+  const { port, server, group } = await startAcp({ agent: new ScriptAgents().connect })
+  const client = await halfOpen(port, first, reads)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const closed = closeOf(server)
+  server.close()
+  await group.close({ graceMs: 5_000 })
+  vi.advanceTimersByTime(4_999)
+  const count = () => new Promise(resolve => server.getConnections((_error, sockets) => resolve(sockets)))
+  expect(await count()).toBe(1)
+  vi.advanceTimersByTime(1)
+  await closed
+  client.destroy()
+})
+
+test('HTTP/2 without a stream ends after 75 s, and 10 s later the socket of a client that keeps its half', async () => {
+  const { port, server } = await startAcp({ agent: new ScriptAgents().connect })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const accepted = once(server, 'connection')
+  const client = halfOpen(port, hello, true)
+  const [socket]: Socket[] = await accepted
+  const socketOfClient = await client
+  const goingAway = once(socketOfClient, 'end')
+  vi.advanceTimersByTime(75_000)
+  await goingAway
+  vi.advanceTimersByTime(9_999)
+  expect(socket?.destroyed).toBe(false)
+  vi.advanceTimersByTime(1)
+  expect(socket?.destroyed).toBe(true)
+  socketOfClient.destroy()
+})
+
+/** Returns a sender over HTTP/2 whose windows are large, and a function that leaves all further bytes in the system. */
+function stalling(port: number): { socket: Socket; send: Send; stopReading(): void } {
+  const socket = dial(port)
+  const readable = socket.pipe(new PassThrough())
+  const windowBytes = 2 ** 30
+  const session = connect2(`http://127.0.0.1:${port}`, {
+    settings: { initialWindowSize: windowBytes },
+    createConnection: () => Duplex.from({ readable, writable: socket }),
+  })
+  session.on('error', () => {})
+  session.once('connect', () => session.setLocalWindowSize(windowBytes))
+  onTestFinished(() => session.destroy())
+  return { socket, send: http2(port, session), stopReading: () => void socket.unpipe(readable).pause() }
+}
+
+test.each(['shutdown', 'slow reader'])(
+  'HTTP/2 of a client that stops reading: a %s leaves no connection',
+  async how => {
+    const agents = new ScriptAgents()
+    const times = { slowReaderMs: how === 'shutdown' ? 60_000 : 50 }
+    const { port, group, ends } = await startAcp({ agent: agents.connect, times })
+    const { socket, send, stopReading } = stalling(port)
+    const client = await TestClient.open(send)
+    await client.open()
+    stopReading()
+    for (let fullTurns = 0; fullTurns < 200 && ends.length === 0; fullTurns++) {
+      await new Promise(resolve => setImmediate(resolve))
+      if (agents.last.end.full) continue
+      fullTurns = 0
+      agents.last.send({ method: '_n', params: { text: 'x'.repeat(200_000) } })
+    }
+    if (how === 'shutdown') await group.close({ graceMs: 10 })
+    else await expect.poll(() => ends).toEqual(['slow_reader'])
+    expect(group.connections).toBe(0)
+    socket.destroy()
+  },
+)
 
 test('a server without HTTP/2, or one whose path was given back, serves as before', async () => {
   const server = createServer((request, response) => response.end(`served ${request.url}`))
