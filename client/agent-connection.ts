@@ -10,17 +10,15 @@ import {
   startedProcessOutput,
 } from '../shared/contract/agent-outputs.js'
 import type { ProcessHost } from '../shared/contract/agents.js'
-import { rpcError } from '../shared/contract/error-reasons.js'
-import { processLimits } from '../shared/contract/limits.js'
 import { transformer } from '../shared/rpc/json/transformer.js'
-import { cutToBytes } from '../shared/values/text.js'
-import { converted, optionsOf } from './process-calls.js'
+import { invalid, ofAgent } from './agent-errors.js'
+import { optionsOf } from './process-calls.js'
 import { createDuplexClient } from './rpc/client.js'
 import { type ConnectOptions, connect } from './rpc/connection.js'
 
 /**
  * Calls the processes of an agent. Calls wait for a duplex, and are sent again on the next one, since every procedure
- * of an agent is idempotent. A response that breaks a rule fails its call with agent_invalid.
+ * of an agent is idempotent. A response or an error that breaks a rule fails its call with agent_invalid.
  * @param dial waits for the next duplex of the agent, as the `dial` of a `ParkedDial` does
  */
 export function connectAgent(dial: ConnectOptions['dial']): {
@@ -35,7 +33,7 @@ export function connectAgent(dial: ConnectOptions['dial']): {
       info: call => checked(agentInfoOutput, client.info.query(undefined, optionsOf(call))),
       async start(input, call) {
         const started = await checked(startedProcessOutput, client.start.mutate(input, optionsOf(call)))
-        if (started.id !== input.id) throw invalid('id: another process than the one that was asked for')
+        if (started.id !== input.id) throw invalid('a response', 'id: another process than the one that was asked for')
         return started
       },
       output: (input, call) => checked(processOutputOutput, client.output.query(input, optionsOf(call, input.waitMs))),
@@ -56,13 +54,8 @@ export function connectAgent(dial: ConnectOptions['dial']): {
  * @throws RpcError agent_invalid; the errors of the agent and of the link, as services throw them
  */
 async function checked<T>(schema: z.ZodType<T>, call: Promise<unknown>): Promise<T> {
-  const { data, error } = schema.safeParse(await converted(call))
+  const { data, error } = schema.safeParse(await ofAgent(call))
   if (!error) return data
   const [issue] = error.issues
-  throw invalid(issue ? `${issue.path.join('.') || 'the whole'}: ${issue.message}` : 'unknown')
-}
-
-function invalid(fault: string) {
-  const message = `the agent sent a response that breaks a rule: ${cutToBytes(fault, processLimits.maxErrorBytes)}`
-  return rpcError('agent_invalid', message, { mayHaveRun: true })
+  throw invalid('a response', issue ? `${issue.path.join('.') || 'the whole'}: ${issue.message}` : 'unknown')
 }

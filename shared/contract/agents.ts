@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { utf8Bytes } from '../values/text.js'
+import type { ErrorReason } from './error-reasons.js'
 import { text } from './fields.js'
 import { processLimits } from './limits.js'
 
@@ -167,6 +168,18 @@ export type SignalledProcess = Record<string, never>
 export interface ProcessCall {
   readonly signal?: AbortSignal | undefined
 }
+
+/** The reasons of a {@link ProcessHost}: an agent sends no other. */
+export const processReasons = [
+  'input_differs',
+  'cancelled',
+  'dir_not_found',
+  'not_started',
+  'too_many_processes',
+  'unknown_process',
+  'not_running',
+  'output_gone',
+] as const satisfies readonly ErrorReason[]
 
 /** An agent's processes, in this process or behind a link. Inputs are checked. */
 export interface ProcessHost {

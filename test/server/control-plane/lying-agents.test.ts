@@ -10,9 +10,11 @@ import { AgentLinks } from '../../../server/control-plane/agent-links.js'
 import { processRouter } from '../../../server/routers/process.js'
 import { ConnectionGroup } from '../../../server/rpc/connection-group.js'
 import { serveDial } from '../../../server/rpc/serve-dial.js'
-import type { ProcessHost } from '../../../shared/contract/agents.js'
+import { type ProcessHost, processReasons } from '../../../shared/contract/agents.js'
+import { errorReasons } from '../../../shared/contract/error-reasons.js'
 import { processLimits } from '../../../shared/contract/limits.js'
 import type { Duplex, DuplexReceiver, Message } from '../../../shared/rpc/duplex.js'
+import { type ErrorCode, RpcError } from '../../../shared/rpc/errors.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { openAgent } from '../../client/agent/agent.js'
 import { closeOpened } from '../../fixtures/leaves-nothing.js'
@@ -122,10 +124,55 @@ describe('a response that breaks a rule', () => {
     await expectHealthy(server)
   })
 
+  const errors: readonly (readonly [code: ErrorCode, reason: string | undefined, expected: object])[] = [
+    ['UNAUTHORIZED', 'key_invalid', { reason: 'agent_invalid' }],
+    ['FORBIDDEN', 'key_revoked', { reason: 'agent_invalid' }],
+    ['FORBIDDEN', 'replaced', { reason: 'agent_invalid' }],
+    ['PRECONDITION_FAILED', 'agent_restarted', { reason: 'agent_invalid' }],
+    ['SERVICE_UNAVAILABLE', 'connection_lost', { reason: 'agent_invalid' }],
+    ['SERVICE_UNAVAILABLE', 'agent_unreachable', { reason: 'agent_invalid' }],
+    ['SERVICE_UNAVAILABLE', 'draining', { code: 'SERVICE_UNAVAILABLE', reason: 'agent_unreachable' }],
+    ['TIMEOUT', undefined, { reason: 'agent_invalid' }],
+    ['CLIENT_CLOSED_REQUEST', undefined, { reason: 'agent_invalid' }],
+    ['UNAUTHORIZED', 'not_running', { reason: 'agent_invalid' }],
+    ['NOT_FOUND', 'unknown_row', { code: 'NOT_FOUND', reason: undefined }],
+    ['TOO_MANY_REQUESTS', 'too_many_calls', { code: 'TOO_MANY_REQUESTS', reason: undefined }],
+    ['INTERNAL_SERVER_ERROR', undefined, { code: 'INTERNAL_SERVER_ERROR', reason: undefined }],
+    ...processReasons.map(
+      reason => [errorReasons[reason].code, reason, { code: errorReasons[reason].code, reason }] as const,
+    ),
+  ]
+
+  test('an error of an agent speaks for its processes, and not for the server, the link or the key', async () => {
+    const server = await openServer()
+    const { name: agent, key } = await server.createAgent()
+    let error = new RpcError<string>('NOT_FOUND', 'none')
+    let calls = 0
+    const list = async () => {
+      calls++
+      throw error
+    }
+    serveHost(server.url, key, { list })
+    for (const [code, reason, expected] of errors) {
+      error = new RpcError<string>(code, 'a lie', { reason, mayHaveRun: false })
+      const rejection = await rejectionOf(server.agents.processes.query({ agent }))
+      expect(rejection, `${code} ${reason}`).toMatchObject(expected)
+    }
+    expect(calls).toBe(errors.length)
+  })
+
+  test.each([4401, 4403])('a close with %i fails a call as a lost link, and not as a rejection', async code => {
+    const [far, near] = memoryDuplexPair()
+    far.open({ onMessage: () => far.close({ code, message: 'no' }), onDrain: () => {}, onClose: () => {} })
+    const agent = connectAgent(() => near)
+    onTestFinished(() => agent.close())
+    const rejection = await rejectionOf(agent.host.list({}, {}))
+    expect(rejection).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'connection_lost' })
+  })
+
   test('the message of an error of an agent is cut', async () => {
     const server = await openServer()
     const { name: agent, key } = await server.createAgent()
-    const { RpcError } = await import('../../../shared/rpc/errors.js')
     const output = async () => {
       throw new RpcError('BAD_REQUEST', 'x'.repeat(1024 * 1024))
     }
