@@ -59,13 +59,16 @@ export function chatStore(db: Kysely<Database>): Omit<ChatStore, 'onChatChange'>
 
     syncChat({ id, afterSeq, historyVersion, limit, maxBytes }) {
       return inSnapshot(db, async (tx): Promise<ChatSync | null> => {
-        const row = await readChat(tx, id)
-        if (!row) return null
+        const { rows } = await sql<ChatRecord & { lastSeq: number }>`
+          select ${chatColumns}, c.last_seq as "lastSeq" from chats c where c.id = ${id}::uuid`.execute(tx)
+        const [found] = rows
+        if (!found) return null
+        const row = chatOf(found)
         const since = { chatId: id, seq: afterSeq, version: historyVersion }
         const wasReset = row.historyVersion !== historyVersion && (await wasDeletedSince(tx, since))
         const after = wasReset ? 0 : afterSeq
         const { messages, hasMore } = await readPage(tx, { chatId: id, after, limit, maxBytes })
-        return { row, wasReset, messages, hasMore, queue: await readQueue(tx, id) }
+        return { row, lastSeq: found.lastSeq, wasReset, messages, hasMore, queue: await readQueue(tx, id) }
       })
     },
 

@@ -94,6 +94,8 @@ export interface ChatChange {
 /** A state of a chat at one moment, for watchers. */
 export interface ChatSync {
   row: ChatRow
+  /** the number of the last message that the chat has had, deleted ones included; 0 before the first */
+  lastSeq: number
   /** a message at or below `afterSeq` was deleted at a version above `historyVersion` */
   wasReset: boolean
   /** messages behind `afterSeq` (all, if `wasReset`), as many as fit into a page */

@@ -1,4 +1,5 @@
 /** Ids of a watcher's events: places in the stored history and in the live parts of a chat. */
+import { chatLimits } from '../../../../shared/contract/limits.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { shortIdOf } from '../../../../shared/values/short-id.js'
 
@@ -32,7 +33,10 @@ const pattern = /^(\d{1,10})\.(\d{1,10})\.(\d{1,10})\.(\d{1,10})\.([0-9a-f]{12})
 export function parseCursor(chatId: string, id: string): ChatCursor {
   const [, seq, historyVersion, attempt, partSeq, chat] = pattern.exec(id) ?? []
   if (chat !== shortIdOf(chatId)) throw unknownEvent(chatId, id)
-  const [a, b, c, d] = [Number(seq), Number(historyVersion), Number(attempt), Number(partSeq)]
+  const numbers = [Number(seq), Number(historyVersion), Number(attempt), Number(partSeq)] as const
+  // The database takes no larger number.
+  if (Math.max(...numbers) > chatLimits.maxSeq) throw unknownEvent(chatId, id)
+  const [a, b, c, d] = numbers
   return { seq: a, historyVersion: b, attempt: c, partSeq: d }
 }
 

@@ -82,7 +82,7 @@ export function createChatWatch({
             const page = await read(chatId, state.cursor)
             if (!page) throw rpcError('unknown_chat', `no chat has the id ${chatId}`)
             if (isFirst) {
-              if (lastEventId !== undefined && !state.isPlaceIn(page.row)) throw unknownEvent(chatId, lastEventId)
+              if (lastEventId !== undefined && !state.isPlaceIn(page)) throw unknownEvent(chatId, lastEventId)
               isFirst = false
               yield state.begin()
             }

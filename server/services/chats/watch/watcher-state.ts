@@ -21,11 +21,15 @@ export interface WatchedEvent {
 /** The state of a chat at one moment: a `ChatSync` as it leaves the server. */
 export interface SyncPage {
   row: ChatRow
+  lastSeq: number
   wasReset: boolean
   messages: readonly ChatMessage[]
   hasMore: boolean
   queue: readonly QueuedMessage[]
 }
+
+/** The last place in the history of a chat. */
+type PlaceInChat = Pick<SyncPage, 'lastSeq'> & { row: Pick<ChatRow, 'historyVersion' | 'attempt'> }
 
 /** The parts to follow: those of an episode behind `after`, at the server process `runner`. */
 export interface FollowTarget {
@@ -68,8 +72,9 @@ export class WatcherState {
   }
 
   /** Returns whether the place may be one of this chat. A chat that was restored from a backup is behind some. */
-  isPlaceIn({ historyVersion, attempt }: Pick<ChatRow, 'historyVersion' | 'attempt'>): boolean {
+  isPlaceIn({ row: { historyVersion, attempt }, lastSeq }: PlaceInChat): boolean {
     const own = this.#cursor
+    if (own.seq > lastSeq) return false
     return own.historyVersion < historyVersion || (own.historyVersion === historyVersion && own.attempt <= attempt)
   }
 

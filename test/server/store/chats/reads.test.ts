@@ -40,7 +40,7 @@ describe.each(stores)('reading and erasing chats: $name', ({ openTwo }) => {
     const sync = async (afterSeq: number, seen: number, limit = 9) =>
       (await store.syncChat({ id, afterSeq, historyVersion: seen, limit, maxBytes: 9_999 })) ?? expect.fail('unknown')
     const found = await sync(1, historyVersion)
-    expect(found).toMatchObject({ wasReset: false, hasMore: false, messages: [{ seq: 2 }, { seq: 3 }] })
+    expect(found).toMatchObject({ wasReset: false, lastSeq: 3, hasMore: false, messages: [{ seq: 2 }, { seq: 3 }] })
     expect(found.queue).toHaveLength(1)
     expect(found.row).toEqual((await store.findChat(id))?.row)
     expect(await sync(0, 0, 2)).toMatchObject({ wasReset: false, hasMore: true, messages: [{ seq: 1 }, { seq: 2 }] })
@@ -60,6 +60,8 @@ describe.each(stores)('reading and erasing chats: $name', ({ openTwo }) => {
     expect(await seqsOf(1, historyVersion), 'the caller has seen none of the deleted ones').toEqual([false, [4]])
     expect(await seqsOf(4, version)).toEqual([false, []])
     expect(await seqsOf(0, 0)).toEqual([false, [1, 4]])
+    await store.changeChat(id, chat => chat.deleteFrom(3))
+    expect(await sync(0, 0), 'the last number stays behind a deletion').toMatchObject({ lastSeq: 4 })
   })
 
   test('a snapshot is of one moment: the row tells of exactly the messages that come with it', async () => {

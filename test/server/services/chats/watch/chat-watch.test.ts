@@ -345,6 +345,9 @@ describe.each(stores)('watching chats: $name', ({ openTwo }) => {
       [two.id, id],
       [one.id, ''],
       [one.id, future],
+      [one.id, id.replace(/^\d+/, '500')],
+      [one.id, id.replace(/^\d+/, '9999999999')],
+      [one.id, id.replace(/^(\d+)\.\d+/, '$1.9999999999')],
     ] as const) {
       const rejected = watching(here, chatId, lastEventId)
       expect(await rejected.ended).toMatchObject({ code: 'BAD_REQUEST' })

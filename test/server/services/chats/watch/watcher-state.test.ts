@@ -60,6 +60,7 @@ function messageOf(seq: number): ChatMessage {
 
 const page = (row: ChatRow, fields: Partial<SyncPage> = {}): SyncPage => ({
   row,
+  lastSeq: fields.messages?.at(-1)?.seq ?? 0,
   wasReset: false,
   messages: [],
   hasMore: false,
@@ -170,14 +171,21 @@ describe('a watcher of a chat', () => {
   test('an id of another chat, of another form or of a future is no event of this chat', () => {
     const other = '019a0000-0000-7000-8000-00000000ffff'
     const { id } = new WatcherState(other, undefined).begin()
-    for (const bad of [id, '', '1.2.3.4', `1.2.3.${chatId.slice(-12)}`, `-1.0.0.0.${chatId.slice(-12)}`]) {
+    // Each number is one that the database does not take.
+    const large = [0, 1, 2, 3].map(
+      place => `${[0, 1, 2, 3].map(n => (n === place ? 2_147_483_648 : 0)).join('.')}.${chatId.slice(-12)}`,
+    )
+    for (const bad of [id, '', '1.2.3.4', `1.2.3.${chatId.slice(-12)}`, `-1.0.0.0.${chatId.slice(-12)}`, ...large]) {
       expect(() => parseCursor(chatId, bad), bad).toThrow('is no event of chat')
     }
     const cursor = { seq: 1, historyVersion: 2, attempt: 1, partSeq: 0 }
-    expect(new WatcherState(chatId, cursor).isPlaceIn({ historyVersion: 2, attempt: 1 })).toBe(true)
-    expect(new WatcherState(chatId, cursor).isPlaceIn({ historyVersion: 3, attempt: 0 })).toBe(true)
-    expect(new WatcherState(chatId, cursor).isPlaceIn({ historyVersion: 2, attempt: 0 })).toBe(false)
-    expect(new WatcherState(chatId, cursor).isPlaceIn({ historyVersion: 1, attempt: 9 })).toBe(false)
+    const isPlaceIn = (historyVersion: number, attempt: number, lastSeq = 1) =>
+      new WatcherState(chatId, cursor).isPlaceIn({ row: { historyVersion, attempt }, lastSeq })
+    expect(isPlaceIn(2, 1)).toBe(true)
+    expect(isPlaceIn(3, 0)).toBe(true)
+    expect(isPlaceIn(2, 0)).toBe(false)
+    expect(isPlaceIn(1, 9)).toBe(false)
+    expect(isPlaceIn(2, 1, 0), 'a message that the chat has not had').toBe(false)
   })
 })
 
@@ -230,7 +238,8 @@ class ModelChat {
     const wasReset = this.messages.some(one => one.isDeleted && one.message.seq <= seq && one.version > historyVersion)
     const behind = this.messages.filter(one => !one.isDeleted && one.message.seq > (wasReset ? 0 : seq))
     const messages = behind.slice(0, limit).map(({ message }) => message)
-    return { row: this.row, wasReset, messages, hasMore: behind.length > limit, queue: [] }
+    const hasMore = behind.length > limit
+    return { row: this.row, lastSeq: this.messages.length, wasReset, messages, hasMore, queue: [] }
   }
 }
 
