@@ -3,6 +3,7 @@ import { chatLimits } from '../../../shared/contract/limits.js'
 import { utf8Bytes } from '../../../shared/values/text.js'
 import type { Episode, EpisodeEvent, LiveParts } from './live-parts.js'
 import type { LivePart } from './model.js'
+import { publicParts } from './public-parts.js'
 
 /** Takes the parts of one attempt. */
 export interface EpisodeWriter {
@@ -113,8 +114,11 @@ export class Episodes implements LiveParts {
     for (const waiting of [...this.#waiting.values()].flatMap(ofChat => [...ofChat])) waiting.found(undefined)
   }
 
-  #add(kept: KeptEpisode, part: LivePart): void {
-    if (kept.state !== 'open') return
+  /** Keeps a part as it may leave the server. */
+  #add(kept: KeptEpisode, { role, index, part: stored }: LivePart): void {
+    const [shown] = publicParts([stored])
+    if (kept.state !== 'open' || !shown) return
+    const part: LivePart = { role, index, part: shown }
     const bytes = utf8Bytes(JSON.stringify(part)) + partBytes
     if (kept.bytes + bytes > this.#limits.episodeBytes || !this.#makeRoom(bytes)) kept.state = 'cut'
     else {
