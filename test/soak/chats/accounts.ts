@@ -37,6 +37,8 @@ export interface StoredChat {
 export interface Accounts {
   chats: readonly ChatAccount[]
   calls: readonly ModelCall[]
+  /** when replicas were killed or stopped, in ms of `performance.now()` */
+  strikes: readonly number[]
   /** tool call ids in the order in which commands began */
   runs: readonly string[]
   watches: readonly WatchAccount[]

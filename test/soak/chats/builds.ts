@@ -14,7 +14,8 @@ const shortTimes: readonly LineChange[] = [
 ]
 
 /** A flaw that the judge must find. */
-export interface ChatFlaw extends LineChange {
+export interface ChatFlaw {
+  changes: readonly LineChange[]
   found: readonly OffenceKind[]
 }
 
@@ -22,10 +23,30 @@ export interface ChatFlaw extends LineChange {
 export const chatFlaws: Readonly<Record<string, ChatFlaw>> = {
   /** A run commits whatever runner and fence the chat has by then. */
   'no-fence': {
-    file: 'server/services/chats/run-changes.js',
-    line: /row\.runner !== run\.runner \|\| row\.fence !== run\.fence/g,
-    replacement: 'false',
+    changes: [
+      {
+        file: 'server/services/chats/run-changes.js',
+        line: /row\.runner !== run\.runner \|\| row\.fence !== run\.fence/g,
+        replacement: 'false',
+      },
+    ],
     found: ['twice', 'history', 'truncated', 'unended', 'unseen'],
+  },
+  /** A renewal that was sent before an acquisition ends the newer run. Renewals are slow, so that there are such ones. */
+  'old-renewal': {
+    changes: [
+      {
+        file: 'server/services/chats/runner/chat-runner.js',
+        line: /(const byId = new Map\(rows\.map)/g,
+        replacement: 'await new Promise(resolve => setTimeout(resolve, 900));\n$1',
+      },
+      {
+        file: 'server/services/chats/runner/chat-runner.js',
+        line: /for \(const \{ id, fence \} of sent\)/g,
+        replacement: 'for (const { id, fence } of this.#running.values())',
+      },
+    ],
+    found: ['repeated', 'unended', 'stuck'],
   },
 }
 
@@ -33,5 +54,5 @@ export const chatFlaws: Readonly<Record<string, ChatFlaw>> = {
 export function buildWithShortTimes(flaw?: string): Promise<ChangedBuild> {
   const planted = flaw === undefined ? undefined : chatFlaws[flaw]
   if (flaw !== undefined && !planted) throw new Error(`no flaw is named ${flaw}`)
-  return changedBuild([...shortTimes, ...(planted ? [planted] : [])])
+  return changedBuild([...shortTimes, ...(planted?.changes ?? [])])
 }

@@ -13,6 +13,7 @@ import type { ModelCall } from './provider.js'
  * - `unended` a chat is not at rest, a failed turn, a tool call without its result
  * - `stale` a watcher was shown parts that are not of the stored response, or out of order
  * - `unseen` a watcher has another list of messages than the database
+ * - `repeated` the model was asked with one history more often than strikes and broken responses explain
  * - `uncounted` a response without its interception, or with another number of tokens
  * - `log` a process logged a fault, or ended as it must not; `stuck` a round came to no end
  */
@@ -25,6 +26,7 @@ export type OffenceKind =
   | 'unended'
   | 'stale'
   | 'unseen'
+  | 'repeated'
   | 'uncounted'
   | 'log'
   | 'stuck'
@@ -41,6 +43,7 @@ export function offencesOf(accounts: Accounts): Offence[] {
   const calls = new Map(accounts.calls.map(call => [call.number, call]))
   return [
     ...repeated(accounts.runs).map((id): Offence => ({ kind: 'twice', tag: id, detail: 'the command ran twice' })),
+    ...ofCalls(accounts),
     ...accounts.chats.flatMap(chat => {
       const stored = accounts.stored.get(chat.id)
       if (!stored) return [{ kind: 'missing', tag: chat.tag, detail: 'the chat' } as const]
@@ -55,6 +58,28 @@ export function offencesOf(accounts: Accounts): Offence[] {
     }),
   ]
 }
+
+/** A busy machine may lose a lease without a strike, once. */
+const spareCalls = 1
+
+function ofCalls({ calls, strikes }: Accounts): Offence[] {
+  const groups = new Map<string, ModelCall[]>()
+  for (const call of calls) {
+    const history = JSON.stringify([call.tag, call.history])
+    groups.set(history, [...(groups.get(history) ?? []), call])
+  }
+  return [...groups.values()].flatMap((same): Offence[] => {
+    const [first, last] = [same[0]?.at ?? 0, same.at(-1)?.at ?? 0]
+    // A lease outlasts its server: a strike before the first call may lead to the second one.
+    const struck = strikes.filter(at => at > first - strikeMemoryMs && at < last).length
+    const explained = 1 + struck + same.filter(({ isCut }) => isCut).length + spareCalls
+    if (same.length <= explained) return []
+    const detail = `${same.length} calls with one history (#${same[0]?.number}), ${explained} are explained`
+    return [{ kind: 'repeated', tag: same[0]?.tag ?? '', detail }]
+  })
+}
+
+const strikeMemoryMs = 10_000
 
 function ofUsers(chat: ChatAccount, { messages }: StoredChat): Offence[] {
   const offence = (kind: OffenceKind, detail: string): Offence => ({ kind, tag: chat.tag, detail })

@@ -16,9 +16,9 @@ export interface ModelCall {
   text: string
   /** ids of the tool calls of the planned response */
   toolCallIds: string[]
-  /** the last byte was handed to the operating system */
-  isWhole: boolean
-  /** when the response began */
+  /** the provider breaks the response off */
+  isCut: boolean
+  /** when the call came, in ms of `performance.now()` */
   at: number
 }
 
@@ -71,6 +71,7 @@ export class ChatProvider {
     const call = this.#plan(body)
     const events = [...eventsOf(call, this.#options.runsFile)]
     const cutAt = fate < 0.13 ? choice.below(events.length) : Number.POSITIVE_INFINITY
+    call.isCut = Number.isFinite(cutAt)
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     for (const [index, event] of events.entries()) {
       onEvent(call)
@@ -80,8 +81,6 @@ export class ChatProvider {
       response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
     }
     response.end()
-    await once(response, 'finish')
-    call.isWhole = true
   }
 
   #plan(body: AnthropicRequest): ModelCall {
@@ -98,7 +97,7 @@ export class ChatProvider {
       history,
       text: `answer #${number} ${words.join(' ')} .`,
       toolCallIds: Array.from({ length: tools }, (_, index) => `toolu_${number}_${index}`),
-      isWhole: false,
+      isCut: false,
       at: performance.now(),
     }
     this.calls.push(call)

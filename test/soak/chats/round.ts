@@ -84,7 +84,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
       Promise.all(writing).then(() => undefined),
       striking.then(() => undefined),
     ]).catch((error: unknown) => error)
-    const struck = await striking
+    const { strikes, ...struck } = await striking
     isStruck = true
     const written = await Promise.allSettled(writing)
     const stuck = [failure, ...written.map(result => (result.status === 'rejected' ? result.reason : undefined))]
@@ -98,6 +98,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
     const accounts: Accounts = {
       chats,
       calls: provider.calls,
+      strikes,
       runs: await deployment.runs(),
       watches,
       stored,
@@ -148,13 +149,13 @@ async function strike(
   events: Events,
   choice: Choice,
   { strikes, leaseMs }: RoundOptions,
-): Promise<{ kills: number; freezes: number; hits: number }> {
-  const made = { kills: 0, freezes: 0, hits: 0 }
-  const frozen: Promise<void>[] = []
+): Promise<{ kills: number; freezes: number; hits: number; strikes: number[] }> {
+  const made = { kills: 0, freezes: 0, hits: 0, strikes: [] as number[] }
   for (let left = strikes; left > 0; left--) {
     if (await events.next(3_000)) made.hits++
     await pause(choice.below(60))
     const victim: Program = choice.pick(deployment.replicas)
+    made.strikes.push(performance.now())
     if (choice.chance(0.6)) {
       made.kills++
       await victim.kill()
@@ -168,7 +169,6 @@ async function strike(
     }
     await pause(choice.below(leaseMs / 2))
   }
-  await Promise.all(frozen)
   return made
 }
 
