@@ -7,7 +7,8 @@ import type { CreatedAgent } from '../../shared/contract/admin/agents.js'
 import { makeDatabase } from '../fixtures/stores.js'
 import { agentDeployment as deployment } from './agent-deployment.js'
 import { balance } from './balancer.js'
-import { cleanUp, run, runJson, startAgent, startServe, temporaryDirectory } from './process.js'
+import { cleanUp, run, runJson, startAgent, temporaryDirectory } from './process.js'
+import { replicaEnvironment, startReplica } from './replica.js'
 
 // A server's start takes a second, more on a busy machine.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
@@ -82,24 +83,10 @@ test('a key of an agent opens no bridge and no MCP endpoint, and a second proces
   expect(await second.exited).toMatchObject({ code: 0 })
 })
 
-/** A server that the others reach: it has to know the URL of its way in before it has a port. */
-async function startReplica(env: Record<string, string>) {
-  const found: { url: string }[] = []
-  const way = await balance(() => found)
-  onTestFinished(way.close)
-  const server = await startServe(await temporaryDirectory(), { env: { ...env, BRIDGE_ADVERTISE_URL: way.url } })
-  found.push(server)
-  return server
-}
-
 test('a command whose server is killed is read to its end through another server, and runs once', async () => {
   const database = await makeDatabase()
   onTestFinished(database.drop)
-  const env = {
-    BRIDGE_ADMIN_TOKEN: 'admin-token-of-the-control-plane',
-    BRIDGE_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
-    DATABASE_URL: database.url,
-  }
+  const env = replicaEnvironment(database.url)
   const [far, near] = await Promise.all([startReplica(env), startReplica(env)])
   const at = ['--port', near.port]
   await run(['users', 'create', 'ada', ...at], { env })
