@@ -32,7 +32,7 @@ export const chatFlaws: Readonly<Record<string, ChatFlaw>> = {
     ],
     found: ['twice', 'history', 'truncated', 'unended', 'unseen'],
   },
-  /** A renewal that was sent before an acquisition ends the newer run. Renewals are slow, so that there are such ones. */
+  /** A renewal that was sent before an acquisition ends the newer run. Slow renewals make such cases frequent. */
   'old-renewal': {
     changes: [
       {
