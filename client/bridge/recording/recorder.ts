@@ -70,10 +70,9 @@ async function begin(parts: RecorderParts, start: InterceptionStart, signal: Abo
   const [recorded, kept] = await Promise.allSettled([recording, abortable(written, signal)])
   if (recorded.status === 'fulfilled' && kept.status === 'fulfilled') return createRecording(parts, start, records)
   const error: unknown = recorded.status === 'rejected' ? recorded.reason : Reflect.get(kept, 'reason')
-  logger.error(
-    { err: error, code: errorCodeOf(error), interceptionId: interception.id },
-    'an interception could not be recorded',
-  )
+  // A client that leaves is no fault of recording.
+  const failed = { err: error, code: errorCodeOf(error), interceptionId: interception.id }
+  if (!signal.aborted) logger.error(failed, 'an interception could not be recorded')
   // The control plane may have the record in spite of the error, so an end follows; a repeated beginning is harmless.
   if (recorded.status === 'fulfilled' || signal.aborted || !isNotRecorded(error)) endUnserved(parts, records, signal)
   else outbox.forget(interception.id)

@@ -423,6 +423,24 @@ describe('shutting down', () => {
     expect(plane.stored('tokenUsage')).toHaveLength(1)
   })
 
+  test('a client that leaves while its request is recorded is no error, and its interception ends', async () => {
+    const gate = createGate()
+    let begun = 0
+    plane.before = async path => {
+      if (path === 'recorder.recordInterception' && ++begun === 1) await gate.opened
+    }
+    await start()
+    const socket = await connected()
+    const body = '{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
+    socket.write(requestText(body))
+    await eventually(() => expect(begun).toBe(1))
+    socket.destroy()
+    await eventually(() => expect(plane.stored('interceptionEnded')).toHaveLength(1))
+    gate.open()
+    expect(bridge.log.filter(({ level }) => level === 'error')).toEqual([])
+    expect(provider.calls).toHaveLength(0)
+  })
+
   test('a closed bridge leaves no timer and no socket', async () => {
     const before = resources()
     await start()

@@ -142,12 +142,14 @@ export class Deployment {
       logFile: join(directory, `${name}.log`),
       mayFailToStart: false,
       onLine(line) {
-        if (offences.test(line)) note(line.slice(0, 500))
+        if (isOffence(line)) note(line.slice(0, 500))
       },
       onOffence: note,
     })
   }
 }
 
-/** Messages of the log that say that a program has a fault. */
-const offences = /"level":"error"|"level":50|a fault of aibridge/
+/** Whether a line of the log says that a program has a fault. That the stand-in breaks a response off is none. */
+function isOffence(line: string): boolean {
+  return /"level":"error"|"level":50|a fault of aibridge/.test(line) && !line.includes('"rejection":"provider_failed"')
+}
