@@ -24,7 +24,7 @@ const slowFiles = [
   'test/server/routers/{conversations,mcp,watch}.test.ts',
   'test/server/control-plane/peers/relayed-parts.test.ts',
   'test/server/rpc/equality-of-links.test.ts',
-  'test/server/services/chats/runner/{chat-runner,takeover}.test.ts',
+  'test/server/services/chats/runner/{chat-runner,commands,takeover}.test.ts',
   'test/server/services/admin/{records/retention,secret-rotation}.test.ts',
   'test/server/store/pglite/embedded.test.ts',
   'test/server/store/plans.test.ts',

@@ -315,6 +315,8 @@ export const chatLimits = {
   maxToolCalls: 64,
   /** of one history version */
   maxAttempts: 8,
+  /** of one step of tools: its servers go on with the same commands, and one of 4 h outlasts a server each 4 minutes */
+  maxToolAttempts: 64,
   /** a longer `Retry-After` fails the turn, with the time */
   maxRetryAfterMs: 60_000,
   retryMinMs: 1_000,

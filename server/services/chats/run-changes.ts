@@ -41,7 +41,10 @@ export interface RunChanges {
   noteRetry(run: Run, retry: ChatRetry): Promise<RunOutcome>
   /** Notes the process of the agent on which the commands of this step are about to be started. */
   noteAgentInstance(run: Run, instance: string): Promise<RunOutcome>
-  /** Appends messages; the turn goes on, with the history of the row. A chat without room fails (too_long). */
+  /**
+   * Appends a response with calls, or the results of calls; the turn goes on, with the history of the row. A chat
+   * without room for a response and its results fails (too_long).
+   */
   commitStep(run: Run, messages: readonly RunMessage[]): Promise<RunOutcome>
   /** Appends messages and ends the turn; a queued message begins the next one, under the same lease. */
   finishTurn(run: Run, messages: readonly RunMessage[]): Promise<RunOutcome>
@@ -79,7 +82,9 @@ export function createRunChanges(store: Pick<ChatStore, 'changeChat'>): RunChang
 
     commitStep: (run, messages) =>
       change(run, 'commitStep', async chat => {
-        if (isFull(chat, messages.length)) return fail(chat, tooLong)
+        // Calls need room for their results, too: results of calls that were made are stored in any case.
+        const isResponse = messages.some(({ role }) => role === 'assistant')
+        if (isResponse && isFull(chat, messages.length + 1)) return fail(chat, tooLong)
         await appendAll(chat, messages)
         await chat.update({ agentInstance: null, historyChanged: true })
       }),
@@ -118,7 +123,10 @@ async function appendAll(chat: ChatChange, messages: readonly RunMessage[]): Pro
   }
 }
 
-/** The queue stays: the user decides by `retry`, `promote` or a new message. */
+/**
+ * The queue stays: the user decides by `retry`, `promote` or a new message. The agent's process stays, too: a retry
+ * makes the open calls under the same ids, and a process that never had them must not run them again.
+ */
 async function fail(chat: ChatChange, lastError: ChatError): Promise<void> {
-  await chat.update({ status: 'error', lastError, retry: null, agentInstance: null, released: true })
+  await chat.update({ status: 'error', lastError, retry: null, released: true })
 }

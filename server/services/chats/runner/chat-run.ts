@@ -2,12 +2,13 @@
 import type { ChatError } from '../../../../shared/contract/chats.js'
 import { ModelError } from '../../../../shared/contract/model-error.js'
 import { abortable } from '../../../../shared/values/abortable.js'
-import type { ChatRow, MessageRow } from '../../../store/store.js'
+import type { ChatRow } from '../../../store/store.js'
 import { isNotAllowed } from '../chat-keys.js'
 import type { EpisodeWriter } from '../episodes.js'
 import type { ModelResponse } from '../model.js'
 import type { Run, RunMessage, RunOutcome } from '../run-changes.js'
-import { type History, modelRequestOf, openStepOf } from './history.js'
+import { endCommands, type MessageCalls } from './commands.js'
+import { droppedCalls, type History, modelRequestOf, openStepOf, stepsOf } from './history.js'
 import { PartialResponse } from './partial-response.js'
 import { decideRetry } from './retry-decision.js'
 import type { RunnerParts } from './runner-parts.js'
@@ -17,13 +18,16 @@ import { runToolStep } from './tool-step.js'
 /** The reason for which the work of a run is cut short. */
 type Cut =
   /** another server has the chat, or its history is another one: nothing is committed */
-  | { kind: 'lost'; isObsolete: boolean }
+  | { kind: 'lost' }
   /** the turn is interrupted */
   | { kind: 'interrupt' }
   /** the owner may not use the gateway any more */
   | { kind: 'forbidden' }
   /** the server closes and does not wait any longer */
   | { kind: 'abandoned' }
+
+/** The end of another server's commands is waited for so long: an interrupt that is taken over has 2 s of its 5 s. */
+const takenCancelMs = 1_000
 
 /**
  * ```
@@ -75,16 +79,15 @@ export class ChatRun {
    * decides nothing: a renewal that was sent before an acquisition must not end the run that came after.
    */
   observe(row: ChatRow | undefined): void {
-    if (!row) return this.#stop({ kind: 'lost', isObsolete: true })
+    if (!row) return this.#stop({ kind: 'lost' })
     if (row.version < this.#version) return
     this.#version = row.version
     const { runner } = this.#parts
     const isMine = row.runner === runner && row.fence === this.fence
     const isActive = row.status === 'running' || row.status === 'interrupting'
     // A turn that this run has just ended is at rest, and has no runner.
-    if (!isMine && (isActive || row.fence > this.fence)) {
-      this.#stop({ kind: 'lost', isObsolete: row.fence === this.fence })
-    } else if (isMine && row.status === 'interrupting') this.#stop({ kind: 'interrupt' })
+    if (!isMine && (isActive || row.fence > this.fence)) this.#stop({ kind: 'lost' })
+    else if (isMine && row.status === 'interrupting') this.#stop({ kind: 'interrupt' })
   }
 
   /** Ends the turn with not_allowed. */
@@ -120,8 +123,7 @@ export class ChatRun {
       const history = await this.#store.call('readHistory', store => store.readHistory(this.id))
       if (!history || this.#isEnded) return
       const { row } = history
-      if (row.runner !== this.#parts.runner || row.fence !== this.fence)
-        return this.#stop({ kind: 'lost', isObsolete: false })
+      if (row.runner !== this.#parts.runner || row.fence !== this.fence) return this.#stop({ kind: 'lost' })
       if (row.status !== 'running' && row.status !== 'interrupting') {
         this.#isReleased = true
         return
@@ -139,15 +141,38 @@ export class ChatRun {
     if (this.#cut) this.#work.abort()
     const run = this.#runOf(history.row)
     try {
-      if (history.row.status === 'interrupting') await this.#finishInterrupt(run, [])
-      else if (this.#cut?.kind === 'forbidden') await this.#fail(run, notAllowed('the key of the chats was revoked'))
-      else if (openStepOf(history.messages)) await this.#callTools(run, history)
+      if (history.row.status === 'interrupting') {
+        await this.#endOpenCommands(history)
+        await this.#finishInterrupt(run, [])
+      } else if (this.#cut?.kind === 'forbidden') {
+        await this.#endOpenCommands(history)
+        await this.#fail(run, notAllowed('the key of the chats was revoked'))
+      } else if (openStepOf(history.messages)) await this.#callTools(run, history)
       else await this.#callModel(run, history)
     } catch (error) {
-      if (this.#store.isGone(error) || this.#isEnded) throw error
+      // An interrupt has no failure: another server finishes it.
+      if (this.#store.isGone(error) || this.#isEnded || history.row.status === 'interrupting') throw error
       this.#parts.logger.error({ err: error, chatId: this.id }, 'a step of a chat failed')
       await this.#fail(run, { reason: 'internal', message: 'the server failed; its log has the cause' })
     }
+  }
+
+  /** Ends the commands of a step whose calls were made by an earlier server, or by this one. */
+  async #endOpenCommands({ row, messages }: History): Promise<void> {
+    const { id: chatId } = this
+    const { agentId, agentInstance: instanceId, cwd } = row
+    const step = openStepOf(messages)
+    // Without an instance no command was started.
+    if (!step || agentId === null || instanceId === null) return
+    await endCommands(this.#parts, { agentId, chatId, cwd, instanceId }, step, takenCancelMs)
+  }
+
+  /** Another server goes on with the commands of a step that this one has lost, unless nobody needs them any more. */
+  async #callsToEnd(open: MessageCalls): Promise<MessageCalls['calls']> {
+    if (this.#cut?.kind === 'abandoned') return []
+    if (this.#cut?.kind !== 'lost') return open.calls
+    const history = await this.#store.call('readHistory', store => store.readHistory(this.id))
+    return droppedCalls(history?.messages ?? [], open)
   }
 
   #runOf(row: ChatRow): Run {
@@ -163,7 +188,7 @@ export class ChatRun {
     }
     if (row.retry && row.retry.at > now()) await this.#pause(row.retry.at.getTime() - now().getTime())
     if (this.#work.signal.aborted || this.#isDraining) return
-    const begun = await this.#begin(run, row)
+    const begun = await this.#begin(run, row, limits.maxAttempts)
     if (!begun) return
     const keyId = await this.#keyOf(run, row)
     if (keyId === undefined) return
@@ -180,8 +205,8 @@ export class ChatRun {
   }
 
   /** Counts an attempt; undefined if the run has no place for it. */
-  async #begin(run: Run, row: ChatRow): Promise<ChatRow | undefined> {
-    if (row.attempt >= this.#parts.limits.maxAttempts) {
+  async #begin(run: Run, row: ChatRow, limit: number): Promise<ChatRow | undefined> {
+    if (row.attempt >= limit) {
       const message = `the turn was begun ${row.attempt} times without a result`
       await this.#fail(run, { reason: 'too_many_attempts', message })
       return undefined
@@ -250,7 +275,7 @@ export class ChatRun {
     const { row } = history
     const step = openStepOf(history.messages)
     if (!step) return
-    const begun = await this.#begin(run, row)
+    const begun = await this.#begin(run, row, this.#parts.limits.maxToolAttempts)
     if (!begun) return
     const episode = this.#parts.episodes.begin({
       chatId: this.id,
@@ -262,12 +287,10 @@ export class ChatRun {
         this.#parts,
         {
           chatId: this.id,
-          messageId: step.messageId,
-          calls: step.calls,
+          ...step,
           agent: row.agentId === null ? undefined : { agentId: row.agentId, cwd: row.cwd },
           signal: this.#work.signal,
-          endsProcesses: () =>
-            this.#cut?.kind !== 'abandoned' && !(this.#cut?.kind === 'lost' && !this.#cut.isObsolete),
+          callsToEnd: open => this.#callsToEnd(open),
           instanceId: row.agentInstance,
           noteInstance: async instance => {
             const noted = await this.#store.change(changes => changes.noteAgentInstance(run, instance))
@@ -293,10 +316,10 @@ export class ChatRun {
     if (outcome.state === 'done') this.#noted(outcome)
   }
 
+  /** Ends the turn by a failure. An interrupt that came before is finished by the next step. */
   async #fail(run: Run, error: ChatError): Promise<void> {
     const outcome = await this.#store.change(changes => changes.failTurn(run, error))
-    if (outcome.state === 'interrupting') await this.#finishInterrupt(run, [])
-    else if (outcome.state === 'done') this.#noted(outcome)
+    if (outcome.state === 'done') this.#noted(outcome)
   }
 
   #noted<T extends Extract<RunOutcome, { row: ChatRow }>>(outcome: T): T {
@@ -318,10 +341,4 @@ function notAllowed(message: string): ChatError {
 function cutMessage(partial: PartialResponse, interceptionId: string | null): RunMessage[] {
   const parts = partial.parts()
   return parts.length === 0 ? [] : [{ role: 'assistant', parts, interceptionId, interrupted: true }]
-}
-
-/** Returns the calls of the model since the last message of the user. */
-function stepsOf(messages: readonly Pick<MessageRow, 'role'>[]): number {
-  const turn = messages.slice(messages.findLastIndex(({ role }) => role === 'user') + 1)
-  return turn.filter(({ role }) => role === 'assistant').length
 }

@@ -13,6 +13,7 @@ export type RunnerLimits = Record<
   | 'maxSteps'
   | 'maxToolCalls'
   | 'maxAttempts'
+  | 'maxToolAttempts'
   | 'maxRetryAfterMs'
   | 'retryMinMs'
   | 'retryMaxMs'

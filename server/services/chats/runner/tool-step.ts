@@ -1,28 +1,25 @@
 /** The calls of tools of one response, in parallel. */
-import { errorReasonOf } from '../../../../shared/contract/error-reasons.js'
-import { abortable, abortablePause } from '../../../../shared/values/abortable.js'
+import { abortable } from '../../../../shared/values/abortable.js'
 import type { EpisodeWriter } from '../episodes.js'
 import type { StoredPart } from '../model.js'
-import { cancelTool, runTool, startsProcess, type ToolAgent, type ToolOutcome } from '../tools/process-tools.js'
+import { runTool, startsProcess, type ToolAgent, type ToolOutcome } from '../tools/process-tools.js'
 import { toolErrorText, tooManyCallsText, unknownToolText } from '../tools/tool-errors.js'
+import { endCommands, type MessageCalls } from './commands.js'
 import { processIdOf } from './process-id.js'
 import type { RunnerParts } from './runner-parts.js'
 
-type Call = StoredPart & { type: 'tool-call' }
+type Call = MessageCalls['calls'][number]
 type Result = StoredPart & { type: 'tool-result' }
 
 /** The open calls of a message, and the place where they run. */
-export interface ToolStep {
+export interface ToolStep extends MessageCalls {
   chatId: string
-  /** the message with the calls */
-  messageId: string
-  calls: readonly Call[]
   /** undefined for a chat without an agent */
   agent: Omit<ToolAgent, 'instanceId' | 'chatId'> | undefined
   /** ends the calls; see {@link runToolStep} */
   signal: AbortSignal
-  /** whether an ended step ends its processes too; read when the signal has aborted */
-  endsProcesses(): boolean
+  /** Returns the calls whose commands end too, among those without a result; called when the signal has aborted. */
+  callsToEnd(open: MessageCalls): Promise<MessageCalls['calls']>
   /** the agent's process that an earlier server has noted for this step */
   instanceId: string | null
   /** Stores the agent's process before the first start. Returns false if the run has ended. */
@@ -58,8 +55,10 @@ export async function runToolStep(
       return result
     }),
   )
-  const open = calls.filter((_, index) => results[index]?.cancelled)
-  if (signal.aborted && step.endsProcesses()) await endProcesses(parts, { ...step, calls: open }, instance)
+  if (!signal.aborted || !step.agent || !('id' in instance) || instance.id === null) return results
+  const open = { messageId: step.messageId, calls: calls.filter((_, index) => results[index]?.cancelled) }
+  const ended = { ...open, calls: await step.callsToEnd(open) }
+  await endCommands(parts, { ...step.agent, chatId: step.chatId, instanceId: instance.id }, ended, cancelMs)
   return results
 }
 
@@ -110,24 +109,4 @@ async function outcomeOf(
   const processId = processIdOf(chatId, messageId, toolCallId)
   // A tool that ignores the signal is not waited for.
   return abortable(runTool(options, { toolName, input, processId, signal }), signal)
-}
-
-async function endProcesses(
-  { hosts, logger }: Pick<RunnerParts, 'hosts' | 'logger'>,
-  { chatId, messageId, agent, calls }: ToolStep,
-  instance: Instance,
-): Promise<void> {
-  if (!agent || !('id' in instance) || instance.id === null) return
-  const options = { hosts, agent: { ...agent, chatId, instanceId: instance.id } }
-  const started = calls.filter(({ toolName }) => startsProcess(toolName))
-  const ended = Promise.all(
-    started.map(({ toolCallId }) =>
-      cancelTool(options, processIdOf(chatId, messageId, toolCallId), cancelMs).catch((error: unknown) => {
-        const reason = errorReasonOf(error)
-        if (reason !== 'output_gone') logger.warn({ err: error, chatId, reason }, 'a process could not be cancelled')
-      }),
-    ),
-  ) // An agent that does not respond is not waited for.
-  const over = new AbortController()
-  await Promise.race([ended.then(() => over.abort()), abortablePause(cancelMs + 500, over.signal)])
 }

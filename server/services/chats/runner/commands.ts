@@ -1,0 +1,38 @@
+/** The end of commands whose results nobody waits for any more. */
+import { errorReasonOf } from '../../../../shared/contract/error-reasons.js'
+import { abortablePause } from '../../../../shared/values/abortable.js'
+import type { StoredPart } from '../model.js'
+import { cancelTool, startsProcess, type ToolAgent } from '../tools/process-tools.js'
+import { processIdOf } from './process-id.js'
+import type { RunnerParts } from './runner-parts.js'
+
+/** Calls of tools of one message. */
+export interface MessageCalls {
+  messageId: string
+  calls: readonly (StoredPart & { type: 'tool-call' })[]
+}
+
+/**
+ * Ends the commands of calls, and prevents the start of those that have not begun. Waits for their end at most
+ * `waitMs`; an agent that does not respond costs 0.5 s more. Failures are logged.
+ */
+export async function endCommands(
+  { hosts, logger }: Pick<RunnerParts, 'hosts' | 'logger'>,
+  agent: ToolAgent,
+  { messageId, calls }: MessageCalls,
+  waitMs: number,
+): Promise<void> {
+  const { chatId } = agent
+  const started = calls.filter(({ toolName }) => startsProcess(toolName))
+  if (started.length === 0) return
+  const ended = Promise.all(
+    started.map(({ toolCallId }) =>
+      cancelTool({ hosts, agent }, processIdOf(chatId, messageId, toolCallId), waitMs).catch((error: unknown) => {
+        const reason = errorReasonOf(error)
+        if (reason !== 'output_gone') logger.warn({ err: error, chatId, reason }, 'a process could not be cancelled')
+      }),
+    ),
+  )
+  const over = new AbortController()
+  await Promise.race([ended.then(() => over.abort()), abortablePause(waitMs + 500, over.signal)])
+}
