@@ -28,8 +28,8 @@ export interface CommandEvents {
   onExit(exit: CommandExit): void
   /** Called once, behind the last output: the pipe has closed, or the grace of background children is over. */
   onEnd(): void
-  /** Called once, at the end or later: the pipe has closed. Background children may be left, without the pipe. */
-  onClose(closed: { leavesChildren: boolean }): void
+  /** Called once, at the end or later: the pipe has closed. `left`: background children may live on without it. */
+  onClose(left: ProcessTree | undefined): void
 }
 
 /**
@@ -74,11 +74,6 @@ export class Command {
     return this.#isOver ? this.#tree.signalKnown(signal) : this.#tree.signal(signal)
   }
 
-  /** Returns whether background children of the ended command are left. */
-  hasChildren(): Promise<boolean> {
-    return this.#tree.hasKnown()
-  }
-
   /** Reads no longer. Background children get SIGPIPE when they write. */
   release(): void {
     this.#state = 'closed'
@@ -112,11 +107,12 @@ export class Command {
     clearTimeout(this.#graceTimer)
     const wasHeld = this.#state === 'held'
     this.#state = 'closed'
-    const leavesChildren = this.#tree.hasGroup()
+    const leavesGroup = this.#tree.hasGroup()
     // Remembered while the number of the group is certainly theirs.
-    if (leavesChildren && !wasHeld) void this.#tree.look()
+    if (leavesGroup && !wasHeld) void this.#tree.look()
     if (!wasHeld) this.#events.onEnd()
-    this.#events.onClose({ leavesChildren })
+    // A signal finds children outside the group, and those may ignore it.
+    this.#events.onClose(leavesGroup || this.#tree.hasLooked ? this.#tree : undefined)
   }
 }
 

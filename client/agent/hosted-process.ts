@@ -9,7 +9,7 @@ import { processLimits } from '../../shared/contract/limits.js'
 import { cutToBytes } from '../../shared/values/text.js'
 import { Command, type CommandEvents, type CommandExit, type CommandLine } from './command.js'
 import { HeadAndTail } from './head-and-tail.js'
-import type { EndSignal } from './process-tree.js'
+import type { EndSignal, ProcessTree } from './process-tree.js'
 import { Waiters } from './waiters.js'
 
 /** Listeners of a {@link HostedProcess}. */
@@ -18,8 +18,8 @@ export interface HostedProcessEvents {
   onStart(process: HostedProcess): void
   /** Called once, when the process has ended. */
   onEnd(process: HostedProcess): void
-  /** Called once, at the end or later: no background child holds the output open any more, though some may be left. */
-  onClose(process: HostedProcess, closed: { leavesChildren: boolean }): void
+  /** Called once, at the end or later: no background child holds the output open any more. `left`: some may be left. */
+  onClose(process: HostedProcess, left: ProcessTree | undefined): void
 }
 
 /** A checked input of `start`, and what tells it from another one. */
@@ -105,11 +105,6 @@ export class HostedProcess implements CommandEvents {
     return this.#closeWaiters.wait(waitMs)
   }
 
-  /** Returns whether background children of the ended command are left. */
-  async hasChildren(): Promise<boolean> {
-    return (await this.#command?.hasChildren()) ?? false
-  }
-
   /** Sends a signal to all processes of the command. */
   async signal(signal: EndSignal): Promise<void> {
     await this.#command?.signal(signal)
@@ -154,8 +149,8 @@ export class HostedProcess implements CommandEvents {
     this.#events.onEnd(this)
   }
 
-  onClose(closed: { leavesChildren: boolean }): void {
-    this.#events.onClose(this, closed)
+  onClose(left: ProcessTree | undefined): void {
+    this.#events.onClose(this, left)
     this.#closeWaiters.release()
   }
 }

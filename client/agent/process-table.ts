@@ -24,8 +24,9 @@ import { requireDirectory } from './command.js'
 import { commandEnvironment } from './environment.js'
 import { HostedProcess, type HostedProcessEvents } from './hosted-process.js'
 import { hashOfStart } from './input-hash.js'
-import { type PastProcess, PastProcesses, type Receipt } from './past-processes.js'
-import type { EndSignal } from './process-tree.js'
+import { type PastProcess, PastProcesses } from './past-processes.js'
+import { cancelled, outputGone, unknownProcess } from './process-errors.js'
+import type { EndSignal, ProcessTree } from './process-tree.js'
 import { StartAttempt } from './start-attempt.js'
 
 /** Settings of a {@link ProcessTable}. */
@@ -73,8 +74,9 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
   readonly #past = new PastProcesses()
   /** processes that run, or whose background children hold the output open */
   readonly #open = new Set<HostedProcess>()
-  /** ended processes with background children that write elsewhere */
-  readonly #left = new Set<HostedProcess>()
+  /** background children of ended processes that write elsewhere; they outlive the kept output */
+  readonly #left = new Set<ProcessTree>()
+  #forgetting: Promise<unknown> | undefined
   #closing: Promise<void> | undefined
 
   constructor({ dir = process.cwd(), env = process.env, buildVersion, limits }: ProcessTableOptions) {
@@ -176,8 +178,9 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
   async #endAll(signal: EndSignal, waitMs: number): Promise<void> {
     const until = performance.now() + waitMs
     const open = [...this.#open]
-    const signals = [...open, ...this.#left].map(process => process.signal(signal))
-    await Promise.all([...signals, ...open.map(process => process.waitForClose(waitMs))])
+    const signals = open.map(process => process.signal(signal))
+    const leftSignals = Array.from(this.#left, tree => tree.signalKnown(signal))
+    await Promise.all([...signals, ...leftSignals, ...open.map(process => process.waitForClose(waitMs))])
     // The system reports the end of children alone, not of children's children.
     while (await this.#forgetLeft()) {
       if (performance.now() > until) return
@@ -185,9 +188,12 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
     }
   }
 
-  /** Forgets processes whose background children have ended; returns whether some are left. */
+  /** Forgets background children that have ended, by one look for all; returns whether some are left. */
   async #forgetLeft(): Promise<boolean> {
-    for (const process of this.#left) if (!(await process.hasChildren())) this.#left.delete(process)
+    const forget = async (tree: ProcessTree) => {
+      if (!(await tree.hasKnown())) this.#left.delete(tree)
+    }
+    await Promise.all(Array.from(this.#left, forget))
     return this.#left.size > 0
   }
 
@@ -208,11 +214,13 @@ export class ProcessTable implements ProcessHost, HostedProcessEvents {
   }
 
   /** Called by a process that nobody holds open any more. */
-  onClose(process: HostedProcess, { leavesChildren }: { leavesChildren: boolean }): void {
+  onClose(process: HostedProcess, left: ProcessTree | undefined): void {
     this.#open.delete(process)
-    if (!leavesChildren) return
-    void this.#forgetLeft()
-    this.#left.add(process)
+    if (!left) return
+    this.#forgetting ??= this.#forgetLeft().finally(() => {
+      this.#forgetting = undefined
+    })
+    this.#left.add(left)
   }
 
   /** @throws RpcError unknown_process if the id belongs to another scope */
@@ -286,17 +294,4 @@ function homeOr(other: string): string {
   } catch {
     return other
   }
-}
-
-function unknownProcess(id: string) {
-  return rpcError('unknown_process', `no process has the id ${JSON.stringify(id)}`)
-}
-
-function cancelled(id: string) {
-  return rpcError('cancelled', `the process ${JSON.stringify(id)} was cancelled before its start`)
-}
-
-function outputGone(id: string, { exitCode }: Receipt) {
-  const how = typeof exitCode === 'number' ? `exited with ${exitCode}` : 'was ended by a signal'
-  return rpcError('output_gone', `the process ${JSON.stringify(id)} ${how}; its output is not kept any more`)
 }

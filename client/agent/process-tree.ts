@@ -21,6 +21,7 @@ export class ProcessTree {
   readonly #leader: number
   /** by process id, of the last look */
   #known = new Map<number, SystemProcess>()
+  #hasLooked = false
   /** Looks go one after the other: each begins with what the one before it has found. */
   #lastLook = Promise.resolve()
 
@@ -57,6 +58,11 @@ export class ProcessTree {
     }
   }
 
+  /** Whether a look has begun; so processes outside the group may be known. */
+  get hasLooked(): boolean {
+    return this.#hasLooked
+  }
+
   /** Returns whether processes of the last look are left, or descendants of them. */
   async hasKnown(): Promise<boolean> {
     await this.#find(process => this.#isKnown(process))
@@ -66,6 +72,7 @@ export class ProcessTree {
   /** Remembers the processes of this moment. */
   look(): Promise<void> {
     const leader = this.#leader
+    this.#hasLooked = true
     return this.#find(one => one.group === leader || one.session === leader || this.#isKnown(one))
   }
 
@@ -79,9 +86,7 @@ export class ProcessTree {
   }
 
   async #findNow(isRoot: (process: SystemProcess) => boolean): Promise<void> {
-    const processes = await readProcesses()
-    const children = new Map<number, SystemProcess[]>()
-    for (const one of processes) children.set(one.parent, [...(children.get(one.parent) ?? []), one])
+    const { processes, children } = await readProcesses()
     const found = new Map<number, SystemProcess>()
     const add = (one: SystemProcess): void => {
       if (found.has(one.pid)) return
@@ -102,15 +107,22 @@ function send(pid: number, signal: EndSignal): void {
   }
 }
 
+/** All processes of the system at one moment. */
+interface SystemProcesses {
+  readonly processes: readonly SystemProcess[]
+  /** by the id of the parent */
+  readonly children: ReadonlyMap<number, readonly SystemProcess[]>
+}
+
 /** The look that has not begun. */
-let nextRead: Promise<SystemProcess[]> | undefined
+let nextRead: Promise<SystemProcesses> | undefined
 let lastRead: Promise<unknown> = Promise.resolve()
 
 /**
  * Returns all processes of the system, from a look that begins after the call; none on a system without `/proc`. Calls
  * of one moment share a look, which takes milliseconds.
  */
-function readProcesses(): Promise<SystemProcess[]> {
+function readProcesses(): Promise<SystemProcesses> {
   nextRead ??= lastRead.then(() => {
     nextRead = undefined
     return readAll()
@@ -119,13 +131,20 @@ function readProcesses(): Promise<SystemProcess[]> {
   return nextRead
 }
 
-async function readAll(): Promise<SystemProcess[]> {
+async function readAll(): Promise<SystemProcesses> {
   const names = await readdir('/proc').catch(() => [])
   const lines = await Promise.all(
     // A process may end at any moment.
     names.filter(name => /^\d+$/.test(name)).map(pid => readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')),
   )
-  return lines.flatMap(line => parseStat(line) ?? [])
+  const processes = lines.flatMap(line => parseStat(line) ?? [])
+  const children = new Map<number, SystemProcess[]>()
+  for (const one of processes) {
+    const siblings = children.get(one.parent)
+    if (siblings) siblings.push(one)
+    else children.set(one.parent, [one])
+  }
+  return { processes, children }
 }
 
 /**

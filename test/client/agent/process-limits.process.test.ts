@@ -1,4 +1,6 @@
-import { expect, test } from 'vitest'
+import fs from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { processLimits } from '../../../shared/contract/limits.js'
 import { leavesNothing } from '../../fixtures/leaves-nothing.js'
 import { openAgent } from './agent.js'
@@ -17,6 +19,29 @@ test('a 65th process is rejected', async () => {
   await table.output({ id, waitMs: maxWaitMs }, noCall)
   await run('exec sleep 60')
 })
+
+test('an agent looks once for all background children that ended commands have left', async () => {
+  const { table, run } = await openAgent()
+  const leaveChild = async () =>
+    table.output({ id: await run('sleep 60 > /dev/null 2>&1 &'), waitMs: maxWaitMs }, noCall)
+  for (let n = 0; n < 20; n++) await leaveChild()
+  const looks = countLooks()
+  await leaveChild()
+  await table.close()
+  // A look for each child as it is left, and one for all children at each step of the close.
+  expect(looks.mock.calls.length).toBeLessThan(20)
+})
+
+/** Counts reads of the system's table of processes. */
+function countLooks() {
+  const looks = vi.spyOn(fs, 'readdir')
+  syncBuiltinESMExports()
+  onTestFinished(() => {
+    looks.mockRestore()
+    syncBuiltinESMExports()
+  })
+  return looks
+}
 
 /** `npm run soak -- agents` writes 1 GB. */
 const floodBytes = process.env.SOAK ? 1_000_000_000 : 64_000_000

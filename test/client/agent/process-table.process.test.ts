@@ -457,6 +457,35 @@ describe('an agent that closes', () => {
     await closed
     expect(await end).toMatchObject({ running: false, signal: 'SIGKILL' })
   })
+
+  test.each([
+    [
+      'a cancel, which kills 2 s later',
+      2_000,
+      (table: ProcessTable, id: string) => table.cancel({ id, waitMs: 0 }, noCall),
+    ],
+    ['a signal', 5_000, (table: ProcessTable, id: string) => table.signal({ id, signal: 'terminate' })],
+    ['nothing', 5_000, undefined],
+  ])('an agent that closes ends a child that left the group and ignores SIGTERM, after %s', async (_, killMs, end) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    const { table, run, lines } = await openAgent()
+    const id = await run(`setsid sh -c 'trap "" TERM; echo $$ > pid; exec sleep 60' > /dev/null 2>&1 & wait`)
+    await until(() => lines('pid')[0] !== undefined)
+    if (end) {
+      await end(table, id)
+      await until(async () => !(await stateOf(table, id)).running)
+    }
+    let isClosed = false
+    const closed = table.close().then(() => {
+      isClosed = true
+    })
+    await until(async () => !(await stateOf(table, id)).running)
+    await vi.advanceTimersByTimeAsync(killMs - 1)
+    expect([isAlive(lines('pid')[0]), isClosed]).toEqual([true, false])
+    await vi.advanceTimersByTimeAsync(2)
+    await closed
+    expect(isAlive(lines('pid')[0])).toBe(false)
+  })
 })
 
 test('an agent describes itself, with a new instance id at each start', async () => {
