@@ -12,7 +12,7 @@ import {
 import type { ProcessHost } from '../shared/contract/agents.js'
 import { transformer } from '../shared/rpc/json/transformer.js'
 import { invalid, ofAgent } from './agent-errors.js'
-import { optionsOf } from './process-calls.js'
+import { optionsOf, waitInSlices } from './process-calls.js'
 import { createDuplexClient } from './rpc/client.js'
 import { type ConnectOptions, connect } from './rpc/connection.js'
 
@@ -36,11 +36,16 @@ export function connectAgent(dial: ConnectOptions['dial']): {
         if (started.id !== input.id) throw invalid('a response', 'id: another process than the one that was asked for')
         return started
       },
-      output: (input, call) => checked(processOutputOutput, client.output.query(input, optionsOf(call, input.waitMs))),
+      output: (input, call) =>
+        waitInSlices(input.waitMs, waitMs =>
+          checked(processOutputOutput, client.output.query({ ...input, waitMs }, optionsOf(call, waitMs))),
+        ),
       list: (input, call) => checked(processListOutput, client.list.query(input, optionsOf(call))),
       signal: (input, call) => checked(signalledProcessOutput, client.signal.mutate(input, optionsOf(call))),
       cancel: (input, call) =>
-        checked(cancelledProcessOutput, client.cancel.mutate(input, optionsOf(call, input.waitMs))),
+        waitInSlices(input.waitMs, waitMs =>
+          checked(cancelledProcessOutput, client.cancel.mutate({ ...input, waitMs }, optionsOf(call, waitMs))),
+        ),
     },
     get isClosed() {
       return connection.state === 'closed'

@@ -7,7 +7,7 @@ import { peerVersion } from '../shared/contract/peers.js'
 import { transformer } from '../shared/rpc/json/transformer.js'
 import { formatVersion } from '../shared/rpc/version.js'
 import { bearer, controlPlaneUrl } from './bridge-stubs.js'
-import { converted, optionsOf } from './process-calls.js'
+import { converted, optionsOf, waitInSlices } from './process-calls.js'
 import { createDuplexClient } from './rpc/client.js'
 import { connect } from './rpc/connection.js'
 import { type WebSocketDialOptions, webSocketDial } from './rpc/websocket.js'
@@ -47,10 +47,16 @@ export function connectPeer({ url, token, tls, onError, onCallEnd }: PeerConnect
       return {
         info: call => converted(agents.info.query(agent, optionsOf(call))),
         start: (input, call) => converted(agents.start.mutate({ ...agent, input }, optionsOf(call))),
-        output: (input, call) => converted(agents.output.query({ ...agent, input }, optionsOf(call, input.waitMs))),
+        output: (input, call) =>
+          waitInSlices(input.waitMs, waitMs =>
+            converted(agents.output.query({ ...agent, input: { ...input, waitMs } }, optionsOf(call, waitMs))),
+          ),
         list: (input, call) => converted(agents.list.query({ ...agent, input }, optionsOf(call))),
         signal: (input, call) => converted(agents.signal.mutate({ ...agent, input }, optionsOf(call))),
-        cancel: (input, call) => converted(agents.cancel.mutate({ ...agent, input }, optionsOf(call, input.waitMs))),
+        cancel: (input, call) =>
+          waitInSlices(input.waitMs, waitMs =>
+            converted(agents.cancel.mutate({ ...agent, input: { ...input, waitMs } }, optionsOf(call, waitMs))),
+          ),
       }
     },
     async *followParts({ chatId, historyVersion, attempt }, signal) {

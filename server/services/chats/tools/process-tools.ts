@@ -177,7 +177,7 @@ async function waitFor(
 ): Promise<ProcessOutput> {
   const read = (waitMs: number) =>
     hosts.call(agentId, { timeoutMs: waitMs + reachMs, signal, instanceId }, (host: ProcessHost, _, call) =>
-      host.output({ id, scope, waitMs }, call),
+      host.output({ id, scope, waitMs: Math.max(0, waitMs - call.waitedMs) }, call),
     )
   // A wait for a command counts from its start, so another server goes on where the first one was.
   let waitedMs = attached ? (await read(0)).durationMs : 0
