@@ -67,7 +67,11 @@ export function addAgentsCommands(program: Command): void {
     agents.command('processes <agent>').description('the newest processes of an agent, running ones first'),
   ).action(async (agent: string, options: CommonOptions) => {
     const list = await callAdmin(options, admin => admin.agents.processes.query({ agent }))
-    printResult(options, list, () => printTable(list.processes, processColumns, 'no processes'))
+    const { processes, total } = list
+    printResult(options, list, () => {
+      printTable(processes, processColumns, 'no processes')
+      if (total > processes.length) print(`${processes.length} of ${total} processes`)
+    })
   })
 
   withCommonOptions(

@@ -4,8 +4,9 @@ import { constants } from 'node:os'
 import type { ProcessOutput } from '../../../shared/contract/agents.js'
 import { processLimits } from '../../../shared/contract/limits.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
+import { cutToBytes } from '../../../shared/values/text.js'
 import { printJson } from '../../process/output.js'
-import { type AdminClient, withAdmin } from './admin-client.js'
+import { withAdmin } from './admin-client.js'
 import { ExitWith } from './exit-with.js'
 import type { CommonOptions } from './options.js'
 
@@ -21,8 +22,9 @@ const lookMs = 1_000
 const timeoutMs = processLimits.patienceMs + 10_000
 
 /**
- * Runs a command on an agent, prints its output as it grows, and ends with its exit code, or with 128 and the number of
- * the signal that ended it. The first SIGINT or SIGTERM terminates the command, the second kills it.
+ * Runs a command on an agent, and ends with its exit code, or with 128 and the number of the signal that ended it.
+ * Prints the first 16 KiB of the output as it grows, and the rest at the end. The first SIGINT or SIGTERM terminates
+ * the command, the second kills it.
  * @throws ExitWith an exit code other than 0; RpcError agent_restarted, agent_unreachable: the outcome is unknown
  */
 export async function runOnAgent(agent: string, words: readonly string[], options: RunOptions): Promise<void> {
@@ -30,10 +32,11 @@ export async function runOnAgent(agent: string, words: readonly string[], option
   const id = randomUUID()
   const result = await withAdmin(options, async ({ agents }) => {
     const input = { agent, id, command: commandOf(words), background: false, ...(dir !== undefined && { dir }) }
-    const { instanceId } = await agents.start.mutate(input, { context: { timeoutMs } })
-    const unwatch = passSignals(signal => agents.signal.mutate({ agent, id, signal, instanceId }))
-    const printed = new GrowingOutput()
+    const signals = passSignals()
     try {
+      const { instanceId } = await agents.start.mutate(input, { context: { timeoutMs } })
+      signals.begin(signal => agents.signal.mutate({ agent, id, signal, instanceId }))
+      const printed = new GrowingOutput()
       for (;;) {
         const look = { agent, id, waitMs: lookMs, instanceId }
         const state = await agents.output.query(look, { context: { timeoutMs: timeoutMs + lookMs } })
@@ -41,7 +44,7 @@ export async function runOnAgent(agent: string, words: readonly string[], option
         if (!state.running) return { id, instanceId, ...state }
       }
     } finally {
-      unwatch()
+      signals.end()
     }
   }).catch((error: unknown) => {
     if (!(error instanceof RpcError) || error.reason === 'unknown_row') throw error
@@ -65,28 +68,53 @@ function exitCodeOf({ exitCode, signal }: ProcessOutput): number {
   return 128 + (numbers[signal ?? ''] ?? 0)
 }
 
-/** Prints the lines of an output once, while nothing is left out; the rest at the end. */
+/**
+ * Prints an output once: the whole lines of its beginning as they come, and the rest at the end. Later output may still
+ * be left out, and then stands behind a mark.
+ */
 export class GrowingOutput {
-  #printed = ''
+  #printed = 0
+  #isNoted = false
 
-  show({ output, running, truncated }: ProcessOutput): void {
-    if (running && truncated) return
+  show({ output, running }: ProcessOutput): void {
+    const end = running ? this.#stableEnd(output) : output.length
+    process.stdout.write(output.slice(this.#printed, end))
+    this.#printed = Math.max(this.#printed, end)
+  }
+
+  /** Returns the end of the lines that no further output changes. */
+  #stableEnd(output: string): number {
+    const head = cutToBytes(output, processLimits.headBytes)
+    if (head.length < output.length && !this.#isNoted) {
+      this.#isNoted = true
+      process.stderr.write('the command writes much: the rest of its output is printed at its end\n')
+    }
     // The last line may end in the middle of a character.
-    const shown = running ? output.slice(0, output.lastIndexOf('\n') + 1) : output
-    let same = 0
-    while (same < this.#printed.length && shown[same] === this.#printed[same]) same++
-    process.stdout.write(shown.slice(same))
-    if (shown.length > this.#printed.length) this.#printed = shown
+    return head.lastIndexOf('\n') + 1
   }
 }
 
-function passSignals(send: (signal: 'terminate' | 'kill') => ReturnType<AdminClient['agents']['signal']['mutate']>) {
-  let signals = 0
+type SendSignal = (signal: 'terminate' | 'kill') => Promise<unknown>
+
+/** Passes the signals of this process on. Those before {@link begin} are passed on by it. */
+export function passSignals() {
+  let send: SendSignal | undefined
+  let received = 0
   // The command may have ended meanwhile, and then says so by its exit code.
-  const onSignal = () => void send(signals++ === 0 ? 'terminate' : 'kill').catch(() => {})
+  const pass = (): void => void send?.(received === 1 ? 'terminate' : 'kill').catch(() => {})
+  const onSignal = (): void => {
+    received++
+    pass()
+  }
   const names = ['SIGINT', 'SIGTERM'] as const
   for (const name of names) process.on(name, onSignal)
-  return () => {
-    for (const name of names) process.off(name, onSignal)
+  return {
+    begin(sender: SendSignal): void {
+      send = sender
+      if (received > 0) pass()
+    },
+    end(): void {
+      for (const name of names) process.off(name, onSignal)
+    },
   }
 }

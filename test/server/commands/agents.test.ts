@@ -1,10 +1,12 @@
 /** `aibridge agents` against a server that listens; runs on agents are in test/e2e. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { HeadAndTail } from '../../../client/agent/head-and-tail.js'
 import { addAgentsCommands } from '../../../server/commands/agents.js'
-import { commandOf, GrowingOutput } from '../../../server/commands/common/run-on-agent.js'
+import { commandOf, GrowingOutput, passSignals } from '../../../server/commands/common/run-on-agent.js'
 import { agentConfig } from '../../../server/config/config.js'
 import type { Agent, CreatedAgent } from '../../../shared/contract/admin/agents.js'
 import type { ProcessOutput } from '../../../shared/contract/agents.js'
+import { processLimits } from '../../../shared/contract/limits.js'
 import { oneStore } from '../services/running-server.js'
 import { commandLine } from './command-line.js'
 
@@ -53,9 +55,10 @@ describe('a growing output', () => {
     ['whole lines, each once', [state('a\nb'), state('a\nbc\n'), state('a\nbc\nd', { running: false })], 'a\nbc\nd'],
     [
       'the end of a cut one',
-      [state('a\n'), state('x', { truncated }), state('a\n…z', { running: false, truncated })],
+      [state('a\n'), state('a\nx', { truncated }), state('a\n…z', { running: false, truncated })],
       'a\n…z',
     ],
+    ['lines behind a cut one', [state('a […]\n', { truncated }), state('a […]\nb\n', { truncated })], 'a […]\nb\n'],
     ['the last line without a newline', [state('', { running: false }), state('x', { running: false })], 'x'],
   ])('a growing output prints %s', (_what, states, printed) => {
     let text = ''
@@ -67,6 +70,48 @@ describe('a growing output', () => {
     for (const each of states) output.show(each)
     expect(text).toBe(printed)
   })
+})
+
+test('a growing output prints no line twice when its middle is left out', () => {
+  let text = ''
+  vi.spyOn(process.stdout, 'write').mockImplementation(chunk => {
+    text += String(chunk)
+    return true
+  })
+  const notes = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  const [output, shown] = [new HeadAndTail(processLimits), new GrowingOutput()]
+  const write = (from: number, to: number) => {
+    for (let n = from; n < to; n++) output.write(Buffer.from(`line ${n} ${'.'.repeat(55)}\n`))
+  }
+  for (const [from, to] of [
+    [0, 200],
+    [200, 480],
+    [480, 900],
+  ] as const) {
+    write(from, to)
+    shown.show({ running: true, durationMs: 0, ...output.read({ isWhole: false }) })
+  }
+  expect(text).toContain('line 199 ')
+  const whole = output.read({ isWhole: true })
+  shown.show({ running: false, exitCode: 0, durationMs: 0, ...whole })
+  expect(text).toBe(whole.output)
+  expect(notes).toHaveBeenCalledTimes(1)
+})
+
+test('signals before the response of a start are passed on behind it', () => {
+  const before = process.listenerCount('SIGINT')
+  const signals = passSignals()
+  const sent: string[] = []
+  process.emit('SIGINT')
+  signals.begin(async signal => {
+    sent.push(signal)
+    return {}
+  })
+  expect(sent).toEqual(['terminate'])
+  process.emit('SIGINT')
+  expect(sent).toEqual(['terminate', 'kill'])
+  signals.end()
+  expect(process.listenerCount('SIGINT')).toBe(before)
 })
 
 describe('the key of an agent', () => {
