@@ -8,6 +8,7 @@
  *                 end()──▶ ending ──outlet and agent are gone──▶ ended
  * ```
  */
+import type { EventEmitter } from 'node:events'
 import { acpError } from '../../../shared/acp/errors.js'
 import {
   type AcpMessage,
@@ -63,7 +64,7 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   #agent: Duplex | undefined
   #outcome: InitializeOutcome | undefined
   #timer: NodeJS.Timeout | undefined
-  #drainWaiters: (() => void)[] = []
+  readonly #drainWaiters = new Set<() => void>()
   #memberObserver: MemberObserver | undefined
   #resolveIdle: (() => void) | undefined
   #resolveClosed: (reason: CloseReason) => void = () => {}
@@ -173,9 +174,16 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     return this.#router.sessionAwaiting(response)
   }
 
-  /** Resolves when the agent takes messages, or the connection is over. */
-  async whenWritable(): Promise<void> {
-    while (this.isAgentFull && !this.isOver) await new Promise<void>(resolve => this.#drainWaiters.push(resolve))
+  /** Resolves when the agent may take messages, the connection is over, or `client` emits `close`. */
+  async nextDrain(client: EventEmitter): Promise<void> {
+    let wake = (): void => {}
+    await new Promise<void>(resolve => {
+      wake = resolve
+      this.#drainWaiters.add(wake)
+      client.once('close', wake)
+    })
+    this.#drainWaiters.delete(wake)
+    client.off('close', wake)
   }
 
   /** Asks the agent for a pause. */
@@ -242,9 +250,7 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   }
 
   #wake(): void {
-    const waiters = this.#drainWaiters
-    this.#drainWaiters = []
-    for (const wake of waiters) wake()
+    for (const wake of this.#drainWaiters) wake()
   }
 
   onClose(reason: CloseReason): void {

@@ -80,10 +80,10 @@ export class HttpDoor<I extends AcpIdentity> {
     if (connectionId === undefined) return this.#initialize(visit, await this.#read(request))
     const connection = this.#connections.find(connectionId, identity)
     const streams = this.#streamsOf(connection)
+    streams.visit()
+    await this.#whenWritable(connection, response)
     streams.enter()
     try {
-      // An agent that takes nothing more holds its clients back, and no body waits in memory.
-      await connection.whenWritable()
       const message = await this.#read(request)
       if (message.method === initializeMethod) {
         throw acpError('already_initialized', 'initialize was sent on this connection before')
@@ -95,6 +95,15 @@ export class HttpDoor<I extends AcpIdentity> {
     }
     response.writeHead(202, { 'content-length': 0 })
     response.end()
+  }
+
+  /**
+   * An agent that takes nothing more holds its clients back, and no body waits in memory. The wait does not show that
+   * the client is still there: a socket whose body is not read says nothing of its end.
+   */
+  async #whenWritable(connection: AcpConnection<I>, response: ServerResponse): Promise<void> {
+    while (connection.isAgentFull && !connection.isOver && !hasLeft(response)) await connection.nextDrain(response)
+    if (hasLeft(response)) throw new RpcError('CLIENT_CLOSED_REQUEST', 'the client left before its message was read')
   }
 
   #read(request: IncomingMessage): Promise<AcpMessage> {

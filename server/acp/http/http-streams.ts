@@ -60,6 +60,12 @@ export class HttpStreams<I extends AcpIdentity = AcpIdentity> implements Outlet,
     }, abandonedMs).unref()
   }
 
+  /** Notes a request that is not being served yet. */
+  visit(): void {
+    this.enter()
+    this.leave()
+  }
+
   deliver(message: AcpMessage, route: Route): void {
     const json = JSON.stringify(message)
     const { maxMessageBytes } = this.#settings.limits

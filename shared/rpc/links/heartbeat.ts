@@ -23,7 +23,8 @@ export interface HeartbeatOptions {
 const minReceivedBytes = 1024
 
 /**
- * Finds a vanished peer. Any received byte is a sign of life, and so is any byte that the peer takes while other bytes
+ * Finds a vanished peer. A socket that this end does not read shows no end of the peer, but its writes fail then: a
+ * ping goes out after each `intervalMs` of such a pause, and its pong is not awaited. Otherwise any received byte is a sign of life, and so is any byte that the peer takes while other bytes
  * wait. At most one ping is outstanding, and calls cost nothing.
  *
  * A ping's pong comes after all bytes that were sent earlier, and the system's buffers hide whether those bytes still
@@ -47,6 +48,8 @@ export class Heartbeat implements Sleeper {
   #written = 0
   #taken = 0
   #waiting = false
+  /** looks in succession at which this end read nothing of its own wish */
+  #pausedLooks = 0
   #pings = 0
   /** bytes written at the newest ping, and at the newest ping with a pong */
   #pinged = 0
@@ -122,11 +125,20 @@ export class Heartbeat implements Sleeper {
     const isReceiving = bytesRead - this.#read >= minReceivedBytes && bytesWritten === this.#written
     const isSilent = !this.hasMoved() && now() - this.#movedAt > intervalMs - 1.5 * this.#lookMs
     if (isReceiving) options.pong()
-    if (isSilent) {
+    if (isSilent || this.#isPauseLong()) {
       this.#pinged = this.#socket.bytesWritten
       options.ping(String(++this.#pings))
     }
     this.#schedule(isSilent ? 'judgement' : 'look')
+  }
+
+  /** Returns true once in each `intervalMs` of a pause. */
+  #isPauseLong(): boolean {
+    const { isPaused, intervalMs } = this.#options
+    this.#pausedLooks = isPaused ? this.#pausedLooks + 1 : 0
+    if (this.#pausedLooks * this.#lookMs < intervalMs) return false
+    this.#pausedLooks = 0
+    return true
   }
 
   #judge(): void {

@@ -1,5 +1,6 @@
 /** The life of connections over HTTP: limits, ends, slow readers, shutdown. */
 
+import { request } from 'node:http'
 import { connect } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
 import { ConnectionGroup } from '../../../../server/rpc/connection-group.js'
@@ -296,6 +297,27 @@ test('B2: posts wait while the agent takes nothing more', async () => {
   await expect
     .poll(() => received.map(message => Reflect.get(Object(message), 'method')))
     .toEqual(['initialize', '_vendor/x', '_vendor/y'])
+})
+
+test.each([
+  ['small', 10, 'is given up at once'],
+  ['large', 2 * 1024 ** 2, 'ends with its connection'],
+])('A31: a %s post (%d bytes) that waits for a full agent %s when its client leaves', async (_, length) => {
+  const { port, send, agents, acp, ends, rejections } = await start()
+  const client = await TestClient.open(send)
+  agents.last.end.pauseReading?.()
+  await client.post({ method: '_vendor/x', params: { x: 'x'.repeat(2 * 1024 ** 2) } })
+  const body = JSON.stringify({ jsonrpc: '2.0', method: '_vendor/y', params: { y: 'y'.repeat(length) } })
+  fakeTimers()
+  const leaving = request({ port, path: '/acp', method: 'POST', headers: { ...json, ...client.headers } })
+  leaving.on('error', () => {})
+  leaving.end(body)
+  await eventuallyTurn(() => vi.getTimerCount() > 0)
+  for (let turns = 0; turns < 50; turns++) await turn()
+  leaving.destroy()
+  if (length < 1_000) await eventuallyTurn(() => rejections.includes('CLIENT_CLOSED_REQUEST'))
+  vi.advanceTimersByTime(60_000)
+  expect({ connections: acp.connections, ends }).toEqual({ connections: 0, ends: ['abandoned'] })
 })
 
 test('B3, B6: the last message of an agent arrives before the streams end, and then nothing is left', async () => {
