@@ -8,7 +8,7 @@ const mib = 1024 * kib
 
 /** Limits of one server; all of its connections and streams together. */
 export const acpServerLimits = {
-  /** connections at once; each has an agent of its own, so this is a bound of agents too */
+  /** connections at once; each has an agent of its own, which may take some time to end after its connection */
   maxConnections: 1_000,
   /** connections of one identity at once: half of the 64 that a user may hold on a server altogether */
   maxConnectionsPerUser: 32,
@@ -24,7 +24,7 @@ export const acpServerLimits = {
   maxMessageBytes: 4 * mib,
   /** bytes of unread output of one connection above which its agent is not pulled; as for RPC connections */
   highWaterMarkBytes: 1 * mib,
-  /** bytes of unread output of one connection above which it ends, if nothing is read for `slowReaderMs` */
+  /** bytes of unread output of one connection above which it ends at once: its agent goes on although it is held */
   maxBufferedBytes: 8 * mib,
   /** bytes of sent events that one stream keeps for `Last-Event-ID` */
   maxReplayBytes: 1 * mib,
@@ -45,7 +45,7 @@ export const acpServerTimes = {
   bodyTimeoutMs: 30_000,
   /** silence on a GET after which a comment is sent; below the 30 s after which proxies cut silent responses */
   keepAliveMs: 15_000,
-  /** with `maxBufferedBytes` unread: the silence of the reader that ends the connection */
+  /** with more than `highWaterMarkBytes` unread: the silence of the reader that ends the connection */
   slowReaderMs: 60_000,
   /** from the last stream and the last POST to the end of a connection: its client has left without DELETE */
   abandonedMs: 60_000,

@@ -26,6 +26,8 @@ export interface ChildAgentOptions {
   readonly args: readonly string[]
   readonly env: NodeJS.ProcessEnv
   readonly logger: Logger
+  /** children at once, those that are being ended included */
+  readonly maxChildren: number
   readonly times?: ChildEndTimes
 }
 
@@ -38,6 +40,8 @@ const lookMs = 250
 export class ChildAgents {
   readonly #options: ChildAgentOptions
   readonly #ends = new Set<Promise<void>>()
+  /** children that have not ended */
+  #alive = 0
 
   constructor(options: ChildAgentOptions) {
     this.#options = options
@@ -45,9 +49,10 @@ export class ChildAgents {
 
   /**
    * Starts a child, and returns its stdio. The child leads a process group. Its stderr is that of this process.
-   * @throws RpcError agent_failed if the command cannot be started
+   * @throws RpcError agent_failed if the command cannot be started, or as {@link checkFree}
    */
   async start(): Promise<Duplex> {
+    this.checkFree()
     const { command, args, env, logger } = this.#options
     const child = spawn(command, args, { env, detached: true, stdio: ['pipe', 'pipe', 'inherit'] })
     const { pid, stdin, stdout } = child
@@ -57,8 +62,19 @@ export class ChildAgents {
       throw acpError('agent_failed', 'the agent could not be started', { cause })
     }
     child.on('error', error => logger.warn({ err: error }, 'a signal could not be sent to an agent'))
+    this.#alive++
     logger.info({ pid }, 'an agent has started')
     return this.#connect(child, pid, stdin, stdout)
+  }
+
+  /**
+   * Throws if there is no place for another child: one that ends keeps its place until it is gone.
+   * @throws RpcError `SERVICE_UNAVAILABLE` (too_many_connections)
+   */
+  checkFree(): void {
+    const { maxChildren } = this.#options
+    if (this.#alive < maxChildren) return
+    throw acpError('too_many_connections', `${maxChildren} agents run or end, as many as may at once`)
   }
 
   /** Resolves when every child has ended whose connection has. */
@@ -74,7 +90,10 @@ export class ChildAgents {
         (error: unknown) => logger.error({ err: error, pid }, 'an agent could not be ended'),
       )
       this.#ends.add(ending)
-      void ending.then(() => this.#ends.delete(ending))
+      void ending.then(() => {
+        this.#ends.delete(ending)
+        this.#alive--
+      })
     }
     const duplex = ndjsonDuplex(stdout, stdin, {
       onInvalidLine: error =>

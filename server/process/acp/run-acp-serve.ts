@@ -32,7 +32,7 @@ export async function runAcpServe(words: readonly string[], flags: Flags, enviro
   if (warning !== undefined) logger.warn({}, warning)
   const stop = watchStopSignals(logger)
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BRIDGE_')))
-  const children = new ChildAgents({ command, args, env, logger })
+  const children = new ChildAgents({ command, args, env, logger, maxChildren })
   const group = new ConnectionGroup()
   let acp: AcpListener | undefined
   const front = await openHttpFront({
@@ -53,8 +53,12 @@ export async function runAcpServe(words: readonly string[], flags: Flags, enviro
     // Bytes of HTTP/2 would bypass the connections that the front counts.
     http2: false,
     group,
+    admit() {
+      children.checkFree()
+      return () => {}
+    },
     agent: () => children.start(),
-    authenticate: acpAuthenticator(key),
+    authenticate: acpAuthenticator(key, logger),
     // One operator's server: all clients are one user.
     limits: { maxConnections: maxChildren, maxConnectionsPerUser: maxChildren },
     allowedOrigins: config.allowedOrigins,

@@ -9,7 +9,7 @@ import { makeEmptyDir } from '../../../fixtures/data-dir.js'
 
 const script = resolve('test/fixtures/acp/stdio-agent.mjs')
 
-async function started(behaviour = '', times = childEndTimes) {
+async function started(behaviour = '', times = childEndTimes, maxChildren = 32) {
   const pidFile = join(await makeEmptyDir('agent'), 'pids')
   const logged: { fields: object; message: string }[] = []
   const log = (fields: object, message: string) => void logged.push({ fields, message })
@@ -19,6 +19,7 @@ async function started(behaviour = '', times = childEndTimes) {
     env: process.env,
     logger: { debug: log, info: log, warn: log, error: log },
     times,
+    maxChildren,
   })
   const duplex = await children.start()
   onTestFinished(async () => {
@@ -33,7 +34,7 @@ async function started(behaviour = '', times = childEndTimes) {
     duplex.close({ code: 1000, message: 'bye' })
     await children.ended()
   }
-  return { peer, sessionId, pid, end, logged }
+  return { children, peer, sessionId, pid, end, logged }
 }
 
 test('an agent ends by the end of its stdin, and a command in a session of its own ends with it', async () => {
@@ -55,6 +56,17 @@ test('an agent that goes on behind SIGTERM is killed, with its descendants', asy
   expect(logged.at(-1)).toMatchObject({ fields: { signal: 'SIGKILL' } })
 })
 
+test('a child keeps its place until it has ended', async () => {
+  const { children, pid, end } = await started('stubborn', { stdinGraceMs: 50, killAfterMs: 50 }, 1)
+  const full = expect.objectContaining({ reason: 'too_many_connections' })
+  const ended = end()
+  expect(() => children.checkFree()).toThrow(full)
+  await expect(children.start()).rejects.toEqual(full)
+  await ended
+  expect(isAlive(pid)).toBe(false)
+  children.checkFree()
+})
+
 test('an agent that exits by itself closes its duplex', async () => {
   const { peer, sessionId, logged } = await started()
   peer.ask('session/prompt', promptOf(sessionId, 'exit:3'))
@@ -69,6 +81,7 @@ test('a command that does not exist is agent_failed, and the log has the cause',
     command: '/nonexistent',
     args: [],
     env: {},
+    maxChildren: 1,
     logger: { debug: log, info: log, warn: log, error: log },
   })
   await expect(children.start()).rejects.toMatchObject({ reason: 'agent_failed', cause: { code: 'ENOENT' } })
