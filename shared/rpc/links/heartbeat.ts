@@ -23,9 +23,10 @@ export interface HeartbeatOptions {
 const minReceivedBytes = 1024
 
 /**
- * Finds a vanished peer. A socket that this end does not read shows no end of the peer, but its writes fail then: a
- * ping goes out after each `intervalMs` of such a pause, and its pong is not awaited. Otherwise any received byte is a sign of life, and so is any byte that the peer takes while other bytes
- * wait. At most one ping is outstanding, and calls cost nothing.
+ * Finds a vanished peer. Any received byte is a sign of life, and so is any byte that the peer takes while other bytes
+ * wait. At most one ping is outstanding, and calls cost nothing. A socket that this end does not read shows no end of
+ * the peer, but its writes fail then: a ping goes out after each `intervalMs` of such a pause, and its pong is not
+ * awaited.
  *
  * A ping's pong comes after all bytes that were sent earlier, and the system's buffers hide whether those bytes still
  * move. The receiving end of a long message therefore sends unasked pongs now and then (RFC 6455, section 5.5.3).
