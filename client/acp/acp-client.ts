@@ -157,7 +157,7 @@ class AcpConnection implements AcpClient, TransportOwner {
   /** Passes a message to the transport, which is open. */
   #pass(message: AcpMessage): void {
     try {
-      if (isResponse(message)) return this.#transport.send(message, this.#requests.respond(message.id))
+      if (isResponse(message)) return this.#respond(message)
       const isCancel = message.method === cancelRequestMethod
       const cancelled = isCancel ? this.#requests.find(cancelledIdOf(message))?.sessionId : undefined
       this.#transport.send(message, sessionOf(message), cancelled)
@@ -166,6 +166,12 @@ class AcpConnection implements AcpClient, TransportOwner {
       if (isRequest(message)) this.#requests.settle(message.id)
       throw error
     }
+  }
+
+  /** Passes a response, unless the agent awaits none: its session has ended, or it has got one. */
+  #respond(response: AcpResponse): void {
+    const request = this.#requests.respond(response.id)
+    if (request || response.id === null) this.#transport.send(response, request?.sessionId)
   }
 
   #initialize(request: AcpRequest): void {
@@ -231,7 +237,17 @@ class AcpConnection implements AcpClient, TransportOwner {
     if (response.error !== undefined) return
     const made = resultSessionIdOf(response)
     if (made !== undefined && made !== sessionId) this.#transport.openSession(made)
-    if (sessionId !== undefined && sessionEndMethods.has(method)) this.#transport.closeSession(sessionId)
+    if (sessionId === undefined || !sessionEndMethods.has(method)) return
+    this.#requests.forgetSession(sessionId)
+    // The stream brings the responses that are still open; the server ends it.
+    if (this.#requests.ofSession(sessionId).length === 0) this.#transport.closeSession(sessionId)
+  }
+
+  onSessionFailed(sessionId: string, error: RpcError<string>): void {
+    this.#requests.forgetSession(sessionId)
+    const { code, message, reason } = error
+    const lost = new RpcError<string>(code, message, { reason, mayHaveRun: true, cause: error })
+    for (const { id } of this.#requests.ofSession(sessionId)) this.#settleWith(id, lost)
   }
 
   onUndelivered(message: AcpMessage, error: RpcError<string>): void {

@@ -60,16 +60,27 @@ export class OpenRequests {
     return all
   }
 
+  /** Returns the requests of this client in a session, in the order of sending. */
+  ofSession(sessionId: string): OpenRequest[] {
+    return [...this.#sent.values()].filter(request => request.sessionId === sessionId)
+  }
+
+  /** Forgets the requests of the agent in a session. */
+  forgetSession(sessionId: string): void {
+    for (const [key, of] of this.#received) if (of === sessionId) this.#received.delete(key)
+  }
+
   /** Notes a request of the agent. */
   receive(id: AcpId, sessionId: string | undefined): void {
     this.#received.set(String(idKey(id)), sessionId)
   }
 
-  /** Takes a request of the agent out, and returns its session. */
-  respond(id: unknown): string | undefined {
+  /** Takes a request of the agent out; undefined if it had a response before, or its session has ended. */
+  respond(id: unknown): { readonly sessionId: string | undefined } | undefined {
     const key = String(idKey(id))
+    if (!this.#received.has(key)) return undefined
     const sessionId = this.#received.get(key)
     this.#received.delete(key)
-    return sessionId
+    return { sessionId }
   }
 }

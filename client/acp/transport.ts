@@ -11,6 +11,8 @@ export interface TransportOwner {
   onMessage(message: AcpMessage, bytes: number, sessionId?: string): void
   /** Called for a message that the server has not taken, or perhaps not. */
   onUndelivered(message: AcpMessage, error: RpcError<string>): void
+  /** Called when nothing is received for a session any more; messages that were sent for it may have run. */
+  onSessionFailed(sessionId: string, error: RpcError<string>): void
   onDrain(): void
   /** Called once, when nothing can be sent or received any more. */
   onFailure(error: RpcError<string>): void

@@ -175,6 +175,7 @@ export class HttpTransport implements Transport {
     const channel = this.#channels.get(sessionId)
     this.#channels.delete(sessionId)
     for (const post of channel?.drop() ?? []) this.#fail(post, error)
+    this.#owner.onSessionFailed(sessionId, error)
   }
 
   async #post(post: Post): Promise<void> {

@@ -185,6 +185,72 @@ describe('streams', () => {
     expect(errors.map(({ reason }) => reason)).toEqual(['unknown_session'])
   })
 
+  test.each([
+    [429, 'too_many_streams'],
+    [400, 'invalid_request'],
+    [404, 'unknown_session'],
+  ])(
+    "a session's stream that is rejected with %i %s fails the open requests of the session",
+    async (status, reason) => {
+      let isLost = false
+      const { peer, server, client } = await connected(request => {
+        const isRejected = isLost && request.method === 'GET' && request.headers['acp-session-id'] === 's-1'
+        if (isRejected) reject(request, status, reason)
+        return isRejected
+      })
+      const other = peer.ask('session/prompt', promptOf('s-2', 'a'))
+      const id = peer.ask('session/prompt', promptOf('s-1', 'a'))
+      await server.post('session/prompt', 2)
+      await expect.poll(() => client.bufferedBytes).toBe(0)
+      isLost = true
+      ;(await server.stream('s-1')).response.destroy()
+      expect((await peer.responseTo(id)).error?.data).toEqual({ reason, mayHaveRun: true })
+      sendEvent(await server.stream('s-2'), { id: other, result: { stopReason: 'end_turn' } })
+      expect((await peer.responseTo(other)).result).toEqual({ stopReason: 'end_turn' })
+    },
+  )
+
+  test('requests of the agent in a session that has ended are forgotten, and take no response', async () => {
+    const { peer, server } = await connected(() => false, { limits: { maxPendingRequests: 1 } })
+    const close = peer.ask('session/close', { sessionId: 's-1' })
+    const stream = await server.stream('s-1')
+    await server.post('session/close')
+    sendEvent(stream, { id: 'a', method: 'session/request_permission', params: { sessionId: 's-1' } })
+    await peer.call('session/request_permission')
+    sendEvent(stream, { id: close, result: {} })
+    await peer.responseTo(close)
+    peer.respond('a', {})
+    sendEvent(await server.stream(), { id: 'b', method: 'elicitation/create', params: {} })
+    await peer.call('elicitation/create')
+    peer.respond('b', {})
+    await server.request(({ message }) => message.id === 'b')
+    expect(server.seen.filter(({ message }) => message.id === 'a')).toEqual([])
+  })
+
+  test('the stream of a closed session stays while a request of the session is open', async () => {
+    let isClosed = false
+    const { peer, server, errors } = await connected(request => {
+      const isRejected = isClosed && request.method === 'GET'
+      if (isRejected) reject(request, 404, 'unknown_session')
+      return isRejected
+    })
+    const prompt = peer.ask('session/prompt', promptOf('s-1', 'a'))
+    const close = peer.ask('session/close', { sessionId: 's-1' })
+    await server.post('session/close')
+    const stream = await server.stream('s-1')
+    sendEvent(stream, { id: close, result: {} })
+    await peer.responseTo(close)
+    sendEvent(stream, { id: prompt, result: { stopReason: 'cancelled' } })
+    expect((await peer.responseTo(prompt)).result).toEqual({ stopReason: 'cancelled' })
+    isClosed = true
+    stream.response.end()
+    await server.stream('s-1', 2)
+    expect(await peer.responseTo(peer.ask('session/prompt', promptOf('s-1', 'b')))).toMatchObject({
+      error: { data: { reason: 'unknown_session' } },
+    })
+    expect(errors.map(({ reason }) => reason)).toEqual(['unknown_session'])
+  })
+
   test('a stream with an event that is no message ends the connection', async () => {
     const { server, peer } = await connected()
     ;(await server.stream()).response.write('data: {}\n\n')
