@@ -83,7 +83,10 @@ export const acpClientTimes = {
   reconnectMaxMs: 5_000,
   /** life of a stream after which its loss is a first one again */
   steadyMs: 10_000,
-  /** without a stream, or of repeats of a message: after that the client gives up. Servers keep a connection so long */
+  /**
+   * without a stream, or of repeats of a message: after that the client gives up. Servers keep a connection so long.
+   * Without a byte on a stream, which is four comments of a server: after that it is opened again
+   */
   lostAfterMs: 60_000,
   /** at `close()`: for messages under way, and again for the DELETE */
   closeTimeoutMs: 5_000,

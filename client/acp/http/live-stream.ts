@@ -42,8 +42,9 @@ type State = 'opening' | 'open' | 'waiting' | 'over'
  * waiting ──lostAfterMs since a stream was of use──▶ over
  * any ──stop()──▶ over
  * ```
- * A stream is of use from its first event on, or when it has lived `steadyMs`: a server that accepts every GET and ends
- * it at once is given up too.
+ * A stream without a byte for `lostAfterMs` is cut: servers send comments meanwhile, and a connection whose far end has
+ * gone without a word looks open. A stream is of use from its first event on, or when it has lived `steadyMs`: a server
+ * that accepts every GET and ends it at once is given up too.
  */
 export class LiveStream {
   /** Resolves when the stream is open for the first time, or over. */
@@ -56,6 +57,8 @@ export class LiveStream {
   #body: Readable | undefined
   #endWait: () => void = () => {}
   #isPaused = false
+  /** runs while a stream is open and not paused */
+  #silence: NodeJS.Timeout | undefined
   #lastEventId = ''
   /** Whether the server may have sent events of this stream. */
   #mayHaveBegun = false
@@ -86,11 +89,13 @@ export class LiveStream {
   pause(): void {
     this.#isPaused = true
     this.#body?.pause()
+    clearTimeout(this.#silence)
   }
 
   resume(): void {
     this.#isPaused = false
     this.#body?.resume()
+    this.#awaitBytes()
   }
 
   async #run(): Promise<void> {
@@ -144,6 +149,15 @@ export class LiveStream {
     this.#usefulAt = now()
   }
 
+  #awaitBytes(): void {
+    clearTimeout(this.#silence)
+    const body = this.#body
+    if (!body || this.#isPaused) return
+    const { lostAfterMs } = this.#settings
+    const limit = lostAfterMs.toLocaleString('en')
+    this.#silence = setTimeout(() => body.destroy(new Error(`no byte for ${limit} ms`)), lostAfterMs)
+  }
+
   #read(body: Readable): Promise<RpcError<string>> {
     return new Promise(resolve => {
       const reader = new EventReader(
@@ -157,6 +171,7 @@ export class LiveStream {
       let problem: RpcError<string> | undefined
       let cause: unknown
       body.on('data', (chunk: Buffer) => {
+        this.#silence?.refresh()
         if (problem || this.#isOver) return
         try {
           reader.push(chunk)
@@ -169,8 +184,12 @@ export class LiveStream {
       body.on('error', (error: Error) => {
         cause = error
       })
-      body.once('close', () => resolve(problem ?? acpError('response_lost', 'the stream broke off', { cause })))
+      body.once('close', () => {
+        clearTimeout(this.#silence)
+        resolve(problem ?? acpError('response_lost', 'the stream broke off', { cause }))
+      })
       if (this.#isPaused) body.pause()
+      this.#awaitBytes()
     })
   }
 

@@ -86,6 +86,38 @@ describe('a stream is opened again', () => {
     stream.stop()
   })
 
+  test('behind its last event after a minute without a byte, and not while comments come', async () => {
+    const { stream, attempt, attempts } = streamOf(0)
+    const body = (await attempt(1)).open()
+    body.write(event(3))
+    await turn()
+    for (let comments = 0; comments < 10; comments++) {
+      await vi.advanceTimersByTimeAsync(15_000)
+      body.write(':\n\n')
+      await turn()
+    }
+    await vi.advanceTimersByTimeAsync(acpClientTimes.lostAfterMs - 1)
+    await turn()
+    expect(attempts).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(1)
+    expect({ id: (await attempt(2)).id, destroyed: body.destroyed }).toEqual({ id: '3', destroyed: true })
+    stream.stop()
+  })
+
+  test('not for the silence of a stream that is paused', async () => {
+    const { stream, attempt, attempts } = streamOf(0)
+    ;(await attempt(1)).open()
+    await turn()
+    stream.pause()
+    await vi.advanceTimersByTimeAsync(10 * acpClientTimes.lostAfterMs)
+    await turn()
+    expect(attempts).toHaveLength(1)
+    stream.resume()
+    await vi.advanceTimersByTimeAsync(acpClientTimes.lostAfterMs)
+    await attempt(2)
+    stream.stop()
+  })
+
   test.each([
     ['a 500', rejected(500)],
     ['a 503', rejected(503)],
