@@ -18,13 +18,18 @@ function duplexOf(app: AgentApp): Duplex {
   let goOn = () => {}
   const readable = new ReadableStream<AnyMessage>({
     start(controller) {
-      const onMessage = (message: unknown) => controller.enqueue(message as AnyMessage) // the server checks it
+      const onMessage = (message: unknown) => {
+        controller.enqueue(message as AnyMessage) // the server checks it
+        // The agent is busy: the client's next messages wait.
+        if ((controller.desiredSize ?? 0) <= 0) agentEnd.pauseReading?.()
+      }
       const onClose = () => {
         goOn()
         controller.close()
       }
       agentEnd.open({ onMessage, onDrain: () => goOn(), onClose })
     },
+    pull: () => agentEnd.resumeReading?.(),
   })
   const writable = new WritableStream<AnyMessage>({
     async write(message) {
