@@ -21,6 +21,14 @@ interface Session {
   readonly openTools: Set<string>
 }
 
+interface EditorRequest {
+  readonly method: string
+  readonly sessionId: string | undefined
+  readonly params: unknown
+  /** a prompt whose turn the editor has cancelled */
+  isCancelled: boolean
+}
+
 /** The methods whose success makes a session known. */
 const attachMethods = new Set(['session/new', 'session/load', 'session/resume', 'session/fork'])
 const endedStates = new Set<unknown>(['completed', 'failed'])
@@ -32,13 +40,11 @@ const endedStates = new Set<unknown>(['completed', 'failed'])
 export class SessionWatch {
   readonly #sessions = new Map<string, Session>()
   /** requests of the editor that make, use or end a session, by their ids */
-  readonly #requests = new Map<string, { method: string; sessionId: string | undefined; params: unknown }>()
+  readonly #requests = new Map<string, EditorRequest>()
   /** requests of the agent that the editor has not responded to, by their ids */
   readonly #asked = new Map<string, { id: AcpId; sessionId: string | undefined; isPermission: boolean }>()
   /** ids of requests of the agent that need no response of the editor any more, the oldest first */
   readonly #settled = new Set<string>()
-  /** sessions whose turn was cancelled and has not ended */
-  readonly #cancelled = new Set<string>()
   readonly #respond: (response: AcpResponse) => void
 
   /** @param respond sends a response to the agent, in the editor's place */
@@ -64,19 +70,27 @@ export class SessionWatch {
     const sessionId = sessionIdOf(message)
     if (isRequest(message)) {
       const { method, params } = message
-      this.#requests.set(String(idKey(message.id)), { method, sessionId, params })
+      this.#requests.set(String(idKey(message.id)), { method, sessionId, params, isCancelled: false })
     }
     return true
   }
 
-  /** Responds to the permission requests of a session whose turn the editor has cancelled, and to later ones. */
+  /**
+   * Responds to the permission requests of a session whose turn the editor has cancelled, and to later ones until the
+   * prompts that are open now have their responses.
+   */
   cancelPermissions(sessionId: string): void {
-    this.#cancelled.add(sessionId)
+    for (const prompt of this.#promptsOf(sessionId)) prompt.isCancelled = true
     for (const [key, { id, isPermission, sessionId: of }] of this.#asked) {
       if (!isPermission || of !== sessionId) continue
       this.#settle(key)
       this.#respond(cancelledPermission(id))
     }
+  }
+
+  #promptsOf(sessionId: string | undefined): EditorRequest[] {
+    const all = [...this.#requests.values()]
+    return all.filter(request => request.method === 'session/prompt' && request.sessionId === sessionId)
   }
 
   #settle(key: string): void {
@@ -99,7 +113,7 @@ export class SessionWatch {
       this.#settled.delete(key)
       const isPermission = message.method === 'session/request_permission'
       const sessionId = sessionIdOf(message)
-      if (isPermission && this.#cancelled.has(sessionId ?? '')) {
+      if (isPermission && this.#promptsOf(sessionId).some(prompt => prompt.isCancelled)) {
         this.#respond(cancelledPermission(message.id))
         return []
       }
@@ -129,10 +143,7 @@ export class SessionWatch {
     if (!request) return []
     this.#requests.delete(key)
     const { method, sessionId, params } = request
-    if (method === 'session/prompt') {
-      this.#cancelled.delete(sessionId ?? '')
-      return this.#endTools(sessionId, response)
-    }
+    if (method === 'session/prompt') return this.#endTools(sessionId, response)
     if (response.error !== undefined) return []
     const made = resultSessionIdOf(response) ?? sessionId
     if (made === undefined) return []

@@ -46,6 +46,31 @@ test('a permission request that comes behind the cancel of its turn does not rea
   expect(watch.fromAgent(next)).toEqual([next])
 })
 
+test('a cancel behind the end of a turn leaves the next turn its permission requests', () => {
+  const responses: AcpMessage[] = []
+  const watch = watchOf(responses)
+  watch.fromEditor(request(5, 'session/prompt'))
+  watch.fromAgent(response(5, { stopReason: 'end_turn' }))
+  watch.cancelPermissions(sessionId)
+  watch.fromEditor(request(6, 'session/prompt'))
+  const asked = request(9, 'session/request_permission')
+  expect(watch.fromAgent(asked)).toEqual([asked])
+  expect(responses).toEqual([])
+})
+
+test('a prompt behind a cancel gets its permission requests once the cancelled turn has ended', () => {
+  const responses: AcpMessage[] = []
+  const watch = watchOf(responses)
+  watch.fromEditor(request(5, 'session/prompt'))
+  watch.cancelPermissions(sessionId)
+  watch.fromEditor(request(6, 'session/prompt'))
+  expect(watch.fromAgent(request(9, 'session/request_permission'))).toEqual([])
+  watch.fromAgent(response(5, { stopReason: 'cancelled' }))
+  const asked = request(10, 'session/request_permission')
+  expect(watch.fromAgent(asked)).toEqual([asked])
+  expect(responses).toEqual([response(9, cancelled)])
+})
+
 test('a permission request whose id the agent uses again is the new one', () => {
   const watch = watchOf()
   watch.fromEditor(request(5, 'session/prompt'))
