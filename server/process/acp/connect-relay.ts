@@ -188,9 +188,11 @@ export class ConnectRelay implements LinkOwner {
         return
       }
       void link.client.close()
+      if (isFinal(error) || now() - lostAt >= lostAfterMs) {
+        for (const message of state.queue.splice(0)) this.#fail(message, unsent(error))
+      }
       if (isFinal(error)) return this.#end(error)
       this.#options.logger.debug({ problem: error.message }, 'the agent cannot be reached')
-      if (now() - lostAt >= lostAfterMs) for (const message of state.queue.splice(0)) this.#fail(message, error)
     }
   }
 
@@ -228,6 +230,12 @@ export class ConnectRelay implements LinkOwner {
     this.#waits.end()
     void Promise.all([...this.#clients].map(client => client.close())).then(() => this.#noteEnd(error))
   }
+}
+
+/** Returns the error of a message that waited for a connection: the failed attempt has not sent it. */
+function unsent(error: RpcError<string>): RpcError<string> {
+  const { code, message, reason } = error
+  return new RpcError<string>(code, message, { reason, mayHaveRun: false, cause: error })
 }
 
 function isFinal({ code }: RpcError<string>): boolean {

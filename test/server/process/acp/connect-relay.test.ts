@@ -113,7 +113,7 @@ test('requests that wait for a connection too long fail, and the relay goes on',
   isAway = true
   ;(await server.stream()).response.destroy()
   await server.request(({ method }) => method === 'DELETE')
-  expect((await editor.failure('session/list')).data).toMatchObject({ reason: 'http_rejected' })
+  expect((await editor.failure('session/list')).data).toEqual({ reason: 'http_rejected', mayHaveRun: false })
   isAway = false
   const id = editor.ask('session/list')
   await server.post('session/list')
@@ -121,6 +121,25 @@ test('requests that wait for a connection too long fail, and the relay goes on',
     id,
     result: {},
   })
+})
+
+test('requests that wait for a connection fail when the next one is rejected', async () => {
+  let isRevoked = false
+  const held: SeenRequest[] = []
+  const { server, editor, relay } = await relayed(request => {
+    const isAgain = isRevoked && request.message.method === 'initialize'
+    if (isAgain) held.push(request)
+    else if (isRevoked) reject(request, 404, 'unknown_connection')
+    return isRevoked || answers(request, 'c-1')
+  })
+  await editor.request('initialize')
+  isRevoked = true
+  ;(await server.stream()).response.destroy()
+  await expect.poll(() => held.length, { interval: 2 }).toBe(1)
+  const id = editor.ask('session/list')
+  reject(await server.post('initialize', 2), 403)
+  expect((await editor.responseTo(id)).error?.data).toEqual({ reason: 'http_rejected', mayHaveRun: false })
+  expect(await relay.ended).toMatchObject({ code: 'FORBIDDEN' })
 })
 
 test('a rejected key ends the relay, at the first connection and at a later one', async () => {
