@@ -18,17 +18,18 @@ import {
   updatesOf,
 } from './row.js'
 
-/** An agent that waits while its end is full. */
+/** An agent that awaits its writes, as that of the official row does. */
 function connectAgent(): Duplex {
   const [serverEnd, agentEnd] = memoryDuplexPair()
   let goOn = (): void => {}
+  const write = async (message: RowMessage): Promise<void> => {
+    agentEnd.send(message)
+    if (agentEnd.full) await new Promise<void>(resolve => (goOn = resolve))
+  }
   const stream = async (request: RowMessage): Promise<void> => {
     const { sessionId, updates } = updatesOf(request)
-    for (let index = 0; index < updates; index++) {
-      agentEnd.send(updateOf(sessionId, index))
-      if (agentEnd.full) await new Promise<void>(resolve => (goOn = resolve))
-    }
-    agentEnd.send({ jsonrpc: '2.0', id: request.id, result: { stopReason: 'end_turn' } })
+    for (let index = 0; index < updates; index++) await write(updateOf(sessionId, index))
+    await write({ jsonrpc: '2.0', id: request.id ?? 0, result: { stopReason: 'end_turn' } })
   }
   agentEnd.open({
     onMessage(message) {
