@@ -1,6 +1,6 @@
 /** One chat on one connection of an ACP client: its updates, and the prompts that wait for their turns. */
 
-import type { ChatError, ChatEvent, ChatMessage } from '../../../shared/contract/chats.js'
+import type { ChatError, ChatEvent, ChatMessage, ChatStatus } from '../../../shared/contract/chats.js'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
 import { type SessionUpdate, SessionUpdates } from './session-updates.js'
@@ -52,6 +52,8 @@ export class ChatSession {
   #setReady: () => void = () => {}
   #wasInterrupted = false
   #last: ChatMessage | undefined
+  #status: ChatStatus | undefined
+  /** the error of the turn; it may come before or behind the status that it explains */
   #error: ChatError | null = null
   readonly #followed: Promise<void>
 
@@ -125,7 +127,7 @@ export class ChatSession {
         return this.#show(this.#updates.ofReset())
       case 'error':
         this.#error = event.error
-        return
+        return this.#endFailed()
       case 'queue_update': {
         const waiting = new Set(event.queue.map(({ id }) => id))
         // A message that left the queue for the history was seen there before.
@@ -137,7 +139,9 @@ export class ChatSession {
       }
       case 'status': {
         if (event.status === 'interrupting') this.#wasInterrupted = true
-        if (event.status === 'waiting' || event.status === 'error') this.#endTurn(event.status)
+        this.#status = event.status
+        if (event.status === 'waiting') this.#endTurn()
+        else this.#endFailed()
         if (this.#isReady) return
         this.#isReady = true
         this.#setReady()
@@ -148,7 +152,7 @@ export class ChatSession {
   async #message(message: ChatMessage): Promise<void> {
     if (message.role === 'user') {
       // The next turn begins: the one before has ended, though the chat was not at rest in between.
-      this.#endTurn('waiting')
+      this.#endTurn()
       const prompt = this.#prompts.find(({ messageId }) => messageId === message.id)
       if (prompt) prompt.state = 'running'
       if (this.#own.delete(message.id)) return
@@ -172,22 +176,29 @@ export class ChatSession {
     for (const update of updates) await this.#options.update(update)
   }
 
-  #endTurn(status: 'waiting' | 'error'): void {
+  #endFailed(): void {
+    if (this.#status === 'error' && this.#error) this.#endTurn(this.#error)
+  }
+
+  #endTurn(error?: ChatError): void {
     const index = this.#prompts.findIndex(({ state }) => state === 'running')
     const [prompt] = index < 0 ? [] : this.#prompts.splice(index, 1)
-    const error = status === 'error' ? this.#error : null
     const reason = this.#wasInterrupted ? 'cancelled' : stopReasonOf(this.#last)
     this.#wasInterrupted = false
     this.#last = undefined
+    this.#error = null
     if (!prompt) return
     if (!error) prompt.resolve(reason)
     else if (error.reason === 'too_many_steps') prompt.resolve('max_turn_requests')
-    else prompt.reject(failureOf(error))
+    else prompt.reject(new TurnFailed(error))
   }
 }
 
+/** A turn without a whole response was interrupted, though the status in between may not have been seen. */
 function stopReasonOf(last: ChatMessage | undefined): StopReason {
-  const reason = last?.finishReason
+  const isWhole = last?.role === 'assistant' && !last.parts.some(({ type }) => type === 'tool-call')
+  if (!isWhole) return 'cancelled'
+  const reason = last.finishReason
   return reason === 'max_tokens' || reason === 'refusal' ? reason : 'end_turn'
 }
 
@@ -202,8 +213,4 @@ export class TurnFailed extends RpcError<string> {
     super('INTERNAL_SERVER_ERROR', message, { reason })
     this.retryable = retryable.has(reason)
   }
-}
-
-function failureOf(error: ChatError): TurnFailed {
-  return new TurnFailed(error)
 }

@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { ChatSession } from '../../../../server/control-plane/acp/chat-session.js'
 import type { SessionUpdate } from '../../../../server/control-plane/acp/session-updates.js'
-import type { ChatEvent, ChatMessage, ChatPart, QueuedMessage } from '../../../../shared/contract/chats.js'
+import { type SyncPage, WatcherState } from '../../../../server/services/chats/watch/watcher-state.js'
+import type { ChatRow } from '../../../../server/store/store.js'
+import type { ChatError, ChatEvent, ChatMessage, ChatPart, QueuedMessage } from '../../../../shared/contract/chats.js'
 
 const at = new Date(0)
 let seqs = 0
@@ -30,11 +32,41 @@ const piece = (value: ChatPart, seq = 1): ChatEvent => ({
   index: 0,
   part: value,
 })
+const call: ChatPart = { type: 'tool-call', toolCallId: 't', toolName: 'execute', input: '{}' }
+const result: ChatPart = { type: 'tool-result', toolCallId: 't', toolName: 'execute', output: 'a', isError: false }
 const reset: ChatEvent = { kind: 'preview_reset', historyVersion: 1, attempt: 2 }
 const queue = (...ids: string[]): ChatEvent => ({
   kind: 'queue_update',
   queue: ids.map((id): QueuedMessage => ({ id, parts: [], createdAt: at })),
 })
+
+/** A watcher of a chat: each change of the row, with new messages, makes the events of one sync. */
+function watcher() {
+  const id = '019a0000-0000-7000-8000-00000000abcd'
+  const rest = { ownerId: 'u', username: null, agentId: null, provider: 'demo', model: 'm', title: null, system: null }
+  const idle = { cwd: null, agentInstance: null, runner: null, fence: 0, leaseUntil: null, archived: false, attempt: 0 }
+  let row: ChatRow = {
+    ...rest,
+    ...idle,
+    id,
+    api: 'anthropic-messages',
+    status: 'waiting',
+    version: 1,
+    historyVersion: 1,
+    queueVersion: 1,
+    retry: null,
+    lastError: null,
+    createdAt: at,
+    updatedAt: at,
+  }
+  const state = new WatcherState(id, undefined)
+  return (change: Partial<ChatRow>, ...messages: ChatEvent[]): ChatEvent[] => {
+    row = { ...row, version: row.version + 1, ...change }
+    const stored = messages.flatMap(event => (event.kind === 'message' ? [event.message] : []))
+    const page: SyncPage = { row, wasReset: false, messages: stored, hasMore: false, queue: [] }
+    return state.sync(page).map(({ event }) => event)
+  }
+}
 
 /** A session over events that the test gives. */
 function session({ withHistory = true } = {}) {
@@ -143,15 +175,13 @@ describe('a session', () => {
   })
 
   test('tool calls of two steps with one id are both shown', async () => {
-    const call: ChatPart = { type: 'tool-call', toolCallId: 't', toolName: 'execute', input: '{}' }
-    const result: ChatPart = { type: 'tool-result', toolCallId: 't', toolName: 'execute', output: 'a', isError: false }
     const { subject, give, prompt, words } = session()
     const ended = prompt('p1')
     const step = [piece(call), message('assistant', [call]), piece(result), message('tool', [result])]
-    give(user('p1'), ...step, ...step, status('waiting'))
+    give(user('p1'), ...step, ...step, answer('done'), status('waiting'))
     await ended
     const shown = ['tool_call t', 'tool_call_update t']
-    expect(words()).toEqual([...shown, ...shown, 'end_turn'])
+    expect(words()).toEqual([...shown, ...shown, 'done', 'end_turn'])
     await subject.close()
   })
 
@@ -160,16 +190,50 @@ describe('a session', () => {
     ['refusal', [answer('x', { finishReason: 'refusal' }), status('waiting')]],
     ['cancelled', [status('interrupting'), answer('x', { interrupted: true }), status('waiting')]],
     ['cancelled', [status('interrupting'), status('waiting')]],
-    [
-      'max_turn_requests',
-      [{ kind: 'error', error: { reason: 'too_many_steps', message: 'm' } } as const, status('error')],
-    ],
-    ['failed: no', [{ kind: 'error', error: { reason: 'rejected', message: 'no' } } as const, status('error')]],
+    ['cancelled', [status('waiting')]],
+    ['cancelled', [message('assistant', [call]), message('tool', [result]), status('waiting')]],
+    ['cancelled', [user('next')]],
   ])('a turn ends as %s', async (reason, events) => {
     const { subject, give, prompt } = session()
     const ended = prompt('p1')
     give(user('p1'), status('running'), ...events)
     expect(await ended).toBe(reason)
+    await subject.close()
+  })
+
+  const tooManySteps: ChatError = { reason: 'too_many_steps', message: 'm' }
+  const rejected: ChatError = { reason: 'rejected', message: 'no' }
+
+  test.each([
+    ['max_turn_requests', tooManySteps],
+    ['failed: no', rejected],
+  ])('a turn that its watcher sees fail ends as %s', async (reason, lastError) => {
+    const { subject, give, prompt } = session()
+    const sync = watcher()
+    const ended = prompt('p1')
+    give(...sync({}), ...sync({ status: 'running' }, user('p1')), ...sync({ status: 'error', lastError }))
+    expect(await ended).toBe(reason)
+    await subject.close()
+  })
+
+  test('a turn that fails behind the failure of another one ends with its own error', async () => {
+    const { subject, give, prompt } = session()
+    const sync = watcher()
+    give(...sync({ status: 'error', lastError: tooManySteps }, user('old')))
+    const [first, second] = [prompt('p1'), prompt('p2')]
+    give(...sync({ status: 'running', lastError: null }, user('p1')), ...sync({ status: 'error', lastError: rejected }))
+    expect(await first).toBe('failed: no')
+    // One sync shows the beginning and the end.
+    give(...sync({ lastError: { reason: 'billing', message: 'pay' } }, user('p2')))
+    expect(await second).toBe('failed: pay')
+    await subject.close()
+  })
+
+  test('an error that comes before its status ends the turn', async () => {
+    const { subject, give, prompt } = session()
+    const ended = prompt('p1')
+    give(user('p1'), status('running'), { kind: 'error', error: rejected }, status('error'))
+    expect(await ended).toBe('failed: no')
     await subject.close()
   })
 
