@@ -1,7 +1,7 @@
 /** The agent behind `/acp`: each session is a chat of the connection's user. */
 import { randomUUID } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import { z } from 'zod'
+import type { z } from 'zod'
 import {
   type AcpId,
   type AcpMessage,
@@ -11,21 +11,21 @@ import {
   idKey,
   isRequest,
   isResponse,
+  sessionIdOf,
 } from '../../../shared/acp/messages.js'
 import { cancelRequestMethod } from '../../../shared/acp/methods.js'
-import { chatApis } from '../../../shared/contract/chats.js'
 import { errorReasonOf } from '../../../shared/contract/error-reasons.js'
-import { uuid } from '../../../shared/contract/fields.js'
-import { chatLimits } from '../../../shared/contract/limits.js'
 import { type CloseReason, closeCodes, type Duplex } from '../../../shared/rpc/duplex.js'
-import { RpcError } from '../../../shared/rpc/errors.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { Chats } from '../../services/chats/chats.js'
 import type { ChatWatch } from '../../services/chats/watch/chat-watch.js'
-import { describeIssues } from '../../services/check-input.js'
-import { ChatSession, TurnFailed } from './chat-session.js'
-import { partsOfPrompt, promptBlocks } from './prompt-parts.js'
+import { AgentError, codes, isExpected, rpcErrorOf } from './agent-errors.js'
+import * as params from './agent-params.js'
+import { ChatSession, type StopReason } from './chat-session.js'
+import { OpenSessions } from './open-sessions.js'
+import { partsOfPrompt } from './prompt-parts.js'
+import type { SessionUpdate } from './session-updates.js'
 
 /** What the agent of one connection is made of. */
 export interface ChatAgentOptions {
@@ -38,40 +38,13 @@ export interface ChatAgentOptions {
   logger: Logger
 }
 
-/** The numbers of JSON-RPC errors of this agent. */
-const codes = {
-  invalidParams: -32_602,
-  methodNotFound: -32_601,
-  internalError: -32_603,
-  unknownSession: -32_002,
-  versionRejected: -32_022,
-  cancelled: -32_800,
-} as const
-
 const protocolVersion = 1
 
 /** sessions that one connection follows at once: as many as it may read */
 const maxSessions = 64
 
-const initializeParams = z.object({ protocolVersion: z.int() })
-const meta = z
-  .object({
-    provider: z.string().optional(),
-    model: z.string().optional(),
-    api: z.enum(chatApis).optional(),
-    agentId: z.string().optional(),
-    system: z.string().optional(),
-  })
-  .nullish()
-const newParams = z.object({
-  cwd: z.string().min(1).max(chatLimits.maxCwdLength),
-  mcpServers: z.array(z.unknown()).max(0, 'chats take no MCP servers of the client').nullish(),
-  _meta: meta,
-})
-const sessionParams = z.object({ sessionId: z.string() })
-const openParams = sessionParams.extend({ mcpServers: newParams.shape.mcpServers })
-const promptParams = sessionParams.extend({ prompt: promptBlocks })
-const listParams = z.object({ cursor: z.string().nullish() }).nullish()
+/** cancels at work, each of another session, above which no further message is taken */
+const maxCancels = 16
 
 /** Makes the agent of one connection, and returns its far end and its end. A lost connection ends no turn. */
 export function createChatAgent(options: ChatAgentOptions): { duplex: Duplex; close(reason: CloseReason): void } {
@@ -80,17 +53,16 @@ export function createChatAgent(options: ChatAgentOptions): { duplex: Duplex; cl
   return { duplex, close: reason => agent.close(reason) }
 }
 
-/** An open prompt, by its request. */
-interface OpenPrompt {
-  sessionId: string
-  messageId: string
-}
-
 class ChatAgent {
   readonly #duplex: Duplex
   readonly #options: ChatAgentOptions
-  readonly #sessions = new Map<string, ChatSession>()
-  readonly #prompts = new Map<string, OpenPrompt>()
+  readonly #sessions = new OpenSessions({
+    maxSessions,
+    follow: (chatId, withHistory, earlier) => this.#follow(chatId, withHistory, earlier),
+  })
+  /** the chats of open prompts, by their requests */
+  readonly #prompts = new Map<string, string>()
+  #cancels = 0
   #drained: (() => void)[] = []
   #isClosed = false
 
@@ -106,43 +78,57 @@ class ChatAgent {
 
   #receive(message: AcpMessage): void {
     if (isResponse(message)) return
-    if (!isRequest(message)) return void this.#notified(message).catch((error: unknown) => this.#logged(error))
+    if (!isRequest(message)) return this.#notified(message)
     this.#respond(message).then(
       result => this.#send({ jsonrpc: '2.0', id: message.id, result }),
-      (error: unknown) => this.#send({ jsonrpc: '2.0', id: message.id, error: this.#errorOf(error) }),
+      (error: unknown) => {
+        this.#send({ jsonrpc: '2.0', id: message.id, error: rpcErrorOf(error, this.#options.logger) })
+      },
     )
   }
 
-  async #notified(message: AcpNotification): Promise<void> {
-    if (message.method === 'session/cancel') return this.#cancel(read(sessionParams, message.params).sessionId)
-    if (message.method !== cancelRequestMethod) return
-    const key = idKey(cancelledIdOf(message))
-    const prompt = key === undefined ? undefined : this.#prompts.get(key)
-    if (prompt) await this.#cancel(prompt.sessionId)
+  /** Nobody awaits the work of a notification, so it is bounded here. */
+  #notified(message: AcpNotification): void {
+    const chatId = this.#chatToCancel(message)
+    if (chatId === undefined) return
+    const cancelled = this.#sessions.repeat(chatId, session => this.#cancel(chatId, session))
+    if (!cancelled) return
+    if (++this.#cancels === maxCancels) this.#duplex.pauseReading?.()
+    const onSettled = () => {
+      if (this.#cancels-- === maxCancels) this.#duplex.resumeReading?.()
+    }
+    void cancelled.catch((error: unknown) => this.#logged(error)).then(onSettled)
   }
 
-  async #respond({ id, method, params }: AcpRequest): Promise<unknown> {
+  #chatToCancel(message: AcpNotification): string | undefined {
+    if (message.method === cancelRequestMethod) return this.#prompts.get(idKey(cancelledIdOf(message)) ?? '')
+    if (message.method !== 'session/cancel') return undefined
+    const sessionId = sessionIdOf(message)
+    return sessionId !== undefined && params.isChatId(sessionId) ? sessionId : undefined
+  }
+
+  async #respond({ id, method, params: given }: AcpRequest): Promise<unknown> {
     switch (method) {
       case 'initialize':
-        return this.#initialize(read(initializeParams, params))
+        return this.#initialize(params.read(params.initializeParams, given))
       case 'session/new':
-        return this.#new(read(newParams, params))
+        return this.#new(params.read(params.newParams, given))
       case 'session/load':
-        return this.#open(read(openParams, params).sessionId, true)
+        return this.#open(params.read(params.openParams, given), true)
       case 'session/resume':
-        return this.#open(read(openParams, params).sessionId, false)
+        return this.#open(params.read(params.openParams, given), false)
       case 'session/list':
-        return this.#list(read(listParams, params)?.cursor ?? undefined)
+        return this.#list(params.read(params.listParams, given)?.cursor ?? undefined)
       case 'session/close':
-        return this.#closeSession(read(sessionParams, params).sessionId)
+        return this.#closeSession(params.read(params.sessionParams, given).sessionId)
       case 'session/prompt':
-        return this.#prompt(id, read(promptParams, params))
+        return this.#prompt(id, params.read(params.promptParams, given))
       default:
         throw new AgentError(codes.methodNotFound, `this agent has no method ${JSON.stringify(method.slice(0, 100))}`)
     }
   }
 
-  #initialize({ protocolVersion: asked }: z.output<typeof initializeParams>): unknown {
+  #initialize({ protocolVersion: asked }: z.output<typeof params.initializeParams>): unknown {
     if (asked < protocolVersion) {
       throw new AgentError(codes.versionRejected, `protocol version ${asked} is older than ${protocolVersion}`)
     }
@@ -159,23 +145,22 @@ class ChatAgent {
     }
   }
 
-  async #new({ cwd, _meta }: z.output<typeof newParams>): Promise<unknown> {
+  async #new({ cwd, _meta }: z.output<typeof params.newParams>): Promise<unknown> {
     const { chats, userId, defaults } = this.#options
     const { provider = defaults.provider, model = defaults.model, api, agentId, system } = _meta ?? {}
-    const agent = agentId ?? (await chats.onlyAgentOf(userId))
     const id = uuidv7()
-    const optional = Object.entries({ api, agent, system }).filter(([, value]) => value !== undefined && value !== null)
-    const input = { id, provider, model, ...(agent != null && { cwd }), ...Object.fromEntries(optional) }
-    await chats.create(input, userId)
-    await this.#follow(id, true).ready
+    await this.#sessions.open(id, true, async () => {
+      const agent = agentId ?? (await chats.onlyAgentOf(userId)) ?? undefined
+      const optional = { api, agent, system, cwd: agent === undefined ? undefined : cwd }
+      const set = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+      await chats.create({ id, provider, model, ...set }, userId)
+    })
     return { sessionId: id }
   }
 
-  async #open(sessionId: string, withHistory: boolean): Promise<unknown> {
-    const chatId = chatIdOf(sessionId)
-    await this.#find(chatId)
-    await this.#sessions.get(sessionId)?.close()
-    await this.#follow(chatId, withHistory).ready
+  async #open({ sessionId }: z.output<typeof params.openParams>, withHistory: boolean): Promise<unknown> {
+    const chatId = params.chatIdOf(sessionId)
+    await this.#sessions.open(chatId, withHistory, () => this.#find(chatId))
     return {}
   }
 
@@ -193,45 +178,63 @@ class ChatAgent {
 
   /** The protocol asks for the end of a turn that runs, as `session/cancel` does. */
   async #closeSession(sessionId: string): Promise<unknown> {
-    await this.#cancel(sessionId)
-    const session = this.#sessions.get(sessionId)
-    this.#sessions.delete(sessionId)
-    await session?.close()
-    return {}
+    const chatId = params.chatIdOf(sessionId)
+    return this.#sessions.work(chatId, async session => {
+      try {
+        await this.#cancel(chatId, session)
+      } finally {
+        if (session) this.#sessions.drop(chatId, session)
+        await session?.close()
+      }
+      return {}
+    })
   }
 
-  async #prompt(id: AcpId, { sessionId, prompt }: z.output<typeof promptParams>): Promise<unknown> {
-    const { chats, userId } = this.#options
-    const chatId = chatIdOf(sessionId)
-    const session = this.#sessions.get(sessionId)
-    if (!session) {
+  async #prompt(id: AcpId, { sessionId, prompt }: z.output<typeof params.promptParams>): Promise<unknown> {
+    const chatId = params.chatIdOf(sessionId)
+    if (!this.#sessions.has(chatId)) {
       await this.#find(chatId)
-      throw new AgentError(codes.unknownSession, 'this connection has not loaded the session: load or resume it first')
+      throw notOpen()
     }
-    const messageId = randomUUID()
     const key = idKey(id) ?? ''
-    this.#prompts.set(key, { sessionId, messageId })
-    const ended = session.prompt(messageId)
+    this.#prompts.set(key, chatId)
     try {
-      const { state } = await chats.send({ chatId, id: messageId, parts: partsOfPrompt(prompt) }, userId)
-      if (state === 'queued') session.noteQueued(messageId)
-    } catch (error) {
-      session.dropPrompt(messageId)
-      this.#prompts.delete(key)
-      throw error
-    }
-    try {
+      const message = { chatId, id: randomUUID(), parts: partsOfPrompt(prompt) }
+      const { ended } = await this.#sessions.work(chatId, session => this.#sendPrompt(session, message))
       return { stopReason: await ended }
     } finally {
       this.#prompts.delete(key)
     }
   }
 
-  /** Ends the running turn, and drops the prompts that wait. */
-  async #cancel(sessionId: string): Promise<void> {
+  /** Sends a message; a client that has left meanwhile has sent it all the same. */
+  async #sendPrompt(
+    session: ChatSession | undefined,
+    message: Parameters<Chats['send']>[0],
+  ): Promise<{ ended: Promise<StopReason> | undefined }> {
+    if (!session && !this.#isClosed) throw notOpen()
+    const ended = session?.prompt(message.id)
+    // The session may fail before the message is stored, and nobody awaits the end then.
+    ended?.catch(() => {})
+    try {
+      const { state } = await this.#options.chats.send(message, this.#options.userId)
+      if (state === 'queued') session?.noteQueued(message.id)
+    } catch (error) {
+      session?.dropPrompt(message.id)
+      throw error
+    }
+    return { ended }
+  }
+
+  /** Ends the running turn, and drops the prompts that wait. An archived chat has neither. */
+  async #cancel(chatId: string, session: ChatSession | undefined): Promise<void> {
     const { chats, userId } = this.#options
-    await chats.interrupt({ chatId: chatIdOf(sessionId), clearQueue: true }, userId)
-    this.#sessions.get(sessionId)?.cancelWaiting()
+    try {
+      await chats.interrupt({ chatId, clearQueue: true }, userId)
+    } catch (error) {
+      if (errorReasonOf(error) !== 'chat_archived') throw error
+    }
+    session?.cancelWaiting()
   }
 
   /** @throws AgentError for a chat that is none of this user */
@@ -240,21 +243,18 @@ class ChatAgent {
     await chats.find(chatId, { role: 'user', userId })
   }
 
-  #follow(chatId: string, withHistory: boolean): ChatSession {
+  #follow(chatId: string, withHistory: boolean, earlier: ChatSession | undefined): ChatSession {
     const { chatWatch } = this.#options
-    if (this.#sessions.size >= maxSessions && !this.#sessions.has(chatId)) {
-      throw new AgentError(codes.internalError, `${maxSessions} sessions are open on this connection: close one first`)
-    }
-    const session: ChatSession = new ChatSession({
-      events: signal => chatWatch.watch({ chatId }, signal),
-      update: update => this.#update(chatId, update),
-      onFailure: error => {
-        if (this.#sessions.get(chatId) === session) this.#sessions.delete(chatId)
+    const options = {
+      events: (signal: AbortSignal) => chatWatch.watch({ chatId }, signal),
+      update: (update: SessionUpdate) => this.#update(chatId, update),
+      onFailure: (error: unknown) => {
+        this.#sessions.drop(chatId, session)
         this.#logged(error)
       },
       withHistory,
-    })
-    this.#sessions.set(chatId, session)
+    }
+    const session = new ChatSession(options, earlier)
     return session
   }
 
@@ -277,50 +277,16 @@ class ChatAgent {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#wake()
-    for (const session of this.#sessions.values()) void session.close()
-    this.#sessions.clear()
+    this.#sessions.close()
     this.#duplex.close(reason)
   }
 
   #logged(error: unknown): void {
-    if (error instanceof AgentError || errorReasonOf(error) !== undefined) return
-    this.#options.logger.warn({ err: error }, 'a session of an ACP client failed')
-  }
-
-  #errorOf(error: unknown): { code: number; message: string; data?: object } {
-    if (error instanceof AgentError) return { code: error.rpcCode, message: error.message }
-    const { code, message, reason } = RpcError.from(error)
-    if (error instanceof TurnFailed) {
-      return { code: codes.internalError, message, data: { reason, retryable: error.retryable } }
-    }
-    if (reason === 'unknown_chat') return { code: codes.unknownSession, message: 'no session of yours has this id' }
-    if (code === 'INTERNAL_SERVER_ERROR') {
-      this.#options.logger.error({ err: error }, 'a request of an ACP client failed')
-      return { code: codes.internalError, message: 'the server failed; the cause is in its log' }
-    }
-    const isInput = code === 'BAD_REQUEST' || code === 'NOT_FOUND' || code === 'CONFLICT'
-    return { code: isInput ? codes.invalidParams : codes.internalError, message, ...(reason && { data: { reason } }) }
+    if (!isExpected(error)) this.#options.logger.warn({ err: error }, 'a session of an ACP client failed')
   }
 }
 
-/** A JSON-RPC error of this agent; the message is meant for the client. */
-class AgentError extends Error {
-  readonly rpcCode: number
-
-  constructor(rpcCode: number, message: string) {
-    super(message)
-    this.rpcCode = rpcCode
-  }
-}
-
-function read<S extends z.ZodType>(schema: S, params: unknown): z.output<S> {
-  const result = schema.safeParse(params)
-  if (result.success) return result.data
-  throw new AgentError(codes.invalidParams, describeIssues(result.error.issues, params))
-}
-
-function chatIdOf(sessionId: string): string {
-  const id = uuid.safeParse(sessionId)
-  if (id.success && id.data === sessionId) return sessionId
-  throw new AgentError(codes.unknownSession, 'no session of yours has this id')
+function notOpen(): AgentError {
+  const problem = 'this connection has not loaded the session: load or resume it first'
+  return new AgentError(codes.unknownSession, problem)
 }

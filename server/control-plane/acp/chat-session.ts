@@ -3,6 +3,7 @@
 import type { ChatError, ChatEvent, ChatMessage, ChatStatus } from '../../../shared/contract/chats.js'
 import { rpcError } from '../../../shared/contract/error-reasons.js'
 import { RpcError } from '../../../shared/rpc/errors.js'
+import { AgentError, codes, TurnFailed } from './agent-errors.js'
 import { type SessionUpdate, SessionUpdates } from './session-updates.js'
 
 /** The reasons for which a turn ends, as ACP names them. */
@@ -46,10 +47,12 @@ export class ChatSession {
   readonly #updates = new SessionUpdates()
   /** the messages that this connection has sent: their client has shown them */
   readonly #own = new Set<string>()
-  /** resolves when everything that was stored at the beginning has been read */
+  /** resolves when everything that was stored at the beginning has been read; rejects if the session ends before */
   readonly ready: Promise<void>
   #isReady = false
   #setReady: () => void = () => {}
+  #failReady: (error: unknown) => void = () => {}
+  #stopWaiting: () => void = () => {}
   #wasInterrupted = false
   #last: ChatMessage | undefined
   #status: ChatStatus | undefined
@@ -57,17 +60,18 @@ export class ChatSession {
   #error: ChatError | null = null
   readonly #followed: Promise<void>
 
-  constructor(options: ChatSessionOptions) {
+  /** @param earlier the session of the chat that this one replaces: its updates end, and its prompts go on here */
+  constructor(options: ChatSessionOptions, earlier?: ChatSession) {
     this.#options = options
-    let fail: (error: unknown) => void = () => {}
     this.ready = new Promise((resolve, reject) => {
       this.#setReady = resolve
-      fail = reject
+      this.#failReady = reject
     })
     // A caller that has gone awaits nothing.
     this.ready.catch(() => {})
-    this.#followed = this.#follow().catch((error: unknown) => {
-      fail(error)
+    const before = earlier && this.#takeOver(earlier)
+    this.#followed = this.#follow(before).catch((error: unknown) => {
+      this.#failReady(error)
       for (const prompt of this.#prompts.splice(0)) prompt.reject(RpcError.from(error))
       if (!this.#ended.signal.aborted) options.onFailure(error)
     })
@@ -103,13 +107,31 @@ export class ChatSession {
 
   /** Ends the updates and cancels prompts for this client; turns go on. Resolves when nothing is left. */
   async close(): Promise<void> {
-    this.#ended.abort()
+    this.#end('the session was closed before it was loaded')
     for (const prompt of this.#prompts.splice(0)) prompt.resolve('cancelled')
     await this.#followed
   }
 
-  async #follow(): Promise<void> {
+  #end(problem: string): void {
+    this.#ended.abort()
+    this.#failReady(new AgentError(codes.cancelled, problem))
+    this.#stopWaiting()
+  }
+
+  /** The history is read again, with the messages of the prompts: those that were seen are in it, or in the queue. */
+  #takeOver(earlier: ChatSession): Promise<void> {
+    earlier.#end('the session was opened again before it was loaded')
+    for (const prompt of earlier.#prompts.splice(0)) {
+      if (prompt.state === 'running') prompt.state = 'queued'
+      this.#prompts.push(prompt)
+    }
+    for (const id of earlier.#own) this.#own.add(id)
+    return earlier.#followed
+  }
+
+  async #follow(before: Promise<void> | undefined): Promise<void> {
     const { signal } = this.#ended
+    await before
     for await (const { event } of this.#options.events(signal)) {
       if (signal.aborted) return
       await this.#take(event)
@@ -173,7 +195,13 @@ export class ChatSession {
   /** History that is not wanted is read and not shown. */
   async #show(updates: readonly SessionUpdate[]): Promise<void> {
     if (!this.#isReady && !this.#options.withHistory) return
-    for (const update of updates) await this.#options.update(update)
+    for (const update of updates) {
+      if (this.#ended.signal.aborted) return
+      await new Promise<void>((resolve, reject) => {
+        this.#stopWaiting = resolve
+        this.#options.update(update).then(resolve, reject)
+      })
+    }
   }
 
   #endFailed(): void {
@@ -200,17 +228,4 @@ function stopReasonOf(last: ChatMessage | undefined): StopReason {
   if (!isWhole) return 'cancelled'
   const reason = last.finishReason
   return reason === 'max_tokens' || reason === 'refusal' ? reason : 'end_turn'
-}
-
-/** Reasons for which the same prompt may succeed later. */
-const retryable: ReadonlySet<string> = new Set(['too_many_attempts', 'rate_limited', 'internal'])
-
-/** The error of a failed turn; `retryable` goes into the data of the response. */
-export class TurnFailed extends RpcError<string> {
-  readonly retryable: boolean
-
-  constructor({ reason, message }: ChatError) {
-    super('INTERNAL_SERVER_ERROR', message, { reason })
-    this.retryable = retryable.has(reason)
-  }
 }

@@ -63,7 +63,7 @@ function watcher() {
   return (change: Partial<ChatRow>, ...messages: ChatEvent[]): ChatEvent[] => {
     row = { ...row, version: row.version + 1, ...change }
     const stored = messages.flatMap(event => (event.kind === 'message' ? [event.message] : []))
-    const page: SyncPage = { row, wasReset: false, messages: stored, hasMore: false, queue: [] }
+    const page: SyncPage = { row, lastSeq: seqs, wasReset: false, messages: stored, hasMore: false, queue: [] }
     return state.sync(page).map(({ event }) => event)
   }
 }
