@@ -108,7 +108,7 @@ describe('session/close', () => {
     expect(await peer.failure('session/prompt', promptOf(known, 'hi'))).toMatchObject({ code: -32_002 })
   })
 
-  test('closes the session of an archived chat', async () => {
+  test('session/close of an archived chat ends its session', async () => {
     const interrupt = async () => Promise.reject(rpcError('chat_archived', 'archived'))
     const { peer, live } = chatAgent({ interrupt })
     await peer.request('session/load', { ...opening, sessionId: known })

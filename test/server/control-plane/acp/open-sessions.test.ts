@@ -29,7 +29,7 @@ describe('a client that leaves', () => {
     expect(watches).toEqual([])
   })
 
-  test('while it loads a session again and again leaves no watch', async () => {
+  test('a client that leaves while it loads a session again and again leaves no watch', async () => {
     const { peer, leave, live, watches } = chatAgent()
     for (let i = 0; i < 100; i++) peer.ask('session/load', load)
     await expect.poll(() => watches.length, { interval: 2 }).toBeGreaterThan(0)
@@ -38,7 +38,7 @@ describe('a client that leaves', () => {
     await expect.poll(() => live.size, { interval: 2 }).toBe(0)
   })
 
-  test('has its prompt sent all the same', async () => {
+  test('a prompt of a client that has left is sent all the same', async () => {
     const { opened, open } = gate()
     const sent: unknown[] = []
     const { peer, leave } = chatAgent({
@@ -60,7 +60,7 @@ describe('a client that leaves', () => {
 })
 
 describe('a session that is loaded', () => {
-  test('again and again is watched once, and all but the last load are overtaken', async () => {
+  test('a session that is loaded again and again is watched once, and all but the last load are overtaken', async () => {
     const { peer, live } = chatAgent({}, [])
     const ids = Array.from({ length: 20 }, () => peer.ask('session/load', load))
     for (const id of ids.slice(0, -1)) expect((await peer.responseTo(id)).error).toMatchObject({ code: -32_800 })
@@ -70,7 +70,7 @@ describe('a session that is loaded', () => {
     expect(live.size).toBe(1)
   })
 
-  test('and closed meanwhile has a response for both', async () => {
+  test('a session that is closed while it is loaded has a response for both', async () => {
     const { peer, live, watches } = chatAgent({}, [])
     const loading = peer.ask('session/load', load)
     await expect.poll(() => watches.length, { interval: 2 }).toBe(1)
@@ -79,7 +79,7 @@ describe('a session that is loaded', () => {
     expect(live.size).toBe(0)
   })
 
-  test('while its prompt runs goes on with the prompt', async () => {
+  test('a session that is loaded while its prompt runs goes on with the prompt', async () => {
     let id = ''
     const { peer, watches } = chatAgent({
       async send(input) {
@@ -105,7 +105,7 @@ describe('a session that is loaded', () => {
     expect(peer.texts.at(-1)).toBe('yes')
   })
 
-  test('may fail while a prompt is being stored', async () => {
+  test('a load may fail while a prompt is being stored', async () => {
     const { opened, open } = gate()
     const asked = gate()
     const { peer, watches } = chatAgent({
@@ -141,7 +141,7 @@ test('a session above 64 is rejected before its chat is made, and a closed one f
 })
 
 describe('session/cancel', () => {
-  test('in a flood is one interrupt at work and one behind it', async () => {
+  test('a flood of cancels is one interrupt at work and one behind it', async () => {
     const { opened, open } = gate()
     let interrupts = 0
     const { peer } = chatAgent({
@@ -159,7 +159,7 @@ describe('session/cancel', () => {
     expect(interrupts).toBe(3) // with that of the close
   })
 
-  test('of many sessions holds the client back', async () => {
+  test('cancels of many sessions hold the client back', async () => {
     const { opened, open } = gate()
     let interrupts = 0
     const { peer } = chatAgent({
@@ -179,7 +179,7 @@ describe('session/cancel', () => {
     await expect.poll(() => interrupts, { interval: 2 }).toBe(1_000)
   })
 
-  test('reaches the prompts before it, and not those behind it', async () => {
+  test('a cancel reaches the prompts before it, and not those behind it', async () => {
     const { opened, open } = gate()
     const order: string[] = []
     const { peer } = chatAgent({
