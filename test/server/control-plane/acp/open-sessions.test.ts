@@ -159,7 +159,7 @@ describe('session/cancel', () => {
     expect(interrupts).toBe(3) // with that of the close
   })
 
-  test('cancels of many sessions hold the client back', async () => {
+  test('a client that cancels many sessions at once is held back', async () => {
     const { opened, open } = gate()
     let interrupts = 0
     const { peer } = chatAgent({
