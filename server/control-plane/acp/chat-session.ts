@@ -146,7 +146,7 @@ export class ChatSession {
       case 'message_part':
         return this.#show(this.#updates.ofPart(event))
       case 'preview_reset':
-        return this.#show(this.#updates.ofReset())
+        return this.#updates.reset()
       case 'error':
         this.#error = event.error
         return this.#endFailed()

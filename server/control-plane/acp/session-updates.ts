@@ -15,6 +15,8 @@ const maxTitleLength = 200
 export class SessionUpdates {
   /** text of the running response that was shown, by kind */
   #shown = { text: '', reasoning: '' }
+  /** shown text was taken back, and the note that says so waits for the response that begins anew */
+  #isBroken = false
   /** tool calls and results of the step that were shown; a provider may use an id again in a later step */
   readonly #calls = new Set<string>()
   readonly #results = new Set<string>()
@@ -22,20 +24,23 @@ export class SessionUpdates {
   /** Returns the updates of a live part. */
   ofPart({ part }: Extract<ChatEvent, { kind: 'message_part' }>): SessionUpdate[] {
     if (part.type === 'text' || part.type === 'reasoning') this.#shown[part.type] += part.text
-    return this.#ofPart(part)
+    return this.#noted(this.#ofPart(part))
   }
 
-  /** Returns the updates of a new attempt. */
-  ofReset(): SessionUpdate[] {
-    const wasShown = this.#shown.text !== '' || this.#shown.reasoning !== ''
+  /** Forgets the shown parts: they become no message. */
+  reset(): void {
+    if (this.#shown.text !== '' || this.#shown.reasoning !== '') this.#isBroken = true
     this.#shown = { text: '', reasoning: '' }
     this.#calls.clear()
-    return wasShown ? [chunk('agent_message_chunk', '\n\n(The response broke off, and begins anew.)\n\n')] : []
   }
 
   /** Returns the updates of a stored message, without what its live parts have shown. */
   ofMessage({ role, parts }: ChatMessage): SessionUpdate[] {
-    if (role === 'user') return parts.flatMap(part => this.#ofUser(part))
+    if (role === 'user') {
+      // Another turn begins: its response is no second one.
+      this.#isBroken = false
+      return parts.flatMap(part => this.#ofUser(part))
+    }
     const rest = { ...this.#shown }
     const updates = parts.flatMap(part => {
       if (part.type !== 'text' && part.type !== 'reasoning') return this.#ofPart(part)
@@ -50,7 +55,13 @@ export class SessionUpdates {
     this.#shown = { text: '', reasoning: '' }
     if (role === 'assistant') this.#calls.clear()
     if (role === 'tool') this.#results.clear()
-    return updates
+    return this.#noted(updates)
+  }
+
+  #noted(updates: SessionUpdate[]): SessionUpdate[] {
+    if (!this.#isBroken || updates.length === 0) return updates
+    this.#isBroken = false
+    return [chunk('agent_message_chunk', '\n\n(The response broke off, and begins anew.)\n\n'), ...updates]
   }
 
   #ofUser(part: ChatPart): SessionUpdate[] {

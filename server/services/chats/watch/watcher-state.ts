@@ -102,7 +102,14 @@ export class WatcherState {
       this.#cursor = { seq: this.#cursor.seq, historyVersion, attempt, partSeq: 0 }
       events.push(this.#event({ kind: 'preview_reset', historyVersion, attempt }))
     }
-    this.#runner = hasMore || row.status === 'waiting' || row.status === 'error' ? null : row.runner
+    const isAtRest = row.status === 'waiting' || row.status === 'error'
+    if (isAtRest && !hasMore && this.#cursor.partSeq > 0) {
+      // The parts of an attempt that came to rest in the same history become no message.
+      this.#isPreviewOver = true
+      this.#cursor = { ...this.#cursor, partSeq: 0 }
+      events.push(this.#event({ kind: 'preview_reset', historyVersion, attempt }))
+    }
+    this.#runner = hasMore || isAtRest ? null : row.runner
     if (!hasMore) events.push(...this.#changes(row, queue))
     return events
   }

@@ -145,6 +145,19 @@ describe('a session', () => {
     await subject.close()
   })
 
+  test('a response that broke off for good has no note that it begins anew, also not in the next turn', async () => {
+    const { subject, give, prompt, words } = session()
+    const first = prompt('p1')
+    const error: ChatEvent = { kind: 'error', error: { reason: 'provider_rejected', message: 'pay first' } }
+    give(user('p1'), piece(text('Hel')), { ...reset, attempt: 1 }, error, status('error'))
+    expect(await first).toBe('failed: pay first')
+    const second = prompt('p2')
+    give(user('p2'), reset, piece(text('Yes')), answer('Yes'), status('waiting'))
+    await second
+    expect(words()).toEqual(['Hel', 'failed: pay first', 'Yes', 'end_turn'])
+    await subject.close()
+  })
+
   test('tool calls and their results are shown once, live or stored', async () => {
     const call: ChatPart = { type: 'tool-call', toolCallId: 't1', toolName: 'execute', input: '{"command":"ls"}' }
     const result: ChatPart = { type: 'tool-result', toolCallId: 't1', toolName: 'execute', output: 'a', isError: false }

@@ -133,6 +133,24 @@ describe('a watcher of a chat', () => {
     expect(state.target).toEqual({ runner, episode: { ...episode, attempt: 2 }, after: 0 })
   })
 
+  test.each(['error', 'waiting'] as const)(
+    'an attempt that ends in %s without a message resets the preview once',
+    status => {
+      const state = following()
+      state.part(episode, part(1))
+      const ended = page(rowOf({ ...running(), status, runner: null, version: 4 }))
+      const reset = { kind: 'preview_reset', historyVersion: 2, attempt: 1 }
+      const events = state.sync(ended)
+      expect(events.map(({ event }) => event).slice(0, 1)).toEqual([reset])
+      expect(events[0]?.id).toBe(`1.2.1.0.${chatId.slice(-12)}`)
+      expect(kinds(events)).toEqual(['preview_reset', 'status'])
+      expect(state.part(episode, part(1)), 'a late part').toBeUndefined()
+      expect(state.sync(ended)).toEqual([])
+      const resumed = new WatcherState(chatId, { seq: 1, historyVersion: 2, attempt: 1, partSeq: 5 })
+      expect(resumed.sync(ended)[0]?.event, 'a watcher that was away').toEqual(reset)
+    },
+  )
+
   test('a full buffer is one event, and the rest comes with the message', () => {
     const state = following()
     expect(state.part(episode, { kind: 'cut' })).toMatchObject({ event: { kind: 'preview_cut', attempt: 1 } })
