@@ -177,8 +177,8 @@ export class ChatSession {
       this.#endTurn()
       const prompt = this.#prompts.find(({ messageId }) => messageId === message.id)
       if (prompt) prompt.state = 'running'
-      if (this.#own.delete(message.id)) return
-      return this.#show(this.#updates.ofMessage(message))
+      const updates = this.#updates.ofMessage(message)
+      return this.#own.delete(message.id) ? undefined : this.#show(updates)
     }
     this.#last = message
     if (message.interrupted) this.#wasInterrupted = true

@@ -148,7 +148,7 @@ describe('a session', () => {
   test('a response that broke off for good has no note that it begins anew, also not in the next turn', async () => {
     const { subject, give, prompt, words } = session()
     const first = prompt('p1')
-    const error: ChatEvent = { kind: 'error', error: { reason: 'provider_rejected', message: 'pay first' } }
+    const error: ChatEvent = { kind: 'error', error: { reason: 'billing', message: 'pay first' } }
     give(user('p1'), piece(text('Hel')), { ...reset, attempt: 1 }, error, status('error'))
     expect(await first).toBe('failed: pay first')
     const second = prompt('p2')
