@@ -359,7 +359,11 @@ describe.each(stores)('watching chats: $name', ({ openTwo }) => {
     const [userId, stranger] = [await newOwner(store), await newOwner(store)]
     const first = await newChat(store, { ownerId: userId })
     const second = await newChat(store, { ownerId: userId })
-    await store.changeChat(first.id, chat => chat.update({ title: 'newest' }))
+    // Times have milliseconds, and within one the ids decide.
+    for (let { updatedAt } = first; updatedAt <= second.updatedAt; ) {
+      const changed = await store.changeChat(first.id, chat => chat.update({ title: 'newest' }))
+      updatedAt = changed?.row.updatedAt ?? expect.fail('the chat is unknown')
+    }
     const watch = createChatsWatch({ store: other })
     const seen = new Seen<ChatsEvent>(signal => watch.watchAll({ userId }, signal))
     const isChat = (id: string, title: string | null) => (event: ChatsEvent) =>
