@@ -1,7 +1,7 @@
 /** The control plane: its services, behind every link. */
 import { errorReasonOf, rpcError } from '../../shared/contract/error-reasons.js'
 import { uuid } from '../../shared/contract/fields.js'
-import type { Duplex } from '../../shared/rpc/duplex.js'
+import { closeCodes, type Duplex } from '../../shared/rpc/duplex.js'
 import { RpcError } from '../../shared/rpc/errors.js'
 import { times } from '../../shared/rpc/limits.js'
 import { memoryDuplexPair } from '../../shared/rpc/links/memory-duplex.js'
@@ -15,6 +15,7 @@ import type { Context } from '../routers/trpc.js'
 import { serveDuplex } from '../rpc/connection.js'
 import { type CloseResult, ConnectionGroup } from '../rpc/connection-group.js'
 import type { ConnectionInfo } from '../rpc/context-handshake.js'
+import { groupedDuplex } from '../rpc/grouped-duplex.js'
 import type { ErrorReport } from '../rpc/responses.js'
 import { seedRow } from '../services/admin/providers/provider-seeds.js'
 import { createRetention } from '../services/admin/records/retention.js'
@@ -27,6 +28,7 @@ import { ChatRunner } from '../services/chats/runner/chat-runner.js'
 import type { Identity } from '../services/identity.js'
 import { createSecretBox } from '../services/secrets.js'
 import { createServices } from '../services/services.js'
+import { unknownRow } from '../services/unknown-row.js'
 import type { Store } from '../store/store.js'
 import { AgentCalls } from './agent-calls.js'
 import { AgentLinks, type ConnectAgent } from './agent-links.js'
@@ -85,6 +87,17 @@ export interface BridgeServer {
    *   call of `close()`
    */
   connectInMemory(options: { identity: Identity }): Duplex
+  /**
+   * Connects a workspace agent of this process and returns its end, over which the agent serves `processRouter`: a
+   * `dial` for `serveDial`. The caller is trusted, and needs no key. Revoking the agent, or another process of the
+   * agent, closes the duplex.
+   * @param options.agent id or name
+   * @param options.instanceId the process of the agent: `info()` of its processes
+   * @throws RpcError `NOT_FOUND` (unknown_row) for an unknown or revoked agent; `SERVICE_UNAVAILABLE` (draining) after a
+   *   call of `close()`; `PRECONDITION_FAILED` on a server without `connectAgent`; `BAD_REQUEST` if `instanceId` is no
+   *   UUID
+   */
+  connectAgentInMemory(options: { agent: string; instanceId: string }): Promise<Duplex>
   /**
    * Listens for HTTP and, at `/rpc`, `/agent` and `/peer`, for WebSockets; `url` is the address from this machine.
    * @throws RpcError `PRECONDITION_FAILED` (port_in_use, or if the server listens already); `SERVICE_UNAVAILABLE`
@@ -234,6 +247,26 @@ export async function createBridgeServer({
       const createContext = (info: ConnectionInfo) => contextOf(identity, info)
       serveDuplex({ duplex: serverEnd, router: appRouter, createContext, group, onError, ...observers })
       return clientEnd
+    },
+
+    async connectAgentInMemory({ agent, instanceId }) {
+      if (!agentLinks) throw new RpcError('PRECONDITION_FAILED', 'this server was created without connectAgent')
+      if (!uuid.safeParse(instanceId).success) throw new RpcError('BAD_REQUEST', 'instanceId must be a UUID')
+      const found = await store.findAgent(agent)
+      if (!found || found.revokedAt) throw unknownRow('agent', agent)
+      const [serverEnd, agentEnd] = memoryDuplexPair()
+      const duplex = groupedDuplex(serverEnd, group)
+      const lifetime = new AbortController()
+      void duplex.closed.then(() => lifetime.abort())
+      const { id, name } = found
+      try {
+        const arrived = { agentId: id, name, instance: instanceId, buildVersion: null, signal: lifetime.signal }
+        await agentLinks.accept(duplex, arrived)
+      } catch (error) {
+        duplex.close({ code: closeCodes.internalError, message: 'the connection could not be noted' })
+        throw error
+      }
+      return agentEnd
     },
 
     async listen({ host, port, bridge }) {
