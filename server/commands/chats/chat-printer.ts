@@ -42,7 +42,7 @@ export class ChatPrinter {
       case 'message_part':
         return this.#livePart(event)
       case 'preview_reset':
-        if (this.#printed.length > 0) this.#note('the response begins anew')
+        if (this.#printed.length > 0) this.#note('the response broke off')
         this.#forget()
         return
       case 'preview_cut':

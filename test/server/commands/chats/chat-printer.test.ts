@@ -104,7 +104,12 @@ describe('a chat as text', () => {
     [
       'a response that begins anew',
       [live(0, text('No')), reset, live(0, text('Yes')), message('assistant', [text('Yes')])],
-      'No\n(the response begins anew)\nYes\n',
+      'No\n(the response broke off)\nYes\n',
+    ],
+    [
+      'a response that broke off for good',
+      [live(0, text('No')), { ...reset, attempt: 1 }, { kind: 'error', error: { reason: 'billing', message: 'pay' } }],
+      'No\n(the response broke off)\n(the turn failed: pay (billing))\n',
     ],
     ['nothing for a preview without parts', [reset, message('assistant', [text('Yes')]), reset], 'Yes\n'],
     [
