@@ -34,6 +34,7 @@ const examples: Readonly<Record<string, string | RegExp>> = {
   'acp-client.ts': 'over HTTP: 1\nover a WebSocket: 1\n',
   'acp-agent.ts': 'you said: hello\n{ drained: 0, aborted: 0 }\n',
   'embedded-control-plane.ts': 'a-model: 12 in, 34 out\n',
+  'agent-in-process.ts': '42, exit code 0\n',
   'sdk-in-process.ts': /^This is the demo provider: [\s\S]*“Hello”[\s\S]*\nada: 1 request, \d+ output tokens\n$/,
 }
 

@@ -93,9 +93,9 @@ export interface BridgeServer {
    * agent, closes the duplex.
    * @param options.agent id or name
    * @param options.instanceId the process of the agent: `info()` of its processes
-   * @throws RpcError `NOT_FOUND` (unknown_row) for an unknown or revoked agent; `SERVICE_UNAVAILABLE` (draining) after a
-   *   call of `close()`; `PRECONDITION_FAILED` on a server without `connectAgent`; `BAD_REQUEST` if `instanceId` is no
-   *   UUID
+   * @throws RpcError `NOT_FOUND` (unknown_row) for an unknown or revoked agent; `SERVICE_UNAVAILABLE` (draining) after
+   *   a call of `close()`; `PRECONDITION_FAILED` on a server without `connectAgent`; `BAD_REQUEST` if `instanceId` is
+   *   no UUID
    */
   connectAgentInMemory(options: { agent: string; instanceId: string }): Promise<Duplex>
   /**
