@@ -91,7 +91,7 @@ describe.each(stores)('a chat whose server dies, with $name', ({ open }) => {
     const { messages } = await chats.until(id, 'waiting')
     expect(shown(messages)).toEqual(expected)
     expect(chats.provider.calls).toHaveLength(2)
-    expect(runner.running).toBe(0) // it was notified of the higher fence
+    await expect.poll(() => runner.running).toBe(0) // it is notified of the higher fence
     await chats.provider.calls[0]?.closed
   })
 
