@@ -138,14 +138,18 @@ export class HttpStreams<I extends AcpIdentity = AcpIdentity> implements Outlet,
     this.#forgetUnused(found.stream, found.sessionId)
   }
 
-  /** Drops the stream of a session that nobody reads for a while; one without events at once. */
+  /**
+   * Drops the stream of a session that nobody reads for a while; one without events at once. Unread events keep the
+   * stream, unless its session was closed.
+   */
   #forgetUnused(stream: EventStream, sessionId: string | undefined): void {
-    if (sessionId === undefined || this.#ofSessions.get(sessionId) !== stream) return
-    if (stream.hasReader || stream.unreadBytes > 0) return
+    if (sessionId === undefined) return
+    const isUsed = (): boolean =>
+      this.#ofSessions.get(sessionId) !== stream || stream.hasReader || (stream.unreadBytes > 0 && !stream.isFinishing)
+    if (isUsed()) return
     if (stream.isEmpty) return this.#forget(stream, sessionId)
     const timer = setTimeout(() => {
-      const isKept = stream.hasReader || stream.unreadBytes > 0 || this.#ofSessions.get(sessionId) !== stream
-      if (!isKept) this.#forget(stream, sessionId)
+      if (!isUsed()) this.#forget(stream, sessionId)
     }, this.#settings.times.abandonedMs).unref()
     this.#keep(stream)
     this.#forgetting.set(stream, timer)
@@ -160,13 +164,18 @@ export class HttpStreams<I extends AcpIdentity = AcpIdentity> implements Outlet,
     this.#keep(stream)
     this.#ofSessions.delete(sessionId)
     if (this.#connection.sessions.has(sessionId)) this.#connection.sessions.add(sessionId, stream.next)
+    stream.clear()
   }
 
   endSession(sessionId: string): void {
     const stream = this.#ofSessions.get(sessionId)
     if (!stream) return
-    this.#forget(stream, sessionId)
     stream.finish()
+    this.#forgetUnused(stream, sessionId)
+  }
+
+  onFinished(finished: EventStream): void {
+    for (const [sessionId, stream] of this.#ofSessions) if (stream === finished) this.#forget(stream, sessionId)
   }
 
   onAgentDrain(): void {}
@@ -179,7 +188,7 @@ export class HttpStreams<I extends AcpIdentity = AcpIdentity> implements Outlet,
     for (const timer of this.#forgetting.values()) clearTimeout(timer)
     this.#forgetting.clear()
     for (const stream of [this.#own, ...this.#ofSessions.values()]) {
-      if (how === 'flush') stream.finish()
+      if (how === 'flush' && stream.hasReader) stream.finish()
       else stream.clear()
     }
     this.#ofSessions.clear()

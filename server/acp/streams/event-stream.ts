@@ -18,6 +18,8 @@ export interface StreamReader {
 export interface StreamOwner {
   /** The number of unread bytes has changed. */
   onUnread(change: number): void
+  /** A stream that was to end has ended: its reader has taken all events. */
+  onFinished(stream: EventStream): void
 }
 
 /** Bounds of the sent events that a stream keeps. */
@@ -72,6 +74,11 @@ export class EventStream {
 
   get hasReader(): boolean {
     return this.#reader !== undefined
+  }
+
+  /** Whether the stream ends as soon as a reader has taken all events. */
+  get isFinishing(): boolean {
+    return this.#isFinishing
   }
 
   /** Whether there is nothing to send, for the first time or again. */
@@ -133,11 +140,17 @@ export class EventStream {
     this.#noteTaken()
   }
 
-  /** Ends the reader behind the unread events; without a reader they are dropped. */
+  /** Ends the reader behind the unread events. Without a reader they wait for one, which is ended then. */
   finish(): void {
     this.#isFinishing = true
-    if (!this.#reader) this.clear()
-    else if (this.unreadBytes === 0) this.#reader.end()
+    if (this.unreadBytes === 0) this.#end()
+  }
+
+  #end(): void {
+    const reader = this.#reader
+    this.#reader = undefined
+    reader?.end()
+    this.#owner.onFinished(this)
   }
 
   /** Drops everything, and returns the reader, which has not ended. */
@@ -171,7 +184,7 @@ export class EventStream {
       this.#cursor++
     }
     if (bytes === 0) {
-      if (this.#isFinishing) reader.end()
+      if (this.#isFinishing) this.#end()
       return
     }
     this.#waitingBytes -= bytes

@@ -29,7 +29,7 @@ import { SocketWatch } from './socket-watch.js'
 
 /**
  * ```
- * waiting ──initialize──▶ open ──end()──▶ closing ──the socket has closed──▶ closed
+ * waiting ──initialize──▶ opening ──its response──▶ open ──end()──▶ closing ──the socket has closed──▶ closed
  *    └──another message, handshakeTimeoutMs──▶ closing
  * ```
  */
@@ -43,7 +43,10 @@ export class AcpSocket<I extends AcpIdentity = AcpIdentity> implements SocketOwn
   readonly #sender: WebSocketSender
   readonly #watch: SocketWatch
   readonly #heartbeat: Heartbeat
-  #state: 'waiting' | 'open' | 'closing' | 'closed' = 'waiting'
+  #state: 'waiting' | 'opening' | 'open' | 'closing' | 'closed' = 'waiting'
+  /** messages that came before the response to `initialize`, and the length of their texts */
+  #early: AcpMessage[] = []
+  #earlyLength = 0
   /** of the handshake, then of the close */
   #timer: NodeJS.Timeout
   /** frames received since the event loop was given a turn for the other sockets */
@@ -73,15 +76,36 @@ export class AcpSocket<I extends AcpIdentity = AcpIdentity> implements SocketOwn
     try {
       const text = data.toString()
       message = parseText(text)
-      this.#take(message)
+      if (this.#state === 'waiting') this.#initialize(message)
+      else if (this.#state === 'opening') this.#keepEarly(message, text.length)
+      else this.#take(message)
     } catch (error) {
       this.#reject(error, message)
     }
     if (this.#connection.isAgentFull) this.#pause()
   }
 
+  /** A client that does not wait for the response to `initialize` is served behind it, within bounds. */
+  #keepEarly(message: AcpMessage, length: number): void {
+    this.#early.push(message)
+    this.#earlyLength += length
+    if (this.#earlyLength > this.#settings.limits.maxMessageBytes) this.#pause()
+  }
+
+  #takeEarly(): void {
+    const early = this.#early
+    this.#early = []
+    for (const message of early) {
+      try {
+        this.#take(message)
+      } catch (error) {
+        this.#reject(error, message)
+      }
+    }
+    this.onAgentDrain()
+  }
+
   #take(message: AcpMessage): void {
-    if (this.#state === 'waiting') return this.#initialize(message)
     const isOfSession = !isResponse(message) && scopeOf(message, 'client') === 'session'
     this.#connection.receive(message, isOfSession ? sessionIdOf(message) : undefined)
   }
@@ -90,14 +114,19 @@ export class AcpSocket<I extends AcpIdentity = AcpIdentity> implements SocketOwn
     if (!isRequest(message) || message.method !== initializeMethod) {
       throw acpError('not_initialized', 'the first message must be initialize')
     }
-    this.#state = 'open'
+    this.#state = 'opening'
     clearTimeout(this.#timer)
     void this.#openAgent(message)
   }
 
   #openAgent(message: AcpRequest): Promise<void> {
     return this.#connection.initialize(message, {
-      onResponse: response => this.deliver(response),
+      onResponse: response => {
+        this.deliver(response)
+        if (response.error !== undefined || this.#state !== 'opening') return
+        this.#state = 'open'
+        this.#takeEarly()
+      },
       onFailure: error => {
         this.#settings.observer.rejected?.(error)
         const { id: connectionId } = this.#connection

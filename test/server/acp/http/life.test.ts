@@ -214,6 +214,42 @@ test('more sessions than maxStreams, each opened and closed, leave no stream beh
   expect(new Set(streams.map(({ status }) => status))).toEqual(new Set([200]))
 })
 
+test.each(['before any GET', 'while its stream is cut'])(
+  'B2: a session that is closed %s has its last response for a reader that comes later',
+  async when => {
+    const { send, agents } = await start()
+    const client = await TestClient.open(send)
+    const lastEventId = when === 'before any GET' ? {} : { 'last-event-id': '1' }
+    if (when !== 'before any GET') {
+      const cut = await client.open('s')
+      agents.last.update('s', 1)
+      await cut.next()
+      cut.destroy()
+    }
+    await client.postTo('s', { id: 7, method: 'session/close', params: { sessionId: 's' } })
+    agents.last.answer(await agents.last.next('session/close'), {})
+    await turn()
+    const stream = await client.open('s', lastEventId)
+    expect(await stream.next()).toMatchObject({ data: { id: 7, result: {} } })
+    expect(await stream.end()).toBe('clean')
+  },
+)
+
+test('A31: the last response of a closed session waits 60 s for a reader', async () => {
+  const { send, agents, acp } = await start()
+  const client = await TestClient.open(send)
+  const own = await client.open()
+  fakeTimers()
+  await client.postTo('s', { id: 7, method: 'session/close', params: { sessionId: 's' } })
+  agents.last.answer(await agents.last.next('session/close'), {})
+  await turn()
+  vi.advanceTimersByTime(60_000)
+  vi.useRealTimers()
+  expect((await client.open('s', { 'last-event-id': '0' })).status).toBe(409)
+  expect(acp.connections).toBe(1)
+  own.destroy()
+})
+
 test('B1: output of more sessions than may be unread ends the connection', async () => {
   const { send, agents, ends, logged } = await start({ limits: { maxUnreadSessions: 2 } })
   await TestClient.open(send)

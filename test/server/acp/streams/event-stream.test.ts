@@ -51,7 +51,12 @@ class Reader implements StreamReader {
 }
 
 function makeStream(own = limits) {
-  const owner = { unread: 0, onUnread: (change: number) => (owner.unread += change) }
+  const owner = {
+    unread: 0,
+    finished: 0,
+    onUnread: (change: number) => (owner.unread += change),
+    onFinished: () => owner.finished++,
+  }
   return { stream: new EventStream(owner, own), owner }
 }
 
@@ -162,8 +167,8 @@ test('events of one turn are one write, and a large queue is several', async () 
   expect(stream.unreadBytes).toBe(0)
 })
 
-test('B3: a stream ends behind its last event, and one without a reader at once', async () => {
-  const { stream } = makeStream()
+test('B3: a stream ends behind its last event', async () => {
+  const { stream, owner } = makeStream()
   const reader = new Reader(true)
   stream.attach(reader)
   stream.push('1')
@@ -181,10 +186,52 @@ test('B3: a stream ends behind its last event, and one without a reader at once'
     ],
     ended: 'end',
   })
-  const { stream: alone, owner } = makeStream()
-  alone.push('1')
-  alone.finish()
-  expect(owner.unread).toBe(0)
+  expect({ finished: owner.finished, hasReader: stream.hasReader }).toEqual({ finished: 1, hasReader: false })
+})
+
+describe('a stream that ends', () => {
+  test('without a reader keeps its events for one', async () => {
+    const { stream, owner } = makeStream()
+    stream.push('1')
+    stream.finish()
+    await turn()
+    expect(owner.finished).toBe(0)
+    const reader = new Reader()
+    stream.attach(reader)
+    await turn()
+    await turn()
+    expect({ events: reader.events, ended: reader.ended }).toEqual({ events: [[1, 1]], ended: 'end' })
+    expect(owner).toMatchObject({ finished: 1, unread: 0 })
+  })
+
+  test('goes on behind a cut, and ends then', async () => {
+    const { stream, owner } = makeStream()
+    const cut = new Reader(true)
+    stream.attach(cut)
+    stream.push('1')
+    await turn()
+    stream.push('2')
+    stream.finish()
+    stream.detach(cut)
+    const reader = new Reader()
+    stream.attach(reader, '0')
+    await turn()
+    await turn()
+    expect({ events: reader.events, ended: reader.ended }).toEqual({
+      events: [
+        [1, 1],
+        [2, 2],
+      ],
+      ended: 'end',
+    })
+    expect(owner).toMatchObject({ finished: 1, unread: 0 })
+  })
+
+  test('without events has ended', () => {
+    const { stream, owner } = makeStream()
+    stream.finish()
+    expect(owner.finished).toBe(1)
+  })
 })
 
 test('every event arrives once and in order, wherever readers are cut and go on', async () => {

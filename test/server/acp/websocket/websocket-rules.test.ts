@@ -121,6 +121,45 @@ test('A27: malformed messages, batches and a second initialize get errors, and t
   expect(await client.next()).toMatchObject({ id: 1, result: { sessionId: 's' } })
 })
 
+test('A27: messages that come with initialize are served behind its response, in order', async () => {
+  const server = await start()
+  server.agents.answersInitialize = false
+  const client = await Client.open(server)
+  // One chunk.
+  client.send(initialize)
+  client.send({ jsonrpc: '2.0', id: 1, method: 'session/list' })
+  client.send({ jsonrpc: '2.0', method: 'session/cancel', params: { sessionId: 's' } })
+  client.send({ ...initialize, id: 'again' })
+  await expect.poll(() => server.agents.all.length).toBe(1)
+  const agent = server.agents.last
+  agent.answer(await agent.next('initialize'), { protocolVersion: 1 })
+  expect(await client.next()).toMatchObject({ id: 0, result: { protocolVersion: 1 } })
+  agent.answer(await agent.next('session/list'), { sessions: [] })
+  await agent.next('session/cancel')
+  const replies = [await client.next(), await client.next()]
+  expect(replies).toMatchObject([
+    { id: 'again', error: { code: -32_600 } },
+    { id: 1, result: { sessions: [] } },
+  ])
+})
+
+test('A27: messages before the response to initialize are bounded, and none is lost', async () => {
+  const server = await start({ limits: { maxMessageBytes: 1_000 } })
+  server.agents.answersInitialize = false
+  const client = await Client.open(server)
+  client.send(initialize)
+  for (let id = 1; id <= 200; id++)
+    client.send({ jsonrpc: '2.0', id, method: 'session/list', params: { x: 'x'.repeat(500) } })
+  await expect.poll(() => server.agents.all.length).toBe(1)
+  const agent = server.agents.last
+  agent.answer(await agent.next('initialize'), { protocolVersion: 1 })
+  for (let id = 1; id <= 200; id++) agent.answer(await agent.next('session/list'), {})
+  await client.next()
+  const ids: unknown[] = []
+  while (ids.length < 200) ids.push((await client.next()).id)
+  expect(ids).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
+})
+
 test('A8: an initialize that the agent rejects gets the error, and then the socket closes', async () => {
   const server = await start()
   server.agents.answersInitialize = false
