@@ -155,7 +155,7 @@ export class Doors {
       buildVersion: config.buildVersion ?? '0.0.0',
       onHttp2Socket: front.release,
       logger,
-      ...(metrics && { observer: { rejected: metrics.connectionRejected } }),
+      ...(metrics && { observer: metrics.acp }),
     })
   }
 

@@ -2,6 +2,7 @@
 
 import type { CallEnd } from '../../shared/rpc/call-end.js'
 import type { RpcError } from '../../shared/rpc/errors.js'
+import type { AcpObserver } from '../acp/options.js'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 
 /**
@@ -20,6 +21,8 @@ export interface ServerMetrics {
   readonly connectionRejected: (error: RpcError<string>) => void
   /** Counts interceptions that the control plane ended because their daemon was gone. */
   readonly interceptionsAbandoned: (interceptions: number) => void
+  /** Counts connections of the Agent Client Protocol, their ends, held agents and messages that went nowhere. */
+  readonly acp: AcpObserver
   /** Counts an event of chats. */
   readonly chatEvent: (event: ChatCount, count?: number) => void
   /** Reads the number of running chats of this server whenever the numbers are requested. */

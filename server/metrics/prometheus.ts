@@ -1,5 +1,6 @@
 /** A control plane's metrics in Prometheus' form. No other file of the server knows how metrics are counted. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { AcpObserver } from '../acp/options.js'
 import type { ConnectionGroup } from '../rpc/connection-group.js'
 import type { ChatCount, ServerMetrics } from './metrics.js'
 
@@ -91,14 +92,17 @@ export function createServerMetrics(): ServerMetrics {
     }),
     retry: new Counter({ name: 'chats_retries_total', help: 'calls of models that are tried again', registers }),
   }
+  const connectionRejected: ServerMetrics['connectionRejected'] = ({ reason, code }) =>
+    rejected.inc({ reason: reason ?? code })
   return {
+    acp: { ...acpMetrics(registers), rejected: connectionRejected },
     chatEvent: (event, count = 1) => chatCounters[event].inc(count),
     watchChats(running) {
       runningChats = running
     },
     interceptionsAbandoned: interceptions => abandoned.inc(interceptions),
     callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
-    connectionRejected: ({ reason, code }) => rejected.inc({ reason: reason ?? code }),
+    connectionRejected,
     peerCallEnded: ({ path, code = 'OK', durationMs }) => peerCalls.observe({ path, code }, durationMs / 1000),
     watchPeers(watched) {
       peers = watched
@@ -107,6 +111,49 @@ export function createServerMetrics(): ServerMetrics {
       group = watched
     },
     text: () => registry.metrics(),
+  }
+}
+
+function acpMetrics(registers: Registry[]): Required<Omit<AcpObserver, 'rejected'>> {
+  const open = new Gauge({
+    name: 'acp_connections_open',
+    help: 'connections of the Agent Client Protocol; transport: http or websocket',
+    labelNames: ['transport'],
+    registers,
+  })
+  const ends = new Counter({
+    name: 'acp_connections_ended_total',
+    help: 'connections of the Agent Client Protocol that have ended, by reason',
+    labelNames: ['transport', 'reason'],
+    registers,
+  })
+  const messages = new Counter({
+    name: 'acp_messages_total',
+    help: 'messages of the Agent Client Protocol that went on; to: agent or client',
+    labelNames: ['to'],
+    registers,
+  })
+  const dropped = new Counter({
+    name: 'acp_responses_dropped_total',
+    help: 'responses to no open request; from: agent or client',
+    labelNames: ['from'],
+    registers,
+  })
+  const held = new Counter({
+    name: 'acp_agents_held_total',
+    help: 'holds of an agent whose client had too much output unread',
+    registers,
+  })
+  for (const transport of ['http', 'websocket']) open.set({ transport }, 0)
+  return {
+    connectionOpened: transport => open.inc({ transport }),
+    connectionEnded(transport, reason) {
+      open.dec({ transport })
+      ends.inc({ transport, reason })
+    },
+    messagePassed: to => messages.inc({ to }),
+    responseDropped: from => dropped.inc({ from }),
+    agentHeld: () => held.inc(),
   }
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { createBridgeClient } from '../../../client/bridge-client.js'
 import { createServerMetrics } from '../../../server/metrics/prometheus.js'
+import { http1, TestClient } from '../../fixtures/acp/http-client.js'
 import { sample, samples } from '../../fixtures/samples.js'
 import { admin, adminToken, daemon, oneStore, rejectionOf, startServer } from '../services/running-server.js'
 
@@ -109,4 +110,26 @@ test('connections that are rejected are counted by reason, before and after the 
   })
   expect(text).not.toContain('MARKED')
   await server.close()
+})
+
+test('connections of the Agent Client Protocol are counted, with their ends and their stray messages', async () => {
+  const { url, connect, scrape } = await listening()
+  const operator = connect(admin)
+  await operator.admin.users.create.mutate({ username: 'ada' })
+  const { key } = await operator.admin.apiKeys.create.mutate({ user: 'ada' })
+  const client = await TestClient.open(http1(Number(new URL(url).port)), { authorization: `Bearer ${key}` })
+  await client.post({ id: 'nobody asked', result: {} })
+  const text = await scrape()
+  expect([
+    sample(text, 'acp_connections_open', { transport: 'http' }),
+    sample(text, 'acp_connections_open', { transport: 'websocket' }),
+    sample(text, 'acp_responses_dropped_total', { from: 'client' }),
+    sample(text, 'acp_messages_total', { to: 'agent' }),
+  ]).toEqual([1, 0, 1, 1])
+  await client.delete()
+  const after = await scrape()
+  expect([
+    sample(after, 'acp_connections_open', { transport: 'http' }),
+    sample(after, 'acp_connections_ended_total', { transport: 'http', reason: 'deleted' }),
+  ]).toEqual([0, 1])
 })
