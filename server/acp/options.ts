@@ -35,12 +35,16 @@ export interface AcpAgentInfo<I extends AcpIdentity> {
   signal: AbortSignal
 }
 
-/** Why a connection has ended. */
+/**
+ * Why a connection has ended. The agent gives `unauthorized` by closing its duplex with `closeCodes.unauthorized`: its
+ * user may not use it any more.
+ */
 export type AcpEndReason =
   | 'deleted'
   | 'closed'
   | 'agent_ended'
   | 'agent_failed'
+  | 'unauthorized'
   | 'initialize_failed'
   | 'protocol_error'
   | 'abandoned'

@@ -70,6 +70,7 @@ export const acpReasons = {
     code: 'INTERNAL_SERVER_ERROR',
     meaning: 'the agent did not start, ended, or broke the protocol; the log has the cause',
   },
+  unauthorized: { code: 'UNAUTHORIZED', meaning: 'the key of the connection may not be used any more' },
   draining: { code: 'SERVICE_UNAVAILABLE', meaning: 'the server shuts down; connect again' },
   // the client: its server cannot be reached, or does not respond
   unreachable: { code: 'SERVICE_UNAVAILABLE', meaning: 'no connection to the server was made, so nothing was sent' },

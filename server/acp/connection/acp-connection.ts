@@ -257,6 +257,7 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     this.#agent = undefined
     this.#resolveReleased()
     if (this.isOver) return
+    if (reason.code === closeCodes.unauthorized) return this.#endWithAgent('unauthorized', reason.message)
     const isClean = reason.code === closeCodes.normal || reason.code === closeCodes.noStatus
     if (!isClean) return this.fail(`the agent ended with ${reason.code}: ${reason.message}`)
     this.#endWithAgent('agent_ended', 'the agent has ended')
@@ -269,9 +270,10 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     this.#endWithAgent('agent_failed', 'the agent has failed')
   }
 
-  #endWithAgent(reason: 'agent_ended' | 'agent_failed', message: string): void {
-    if (this.#outcome) return this.#failInitialize(acpError('agent_failed', message))
-    this.#router.rejectOpen('agent_failed', message)
+  #endWithAgent(reason: 'agent_ended' | 'agent_failed' | 'unauthorized', message: string): void {
+    const error = reason === 'unauthorized' ? reason : 'agent_failed'
+    if (this.#outcome) return this.#failInitialize(acpError(error, message))
+    this.#router.rejectOpen(error, message)
     this.end({ reason, message }, 'flush')
   }
 

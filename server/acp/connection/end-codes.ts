@@ -7,6 +7,7 @@ export const endCodes: Readonly<Record<AcpEndReason, number>> = {
   closed: closeCodes.normal,
   agent_ended: closeCodes.normal,
   agent_failed: closeCodes.internalError,
+  unauthorized: closeCodes.unauthorized,
   initialize_failed: closeCodes.normal,
   protocol_error: closeCodes.protocolError,
   abandoned: closeCodes.policyViolation,

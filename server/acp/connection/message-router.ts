@@ -138,7 +138,7 @@ export class MessageRouter<I extends AcpIdentity> {
   }
 
   /** Responds to all open requests of the client with an error. */
-  rejectOpen(reason: 'agent_failed' | 'draining', message: string): void {
+  rejectOpen(reason: 'agent_failed' | 'unauthorized' | 'draining', message: string): void {
     const error = acpError(reason, message)
     for (const { id, route } of this.#fromClient.clear()) this.#deliver(errorResponse(id, error), route)
   }

@@ -1,7 +1,8 @@
 /** The door `/acp`: the chats of users, for clients of the Agent Client Protocol. */
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import type { CloseReason } from '../../../shared/rpc/duplex.js'
+import { type CloseReason, closeCodes } from '../../../shared/rpc/duplex.js'
+import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { AcpObserver } from '../../acp/options.js'
 import { type AcpListener, serveAcp } from '../../acp/serve-acp.js'
@@ -63,15 +64,19 @@ export function serveChats({
     },
     agent({ identity: { userId, apiKeyId }, signal }) {
       const { duplex, close } = createChatAgent({ chats, chatWatch, userId, defaults, buildVersion, logger })
-      watchKey(apiKeyId, { signal, close })
+      // The connection ends by a decision about its user, not by a fault of the agent.
+      watchKey(apiKeyId, { signal, close: reason => close({ ...reason, code: closeCodes.unauthorized }) })
       return duplex
     },
     async ownsSession({ userId }, sessionId) {
       const reader = { role: 'user', userId } as const
-      return chats.find(sessionId, reader).then(
-        () => true,
-        () => false,
-      )
+      try {
+        await chats.find(sessionId, reader)
+        return true
+      } catch (error) {
+        if (error instanceof RpcError && error.reason === 'unknown_chat') return false
+        throw error
+      }
     },
   })
 }
