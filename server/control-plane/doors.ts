@@ -82,7 +82,12 @@ export class Doors {
       logger,
       ...heartbeat,
     })
-    this.#userKeys = new KeyWatch({ findInvalid: services.userKeys.findInvalid, logger, ...heartbeat })
+    this.#userKeys = new KeyWatch({
+      findInvalid: services.userKeys.findInvalid,
+      onChange: listener => store.onChange('user_keys', listener),
+      logger,
+      ...heartbeat,
+    })
   }
 
   /** Serves a request of `/acp`, once the doors are open. */

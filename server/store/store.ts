@@ -198,7 +198,7 @@ export interface ChangeStore {
    * is back. Returns the function that ends the calls.
    */
   onChange(
-    topic: 'providers' | 'daemon_keys' | 'agents' | 'records' | 'erasures' | 'erasure_confirmations',
+    topic: 'providers' | 'daemon_keys' | 'user_keys' | 'agents' | 'records' | 'erasures' | 'erasure_confirmations',
     listener: () => void,
   ): () => void
 }

@@ -15,6 +15,7 @@ import * as injection from './0010-injection.js'
 import * as keyRejections from './0011-key-rejections.js'
 import * as agents from './0012-agents.js'
 import * as chats from './0013-chats.js'
+import * as userKeys from './0014-user-keys.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -31,6 +32,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0011-key-rejections': keyRejections,
   '0012-agents': agents,
   '0013-chats': chats,
+  '0014-user-keys': userKeys,
 }
 
 /**

@@ -7,6 +7,7 @@ export const changeTopics = [
   'chats',
   'providers',
   'daemon_keys',
+  'user_keys',
   'agents',
   'records',
   'erasures',

@@ -16,7 +16,14 @@ async function listening() {
   const made = await operator.admin.apiKeys.create.mutate({ user: id })
   const authorization = `Bearer ${made.key}`
   const send = http1(Number(new URL(url).port))
-  return { ...running, url, operator, authorization, send, revoke: () => operator.admin.apiKeys.expire.mutate({ id: made.id }) }
+  return {
+    ...running,
+    url,
+    operator,
+    authorization,
+    send,
+    revoke: () => operator.admin.apiKeys.expire.mutate({ id: made.id }),
+  }
 }
 
 test('a session that the store cannot look up is a fault of the server, and none of the client', async () => {
