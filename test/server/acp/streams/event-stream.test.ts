@@ -189,8 +189,8 @@ test('B3: a stream ends behind its last event', async () => {
   expect({ finished: owner.finished, hasReader: stream.hasReader }).toEqual({ finished: 1, hasReader: false })
 })
 
-describe('a stream that ends', () => {
-  test('without a reader keeps its events for one', async () => {
+describe('finish', () => {
+  test('a stream without a reader keeps its events for one', async () => {
     const { stream, owner } = makeStream()
     stream.push('1')
     stream.finish()
@@ -204,7 +204,7 @@ describe('a stream that ends', () => {
     expect(owner).toMatchObject({ finished: 1, unread: 0 })
   })
 
-  test('goes on behind a cut, and ends then', async () => {
+  test('a stream that ends goes on behind a cut', async () => {
     const { stream, owner } = makeStream()
     const cut = new Reader(true)
     stream.attach(cut)
@@ -227,7 +227,7 @@ describe('a stream that ends', () => {
     expect(owner).toMatchObject({ finished: 1, unread: 0 })
   })
 
-  test('without events has ended', () => {
+  test('a stream without events has ended', () => {
     const { stream, owner } = makeStream()
     stream.finish()
     expect(owner.finished).toBe(1)
