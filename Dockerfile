@@ -15,7 +15,8 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY shared shared
 COPY client client
 COPY server server
-RUN node_modules/.bin/tsc -p tsconfig.build.json
+COPY scripts/ship-database.js scripts/ship-database.js
+RUN node_modules/.bin/tsc -p tsconfig.build.json && node scripts/ship-database.js
 RUN find dist -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.map' \) -delete
 RUN mkdir data
 
@@ -30,7 +31,7 @@ ENV NODE_ENV=production BRIDGE_DATA=/data BRIDGE_HOST=0.0.0.0 BRIDGE_PORT=4100
 VOLUME /data
 EXPOSE 4100
 USER node
-# The first start makes a database, which takes some seconds.
+# The first start unpacks a database, which may take a second.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.BRIDGE_PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM

@@ -43,10 +43,16 @@ function isFresh(/** @type {string} */ root, /** @type {string} */ sources) {
   return stamp.outputs === fingerprint(root, outputs)
 }
 
-/** Returns the inputs of a build: the sources, the compiler's options and the compiler's version. */
+/** Returns the inputs of a build: the sources, the compiler's options, and the versions of compiler and database. */
 function sourceFiles(/** @type {string} */ root) {
   const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'))
-  const others = ['tsconfig.json', 'tsconfig.build.json', 'node_modules/typescript/package.json']
+  const others = [
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'scripts/ship-database.js',
+    'node_modules/typescript/package.json',
+    'node_modules/@electric-sql/pglite/package.json',
+  ]
   return [
     ...others.map(name => join(root, name)),
     ...include.flatMap((/** @type {string} */ folder) => filesBelow(join(root, folder))),
@@ -74,9 +80,22 @@ function fingerprint(/** @type {string} */ root, /** @type {string[]} */ files) 
  * @param {string} root
  * @returns {Promise<boolean>}
  */
-function runCompiler(root) {
+async function runCompiler(root) {
   const compiler = join(root, 'node_modules/typescript/bin/tsc')
-  const child = spawn(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
+  return (
+    (await runNode(root, [compiler, '-p', 'tsconfig.build.json'])) &&
+    // A process of its own: V8 keeps the code of PostgreSQL, and would optimise all of it.
+    (await runNode(root, ['--liftoff-only', join(root, 'scripts/ship-database.js')]))
+  )
+}
+
+/**
+ * @param {string} root
+ * @param {string[]} args
+ * @returns {Promise<boolean>}
+ */
+function runNode(root, args) {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: 'inherit' })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', code => resolve(code === 0))

@@ -92,7 +92,7 @@ function parseCommand(stage: Stage, name: string): string[] {
 async function shortened(line: string, cwd: string): Promise<void> {
   const [, install] = /^npm ci (.*)$/.exec(line) ?? []
   if (install !== undefined) return linkPackages(install.split(' '), cwd)
-  if (line !== 'node_modules/.bin/tsc -p tsconfig.build.json') return shell(line, cwd)
+  if (line !== 'node_modules/.bin/tsc -p tsconfig.build.json && node scripts/ship-database.js') return shell(line, cwd)
   for (const room of ['server', 'client', 'shared']) {
     await cp(join('dist', room), join(cwd, 'dist', room), { recursive: true })
   }

@@ -37,9 +37,10 @@ test('the types of every entry point are those of its code, for an importer and 
   expect(Object.keys(analysis.entrypoints).sort()).toEqual(['./client', './server', './shared'])
 })
 
-test('the package holds the build of three folders and the documents of its page, nothing else', () => {
+test('the package holds the build of three folders, an empty database and the documents of its page, nothing else', () => {
   const others = packed.files.filter(path => !/^dist\/(server|client|shared)\/.*\.c?(js|js\.map|d\.c?ts)$/.test(path))
-  expect(others.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
+  const database = expect.stringMatching(/^dist\/server\/store\/pglite\/empty-database-[\d.]+\.br$/)
+  expect(others.sort()).toEqual(['LICENSE', 'README.md', database, 'package.json'])
 })
 
 test('every source map carries its sources', async () => {

@@ -13,6 +13,8 @@ beforeEach(async () => {
   await write('tsconfig.json', '{}')
   await write('tsconfig.build.json', '{ "include": ["server"] }')
   await write('node_modules/typescript/package.json', '{ "version": "1" }')
+  await write('node_modules/@electric-sql/pglite/package.json', '{ "version": "1" }')
+  await write('scripts/ship-database.js', 'one')
   await write('server/cli.ts', 'one')
   await write('server/old.ts', 'old')
 })
@@ -70,6 +72,8 @@ test.each<[string, () => Promise<void>]>([
   ['a deleted source', () => rm(join(root, 'server/old.ts'))],
   ['other options of the compiler', () => write('tsconfig.json', '{ "compilerOptions": {} }')],
   ['another compiler', () => write('node_modules/typescript/package.json', '{ "version": "2" }')],
+  ['another PGlite', () => write('node_modules/@electric-sql/pglite/package.json', '{ "version": "2" }')],
+  ['another script of the shipped database', () => write('scripts/ship-database.js', 'two')],
   ['a deleted output', () => rm(join(root, 'dist/server/old.js'))],
   ['an edited output', () => write('dist/server/cli.js', 'by hand')],
 ])('%s is built, once', async (_, change) => {

@@ -12,6 +12,7 @@ import { createSqlStore } from '../sql-store.js'
 import type { Store } from '../store.js'
 import { pgliteDatabase } from './pglite-dialect.js'
 import { PGliteThread } from './pglite-thread.js'
+import { shippedDatabaseFile, unpackDatabase } from './shipped-database.js'
 
 /** The major version of PostgreSQL that PGlite is built from, as in PG_VERSION of a directory that PGlite can open. */
 const postgresVersion = '18'
@@ -25,9 +26,10 @@ export interface EmbeddedDatabase extends SqlDatabase {
 }
 
 /**
- * Opens the store in `dataDir`; a missing directory is made with mode 0700, and the first start takes some seconds. No
- * other process can open the store until `close()` or the end of the process. Acknowledged writes survive `kill -9`;
- * PGlite never calls fsync, so a power cut may lose the last seconds.
+ * Opens the store in `dataDir`; a missing directory is made with mode 0700. The first start unpacks the database that
+ * the build ships, and takes some seconds longer without one. No other process can open the store until `close()` or
+ * the end of the process. Acknowledged writes survive `kill -9`; PGlite never calls fsync, so a power cut may lose the
+ * last seconds.
  * @param options.onLost called when the database ends by itself, for instance because the disk is full: every later
  *   call fails, and only a new process can open the database again
  * @throws as {@link openEmbeddedDatabase}
@@ -57,14 +59,16 @@ export async function openEmbeddedStore(options: {
 
 /**
  * Opens the database in `dataDir` and brings the schema to this version.
+ * @param options.shipped the packed database that a first start takes; default: that of the build, if there is one
  * @throws PRECONDITION_FAILED `data_in_use` naming the process that has the database open; `database_corrupt` if
  *   opening fails, and nothing is deleted then; `database_newer` if a newer version migrated the database
  */
 export async function openEmbeddedDatabase(options: {
   dataDir: string
   logger?: Logger | undefined
+  shipped?: URL | undefined
 }): Promise<EmbeddedDatabase> {
-  const { dataDir, logger } = options
+  const { dataDir, logger, shipped = await shippedDatabaseFile() } = options
   await makeDirectory(dataDir)
   const lock = await lockFolder(dataDir, 'data directory')
   let thread: PGliteThread | undefined
@@ -73,7 +77,7 @@ export async function openEmbeddedDatabase(options: {
     const path = join(dataDir, databaseName)
     if (!(await hasEmbeddedDatabase(dataDir))) {
       logger?.info({ path }, 'creating the database')
-      await createDatabase(dataDir, path)
+      await createDatabase(dataDir, path, shipped)
     }
     thread = await openDatabase(path)
     const database = pgliteDatabase(thread)
@@ -110,12 +114,14 @@ async function makeDirectory(dataDir: string): Promise<void> {
  * Creates the database beside its place and moves the whole directory there, so that a killed first start leaves
  * nothing that looks like a database.
  */
-async function createDatabase(dataDir: string, path: string): Promise<void> {
+async function createDatabase(dataDir: string, path: string, shipped: URL): Promise<void> {
   const unfinished = join(dataDir, `${unfinishedPrefix}${process.pid}`)
   try {
     await mkdir(unfinished, { mode: 0o700 })
-    const thread = await PGliteThread.open(unfinished)
-    await thread.close()
+    if (!(await unpackDatabase(shipped, unfinished))) {
+      const thread = await PGliteThread.open(unfinished)
+      await thread.close()
+    }
     await rename(unfinished, path)
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true })

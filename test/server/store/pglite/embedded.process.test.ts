@@ -48,9 +48,10 @@ describe('the first start', () => {
   beforeAll(async () => {
     const directory = await mkdtemp(join(tmpdir(), 'aibridge-'))
     dataDir = join(directory, 'a'.repeat(120), 'data')
+    // PostgreSQL makes this database; shipped-database.process.test.ts has the packed one.
     const killed = spawnNode(`
-      import { openEmbeddedStore } from ${embedded}
-      await openEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)} })`)
+      import { openEmbeddedDatabase } from ${embedded}
+      await openEmbeddedDatabase({ dataDir: ${JSON.stringify(dataDir)}, shipped: new URL('none', import.meta.url) })`)
     await appears(dataDir, /^pg\.new-/, killed)
     await kill(killed)
     hadDatabase = existsSync(join(dataDir, 'pg'))
