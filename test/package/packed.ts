@@ -1,9 +1,10 @@
-/** The tarball that `npm pack` makes of the build, and a directory of a program that depends on it. */
+/** A directory of a program that depends on the packed build. */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, realpath, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { onDemand } from '../fixtures/on-demand.js'
 
 const run = promisify(execFile)
 
@@ -16,15 +17,13 @@ export interface PackedPackage {
   remove(): Promise<void>
 }
 
-/** Packs what the last build made. The dependencies are links to those of this project: nothing is fetched. */
+/** Unpacks what the last build made. The dependencies are links to those of this project: nothing is fetched. */
 export async function packPackage(): Promise<PackedPackage> {
+  const { path, files } = await onDemand('tarball')
   const directory = await realpath(await mkdtemp(join(tmpdir(), 'aibridge-package-')))
-  const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory]
-  const packed: { filename: string; files: { path: string }[] }[] = JSON.parse((await run('npm', pack)).stdout)
-  const [{ filename, files } = { filename: '', files: [] }] = packed
   const installed = join(directory, 'node_modules/aibridge')
   await mkdir(installed, { recursive: true })
-  await run('tar', ['xzf', join(directory, filename), '-C', installed, '--strip-components=1'])
+  await run('tar', ['xzf', path, '-C', installed, '--strip-components=1'])
   const manifest: { dependencies: object } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8'))
   for (const name of Object.keys(manifest.dependencies)) {
     const link = join(directory, 'node_modules', name)
@@ -33,8 +32,8 @@ export async function packPackage(): Promise<PackedPackage> {
   }
   return {
     directory,
-    tarball: await readFile(join(directory, filename)),
-    files: files.map(({ path }) => path),
+    tarball: await readFile(path),
+    files,
     remove: () => rm(directory, { recursive: true, force: true }),
   }
 }
