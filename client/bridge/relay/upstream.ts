@@ -1,5 +1,12 @@
-/** Calls providers. */
-import { Agent, buildConnector, type Dispatcher } from 'undici'
+/**
+ * Calls providers.
+ *
+ * All of undici takes 0.1 s of each start, and replaces the dispatcher of Node's own `fetch`, so the two parts are
+ * imported by file.
+ */
+import type { Dispatcher } from 'undici'
+import buildConnector from 'undici/lib/core/connect.js'
+import Agent from 'undici/lib/dispatcher/agent.js'
 import { dropInterimResponses } from './interim-responses.js'
 import type { OutgoingBody } from './outgoing-body.js'
 import { type ResponseReceiver, UpstreamCall, type UpstreamLimits } from './upstream-call.js'
