@@ -40,33 +40,39 @@ function editorOf({ stdin, stdout }: ReturnType<typeof startAcpConnect>) {
   return { agent, updates, texts }
 }
 
+const webSocketUrlOf = ({ url }: { url: string }) => url.replace('http', 'ws')
 const prompt = (sessionId: string, text: string) => ({ sessionId, prompt: [{ type: 'text' as const, text }] })
 
-test('an editor on stdio works with a remote agent, and its end is the end of the agent and of its commands', async () => {
+test('an editor on stdio works with a remote agent over HTTP and WebSocket, and its end ends agent and commands', async () => {
   const { server, pids } = await serving()
-  const connect = startAcpConnect(server.url, { BRIDGE_ACP_KEY: key })
-  const { agent, updates, texts } = editorOf(connect)
-  expect(await agent.request('initialize', { protocolVersion: 1 })).toMatchObject({ protocolVersion: 1 })
-  const { sessionId } = await agent.request('session/new', { cwd: '/', mcpServers: [] })
-  await agent.request('session/prompt', prompt(sessionId, 'say:one two three'))
-  expect(texts()).toEqual(['one', 'two', 'three'])
+  const converse = async (url: string) => {
+    const connect = startAcpConnect(url, { BRIDGE_ACP_KEY: key })
+    const { agent, updates, texts } = editorOf(connect)
+    expect(await agent.request('initialize', { protocolVersion: 1 })).toMatchObject({ protocolVersion: 1 })
+    const { sessionId } = await agent.request('session/new', { cwd: '/', mcpServers: [] })
+    await agent.request('session/prompt', prompt(sessionId, 'say:one two three'))
+    expect(texts()).toEqual(['one', 'two', 'three'])
 
-  const asking = agent.request('session/prompt', prompt(sessionId, 'ask'))
-  await agent.notify('session/cancel', { sessionId })
-  expect(await asking).toMatchObject({ stopReason: 'cancelled' })
-  const tool = agent.request('session/prompt', prompt(sessionId, 'tool'))
-  await expect.poll(() => texts().at(-1)).toBe('waiting')
-  await agent.notify('session/cancel', { sessionId })
-  expect(await tool).toMatchObject({ stopReason: 'cancelled' })
-  expect(updates.at(-1)).toEqual({ sessionUpdate: 'tool_call_update', toolCallId: 'call-1', status: 'failed' })
+    const asking = agent.request('session/prompt', prompt(sessionId, 'ask'))
+    await agent.notify('session/cancel', { sessionId })
+    expect(await asking).toMatchObject({ stopReason: 'cancelled' })
+    const tool = agent.request('session/prompt', prompt(sessionId, 'tool'))
+    await expect.poll(() => texts().at(-1)).toBe('waiting')
+    await agent.notify('session/cancel', { sessionId })
+    expect(await tool).toMatchObject({ stopReason: 'cancelled' })
+    expect(updates.at(-1)).toEqual({ sessionUpdate: 'tool_call_update', toolCallId: 'call-1', status: 'failed' })
+    await agent.request('session/load', { sessionId, cwd: '/', mcpServers: [] })
+    await expect.poll(() => texts().at(-1)).toBe('as before')
 
-  await agent.request('session/prompt', prompt(sessionId, 'spawn'))
-  const commandPid = Number(texts().at(-1))
-  const [agentPid = 0] = pids()
-  expect([isAlive(agentPid), isAlive(commandPid)]).toEqual([true, true])
-  connect.stdin.end()
-  expect(await connect.exited).toEqual({ code: 0, signal: null })
-  await expect.poll(() => [isAlive(agentPid), isAlive(commandPid)]).toEqual([false, false])
+    await agent.request('session/prompt', prompt(sessionId, 'spawn'))
+    const commandPid = Number(texts().at(-1))
+    expect(isAlive(commandPid)).toBe(true)
+    connect.stdin.end()
+    expect(await connect.exited).toEqual({ code: 0, signal: null })
+    return commandPid
+  }
+  const commands = await Promise.all([server.url, webSocketUrlOf(server)].map(converse))
+  await expect.poll(() => [...pids(), ...commands].map(isAlive)).toEqual([false, false, false, false])
   server.kill('SIGTERM')
   expect(await server.exited).toEqual({ code: 0, signal: null })
 })
@@ -86,25 +92,9 @@ test('acp serve that gets SIGTERM ends its agents and their commands, and exits 
   await remote.close()
 })
 
-test('an agent whose acp serve is killed ends by the end of its stdin', async () => {
-  const { server, pids } = await serving()
-  const remote = createAcpClient({
-    url: server.url,
-    headers: { authorization: `Bearer ${key}` },
-    times: { lostAfterMs: 500 },
-  })
-  const peer = new AcpPeer(remote)
-  await peer.request('initialize', { protocolVersion: 1 })
-  const [pid = 0] = pids()
-  server.kill('SIGKILL')
-  await server.exited
-  await expect.poll(() => isAlive(pid)).toBe(false)
-  expect(await remote.closed).toMatchObject({ reason: 'stream_lost' })
-})
-
 test('a killed agent ends its connection, and acp serve goes on', async () => {
   const { server, pids } = await serving()
-  const connect = startAcpConnect(server.url, { BRIDGE_ACP_KEY: key })
+  const connect = startAcpConnect(webSocketUrlOf(server), { BRIDGE_ACP_KEY: key })
   const { agent, texts } = editorOf(connect)
   await agent.request('initialize', { protocolVersion: 1 })
   const { sessionId } = await agent.request('session/new', { cwd: '/', mcpServers: [] })
