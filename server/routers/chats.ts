@@ -55,7 +55,7 @@ export const chatsRouter = router({
   ),
   watchAll: readerProcedure.subscription(
     forReader(async function* ({ chats, chatWatch }, _input, reader, { signal }) {
-      chats.checkContent()
+      await chats.openWatchAll(reader)
       yield* chatWatch.watchAll(reader.role === 'user' ? { userId: reader.userId } : {}, signal)
     }),
   ),

@@ -12,6 +12,6 @@
  * | 1.5 | endedBy: ends of interceptions by the control plane, and a filter of interceptions and usage; recorder.endAbandoned, watchErasures, confirmErasures and retireOutbox; the daemons that a purge reached; reason outbox_unwritable |
  * | 1.6 | interceptionKind; admin.mcpServers: inject; mcpConfigurator: inject and needsToken of servers, hasConversations, sessionSecret, rejectedTokens; conversations; reasons conversation_full and mcp_server_failed; admin.mcpServers.test; several keys of a provider, in order: ids, revision, providerConfigurator.reportKey, admin.providers.keys, rejections of keys in providers and in the audit log; settings fallbackUrls, maxParallelRequests and modelsWithoutTools; warning fallback_url_path; unreadable providers; the router of agents: info, start, output, list, signal, cancel; admin.agents: create, list, revoke, start, output, processes, signal; reasons agent_restarted and replaced; reconnect of a side that calls on a reversed link |
  * | 1.7 | chats: all procedures; reasons unknown_chat, unknown_message, chat_busy, chat_archived, chat_idle, chat_full, queue_full and chats_need_content; reason agent_invalid; between servers: agents.info, start, output, list, signal, cancel, and chats.followParts |
- * | 1.8 | token usages with cost; prices; budgets and limits |
+ * | 1.8 | token usages with cost; prices; budgets and limits; reads of chats in the audit log |
  */
 export const apiVersion = { major: 1, minor: 8 } as const

@@ -22,6 +22,7 @@ import type { ProviderType } from '../../../shared/contract/provider-configurato
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type {
   AgentStore,
+  AuditedWrites,
   ChatChange,
   ChatRow,
   ChatStore,
@@ -33,16 +34,18 @@ import { initiatorOf } from '../admin/find-user.js'
 import { pageOf } from '../admin/pages.js'
 import { afterChange } from '../partial-change.js'
 import { unknownRow } from '../unknown-row.js'
+import { ReadTrace } from './read-trace.js'
 import { shownChat, shownMessage, shownQueued } from './shown-chat.js'
 import * as changes from './user-changes.js'
 
 /** The caller of a procedure: a user, whose chats are the own ones, or an operator, who reads all. */
-export type ChatReader = { role: 'user'; userId: string } | { role: 'admin' }
+export type ChatReader = { role: 'user'; userId: string } | { role: 'admin'; name: string }
 
 /**
  * The chats of users. A chat of another user is unknown (`NOT_FOUND`, unknown_chat). On a server that does not record
  * content every procedure is `PRECONDITION_FAILED` (chats_need_content). What names the id of a chat or a message that
  * the caller made may be repeated; `interrupt`, `promote` and `retry` would act on whatever the chat does by then.
+ * A read of an operator leaves an audit entry, one a minute for each chat at this server, and fails without it.
  */
 export interface Chats {
   /**
@@ -61,8 +64,8 @@ export interface Chats {
   get(input: z.output<typeof chatInput>, reader: ChatReader): Promise<Chat>
   list(input: z.output<typeof chatsListInput>, reader: ChatReader): Promise<ChatList>
   messages(input: z.output<typeof chatsMessagesInput>, reader: ChatReader): Promise<ChatMessages>
-  /** @throws RpcError chats_need_content on a server without chats */
-  checkContent(): void
+  /** Checks a watch of all chats of the reader. @throws RpcError chats_need_content on a server without chats */
+  openWatchAll(reader: ChatReader): Promise<void>
   /** Returns the id of the workspace agent of a user who has one that is not revoked; else null. */
   onlyAgentOf(userId: string): Promise<string | null>
   /** Returns the row of a chat that the reader may see. */
@@ -75,11 +78,14 @@ export interface ChatsOptions {
     ProviderStore &
     Pick<AgentStore, 'findAgent' | 'listAgents'> &
     Pick<UserStore, 'findUser'> &
-    ShortIdStore
+    ShortIdStore &
+    AuditedWrites
   /** whether prompts and responses are recorded; without them no chats */
   recordsContent: boolean
   /** notified when this server has stored an interrupt, so that it can end a turn whose runner does not respond */
   onInterrupt?: (chat: ChatRow) => void
+  /** the clock of audit entries about reads, in ms; a test's clock */
+  clockMs?: () => number
 }
 
 /** API → the type of the providers that have it; the first of a type is the default. */
@@ -90,7 +96,9 @@ const apis: readonly (readonly [ChatApi, ProviderType])[] = [
 ]
 
 /** Creates {@link Chats}. */
-export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions): Chats {
+export function createChats({ store, recordsContent, onInterrupt, clockMs }: ChatsOptions): Chats {
+  const trace = new ReadTrace({ store, clockMs })
+
   function checkContent(): void {
     if (!recordsContent) throw rpcError('chats_need_content', 'this server does not record content, which chats need')
   }
@@ -99,7 +107,18 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
     checkContent()
     const found = await store.findChat(chatId)
     if (!found || !mayRead(found.row, reader)) throw unknownChat(chatId)
+    if (reader.role === 'admin') {
+      const details = { userId: found.row.ownerId }
+      await trace.note({ actor: reader.name, action: 'chats.read', target: chatId, details })
+    }
     return found.row
+  }
+
+  /** Notes that an operator lists the chats of a user, or of all. */
+  async function noteList(reader: ChatReader, userId: string | undefined): Promise<void> {
+    if (reader.role !== 'admin') return
+    const details = userId === undefined ? null : { userId }
+    await trace.note({ actor: reader.name, action: 'chats.list', target: null, details })
   }
 
   async function change<T>(
@@ -159,8 +178,12 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
   }
 
   return {
-    checkContent,
     find,
+
+    async openWatchAll(reader) {
+      checkContent()
+      await noteList(reader, undefined)
+    },
 
     async onlyAgentOf(userId) {
       const own = (await store.listAgents()).filter(agent => agent.userId === userId && !agent.revokedAt)
@@ -206,6 +229,7 @@ export function createChats({ store, recordsContent, onInterrupt }: ChatsOptions
       checkContent()
       const ownerId =
         reader.role === 'user' ? reader.userId : user === undefined ? undefined : await initiatorOf(store, user)
+      await noteList(reader, ownerId)
       const { rows, nextCursor } = await pageOf<ChatRow>({
         limit,
         cursor,

@@ -1,4 +1,4 @@
-/** The log of operators' writes, and of provider keys that were taken out. */
+/** The log of operators' writes, of their reads of chats, and of provider keys that were taken out. */
 import { z } from 'zod'
 import type { JsonObject } from '../../values/text.js'
 import { name } from '../fields.js'
@@ -6,7 +6,8 @@ import { adminLimits } from '../limits.js'
 
 /**
  * The procedures that add an entry to the audit log, by their paths without `admin.`; a key that a daemon took
- * out; and an agent that another process replaced.
+ * out; an agent that another process replaced; and an operator who reads chats of users, by chat (`chats.read`) or as
+ * a list (`chats.list`).
  */
 export const auditActions = [
   'users.create',
@@ -37,12 +38,14 @@ export const auditActions = [
   'externalAuthLinks.set',
   'externalAuthLinks.remove',
   'secrets.rotate',
+  'chats.read',
+  'chats.list',
 ] as const
 
 /** One of {@link auditActions}. */
 export type AuditAction = (typeof auditActions)[number]
 
-/** One write of an operator. */
+/** One write of an operator, or another event of {@link auditActions}. */
 export interface AuditRecord {
   id: string
   at: Date

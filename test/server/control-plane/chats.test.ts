@@ -76,6 +76,26 @@ test('a chat with the provider demo is served, recorded and shown to its watcher
   expect(await metrics.text()).toMatch(/^chats_running 0$/m)
 })
 
+test('an operator who watches the chat of a user, or all chats, stands in the audit log with the name of the user', async () => {
+  const { server, operator, user } = await openServer()
+  const key = await operator.admin.apiKeys.create.mutate({ user: user.id })
+  const identity = { role: 'user', name: user.username, userId: user.id, apiKeyId: key.id } as const
+  const { chats, ...client } = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+  onTestFinished(async () => void (await client.close()))
+  const id = randomUUID()
+  await chats.create.mutate({ id, provider: 'demo', model: 'demo' })
+  for await (const _ of chats.watch.subscribe({ chatId: id })) break
+  const entries = async () => (await operator.admin.audit.list.query({ limit: 50, target: id })).entries
+  expect(await entries()).toEqual([])
+  for await (const _ of operator.chats.watch.subscribe({ chatId: id })) break
+  expect(await entries()).toMatchObject([{ actor: admin.name, action: 'chats.read', username: user.username }])
+  const watchAll = operator.chats.watchAll.subscribe(undefined, { onData() {} })
+  onTestFinished(() => watchAll.unsubscribe())
+  await expect
+    .poll(async () => (await operator.admin.audit.list.query({ limit: 1, action: 'chats.list' })).entries)
+    .toMatchObject([{ actor: admin.name, target: null, username: null }])
+})
+
 test('a server runs chats once', async () => {
   const { server } = await openServer()
   const models = { call: () => Promise.reject(new Error('not called')) }

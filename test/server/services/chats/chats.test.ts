@@ -9,7 +9,7 @@ import { chatLimits } from '../../../../shared/contract/limits.js'
 import { stores } from '../../../fixtures/stores.js'
 import { makeUser, seedDemo } from './chat-fixtures.js'
 
-const admin = { role: 'admin' } as const
+const admin = { role: 'admin', name: 'operator' } as const
 
 describe.each(stores)('$name', ({ open }) => {
   let store: Store
@@ -279,6 +279,51 @@ describe.each(stores)('$name', ({ open }) => {
     const rest = await chats.messages({ chatId, after: 4 }, reader)
     expect([...first.messages, ...rest.messages].map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6])
     expect(rest.next).toBeNull()
+  })
+
+  test('reads of an operator leave one audit entry for each chat and minute, and reads of a user none', async () => {
+    let nowMs = 0
+    const traced = createChats({ store, recordsContent: true, clockMs: () => nowMs })
+    const { id: chatId } = await create()
+    const operator = { role: 'admin', name: `operator-${chatId}` } as const
+    const entries = async () =>
+      (await store.listAudit({ actor: operator.name, limit: 50 })).map(({ action, target, details }) => ({
+        action,
+        target,
+        details,
+      }))
+    for (const reader of [{ role: 'user', userId: ada } as const, operator, operator]) {
+      await traced.get({ chatId }, reader)
+      await traced.messages({ chatId }, reader)
+      await traced.find(chatId, reader)
+    }
+    const read = { action: 'chats.read', target: chatId, details: { userId: ada } }
+    expect(await entries()).toEqual([read])
+    expect(await store.listAudit({ action: 'chats.read', target: chatId, limit: 50 })).toHaveLength(1)
+
+    for (const reader of [{ role: 'user', userId: ada } as const, operator, operator]) {
+      await traced.list({}, reader)
+      await traced.openWatchAll(reader)
+    }
+    await traced.list({ user: 'ada' }, operator)
+    const listed = { action: 'chats.list', target: null, details: null }
+    expect(await entries()).toEqual([{ ...listed, details: { userId: ada } }, listed, read])
+
+    await expect(traced.get({ chatId: randomUUID() }, operator)).rejects.toMatchObject({ reason: 'unknown_chat' })
+    expect(await entries()).toHaveLength(3)
+    nowMs = 60_000
+    await traced.get({ chatId }, operator)
+    expect(await entries()).toHaveLength(4)
+  })
+
+  test('a read of an operator fails if its audit entry cannot be stored', async () => {
+    const { id: chatId } = await create()
+    const failing = { ...store, audited: () => Promise.reject(new Error('the store failed')) }
+    const traced = createChats({ store: failing, recordsContent: true })
+    for (const call of [() => traced.get({ chatId }, admin), () => traced.list({}, admin)]) {
+      await expect(call()).rejects.toThrow('the store failed')
+    }
+    expect(await traced.get({ chatId }, { role: 'user', userId: ada })).toMatchObject({ id: chatId })
   })
 
   test('a server without content has no chats', async () => {

@@ -46,9 +46,9 @@ describe.each(stores)('$name', ({ open }) => {
     async (cell, action) => {
       const place = await chatIn(cell)
       expect(await cellNow(place.chatId)).toBe(cell)
-      const before = await chats.get({ chatId: place.chatId }, { role: 'admin' })
+      const before = await chats.get({ chatId: place.chatId }, { role: 'admin', name: 'operator' })
       const isTaken = await act(action, place)
-      const after = await chats.get({ chatId: place.chatId }, { role: 'admin' })
+      const after = await chats.get({ chatId: place.chatId }, { role: 'admin', name: 'operator' })
       expect(isTaken).toBe(takes(cell, action))
       if (isTaken) expect(nextCells(action, cell)).toContain(await cellNow(place.chatId))
       else expect(after).toEqual(before)
@@ -115,7 +115,7 @@ describe.each(stores)('$name', ({ open }) => {
       case 'sendAndInterrupt':
         return chats.send({ ...message(chatId), whenBusy: 'interrupt' }, userId)
       case 'edit': {
-        const { messages } = await chats.messages({ chatId }, { role: 'admin' })
+        const { messages } = await chats.messages({ chatId }, { role: 'admin', name: 'operator' })
         const last = messages.findLast(({ role }) => role === 'user')
         if (!last) {
           // A chat at rest has a message to edit when a turn has ended there.
@@ -169,7 +169,7 @@ describe.each(stores)('$name', ({ open }) => {
   }
 
   async function cellNow(chatId: string): Promise<Cell> {
-    const { status, archived, queue } = await chats.get({ chatId }, { role: 'admin' })
+    const { status, archived, queue } = await chats.get({ chatId }, { role: 'admin', name: 'operator' })
     return cellOf({ status, archived }, queue.length > 0)
   }
 })
