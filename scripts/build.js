@@ -13,7 +13,7 @@ const ownRoot = fileURLToPath(new URL('..', import.meta.url))
  *   dist/ and returns whether it succeeded
  * @returns {Promise<boolean>} whether dist/ is fresh now; false: the compiler has printed its errors
  */
-export async function build({ force = false, root = ownRoot, compile = runCompiler } = {}) {
+export async function build({ force = false, root = ownRoot, compile = runCompilers } = {}) {
   const dist = join(root, 'dist')
   const sources = fingerprint(root, sourceFiles(root))
   if (!force && isFresh(root, sources)) return true
@@ -43,19 +43,21 @@ function isFresh(/** @type {string} */ root, /** @type {string} */ sources) {
   return stamp.outputs === fingerprint(root, outputs)
 }
 
-/** Returns the inputs of a build: the sources, the compiler's options, and the versions of compiler and database. */
+/** Returns the inputs of a build: the sources, the options, and the versions of compilers and database. */
 function sourceFiles(/** @type {string} */ root) {
   const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'))
   const others = [
     'tsconfig.json',
     'tsconfig.build.json',
     'scripts/ship-database.js',
+    'scripts/build-page.js',
     'node_modules/typescript/package.json',
     'node_modules/@electric-sql/pglite/package.json',
+    'node_modules/vite/package.json',
   ]
   return [
     ...others.map(name => join(root, name)),
-    ...include.flatMap((/** @type {string} */ folder) => filesBelow(join(root, folder))),
+    ...[...include, 'web'].flatMap((/** @type {string} */ folder) => filesBelow(join(root, folder))),
   ]
 }
 
@@ -77,15 +79,17 @@ function fingerprint(/** @type {string} */ root, /** @type {string[]} */ files) 
 }
 
 /**
+ * Compiles the programs, makes the shipped database, and builds the operator's page.
  * @param {string} root
  * @returns {Promise<boolean>}
  */
-async function runCompiler(root) {
+async function runCompilers(root) {
   const compiler = join(root, 'node_modules/typescript/bin/tsc')
   return (
     (await runNode(root, [compiler, '-p', 'tsconfig.build.json'])) &&
     // A process of its own: V8 keeps the code of PostgreSQL, and would optimise all of it.
-    (await runNode(root, ['--liftoff-only', join(root, 'scripts/ship-database.js')]))
+    (await runNode(root, ['--liftoff-only', join(root, 'scripts/ship-database.js')])) &&
+    (await runNode(root, [join(root, 'scripts/build-page.js')]))
   )
 }
 

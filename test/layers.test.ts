@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { parseSync } from 'vite'
 import { describe, expect, test } from 'vitest'
@@ -58,6 +58,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['serve-acp.ts'],
   ],
   'server/commands/': [['common/'], ['chats/'], ['./']],
+  'web/src/': [['navigation/'], ['data/'], ['parts/'], ['views/'], ['app/'], ['main.tsx']],
   'client/rpc/': [['./'], ['browser/']],
   'client/bridge/front-door/': [['body/'], ['./']],
   'client/bridge/outbox/': [['journal/'], ['./']],
@@ -110,6 +111,17 @@ const rules: Rule[] = [
   { name: 'client imports only types from server', from: /^client\//, never: /^server\//, typesAllowed: true },
   { name: 'client knows no tests or benchmarks', from: /^(client|server)\//, never: /^(test|bench)\// },
   { name: 'server never imports client', from: /^server\//, never: /^client\//, except: joiners },
+  { name: 'the page imports only types from server', from: /^web\//, never: /^server\//, typesAllowed: true },
+  {
+    name: 'the page comes to the control plane through the client for browsers',
+    from: /^web\//,
+    never: /^(client\/(?!browser\/index\.ts$)|test\/|bench\/)/,
+  },
+  {
+    name: 'nobody imports the page',
+    from: /^(server|client|shared|bench)\//,
+    never: /^web\//,
+  },
   { name: 'nobody imports cli.ts', from: /./, never: /^server\/cli\.ts$/ },
   {
     name: 'only cli.ts imports commands',
@@ -243,7 +255,10 @@ function importsOf(from: string, source: string): Import[] {
 }
 
 function resolved(from: string, specifier: string): string {
-  return specifier.startsWith('.') ? posix.join(posix.dirname(from), specifier).replace(/\.js$/, '.ts') : specifier
+  if (!specifier.startsWith('.')) return specifier
+  const path = posix.join(posix.dirname(from), specifier)
+  const isOfPage = /^web\/.*\.js$/.test(path) && existsSync(path.replace(/js$/, 'tsx'))
+  return path.replace(/\.js$/, isOfPage ? '.tsx' : '.ts')
 }
 
 /** Entry points that run in a browser too. */
@@ -303,14 +318,14 @@ function readSources(...folders: string[]): Sources {
   for (const folder of folders) {
     for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
       const path = posix.join(folder, name.replaceAll('\\', '/'))
-      if (/(?<!\.d)\.[jt]s$/.test(path) && !path.includes('node_modules/'))
+      if (/(?<!\.d)\.([jt]s|tsx)$/.test(path) && !path.includes('node_modules/'))
         sources.set(path, readFileSync(path, 'utf8'))
     }
   }
   return sources
 }
 
-const project = readSources('server', 'client', 'shared', 'test', 'bench')
+const project = readSources('server', 'client', 'shared', 'test', 'bench', 'web')
 const imports = importsOfAll(project)
 const found = violations(imports)
 
@@ -416,6 +431,13 @@ const madeUp = [
   ['the bridge knows no chats', 'client/bridge/a.ts', "import '../chats/chat-models.js'"],
   ['client knows no tests or benchmarks', 'server/a.ts', "import { links } from '../test/fixtures/links.js'"],
   ['server never imports client', 'server/control-plane/server.ts', "const a = await import('../../client/index.js')"],
+  ['the page imports only types from server', 'web/src/data/a.ts', "import { a } from '../../../server/index.js'"],
+  [
+    'the page comes to the control plane through the client for browsers',
+    'web/src/data/a.ts',
+    "import { a } from '../../../client/rpc/connection.js'",
+  ],
+  ['nobody imports the page', 'server/http/a.ts', "import { a } from '../../web/src/data/client.js'"],
   ['nobody imports cli.ts', 'test/a.test.ts', "import '../server/cli.js'"],
   ['only cli.ts imports commands', 'server/control-plane/server.ts', "import { a } from '../commands/users.js'"],
   ['rpc knows no router, service or store', 'server/rpc/a.ts', "import type { AppRouter } from '../routers/app.js'"],
@@ -457,6 +479,7 @@ const madeUp = [
   [oneWay, 'client/bridge/relay/a.ts', "import { b } from '../daemon.js'"],
   [oneWay, 'server/process/a.ts', "import { b } from '../commands/common/options.js'"],
   [oneWay, 'server/services/daemon/a.ts', "import type { B } from '../admin/b.js'"],
+  [oneWay, 'web/src/parts/a.tsx', "import { b } from '../views/usage/usage.js'"],
   [oneWay, 'server/store/attic/a.ts', "import { b } from '../store.js'"],
 ] as const
 

@@ -9,7 +9,7 @@ const lineWidth: number = JSON.parse(readFileSync('biome.json', 'utf8')).formatt
 /** Every source of the project, as a path from the top. */
 const paths = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })
   .split('\n')
-  .filter(path => /\.[cm]?[jt]s$/.test(path) && existsSync(path))
+  .filter(path => /\.([cm]?[jt]s|tsx)$/.test(path) && existsSync(path))
 const sources = new Map(paths.map(path => [path, readFileSync(path, 'utf8')]))
 
 /**

@@ -1,0 +1,32 @@
+/** The views of the page: path, the people who may open it, and its file, which is loaded when the view is opened. */
+import { type ComponentType, type LazyExoticComponent, lazy } from 'react'
+import type { Session } from '../data/session.js'
+import { matchPath, type Params } from '../navigation/match.js'
+import type { ViewProps } from '../navigation/view.js'
+
+/** One view. */
+export interface Route {
+  path: string
+  /** absent: everybody */
+  role?: Session['role']
+  View: LazyExoticComponent<ComponentType<ViewProps>>
+}
+
+type Load = () => Promise<{ default: ComponentType<ViewProps> }>
+
+const all = (path: string, load: Load): Route => ({ path, View: lazy(load) })
+
+/** Every view. */
+export const routes: readonly Route[] = [
+  all('/interceptions', () => import('../views/interceptions/interceptions.js')),
+  all('/interceptions/:id', () => import('../views/interceptions/interception.js')),
+]
+
+/** Returns the view at a path for a person with this role, and the parameters of the path. */
+export function findRoute(path: string, role: Session['role']): { route: Route; params: Params } | undefined {
+  for (const route of routes) {
+    const params = route.role === undefined || route.role === role ? matchPath(route.path, path) : undefined
+    if (params) return { route, params }
+  }
+  return undefined
+}
