@@ -1,11 +1,16 @@
 /** A server with a bridge, chats and the operator's page, and a Chromium that opens the page. */
+import { randomUUID } from 'node:crypto'
+import { tmpdir } from 'node:os'
 import { resolve } from 'node:path'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { createProcessHost } from '../../client/agent/process-host.js'
 import { connectAgent } from '../../client/agent-connection.js'
 import { createBridgeDaemon } from '../../client/bridge/daemon.js'
 import { createBridgeClient } from '../../client/bridge-client.js'
 import { createChatModels } from '../../client/chats/chat-models.js'
 import { createBridgeServer } from '../../server/control-plane/server.js'
+import { processRouter } from '../../server/routers/process.js'
+import { serveDial } from '../../server/rpc/serve-dial.js'
 import { openTemporaryStore } from '../fixtures/stores.js'
 import { admin, adminToken, daemon as daemonIdentity, recordingLogger } from '../server/services/running-server.js'
 import { openDoor } from './door.js'
@@ -33,6 +38,7 @@ export async function openGateway() {
   })
   const operator = createBridgeClient({ dial: () => server.connectInMemory({ identity: admin }) })
   const door = await openDoor({ target: url, adminToken, folder: pageFolder, port: Number(process.env.PAGE_PORT ?? 0) })
+  const agents: (() => Promise<void>)[] = []
   return {
     origin: door.origin,
     cut: () => door.cut(),
@@ -40,6 +46,29 @@ export async function openGateway() {
     operator: operator.admin,
     recorder: client.recorder,
     logger,
+    /** Connects an agent that runs in this process. Returns a function that stops it. */
+    async runAgent(name: string): Promise<() => Promise<void>> {
+      const host = createProcessHost({ dir: tmpdir(), buildVersion: '1.2.3' })
+      const { instanceId } = await host.info({})
+      const dial = () => server.connectAgentInMemory({ agent: name, instanceId })
+      const service = serveDial({ dial, router: processRouter(host) })
+      const stop = async (): Promise<void> => {
+        await service.close()
+        await host.close()
+      }
+      agents.push(stop)
+      return stop
+    },
+    /** Begins a chat of a user by a key of the user, and returns its id. */
+    async beginChat(owner: { id: string; username: string; keyId: string }, text: string): Promise<string> {
+      const identity = { role: 'user', name: owner.username, userId: owner.id, apiKeyId: owner.keyId } as const
+      const own = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+      const id = randomUUID()
+      const message = { id: randomUUID(), parts: [{ type: 'text' as const, text }] }
+      await own.chats.create.mutate({ id, provider: 'demo', model: 'demo', title: text.slice(0, 60), message })
+      await own.close()
+      return id
+    },
     /** Sends a message to the provider `demo`, as a client with a key does. */
     async ask(key: string, text = 'Hello', model = 'demo'): Promise<Response> {
       return fetch(`${url}/bridge/demo/v1/messages`, {
@@ -50,6 +79,7 @@ export async function openGateway() {
     },
     async close(): Promise<void> {
       await door.close()
+      for (const stop of agents) await stop()
       await chats.close({ graceMs: 500 })
       await daemon.close({ graceMs: 500 })
       await client.close()

@@ -6,7 +6,7 @@ import { startChromium } from '../browser/chromium.js'
 import { findChromium } from '../browser/find-chromium.js'
 import { adminToken } from '../server/services/running-server.js'
 import { openGateway, openTab, signIn } from './running-page.js'
-import { makePeople, makeProviders, makeTraffic } from './traffic.js'
+import { makeOthers, makePeople, makeProviders, makeTraffic } from './traffic.js'
 
 const folder = process.env.SCREENSHOTS
 const sizes = { wide: { width: 1360, height: 850 }, narrow: { width: 390, height: 844 } } as const
@@ -26,11 +26,30 @@ test.runIf(folder)(
         days: Number(process.env.DAYS ?? 30),
         perDay: Number(process.env.PER_DAY ?? 60),
       })
+      const { chat } = await makeOthers(gateway, owners)
       const { interceptions } = await gateway.operator.interceptions.list.query({ limit: 100 })
       const threaded = interceptions.find(row => row.parentId !== null) ?? interceptions[0]
       const views: Record<string, string> = {
         interceptions: '/interceptions',
         interception: `/interceptions/${threaded?.id}`,
+        usage: '/usage',
+        'usage-by-user': '/usage?by=user&measure=requests&period=90d',
+        chats: '/chats',
+        chat: `/chats/${chat}`,
+        users: '/users',
+        user: '/users/ada',
+        keys: '/keys',
+        'daemon-keys': '/keys?of=daemons',
+        providers: '/providers',
+        provider: '/providers/anthropic',
+        'mcp-servers': '/mcp-servers',
+        'mcp-server': '/mcp-servers/tickets',
+        agents: '/agents',
+        agent: '/agents/builder',
+        audit: '/audit',
+        start: '/start',
+        'not-found': '/nothing',
+        empty: '/interceptions?user=nobody',
       }
       for (const [size, viewport] of Object.entries(sizes)) {
         for (const colorScheme of schemes) {

@@ -1,5 +1,6 @@
 /** Made-up traffic: users, keys, providers, and the records of their requests over some days. */
 import { randomUUID } from 'node:crypto'
+import { expect } from 'vitest'
 import type { BatchRecord } from '../../shared/contract/recorder.js'
 import type { Gateway } from './running-page.js'
 
@@ -180,4 +181,51 @@ export async function makeTraffic(
     }
   }
   await flush()
+}
+
+/** Makes agents, MCP servers, keys of daemons and chats. */
+export async function makeOthers(gateway: Gateway, owners: Awaited<ReturnType<typeof makePeople>>) {
+  const { operator } = gateway
+  const [first, second] = owners
+  if (!first || !second) throw new Error('two people are needed')
+  await operator.mcpServers.upsert.mutate({
+    id: 'tickets',
+    url: 'https://mcp.example.com/tickets',
+    inject: true,
+    toolDenyRegex: 'delete',
+  })
+  await operator.mcpServers.upsert.mutate({
+    id: 'wiki',
+    url: 'https://mcp.example.com/wiki',
+    toolAllowRegex: '^(search|read)$',
+  })
+  await operator.externalAuthLinks.set.mutate({
+    user: first.id,
+    serverId: 'tickets',
+    accessToken: 'made-up',
+    refreshToken: 'made-up',
+    expiresAt: new Date(Date.now() + 3_600_000),
+  })
+  await operator.daemonKeys.create.mutate({ name: 'office-berlin' })
+  await operator.daemonKeys.create.mutate({
+    name: 'ci',
+    delegate: true,
+    expiresAt: new Date(Date.now() + 5 * 86_400_000),
+  })
+  await operator.agents.create.mutate({ name: 'builder', user: first.id })
+  await operator.agents.create.mutate({ name: 'laptop-grace', user: second.id })
+  await gateway.runAgent('builder')
+  for (const command of ['git status --short', 'printf "one\\ntwo\\n"; exit 3', 'sleep 600']) {
+    await expect
+      .poll(() =>
+        operator.agents.start.mutate({ agent: 'builder', id: randomUUID(), command, background: true }).then(
+          () => true,
+          () => false,
+        ),
+      )
+      .toBe(true)
+  }
+  const chat = await gateway.beginChat(first, 'Why does the retry loop spin? Explain it in two sentences.')
+  await gateway.beginChat(second, 'Rename UserRow to AccountRow.')
+  return { chat }
 }

@@ -14,12 +14,27 @@ export interface Route {
 
 type Load = () => Promise<{ default: ComponentType<ViewProps> }>
 
+const admin = (path: string, load: Load): Route => ({ path, role: 'admin', View: lazy(load) })
 const all = (path: string, load: Load): Route => ({ path, View: lazy(load) })
 
 /** Every view. */
 export const routes: readonly Route[] = [
   all('/interceptions', () => import('../views/interceptions/interceptions.js')),
   all('/interceptions/:id', () => import('../views/interceptions/interception.js')),
+  all('/usage', () => import('../views/usage/usage.js')),
+  all('/chats', () => import('../views/chats/chats.js')),
+  all('/chats/:id', () => import('../views/chats/chat.js')),
+  admin('/users', () => import('../views/users/users.js')),
+  admin('/users/:id', () => import('../views/users/user.js')),
+  all('/keys', () => import('../views/keys/keys.js')),
+  admin('/providers', () => import('../views/providers/providers.js')),
+  admin('/providers/:name', () => import('../views/providers/provider.js')),
+  admin('/mcp-servers', () => import('../views/mcp/mcp-servers.js')),
+  admin('/mcp-servers/:id', () => import('../views/mcp/mcp-server.js')),
+  admin('/agents', () => import('../views/agents/agents.js')),
+  admin('/agents/:name', () => import('../views/agents/agent.js')),
+  admin('/audit', () => import('../views/audit/audit.js')),
+  admin('/start', () => import('../views/start/start.js')),
 ]
 
 /** Returns the view at a path for a person with this role, and the parameters of the path. */

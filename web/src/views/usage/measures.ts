@@ -1,0 +1,40 @@
+/** What is counted, and by what. */
+import type { UsageRow } from '../../../../shared/contract/admin/usage.js'
+import { formatShort } from '../../parts/format.js'
+
+/** One way to count. */
+export interface Measure {
+  value: string
+  label: string
+  unit: string
+  of: (row: UsageRow) => number
+  format: (value: number) => string
+}
+
+const tokens = (row: UsageRow) =>
+  row.inputTokens + row.outputTokens + row.cacheReadInputTokens + row.cacheWriteInputTokens
+
+/** The choices; the first is the default. */
+export const measures: readonly [Measure, ...Measure[]] = [
+  { value: 'tokens', label: 'All tokens', unit: 'tokens', of: tokens, format: formatShort },
+  { value: 'input', label: 'Input', unit: 'tokens', of: row => row.inputTokens, format: formatShort },
+  { value: 'output', label: 'Output', unit: 'tokens', of: row => row.outputTokens, format: formatShort },
+  { value: 'cached', label: 'Cache read', unit: 'tokens', of: row => row.cacheReadInputTokens, format: formatShort },
+  { value: 'requests', label: 'Requests', unit: 'requests', of: row => row.interceptions, format: formatShort },
+]
+
+/** A dimension by which is counted. */
+export type Dimension = 'model' | 'user' | 'provider'
+
+/** The choices; the first is the default. */
+export const dimensions: readonly [{ value: Dimension; label: string }, ...{ value: Dimension; label: string }[]] = [
+  { value: 'model', label: 'Model' },
+  { value: 'user', label: 'User' },
+  { value: 'provider', label: 'Provider' },
+]
+
+/** Returns the name of a row's place in a dimension. */
+export function nameOf(row: UsageRow, by: Dimension): string {
+  if (by === 'user') return row.username ?? row.userId ?? 'unknown'
+  return row[by] ?? 'unknown'
+}

@@ -1,0 +1,157 @@
+/** Totals of requests and tokens by any dimension and period. */
+import { Button, NativeSelect, SegmentedControl, TextInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { useMemo } from 'react'
+import type { UsageRow } from '../../../../shared/contract/admin/usage.js'
+import { useSession } from '../../data/session.js'
+import { type UsageInput, usageQuery } from '../../data/usage.js'
+import { type Search, useSearch } from '../../navigation/location.js'
+import { saveFile, toCsv, toJsonLines } from '../../parts/export.js'
+import { ClearFilters, TextFilter } from '../../parts/filters.js'
+import { formatCount } from '../../parts/format.js'
+import { Icon } from '../../parts/icons.js'
+import { Figures, Page, Panel } from '../../parts/page.js'
+import { StackedBars } from '../../parts/plot.js'
+import { Empty, Failed, Loading } from '../../parts/states.js'
+import { Count } from '../../parts/values.js'
+import { type Dimension, dimensions, measures } from './measures.js'
+import { daysOf, periods, spanOf } from './periods.js'
+import { seriesOf } from './series.js'
+import { UsageTable } from './usage-table.js'
+
+function inputOf(search: Search): Omit<UsageInput, 'by'> {
+  const { user, provider, model } = search
+  return { ...spanOf(search), ...(user && { user }), ...(provider && { provider }), ...(model && { model }) }
+}
+
+/** The view. */
+export default function Usage() {
+  const { role } = useSession()
+  const [search, change] = useSearch()
+  const choices = role === 'admin' ? dimensions : dimensions.filter(({ value }) => value !== 'user')
+  const by: Dimension = choices.find(({ value }) => value === search.by)?.value ?? 'model'
+  const measure = measures.find(({ value }) => value === search.measure) ?? measures[0]
+  const address = JSON.stringify(search)
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the text stands for the object
+  const input = useMemo(() => inputOf(search), [address])
+  const totals = useQuery(usageQuery({ ...input, by: [by] }))
+  const daily = useQuery(usageQuery({ ...input, by: ['day', by] }))
+  const days = useMemo(() => daysOf(spanOf(search)), [search])
+  const series = useMemo(() => seriesOf(daily.data?.rows ?? [], days, by, measure), [daily.data, days, by, measure])
+  const custom = search.from !== undefined || search.to !== undefined
+  return (
+    <Page
+      title="Usage and cost"
+      actions={<Exports rows={daily.data?.rows} by={by} />}
+      filters={
+        <>
+          <SegmentedControl
+            aria-label="Period"
+            data={periods.map(({ value, label }) => ({ value, label }))}
+            value={custom ? '' : (search.period ?? '30d')}
+            onChange={period => change({ period, from: undefined, to: undefined })}
+          />
+          <TextInput
+            type="date"
+            aria-label="First day"
+            value={search.from ?? ''}
+            onChange={event => change({ from: event.currentTarget.value })}
+          />
+          <TextInput
+            type="date"
+            aria-label="Last day"
+            value={search.to ?? ''}
+            onChange={event => change({ to: event.currentTarget.value })}
+          />
+          <NativeSelect
+            aria-label="By"
+            value={by}
+            data={choices.map(({ value, label }) => ({ value, label: `By ${label.toLowerCase()}` }))}
+            onChange={event => change({ by: event.currentTarget.value })}
+          />
+          <NativeSelect
+            aria-label="Measure"
+            value={measure.value}
+            data={measures.map(({ value, label }) => ({ value, label }))}
+            onChange={event => change({ measure: event.currentTarget.value })}
+          />
+          {role === 'admin' && <TextFilter name="user" label="User" width={110} />}
+          <TextFilter name="provider" label="Provider" width={115} />
+          <TextFilter name="model" label="Model" width={150} />
+          <ClearFilters names={['user', 'provider', 'model', 'from', 'to']} />
+        </>
+      }
+    >
+      {totals.error ? (
+        <Failed error={totals.error} retry={() => void totals.refetch()} />
+      ) : !totals.data ? (
+        <Loading />
+      ) : totals.data.rows.length === 0 ? (
+        <Empty icon="chart" title="Nothing was used in this period">
+          <p>Choose another period, or take a filter away.</p>
+        </Empty>
+      ) : (
+        <>
+          <Totals rows={totals.data.rows} />
+          <Panel title={`${measure.label} a day`} beside={<span className="dim">{measure.unit}, days in UTC</span>}>
+            <StackedBars
+              label={`${measure.label} for each day, by ${by}; the table below has the sums`}
+              days={days}
+              series={series}
+              format={measure.format}
+            />
+            {daily.data?.isCut && (
+              <p className="dim">The report has more rows than fit; small ones are left out of the plot.</p>
+            )}
+          </Panel>
+          <Panel
+            title={`By ${by}`}
+            beside={<span className="dim">{formatCount(totals.data.rows.length)} rows</span>}
+            flush
+          >
+            <UsageTable rows={totals.data.rows} by={by} measure={measure} search={search} />
+          </Panel>
+        </>
+      )}
+    </Page>
+  )
+}
+
+function Totals({ rows }: { rows: readonly UsageRow[] }) {
+  const sum = (of: (row: UsageRow) => number) => rows.reduce((total, row) => total + of(row), 0)
+  return (
+    <Figures
+      items={[
+        ['Requests', <Count key="v" short value={sum(row => row.interceptions)} />],
+        ['Input', <Count key="v" short value={sum(row => row.inputTokens)} />, 'tokens'],
+        ['Cache read', <Count key="v" short value={sum(row => row.cacheReadInputTokens)} />, 'tokens'],
+        ['Cache write', <Count key="v" short value={sum(row => row.cacheWriteInputTokens)} />, 'tokens'],
+        ['Output', <Count key="v" short value={sum(row => row.outputTokens)} />, 'tokens'],
+      ]}
+    />
+  )
+}
+
+function Exports({ rows, by }: { rows: readonly UsageRow[] | undefined; by: Dimension }) {
+  if (!rows || rows.length === 0) return null
+  const names = Object.keys(rows[0] ?? {})
+  const flat = rows.map(row => ({ ...row }))
+  return (
+    <>
+      <Button
+        variant="default"
+        leftSection={<Icon name="download" size={14} />}
+        onClick={() => saveFile(`usage-by-${by}.csv`, 'text/csv', toCsv(names, flat))}
+      >
+        CSV
+      </Button>
+      <Button
+        variant="default"
+        leftSection={<Icon name="download" size={14} />}
+        onClick={() => saveFile(`usage-by-${by}.jsonl`, 'application/jsonl', toJsonLines(flat))}
+      >
+        JSON Lines
+      </Button>
+    </>
+  )
+}
