@@ -15,8 +15,11 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY shared shared
 COPY client client
 COPY server server
+COPY web web
 COPY scripts/ship-database.js scripts/ship-database.js
+COPY scripts/build-page.js scripts/build-page.js
 RUN node_modules/.bin/tsc -p tsconfig.build.json && node scripts/ship-database.js
+RUN node scripts/build-page.js
 RUN find dist -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.map' \) -delete
 RUN mkdir data
 

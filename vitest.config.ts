@@ -9,10 +9,10 @@ import { BrowserReporter } from './test/browser/reporter.js'
 setFlagsFromString('--liftoff-only')
 
 /**
- * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, or open an
- * embedded database for each test. All other files run from the sources alone.
+ * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, open an embedded
+ * database for each test, or open the built page. All other files run from the sources alone.
  */
-const processFiles = ['test/e2e/**/*.test.ts', 'test/**/*.process.test.ts']
+const processFiles = ['test/{e2e,web}/**/*.test.ts', 'test/**/*.process.test.ts']
 
 /**
  * Files that need no build and take a second or more for each few tests: large tables, many databases, real networks

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 /** Exports of test/e2e/process.ts that start the built program. */
 const starters = ['program', 'run', 'runJson', 'startServe', 'startDaemon', 'follow']
 
-const needsBuild = (file: string) => file.startsWith('e2e/') || file.endsWith('.process.test.ts')
+const needsBuild = (file: string) => /^(e2e|web)\//.test(file) || file.endsWith('.process.test.ts')
 
 const testFiles = readdirSync('test', { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.test.ts'))
 

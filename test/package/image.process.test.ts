@@ -88,12 +88,19 @@ function parseCommand(stage: Stage, name: string): string[] {
   return valuesOf(stage, name).flatMap((value): string[] => JSON.parse(value))
 }
 
+/** Line of the Dockerfile → the folders that it builds. */
+const built: Readonly<Record<string, readonly string[]>> = {
+  'node_modules/.bin/tsc -p tsconfig.build.json && node scripts/ship-database.js': ['server', 'client', 'shared'],
+  'node scripts/build-page.js': ['web'],
+}
+
 /** Runs a line of the Dockerfile; what it would install or compile anew is taken from this project. */
 async function shortened(line: string, cwd: string): Promise<void> {
   const [, install] = /^npm ci (.*)$/.exec(line) ?? []
   if (install !== undefined) return linkPackages(install.split(' '), cwd)
-  if (line !== 'node_modules/.bin/tsc -p tsconfig.build.json && node scripts/ship-database.js') return shell(line, cwd)
-  for (const room of ['server', 'client', 'shared']) {
+  const rooms = built[line]
+  if (!rooms) return shell(line, cwd)
+  for (const room of rooms) {
     await cp(join('dist', room), join(cwd, 'dist', room), { recursive: true })
   }
 }

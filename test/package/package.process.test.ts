@@ -37,8 +37,11 @@ test('the types of every entry point are those of its code, for an importer and 
   expect(Object.keys(analysis.entrypoints).sort()).toEqual(['./client', './server', './shared'])
 })
 
-test('the package holds the build of three folders, an empty database and the documents of its page, nothing else', () => {
-  const others = packed.files.filter(path => !/^dist\/(server|client|shared)\/.*\.c?(js|js\.map|d\.c?ts)$/.test(path))
+test('the package holds the build of three folders, an empty database, the page and documents, nothing else', () => {
+  const code = /^dist\/(server|client|shared)\/.*\.c?(js|js\.map|d\.c?ts)$/
+  const page = /^dist\/web\/(index\.html|assets\/[\w.-]+\.(js|css|svg))(\.br|\.gz)?$/
+  expect(packed.files).toContain('dist/web/index.html')
+  const others = packed.files.filter(path => !code.test(path) && !page.test(path))
   const database = expect.stringMatching(/^dist\/server\/store\/pglite\/empty-database-[\d.]+\.br$/)
   expect(others.sort()).toEqual(['LICENSE', 'README.md', database, 'package.json'])
 })

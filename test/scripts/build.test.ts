@@ -14,7 +14,10 @@ beforeEach(async () => {
   await write('tsconfig.build.json', '{ "include": ["server"] }')
   await write('node_modules/typescript/package.json', '{ "version": "1" }')
   await write('node_modules/@electric-sql/pglite/package.json', '{ "version": "1" }')
+  await write('node_modules/vite/package.json', '{ "version": "1" }')
   await write('scripts/ship-database.js', 'one')
+  await write('scripts/build-page.js', 'one')
+  await write('web/src/main.tsx', 'one')
   await write('server/cli.ts', 'one')
   await write('server/old.ts', 'old')
 })
@@ -68,6 +71,8 @@ test.each<[string, () => Promise<void>]>([
       await utimes(join(root, 'server/cli.ts'), new Date(0), new Date(0))
     },
   ],
+  ['an edited file of the page', () => write('web/src/main.tsx', 'two')],
+  ['another bundler', () => write('node_modules/vite/package.json', '{ "version": "2" }')],
   ['a new source', () => write('server/new.ts', 'new')],
   ['a deleted source', () => rm(join(root, 'server/old.ts'))],
   ['other options of the compiler', () => write('tsconfig.json', '{ "compilerOptions": {} }')],

@@ -1,7 +1,6 @@
 /** A server with a bridge, chats and the operator's page, and a Chromium that opens the page. */
 import { randomUUID } from 'node:crypto'
 import { tmpdir } from 'node:os'
-import { resolve } from 'node:path'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { createProcessHost } from '../../client/agent/process-host.js'
 import { connectAgent } from '../../client/agent-connection.js'
@@ -14,9 +13,7 @@ import { serveDial } from '../../server/rpc/serve-dial.js'
 import { openTemporaryStore } from '../fixtures/stores.js'
 import { admin, adminToken, daemon as daemonIdentity, recordingLogger } from '../server/services/running-server.js'
 import { openDoor } from './door.js'
-
-/** The folder of the built page. */
-export const pageFolder = resolve('dist/web')
+import { pageFolder } from './page-folder.js'
 
 /** Everything behind the page, on an empty database. */
 export async function openGateway() {

@@ -54,7 +54,7 @@ const groups: readonly { label: string; entries: readonly Entry[] }[] = [
 export function Navigation({ role, onFollow }: { role: Session['role']; onFollow?: () => void }) {
   const path = new URL(useHref(), window.location.origin).pathname
   return (
-    <nav className="nav" aria-label="Views">
+    <div className="nav">
       {groups.map(({ label, entries }) => {
         const open = entries.filter(({ href }) => findRoute(href, role))
         if (open.length === 0) return null
@@ -81,7 +81,7 @@ export function Navigation({ role, onFollow }: { role: Session['role']; onFollow
           </div>
         )
       })}
-    </nav>
+    </div>
   )
 }
 

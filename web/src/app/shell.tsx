@@ -22,19 +22,19 @@ export function Shell({ children }: { children: ReactNode }) {
       <a className="skip" href="#main">
         Skip to the content
       </a>
-      <div className="side">
+      <nav className="side" aria-label="Views">
         <Brand />
         <div className="side-nav">
           <Navigation role={role} />
         </div>
         <Person />
-      </div>
-      <div className="top">
+      </nav>
+      <nav className="top" aria-label="Menu">
         <ActionIcon aria-label="Open the list of views" onClick={() => setOpen(true)}>
           <Icon name="menu" />
         </ActionIcon>
         <Brand />
-      </div>
+      </nav>
       <Drawer
         opened={isOpen}
         onClose={() => setOpen(false)}
@@ -44,7 +44,9 @@ export function Shell({ children }: { children: ReactNode }) {
         closeButtonProps={{ 'aria-label': 'Close' }}
         transitionProps={{ duration: 100 }}
       >
-        <Navigation role={role} onFollow={() => setOpen(false)} />
+        <nav aria-label="Views">
+          <Navigation role={role} onFollow={() => setOpen(false)} />
+        </nav>
         <Person />
       </Drawer>
       <main id="main" ref={main} className="main">

@@ -1,12 +1,6 @@
 /** Recorded requests: pages of the list, kept live by the stream of records, and one request with all its records. */
-import {
-  type InfiniteData,
-  infiniteQueryOptions,
-  queryOptions,
-  useInfiniteQuery,
-  useQueryClient,
-} from '@tanstack/react-query'
-import { useCallback, useEffect, useRef, useState } from 'react'
+import { infiniteQueryOptions, queryOptions, useInfiniteQuery, useQueryClient } from '@tanstack/react-query'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Interception, InterceptionsPage } from '../../../shared/contract/admin/interceptions.js'
 import type { InterceptionEnd } from '../../../shared/contract/admin/watch.js'
 import { isInternalRequestKind, requestKindKey } from '../../../shared/contract/request-kinds.js'
@@ -17,8 +11,6 @@ type ListInput = NonNullable<Parameters<ReturnType<typeof api>['admin']['interce
 
 /** Filters of the list, as in the address bar. */
 export type InterceptionFilters = Omit<ListInput, 'cursor' | 'limit'>
-
-type Pages = InfiniteData<InterceptionsPage, string | undefined>
 
 const pageSize = 100
 
@@ -33,6 +25,8 @@ export const interceptionsQuery = (filters: InterceptionFilters) =>
       ),
     initialPageParam: undefined as string | undefined, // the type of all later ones
     getNextPageParam: page => page.nextCursor ?? undefined,
+    // Arrivals while the list was not open are in no page of the cache.
+    staleTime: 0,
   })
 
 /** One request with all its records. A request without an end is read again, until it has one. */
@@ -42,54 +36,62 @@ export const interceptionQuery = (id: string) =>
     queryFn: ({ signal }) => api().admin.interceptions.get.query({ id }, { signal }),
   })
 
-/** Longest first page: more live rows than this, and the list begins anew. */
-const maxLiveRows = 2_000
+/** Rows that arrived live and are kept beside the pages; with more of them the pages are read again. */
+const maxLiveRows = 1_000
+
+/** What has arrived since the list was opened: it counts beside pages that were read before. */
+interface Live {
+  rows: readonly Interception[]
+  ends: ReadonlyMap<string, InterceptionEnd>
+}
+
+const nothing: Live = { rows: [], ends: new Map() }
 
 /**
- * The list, with new requests on top as they are stored.
+ * The list, with new requests on top as they are stored. Arrivals stand beside the pages, so that a page that was read
+ * before an arrival and comes after it hides nothing.
  * @param isHeld new rows wait, since the reader has scrolled down; `release` shows them
  */
 export function useLiveInterceptions(filters: InterceptionFilters, isHeld: boolean) {
-  const options = interceptionsQuery(filters)
-  const query = useInfiniteQuery(options)
+  const { queryKey } = interceptionsQuery(filters)
+  const query = useInfiniteQuery(interceptionsQuery(filters))
   const queries = useQueryClient()
-  const key = useRef(options.queryKey)
-  key.current = options.queryKey
-  const held = useRef(isHeld)
-  held.current = isHeld
-  const given = useRef(filters)
-  given.current = filters
-  const queue = useRef<Interception[]>([])
+  const [live, setLive] = useState(nothing)
   const [waiting, setWaiting] = useState(0)
   const [fresh, setFresh] = useState<ReadonlySet<string>>(new Set())
+  const queue = useRef<Interception[]>([])
+  const held = useRef(isHeld)
+  held.current = isHeld
+  const current = useRef({ filters, queryKey })
+  current.current = { filters, queryKey }
 
   const release = useCallback(() => {
-    const rows = queue.current.splice(0)
+    const arrived = queue.current.splice(0)
     setWaiting(0)
-    if (rows.length === 0) return
-    setFresh(new Set(rows.map(({ id }) => id)))
-    queries.setQueryData<Pages>(key.current, pages => pages && withRows(pages, rows))
-  }, [queries])
+    if (arrived.length === 0) return
+    setFresh(new Set(arrived.map(({ id }) => id)))
+    setLive(({ rows, ends }) => ({ rows: [...arrived.reverse(), ...rows].slice(0, 2 * maxLiveRows), ends }))
+  }, [])
 
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined
-    const ends = new Map<string, InterceptionEnd>()
+    const arrivedEnds = new Map<string, InterceptionEnd>()
     const flush = (): void => {
       timer = undefined
+      if (arrivedEnds.size > 0) {
+        const added = [...arrivedEnds]
+        setLive(({ rows, ends }) => ({ rows, ends: new Map([...[...ends].slice(-2 * maxLiveRows), ...added]) }))
+      }
+      arrivedEnds.clear()
       if (held.current) setWaiting(queue.current.length)
       else release()
-      if (ends.size > 0) queries.setQueryData<Pages>(key.current, pages => pages && withEnds(pages, ends))
-      ends.clear()
-      const first = queries.getQueryData<Pages>(key.current)?.pages[0]
-      if ((first?.interceptions.length ?? 0) > maxLiveRows) void queries.resetQueries({ queryKey: key.current })
     }
     const stop = watchRecords(event => {
       if (event.kind === 'watching') void queries.invalidateQueries({ queryKey: ['interceptions'] })
-      else if (event.kind === 'interception' && matches(event.record, given.current)) queue.current.push(event.record)
-      else if (event.kind === 'interceptionEnded') {
-        ends.set(event.record.id, event.record)
-        queue.current = queue.current.map(row => (row.id === event.record.id ? { ...row, ...event.record } : row))
-      } else return
+      else if (event.kind === 'interception' && matches(event.record, current.current.filters)) {
+        queue.current.push(event.record)
+      } else if (event.kind === 'interceptionEnded') arrivedEnds.set(event.record.id, event.record)
+      else return
       timer ??= setTimeout(flush, 120)
     })
     return () => {
@@ -102,35 +104,41 @@ export function useLiveInterceptions(filters: InterceptionFilters, isHeld: boole
     if (!isHeld) release()
   }, [isHeld, release])
 
-  const rows = query.data?.pages.flatMap(({ interceptions }) => interceptions)
+  useEffect(() => {
+    if (live.rows.length <= maxLiveRows) return
+    void queries.invalidateQueries({ queryKey: current.current.queryKey }).then(() => {
+      setLive(({ rows, ends }) => ({ rows: rows.slice(0, maxLiveRows / 2), ends }))
+    })
+  }, [live.rows.length, queries])
+
+  // Other filters are another list: its first read begins now, and so do its arrivals.
+  const key = JSON.stringify(queryKey)
+  const lastKey = useRef(key)
+  if (lastKey.current !== key) {
+    lastKey.current = key
+    queue.current = []
+    setLive(nothing)
+    setWaiting(0)
+  }
+
+  const pages = query.data?.pages
+  const rows = useMemo(() => pages && joined(pages, live), [pages, live])
   return { query, rows, waiting, fresh, release }
 }
 
-/** Returns pages with further rows, each at its place; rows behind the first page come with their own page. */
-export function withRows(pages: Pages, rows: readonly Interception[]): Pages {
-  const [first, ...others] = pages.pages
-  if (!first) return pages
-  const known = new Set(pages.pages.flatMap(({ interceptions }) => interceptions.map(({ id }) => id)))
-  const oldest = others.length > 0 || first.nextCursor !== null ? first.interceptions.at(-1)?.startedAt : undefined
+/** Returns the rows of the pages and those that have arrived, each once, newest first. */
+export function joined(pages: readonly InterceptionsPage[], { rows, ends }: Live): Interception[] {
+  const read = pages.flatMap(({ interceptions }) => interceptions)
+  const known = new Set(read.map(({ id }) => id))
+  // A row behind the last page that was read comes with its own page.
+  const oldest = pages.at(-1)?.nextCursor == null ? undefined : read.at(-1)?.startedAt
   const added = rows.filter(({ id, startedAt }) => !known.has(id) && (!oldest || startedAt >= oldest))
-  if (added.length === 0) return pages
-  const interceptions = [...added, ...first.interceptions].sort(newestFirst)
-  return { ...pages, pages: [{ ...first, interceptions }, ...others] }
+  const all = added.length === 0 ? read : [...added, ...read].sort(newestFirst)
+  return ends.size === 0 ? all : all.map(row => (ends.has(row.id) ? { ...row, ...ends.get(row.id) } : row))
 }
 
 function newestFirst(a: Interception, b: Interception): number {
   return b.startedAt.getTime() - a.startedAt.getTime() || (a.id < b.id ? 1 : -1)
-}
-
-function withEnds(pages: Pages, ends: ReadonlyMap<string, InterceptionEnd>): Pages {
-  return {
-    ...pages,
-    pages: pages.pages.map(page =>
-      page.interceptions.some(({ id }) => ends.has(id))
-        ? { ...page, interceptions: page.interceptions.map(row => ({ ...row, ...ends.get(row.id) })) }
-        : page,
-    ),
-  }
 }
 
 /** Returns whether a new row belongs into a list with these filters, as the server would decide. */

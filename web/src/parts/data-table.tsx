@@ -3,7 +3,7 @@
  * rows in sight in the document.
  */
 import { type ColumnDef, type RowData, useTable } from '@tanstack/react-table'
-import { type CSSProperties, type KeyboardEvent, type MouseEvent, type ReactNode, useMemo, useRef } from 'react'
+import { type CSSProperties, type KeyboardEvent, type MouseEvent, type ReactNode, useMemo, useState } from 'react'
 import { isPlain, Link } from '../navigation/link.js'
 import { navigate } from '../navigation/location.js'
 import { type Column, type Features, features } from './columns.js'
@@ -38,7 +38,7 @@ export interface DataTableProps<Row extends RowData> {
 /** A table of rows. */
 export function DataTable<Row extends RowData>(props: DataTableProps<Row>) {
   const { label, columns, rows, rowKey, rowHref, error, retry, empty, inline = false, onMore, onTop, isFresh } = props
-  const scroller = useRef<HTMLDivElement>(null)
+  const [scroller, setScroller] = useState<HTMLDivElement | null>(null)
   const definitions = useMemo(() => columns.map(column => definitionOf(column, rowHref)), [columns, rowHref])
   const data = useMemo(() => (rows ? [...rows] : []), [rows])
   const table = useTable({ features, columns: definitions, data, getRowId: rowKey })
@@ -51,7 +51,7 @@ export function DataTable<Row extends RowData>(props: DataTableProps<Row>) {
   return (
     <div
       className={inline ? 'tbl tbl-inline' : 'tbl'}
-      ref={scroller}
+      ref={setScroller}
       tabIndex={inline ? undefined : 0}
       role="region"
       aria-label={label}

@@ -37,7 +37,7 @@ export function StackedBars({ label, days, series, format }: PlotProps) {
       dataOf(days, series),
       element,
     )
-    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: 260 }))
+    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: 240 }))
     observer.observe(element)
     return () => {
       observer.disconnect()
@@ -80,7 +80,7 @@ function optionsOf(
   const axis = { stroke: colour('--text-2'), font: `11px ${style.fontFamily}`, ticks: { show: false } }
   return {
     width: element.clientWidth,
-    height: 260,
+    height: 240,
     padding: [12, 8, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
@@ -92,6 +92,7 @@ function optionsOf(
     axes: [
       {
         ...axis,
+        size: 26,
         grid: { show: false },
         values: [[86_400, '{D} {MMM}', null, null, null, null, null, null, 1]],
         incrs: [1, 2, 3, 7, 14, 28, 56].map(days => days * 86_400),

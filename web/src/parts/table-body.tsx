@@ -1,14 +1,14 @@
 import type { RowData, Row as TableRow } from '@tanstack/react-table'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { type RefObject, useEffect } from 'react'
+import { useEffect } from 'react'
 import type { Column, Features } from './columns.js'
 
 /** Properties of {@link TableBody}. */
 interface TableBodyProps<Row extends RowData> {
   rows: readonly TableRow<Features, Row>[]
   columns: ReadonlyMap<string, Column<Row>>
-  /** the element that scrolls; absent: all rows stand in the document */
-  scroller: RefObject<HTMLDivElement | null> | undefined
+  /** the element that scrolls, null until it is there; absent: all rows stand in the document */
+  scroller: HTMLDivElement | null | undefined
   onMore: (() => void) | undefined
   onTop: ((isAtTop: boolean) => void) | undefined
   isFresh: ((row: Row) => boolean) | undefined
@@ -34,7 +34,7 @@ export function TableBody<Row extends RowData>({
   const place = window.location.pathname + window.location.search
   const virtual = useVirtualizer({
     count: rows.length,
-    getScrollElement: () => scroller?.current ?? null,
+    getScrollElement: () => scroller ?? null,
     estimateSize: rowHeight,
     overscan: 12,
     enabled: scroller !== undefined,
@@ -44,7 +44,7 @@ export function TableBody<Row extends RowData>({
       onTop?.((scrollOffset ?? 0) < rowHeight())
     },
   })
-  const items = scroller ? virtual.getVirtualItems() : undefined
+  const items = scroller !== undefined ? virtual.getVirtualItems() : undefined
   const shown = items ? items.map(({ index }) => index) : rows.map((_, index) => index)
   const before = items?.[0]?.start ?? 0
   const after = items ? virtual.getTotalSize() - (items.at(-1)?.end ?? 0) : 0

@@ -1,0 +1,4 @@
+import { resolve } from 'node:path'
+
+/** The folder of the built page. */
+export const pageFolder = resolve('dist/web')
