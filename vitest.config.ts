@@ -9,8 +9,8 @@ import { BrowserReporter } from './test/browser/reporter.js'
 setFlagsFromString('--liftoff-only')
 
 /**
- * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, open an embedded
- * database for each test, or open the built page. All other files run from the sources alone.
+ * Files whose tests start processes, of the built program (`dist`) or a PostgreSQL server of their own, open an
+ * embedded database for each test, or open the built page. All other files run from the sources alone.
  */
 const processFiles = ['test/{e2e,web}/**/*.test.ts', 'test/**/*.process.test.ts']
 
