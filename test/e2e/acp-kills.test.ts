@@ -228,4 +228,6 @@ test('killed clients leave no watch of a chat, at whichever step', async () => {
   released.open()
   await new Promise(resolve => setImmediate(resolve))
   expect(watches()).toBe(0)
+  // Turns go on: the two interrupts are the clients' own.
+  expect(calls).toHaveLength(each.length * 2)
 })

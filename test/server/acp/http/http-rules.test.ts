@@ -1,5 +1,5 @@
 /** The rules of streamable HTTP, over HTTP/1.1 and HTTP/2 alike. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { AcpIdentity } from '../../../../server/acp/options.js'
 import { RpcError } from '../../../../shared/rpc/errors.js'
 import { startAcp } from '../../../fixtures/acp/acp-server.js'
@@ -194,6 +194,26 @@ describe.each([
     expect(asked).toEqual(['mine', 'yours'])
   })
 
+  test('A11, A19: a second GET of a stream gets 409, and one with Last-Event-ID goes on in place of the first', async () => {
+    const { send, agents } = await start()
+    const client = await TestClient.open(send)
+    for (const sessionId of [undefined, 's']) {
+      const first = await client.open(sessionId)
+      const params = sessionId === undefined ? {} : { sessionId }
+      for (const text of ['one', 'two']) agents.last.send({ method: '_vendor/x', params: { ...params, text } })
+      await first.count(2)
+      const session = sessionId === undefined ? {} : { 'acp-session-id': sessionId }
+      const second = await client.send('GET', { ...sse, ...client.headers, ...session })
+      expect({ status: second.status, body: JSON.parse(await textOf(second)) }).toMatchObject({
+        status: 409,
+        body: { reason: 'stream_taken' },
+      })
+      const third = await client.open(sessionId, { 'last-event-id': '1' })
+      expect(await third.next()).toMatchObject({ id: 2, data: { params: { text: 'two' } } })
+      await first.end()
+    }
+  })
+
   test('A12, A13: a message of a session needs the header, with the session of its params', async () => {
     const { send } = await start()
     const client = await TestClient.open(send)
@@ -297,6 +317,17 @@ describe.each([
     })
     expect(await ask(send, 'POST', json, body)).toMatchObject({ status: 413 })
     expect(agents.all).toEqual([])
+  })
+
+  test('B10: a message is parsed once, and the agent gets the parsed object', async () => {
+    const { send, agents } = await start()
+    const client = await TestClient.open(send)
+    const parse = vi.spyOn(JSON, 'parse')
+    await client.post({ method: '_vendor/x', params: { text: 'MARKED' } })
+    const parsed = parse.mock.calls.filter(([text]) => text.includes('MARKED')).length
+    parse.mockRestore()
+    expect(parsed).toBe(1)
+    expect(await agents.last.next('_vendor/x')).toMatchObject({ params: { text: 'MARKED' } })
   })
 
   test('A23: another method gets 405 with Allow', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { WebSocket } from 'ws'
+import { type ClientOptions, WebSocket } from 'ws'
 import { startAcp, type TestServer } from '../../../fixtures/acp/acp-server.js'
 import { initialize } from '../../../fixtures/acp/http-client.js'
 import { ScriptAgents } from '../../../fixtures/acp/script-agent.js'
@@ -27,8 +27,8 @@ class Client {
   closed: { code: number; text: string } | undefined
   head: IncomingMessage | undefined
 
-  constructor({ url }: Pick<TestServer, 'url'>, headers: Record<string, string> = {}) {
-    this.socket = new WebSocket(url.replace('http', 'ws'), { headers })
+  constructor({ url }: Pick<TestServer, 'url'>, headers: Record<string, string> = {}, options: ClientOptions = {}) {
+    this.socket = new WebSocket(url.replace('http', 'ws'), { ...options, headers })
     this.socket.on('upgrade', head => (this.head = head))
     this.socket.on('message', data => this.received.push(JSON.parse(String(data))))
     this.socket.on('close', (code, text) => (this.closed = { code, text: String(text) }))
@@ -36,8 +36,8 @@ class Client {
     onTestFinished(() => this.socket.terminate())
   }
 
-  static async open(server: Pick<TestServer, 'url'>, headers?: Record<string, string>): Promise<Client> {
-    const client = new Client(server, headers)
+  static async open(...given: ConstructorParameters<typeof Client>): Promise<Client> {
+    const client = new Client(...given)
     await once(client.socket, 'open')
     return client
   }
@@ -306,6 +306,41 @@ test('B2: a client that never reads loses the connection after 60 s', async () =
   expect(server.ends).toEqual(['slow_reader'])
   client.socket.terminate()
   await expect.poll(() => agent.closeReason).toMatchObject({ code: 4008, reason: 'slow_reader' })
+})
+
+/** Lets time pass for timers and for the clock, with turns of the event loop in between. */
+async function pass(ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 1_000) {
+    vi.advanceTimersByTime(1_000)
+    for (let turns = 0; turns < 3; turns++) await new Promise(resolve => setImmediate(resolve))
+  }
+}
+
+test('A31: a socket whose client has gone without a word ends within 60 s', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const server = await start()
+  const client = await (await Client.open(server, {}, { autoPong: false })).initialized()
+  await pass(29_000)
+  expect(server.acp.connections).toBe(1)
+  await pass(31_000)
+  expect(server.ends).toEqual(['closed'])
+  await expect.poll(() => server.agents.last.closeReason).toMatchObject({ reason: 'closed' })
+  client.socket.terminate()
+})
+
+test('A31: a socket whose client leaves while the agent is full ends within 60 s', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const server = await start()
+  const client = await (await Client.open(server)).initialized()
+  const agent = server.agents.last
+  agent.end.pauseReading?.()
+  for (let count = 0; count < 8; count++) {
+    client.send({ jsonrpc: '2.0', method: '_vendor/x', params: { x: 'x'.repeat(1024 ** 2) } })
+  }
+  for (let turns = 0; turns < 100; turns++) await new Promise(resolve => setImmediate(resolve))
+  client.socket.terminate()
+  await pass(60_000)
+  expect({ ends: server.ends, connections: server.acp.connections }).toEqual({ ends: ['closed'], connections: 0 })
 })
 
 test('B6: the agent of a lost socket is closed, and a socket closes with its agent', async () => {

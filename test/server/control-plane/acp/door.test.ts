@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { http1, initialize, TestClient } from '../../../fixtures/acp/http-client.js'
+import { ask, http1, http2, initialize, json, TestClient } from '../../../fixtures/acp/http-client.js'
 import { admin, oneStore, startServer } from '../../services/running-server.js'
 
 const store = oneStore()
@@ -60,4 +60,47 @@ test('a revoked key closes its WebSocket with 4401', async () => {
   const [code, text] = await closed
   expect([code, String(text)]).toEqual([4401, expect.stringMatching(/key/)])
   expect(logger.lines.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([])
+})
+
+test('HTTP/2 without TLS serves /acp of a control plane', async () => {
+  const { url, authorization } = await listening()
+  const client = await TestClient.open(http2(Number(new URL(url).port)), { authorization })
+  const own = await client.open()
+  await client.post({ id: 1, method: 'session/list', params: {} })
+  expect((await own.next()).data).toMatchObject({ id: 1, result: { sessions: [] } })
+  expect(await client.delete()).toBe(202)
+})
+
+test('B5: a wrong key at /acp is rejected, and logged with its address', async () => {
+  const { send, logger } = await listening()
+  const authorization = `Bearer ${'0'.repeat(10)}-${'b'.repeat(22)}`
+  const reply = await ask(send, 'POST', { ...json, authorization }, JSON.stringify(initialize))
+  expect(reply).toMatchObject({ status: 401, body: { reason: 'key_invalid' } })
+  expect(logger.lines).toContainEqual({
+    level: 'info',
+    fields: { code: 'UNAUTHORIZED', reason: 'key_invalid', address: '127.0.0.1' },
+    message: 'a connection was rejected',
+  })
+})
+
+test('B5: a user has 64 places at /rpc and /acp together, at most 32 of them at /acp', async () => {
+  const { url, send, authorization } = await listening()
+  const openAcp = () => ask(send, 'POST', { ...json, authorization }, JSON.stringify(initialize))
+  const openRpc = async () => {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/rpc`, { headers: { authorization } })
+    socket.on('error', () => {})
+    onTestFinished(() => socket.terminate())
+    return Promise.race([
+      once(socket, 'open').then(() => 101),
+      once(socket, 'unexpected-response').then(([, { statusCode }]) => statusCode),
+    ])
+  }
+  const replies = await Promise.all(Array.from({ length: 32 }, openAcp))
+  expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]))
+  expect(await openAcp()).toMatchObject({ status: 503, body: { reason: 'too_many_connections' } })
+  expect(new Set(await Promise.all(Array.from({ length: 32 }, openRpc)))).toEqual(new Set([101]))
+  expect(await openRpc()).toBe(503)
+  const connection = { 'acp-connection-id': String(replies[0]?.headers['acp-connection-id']) }
+  expect(await ask(send, 'DELETE', { authorization, ...connection })).toMatchObject({ status: 202 })
+  expect(await openRpc()).toBe(101)
 })
