@@ -24,8 +24,8 @@ afterEach(cleanUp)
 const allSteps = Object.keys(steps)
 const agentScript = resolve('test/fixtures/acp/stuck-agent.mjs')
 /** In place of a minute, for both ends: longer than a busy machine takes between two requests. */
-const abandonedMs = 1_000
-const lostAfterMs = 1_000
+const abandonedMs = 2_000
+const lostAfterMs = 2_000
 
 interface Stop {
   readonly step: string
