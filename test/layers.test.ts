@@ -38,7 +38,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['commands/'],
     ['index.ts', 'cli.ts'],
   ],
-  'server/services/': [['./'], ['tools/'], ['daemon/', 'admin/'], ['chats/'], ['services.ts']],
+  'server/services/': [['./'], ['tools/', 'prices/'], ['daemon/', 'admin/'], ['chats/'], ['services.ts']],
   'server/store/': [
     ['contract/'],
     ['store.ts'],

@@ -23,6 +23,7 @@ import { addInterceptionsCommands } from './interceptions.js'
 import { addKeysCommands } from './keys.js'
 import { addMcpCommands } from './mcp.js'
 import { addOutboxCommands } from './outbox.js'
+import { addPricesCommands } from './prices.js'
 import { addProvidersCommands } from './providers.js'
 import { addPurgeCommand } from './purge.js'
 import { addSecretsCommands } from './rotate-secrets.js'
@@ -70,6 +71,7 @@ export function createProgram(): Command {
   addMcpCommands(program)
   addInterceptionsCommands(program)
   addUsageCommand(program)
+  addPricesCommands(program)
   addAuditCommands(program)
   addSecretsCommands(program)
   addOutboxCommands(program)

@@ -26,6 +26,7 @@ interface AddOptions extends CommonOptions {
   fallbackUrl?: string[]
   maxParallelRequests?: Limit
   noToolsFor?: string[]
+  priceList?: string
 }
 
 /** Adds `providers add|test|list|enable|disable|remove` and `providers keys`. */
@@ -70,6 +71,10 @@ export function addProvidersCommands(program: Command): void {
       wholeNumberOrDefault,
     )
     .addOption(noToolsForOption())
+    .option(
+      '--price-list <list>',
+      'the list with the prices of its models; none: they are unpriced; default: that of the host of its base URL',
+    )
     .addOption(
       new Option(
         '--include-usage <when>',
@@ -78,7 +83,7 @@ export function addProvidersCommands(program: Command): void {
     )
     .action(async (name: string, { type, baseUrl, key, keyEnv, disabled, ...others }: AddOptions) => {
       const { firstByteTimeoutMs, idleTimeoutMs, maxBodyBytes, includeUsage, ...rest } = others
-      const { fallbackUrl, maxParallelRequests, noToolsFor, ...options } = rest
+      const { fallbackUrl, maxParallelRequests, noToolsFor, priceList, ...options } = rest
       const fallbackUrls = fallbackUrl?.join() === 'none' ? 'default' : fallbackUrl
       const limits = {
         firstByteTimeoutMs,
@@ -88,6 +93,7 @@ export function addProvidersCommands(program: Command): void {
         fallbackUrls,
         maxParallelRequests,
         modelsWithoutTools: patternsOf(noToolsFor),
+        priceList,
       }
       const values = Object.entries(limits)
       const given = values.filter(([, value]) => value !== undefined)

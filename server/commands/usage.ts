@@ -1,12 +1,14 @@
-/** `aibridge usage`: tokens and requests by user, provider, model and day. */
+/** `aibridge usage`: requests, tokens and cost by user, key, provider, model, client and day. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { UsageGroup, UsageRow } from '../../shared/contract/admin/usage.js'
 import { type EndedBy, endedBy, type InterceptionKind, interceptionKinds } from '../../shared/contract/recorder.js'
+import { shownDollars } from '../../shared/values/money.js'
 import { shortIdOf } from '../../shared/values/short-id.js'
 import { type Column, print, printResult, printTable } from '../process/output.js'
 import { callAdmin } from './common/call-admin.js'
 import { timeOrAge, wholeNumber } from './common/option-values.js'
 import { type CommonOptions, ownOptions, withCommonOptions } from './common/options.js'
+import { type ExportFormat, exportFormats, exportUsage } from './common/usage-export.js'
 
 interface UsageOptions extends CommonOptions {
   by?: UsageGroup[]
@@ -18,12 +20,15 @@ interface UsageOptions extends CommonOptions {
   endedBy?: EndedBy
   kind: InterceptionKind | 'all'
   limit?: number
+  key?: string
+  client?: string
+  format?: ExportFormat
 }
 
 /** Adds `usage`. */
 export function addUsageCommand(program: Command): void {
   withCommonOptions(
-    program.command('usage').description('how many requests and tokens, by user, provider, model and day'),
+    program.command('usage').description('requests, tokens and cost, by user, key, provider, model, client and day'),
   )
     .option(
       '--by <groups>',
@@ -35,6 +40,8 @@ export function addUsageCommand(program: Command): void {
     .option('--user <user>', 'who asked, by name or id')
     .option('--provider <provider>', 'by type or name')
     .option('--model <model>')
+    .option('--key <id>', 'by the id of an API key')
+    .option('--client <client>', 'by the program that asked')
     .addOption(new Option('--ended-by <author>', 'not ended by their daemons, but by').choices(endedBy))
     .addOption(
       new Option('--kind <kind>', 'AI requests, or calls of tools by MCP clients')
@@ -42,9 +49,15 @@ export function addUsageCommand(program: Command): void {
         .default('model'),
     )
     .option('--limit <n>', 'rows, at most 1000 (default: 1000)', wholeNumber)
+    .addOption(
+      new Option('--format <format>', 'all rows, without a limit, for a spreadsheet or a program').choices(
+        exportFormats,
+      ),
+    )
     .action(async (options: UsageOptions) => {
-      const { kind, ...filters } = ownOptions(options)
-      const query = { ...filters, interceptionKind: kind }
+      const { kind, format, limit, ...filters } = ownOptions(options)
+      if (format) return exportUsage(options, { ...filters, interceptionKind: kind }, format)
+      const query = { ...filters, interceptionKind: kind, ...(limit !== undefined && { limit }) }
       const report = await callAdmin(options, admin => admin.usage.query(query))
       printResult(options, report, ({ rows, isCut }) => {
         const groups = (query.by ?? []).map(group => groupColumns[group])
@@ -56,8 +69,10 @@ export function addUsageCommand(program: Command): void {
 
 const groupColumns: Record<UsageGroup, Column<UsageRow>> = {
   user: ['USER', row => row.username ?? (row.userId && shortIdOf(row.userId))],
+  key: ['KEY', row => row.keyId],
   provider: ['PROVIDER', row => row.provider],
   model: ['MODEL', row => row.model],
+  client: ['CLIENT', row => row.client],
   day: ['DAY', row => row.day],
 }
 
@@ -67,6 +82,8 @@ const columns: Column<UsageRow>[] = [
   ['OUTPUT', row => row.outputTokens],
   ['CACHE READ', row => row.cacheReadInputTokens],
   ['CACHE WRITE', row => row.cacheWriteInputTokens],
+  ['COST', row => row.costNanos && shownDollars(row.costNanos)],
+  ['UNPRICED', row => row.unpricedRecords || null],
 ]
 
 function groupsOf(value: string): UsageGroup[] {

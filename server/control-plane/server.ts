@@ -174,7 +174,7 @@ export async function createBridgeServer({
     structuredLogging: config.structuredLogging ?? false,
     recordsContent: config.recordsContent ?? true,
     onChatInterrupt: chat => chatRunner?.interrupted(chat),
-    ...(metrics && { onAbandoned: metrics.interceptionsAbandoned }),
+    ...(metrics && { onAbandoned: metrics.interceptionsAbandoned, onUnpriced: metrics.recordUnpriced }),
     ...(config.interceptionAbandonedAfterMs !== undefined && {
       interceptionAbandonedAfterMs: config.interceptionAbandonedAfterMs,
     }),
@@ -226,6 +226,7 @@ export async function createBridgeServer({
       services.abandonmentSweep.stop(),
     ])
     doors.stop()
+    services.priceBook.stop()
     await chatRunner?.close({ graceMs: 0 })
     episodes.close()
     agentCalls?.stop()

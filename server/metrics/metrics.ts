@@ -19,6 +19,8 @@ export interface ServerMetrics {
   /** The path is that of a procedure, or `unknown`. */
   readonly callEnded: (end: CallEnd) => void
   readonly connectionRejected: (error: RpcError<string>) => void
+  /** Counts a record of tokens without a price. */
+  readonly recordUnpriced: (reason: string) => void
   /** Counts interceptions that the control plane ended because their daemon was gone. */
   readonly interceptionsAbandoned: (interceptions: number) => void
   /** Counts connections of the Agent Client Protocol, their ends, held agents and messages that went nowhere. */

@@ -60,6 +60,12 @@ export function createServerMetrics(): ServerMetrics {
     labelNames: ['reason'],
     registers,
   })
+  const unpriced = new Counter({
+    name: 'token_records_unpriced_total',
+    help: 'records of tokens without a price; reason: unknown_provider, no_list, unknown_model or no_rate',
+    labelNames: ['reason'],
+    registers,
+  })
   const abandoned = new Counter({
     name: 'interceptions_abandoned_total',
     help: 'interceptions that this server ended because their daemon was gone',
@@ -100,6 +106,7 @@ export function createServerMetrics(): ServerMetrics {
     watchChats(running) {
       runningChats = running
     },
+    recordUnpriced: reason => unpriced.inc({ reason }),
     interceptionsAbandoned: interceptions => abandoned.inc(interceptions),
     callEnded: ({ path, type, code = 'OK', durationMs }) => calls.observe({ path, type, code }, durationMs / 1000),
     connectionRejected,

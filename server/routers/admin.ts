@@ -26,6 +26,13 @@ import {
   mcpServersUpsertInput,
 } from '../../shared/contract/admin/mcp-servers.js'
 import {
+  pricesBackfillInput,
+  pricesExplainInput,
+  pricesListInput,
+  pricesRemoveInput,
+  pricesSetInput,
+} from '../../shared/contract/admin/prices.js'
+import {
   providersKeysAddInput,
   providersKeysOrderInput,
   providersKeysRemoveInput,
@@ -34,7 +41,7 @@ import {
   providersTestInput,
   providersUpsertInput,
 } from '../../shared/contract/admin/providers.js'
-import { usageInput } from '../../shared/contract/admin/usage.js'
+import { usageExportInput, usageInput } from '../../shared/contract/admin/usage.js'
 import {
   usersCreateInput,
   usersDeleteInput,
@@ -170,6 +177,26 @@ const interceptions = router({
 
 const usage = adminProcedure.input(checked(usageInput)).query(forAdmin(({ admin }, input) => admin.usage(input)))
 
+const usageExport = adminProcedure
+  .input(checked(usageExportInput))
+  .query(forAdmin(({ admin }, input) => admin.usageExport(input)))
+
+const prices = router({
+  list: adminProcedure.input(checked(pricesListInput)).query(forAdmin(({ admin }, input) => admin.prices.list(input))),
+  set: adminProcedure
+    .input(checked(pricesSetInput))
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.prices.set(input, name))),
+  remove: adminProcedure
+    .input(checked(pricesRemoveInput))
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.prices.remove(input, name))),
+  explain: adminProcedure
+    .input(checked(pricesExplainInput))
+    .query(forAdmin(({ admin }, input) => admin.prices.explain(input))),
+  backfill: adminProcedure
+    .input(checked(pricesBackfillInput))
+    .mutation(forAdmin(({ admin }, input, { name }) => admin.prices.backfill(input, name))),
+})
+
 const secrets = router({
   rotate: adminProcedure.mutation(forAdmin(({ admin }, _input, { name }) => admin.secrets.rotate(name))),
 })
@@ -195,6 +222,8 @@ export const adminRouter = router({
   externalAuthLinks,
   interceptions,
   usage,
+  usageExport,
+  prices,
   secrets,
   audit,
   watch,

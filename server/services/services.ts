@@ -20,6 +20,8 @@ import { createKeyUse, type KeyUse } from './daemon/key-use.js'
 import { createMcpConfigurator, type McpConfigurator } from './daemon/mcp-configurator.js'
 import { createProviderConfigurator, type ProviderConfigurator } from './daemon/provider-configurator.js'
 import { createRecorder, type Recorder } from './daemon/recorder.js'
+import { createPriceBook, type PriceBook } from './prices/price-book.js'
+import { createRecordPricer } from './prices/record-pricer.js'
 import type { SecretBox } from './secrets.js'
 
 /** All services, for the routers and for the links below. */
@@ -31,6 +33,8 @@ export interface Services {
   readonly conversations: Conversations
   readonly providerConfigurator: ProviderConfigurator
   readonly admin: Admin
+  /** stopped by the server */
+  readonly priceBook: PriceBook
   readonly daemonKeys: DaemonKeys
   readonly agentKeys: AgentKeys
   readonly userKeys: UserKeys
@@ -71,6 +75,8 @@ export interface ServicesOptions {
   purgeSliceMs?: number
   /** absence after which a daemon is gone; default a day */
   interceptionAbandonedAfterMs?: number
+  /** called with each record of tokens that has no price, and the reason */
+  onUnpriced?: (reason: string) => void
   /** called with the number of interceptions that were ended because their daemon is gone */
   onAbandoned?: (interceptions: number) => void
 }
@@ -85,8 +91,11 @@ export function createServices(options: ServicesOptions): Services {
   const abandoned = createAbandonedInterceptions({ ...options, presence, onLeft: () => abandonmentSweep.hurry() })
   const abandonmentSweep = createAbandonmentSweep({ ...options, abandoned })
   const authorizer = createAuthorizer({ ...options, keyUse })
+  const { store, onUnpriced } = options
+  const priceBook = createPriceBook(options)
+  const recordPricer = createRecordPricer({ book: priceBook, store, onUnpriced })
   return {
-    recorder: createRecorder(options),
+    recorder: createRecorder({ ...options, recordPricer }),
     erasures: createErasures(options),
     authorizer,
     mcpConfigurator,
@@ -95,10 +104,12 @@ export function createServices(options: ServicesOptions): Services {
     admin: createAdmin({
       agentHosts: noAgents,
       ...options,
+      priceBook,
       daemonKeys,
       agentKeys,
       accessTokens: mcpConfigurator.getServerAccessTokensBatch,
     }),
+    priceBook,
     daemonKeys,
     agentKeys,
     userKeys: createUserKeys({ ...options, authorizer }),

@@ -22,6 +22,7 @@ import { daemonInstanceStore } from './tables/daemon-instances.js'
 import { daemonKeyStore } from './tables/daemon-keys.js'
 import { outboxErasureStore } from './tables/erasures.js'
 import { mcpStore } from './tables/mcp.js'
+import { priceStore } from './tables/prices.js'
 import { providerStore } from './tables/providers.js'
 import { purgeStore } from './tables/purge.js'
 import { secretStore } from './tables/secrets.js'
@@ -42,6 +43,7 @@ const reads = new Set<keyof Tables>([
   'listInterceptions',
   'getInterception',
   'readUsage',
+  'readUsagePage',
   'holdsUser',
   'readFeed',
   'feedEnd',
@@ -64,6 +66,10 @@ const reads = new Set<keyof Tables>([
   'listErasures',
   'readErasure',
   'listProviders',
+  'listOwnPrices',
+  'findInterceptionFacts',
+  'listUnpricedModels',
+  'listUnpriced',
   'listLastFailures',
   'listSecrets',
   'listAudit',
@@ -110,6 +116,9 @@ const repeatableWrites = new Set<keyof Tables>([
   'releaseChats',
   'eraseOldChats',
   'eraseChatsOf',
+  'keepPrices',
+  'setOwnPrice',
+  'setCosts',
 ])
 
 /** Methods that are repeated unless they may have been committed. */
@@ -219,6 +228,7 @@ function tablesOf(db: Kysely<Database>): TransactionTables {
     ...endStore(db),
     ...outboxErasureStore(db),
     ...providerStore(db),
+    ...priceStore(db),
     ...mcpStore(db),
     ...conversationStore(db),
     ...chatStore(db),

@@ -16,6 +16,7 @@ import type { ChatStore } from './contract/chats.js'
 import type { ConversationStore } from './contract/conversations.js'
 import type { DaemonInstanceStore, EndStore } from './contract/ends.js'
 import type { OutboxErasureStore } from './contract/erasures.js'
+import type { OwnPriceChanges, OwnPriceStore, RecordPriceStore, UnpricedStore } from './contract/prices.js'
 import type {
   ErasureStore,
   FeedStore,
@@ -73,6 +74,17 @@ export type {
   UnreachedDaemon,
 } from './contract/erasures.js'
 export type {
+  InterceptionFacts,
+  OwnPrice,
+  OwnPriceChanges,
+  OwnPriceStore,
+  RecordCost,
+  RecordPriceStore,
+  UnpricedModelRow,
+  UnpricedRecord,
+  UnpricedStore,
+} from './contract/prices.js'
+export type {
   Carrier,
   Erased,
   ErasureStore,
@@ -128,6 +140,10 @@ export interface Tables extends RecordStore, TransactionTables {}
 /** The reads and writes of a store that are also available within a transaction. */
 export interface TransactionTables
   extends InterceptionStore,
+    OwnPriceStore,
+    OwnPriceChanges,
+    RecordPriceStore,
+    UnpricedStore,
     UsageStore,
     ErasureStore,
     PurgeStore,
@@ -198,7 +214,15 @@ export interface ChangeStore {
    * is back. Returns the function that ends the calls.
    */
   onChange(
-    topic: 'providers' | 'daemon_keys' | 'user_keys' | 'agents' | 'records' | 'erasures' | 'erasure_confirmations',
+    topic:
+      | 'providers'
+      | 'prices'
+      | 'daemon_keys'
+      | 'user_keys'
+      | 'agents'
+      | 'records'
+      | 'erasures'
+      | 'erasure_confirmations',
     listener: () => void,
   ): () => void
 }

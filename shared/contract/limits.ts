@@ -148,6 +148,8 @@ export const adminLimits = {
   defaultPageSize: 50,
   /** rows of a usage report: a year by day, or a hundred users by ten models */
   maxUsageRows: 1000,
+  /** records that one call of a backfill prices: about a second */
+  maxBackfill: 2_000,
   /** interceptions of a thread that are returned with an interception */
   maxThreadLength: 200,
   /** a test of a provider: a third of a call's deadline */

@@ -42,6 +42,8 @@ export const providerSettingsFields = {
   maxParallelRequests: z.number().int().min(1).max(maxParallelRequests),
   /** models to whose requests no tools of MCP servers are added; `*` in a pattern stands for any text */
   modelsWithoutTools: z.array(z.string().min(1).max(maxPatternLength)).max(maxModelPatterns),
+  /** the list in which the prices of the models stand; `none`: they are unpriced */
+  priceList: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'must be the name of a price list, or none'),
 } as const
 
 /** The settings of a provider as an operator sees them; null stands for the server's setting. */
@@ -56,6 +58,8 @@ export interface ShownProviderSettings {
   maxParallelRequests: number | null
   /** null: small models, see {@link smallModels} */
   modelsWithoutTools: string[] | null
+  /** null: the list that belongs to the host of the base URL */
+  priceList: string | null
 }
 
 /** The models that get no tools by default: coding clients use them for titles and summaries. */
@@ -70,6 +74,7 @@ export const unsetProviderSettings: ShownProviderSettings = {
   fallbackUrls: null,
   maxParallelRequests: null,
   modelsWithoutTools: null,
+  priceList: null,
 }
 
 /** A change of settings: a field that is left out stays, and null sets it back to the server's setting. */
@@ -81,6 +86,7 @@ export const providerSettingsChange = z.object({
   fallbackUrls: providerSettingsFields.fallbackUrls.nullable().optional(),
   maxParallelRequests: providerSettingsFields.maxParallelRequests.nullable().optional(),
   modelsWithoutTools: providerSettingsFields.modelsWithoutTools.nullable().optional(),
+  priceList: providerSettingsFields.priceList.nullable().optional(),
 })
 
 /** Settings of one provider; a field that is not set leaves the server's setting. */

@@ -81,6 +81,9 @@ export const recordInterceptionInput = z.object({
 /** The key of an interception's `metadata` under which its `userAgent` is kept. */
 export const userAgentKey = 'request_user_agent'
 
+/** The key of a token usage's `metadata` under which the daemon puts the facts beside usage. */
+export const outcomeKey = 'response'
+
 /**
  * The end of an interception; the first end wins, a later end succeeds and changes nothing. An end by the control plane
  * ({@link endedBy}) does not count: the daemon's own end replaces it.

@@ -101,6 +101,7 @@ const providerSettings = z.object({
   fallbackUrls: z.array(z.string()).nullable(),
   maxParallelRequests: z.number().nullable(),
   modelsWithoutTools: z.array(z.string()).nullable(),
+  priceList: z.string().nullable(),
 })
 
 const providerSummary = z.object({
@@ -190,6 +191,8 @@ const interception = z.object({
   daemonInstance: z.string().nullable(),
   endedBy: z.enum(endedBy).nullable(),
   interceptionKind,
+  costNanos: z.string().nullable(),
+  unpricedRecords: z.number(),
 })
 
 const interceptionEnd = z.object({
@@ -211,6 +214,8 @@ const tokenUsage = z.object({
   outputTokens: z.number(),
   cacheReadInputTokens: z.number(),
   cacheWriteInputTokens: z.number(),
+  costNanos: z.string().nullable(),
+  costEstimated: z.boolean(),
 })
 const promptUsage = z.object({ ...child, msgId: z.string(), prompt: z.string() })
 const toolUsage = z.object({
@@ -277,14 +282,78 @@ const purgeProgress = z.object({
 const usageRow = z.object({
   userId: z.string().nullable(),
   username: z.string().nullable(),
+  keyId: z.string().nullable(),
   provider: z.string().nullable(),
   model: z.string().nullable(),
+  client: z.string().nullable(),
   day: z.string().nullable(),
   interceptions: z.number(),
   inputTokens: z.number(),
   outputTokens: z.number(),
   cacheReadInputTokens: z.number(),
   cacheWriteInputTokens: z.number(),
+  costNanos: z.string().nullable(),
+  unpricedRecords: z.number(),
+  estimatedRecords: z.number(),
+})
+
+const decimalRate = z.object({
+  base: z.string(),
+  tiers: z.array(z.object({ above: z.number(), rate: z.string() })).optional(),
+})
+
+const ownPrice = z.object({
+  provider: z.string().nullable(),
+  model: z.string(),
+  rates: z
+    .object({
+      input: decimalRate,
+      output: decimalRate,
+      cacheRead: decimalRate.optional(),
+      cacheWrite: decimalRate.optional(),
+      cacheWrite1h: decimalRate.optional(),
+      webSearch: decimalRate.optional(),
+    })
+    .nullable(),
+  aliasOf: z.object({ list: z.string(), model: z.string(), factor: z.string().optional() }).nullable(),
+  multipliers: z.record(z.string(), z.string()).nullable(),
+  updatedAt: z.date(),
+})
+
+const unpricedModel = z.object({
+  provider: z.string(),
+  model: z.string(),
+  records: z.number(),
+  tokens: z.number(),
+  lastAt: z.date(),
+  reason: z.string().nullable(),
+})
+
+const priceExplanation = z.object({
+  provider: z.string(),
+  model: z.string(),
+  at: z.date(),
+  list: z.string().nullable(),
+  price: z
+    .object({
+      list: z.string(),
+      model: z.string(),
+      match: z.enum(['exact', 'date', 'alias', 'own']),
+      source: z.string(),
+      factor: z.string().nullable(),
+      multipliers: z.record(z.string(), z.string()),
+      rates: z.array(
+        z.object({
+          class: z.string(),
+          rate: z.string().nullable(),
+          basis: z.enum(['list', 'input', 'output', 'input+list']).nullable(),
+          tiers: z.array(z.object({ above: z.number(), rate: z.string() })),
+        }),
+      ),
+    })
+    .nullable(),
+  reason: z.string().nullable(),
+  similar: z.array(z.string()),
 })
 
 const auditRecord = z.object({
@@ -395,6 +464,14 @@ export const outputs = {
       }),
     },
     usage: z.object({ rows: z.array(usageRow), isCut: z.boolean() }),
+    usageExport: z.object({ rows: z.array(usageRow), nextCursor: z.string().nullable() }),
+    prices: {
+      list: z.object({ own: z.array(ownPrice), unpriced: z.array(unpricedModel) }),
+      set: ownPrice,
+      remove: ownPrice,
+      explain: priceExplanation,
+      backfill: z.object({ priced: z.number(), unpriced: z.number(), nextCursor: z.string().nullable() }),
+    },
     secrets: {
       rotate: z.object({
         rotated: z.number(),

@@ -6,7 +6,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Authorization } from '../../../shared/contract/authorizer.js'
 import { originalBytesKey } from '../../../shared/contract/fields.js'
 import { recordLimits } from '../../../shared/contract/limits.js'
-import type { BatchRecord, RecordInput } from '../../../shared/contract/recorder.js'
+import { type BatchRecord, outcomeKey, type RecordInput } from '../../../shared/contract/recorder.js'
 import { isInternalRequestKind, requestKindKey } from '../../../shared/contract/request-kinds.js'
 import type { Logger } from '../../../shared/values/log.js'
 import { maskSecrets } from '../../../shared/values/mask-secrets.js'
@@ -14,7 +14,7 @@ import { cleanText, cutToBytes, cutToLength, isPlainObject, type JsonObject } fr
 import type { Failure } from '../providers/error-type.js'
 import type { KeptText, RequestFacts, ResponseFacts, ToolCall } from '../providers/provider-api.js'
 import { textsOfSecrets } from '../wire/secret-mask.js'
-import { billedParts, countsOf, detailsOf, isEmpty, outcomeKey, outcomeOf } from './token-facts.js'
+import { billedParts, countsOf, detailsOf, isEmpty, outcomeOf } from './token-facts.js'
 
 /** The facts of a request before the provider is called. */
 export interface InterceptionStart {

@@ -26,9 +26,6 @@ function tokens(count: number): number {
   return Math.min(recordLimits.maxTokens, Math.max(0, Math.trunc(count) || 0))
 }
 
-/** The key of a token usage's `metadata` under which the facts beside usage stand. */
-export const outcomeKey = 'response'
-
 /** A part of a response that gets a token usage of its own. */
 type Part = TokenCounts & { model?: string | undefined; estimated?: true }
 

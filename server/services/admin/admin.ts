@@ -10,6 +10,7 @@ import {
   type McpServersAdmin,
 } from './mcp.js'
 import { createMcpServerTester, type McpServerTester, type McpServerTesterOptions } from './mcp-test.js'
+import { createPricesAdmin, type PricesAdmin, type PricesAdminOptions } from './prices.js'
 import { createProvidersAdmin, type ProvidersAdmin, type ProvidersAdminOptions } from './providers/providers.js'
 import {
   createInterceptionsAdmin,
@@ -28,10 +29,12 @@ export interface Admin {
   readonly daemonKeys: DaemonKeysAdmin
   readonly agents: AgentsAdmin
   readonly providers: ProvidersAdmin
+  readonly prices: PricesAdmin
   readonly mcpServers: McpServersAdmin & McpServerTester
   readonly externalAuthLinks: ExternalAuthLinksAdmin
   readonly interceptions: InterceptionsAdmin
   readonly usage: Usage['usage']
+  readonly usageExport: Usage['usageExport']
   readonly secrets: SecretRotation
   readonly audit: AuditAdmin
   readonly watch: RecordWatch['watch']
@@ -44,6 +47,7 @@ export type AdminOptions = UsersAdminOptions &
   ApiKeysAdminOptions &
   AgentsAdminOptions &
   ProvidersAdminOptions &
+  PricesAdminOptions &
   InterceptionsAdminOptions &
   McpAdminOptions &
   McpServerTesterOptions &
@@ -59,10 +63,11 @@ export function createAdmin(options: AdminOptions): Admin {
     daemonKeys: options.daemonKeys,
     agents: createAgentsAdmin(options),
     providers: createProvidersAdmin(options),
+    prices: createPricesAdmin(options),
     mcpServers: { ...createMcpServersAdmin(options), ...createMcpServerTester(options) },
     externalAuthLinks: createExternalAuthLinksAdmin(options),
     interceptions: createInterceptionsAdmin(options),
-    usage: createUsage(options).usage,
+    ...createUsage(options),
     secrets: createSecretRotation(options),
     audit: createAuditAdmin(options),
     watch: createRecordWatch(options).watch,

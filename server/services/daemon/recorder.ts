@@ -15,6 +15,7 @@ import { RpcError } from '../../../shared/rpc/errors.js'
 import type { Logger } from '../../../shared/values/log.js'
 import type { Carrier, NormalRecord, RecordStore, StoredRecord } from '../../store/store.js'
 import { checkInput } from '../check-input.js'
+import type { RecordPricer } from '../prices/record-pricer.js'
 import { contentHash } from './content-hash.js'
 import { jsonBytesAtMost } from './json-bound.js'
 import { logRecord } from './record-log.js'
@@ -53,6 +54,8 @@ export interface RecorderOptions {
   logger: Logger
   /** each record that the store accepted, repeats too, is also a log line `interception log`, without content */
   structuredLogging?: boolean
+  /** sets the costs of records before they are stored */
+  recordPricer: Pick<RecordPricer, 'price'>
 }
 
 export function createRecorder({
@@ -60,8 +63,10 @@ export function createRecorder({
   isStoreWritable,
   logger,
   structuredLogging = false,
+  recordPricer,
 }: RecorderOptions): Recorder {
   async function storeRecords(records: StoredRecord[]): Promise<RecordOutcome[]> {
+    await recordPricer.price(records)
     const outcomes = await store.record(records)
     if (outcomes.length !== records.length) {
       throw new Error(`the store returned ${outcomes.length} outcomes to ${records.length} records`)

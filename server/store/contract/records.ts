@@ -1,9 +1,10 @@
 /** The questions about recorded requests: storing, reading and erasing them, and the feed. */
 import type { Interception, InterceptionDetail } from '../../../shared/contract/admin/interceptions.js'
-import type { UsageGroup, UsageRow } from '../../../shared/contract/admin/usage.js'
+import type { UsageGroup, UsageKey, UsageRow } from '../../../shared/contract/admin/usage.js'
 import type { WatchedRecord } from '../../../shared/contract/admin/watch.js'
 import type { RecordKind } from '../../../shared/contract/record-kinds.js'
 import type { CheckedRecord, EndedBy, InterceptionKind, RecordOutcome } from '../../../shared/contract/recorder.js'
+import type { RecordCost } from './prices.js'
 
 /** The feed: every stored record in the order of the commits. */
 export interface FeedStore {
@@ -39,13 +40,15 @@ export type NormalRecords = {
 export type NormalRecord<K extends RecordKind = RecordKind> = NormalRecords[K]
 
 /**
- * A normalised record and the SHA-256 of its content, which decides whether a repeat is the same. `carrier` is no part
- * of the content: the first that brought an interception stays.
+ * A normalised record and the SHA-256 of its content, which decides whether a repeat is the same. `carrier` and `cost`
+ * are no part of the content: those of the record that is stored first stay.
  */
 export type StoredRecord<K extends RecordKind = RecordKind> = {
   [P in K]: { kind: P; record: NormalRecords[P]; contentHash: Uint8Array } & (P extends 'interception'
     ? { carrier?: Carrier | undefined }
-    : unknown)
+    : P extends 'tokenUsage'
+      ? { cost?: RecordCost | undefined }
+      : unknown)
 }[K]
 
 /** The daemon that carried a request, as its connection says. */
@@ -114,14 +117,21 @@ export interface UsageStore {
    * first, then interceptions, then the groups.
    */
   readUsage(query: UsageQuery): Promise<UsageRow[]>
+  /**
+   * Returns the same rows in the order of their groups, at most `limit` of those behind the row `after`. Each page is
+   * from a snapshot of its own.
+   */
+  readUsagePage(query: UsageQuery, after: UsageKey | undefined): Promise<UsageRow[]>
 }
 
 /** The groups and filters of totals; `limit` is a number of rows. */
 export interface UsageQuery
   extends Pick<
     InterceptionQuery,
-    'limit' | 'initiatorId' | 'provider' | 'model' | 'endedBy' | 'interceptionKind' | 'from' | 'to'
+    'limit' | 'initiatorId' | 'provider' | 'model' | 'client' | 'endedBy' | 'interceptionKind' | 'from' | 'to'
   > {
+  /** id of an API key */
+  key?: string | undefined
   by: readonly UsageGroup[]
 }
 

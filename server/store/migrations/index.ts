@@ -16,6 +16,7 @@ import * as keyRejections from './0011-key-rejections.js'
 import * as agents from './0012-agents.js'
 import * as chats from './0013-chats.js'
 import * as userKeys from './0014-user-keys.js'
+import * as prices from './0015-prices.js'
 
 /** Name → step, run in the order of the names. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -33,6 +34,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0012-agents': agents,
   '0013-chats': chats,
   '0014-user-keys': userKeys,
+  '0015-prices': prices,
 }
 
 /**

@@ -168,6 +168,8 @@ export function selectTokenUsages(db: Kysely<Database>) {
       'output_tokens as outputTokens',
       'cache_read_input_tokens as cacheReadInputTokens',
       'cache_write_input_tokens as cacheWriteInputTokens',
+      sql<string | null>`cost_nanos::text`.as('costNanos'),
+      sql<boolean>`coalesce(cost_estimated, false)`.as('costEstimated'),
     ])
 }
 
@@ -219,6 +221,12 @@ const interceptionColumns = [
   'daemon_instance as daemonInstance',
   'ended_by as endedBy',
   sql<InterceptionKind>`coalesce(interception_kind, 'model')`.as('interceptionKind'),
+  sql<
+    string | null
+  >`(select sum(t.cost_nanos)::text from token_usages t where t.interception_id = interceptions.id)`.as('costNanos'),
+  sql<number>`(select count(*)::float8 from token_usages t where t.interception_id = interceptions.id and t.cost_nanos is null)`.as(
+    'unpricedRecords',
+  ),
 ] as const
 
 const childColumns = ['id', 'interception_id as interceptionId', 'metadata', 'created_at as createdAt'] as const

@@ -110,13 +110,16 @@ function columnsOf(kind: RowKind): Column[] {
   return Object.entries(tables[kind].columns).map(([field, [name, type]]) => ({ name, type, field }))
 }
 
-/** The columns of an interception that the server sets, and their types. */
-const carrierColumns = { daemon_key_id: 'text', daemon_instance: 'uuid' }
+/** Kind → the columns that the server sets, and their types. */
+const serverColumns: Partial<Record<RowKind, Readonly<Record<string, string>>>> = {
+  interception: { daemon_key_id: 'text', daemon_instance: 'uuid' },
+  tokenUsage: { price_id: 'text', cost_nanos: 'bigint', cost_estimated: 'boolean' },
+}
 
 /** Returns the columns that a row fills, and the definition of a row of JSON in SQL. */
 export function rowColumns(kind: RowKind): { names: string[]; definition: string } {
-  const carried = kind === 'interception' ? Object.entries(carrierColumns) : []
-  const all = [...columns[kind].map(({ name, type }) => [name, type]), ...carried, ['content_hash', 'bytea']]
+  const own = Object.entries(serverColumns[kind] ?? {})
+  const all = [...columns[kind].map(({ name, type }) => [name, type]), ...own, ['content_hash', 'bytea']]
   return { names: all.map(([name = '']) => name), definition: all.map(column => column.join(' ')).join(', ') }
 }
 
@@ -131,6 +134,10 @@ export function toRow(stored: StoredRecord): string {
   if (stored.kind === 'interception') {
     row.daemon_key_id = stored.carrier?.daemonKeyId
     row.daemon_instance = stored.carrier?.daemonInstance
+  } else if (stored.kind === 'tokenUsage' && stored.cost) {
+    row.price_id = stored.cost.priceId
+    row.cost_nanos = String(stored.cost.nanos)
+    row.cost_estimated = stored.cost.isEstimated
   }
   row.content_hash = `\\x${toHex(stored.contentHash)}`
   return JSON.stringify(row)

@@ -6,6 +6,7 @@
 export const changeTopics = [
   'chats',
   'providers',
+  'prices',
   'daemon_keys',
   'user_keys',
   'agents',

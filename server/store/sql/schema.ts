@@ -26,6 +26,8 @@ export interface Database {
   model_thoughts: ModelThoughtsTable
   providers: ProvidersTable
   provider_keys: ProviderKeysTable
+  prices: PricesTable
+  own_prices: OwnPricesTable
   key_rejections: KeyRejectionsTable
   server_state: ServerStateTable
   record_feed: RecordFeedTable
@@ -173,6 +175,11 @@ interface TokenUsagesTable extends ChildTable {
   output_tokens: number
   cache_read_input_tokens: number
   cache_write_input_tokens: number
+  /** null in rows without a cost */
+  price_id: Generated<string | null>
+  /** int8; a bigint where it is read as one */
+  cost_nanos: Generated<number | null>
+  cost_estimated: Generated<boolean | null>
 }
 interface UserPromptsTable extends ChildTable {
   /** null in rows of older versions */
@@ -213,6 +220,21 @@ interface ProviderKeysTable {
   id: string
   sealed: Uint8Array
   hint: string
+}
+
+interface PricesTable {
+  id: string
+  /** written as JSON text */
+  price: JsonColumn
+  created_at: Generated<Date>
+}
+
+interface OwnPricesTable {
+  provider: string
+  model: string
+  /** written as JSON text */
+  definition: JsonColumn
+  updated_at: Generated<Date>
 }
 
 interface KeyRejectionsTable {

@@ -70,6 +70,10 @@ export interface Interception {
   /** null for the daemon's own end, and without an end */
   endedBy: EndedBy | null
   interceptionKind: InterceptionKind
+  /** of the priced records together, in nano-dollars as decimal text; null: none is priced */
+  costNanos: string | null
+  /** records of tokens without a price */
+  unpricedRecords: number
 }
 
 /** The fields that every record of an interception has. */
@@ -92,6 +96,10 @@ export interface TokenUsage extends ChildRecord {
   outputTokens: number
   cacheReadInputTokens: number
   cacheWriteInputTokens: number
+  /** in nano-dollars, as decimal text; null: unpriced */
+  costNanos: string | null
+  /** whether the counts, or the price of the day, are estimates */
+  costEstimated: boolean
 }
 
 /** The prompt of a user, as sent to the model. */

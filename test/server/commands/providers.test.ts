@@ -150,6 +150,7 @@ test('limits of a provider take the place of the limits of the server, one by on
     fallbackUrls: null,
     maxParallelRequests: null,
     modelsWithoutTools: null,
+    priceList: null,
   }
   expect((await add()).settings).toEqual(unset)
   expect((await add('--first-byte-timeout-ms', '0', '--max-body-bytes', '50000000')).settings).toEqual({

@@ -86,7 +86,7 @@ describe.each(deployments)('$name', deployment => {
         client: null,
         parentId: null,
       })
-      expect(detail.tokenUsages).toEqual([usage])
+      expect(detail.tokenUsages).toEqual([{ ...usage, costNanos: null, costEstimated: false }])
       expect(detail.promptUsages).toEqual([{ ...prompt, metadata: null }])
       expect(detail.toolUsages).toMatchObject([{ ...tool, serverUrl: null, invocationError: null }])
       expect(detail.modelThoughts).toEqual([{ ...thought, metadata: null }])

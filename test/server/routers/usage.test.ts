@@ -45,11 +45,14 @@ describe.each(deployments)('$name', deployment => {
     outputTokens: 2 * interceptions,
     cacheReadInputTokens: 0,
     cacheWriteInputTokens: 4 * interceptions,
+    costNanos: null,
+    unpricedRecords: 2 * interceptions,
+    estimatedRecords: 0,
   })
 
   test('usage is answered by groups, and says when there was more', async () => {
     const { operator, username, userId } = await recorded()
-    const row = { userId: null, username: null, provider: null, model: null, day: null }
+    const row = { userId: null, username: null, keyId: null, provider: null, model: null, client: null, day: null }
     expect(await operator.usage.query({ user: username })).toEqual({ rows: [{ ...row, ...tokens(3) }], isCut: false })
     const named = { userId, username }
     expect(await operator.usage.query({ user: userId, by: ['user', 'model'] })).toEqual({

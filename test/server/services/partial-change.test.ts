@@ -218,6 +218,22 @@ const mutations: Readonly<Record<string, (clients: Clients) => Promise<() => Pro
     const { name } = await operator.providers.upsert.mutate({ name: slug() })
     return () => operator.providers.remove.mutate({ name })
   },
+  'admin.prices.set': async ({ operator }) => {
+    const rates = { input: { base: '1' }, output: { base: '2' } }
+    return () => operator.prices.set.mutate({ model: slug(), rates })
+  },
+  'admin.prices.remove': async ({ operator }) => {
+    const { model } = await operator.prices.set.mutate({ model: slug(), multipliers: { priority: '2' } })
+    return () => operator.prices.remove.mutate({ model })
+  },
+  'admin.prices.backfill': async clients => {
+    const model = slug()
+    const record = { ...interception(), providerName: 'demo', model }
+    await clients.recorder.recordInterception.mutate(record)
+    await clients.recorder.recordTokenUsage.mutate({ ...child(record.id), ...counts })
+    await clients.operator.prices.set.mutate({ model, rates: { input: { base: '1' }, output: { base: '2' } } })
+    return () => clients.operator.prices.backfill.mutate({ limit: 1 })
+  },
   'admin.providers.test': async ({ operator }) => {
     const { name } = await operator.providers.upsert.mutate({ name: slug(), baseUrl: 'http://127.0.0.1:1' })
     return () => operator.providers.test.mutate({ name })

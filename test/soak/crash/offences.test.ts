@@ -45,6 +45,8 @@ const tokens: Stored['tokenUsages'][number] = {
   outputTokens: 20,
   cacheReadInputTokens: 0,
   cacheWriteInputTokens: 0,
+  costNanos: null,
+  costEstimated: false,
 }
 const prompt: Stored['promptUsages'][number] = { ...child, msgId: plan.msgId, prompt: plan.prompt }
 const interception: Stored['interception'] = {
@@ -68,6 +70,8 @@ const interception: Stored['interception'] = {
   errorMessage: null,
   endedBy: null,
   interceptionKind: 'model',
+  costNanos: null,
+  unpricedRecords: 1,
   parentId: null,
   rootId: null,
   daemonKeyId: null,

@@ -42,7 +42,13 @@ function recorderWith(outcomes: RecordOutcome[] = [], structuredLogging = false)
     },
   }
   return {
-    recorder: createRecorder({ store, isStoreWritable: async () => true, logger, structuredLogging }),
+    recorder: createRecorder({
+      store,
+      isStoreWritable: async () => true,
+      logger,
+      structuredLogging,
+      recordPricer: { price: async () => {} },
+    }),
     calls,
     logger,
   }
