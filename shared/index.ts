@@ -86,6 +86,20 @@ export {
   mcpTestFailures,
 } from './contract/admin/mcp-servers.js'
 export {
+  type BackfillOutput,
+  type OwnRates,
+  type PriceExplanation,
+  type PricesList,
+  pricesBackfillInput,
+  pricesExplainInput,
+  pricesListInput,
+  pricesRemoveInput,
+  pricesSetInput,
+  type ShownOwnPrice,
+  type ShownRate,
+  type UnpricedModel,
+} from './contract/admin/prices.js'
+export {
   type KeyRejection,
   type ProviderFailure,
   type ProviderKeySummary,
@@ -105,7 +119,16 @@ export {
   providerWarnings,
 } from './contract/admin/providers.js'
 export type { RotationResult } from './contract/admin/secrets.js'
-export { type UsageGroup, type UsageReport, type UsageRow, usageGroups, usageInput } from './contract/admin/usage.js'
+export {
+  type UsageExportPage,
+  type UsageGroup,
+  type UsageKey,
+  type UsageReport,
+  type UsageRow,
+  usageExportInput,
+  usageGroups,
+  usageInput,
+} from './contract/admin/usage.js'
 export {
   type PurgedDaemons,
   type PurgeProgress,

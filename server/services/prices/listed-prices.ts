@@ -97,7 +97,7 @@ export class ListedPrices {
   }
 }
 
-/** Returns the names that a model's rules spell out. Rules for beginnings and patterns fit names of other models too. */
+/** Returns the names that a model's rules spell out: rules for beginnings and patterns fit other models too. */
 function equalNames(match: ModelInfo['match']): string[] {
   if ('equals' in match) return [match.equals]
   return 'or' in match ? match.or.flatMap(equalNames) : []

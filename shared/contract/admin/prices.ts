@@ -18,8 +18,8 @@ const rate = z.object({
 })
 
 /**
- * Rates that an operator sets: USD for a million tokens, `webSearch` for a thousand searches. A tier holds for the whole
- * request if its input, with cache reads and writes, has more than `above` tokens.
+ * Rates that an operator sets: USD for a million tokens, `webSearch` for a thousand searches. A tier holds for the
+ * whole request if its input, with cache reads and writes, has more than `above` tokens.
  */
 export const ownRates = z.object({
   input: rate,
