@@ -88,6 +88,7 @@ export {
 export {
   type BackfillOutput,
   type OwnRates,
+  ownRates,
   type PriceExplanation,
   type PricesList,
   pricesBackfillInput,
