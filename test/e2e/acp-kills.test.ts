@@ -26,6 +26,8 @@ const agentScript = resolve('test/fixtures/acp/stuck-agent.mjs')
 /** In place of a minute, for both ends: longer than a busy machine takes between two requests. */
 const abandonedMs = 2_000
 const lostAfterMs = 2_000
+/** A dozen processes begin and end at once. */
+const patiently = { interval: 20, timeout: 40_000 }
 
 interface Stop {
   readonly step: string
@@ -54,7 +56,7 @@ async function stopsFile() {
     async reached(count: number): Promise<Stop[]> {
       const expected = allSteps.flatMap(step => Array<string>(count).fill(step)).sort()
       const steps = () => stops().map(({ step }) => step)
-      await expect.poll(() => steps().sort(), { interval: 20 }).toEqual(expected)
+      await expect.poll(() => steps().sort(), patiently).toEqual(expected)
       return stops()
     },
   }
@@ -80,9 +82,9 @@ async function serving() {
     ends,
     /** Waits until connections and children have ended; sockets of the server are those of its clients. */
     async ended(): Promise<void> {
-      await expect.poll(() => [acp.connections, group.connections], { interval: 20 }).toEqual([0, 0])
+      await expect.poll(() => [acp.connections, group.connections], patiently).toEqual([0, 0])
       await children.ended()
-      await expect.poll(sockets).toBe(0)
+      await expect.poll(sockets, patiently).toBe(0)
     },
   }
 }
@@ -161,7 +163,7 @@ test('a killed acp serve leaves no agent, and clients that know of it, at whiche
   await server.exited
   const reasons = await Promise.all(clients.map(async client => (await client.closed).reason))
   expect(new Set(reasons)).toEqual(new Set(['stream_lost', 'connection_lost', 'response_lost']))
-  await expect.poll(() => stops.map(({ pid }) => pid).filter(isAlive)).toEqual([])
+  await expect.poll(() => stops.map(({ pid }) => pid).filter(isAlive), patiently).toEqual([])
 })
 
 const part: ChatEvent = {
@@ -221,10 +223,10 @@ test('killed clients leave no watch of a chat, at whichever step', async () => {
   })
   onTestFinished(() => void clients.kill('SIGKILL'))
   const each = ['create', 'interrupt', 'send', 'send']
-  await expect.poll(() => [...calls].sort(), { interval: 20 }).toEqual([...each, ...each].sort())
-  await expect.poll(() => [acp.connections, watches()], { interval: 20 }).toEqual([10, 6])
+  await expect.poll(() => [...calls].sort(), patiently).toEqual([...each, ...each].sort())
+  await expect.poll(() => [acp.connections, watches()], patiently).toEqual([10, 6])
   await killed(clients)
-  await expect.poll(() => [acp.connections, group.connections, watches()], { interval: 20 }).toEqual([0, 0, 0])
+  await expect.poll(() => [acp.connections, group.connections, watches()], patiently).toEqual([0, 0, 0])
   released.open()
   await new Promise(resolve => setImmediate(resolve))
   expect(watches()).toBe(0)
