@@ -1,12 +1,13 @@
 /** Chats of the built server: by commands, behind a killed server, and as sessions of the official ACP client. */
-import { client } from '@agentclientprotocol/sdk'
+import { Readable, Writable } from 'node:stream'
+import { client, ndJsonStream } from '@agentclientprotocol/sdk'
 import { createHttpStream } from '@agentclientprotocol/sdk/experimental/http-client'
 import { createWebSocketStream } from '@agentclientprotocol/sdk/experimental/ws-client'
 import { afterEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { CreatedApiKey } from '../../shared/contract/admin/api-keys.js'
 import type { ChatList } from '../../shared/contract/chats.js'
-import { cleanUp, dataDirectory, follow, run, runJson, startServe } from './process.js'
+import { cleanUp, dataDirectory, follow, run, runJson, startAcpConnect, startServe } from './process.js'
 
 // A server's start takes seconds on a busy machine.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 })
@@ -63,13 +64,17 @@ test('a chat whose server is killed in the middle of a response is answered by t
   watching.kill('SIGKILL')
 })
 
-test('the official ACP client talks with a chat over HTTP and over WebSocket', async () => {
+test('the official ACP client talks with a chat over HTTP, over WebSocket and on stdio', async () => {
   const { server, key } = await serveWithUser()
   const headers = { authorization: `Bearer ${key}` }
   const url = `${server.url}/acp`
   const streams = [
     () => createHttpStream(url, { headers }),
     () => createWebSocketStream(url.replace('http', 'ws'), { headers, WebSocket: WebSocket as never }),
+    () => {
+      const { stdin, stdout } = startAcpConnect(url, { BRIDGE_ACP_KEY: key })
+      return ndJsonStream(Writable.toWeb(stdin), Readable.toWeb(stdout) as ReadableStream<Uint8Array>) // one class, declared twice
+    },
   ]
   let earlier = ''
   for (const streamOf of streams) {
@@ -97,7 +102,7 @@ test('the official ACP client talks with a chat over HTTP and over WebSocket', a
     // Over HTTP the client opens the stream of the session before, which is a 404.
     const unknown = agent.request('session/load', { sessionId: 'unknown', cwd: '/', mcpServers: [] })
     await expect(unknown).rejects.toThrow(/unknown_session|no session of yours/)
-    // The session of the other transport is there too.
+    // The session of the transport before is there too.
     if (earlier !== '') {
       texts.length = 0
       await agent.request('session/load', { sessionId: earlier, cwd: '/', mcpServers: [] })

@@ -12,6 +12,7 @@ import type { Chats } from '../../services/chats/chats.js'
 import type { ChatWatch } from '../../services/chats/watch/chat-watch.js'
 import type { UserIdentity } from '../../services/identity.js'
 import type { UserPlaces } from '../user-places.js'
+import { isChatId } from './agent-params.js'
 import { createChatAgent } from './chat-agent.js'
 
 /** Settings of {@link serveChats}. */
@@ -69,6 +70,7 @@ export function serveChats({
       return duplex
     },
     async ownsSession({ userId }, sessionId) {
+      if (!isChatId(sessionId)) return false
       const reader = { role: 'user', userId } as const
       try {
         await chats.find(sessionId, reader)

@@ -1,14 +1,18 @@
 /** Whole conversations of this client with servers of agents. */
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createAcpClient } from '../../../client/acp/acp-client.js'
 import type { AcpClientOptions } from '../../../client/acp/options.js'
 import { memoryDuplexPair } from '../../../shared/rpc/links/memory-duplex.js'
 import { AcpPeer, promptOf } from '../../fixtures/acp/acp-peer.js'
 import { startAcp } from '../../fixtures/acp/acp-server.js'
+import { ScriptAgents } from '../../fixtures/acp/script-agent.js'
 import { duplexOf } from '../../fixtures/acp/sdk-agent.js'
 import { startSdkServer } from '../../fixtures/acp/sdk-server.js'
 import { makeAgent } from '../../fixtures/acp/stdio-agent.mjs'
 import { leavesNothing, opened } from '../../fixtures/leaves-nothing.js'
+import { listening } from '../../fixtures/listening.js'
 
 leavesNothing()
 
@@ -132,5 +136,32 @@ describe('a WebSocket', () => {
     })
     expect(first.error?.data).toEqual({ reason: 'too_many_connections', mayHaveRun: false })
     expect(await client.closed).toMatchObject({ reason: 'too_many_connections' })
+  })
+  test('a close during the upgrade leaves no socket, and no response', async () => {
+    const server = createServer()
+    const port = await listening(server, { cut: true })
+    const accepted = once(server, 'connection')
+    const client = createAcpClient({ url: `ws://127.0.0.1:${port}/acp` })
+    const peer = new AcpPeer(client)
+    peer.ask('initialize')
+    const [socket]: Socket[] = await accepted
+    const gone = once(socket as Socket, 'close') // of the event
+    socket?.resume().on('error', () => {})
+    await client.close()
+    await gone
+    expect(peer.received).toEqual([])
+  })
+
+  test('a close during initialize ends the connection at the server, and has no response', async () => {
+    const agents = new ScriptAgents()
+    agents.answersInitialize = false
+    const { url, acp, ends } = await startAcp({ agent: agents.connect })
+    const client = createAcpClient({ url: url.replace('http', 'ws') })
+    const peer = new AcpPeer(client)
+    peer.ask('initialize')
+    await expect.poll(() => agents.all.length).toBe(1)
+    await client.close()
+    expect(peer.received).toEqual([])
+    await expect.poll(() => [acp.connections, ends]).toEqual([0, ['closed']])
   })
 })

@@ -37,6 +37,18 @@ test('a session that the store cannot look up is a fault of the server, and none
   expect(logger.text()).toContain('MARKED')
 })
 
+test.each([
+  ['a word', 'unknown'],
+  ['in capital letters', '0190A5A0-0000-7000-8000-000000000001'],
+  ['long', 'x'.repeat(256)],
+])('a session whose id is %s is unknown, and no error of the server', async (_, sessionId) => {
+  const { send, authorization, logger } = await listening()
+  const client = await TestClient.open(send, { authorization })
+  const headers = { accept: 'text/event-stream', ...client.headers, 'acp-session-id': sessionId }
+  expect(await ask(send, 'GET', headers)).toMatchObject({ status: 404, body: { reason: 'unknown_session' } })
+  expect(logger.lines.filter(({ level }) => level === 'error')).toEqual([])
+})
+
 test('a revoked key ends its connection over HTTP as unauthorized, without an error in the log', async () => {
   const { send, authorization, revoke, logger } = await listening()
   const client = await TestClient.open(send, { authorization })
