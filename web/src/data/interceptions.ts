@@ -4,10 +4,10 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Interception, InterceptionsPage } from '../../../shared/contract/admin/interceptions.js'
 import type { InterceptionEnd } from '../../../shared/contract/admin/watch.js'
 import { isInternalRequestKind, requestKindKey } from '../../../shared/contract/request-kinds.js'
-import { api } from './client.js'
+import { type Reads, reads } from './own.js'
 import { watchRecords } from './watch.js'
 
-type ListInput = NonNullable<Parameters<ReturnType<typeof api>['admin']['interceptions']['list']['query']>[0]>
+type ListInput = NonNullable<Parameters<Reads['interceptions']['list']['query']>[0]>
 
 /** Filters of the list, as in the address bar. */
 export type InterceptionFilters = Omit<ListInput, 'cursor' | 'limit'>
@@ -19,7 +19,7 @@ export const interceptionsQuery = (filters: InterceptionFilters) =>
   infiniteQueryOptions({
     queryKey: ['interceptions', filters],
     queryFn: ({ pageParam, signal }) =>
-      api().admin.interceptions.list.query(
+      reads().interceptions.list.query(
         { ...filters, limit: pageSize, ...(pageParam !== undefined && { cursor: pageParam }) },
         { signal },
       ),
@@ -33,7 +33,7 @@ export const interceptionsQuery = (filters: InterceptionFilters) =>
 export const interceptionQuery = (id: string) =>
   queryOptions({
     queryKey: ['interception', id],
-    queryFn: ({ signal }) => api().admin.interceptions.get.query({ id }, { signal }),
+    queryFn: ({ signal }) => reads().interceptions.get.query({ id }, { signal }),
   })
 
 /** Rows that arrived live and are kept beside the pages; with more of them the pages are read again. */

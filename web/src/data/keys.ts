@@ -1,6 +1,7 @@
 /** Keys of clients and of daemons. */
 import { queryOptions } from '@tanstack/react-query'
 import { api } from './client.js'
+import { isOperator, ownKeys } from './own.js'
 import { useAction } from './use-action.js'
 
 const key = ['keys'] as const
@@ -10,10 +11,13 @@ const daemons = ['daemon-keys'] as const
 export const keysQuery = (user?: string) =>
   queryOptions({
     queryKey: [...key, user ?? null],
-    queryFn: ({ signal }) => api().admin.apiKeys.list.query(user === undefined ? {} : { user }, { signal }),
+    queryFn: ({ signal }) =>
+      isOperator()
+        ? api().admin.apiKeys.list.query(user === undefined ? {} : { user }, { signal })
+        : ownKeys().list.query(undefined, { signal }),
   })
 
-/** What a new key needs. */
+/** What a new key needs; a user makes keys for nobody else. */
 export interface NewKey {
   user: string
   name?: string
@@ -22,12 +26,17 @@ export interface NewKey {
 
 /** Creates a key. The response is the only one with the secret. */
 export const useCreateKey = () =>
-  useAction({ run: (input: NewKey) => api().admin.apiKeys.create.mutate(input), changes: [key] })
+  useAction({
+    run: ({ user, ...input }: NewKey) =>
+      isOperator() ? api().admin.apiKeys.create.mutate({ user, ...input }) : ownKeys().create.mutate(input),
+    changes: [key],
+  })
 
 /** Lets a key expire now. */
 export const useExpireKey = () =>
   useAction({
-    run: (id: string) => api().admin.apiKeys.expire.mutate({ id }),
+    run: async (id: string): Promise<unknown> =>
+      isOperator() ? api().admin.apiKeys.expire.mutate({ id }) : ownKeys().expire.mutate({ id }),
     changes: [key],
     done: () => 'The key has expired.',
   })
@@ -35,7 +44,8 @@ export const useExpireKey = () =>
 /** Revokes a key: removes it for good. */
 export const useRevokeKey = () =>
   useAction({
-    run: (id: string) => api().admin.apiKeys.delete.mutate({ id }),
+    run: async (id: string): Promise<unknown> =>
+      isOperator() ? api().admin.apiKeys.delete.mutate({ id }) : ownKeys().revoke.mutate({ id }),
     changes: [key],
     done: () => 'The key is revoked.',
   })

@@ -1,8 +1,8 @@
 /** Totals of requests and tokens. */
 import { keepPreviousData, queryOptions } from '@tanstack/react-query'
-import { api } from './client.js'
+import { type Reads, reads } from './own.js'
 
-type Input = NonNullable<Parameters<ReturnType<typeof api>['admin']['usage']['query']>[0]>
+type Input = NonNullable<Parameters<Reads['usage']['query']>[0]>
 
 /** What is totalled. */
 export type UsageInput = Input
@@ -11,7 +11,7 @@ export type UsageInput = Input
 export const usageQuery = (input: UsageInput) =>
   queryOptions({
     queryKey: ['usage', input],
-    queryFn: ({ signal }) => api().admin.usage.query(input, { signal }),
+    queryFn: ({ signal }) => reads().usage.query(input, { signal }),
     staleTime: 30_000,
     placeholderData: keepPreviousData,
   })

@@ -1,6 +1,6 @@
 /** The stream of records as they are stored: one subscription for the whole page, without gaps. */
 import type { WatchEvent } from '../../../shared/contract/admin/watch.js'
-import { api } from './client.js'
+import { reads } from './own.js'
 
 type Listener = (event: WatchEvent) => void
 
@@ -26,7 +26,7 @@ export function watchRecords(listener: Listener): () => void {
 }
 
 function start(): void {
-  const subscription = api().admin.watch.subscribe(
+  const subscription = reads().watch.subscribe(
     {},
     {
       onData: ({ data }) => {
