@@ -7,7 +7,7 @@ const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe
 /** What axe finds in a page, a line for each rule and element. `rules`: only these. */
 export async function violationsOf(page: Page, rules?: readonly string[]): Promise<string[]> {
   if (!(await page.evaluate('typeof axe'))?.toString().includes('object')) await page.evaluate(source)
-  const options = rules ? { runOnly: { type: 'rule', values: rules } } : {}
+  const options = { resultTypes: ['violations'], ...(rules && { runOnly: { type: 'rule', values: rules } }) }
   // A panel that fades in has other colours for a moment.
   return page.evaluate<string[]>(`(async () => {
     await Promise.allSettled(document.getAnimations().filter(one => one.effect.getTiming().iterations !== Infinity).map(one => one.finished))

@@ -12,6 +12,7 @@ export function viewsOf({ interception, chat }: { interception: string; chat: st
     'daemon-keys': '/keys?of=daemons',
     providers: '/providers',
     provider: '/providers/anthropic',
+    prices: '/prices?provider=anthropic&model=claude-sonnet-4-5-20250929',
     'mcp-servers': '/mcp-servers',
     'mcp-server': '/mcp-servers/tickets',
     agents: '/agents',

@@ -29,6 +29,7 @@ export const routes: readonly Route[] = [
   all('/keys', () => import('../views/keys/keys.js')),
   admin('/providers', () => import('../views/providers/providers.js')),
   admin('/providers/:name', () => import('../views/providers/provider.js')),
+  admin('/prices', () => import('../views/prices/prices.js')),
   admin('/mcp-servers', () => import('../views/mcp/mcp-servers.js')),
   admin('/mcp-servers/:id', () => import('../views/mcp/mcp-server.js')),
   admin('/agents', () => import('../views/agents/agents.js')),

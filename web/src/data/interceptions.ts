@@ -39,6 +39,9 @@ export const interceptionQuery = (id: string) =>
 /** Rows that arrived live and are kept beside the pages; with more of them the pages are read again. */
 const maxLiveRows = 1_000
 
+/** Time between two reads for the costs of new rows, which stand in the rows and in no event. */
+const costsEveryMs = 2_000
+
 /** What has arrived since the list was opened: it counts beside pages that were read before. */
 interface Live {
   rows: readonly Interception[]
@@ -86,16 +89,26 @@ export function useLiveInterceptions(filters: InterceptionFilters, isHeld: boole
       if (held.current) setWaiting(queue.current.length)
       else release()
     }
+    let costs: ReturnType<typeof setTimeout> | undefined
+    const readCosts = (): void => {
+      costs ??= setTimeout(() => {
+        costs = undefined
+        const read = queries.getQueryData(interceptionsQuery(current.current.filters).queryKey)
+        if ((read?.pages.length ?? 0) <= 2) void queries.invalidateQueries({ queryKey: current.current.queryKey })
+      }, costsEveryMs)
+    }
     const stop = watchRecords(event => {
       if (event.kind === 'watching') void queries.invalidateQueries({ queryKey: ['interceptions'] })
       else if (event.kind === 'interception' && matches(event.record, current.current.filters)) {
         queue.current.push(event.record)
       } else if (event.kind === 'interceptionEnded') arrivedEnds.set(event.record.id, event.record)
+      else if (event.kind === 'tokenUsage') return readCosts()
       else return
       timer ??= setTimeout(flush, 120)
     })
     return () => {
       clearTimeout(timer)
+      clearTimeout(costs)
       stop()
     }
   }, [queries, release])

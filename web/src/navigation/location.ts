@@ -1,5 +1,5 @@
 /** The place of the page in the browser's history: path and search of the address bar. */
-import { useSyncExternalStore } from 'react'
+import { useMemo, useSyncExternalStore } from 'react'
 
 const listeners = new Set<() => void>()
 
@@ -36,12 +36,13 @@ export type Search = Readonly<Record<string, string>>
 
 /** Returns the filters of the address bar, and a function that changes some of them in place. */
 export function useSearch(): [Search, (change: Record<string, string | undefined>) => void] {
-  const { search } = new URL(useHref(), window.location.origin)
-  const params = new URLSearchParams(search)
+  const { search: text } = new URL(useHref(), window.location.origin)
+  // The same object for the same address: values are made from it once.
+  const search = useMemo(() => Object.fromEntries(new URLSearchParams(text)), [text])
   const change = (changes: Record<string, string | undefined>): void => {
-    navigate(withSearch(window.location.pathname, { ...Object.fromEntries(params), ...changes }), { replace: true })
+    navigate(withSearch(window.location.pathname, { ...search, ...changes }), { replace: true })
   }
-  return [Object.fromEntries(params), change]
+  return [search, change]
 }
 
 /** Returns a path with filters; empty and absent ones are left out. */

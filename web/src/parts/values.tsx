@@ -45,3 +45,14 @@ export function Id({ value }: { value: string }) {
 export function Maybe({ value, none = '–' }: { value: string | null | undefined; none?: string }) {
   return value ? value : <span className="dim">{none}</span>
 }
+
+/** The cost of records, and whether some of them have no price. */
+export function Cost({ nanos, unpriced }: { nanos: string | null; unpriced: number }) {
+  if (nanos === null && unpriced === 0) return <span className="dim">–</span>
+  if (nanos === null || unpriced === 0) return <Money nanos={nanos} />
+  return (
+    <span title={`${formatCount(unpriced)} records without a price are not in it`}>
+      <Money nanos={nanos} /> <span className="dim">+?</span>
+    </span>
+  )
+}

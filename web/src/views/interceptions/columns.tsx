@@ -3,7 +3,7 @@ import { requestKindKey } from '../../../../shared/contract/request-kinds.js'
 import type { Column } from '../../parts/columns.js'
 import { formatDuration } from '../../parts/format.js'
 import { Tag } from '../../parts/status.js'
-import { Maybe, Time } from '../../parts/values.js'
+import { Cost, Maybe, Time } from '../../parts/values.js'
 import { Outcome } from './outcome.js'
 
 /** Returns the kind of a request that a client made for itself, such as `title`. */
@@ -50,6 +50,14 @@ export function interceptionColumns(isOwn: boolean): Column<Interception>[] {
       ),
     },
     { id: 'outcome', header: 'Outcome', width: '124px', narrow: '96px', cell: row => <Outcome row={row} /> },
+    {
+      id: 'cost',
+      header: 'Cost',
+      width: '94px',
+      align: 'right',
+      from: 'medium',
+      cell: row => <Cost nanos={row.costNanos} unpriced={row.unpricedRecords} />,
+    },
     {
       id: 'duration',
       header: 'Duration',

@@ -13,7 +13,7 @@ import { Content } from '../../parts/content.js'
 import { formatDuration } from '../../parts/format.js'
 import { Facts, Figures, Page, Panel } from '../../parts/page.js'
 import { Empty, Failed, Loading } from '../../parts/states.js'
-import { Count, Maybe, Time } from '../../parts/values.js'
+import { Cost, Count, Maybe, Time } from '../../parts/values.js'
 import './interceptions.css'
 import { Outcome } from './outcome.js'
 import { Prompts, Steps, Tokens } from './records.js'
@@ -111,6 +111,11 @@ function Totals({ detail: { interception: row, tokenUsages } }: { detail: Interc
         ['Cache read', <Count key="v" value={sum(tokenUsages, 'cacheReadInputTokens')} />, 'tokens'],
         ['Cache write', <Count key="v" value={sum(tokenUsages, 'cacheWriteInputTokens')} />, 'tokens'],
         ['Output', <Count key="v" value={sum(tokenUsages, 'outputTokens')} />, 'tokens'],
+        [
+          'Cost',
+          <Cost key="v" nanos={row.costNanos} unpriced={row.unpricedRecords} />,
+          tokenUsages.some(usage => usage.costEstimated) ? 'estimated' : 'US dollars',
+        ],
         [
           'Duration',
           formatDuration(end.getTime() - row.startedAt.getTime()),

@@ -55,10 +55,7 @@ export default function Interceptions() {
   const { role } = useSession()
   const [search] = useSearch()
   const [isAtTop, setAtTop] = useState(true)
-  // One value for one address: a filter by time would be another one in each render.
-  const address = JSON.stringify(search)
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the text stands for the object
-  const filters = useMemo(() => filtersOf(search), [address])
+  const filters = useMemo(() => filtersOf(search), [search])
   const { query, rows, waiting, fresh, release } = useLiveInterceptions(filters, !isAtTop)
   const columns = useMemo(() => interceptionColumns(role === 'user'), [role])
   const isFiltered = names.some(name => search[name])

@@ -10,7 +10,7 @@ import { Content, JsonContent } from '../../parts/content.js'
 import { DataTable } from '../../parts/data-table.js'
 import { Panel } from '../../parts/page.js'
 import { Tag } from '../../parts/status.js'
-import { Count, Maybe, Time } from '../../parts/values.js'
+import { Count, Maybe, Money, Time } from '../../parts/values.js'
 
 /** The words of the user. */
 export function Prompts({ prompts }: { prompts: InterceptionDetail['promptUsages'] }) {
@@ -101,6 +101,7 @@ const tokenColumns: Column<TokenUsage>[] = [
     cell: row => <Count value={row.cacheWriteInputTokens} />,
   },
   { id: 'output', header: 'Output', align: 'right', cell: row => <Count value={row.outputTokens} /> },
+  { id: 'cost', header: 'Cost', align: 'right', cell: row => <Money nanos={row.costNanos} /> },
 ]
 
 /** The tokens of each response of the provider. */

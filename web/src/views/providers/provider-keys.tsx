@@ -72,7 +72,7 @@ function AddKey({ name }: { name: string }) {
     if (key.trim()) add.mutate({ name, keys: [key.trim()] })
   }
   return (
-    <form className="provider-add" onSubmit={submit}>
+    <form className="row-form" onSubmit={submit}>
       <PasswordInput
         aria-label="New key"
         placeholder="Another key of the provider"

@@ -4,8 +4,8 @@ import { Link } from '../../navigation/link.js'
 import { type Search, withSearch } from '../../navigation/location.js'
 import type { Column } from '../../parts/columns.js'
 import { DataTable } from '../../parts/data-table.js'
-import { Count } from '../../parts/values.js'
-import { type Dimension, type Measure, nameOf } from './measures.js'
+import { Cost, Count } from '../../parts/values.js'
+import { type Dimension, labelOf, type Measure, nameOf } from './measures.js'
 import './usage.css'
 
 /** The sums of a report; a name narrows the report to itself. */
@@ -38,7 +38,7 @@ export function UsageTable({
     return [
       {
         id: 'name',
-        header: by === 'model' ? 'Model' : by === 'user' ? 'User' : 'Provider',
+        header: labelOf(by),
         width: '26%',
         narrow: '44%',
         sort: row => nameOf(row, by),
@@ -58,11 +58,18 @@ export function UsageTable({
         sort: measure.of,
         cell: row => <Share part={total === 0 ? 0 : measure.of(row) / total} />,
       },
+      {
+        id: 'cost',
+        header: 'Cost',
+        align: 'right',
+        sort: row => (row.costNanos === null ? null : Number(row.costNanos)),
+        cell: row => <Cost nanos={row.costNanos} unpriced={row.unpricedRecords} />,
+      },
       number('requests', 'Requests', row => row.interceptions),
       number('input', 'Input', row => row.inputTokens, 'medium'),
       number('read', 'Cache read', row => row.cacheReadInputTokens, 'wide'),
       number('write', 'Cache write', row => row.cacheWriteInputTokens, 'wide'),
-      number('output', 'Output', row => row.outputTokens),
+      number('output', 'Output', row => row.outputTokens, 'medium'),
     ]
   }, [rows, by, measure, search])
   return <DataTable inline label={`Usage by ${by}`} columns={columns} rows={rows} rowKey={row => nameOf(row, by)} />

@@ -4,7 +4,9 @@ import { useQuery } from '@tanstack/react-query'
 import { useMemo } from 'react'
 import type { UsageRow } from '../../../../shared/contract/admin/usage.js'
 import { useSession } from '../../data/session.js'
-import { type UsageInput, usageQuery } from '../../data/usage.js'
+import { exportUsage, type UsageInput, usageQuery } from '../../data/usage.js'
+import { useAction } from '../../data/use-action.js'
+import { Link } from '../../navigation/link.js'
 import { type Search, useSearch } from '../../navigation/location.js'
 import { saveFile, toCsv, toJsonLines } from '../../parts/export.js'
 import { ClearFilters, TextFilter } from '../../parts/filters.js'
@@ -13,8 +15,8 @@ import { Icon } from '../../parts/icons.js'
 import { Figures, Page, Panel } from '../../parts/page.js'
 import { StackedBars } from '../../parts/plot.js'
 import { Empty, Failed, Loading } from '../../parts/states.js'
-import { Count } from '../../parts/values.js'
-import { type Dimension, dimensions, measures } from './measures.js'
+import { Count, Money } from '../../parts/values.js'
+import { type Dimension, dimensions, labelOf, measures } from './measures.js'
 import { daysOf, periods, spanOf } from './periods.js'
 import { seriesOf } from './series.js'
 import { UsageTable } from './usage-table.js'
@@ -31,9 +33,7 @@ export default function Usage() {
   const choices = role === 'admin' ? dimensions : dimensions.filter(({ value }) => value !== 'user')
   const by: Dimension = choices.find(({ value }) => value === search.by)?.value ?? 'model'
   const measure = measures.find(({ value }) => value === search.measure) ?? measures[0]
-  const address = JSON.stringify(search)
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the text stands for the object
-  const input = useMemo(() => inputOf(search), [address])
+  const input = useMemo(() => inputOf(search), [search])
   const totals = useQuery(usageQuery({ ...input, by: [by] }))
   const daily = useQuery(usageQuery({ ...input, by: ['day', by] }))
   const days = useMemo(() => daysOf(spanOf(search)), [search])
@@ -42,7 +42,7 @@ export default function Usage() {
   return (
     <Page
       title="Usage and cost"
-      actions={<Exports rows={daily.data?.rows} by={by} />}
+      actions={<Exports input={{ ...input, by: ['day', by] }} by={by} />}
       filters={
         <>
           <SegmentedControl
@@ -105,7 +105,7 @@ export default function Usage() {
             )}
           </Panel>
           <Panel
-            title={`By ${by}`}
+            title={`By ${labelOf(by).toLowerCase()}`}
             beside={<span className="dim">{formatCount(totals.data.rows.length)} rows</span>}
             flush
           >
@@ -119,9 +119,12 @@ export default function Usage() {
 
 function Totals({ rows }: { rows: readonly UsageRow[] }) {
   const sum = (of: (row: UsageRow) => number) => rows.reduce((total, row) => total + of(row), 0)
+  const unpriced = sum(row => row.unpricedRecords)
+  const estimated = sum(row => row.estimatedRecords)
   return (
     <Figures
       items={[
+        ['Cost', <CostSum key="v" rows={rows} />, costNote(unpriced, estimated)],
         ['Requests', <Count key="v" short value={sum(row => row.interceptions)} />],
         ['Input', <Count key="v" short value={sum(row => row.inputTokens)} />, 'tokens'],
         ['Cache read', <Count key="v" short value={sum(row => row.cacheReadInputTokens)} />, 'tokens'],
@@ -132,24 +135,33 @@ function Totals({ rows }: { rows: readonly UsageRow[] }) {
   )
 }
 
-function Exports({ rows, by }: { rows: readonly UsageRow[] | undefined; by: Dimension }) {
-  if (!rows || rows.length === 0) return null
-  const names = Object.keys(rows[0] ?? {})
-  const flat = rows.map(row => ({ ...row }))
+function CostSum({ rows }: { rows: readonly UsageRow[] }) {
+  const priced = rows.flatMap(({ costNanos }) => (costNanos === null ? [] : [BigInt(costNanos)]))
+  return <Money nanos={priced.length === 0 ? null : priced.reduce((a, b) => a + b, 0n)} />
+}
+
+/** An unknown price is no zero: the sum says how many records it leaves out. */
+function costNote(unpriced: number, estimated: number) {
+  if (unpriced > 0) return <Link href="/prices">without {formatCount(unpriced)} unpriced records</Link>
+  return estimated > 0 ? `${formatCount(estimated)} records estimated` : 'US dollars'
+}
+
+/** Saves all rows of the report, also those that are not shown. */
+function Exports({ input, by }: { input: UsageInput; by: Dimension }) {
+  const run = useAction({
+    run: async (format: 'csv' | 'jsonl') => {
+      const rows = (await exportUsage(input)).map(row => ({ ...row }))
+      if (format === 'csv') saveFile(`usage-by-${by}.csv`, 'text/csv', toCsv(Object.keys(rows[0] ?? { day: '' }), rows))
+      else saveFile(`usage-by-${by}.jsonl`, 'application/jsonl', toJsonLines(rows))
+    },
+  })
+  const icon = <Icon name="download" size={14} />
   return (
     <>
-      <Button
-        variant="default"
-        leftSection={<Icon name="download" size={14} />}
-        onClick={() => saveFile(`usage-by-${by}.csv`, 'text/csv', toCsv(names, flat))}
-      >
+      <Button variant="default" leftSection={icon} disabled={run.isPending} onClick={() => run.mutate('csv')}>
         CSV
       </Button>
-      <Button
-        variant="default"
-        leftSection={<Icon name="download" size={14} />}
-        onClick={() => saveFile(`usage-by-${by}.jsonl`, 'application/jsonl', toJsonLines(flat))}
-      >
+      <Button variant="default" leftSection={icon} disabled={run.isPending} onClick={() => run.mutate('jsonl')}>
         JSON Lines
       </Button>
     </>

@@ -12,7 +12,7 @@ import { ConfirmButton } from '../../parts/confirm.js'
 import { DataTable } from '../../parts/data-table.js'
 import { Facts, Figures, Page, Panel } from '../../parts/page.js'
 import { Empty, Failed, Loading } from '../../parts/states.js'
-import { Count, Time } from '../../parts/values.js'
+import { Cost, Count, Time } from '../../parts/values.js'
 import { keyColumns } from '../keys/key-columns.js'
 import { NewKeyButton } from '../keys/new-key.js'
 import { UserState } from './user-state.js'
@@ -100,6 +100,7 @@ function Use({ user }: { user: User }) {
     >
       <Figures
         items={[
+          ['Cost', <Cost key="v" nanos={row?.costNanos ?? null} unpriced={row?.unpricedRecords ?? 0} />],
           ['Requests', <Count key="v" short value={row?.interceptions ?? 0} />],
           ['Input', <Count key="v" short value={row?.inputTokens ?? 0} />, 'tokens'],
           ['Cache read', <Count key="v" short value={row?.cacheReadInputTokens ?? 0} />, 'tokens'],
