@@ -7,9 +7,15 @@ import { findChromium } from '../browser/find-chromium.js'
 import { adminToken } from '../server/services/running-server.js'
 import { openGateway, openTab, signIn } from './running-page.js'
 import { makeOthers, makePeople, makeProviders, makeTraffic } from './traffic.js'
+import { viewsOf } from './views.js'
 
 const folder = process.env.SCREENSHOTS
-const sizes = { wide: { width: 1360, height: 850 }, narrow: { width: 390, height: 844 } } as const
+/** `docs` is that of the pictures in docs/page. */
+const sizes = {
+  docs: { width: 1120, height: 640 },
+  wide: { width: 1360, height: 850 },
+  narrow: { width: 390, height: 844 },
+} as const
 const schemes = ['light', 'dark'] as const
 
 test.runIf(folder)(
@@ -29,29 +35,12 @@ test.runIf(folder)(
       const { chat } = await makeOthers(gateway, owners)
       const { interceptions } = await gateway.operator.interceptions.list.query({ limit: 100 })
       const threaded = interceptions.find(row => row.parentId !== null) ?? interceptions[0]
-      const views: Record<string, string> = {
-        interceptions: '/interceptions',
-        interception: `/interceptions/${threaded?.id}`,
-        usage: '/usage',
+      const views = {
+        ...viewsOf({ interception: threaded?.id ?? '', chat }),
         'usage-by-user': '/usage?by=user&measure=requests&period=90d',
-        chats: '/chats',
-        chat: `/chats/${chat}`,
-        users: '/users',
-        user: '/users/ada',
-        keys: '/keys',
-        'daemon-keys': '/keys?of=daemons',
-        providers: '/providers',
-        provider: '/providers/anthropic',
-        'mcp-servers': '/mcp-servers',
-        'mcp-server': '/mcp-servers/tickets',
-        agents: '/agents',
-        agent: '/agents/builder',
-        audit: '/audit',
-        start: '/start',
-        'not-found': '/nothing',
-        empty: '/interceptions?user=nobody',
       }
       for (const [size, viewport] of Object.entries(sizes)) {
+        if (process.env.SIZES && !process.env.SIZES.split(',').includes(size)) continue
         for (const colorScheme of schemes) {
           const { page, context, problems } = await openTab(browser, { viewport, colorScheme })
           await page.goto(`${gateway.origin}/sign-in`)

@@ -13,14 +13,13 @@ export function formatShort(value: number): string {
   return Math.abs(value) < 10_000 ? whole.format(value) : short.format(value)
 }
 
-/** Returns nano-dollars as dollars: cents for large amounts, enough digits for small ones. */
+/** Returns nano-dollars as dollars: cents from a dollar on, four decimals below, so that columns align. */
 export function formatMoney(nanos: bigint | number | string): string {
   const dollars = Number(nanos) / 1e9
   if (dollars === 0) return '$0.00'
-  const size = Math.abs(dollars)
-  if (size < 0.000_001) return '<$0.000001'
-  const digits = size >= 1 ? 2 : size >= 0.01 ? 4 : 6
-  return `${dollars < 0 ? '−' : ''}$${size.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: digits })}`
+  if (Math.abs(dollars) < 0.000_05) return '<$0.0001'
+  const digits = Math.abs(dollars) >= 1 ? 2 : 4
+  return `$${dollars.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })}`
 }
 
 /** Returns a duration: `420 ms`, `3.4 s`, `2 min 5 s`, `3 h 10 min`. */

@@ -19,15 +19,17 @@ export interface PlotProps {
   /** the first is at the bottom */
   series: readonly PlotSeries[]
   format: (value: number) => string
+  /** of the axis; default: `format` */
+  formatAxis?: ((value: number) => string) | undefined
 }
 
 /** Bars of days, each made of series. */
-export function StackedBars({ label, days, series, format }: PlotProps) {
+export function StackedBars({ label, days, series, format, formatAxis = format }: PlotProps) {
   const box = useRef<HTMLDivElement>(null)
   const [shown, setShown] = useState<number>()
   const scheme = useComputedColorScheme()
-  const formatter = useRef(format)
-  formatter.current = format
+  const formatter = useRef(formatAxis)
+  formatter.current = formatAxis
   // biome-ignore lint/correctness/useExhaustiveDependencies: other colours need another drawing
   useEffect(() => {
     if (!box.current) return

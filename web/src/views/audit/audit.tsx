@@ -8,6 +8,7 @@ import { Content } from '../../parts/content.js'
 import { DataTable } from '../../parts/data-table.js'
 import { Dialog } from '../../parts/dialog.js'
 import { ClearFilters, SelectFilter, TextFilter } from '../../parts/filters.js'
+import { shortId } from '../../parts/format.js'
 import { Facts, Page } from '../../parts/page.js'
 import { Empty } from '../../parts/states.js'
 import { Maybe, Time } from '../../parts/values.js'
@@ -16,7 +17,11 @@ const columns: Column<AuditRecord>[] = [
   { id: 'at', header: 'Time', width: '130px', narrow: '92px', cell: row => <Time value={row.at} /> },
   { id: 'actor', header: 'By', width: '16%', from: 'medium', cell: row => row.actor },
   { id: 'action', header: 'Action', width: '20%', cell: row => <code>{row.action}</code> },
-  { id: 'target', header: 'Target', cell: row => <Maybe value={row.target} /> },
+  {
+    id: 'target',
+    header: 'Target',
+    cell: row => (row.target ? <span title={row.target}>{shortId(row.target)}</span> : <Maybe value={null} />),
+  },
   { id: 'user', header: 'User', width: '14%', from: 'medium', cell: row => <Maybe value={row.username} /> },
   {
     id: 'details',
@@ -51,12 +56,17 @@ const actions: readonly AuditAction[] = [
   'providers.keys.remove',
   'providers.keys.order',
   'providers.keyRejected',
+  'prices.set',
+  'prices.remove',
+  'prices.backfill',
   'mcpServers.upsert',
   'mcpServers.remove',
   'mcpServers.test',
   'externalAuthLinks.set',
   'externalAuthLinks.remove',
   'secrets.rotate',
+  'chats.read',
+  'chats.list',
 ]
 
 function filtersOf({ actor, action, target }: Search): AuditFilters {

@@ -41,11 +41,11 @@ export function interceptionColumns(isOwn: boolean): Column<Interception>[] {
     {
       id: 'session',
       header: 'Session',
-      width: '116px',
+      width: '98px',
       from: 'wide',
       cell: row => (
         <span title={row.clientSessionId ?? undefined}>
-          <Maybe value={row.clientSessionId?.slice(-12)} />
+          <Maybe value={row.clientSessionId?.slice(-8)} />
         </span>
       ),
     },

@@ -54,7 +54,7 @@ export function keyColumns(withUser: boolean): Column<ApiKey>[] {
       sort: row => row.createdAt.getTime(),
       cell: row => <Time value={row.createdAt} />,
     },
-    { id: 'actions', header: '', width: '168px', narrow: '152px', cell: row => <KeyActions row={row} /> },
+    { id: 'actions', header: '', width: '168px', narrow: '90px', cell: row => <KeyActions row={row} /> },
   ]
   return columns.filter(column => column !== false)
 }
@@ -67,14 +67,16 @@ function KeyActions({ row }: { row: ApiKey }) {
   return (
     <div className="tbl-actions">
       {isActive && (
-        <ConfirmButton
-          label="Expire"
-          title={`Let the key ${label} expire?`}
-          confirm="Expire the key"
-          onConfirm={() => expire.mutate(row.id)}
-        >
-          Requests with the key are rejected from now on. The key stays in the list.
-        </ConfirmButton>
+        <span className="from-medium">
+          <ConfirmButton
+            label="Expire"
+            title={`Let the key ${label} expire?`}
+            confirm="Expire the key"
+            onConfirm={() => expire.mutate(row.id)}
+          >
+            Requests with the key are rejected from now on. The key stays in the list.
+          </ConfirmButton>
+        </span>
       )}
       <ConfirmButton
         label="Revoke"

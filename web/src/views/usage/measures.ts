@@ -9,14 +9,24 @@ export interface Measure {
   unit: string
   of: (row: UsageRow) => number
   format: (value: number) => string
+  formatAxis?: (value: number) => string
 }
 
 const tokens = (row: UsageRow) =>
   row.inputTokens + row.outputTokens + row.cacheReadInputTokens + row.cacheWriteInputTokens
 
+const dollars = (nanos: number) => `$${(nanos / 1e9).toFixed(2)}`
+
 /** The choices; the first is the default. */
 export const measures: readonly [Measure, ...Measure[]] = [
-  { value: 'cost', label: 'Cost', unit: 'US dollars', of: row => Number(row.costNanos ?? 0), format: formatMoney },
+  {
+    value: 'cost',
+    label: 'Cost',
+    unit: 'US dollars',
+    of: row => Number(row.costNanos ?? 0),
+    format: formatMoney,
+    formatAxis: dollars,
+  },
   { value: 'tokens', label: 'All tokens', unit: 'tokens', of: tokens, format: formatShort },
   { value: 'input', label: 'Input', unit: 'tokens', of: row => row.inputTokens, format: formatShort },
   { value: 'output', label: 'Output', unit: 'tokens', of: row => row.outputTokens, format: formatShort },

@@ -23,7 +23,9 @@ export function seriesOf(
     totals.set(name, values)
   }
   const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)
-  const sorted = [...totals].map(([label, values]) => ({ label, values })).sort((a, b) => sum(b.values) - sum(a.values))
+  // A series without a value would stand in the legend as a zero, which an unpriced model is not.
+  const known = [...totals].map(([label, values]) => ({ label, values })).filter(({ values }) => sum(values) > 0)
+  const sorted = known.sort((a, b) => sum(b.values) - sum(a.values))
   if (sorted.length <= maxSeries + 1) return sorted
   const others = days.map((_, day) => sum(sorted.slice(maxSeries).map(({ values }) => values[day] ?? 0)))
   return [...sorted.slice(0, maxSeries), { label: `${sorted.length - maxSeries} others`, values: others }]

@@ -72,7 +72,8 @@ export function UsageTable({
       number('output', 'Output', row => row.outputTokens, 'medium'),
     ]
   }, [rows, by, measure, search])
-  return <DataTable inline label={`Usage by ${by}`} columns={columns} rows={rows} rowKey={row => nameOf(row, by)} />
+  const sorted = useMemo(() => rows.toSorted((a, b) => measure.of(b) - measure.of(a)), [rows, measure])
+  return <DataTable inline label={`Usage by ${by}`} columns={columns} rows={sorted} rowKey={row => nameOf(row, by)} />
 }
 
 function Share({ part }: { part: number }) {

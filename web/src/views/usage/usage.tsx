@@ -53,31 +53,35 @@ export default function Usage() {
           />
           <TextInput
             type="date"
+            w={126}
             aria-label="First day"
             value={search.from ?? ''}
             onChange={event => change({ from: event.currentTarget.value })}
           />
           <TextInput
             type="date"
+            w={126}
             aria-label="Last day"
             value={search.to ?? ''}
             onChange={event => change({ to: event.currentTarget.value })}
           />
           <NativeSelect
             aria-label="By"
+            w={108}
             value={by}
             data={choices.map(({ value, label }) => ({ value, label: `By ${label.toLowerCase()}` }))}
             onChange={event => change({ by: event.currentTarget.value })}
           />
           <NativeSelect
             aria-label="Measure"
+            w={104}
             value={measure.value}
             data={measures.map(({ value, label }) => ({ value, label }))}
             onChange={event => change({ measure: event.currentTarget.value })}
           />
-          {role === 'admin' && <TextFilter name="user" label="User" width={110} />}
-          <TextFilter name="provider" label="Provider" width={115} />
-          <TextFilter name="model" label="Model" width={150} />
+          {role === 'admin' && <TextFilter name="user" label="User" width={84} />}
+          <TextFilter name="provider" label="Provider" width={100} />
+          <TextFilter name="model" label="Model" width={112} />
           <ClearFilters names={['user', 'provider', 'model', 'from', 'to']} />
         </>
       }
@@ -99,6 +103,7 @@ export default function Usage() {
               days={days}
               series={series}
               format={measure.format}
+              formatAxis={measure.formatAxis}
             />
             {daily.data?.isCut && (
               <p className="dim">The report has more rows than fit; small ones are left out of the plot.</p>
