@@ -66,10 +66,10 @@ export default function Interceptions() {
       beside={<Live />}
       filters={
         <>
-          {role === 'admin' && <TextFilter name="user" label="User" width={110} />}
-          <TextFilter name="model" label="Model" width={150} />
-          <TextFilter name="provider" label="Provider" width={115} />
-          <TextFilter name="client" label="Client" width={115} />
+          {role === 'admin' && <TextFilter name="user" label="User" width={92} />}
+          <TextFilter name="model" label="Model" width={124} />
+          <TextFilter name="provider" label="Provider" width={100} />
+          <TextFilter name="client" label="Client" width={94} />
           <SelectFilter
             name="error"
             label="Outcome"
