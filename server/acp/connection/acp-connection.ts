@@ -28,9 +28,11 @@ import {
 import { RpcError } from '../../../shared/rpc/errors.js'
 import type { GroupMember, MemberObserver } from '../../rpc/connection-group.js'
 import type { AcpEnd, AcpIdentity, AcpSettings, AcpTransport } from '../options.js'
+import { ConnectionWaits } from './connection-waits.js'
 import { endCodes } from './end-codes.js'
 import type { KnownSessions } from './known-sessions.js'
 import { MessageRouter } from './message-router.js'
+import { type InitializeOutcome, Opening, withConnectionId } from './opening.js'
 import type { Outlet } from './outlet.js'
 import type { Route } from './pending-requests.js'
 
@@ -41,12 +43,6 @@ export interface ConnectionFacts<I extends AcpIdentity> {
   readonly transport: AcpTransport
   /** Called once, when the connection begins to end. */
   onEnding(): void
-}
-
-/** Receives the outcome of `initialize`, synchronously: later messages of the agent come later. */
-export interface InitializeOutcome {
-  onResponse(response: AcpResponse): void
-  onFailure(error: RpcError<string>): void
 }
 
 type Phase = 'opening' | 'open' | 'draining' | 'ending' | 'ended'
@@ -62,17 +58,11 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   #phase: Phase = 'opening'
   #outlet: Outlet | undefined
   #agent: Duplex | undefined
-  #outcome: InitializeOutcome | undefined
-  #timer: NodeJS.Timeout | undefined
+  /** until `initialize` has its outcome */
+  #opening: Opening | undefined
   readonly #drainWaiters = new Set<() => void>()
-  #memberObserver: MemberObserver | undefined
-  #resolveIdle: (() => void) | undefined
-  #resolveClosed: (reason: CloseReason) => void = () => {}
-  #resolveReleased: () => void = () => {}
+  readonly #waits = new ConnectionWaits()
   #closeReason: CloseReason = { code: closeCodes.normal, message: '' }
-  /** made when they are asked for */
-  #closed: Promise<CloseReason> | undefined
-  #released: Promise<void> | undefined
 
   constructor(facts: ConnectionFacts<I>, settings: AcpSettings<I>) {
     this.id = facts.id
@@ -93,11 +83,6 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     return this.#lifetime.signal
   }
 
-  /** Whether the agent's end has closed, or there will be none. */
-  get #isReleased(): boolean {
-    return this.isOver && this.#agent === undefined
-  }
-
   get isOver(): boolean {
     return this.#phase === 'ending' || this.#phase === 'ended'
   }
@@ -116,13 +101,8 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
    * after an error of the agent its owner ends it.
    */
   async initialize(message: AcpRequest, outcome: InitializeOutcome): Promise<void> {
-    const { initializeTimeoutMs } = this.#settings.times
-    this.#outcome = outcome
+    this.#opening = new Opening(outcome, this.#settings.times.initializeTimeoutMs, error => this.#failInitialize(error))
     this.#router.fromClient(message, undefined)
-    this.#timer = setTimeout(() => {
-      const ms = initializeTimeoutMs.toLocaleString('en')
-      this.#failInitialize(acpError('initialize_timeout', `the agent did not respond to initialize within ${ms} ms`))
-    }, initializeTimeoutMs).unref()
     let agent: Duplex
     try {
       const { id, identity, transport, signal } = this
@@ -215,13 +195,9 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   }
 
   onInitialized(response: AcpResponse): void {
-    clearTimeout(this.#timer)
-    const outcome = this.#outcome
-    this.#outcome = undefined
+    const opening = this.#takeOpening()
     if (this.#phase === 'opening') this.#phase = 'open'
-    const { result } = response
-    const isObject = typeof result === 'object' && result !== null
-    outcome?.onResponse(isObject ? { ...response, result: { ...result, connectionId: this.id } } : response)
+    opening?.outcome.onResponse(withConnectionId(response, this.id))
     if (response.error !== undefined) {
       this.end({ reason: 'initialize_failed', message: 'the agent rejected initialize' }, 'flush')
     }
@@ -255,7 +231,7 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
 
   onClose(reason: CloseReason): void {
     this.#agent = undefined
-    this.#resolveReleased()
+    this.#waits.released.resolve()
     if (this.isOver) return
     if (reason.code === closeCodes.unauthorized) return this.#endWithAgent('unauthorized', reason.message)
     const isClean = reason.code === closeCodes.normal || reason.code === closeCodes.noStatus
@@ -272,17 +248,23 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
 
   #endWithAgent(reason: 'agent_ended' | 'agent_failed' | 'unauthorized', message: string): void {
     const error = reason === 'unauthorized' ? reason : 'agent_failed'
-    if (this.#outcome) return this.#failInitialize(acpError(error, message))
+    if (this.#opening) return this.#failInitialize(acpError(error, message))
     this.#router.rejectOpen(error, message)
     this.end({ reason, message }, 'flush')
   }
 
   #failInitialize(error: RpcError<string>): void {
-    const outcome = this.#outcome
-    this.#outcome = undefined
-    if (!outcome || this.isOver) return
-    outcome.onFailure(error)
+    const opening = this.#takeOpening()
+    if (!opening || this.isOver) return
+    opening.outcome.onFailure(error)
     this.end({ reason: 'initialize_failed', message: error.message }, 'flush')
+  }
+
+  #takeOpening(): Opening | undefined {
+    const opening = this.#opening
+    this.#opening = undefined
+    opening?.stop()
+    return opening
   }
 
   /** Ends the connection and its agent. Does nothing when it is over. */
@@ -291,15 +273,14 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     this.#phase = 'ending'
     const { reason, message } = end
     this.#closeReason = { code: endCodes[reason], message, reason }
-    clearTimeout(this.#timer)
-    this.#outcome = undefined
+    this.#takeOpening()
     this.#router.clear()
     this.#lifetime.abort(new RpcError<string>('CLIENT_CLOSED_REQUEST', message, { reason }))
     this.#wake()
     this.#settings.observer.connectionEnded?.(this.transport, reason)
     this.#settings.logger.debug({ connectionId: this.id, reason }, 'a connection has ended')
     if (this.#agent) this.#agent.close(this.#closeReason)
-    else this.#resolveReleased()
+    else this.#waits.released.resolve()
     this.#facts.onEnding()
     if (this.#outlet) this.#outlet.end(end, how)
     else this.onGone()
@@ -310,8 +291,8 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
     if (this.#phase !== 'ending') return
     this.#phase = 'ended'
     this.#reportIdle()
-    this.#memberObserver?.onMemberClosed(this)
-    this.#resolveClosed(this.#closeReason)
+    this.#waits.memberObserver?.onMemberClosed(this)
+    this.#waits.closed.resolve(this.#closeReason)
   }
 
   get activeCalls(): number {
@@ -335,31 +316,23 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
 
   #reportIdle(): void {
     if (this.#router.openRequests > 0) return
-    this.#resolveIdle?.()
+    this.#waits.idle?.()
     if (this.#phase === 'draining') this.#endDrained()
   }
 
   whenIdle(): Promise<void> {
     return new Promise(resolve => {
-      this.#resolveIdle = resolve
+      this.#waits.idle = resolve
       this.#reportIdle()
     })
   }
 
   whenReleased(): Promise<void> {
-    this.#released ??= new Promise(resolve => {
-      if (this.#isReleased) resolve()
-      else this.#resolveReleased = resolve
-    })
-    return this.#released
+    return this.#waits.released.promise
   }
 
   get closed(): Promise<CloseReason> {
-    this.#closed ??= new Promise(resolve => {
-      if (this.#phase === 'ended') resolve(this.#closeReason)
-      else this.#resolveClosed = resolve
-    })
-    return this.#closed
+    return this.#waits.closed.promise
   }
 
   abortCalls(): void {
@@ -377,6 +350,6 @@ export class AcpConnection<I extends AcpIdentity = AcpIdentity> implements Duple
   }
 
   observeClose(observer: MemberObserver): void {
-    this.#memberObserver = observer
+    this.#waits.memberObserver = observer
   }
 }

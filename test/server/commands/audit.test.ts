@@ -42,7 +42,7 @@ describe('audit list', () => {
       ['apiKeys.create', 'edith'],
     ])
     await expect(print('audit', 'list', '--action', 'users.make')).rejects.toThrow(
-      /'users\.make' is invalid\. Allowed choices are users\.create, .*, secrets\.rotate\./,
+      /'users\.make' is invalid\. Allowed choices are users\.create, .*, secrets\.rotate/,
     )
     expect(await print('audit', 'list', '--actor', 'nobody')).toBe('no entries\n')
     await expect(print('audit', 'list', '--cursor', 'x')).rejects.toMatchObject({ code: 'BAD_REQUEST' })

@@ -57,6 +57,8 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       daemonKeyId: null,
       daemonInstance: null,
       endedBy: null,
+      costNanos: null,
+      unpricedRecords: 0,
     })
   })
 
@@ -88,6 +90,8 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
       daemonKeyId: null,
       daemonInstance: null,
       endedBy: null,
+      costNanos: null,
+      unpricedRecords: 0,
     })
   })
 
@@ -108,7 +112,7 @@ describe.each(stores)('records in the store: $name', ({ open }) => {
     expect(await read(parent.id)).toEqual({
       interception: expect.objectContaining({ id: parent.id }),
       thread: [expect.objectContaining({ id: parent.id })],
-      tokenUsages: [{ ...token.record, model: null }],
+      tokenUsages: [{ ...token.record, model: null, costNanos: null, costEstimated: false }],
       promptUsages: [{ ...prompt.record, metadata: null }],
       toolUsages: [
         { ...tool.record, metadata: null },

@@ -36,13 +36,24 @@ describe.each(stores)('usage in the store: $name', ({ open }) => {
   afterAll(() => store.close())
 
   const read = (query: Partial<UsageQuery>) => store.readUsage({ by: [], limit: 100, ...query })
-  const ungrouped = { userId: null, username: null, provider: null, model: null, day: null }
+  const ungrouped = {
+    userId: null,
+    username: null,
+    keyId: null,
+    provider: null,
+    model: null,
+    client: null,
+    day: null,
+  }
   const tokens = (interceptions: number, input: number, output: number, usages: number) => ({
     interceptions,
     inputTokens: input,
     outputTokens: output,
     cacheReadInputTokens: 3 * usages,
     cacheWriteInputTokens: 4 * usages,
+    costNanos: null,
+    unpricedRecords: usages,
+    estimatedRecords: 0,
   })
   const firstDay = tokens(1, 11, 22, 2)
   const large = tokens(1, 3e12, 3e12, 3)
@@ -70,9 +81,9 @@ describe.each(stores)('usage in the store: $name', ({ open }) => {
   test('by all groups in any order has a row for each combination', async () => {
     const rows = await read({ by: ['day', 'model', 'provider', 'user', 'day'] })
     expect(rows).toEqual([
-      { userId: ada, username: 'ada', provider: 'team', model: 'small', day: '2026-03-02', ...large },
-      { userId: grace, username: null, provider: 'other', model: 'big', day: '2026-03-02', ...none },
-      { userId: ada, username: 'ada', provider: 'team', model: 'big', day: '2026-03-01', ...firstDay },
+      { ...ungrouped, userId: ada, username: 'ada', provider: 'team', model: 'small', day: '2026-03-02', ...large },
+      { ...ungrouped, userId: grace, provider: 'other', model: 'big', day: '2026-03-02', ...none },
+      { ...ungrouped, userId: ada, username: 'ada', provider: 'team', model: 'big', day: '2026-03-01', ...firstDay },
     ])
     expect(await read({ by: ['day', 'model', 'provider', 'user'], limit: 2 })).toEqual(rows.slice(0, 2))
   })
