@@ -1,13 +1,30 @@
 /** What each side of a round has seen, for the judge. */
-import type { ChatEvent, ChatMessage, ChatStatus } from '../../../shared/contract/chats.js'
+import type { ChatEvent, ChatMessage, ChatStatus, SentMessage } from '../../../shared/contract/chats.js'
 import type { ModelCall } from './provider.js'
 
 /** The fate of a message that a writer has sent. */
 export interface SentAccount {
   id: string
   text: string
-  /** `sending`: no response came, so the message may be there; `gone`: taken back by an edit or by `clearQueue` */
+  /** `sending`: no response came, so the message may be there; `gone`: replaced by an edit, or taken out of the queue */
   state: 'sending' | 'acknowledged' | 'gone'
+  /** the places that responses named, in their order; repeats of the message ask again */
+  said: SentMessage['state'][]
+  /** it was replaced by an edit, so a place in the history ends */
+  isEdited?: boolean
+  /** it waited in the queue behind a response that the queue was emptied */
+  outlivedClear?: boolean
+  /** ids of earlier messages that waited perhaps when this one was promoted */
+  mayPrecede?: readonly string[]
+  /** ids of messages that waited behind this one when its promotion was over */
+  mustPrecede?: readonly string[]
+}
+
+/** A process that runs on the agent when all chats are at rest. */
+export interface RunningProcess {
+  id: string
+  /** the chat */
+  scope: string
 }
 
 /** One chat, as its writer knows it. */
@@ -37,10 +54,14 @@ export interface StoredChat {
 export interface Accounts {
   chats: readonly ChatAccount[]
   calls: readonly ModelCall[]
+  /** tags of the chats of calls that the provider has rejected for good, which fails their turns */
+  rejections: readonly string[]
   /** when replicas were killed or stopped, in ms of `performance.now()` */
   strikes: readonly number[]
   /** tool call ids in the order in which commands began */
   runs: readonly string[]
+  /** what still runs on the agent when no chat has a turn */
+  running: readonly RunningProcess[]
   watches: readonly WatchAccount[]
   stored: ReadonlyMap<string, StoredChat>
   /** ids of the recorded interceptions, and the output tokens of each */

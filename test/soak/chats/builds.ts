@@ -1,6 +1,6 @@
 /** Copies of the built program: with short leases, so that a round takes seconds, and with flaws. */
 import { type ChangedBuild, changedBuild, type LineChange } from '../crash/planted-build.js'
-import type { OffenceKind } from './judge.js'
+import type { OffenceKind } from './offence.js'
 
 /** A lease in copies with short ones; ten times shorter than by default, as are all other times of leases. */
 export const shortLeaseMs = 3_000

@@ -2,13 +2,15 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type BridgeClient, createBridgeClient } from '../../../client/bridge-client.js'
 import { type Balancer, balance } from '../../e2e/balancer.js'
 import { makeDatabase } from '../../fixtures/stores.js'
 import { steadyPort } from '../crash/deployment.js'
 import { Program } from '../crash/program.js'
 import type { Choice } from '../transport/choice.js'
-import type { Offence } from './judge.js'
+import type { RunningProcess } from './accounts.js'
+import type { Offence } from './offence.js'
 
 /** Options of {@link Deployment.create}. */
 export interface DeploymentOptions {
@@ -87,6 +89,18 @@ export class Deployment {
   async runs(): Promise<string[]> {
     const text = await readFile(this.runsFile, 'utf8').catch(() => '')
     return text.split('\n').filter(line => line !== '')
+  }
+
+  /** Returns what runs on the agent when nothing runs any more, or after a time. */
+  async running(timeoutMs: number): Promise<RunningProcess[]> {
+    const { agents } = this.client('a').admin
+    const giveUpAt = performance.now() + timeoutMs
+    for (;;) {
+      const { processes } = await agents.processes.query({ agent: 'builder' })
+      const running = processes.flatMap(({ id, scope = '', running }) => (running ? [{ id, scope }] : []))
+      if (running.length === 0 || performance.now() > giveUpAt) return running
+      await pause(200)
+    }
   }
 
   /** A client of one replica: the admin's, or that of a user with a key. */

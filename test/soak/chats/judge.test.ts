@@ -1,8 +1,9 @@
 /** The judge of the soak of chats against accounts with one fault each. */
 import { expect, test } from 'vitest'
 import type { ChatEvent, ChatMessage } from '../../../shared/contract/chats.js'
-import type { Accounts } from './accounts.js'
-import { type OffenceKind, offencesOf } from './judge.js'
+import type { Accounts, RunningProcess, SentAccount } from './accounts.js'
+import { offencesOf } from './judge.js'
+import type { OffenceKind } from './offence.js'
 
 const chatId = 'chat'
 const user = message(1, 'user', [{ type: 'text', text: 'chat-0 message 0' }])
@@ -24,6 +25,10 @@ function message(seq: number, role: ChatMessage['role'], parts: ChatMessage['par
   return { id: `message-${seq}`, seq, role, parts, usage, interceptionId, ...rest } as ChatMessage // fields of a judge
 }
 
+function sentMessage(id: string, text: string): SentAccount {
+  return { id, text, state: 'acknowledged', said: ['stored'] }
+}
+
 /** What all sides see of a turn with a command, in which nothing went wrong. */
 function sound() {
   const first = ['user:chat-0 message 0']
@@ -39,13 +44,13 @@ function sound() {
     part(2, 'w0 .'),
     { kind: 'message', message: answers },
   ]
-  const call = { tag: 'chat-0', isCut: false, at: 0 }
+  const call = { tag: 'chat-0', isLong: false, isCut: false, at: 0 }
   return {
     chats: [
       {
         id: chatId,
         tag: 'chat-0',
-        sent: [{ id: user.id, text: 'chat-0 message 0', state: 'acknowledged' as 'acknowledged' | 'gone' }],
+        sent: [sentMessage(user.id, 'chat-0 message 0')],
         wasInterrupted: false,
       },
     ],
@@ -54,7 +59,9 @@ function sound() {
       { ...call, number: 2, history, text: 'answer #2 w0 .', toolCallIds: [] as string[] },
     ],
     strikes: [] as number[],
+    rejections: [] as string[],
     runs: ['toolu_1_0'],
+    running: [] as RunningProcess[],
     watches: [{ chatId, events: events.map((event, id) => ({ id: `${id}`, event, replica: 'a' })) }],
     stored: new Map([[chatId, { status: 'waiting' as string, lastError: null, queueLength: 0, messages }]]),
     interceptions: new Map([
@@ -101,9 +108,99 @@ const faults: readonly [OffenceKind, string, (accounts: Sound) => unknown][] = [
   ['stale', 'a part that is missing', accounts => eventsOf(accounts).splice(4, 1)],
   ['stale', 'a part of another attempt', accounts => Object.assign(eventsOf(accounts)[4]?.event ?? {}, { attempt: 2 })],
   ['unseen', 'a watcher without the last message', accounts => eventsOf(accounts).pop()],
+  ['missing', 'a stored message that is said to be dequeued', ({ chats }) => chats[0]?.sent[0]?.said.push('dequeued')],
+  [
+    'missing',
+    'a message that was taken back, and is said to wait',
+    ({ chats }) => chats[0]?.sent.push({ ...sentMessage('gone', 'gone'), state: 'gone', said: ['queued', 'queued'] }),
+  ],
+  [
+    'invented',
+    'a message that is said to be dequeued, and is there',
+    ({ chats }) => Object.assign(chats[0]?.sent[0] ?? {}, { said: ['queued', 'dequeued'] }),
+  ],
+  [
+    'invented',
+    'a message that waits in a queue that was emptied',
+    ({ chats }) => Object.assign(chats[0]?.sent[0] ?? {}, { outlivedClear: true }),
+  ],
+  ['orphan', 'a command that outlives its turn', ({ running }) => running.push({ id: 'process', scope: chatId })],
   ['uncounted', 'a response without its interception', ({ interceptions }) => interceptions.clear()],
   ['uncounted', 'a response with other tokens', ({ interceptions }) => interceptions.set('interception-2', 9)],
 ]
+
+/** A second turn, of a message that was sent behind the first one. */
+function withSecondTurn(accounts: Sound, ...texts: string[]): SentAccount[] {
+  const { messages } = storedOf(accounts)
+  const sent = texts.map(text => sentMessage(`message-${text}`, text))
+  sent.forEach(({ id, text }, index) => {
+    const number = 3 + index
+    const seq = 5 + 2 * index
+    const asked = { ...user, id, seq, parts: [{ type: 'text', text }] } as ChatMessage
+    const text1 = `answer #${number} .`
+    const usage = { ...answers.usage, outputTokens: number }
+    const answer = { ...answers, id: `answer-${number}`, seq: seq + 1, usage, interceptionId: `i-${number}` }
+    const history = [...messages, asked].flatMap(({ role, parts }) =>
+      parts.map(part =>
+        part.type === 'text' ? `${role}:${part.text}` : `${part.type.slice(5)}:${toolCallIdOf(part)}`,
+      ),
+    )
+    accounts.calls.push({ ...callOf(accounts, 1), number, history, text: text1, toolCallIds: [] })
+    accounts.interceptions.set(`i-${number}`, number)
+    messages.push(asked, { ...answer, parts: [{ type: 'text', text: text1 }] } as ChatMessage)
+  })
+  accounts.chats[0]?.sent.push(...sent)
+  const seen = eventsOf(accounts)
+  for (const message of messages.slice(4)) {
+    seen.push({ id: `m${message.seq}`, event: { kind: 'message', message }, replica: 'a' })
+  }
+  return sent
+}
+
+function toolCallIdOf(part: ChatMessage['parts'][number]): string {
+  return part.type === 'tool-call' || part.type === 'tool-result' ? part.toolCallId : ''
+}
+
+test('a promoted message stands before the earlier ones that waited', () => {
+  const accounts = sound()
+  const [second, first] = withSecondTurn(accounts, 'b', 'a')
+  if (!first || !second) return expect.fail('two messages were sent')
+  accounts.chats[0]?.sent.reverse()
+  accounts.chats[0]?.sent.unshift(...(accounts.chats[0]?.sent.splice(2) ?? []))
+  expect(kindsOf(accounts)).toEqual(['history'])
+  second.mayPrecede = [first.id]
+  second.mustPrecede = [first.id]
+  expect(kindsOf(accounts)).toEqual([])
+})
+
+test('a promoted message behind one that waited behind it is an offence', () => {
+  const accounts = sound()
+  const [first, second] = withSecondTurn(accounts, 'a', 'b')
+  if (!first || !second) return expect.fail('two messages were sent')
+  expect(kindsOf(accounts)).toEqual([])
+  second.mayPrecede = [first.id]
+  expect(kindsOf(accounts)).toEqual([])
+  second.mustPrecede = [first.id]
+  expect(kindsOf(accounts)).toEqual(['history'])
+})
+
+test('a turn without a response is explained by a call that the provider rejected, once', () => {
+  const accounts = sound()
+  withSecondTurn(accounts, 'a', 'b', 'c')
+  const { messages } = storedOf(accounts)
+  for (const number of [4, 3]) {
+    messages.splice(
+      messages.findIndex(({ id }) => id === `answer-${number}`),
+      1,
+    )
+    accounts.calls.splice(number - 1, 1)
+  }
+  const ofResponses = () => offencesOf(accounts as Accounts).filter(({ kind }) => kind === 'missing')
+  accounts.rejections.push('chat-0', 'chat-1')
+  expect(ofResponses().length).toBeGreaterThan(0)
+  accounts.rejections.push('chat-0')
+  expect(ofResponses()).toEqual([])
+})
 
 test.each(faults)('an offence of kind %s is found: %s', (kind, _, spoil) => {
   const accounts = sound()

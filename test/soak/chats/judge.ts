@@ -1,48 +1,19 @@
 /** The comparison of the accounts of a round. */
 import type { ChatMessage } from '../../../shared/contract/chats.js'
 import type { Accounts, ChatAccount, StoredChat, WatchAccount } from './accounts.js'
+import { ofUsers, repeated, textOf } from './judge-users.js'
+import type { Offence, OffenceKind } from './offence.js'
 import type { ModelCall } from './provider.js'
-
-/**
- * What a round must not show:
- * - `missing` an acknowledged message is not there, or a turn has no response
- * - `twice` a message, a response of the provider or a run of a command is there twice
- * - `invented` a message that nobody has written, or taken back text
- * - `truncated` a response that is not whole, and not marked as interrupted
- * - `history` the model was asked with another history than is stored before its response
- * - `unended` a chat is not at rest, a failed turn, a tool call without its result
- * - `stale` a watcher was shown parts that are not of the stored response, or out of order
- * - `unseen` a watcher has another list of messages than the database
- * - `repeated` the model was asked with one history more often than strikes and broken responses explain
- * - `uncounted` a response without its interception, or with another number of tokens
- * - `log` a process logged a fault, or ended as it must not; `stuck` a round came to no end
- */
-export type OffenceKind =
-  | 'missing'
-  | 'twice'
-  | 'invented'
-  | 'truncated'
-  | 'history'
-  | 'unended'
-  | 'stale'
-  | 'unseen'
-  | 'repeated'
-  | 'uncounted'
-  | 'log'
-  | 'stuck'
-
-/** One breach of the promise. */
-export interface Offence {
-  kind: OffenceKind
-  tag: string
-  detail: string
-}
 
 /** Compares the accounts and returns every breach. */
 export function offencesOf(accounts: Accounts): Offence[] {
   const calls = new Map(accounts.calls.map(call => [call.number, call]))
   return [
     ...repeated(accounts.runs).map((id): Offence => ({ kind: 'twice', tag: id, detail: 'the command ran twice' })),
+    ...accounts.running.map(({ id, scope }): Offence => {
+      const tag = accounts.chats.find(chat => chat.id === scope)?.tag ?? ''
+      return { kind: 'orphan', tag, detail: `the process ${id} runs on` }
+    }),
     ...ofCalls(accounts),
     ...accounts.chats.flatMap(chat => {
       const stored = accounts.stored.get(chat.id)
@@ -50,7 +21,7 @@ export function offencesOf(accounts: Accounts): Offence[] {
       return [
         ...ofUsers(chat, stored),
         ...ofResponses(chat, stored, calls, accounts),
-        ...ofState(chat, stored),
+        ...ofState(chat, stored, accounts),
         ...accounts.watches
           .filter(({ chatId }) => chatId === chat.id)
           .flatMap(watch => ofWatcher(chat, stored, watch, calls)),
@@ -80,35 +51,6 @@ function ofCalls({ calls, strikes }: Accounts): Offence[] {
 }
 
 const strikeMemoryMs = 10_000
-
-function ofUsers(chat: ChatAccount, { messages }: StoredChat): Offence[] {
-  const offence = (kind: OffenceKind, detail: string): Offence => ({ kind, tag: chat.tag, detail })
-  const sent = new Map(chat.sent.map(message => [message.id, message]))
-  const own = messages.filter(({ role }) => role === 'user')
-  const there = new Set(own.map(({ id }) => id))
-  return [
-    ...repeated(messages.map(({ id }) => id)).map(id => offence('twice', `message ${id}`)),
-    ...chat.sent
-      .filter(({ id, state }) => state === 'acknowledged' && !there.has(id))
-      .map(({ text }) => offence('missing', `"${text}" was acknowledged`)),
-    ...own.flatMap(({ id, parts }) => {
-      const message = sent.get(id)
-      if (!message) return [offence('invented', `message ${id}`)]
-      if (message.state === 'gone') return [offence('invented', `"${message.text}" was taken back`)]
-      return textOf(parts) === message.text ? [] : [offence('invented', `another text in "${message.text}"`)]
-    }),
-    ...orderOf(chat, own).map(text => offence('history', `"${text}" stands before an earlier message`)),
-  ]
-}
-
-/** Messages that stand before a message which their writer had sent earlier. */
-function orderOf(chat: ChatAccount, own: readonly ChatMessage[]): string[] {
-  const places = new Map(chat.sent.map(({ id }, index) => [id, index]))
-  const order = own.map(({ id }) => places.get(id) ?? -1)
-  return order.flatMap((place, index) =>
-    index > 0 && place < (order[index - 1] ?? -1) ? [textOf(own[index]?.parts ?? [])] : [],
-  )
-}
 
 function ofResponses(
   chat: ChatAccount,
@@ -155,7 +97,11 @@ function ofUsage(message: ChatMessage, call: ModelCall, interceptions: ReadonlyM
     : [`#${call.number}: ${usage?.outputTokens} output tokens in the message`]
 }
 
-function ofState(chat: ChatAccount, { status, lastError, queueLength, messages }: StoredChat): Offence[] {
+function ofState(
+  chat: ChatAccount,
+  { status, lastError, queueLength, messages }: StoredChat,
+  { rejections }: Accounts,
+): Offence[] {
   const offence = (kind: OffenceKind, detail: string): Offence => ({ kind, tag: chat.tag, detail })
   const toolCalls = messages.flatMap(({ parts }) =>
     parts.flatMap(part => (part.type === 'tool-call' ? [part.toolCallId] : [])),
@@ -168,12 +114,14 @@ function ofState(chat: ChatAccount, { status, lastError, queueLength, messages }
     const next = messages[index + 1]
     return role === 'user' && (!next || next.role === 'user')
   })
+  // A message may follow a failed turn, which then stays without a response.
+  const failed = rejections.filter(tag => tag === chat.tag).length
   return [
     ...(status === 'waiting' ? [] : [offence('unended', `status ${status}: ${lastError}`)]),
     ...(queueLength === 0 ? [] : [offence('unended', `${queueLength} messages wait`)]),
     ...open.map(id => offence('unended', `tool call ${id} has no result`)),
     ...repeated(results).map(id => offence('twice', `the result of ${id}`)),
-    ...(chat.wasInterrupted
+    ...(chat.wasInterrupted || unanswered.length <= failed
       ? []
       : unanswered.map(({ parts }) => offence('missing', `a response to "${textOf(parts)}"`))),
   ]
@@ -240,17 +188,9 @@ function atomsOfStored({ role, parts }: ChatMessage): string[] {
   })
 }
 
-function textOf(parts: ChatMessage['parts']): string {
-  return parts.map(part => (part.type === 'text' ? part.text : '')).join('')
-}
-
 function numberIn(text: string): number | undefined {
   const [, number] = /^answer #(\d+) /.exec(text) ?? []
   return number === undefined ? undefined : Number(number)
-}
-
-function repeated<T>(values: readonly T[]): T[] {
-  return [...new Set(values.filter((value, index) => values.indexOf(value) !== index))]
 }
 
 function difference(here: readonly string[], there: readonly string[]): string {

@@ -16,6 +16,8 @@ export interface ModelCall {
   text: string
   /** ids of the tool calls of the planned response */
   toolCallIds: string[]
+  /** the commands end only with the turn */
+  isLong: boolean
   /** the provider breaks the response off */
   isCut: boolean
   /** when the call came, in ms of `performance.now()` */
@@ -34,6 +36,8 @@ export interface ChatProviderOptions {
 /** The running stand-in. */
 export class ChatProvider {
   readonly calls: ModelCall[] = []
+  /** tags of the chats of calls that were rejected for good */
+  readonly rejections: string[] = []
   readonly url: string
   readonly #server: ReturnType<typeof createServer>
   readonly #options: ChatProviderOptions
@@ -68,9 +72,13 @@ export class ChatProvider {
     const fate = choice.next()
     if (fate < 0.05) return respondWithError(response, 529, 'overloaded_error', {})
     if (fate < 0.08) return respondWithError(response, 429, 'rate_limit_error', { 'retry-after': '1' })
+    if (fate < 0.1) {
+      this.rejections.push(tagOf(body))
+      return respondWithError(response, 400, 'invalid_request_error', {})
+    }
     const call = this.#plan(body)
     const events = [...eventsOf(call, this.#options.runsFile)]
-    const cutAt = fate < 0.13 ? choice.below(events.length) : Number.POSITIVE_INFINITY
+    const cutAt = fate < 0.15 ? choice.below(events.length) : Number.POSITIVE_INFINITY
     call.isCut = Number.isFinite(cutAt)
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     for (const [index, event] of events.entries()) {
@@ -90,19 +98,28 @@ export class ChatProvider {
     const words = Array.from({ length: 2 + choice.below(14) }, (_, index) => `w${index}`)
     const sinceUser = history.length - history.findLastIndex(atom => atom.startsWith('user:'))
     const mayCall = (body.tools ?? []).length > 0 && sinceUser < 8
-    const tools = mayCall && choice.chance(0.5) ? 1 + choice.below(2) : 0
+    const isLong = mayCall && sinceUser === 1 && history.at(-1)?.endsWith(longMark) === true
+    const tools = isLong || (mayCall && choice.chance(0.5)) ? 1 + choice.below(2) : 0
     const call: ModelCall = {
       number,
-      tag: /chat-\d+/.exec(JSON.stringify(body.system ?? ''))?.[0] ?? '',
+      tag: tagOf(body),
       history,
       text: `answer #${number} ${words.join(' ')} .`,
       toolCallIds: Array.from({ length: tools }, (_, index) => `toolu_${number}_${index}`),
+      isLong,
       isCut: false,
       at: performance.now(),
     }
     this.calls.push(call)
     return call
   }
+}
+
+/** The end of a message whose commands end only with the turn. */
+export const longMark = ' (long)'
+
+function tagOf({ system }: AnthropicRequest): string {
+  return /chat-\d+/.exec(JSON.stringify(system ?? ''))?.[0] ?? ''
 }
 
 /** What this stand-in reads of a request of the Messages API. */
@@ -134,6 +151,9 @@ export function atomsOf(messages: AnthropicRequest['messages']): string[] {
   })
 }
 
+/** longer than any round */
+const longSeconds = 3_600
+
 function* eventsOf(call: ModelCall, runsFile: string): Generator<{ type: string; [key: string]: unknown }> {
   const usage = { input_tokens: 10 + call.history.length, output_tokens: 1 }
   const message = { id: `msg_${call.number}`, type: 'message', role: 'assistant', model: 'stand-in', content: [] }
@@ -144,13 +164,14 @@ function* eventsOf(call: ModelCall, runsFile: string): Generator<{ type: string;
   }
   yield { type: 'content_block_stop', index: 0 }
   for (const [index, id] of call.toolCallIds.entries()) {
-    const command = `echo ${id} >> ${runsFile}; sleep 0.${index + 1}; echo out ${id}`
+    const seconds = call.isLong ? longSeconds : `0.${index + 1}`
+    const command = `echo ${id} >> ${runsFile}; sleep ${seconds}; echo out ${id}`
     yield {
       type: 'content_block_start',
       index: index + 1,
       content_block: { type: 'tool_use', id, name: 'execute', input: {} },
     }
-    const json = JSON.stringify({ command })
+    const json = JSON.stringify({ command, ...(call.isLong && { timeout: longSeconds }) })
     for (const partial of [json.slice(0, 9), json.slice(9)]) {
       const delta = { type: 'input_json_delta', partial_json: partial }
       yield { type: 'content_block_delta', index: index + 1, delta }

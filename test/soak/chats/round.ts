@@ -7,7 +7,8 @@ import type { Program } from '../crash/program.js'
 import { Choice } from '../transport/choice.js'
 import type { Accounts, ChatAccount, StoredChat, WatchAccount } from './accounts.js'
 import { Deployment } from './deployment.js'
-import { type Offence, offencesOf } from './judge.js'
+import { offencesOf } from './judge.js'
+import type { Offence } from './offence.js'
 import { ChatProvider } from './provider.js'
 import { watch } from './watcher.js'
 import { write } from './writer.js'
@@ -24,6 +25,8 @@ export interface RoundOptions {
   watchers: number
   /** the round goes on until so many strikes were made */
   strikes: number
+  /** share of turns with a command that ends only with its turn; default 0.15 */
+  longShare?: number
   /** how long leases last in this build */
   leaseMs: number
 }
@@ -37,6 +40,9 @@ export interface RoundReport {
   /** strikes while a response of the provider was under way, or a command ran */
   hits: number
 }
+
+/** An agent that lost its server is back by then, and the commands of ended turns are dead. */
+const orphanMs = 20_000
 
 /** Runs a round. The seed decides about messages, responses and strikes; what they meet depends on the machine. */
 export async function runRound(options: RoundOptions): Promise<RoundReport> {
@@ -72,9 +78,10 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
               watching.push({ chatId: chat.id, watcher: watch(account, clients, new Choice(seed)) })
             }
             const own = new Choice(options.seed * 17 + number)
-            const { messages, leaseMs } = options
+            const { messages, leaseMs, longShare = 0.15 } = options
             const all = clients.map(({ client }) => client)
-            await write({ choice: own, clients: all, chat, messages, restTimeoutMs: 90_000 + 6 * leaseMs })
+            const restTimeoutMs = 90_000 + 6 * leaseMs
+            await write({ choice: own, clients: all, chat, messages, longShare, restTimeoutMs })
           }
         })(),
       )
@@ -88,6 +95,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
     isStruck = true
     const written = await Promise.allSettled(writing)
     const stuck = [failure, ...written.map(result => (result.status === 'rejected' ? result.reason : undefined))]
+    const running = await deployment.running(orphanMs)
     const admin = deployment.client('a')
     const stored = new Map<string, StoredChat>()
     for (const { id } of chats) stored.set(id, await readChat(admin, id))
@@ -98,8 +106,10 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
     const accounts: Accounts = {
       chats,
       calls: provider.calls,
+      rejections: provider.rejections,
       strikes,
       runs: await deployment.runs(),
+      running,
       watches,
       stored,
       interceptions,

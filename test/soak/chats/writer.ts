@@ -1,9 +1,10 @@
-/** The user of one chat: sends messages, interrupts, edits, and repeats whatever got no response. */
+/** The user of one chat: sends messages and takes them back, and repeats whatever got no response. */
 import { randomUUID } from 'node:crypto'
 import type { BridgeClient } from '../../../client/bridge-client.js'
-import { errorCodeOf } from '../../../shared/rpc/errors.js'
 import type { Choice } from '../transport/choice.js'
 import type { ChatAccount, SentAccount } from './accounts.js'
+import { pause, repeated, taken } from './calls.js'
+import { longMark } from './provider.js'
 
 /** Options of {@link write}. */
 export interface WriterOptions {
@@ -12,15 +13,19 @@ export interface WriterOptions {
   clients: readonly BridgeClient[]
   chat: ChatAccount
   messages: number
+  /** share of turns with a command that ends only with its turn */
+  longShare: number
   /** longest time in which a chat comes to rest */
   restTimeoutMs: number
 }
 
 /** Creates a chat and sends its messages. Resolves when the chat is at rest. */
-export async function write({ choice, clients, chat, messages, restTimeoutMs }: WriterOptions): Promise<void> {
+export async function write(options: WriterOptions): Promise<void> {
+  const { choice, clients, chat, messages, longShare, restTimeoutMs } = options
   const { id: chatId, tag } = chat
-  const call = <T>(work: (client: BridgeClient) => Promise<T>) => repeated(() => work(choice.pick(clients)))
-  await call(({ chats }) =>
+  const call = <T>(work: (chats: BridgeClient['chats']) => Promise<T>) =>
+    repeated(() => work(choice.pick(clients).chats))
+  await call(chats =>
     chats.create.mutate({
       id: chatId,
       provider: 'stand-in',
@@ -30,87 +35,137 @@ export async function write({ choice, clients, chat, messages, restTimeoutMs }: 
     }),
   )
 
-  async function send(whenBusy: 'queue' | 'interrupt'): Promise<void> {
-    const message: SentAccount = { id: randomUUID(), text: `${tag} message ${chat.sent.length}`, state: 'sending' }
+  const read = () => call(chats => chats.get.query({ chatId }))
+
+  /** Sends a message, or asks what became of it. */
+  async function say(message: SentAccount, whenBusy: 'queue' | 'interrupt' = 'queue'): Promise<void> {
+    const parts = [{ type: 'text', text: message.text } as const]
+    const { state } = await call(chats => chats.send.mutate({ chatId, id: message.id, parts, whenBusy }))
+    message.said.push(state)
+  }
+
+  function compose(mark = ''): SentAccount {
+    const text = `${tag} message ${chat.sent.length}${mark}`
+    const message: SentAccount = { id: randomUUID(), text, state: 'sending', said: [] }
     chat.sent.push(message)
+    return message
+  }
+
+  async function send(whenBusy: 'queue' | 'interrupt' = 'queue', mark = ''): Promise<SentAccount> {
+    const message = compose(mark)
     if (whenBusy === 'interrupt') chat.wasInterrupted = true
-    const parts = [{ type: 'text', text: message.text } as const]
-    await call(({ chats }) => chats.send.mutate({ chatId, id: message.id, parts, whenBusy }))
+    await say(message, whenBusy)
     message.state = 'acknowledged'
+    return message
   }
 
-  /** Replaces the last message, behind which nothing of this writer waits. */
-  async function edit(): Promise<void> {
-    const old = chat.sent.at(-1)
-    if (!old) return
-    const message: SentAccount = {
-      id: randomUUID(),
-      text: `${tag} message ${chat.sent.length} (edited)`,
-      state: 'sending',
-    }
-    chat.sent.push(message)
+  /** Replaces a message behind which nothing of this writer waits. */
+  async function edit(old: SentAccount): Promise<void> {
+    const message = compose(' (edited)')
     const parts = [{ type: 'text', text: message.text } as const]
-    await call(({ chats }) => chats.edit.mutate({ chatId, messageId: old.id, id: message.id, parts }))
+    await call(chats => chats.edit.mutate({ chatId, messageId: old.id, id: message.id, parts }))
     old.state = 'gone'
+    old.isEdited = true
     message.state = 'acknowledged'
   }
 
-  const rest = () => atRest(() => call(({ chats }) => chats.get.query({ chatId })), restTimeoutMs, chat)
+  /** Moves the last of some messages to the head of the queue. */
+  async function promote(last: SentAccount, earlier: readonly SentAccount[]): Promise<void> {
+    chat.wasInterrupted = true
+    last.mayPrecede = earlier.map(({ id }) => id)
+    if (!(await taken(call(chats => chats.promote.mutate({ chatId, id: last.id }))))) return
+    const waiting = (await read()).queue.map(({ id }) => id)
+    if (waiting.includes(last.id)) last.mustPrecede = waiting.filter(id => id !== last.id)
+  }
+
+  async function dequeue(message: SentAccount): Promise<void> {
+    if (await taken(call(chats => chats.dequeue.mutate({ chatId, id: message.id })))) message.state = 'gone'
+    await say(message)
+  }
+
+  async function interrupt(): Promise<void> {
+    chat.wasInterrupted = true
+    await call(chats => chats.interrupt.mutate({ chatId }))
+  }
+
+  /** Interrupts the turn and empties the queue; what became of each message shows when it is sent again. */
+  async function clear(messages: readonly SentAccount[]): Promise<void> {
+    chat.wasInterrupted = true
+    await call(chats => chats.interrupt.mutate({ chatId, clearQueue: true }))
+    const waiting = new Set((await read()).queue.map(({ id }) => id))
+    for (const message of messages) {
+      if (waiting.has(message.id)) message.outlivedClear = true
+      await say(message)
+      if (message.said.at(-1) === 'dequeued') message.state = 'gone'
+    }
+  }
+
+  /** Waits until nothing runs or waits. A turn that the provider has rejected is run again. */
+  async function rest(): Promise<void> {
+    const giveUpAt = performance.now() + restTimeoutMs
+    for (;;) {
+      const { status, queue, lastError } = await read()
+      if (status === 'waiting' && queue.length === 0) return
+      if (status === 'error') {
+        if (lastError?.reason !== 'rejected') return
+        await taken(call(chats => chats.retry.mutate({ chatId })))
+      }
+      if (performance.now() > giveUpAt) throw new Error(`${tag} is ${status} after ${restTimeoutMs} ms`)
+      await pause(100)
+    }
+  }
+
+  /** Sends some messages at once, of which the last ones wait. */
+  async function burst(count: number): Promise<SentAccount[]> {
+    const sent: SentAccount[] = []
+    for (let left = count; left > 0; left--) sent.push(await send())
+    await pause(choice.below(300))
+    return sent
+  }
+
+  /** A turn whose command ends only with the turn. */
+  async function longTurn(): Promise<void> {
+    await rest()
+    const long = await send('queue', longMark)
+    await pause(choice.below(1_500))
+    await choice.pick([
+      interrupt,
+      () => send('interrupt'),
+      () => edit(long),
+      async () => promote(await send(), []),
+      async () => clear([await send()]),
+    ])()
+    // A turn that was rejected before the interrupt came must not run again: nothing would end its command.
+    await send()
+  }
+
+  async function turn(): Promise<void> {
+    const kind = choice.next()
+    if (kind < 0.1) return promoteLast(await burst(3))
+    if (kind < 0.2) return dequeue(choice.pick(await burst(3)))
+    if (kind < 0.3) return clear(await burst(3))
+    await send(choice.chance(0.15) ? 'interrupt' : 'queue')
+    await pause(choice.below(400))
+    if (kind < 0.4) await interrupt()
+  }
+
+  async function promoteLast(messages: readonly SentAccount[]): Promise<void> {
+    const last = messages.at(-1)
+    if (last) await promote(last, messages.slice(0, -1))
+  }
 
   for (let left = messages; left > 0; left--) {
-    await send(choice.chance(0.15) ? 'interrupt' : 'queue')
+    if (choice.chance(longShare)) await longTurn()
+    else await turn()
     const then = choice.next()
-    await pause(choice.below(400))
-    if (then < 0.2) continue
-    if (then < 0.3) {
-      chat.wasInterrupted = true
-      await call(({ chats }) => chats.interrupt.mutate({ chatId }))
-    }
-    if (then > 0.4) await rest()
-    // At rest or not: the message is stored as soon as nothing waits.
-    if (then > 0.9) {
-      await edit()
+    if (then < 0.3) continue
+    await rest()
+    // At rest nothing waits, so the last message is in the history, or was taken back.
+    const last = chat.sent.at(-1)
+    if (then > 0.9 && last?.state === 'acknowledged') {
+      await edit(last)
       await pause(choice.below(300))
     }
   }
   await rest()
-}
-
-/** Reads a chat until it is at rest and nothing waits; a failed turn ends the wait too. */
-async function atRest(
-  read: () => Promise<{ status: string; queue: unknown[] }>,
-  timeoutMs: number,
-  { tag }: ChatAccount,
-): Promise<void> {
-  const giveUpAt = performance.now() + timeoutMs
-  for (;;) {
-    const { status, queue } = await read()
-    if (status === 'error' || (status === 'waiting' && queue.length === 0)) return
-    if (performance.now() > giveUpAt) throw new Error(`${tag} is ${status} after ${timeoutMs} ms`)
-    await pause(100)
-  }
-}
-
-/** Repeats a call that got no response, or that a server could not serve, as every procedure of chats allows. */
-async function repeated<T>(call: () => Promise<T>): Promise<T> {
-  for (let left = 200; ; left--) {
-    try {
-      return await call()
-    } catch (error) {
-      if (left === 0 || !passing.has(errorCodeOf(error) ?? 'CONNECTION')) throw error
-    }
-    await pause(100)
-  }
-}
-
-const passing = new Set([
-  'CONNECTION',
-  'SERVICE_UNAVAILABLE',
-  'TIMEOUT',
-  'INTERNAL_SERVER_ERROR',
-  'CLIENT_CLOSED_REQUEST',
-])
-
-function pause(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms))
 }
