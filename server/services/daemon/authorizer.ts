@@ -33,7 +33,9 @@ export function createAuthorizer({ store, keyUse, now = () => new Date() }: Auth
       const key = await store.findApiKey(id)
       if (!key) throw unauthorized('unknown_key', id)
       if (key.expiresAt && key.expiresAt <= now()) throw unauthorized('expired', id)
-      if (secret !== undefined && !isSecretOf(key.secretHash, secret)) throw unauthorized('invalid_key', id)
+      // The key of a user's chats is for the server alone: no secret opens it, not even its own.
+      const isSecret = secret === undefined || (key.kind === 'user' && isSecretOf(key.secretHash, secret))
+      if (!isSecret) throw unauthorized('invalid_key', id)
       const { owner } = key
       if (!owner) throw unauthorized('unknown_user', id)
       if (owner.deletedAt) throw unauthorized('deleted_user', id)

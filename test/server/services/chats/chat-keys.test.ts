@@ -1,6 +1,8 @@
 /** The keys by which chats act as their owners. */
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { createUserKeys } from '../../../../server/services/admin/user-keys.js'
+import { generateApiKey, hashSecret } from '../../../../server/services/api-key.js'
 import { createChatKeys, isNotAllowed } from '../../../../server/services/chats/chat-keys.js'
 import { createAuthorizer } from '../../../../server/services/daemon/authorizer.js'
 import { oneStore } from '../running-server.js'
@@ -46,6 +48,18 @@ describe('the keys of chats', () => {
       true,
       'delegation_not_allowed',
     ])
+  })
+
+  test("the own secret of such a key opens nothing where a user's key is asked", async () => {
+    const { user, authorizer } = await openKeys()
+    const { id, secret } = generateApiKey()
+    const key = `${id}-${secret}`
+    const found = await store().findOrCreateChatsKey({ id, userId: user.id, secretHash: hashSecret(secret) })
+    expect(found).toMatchObject({ id })
+    expect(await reasonOf(authorizer.isAuthorized({ key }, { delegate: true }))).toEqual([true, 'invalid_key'])
+    const userKeys = createUserKeys({ store: store(), authorizer })
+    expect(await reasonOf(userKeys.authenticate(key))).toEqual([true, 'key_invalid'])
+    expect(await authorizer.isAuthorized({ keyId: id }, { delegate: true })).toMatchObject({ ownerId: user.id })
   })
 
   test('a revoked key stays revoked', async () => {
