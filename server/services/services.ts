@@ -8,6 +8,7 @@ import { createUserKeys, type UserKeys } from './admin/user-keys.js'
 import { type AgentHosts, noAgents } from './agent-hosts.js'
 import { type Chats, createChats } from './chats/chats.js'
 import type { LivePartsOf } from './chats/live-parts.js'
+import { endCommands } from './chats/runner/commands.js'
 import { type ChatWatch, createChatWatch } from './chats/watch/chat-watch.js'
 import { type ChatsWatch, createChatsWatch } from './chats/watch/chats-watch.js'
 import { type AbandonedInterceptions, createAbandonedInterceptions } from './daemon/abandoned-interceptions.js'
@@ -117,6 +118,8 @@ export function createServices(options: ServicesOptions): Services {
       store: options.store,
       recordsContent: options.recordsContent ?? true,
       ...(options.onChatInterrupt && { onInterrupt: options.onChatInterrupt }),
+      onDropped: (agent, dropped) =>
+        void endCommands({ hosts: options.agentHosts ?? noAgents, logger: options.logger }, agent, dropped, 0),
     }),
     chatWatch: {
       ...createChatWatch({ livePartsOf: () => undefined, ...options }),

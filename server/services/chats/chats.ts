@@ -35,7 +35,10 @@ import { pageOf } from '../admin/pages.js'
 import { afterChange } from '../partial-change.js'
 import { unknownRow } from '../unknown-row.js'
 import { ReadTrace } from './read-trace.js'
+import type { MessageCalls } from './runner/commands.js'
+import { openStepOf } from './runner/history.js'
 import { shownChat, shownMessage, shownQueued } from './shown-chat.js'
+import type { ToolAgent } from './tools/process-tools.js'
 import * as changes from './user-changes.js'
 
 /** The caller of a procedure: a user, whose chats are the own ones, or an operator, who reads all. */
@@ -84,6 +87,8 @@ export interface ChatsOptions {
   recordsContent: boolean
   /** notified when this server has stored an interrupt, so that it can end a turn whose runner does not respond */
   onInterrupt?: (chat: ChatRow) => void
+  /** notified when a change has dropped calls whose commands may run, so that they end although their server is dead */
+  onDropped?: (agent: ToolAgent, dropped: MessageCalls) => void
   /** the clock of audit entries about reads, in ms; a test's clock */
   clockMs?: () => number
 }
@@ -96,7 +101,7 @@ const apis: readonly (readonly [ChatApi, ProviderType])[] = [
 ]
 
 /** Creates {@link Chats}. */
-export function createChats({ store, recordsContent, onInterrupt, clockMs }: ChatsOptions): Chats {
+export function createChats({ store, recordsContent, onInterrupt, onDropped, clockMs }: ChatsOptions): Chats {
   const trace = new ReadTrace({ store, clockMs })
 
   function checkContent(): void {
@@ -127,11 +132,14 @@ export function createChats({ store, recordsContent, onInterrupt, clockMs }: Cha
     work: (chat: ChatChange) => Promise<T>,
   ): Promise<{ result: T; row: ChatRow }> {
     checkContent()
-    const changed = await store.changeChat(chatId, chat => {
+    let begun: Commands | undefined
+    const changed = await store.changeChat(chatId, async chat => {
       if (chat.row.ownerId !== userId) throw unknownChat(chatId)
+      begun = await commandsOf(chat)
       return work(chat)
     })
     if (!changed) throw unknownChat(chatId)
+    if (begun && changed.row.agentInstance === null) onDropped?.(begun.agent, begun.step)
     return changed
   }
 
@@ -267,6 +275,19 @@ export function createChats({ store, recordsContent, onInterrupt, clockMs }: Cha
     }
     return found.row
   }
+}
+
+interface Commands {
+  agent: ToolAgent
+  step: MessageCalls
+}
+
+/** Returns the open calls of a chat, if commands of theirs were begun. */
+async function commandsOf(chat: ChatChange): Promise<Commands | undefined> {
+  const { id: chatId, agentId, agentInstance: instanceId, cwd } = chat.row
+  if (agentId === null || instanceId === null) return undefined
+  const step = openStepOf(await chat.lastTurn())
+  return step && { agent: { agentId, chatId, cwd, instanceId }, step }
 }
 
 function mayRead(row: ChatRow, reader: ChatReader): boolean {

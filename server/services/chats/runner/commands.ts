@@ -14,7 +14,8 @@ export interface MessageCalls {
 
 /**
  * Ends the commands of calls, and prevents the start of those that have not begun. Waits for their end at most
- * `waitMs`; an agent that does not respond costs 0.5 s more. Failures are logged.
+ * `waitMs`; an agent that does not respond costs 0.5 s more, and may come back within half a minute: then its commands
+ * end all the same. Failures are logged. Never rejects.
  */
 export async function endCommands(
   { hosts, logger }: Pick<RunnerParts, 'hosts' | 'logger'>,

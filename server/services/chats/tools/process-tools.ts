@@ -66,10 +66,13 @@ export function startsProcess(toolName: string): boolean {
   return toolName === 'execute'
 }
 
-/** Ends the process of a call, or prevents its start. Waits for the end at most `waitMs`. */
+/**
+ * Ends the process of a call, or prevents its start. Waits for the agent like any call, and for the end of the process
+ * at most `waitMs`.
+ */
 export async function cancelTool({ hosts, agent }: ToolOptions, processId: string, waitMs: number): Promise<void> {
   const { agentId, chatId, instanceId } = agent
-  await hosts.call(agentId, { timeoutMs: waitMs + 500, instanceId }, (host, _, call) =>
+  await hosts.call(agentId, { timeoutMs: waitMs + reachMs, instanceId }, (host, _, call) =>
     host.cancel({ id: processId, scope: chatId, waitMs }, call),
   )
 }

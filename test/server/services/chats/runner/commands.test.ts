@@ -1,12 +1,16 @@
 /** Commands of turns that are interrupted, edited, failed or lost. The agent's list of processes is the judge. */
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { AgentHosts } from '../../../../../server/services/agent-hosts.js'
 import type { RunChanges } from '../../../../../server/services/chats/run-changes.js'
 import { storedParts } from '../../../../../server/services/chats/stored-parts.js'
 import { beginTurn } from '../../../../../server/services/chats/turns.js'
 import { retry } from '../../../../../server/services/chats/user-changes.js'
+import { createSecretBox } from '../../../../../server/services/secrets.js'
+import { createServices } from '../../../../../server/services/services.js'
 import type { Store } from '../../../../../server/store/store.js'
 import type { ProcessHost } from '../../../../../shared/contract/agents.js'
+import { silentLogger } from '../../../../../shared/values/log.js'
 import { type Agent, openAgent, until } from '../../../../client/agent/agent.js'
 import { closeOpened } from '../../../../fixtures/leaves-nothing.js'
 import { createGate, eventStream } from '../../../../fixtures/provider.js'
@@ -39,6 +43,15 @@ describe.each(stores)('commands of chats, with $name', ({ open }) => {
   })
 
   const hosts = () => hostsOf({ host: agent.table, instanceId })
+  const servicesWith = (agentHosts: AgentHosts) =>
+    createServices({
+      store,
+      secrets: createSecretBox([new Uint8Array(32)]),
+      logger: silentLogger,
+      ownUrl: () => undefined,
+      isStoreWritable: async () => true,
+      agentHosts,
+    })
   const newChat = () => chats.newChat('hello', { withAgent: true, cwd: agent.folder })
   const areRunning = async (scope: string) =>
     (await agent.table.list({ scope })).processes.map(({ running }) => running)
@@ -112,6 +125,38 @@ describe.each(stores)('commands of chats, with $name', ({ open }) => {
     const { messages } = await chats.until(id, 'waiting')
     expect(messages).toHaveLength(2)
     taken.open()
+    await until(async () => !(await areRunning(id))[0])
+  })
+
+  test('an edit ends the commands of the deleted message, also when their server is dead', async () => {
+    const id = await dieInCommand()
+    chats.provider.respondWith(eventStream(messageStream(say('Hello'))))
+    chats.startRunner({ hosts: hosts() })
+    const services = servicesWith(hosts())
+    const { ownerId } = await services.chats.find(id, { role: 'admin', name: 'operator' })
+    const { messages } = await services.chats.messages({ chatId: id }, { role: 'user', userId: ownerId })
+    const edited = [{ type: 'text', text: 'edited' } as const]
+    const messageId = messages[0]?.id ?? ''
+    await services.chats.edit({ chatId: id, messageId, id: randomUUID(), parts: edited }, ownerId)
+    await chats.until(id, 'waiting')
+    await until(async () => !(await areRunning(id))[0])
+  })
+
+  test('an interrupt ends the commands of an agent that comes back behind the end of the turn', async () => {
+    const id = await dieInCommand()
+    const back = createGate()
+    const away = hostsOf({ host: agent.table, instanceId })
+    const later: AgentHosts = {
+      async call(agentId, call, work) {
+        await back.opened
+        return away.call(agentId, call, work)
+      },
+    }
+    const { runner } = chats.startRunner({ hosts: later, limits: { pollMs: hour, interruptTakeoverMs: 50 } })
+    runner.interrupted(await chats.interrupt(id))
+    await chats.until(id, 'waiting')
+    expect(await areRunning(id)).toEqual([true])
+    back.open()
     await until(async () => !(await areRunning(id))[0])
   })
 
