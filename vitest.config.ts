@@ -29,6 +29,7 @@ const slowFiles = [
   'test/server/store/pglite/embedded.test.ts',
   'test/server/store/plans.test.ts',
   'test/server/store/records/{erasure,feed,lineage,repeats}.test.ts',
+  'test/soak/chats/sample.test.ts',
   'test/soak/transport/{drops,half-open,heap,lying-peers-over-tcp}.test.ts',
 ]
 

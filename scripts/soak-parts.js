@@ -26,7 +26,7 @@ export const parts = {
     'test/client/agent/head-and-tail.test.ts',
     'test/e2e/agent-limits.test.ts',
   ],
-  chats: ['test/soak/chats/chats.process.test.ts', 'test/soak/chats/judge.test.ts'],
+  chats: ['test/soak/chats/chats.process.test.ts', 'test/soak/chats/judge.test.ts', 'test/soak/chats/sample.test.ts'],
   crash: [
     'test/soak/crash/crash.process.test.ts',
     'test/soak/crash/offences.test.ts',

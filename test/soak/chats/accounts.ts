@@ -6,7 +6,7 @@ import type { ModelCall } from './provider.js'
 export interface SentAccount {
   id: string
   text: string
-  /** `sending`: no response came, so the message may be there; `gone`: replaced by an edit, or taken out of the queue */
+  /** `sending`: no response came, so the message may be there; `gone`: replaced by an edit, or taken from the queue */
   state: 'sending' | 'acknowledged' | 'gone'
   /** the places that responses named, in their order; repeats of the message ask again */
   said: SentMessage['state'][]
@@ -34,6 +34,8 @@ export interface ChatAccount {
   sent: SentAccount[]
   /** the writer has interrupted a turn, so that a message may stay without a response */
   wasInterrupted: boolean
+  /** when turns with a command that ends only with its turn were ended, in ms of `performance.now()` */
+  cuts: number[]
 }
 
 /** The events that one watcher of a chat was shown, on whichever replica. */
@@ -58,6 +60,8 @@ export interface Accounts {
   rejections: readonly string[]
   /** when replicas were killed or stopped, in ms of `performance.now()` */
   strikes: readonly number[]
+  /** those of the strikes that were kills */
+  kills: readonly number[]
   /** tool call ids in the order in which commands began */
   runs: readonly string[]
   /** what still runs on the agent when no chat has a turn */

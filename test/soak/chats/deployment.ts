@@ -11,6 +11,7 @@ import { Program } from '../crash/program.js'
 import type { Choice } from '../transport/choice.js'
 import type { RunningProcess } from './accounts.js'
 import type { Offence } from './offence.js'
+import type { Place, Replica } from './place.js'
 
 /** Options of {@link Deployment.create}. */
 export interface DeploymentOptions {
@@ -26,7 +27,7 @@ const startTimeoutMs = 60_000
 const replicaNames = ['a', 'b', 'c'] as const
 
 /** The processes of a round. */
-export class Deployment {
+export class Deployment implements Place {
   readonly replicas: readonly Program[]
   /** what processes did or logged against the rules */
   readonly offences: Offence[] = []
@@ -125,8 +126,9 @@ export class Deployment {
   }
 
   /** Starts a replica that was killed. */
-  async up(replica: Program): Promise<void> {
-    while (!(await replica.up(startTimeoutMs)));
+  async up(replica: Replica): Promise<void> {
+    const program = this.replicas.find(each => each === replica)
+    while (program && !(await program.up(startTimeoutMs)));
   }
 
   /** Stops every program as an operator would. */

@@ -52,6 +52,7 @@ function sound() {
         tag: 'chat-0',
         sent: [sentMessage(user.id, 'chat-0 message 0')],
         wasInterrupted: false,
+        cuts: [] as number[],
       },
     ],
     calls: [
@@ -59,6 +60,7 @@ function sound() {
       { ...call, number: 2, history, text: 'answer #2 w0 .', toolCallIds: [] as string[] },
     ],
     strikes: [] as number[],
+    kills: [] as number[],
     rejections: [] as string[],
     runs: ['toolu_1_0'],
     running: [] as RunningProcess[],
@@ -182,6 +184,16 @@ test('a promoted message behind one that waited behind it is an offence', () => 
   expect(kindsOf(accounts)).toEqual([])
   second.mustPrecede = [first.id]
   expect(kindsOf(accounts)).toEqual(['history'])
+})
+
+test('a command that outlives its turn is explained by a kill at the end of the turn, and not by a later one', () => {
+  const accounts = sound()
+  accounts.chats[0]?.cuts.push(100_000)
+  accounts.running.push({ id: 'process', scope: chatId })
+  accounts.kills.push(150_000)
+  expect(kindsOf(accounts)).toEqual(['orphan'])
+  accounts.kills.push(101_000)
+  expect(kindsOf(accounts)).toEqual([])
 })
 
 test('a turn without a response is explained by a call that the provider rejected, once', () => {

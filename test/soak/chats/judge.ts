@@ -10,10 +10,7 @@ export function offencesOf(accounts: Accounts): Offence[] {
   const calls = new Map(accounts.calls.map(call => [call.number, call]))
   return [
     ...repeated(accounts.runs).map((id): Offence => ({ kind: 'twice', tag: id, detail: 'the command ran twice' })),
-    ...accounts.running.map(({ id, scope }): Offence => {
-      const tag = accounts.chats.find(chat => chat.id === scope)?.tag ?? ''
-      return { kind: 'orphan', tag, detail: `the process ${id} runs on` }
-    }),
+    ...ofRunning(accounts),
     ...ofCalls(accounts),
     ...accounts.chats.flatMap(chat => {
       const stored = accounts.stored.get(chat.id)
@@ -28,6 +25,17 @@ export function offencesOf(accounts: Accounts): Offence[] {
       ]
     }),
   ]
+}
+
+/** A server that was killed ends no commands of an agent that it did not reach; half a minute it would have tried. */
+const killMemoryMs = 40_000
+
+function ofRunning({ running, chats, kills }: Accounts): Offence[] {
+  return running.flatMap(({ id, scope }): Offence[] => {
+    const chat = chats.find(chat => chat.id === scope)
+    const isExplained = chat?.cuts.some(cut => kills.some(at => at > cut - 5_000 && at < cut + killMemoryMs))
+    return isExplained ? [] : [{ kind: 'orphan', tag: chat?.tag ?? scope, detail: `the process ${id} runs on` }]
+  })
 }
 
 /** A busy machine may lose a lease without a strike, once. */

@@ -3,12 +3,11 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { BridgeClient } from '../../../client/bridge-client.js'
 import type { ChatMessage } from '../../../shared/contract/chats.js'
-import type { Program } from '../crash/program.js'
 import { Choice } from '../transport/choice.js'
 import type { Accounts, ChatAccount, StoredChat, WatchAccount } from './accounts.js'
-import { Deployment } from './deployment.js'
 import { offencesOf } from './judge.js'
 import type { Offence } from './offence.js'
+import type { Place, Replica } from './place.js'
 import { ChatProvider } from './provider.js'
 import { watch } from './watcher.js'
 import { write } from './writer.js'
@@ -16,10 +15,8 @@ import { write } from './writer.js'
 /** Options of {@link runRound}. */
 export interface RoundOptions {
   seed: number
-  /** the path of the built command line */
-  commandLine: string
-  /** an empty folder; logs and data stay there */
-  directory: string
+  /** Opens the servers. */
+  open(choice: Choice): Promise<Place>
   chats: number
   messages: number
   watchers: number
@@ -42,12 +39,13 @@ export interface RoundReport {
 }
 
 /** An agent that lost its server is back by then, and the commands of ended turns are dead. */
-const orphanMs = 20_000
+const orphanMs = 40_000
 
 /** Runs a round. The seed decides about messages, responses and strikes; what they meet depends on the machine. */
 export async function runRound(options: RoundOptions): Promise<RoundReport> {
   const choice = new Choice(options.seed)
-  const deployment = await Deployment.create({ ...options, choice: new Choice(options.seed + 1) })
+  const { longShare = 0.15 } = options
+  const deployment = await options.open(new Choice(options.seed + 1))
   let provider: ChatProvider | undefined
   try {
     const events = new Events()
@@ -63,37 +61,38 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
     const watching: { chatId: string; watcher: ReturnType<typeof watch> }[] = []
     let isStruck = false
     const writing: Promise<void>[] = []
-    for (let lane = 0; lane < options.chats; lane++) {
-      writing.push(
-        (async () => {
-          // Chats go on until the strikes are over.
-          for (let turn = 0; turn === 0 || !isStruck; turn++) {
-            const number = chats.length
-            const chat: ChatAccount = { id: randomUUID(), tag: `chat-${number}`, sent: [], wasInterrupted: false }
-            chats.push(chat)
-            for (let index = 0; index < options.watchers; index++) {
-              const account: WatchAccount = { chatId: chat.id, events: [] }
-              watches.push(account)
-              const seed = options.seed * 31 + number * 7 + index
-              watching.push({ chatId: chat.id, watcher: watch(account, clients, new Choice(seed)) })
-            }
-            const own = new Choice(options.seed * 17 + number)
-            const { messages, leaseMs, longShare = 0.15 } = options
-            const all = clients.map(({ client }) => client)
-            const restTimeoutMs = 90_000 + 6 * leaseMs
-            await write({ choice: own, clients: all, chat, messages, longShare, restTimeoutMs })
-          }
-        })(),
-      )
+    /** A chat with its watchers, from its first message to its rest. */
+    async function converse(load: { messages: number; longShare: number }): Promise<void> {
+      const number = chats.length
+      const chat: ChatAccount = { id: randomUUID(), tag: `chat-${number}`, sent: [], wasInterrupted: false, cuts: [] }
+      chats.push(chat)
+      for (let index = 0; index < options.watchers; index++) {
+        const account: WatchAccount = { chatId: chat.id, events: [] }
+        watches.push(account)
+        const seed = options.seed * 31 + number * 7 + index
+        watching.push({ chatId: chat.id, watcher: watch(account, clients, new Choice(seed)) })
+      }
+      const own = new Choice(options.seed * 17 + number)
+      const restTimeoutMs = 90_000 + 6 * options.leaseMs
+      await write({ choice: own, clients: clients.map(({ client }) => client), chat, restTimeoutMs, ...load })
     }
+
+    async function lane(): Promise<void> {
+      // Chats go on until the strikes are over.
+      for (let turn = 0; turn === 0 || !isStruck; turn++) await converse({ messages: options.messages, longShare })
+    }
+
+    for (let left = options.chats; left > 0; left--) writing.push(lane())
     const striking = strike(deployment, events, choice, options)
     const failure = await Promise.race([
       Promise.all(writing).then(() => undefined),
       striking.then(() => undefined),
     ]).catch((error: unknown) => error)
-    const { strikes, ...struck } = await striking
+    const { strikes, killedAt, ...struck } = await striking
     isStruck = true
     const written = await Promise.allSettled(writing)
+    // Without strikes, every command ends with its turn.
+    written.push(...(await Promise.allSettled([converse({ messages: 1, longShare: 1 })])))
     const stuck = [failure, ...written.map(result => (result.status === 'rejected' ? result.reason : undefined))]
     const running = await deployment.running(orphanMs)
     const admin = deployment.client('a')
@@ -108,6 +107,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
       calls: provider.calls,
       rejections: provider.rejections,
       strikes,
+      kills: killedAt,
       runs: await deployment.runs(),
       running,
       watches,
@@ -155,19 +155,20 @@ class Events {
 
 /** Kills one replica after another, or stops it for longer than its lease, while another one goes on. */
 async function strike(
-  deployment: Deployment,
+  deployment: Place,
   events: Events,
   choice: Choice,
   { strikes, leaseMs }: RoundOptions,
-): Promise<{ kills: number; freezes: number; hits: number; strikes: number[] }> {
-  const made = { kills: 0, freezes: 0, hits: 0, strikes: [] as number[] }
+): Promise<{ kills: number; freezes: number; hits: number; strikes: number[]; killedAt: number[] }> {
+  const made = { kills: 0, freezes: 0, hits: 0, strikes: [] as number[], killedAt: [] as number[] }
   for (let left = strikes; left > 0; left--) {
     if (await events.next(3_000)) made.hits++
     await pause(choice.below(60))
-    const victim: Program = choice.pick(deployment.replicas)
+    const victim: Replica = choice.pick(deployment.replicas)
     made.strikes.push(performance.now())
     if (choice.chance(0.6)) {
       made.kills++
+      made.killedAt.push(performance.now())
       await victim.kill()
       await pause(choice.below(leaseMs))
       await deployment.up(victim)

@@ -135,6 +135,7 @@ export async function write(options: WriterOptions): Promise<void> {
       async () => promote(await send(), []),
       async () => clear([await send()]),
     ])()
+    chat.cuts.push(performance.now())
     // A turn that was rejected before the interrupt came must not run again: nothing would end its command.
     await send()
   }
