@@ -7,7 +7,7 @@ import { runRound } from './round.js'
 
 afterEach(closeOpened)
 
-const load = { chats: 2, messages: 2, watchers: 1, strikes: 3, leaseMs: localLeaseMs }
+const load = { chats: 2, messages: 1, watchers: 1, strikes: 2, leaseMs: localLeaseMs }
 
 test('servers that are cut from the database in the middle of turns lose, double and invent nothing', async () => {
   const { offences, accounts } = await runRound({ seed: runSeed, open: openInProcess, ...load })
