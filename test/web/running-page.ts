@@ -10,14 +10,15 @@ import { createChatModels } from '../../client/chats/chat-models.js'
 import { createBridgeServer } from '../../server/control-plane/server.js'
 import { processRouter } from '../../server/routers/process.js'
 import { serveDial } from '../../server/rpc/serve-dial.js'
+import type { Store } from '../../server/store/store.js'
 import { openTemporaryStore } from '../fixtures/stores.js'
 import { admin, adminToken, daemon as daemonIdentity, recordingLogger } from '../server/services/running-server.js'
 import { openDoor } from './door.js'
 import { pageFolder } from './page-folder.js'
 
-/** Everything behind the page, on an empty database. */
-export async function openGateway() {
-  const store = await openTemporaryStore()
+/** Everything behind the page, by default on an empty database. */
+export async function openGateway(opened?: Store) {
+  const store = opened ?? (await openTemporaryStore())
   const logger = recordingLogger()
   const server = await createBridgeServer({
     store,

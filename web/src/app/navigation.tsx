@@ -70,6 +70,11 @@ export function Navigation({ role, onFollow }: { role: Session['role']; onFollow
                     className="nav-link"
                     href={entry.href}
                     onClick={onFollow}
+                    onPointerEnter={() =>
+                      void findRoute(entry.href, role)
+                        ?.route.load()
+                        .catch(() => {})
+                    }
                     aria-current={isIn(path, entry.href) ? 'page' : undefined}
                   >
                     <Icon name={entry.icon} />

@@ -10,12 +10,14 @@ export interface Route {
   /** absent: everybody */
   role?: Session['role']
   View: LazyExoticComponent<ComponentType<ViewProps>>
+  /** loads the file of the view ahead of its opening */
+  load: Load
 }
 
 type Load = () => Promise<{ default: ComponentType<ViewProps> }>
 
-const admin = (path: string, load: Load): Route => ({ path, role: 'admin', View: lazy(load) })
-const all = (path: string, load: Load): Route => ({ path, View: lazy(load) })
+const admin = (path: string, load: Load): Route => ({ path, role: 'admin', View: lazy(load), load })
+const all = (path: string, load: Load): Route => ({ path, View: lazy(load), load })
 
 /** Every view. */
 export const routes: readonly Route[] = [

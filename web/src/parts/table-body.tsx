@@ -36,7 +36,7 @@ export function TableBody<Row extends RowData>({
     count: rows.length,
     getScrollElement: () => scroller ?? null,
     estimateSize: rowHeight,
-    overscan: 12,
+    overscan: 6,
     enabled: scroller !== undefined,
     initialOffset: places.get(place) ?? 0,
     onChange: ({ scrollOffset }) => {
