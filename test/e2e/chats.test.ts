@@ -13,9 +13,9 @@ import { cleanUp, dataDirectory, follow, run, runJson, startAcpConnect, startSer
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 })
 afterEach(cleanUp)
 
-async function serveWithUser() {
+async function serveWithUser(args: string[] = []) {
   const dataDir = await dataDirectory()
-  const server = await startServe(dataDir)
+  const server = await startServe(dataDir, { args })
   await run(['users', 'create', 'ada', ...server.flags])
   const { key } = await runJson<CreatedApiKey>(['keys', 'create', '--user', 'ada', ...server.flags])
   return { dataDir, server, key, env: { AIBRIDGE_KEY: key }, at: ['--port', server.port] }
@@ -62,6 +62,27 @@ test('a chat whose server is killed in the middle of a response is answered by t
     ['assistant', false],
   ])
   watching.kill('SIGKILL')
+})
+
+test('a turn that a draining server cuts off at the end of its grace is taken over at once, and answered once', async () => {
+  const { dataDir, server, env, at } = await serveWithUser(['--grace-ms', '1'])
+  const watching = follow(['chats', 'new', 'Say hello', '--json', ...at], env)
+  const chat: { id: string } = JSON.parse(await watching.line())
+  for (;;) if (JSON.parse(await watching.line()).kind === 'message_part') break
+  server.kill('SIGTERM')
+  await server.exited
+  watching.kill('SIGKILL')
+  await startServe(dataDir, { args: at })
+  // The lease of a server that was killed has most of its 30 s left.
+  const begun = performance.now()
+  expect(await run(['chats', 'watch', chat.id, ...at], { env })).toMatchObject({ code: 0 })
+  expect(performance.now() - begun).toBeLessThan(15_000)
+  type Shown = { messages: { role: string; interrupted: boolean }[] }
+  const { messages } = await runJson<Shown>(['chats', 'show', chat.id, ...at], { env })
+  expect(messages.map(({ role, interrupted }) => [role, interrupted])).toEqual([
+    ['user', false],
+    ['assistant', false],
+  ])
 })
 
 test('the official ACP client talks with a chat over HTTP, over WebSocket and on stdio', async () => {

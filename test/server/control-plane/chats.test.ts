@@ -6,11 +6,13 @@ import { createBridgeClient } from '../../../client/bridge-client.js'
 import { createChatModels } from '../../../client/chats/chat-models.js'
 import { createBridgeServer } from '../../../server/control-plane/server.js'
 import { createServerMetrics } from '../../../server/metrics/prometheus.js'
+import type { ChatModels } from '../../../server/services/chats/model.js'
+import { createGate } from '../../fixtures/provider.js'
 import { admin, oneStore, recordingLogger } from '../services/running-server.js'
 
 const store = oneStore()
 
-async function openServer() {
+async function openServer(own?: ChatModels) {
   const logger = recordingLogger()
   const metrics = createServerMetrics()
   const server = await createBridgeServer({
@@ -23,7 +25,7 @@ async function openServer() {
   const identity = { role: 'daemon', name: 'embedded', delegate: true } as const
   const client = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
   const daemon = createBridgeDaemon({ client, logger })
-  const chats = server.runChats({ models: createChatModels({ daemon }) })
+  const chats = server.runChats({ models: own ?? createChatModels({ daemon }) })
   const operator = createBridgeClient({ dial: () => server.connectInMemory({ identity: admin }) })
   const user = await operator.admin.users.create.mutate({ username: `user-${randomUUID().slice(0, 8)}` })
   const close = async () => {
@@ -94,6 +96,35 @@ test('an operator who watches the chat of a user, or all chats, stands in the au
   await expect
     .poll(async () => (await operator.admin.audit.list.query({ limit: 1, action: 'chats.list' })).entries)
     .toMatchObject([{ actor: admin.name, target: null, username: null }])
+})
+
+test('a watcher of a turn whose key is revoked is shown not_allowed within 5 s', async () => {
+  const called = createGate()
+  const models: ChatModels = {
+    call: () => {
+      called.open()
+      return new Promise(() => {})
+    },
+  }
+  const { server, operator, user } = await openServer(models)
+  const key = await operator.admin.apiKeys.create.mutate({ user: user.id })
+  const identity = { role: 'user', name: user.username, userId: user.id, apiKeyId: key.id } as const
+  const { chats, ...client } = createBridgeClient({ dial: () => server.connectInMemory({ identity }) })
+  onTestFinished(async () => void (await client.close()))
+  const id = randomUUID()
+  const parts = [{ type: 'text' as const, text: 'hello' }]
+  await chats.create.mutate({ id, provider: 'demo', model: 'demo', message: { id: randomUUID(), parts } })
+  const failed = (async () => {
+    for await (const { data } of chats.watch.subscribe({ chatId: id }))
+      if (data.kind === 'error' && data.error) return data
+    return expect.fail('the watch has ended')
+  })()
+  await called.opened
+  const own = (await operator.admin.apiKeys.list.query({ user: user.id })).find(({ name }) => name === 'chats')
+  const revokedAt = performance.now()
+  await operator.admin.apiKeys.expire.mutate({ id: own?.id ?? '' })
+  expect(await failed).toMatchObject({ error: { reason: 'not_allowed' } })
+  expect(performance.now() - revokedAt).toBeLessThan(5_000)
 })
 
 test('a server runs chats once', async () => {
