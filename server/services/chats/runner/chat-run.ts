@@ -7,27 +7,14 @@ import { isNotAllowed } from '../chat-keys.js'
 import type { EpisodeWriter } from '../episodes.js'
 import type { ModelResponse } from '../model.js'
 import type { Run, RunMessage, RunOutcome } from '../run-changes.js'
-import { endCommands, type MessageCalls } from './commands.js'
-import { droppedCalls, type History, modelRequestOf, openStepOf, stepsOf } from './history.js'
+import { endOpenCommands } from './commands.js'
+import { type History, modelRequestOf, openStepOf, stepsOf } from './history.js'
 import { PartialResponse } from './partial-response.js'
 import { decideRetry } from './retry-decision.js'
+import { type Cut, callsToEnd, cutMessage, notAllowed } from './run-cut.js'
 import type { RunnerParts } from './runner-parts.js'
 import { StoreCalls } from './store-calls.js'
 import { runToolStep } from './tool-step.js'
-
-/** The reason for which the work of a run is cut short. */
-type Cut =
-  /** another server has the chat, or its history is another one: nothing is committed */
-  | { kind: 'lost' }
-  /** the turn is interrupted */
-  | { kind: 'interrupt' }
-  /** the owner may not use the gateway any more */
-  | { kind: 'forbidden' }
-  /** the server closes and does not wait any longer */
-  | { kind: 'abandoned' }
-
-/** The end of another server's commands is waited for so long: an interrupt that is taken over has 2 s of its 5 s. */
-const takenCancelMs = 1_000
 
 /**
  * ```
@@ -139,13 +126,14 @@ export class ChatRun {
     // A cut between two steps concerns this one, too.
     if (this.#cut?.kind === 'interrupt' && history.row.status !== 'interrupting') this.#cut = undefined
     if (this.#cut) this.#work.abort()
-    const run = this.#runOf(history.row)
+    const { historyVersion } = history.row
+    const run: Run = { chatId: this.id, runner: this.#parts.runner, fence: this.fence, historyVersion }
     try {
       if (history.row.status === 'interrupting') {
-        await this.#endOpenCommands(history)
+        await endOpenCommands(this.#parts, history)
         await this.#finishInterrupt(run, [])
       } else if (this.#cut?.kind === 'forbidden') {
-        await this.#endOpenCommands(history)
+        await endOpenCommands(this.#parts, history)
         await this.#fail(run, notAllowed('the key of the chats was revoked'))
       } else if (openStepOf(history.messages)) await this.#callTools(run, history)
       else await this.#callModel(run, history)
@@ -157,28 +145,6 @@ export class ChatRun {
     }
   }
 
-  /** Ends the commands of a step whose calls were made by an earlier server, or by this one. */
-  async #endOpenCommands({ row, messages }: History): Promise<void> {
-    const { id: chatId } = this
-    const { agentId, agentInstance: instanceId, cwd } = row
-    const step = openStepOf(messages)
-    // Without an instance no command was started.
-    if (!step || agentId === null || instanceId === null) return
-    await endCommands(this.#parts, { agentId, chatId, cwd, instanceId }, step, takenCancelMs)
-  }
-
-  /** Another server goes on with the commands of a step that this one has lost, unless nobody needs them any more. */
-  async #callsToEnd(open: MessageCalls): Promise<MessageCalls['calls']> {
-    if (this.#cut?.kind === 'abandoned') return []
-    if (this.#cut?.kind !== 'lost') return open.calls
-    const history = await this.#store.call('readHistory', store => store.readHistory(this.id))
-    return droppedCalls(history?.messages ?? [], open)
-  }
-
-  #runOf(row: ChatRow): Run {
-    return { chatId: this.id, runner: this.#parts.runner, fence: this.fence, historyVersion: row.historyVersion }
-  }
-
   async #callModel(run: Run, history: History): Promise<void> {
     const { limits, now } = this.#parts
     const { row, messages } = history
@@ -186,7 +152,9 @@ export class ChatRun {
       const message = `the turn has had ${limits.maxSteps} calls of the model`
       return this.#fail(run, { reason: 'too_many_steps', message })
     }
-    if (row.retry && row.retry.at > now()) await this.#pause(row.retry.at.getTime() - now().getTime())
+    const waitMs = row.retry ? row.retry.at.getTime() - now().getTime() : 0
+    // A cut and a drain end the wait.
+    if (waitMs > 0) await this.#parts.pause(waitMs, AbortSignal.any([this.#work.signal, this.#waits.signal]))
     if (this.#work.signal.aborted || this.#isDraining) return
     const begun = await this.#begin(run, row, limits.maxAttempts)
     if (!begun) return
@@ -290,7 +258,8 @@ export class ChatRun {
           ...step,
           agent: row.agentId === null ? undefined : { agentId: row.agentId, cwd: row.cwd },
           signal: this.#work.signal,
-          callsToEnd: open => this.#callsToEnd(open),
+          callsToEnd: open =>
+            callsToEnd(open, this.#cut, () => this.#store.call('readHistory', store => store.readHistory(this.id))),
           instanceId: row.agentInstance,
           noteInstance: async instance => {
             const noted = await this.#store.change(changes => changes.noteAgentInstance(run, instance))
@@ -326,19 +295,4 @@ export class ChatRun {
     this.#version = Math.max(this.#version, outcome.row.version)
     return outcome
   }
-
-  /** Waits for the time of an attempt. A cut and a drain end the wait. */
-  #pause(ms: number): Promise<void> {
-    return this.#parts.pause(ms, AbortSignal.any([this.#work.signal, this.#waits.signal]))
-  }
-}
-
-function notAllowed(message: string): ChatError {
-  return { reason: 'not_allowed', message }
-}
-
-/** The message of a response that was cut; none without a part. */
-function cutMessage(partial: PartialResponse, interceptionId: string | null): RunMessage[] {
-  const parts = partial.parts()
-  return parts.length === 0 ? [] : [{ role: 'assistant', parts, interceptionId, interrupted: true }]
 }

@@ -1,16 +1,10 @@
 /** The end of commands whose results nobody waits for any more. */
 import { errorReasonOf } from '../../../../shared/contract/error-reasons.js'
 import { abortablePause } from '../../../../shared/values/abortable.js'
-import type { StoredPart } from '../model.js'
 import { cancelTool, startsProcess, type ToolAgent } from '../tools/process-tools.js'
+import { type History, type MessageCalls, openStepOf } from './history.js'
 import { processIdOf } from './process-id.js'
 import type { RunnerParts } from './runner-parts.js'
-
-/** Calls of tools of one message. */
-export interface MessageCalls {
-  messageId: string
-  calls: readonly (StoredPart & { type: 'tool-call' })[]
-}
 
 /**
  * Ends the commands of calls, and prevents the start of those that have not begun. Waits for their end at most
@@ -36,4 +30,19 @@ export async function endCommands(
   )
   const over = new AbortController()
   await Promise.race([ended.then(() => over.abort()), abortablePause(waitMs + 500, over.signal)])
+}
+
+/** The end of another server's commands is waited for so long: an interrupt that is taken over has 2 s of its 5 s. */
+const takenCancelMs = 1_000
+
+/** Ends the commands of a step whose calls were made by an earlier server, or by this one. */
+export async function endOpenCommands(
+  parts: Pick<RunnerParts, 'hosts' | 'logger'>,
+  { row, messages }: History,
+): Promise<void> {
+  const { id: chatId, agentId, agentInstance: instanceId, cwd } = row
+  const step = openStepOf(messages)
+  // Without an instance no command was started.
+  if (!step || agentId === null || instanceId === null) return
+  await endCommands(parts, { agentId, chatId, cwd, instanceId }, step, takenCancelMs)
 }

@@ -1,10 +1,15 @@
 /** The history of a chat as a step reads it. */
 import type { ChatRow, MessageRow } from '../../../store/store.js'
-import type { ModelRequest } from '../model.js'
+import type { ModelRequest, StoredPart } from '../model.js'
 import { partsOf } from '../stored-parts.js'
 import { chatTools } from '../tools/definitions.js'
 import { openCalls } from '../turns.js'
-import type { MessageCalls } from './commands.js'
+
+/** Calls of tools of one message. */
+export interface MessageCalls {
+  messageId: string
+  calls: readonly (StoredPart & { type: 'tool-call' })[]
+}
 
 /** A chat and its messages, from one snapshot. */
 export interface History {
