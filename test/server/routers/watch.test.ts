@@ -70,7 +70,7 @@ describe.each(stores.flatMap(({ name, openTwo }) => links.map(link => ({ name, o
         await two.daemon.recorder.recordTokenUsage.mutate(usage)
         expect(await watcher.next()).toEqual({
           kind: 'tokenUsage',
-          record: { ...usage, model: null, metadata: null },
+          record: { ...usage, model: null, metadata: null, costNanos: null, costEstimated: false },
           username: null,
           interceptionKind: 'model',
         })
